@@ -1,0 +1,276 @@
+"""The configuration: one frozen, typed tree; unknown keys and impossible values are refused.
+
+Paths are kept as written; `isnet_cli.config.load` makes them absolute (relative to the YAML file).
+Defaults here are the product's defaults; the resolved tree is written into each run.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, strict about unknown keys and about types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Labels(Section):
+    """Where the labels are and what they mean.
+
+    Without `file`, the folder-per-class layout is read (`root/class/film.png`).
+    """
+
+    file: str | None = None
+    key: str = "auto"  # auto | file | stem | uid | accession | patient, or "column:NAME"
+    columns: list[str] | None = None  # one column: class names; several: multi-label 0/1
+    task: Literal["multiclass", "multilabel"] = "multiclass"
+    classes: list[str] | None = None  # order and choice of classes; default: sorted as found
+    uncertain: Literal["ignore", "zero", "one"] = "ignore"
+    delimiter: Literal["auto", ",", ";", "\t", "|"] = "auto"
+    min_match: Fraction = 0.5  # share of films that must find a label, or the join is refused
+
+
+class Columns(Section):
+    """Names of optional columns in the label file; `auto` finds the usual names, `null` is none."""
+
+    patient: str | None = "auto"
+    source: str | None = "auto"
+    view: str | None = "auto"
+    mask: str | None = "auto"
+    set: str | None = "auto"
+
+
+class FilmSet(Section):
+    """One named set: a share of the main films, filtered by source, or films of its own."""
+
+    source: str | list[str] | None = None
+    fraction: Fraction | None = None
+    images: str | None = None
+    labels: Labels | None = None
+    columns: Columns | None = None
+
+
+class Split(Section):
+    """How the main films are dealt out to the sets."""
+
+    group: Literal["patient", "none"] = "patient"
+    stratify: bool = True
+    allow_overlap: bool = False
+
+
+class Dicom(Section):
+    """How DICOM pixels become intensities."""
+
+    voi: Literal["auto", "none", "lut", "window"] = "auto"
+    photometric: Literal["auto", "monochrome1", "monochrome2"] = "auto"
+
+
+class Privacy(Section):
+    """What may appear in outputs: by default neither names nor ids."""
+
+    rename: bool = False  # true: keys are salted hashes instead of the input tree's names
+    salt_file: str | None = None  # same salt, same hashes across runs; default: a salt per run
+
+
+class Data(Section):
+    """The films, their labels, and the named sets."""
+
+    images: str | list[str] | None = None  # folder | file | list of files | .txt | .csv
+    labels: Labels = Labels()
+    columns: Columns = Columns()
+    sets: dict[str, FilmSet] = {}
+    split: Split = Split()
+    view: Literal["frontal", "any"] = "frontal"
+    dicom: Dicom = Dicom()
+    scale: Literal["bits", "range", "percentile"] = "bits"
+    max_side: Annotated[int, Field(ge=64, le=8192)] = 1024  # longest side of the kept films, px
+    privacy: Privacy = Privacy()
+
+
+class Postprocess(Section):
+    """Cleaning of predicted lung masks."""
+
+    keep: Annotated[int, Field(ge=1, le=10)] = 2
+    fill_holes: bool = True
+    dilate_percent: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0  # of the film's width
+
+
+class Masks(Section):
+    """Lung masks: given files or the lung U-Net."""
+
+    files: str | None = None  # folder of masks; null with a mask column: that column
+    model: str = "lung-unet"
+    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    postprocess: Postprocess = Postprocess()
+    on_suspect: Literal["exclude", "keep", "fail"] = "exclude"
+    batch_size: Count = 8
+
+
+class Model(Section):
+    """The classifier."""
+
+    arch: str = "densenet121"
+    input: tuple[Annotated[int, Field(ge=32, le=2048)], Annotated[int, Field(ge=32, le=2048)]] = (
+        224,
+        224,
+    )
+    channels: Literal[1, 3] = 1
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    weights: str | None = None  # safetensors file of an earlier run to start from
+
+    @model_validator(mode="before")
+    @classmethod
+    def _square(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("input"), (int, list)):
+            size = values["input"]
+            values = {**values, "input": (size, size) if isinstance(size, int) else tuple(size)}
+        return values
+
+
+class Bias(Section):
+    """Synthetic bias: a shape per class, drawn into the background (ISNet paper's protocol)."""
+
+    kind: Literal["none", "shapes"] = "none"
+    train: bool = True  # draw into training and validation films
+    size: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1  # of the shorter side
+    intensity: Fraction = 1.0
+    shapes: list[Literal["triangle", "circle", "square", "cross", "diamond", "ring"]] | None = None
+
+
+class Optimizer(Section):
+    """The optimiser."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: Positive = 1e-2
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+
+
+class Schedule(Section):
+    """The learning-rate schedule, per epoch."""
+
+    name: Literal["constant", "cosine", "step"] = "cosine"
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    milestones: list[int] = []
+    gamma: Fraction = 0.1
+    final: Fraction = 0.01  # cosine: last rate as a share of the first
+
+
+class HeatmapLoss(Section):
+    """The ISNet's heat-map loss (LRP_SPEC section 4 names: P, w1, w2, C1, C2, d, E)."""
+
+    weight: float | dict[int, float] = 0.7  # P, or {epoch: P}
+    target: Literal["all", "selective", "stochastic"] = "selective"
+    epsilon: Annotated[float, Field(ge=0.0)] = 0.01
+    zb: bool = True
+    w1: Annotated[float, Field(ge=0.0)] = 1.0
+    w2: Annotated[float, Field(ge=0.0)] = 1.0
+    decay: Fraction = 0.9  # d of GWRP
+    e: Positive = 1.0  # E
+    cuts: Literal["estimate"] | tuple[float, float] = "estimate"  # (C1, C2)
+    cut_epochs: Count = 1  # epochs of plain training before C1, C2 are estimated
+    foreground: Literal["l2", "hybrid", "l1"] = "hybrid"
+    delta: Annotated[float, Field(ge=0.0)] = 0.01  # selective: probability offset
+    probability: Fraction = 0.5  # stochastic: chance of the predicted class
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cuts_tuple(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("cuts"), list):
+            values = {**values, "cuts": tuple(values["cuts"])}
+        return values
+
+    @model_validator(mode="after")
+    def _check(self) -> HeatmapLoss:
+        weights = self.weight.values() if isinstance(self.weight, dict) else [self.weight]
+        if not all(0.0 <= w <= 1.0 for w in weights):
+            raise ValueError("weight (P) must lie in [0, 1]")
+        if isinstance(self.weight, dict) and 0 not in self.weight:
+            raise ValueError("a schedule {epoch: P} must have an entry for epoch 0")
+        if self.w1 == 0 and self.w2 == 0:
+            raise ValueError("w1 and w2 must not both be 0")
+        return self
+
+
+class Augment(Section):
+    """Random changes of training films, the same for image and mask."""
+
+    rotate: Annotated[float, Field(ge=0.0, le=180.0)] = 10.0  # degrees, either way
+    translate: Annotated[float, Field(ge=0.0, le=0.5)] = 0.05  # of the side
+    scale: Annotated[float, Field(ge=0.0, le=0.9)] = 0.1  # either way
+    flip: bool = True
+    contrast: Annotated[float, Field(ge=0.0, le=0.9)] = 0.2
+    brightness: Annotated[float, Field(ge=0.0, le=0.9)] = 0.1
+
+
+class EarlyStop(Section):
+    """When to stop before the last epoch."""
+
+    patience: Annotated[int, Field(ge=0)] = 0  # epochs without improvement; 0: never
+
+
+class Train(Section):
+    """Training of the classifier."""
+
+    method: str = "isnet"
+    epochs: Count = 60
+    batch_size: Count = 16
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    clip_norm: Annotated[float, Field(ge=0.0)] = 1.0  # 0: no clipping
+    class_weights: Literal["none", "balanced"] | list[float] = "none"
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    heatmap_loss: HeatmapLoss = HeatmapLoss()
+    augment: Augment = Augment()
+    select: Literal["loss", "auc", "swapped"] = "loss"  # checkpoint by validation loss, AUC,
+    # or AUC on validation films with swapped backgrounds
+    early_stop: EarlyStop = EarlyStop()
+
+
+class Evaluate(Section):
+    """What is measured on which sets."""
+
+    sets: list[str] | None = None  # default: every set but train and val
+    batch_size: Count = 32
+    relevance: bool = True
+
+
+class Heatmap(Section):
+    """Which maps are exported."""
+
+    sets: list[str] | None = None
+    target: str = "predicted"  # predicted | true | all | a class name
+    formats: list[Literal["png", "npz"]] = ["png", "npz"]
+    limit: Count | None = 50  # films per set; null: all
+
+
+class Machine(Section):
+    """The machine's part: device, worker processes, determinism."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    workers: Annotated[int, Field(ge=0)] | None = None  # null: min(4, cores)
+    deterministic: bool = True
+
+
+class Config(Section):
+    """A whole pipeline."""
+
+    version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "isnet"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    upstream: str | None = None  # another run folder whose ingest and masks stages are used
+    data: Data = Data()
+    masks: Masks = Masks()
+    model: Model = Model()
+    bias: Bias = Bias()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    heatmap: Heatmap = Heatmap()
+    machine: Machine = Machine()

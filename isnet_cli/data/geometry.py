@@ -1,0 +1,58 @@
+"""The invertible step from a film's own pixels to the network's input, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+FloatImage = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Letterbox: the film keeps its aspect ratio and is centred on a black network input.
+
+    Attributes:
+        original: (height, width) of the film on disk, px.
+        network: (height, width) of the network's input, px.
+    """
+
+    original: tuple[int, int]
+    network: tuple[int, int]
+
+    @property
+    def inner(self) -> tuple[int, int, int, int]:
+        """Where the film lies in the network's input: (top, left, height, width), px."""
+        (H, W), (h, w) = self.original, self.network
+        scale = min(h / H, w / W)
+        height, width = max(1, round(H * scale)), max(1, round(W * scale))
+        return (h - height) // 2, (w - width) // 2, height, width
+
+    def to_network(self, pixels: FloatImage) -> FloatImage:
+        """Resizes `pixels` [H', W'] (the film at any resolution) with antialiasing; pads with 0."""
+        top, left, height, width = self.inner
+        out = np.zeros(self.network, np.float32)
+        out[top : top + height, left : left + width] = resize(pixels, (height, width))
+        return out
+
+    def mask_to_network(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Resizes a mask [H', W'] by area; a pixel covered by half or more is foreground."""
+        return self.to_network(mask.astype(np.float32)) >= 0.5
+
+    def to_original(
+        self, values: FloatImage, size: tuple[int, int] | None = None
+    ) -> FloatImage:
+        """Maps network-sized `values` [h, w] back to the film's pixels (or to `size`), bilinear."""
+        top, left, height, width = self.inner
+        return resize(values[top : top + height, left : left + width], size or self.original)
+
+
+def resize(pixels: FloatImage, size: tuple[int, int]) -> FloatImage:
+    """Bilinear resampling of [H, W] to `size`, pixel areas aligned, antialiased when shrinking."""
+    if pixels.shape == tuple(size):
+        return np.asarray(pixels, np.float32)
+    image = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR), np.float32)

@@ -1,0 +1,91 @@
+"""The value types of the data path: a film read from disk, and a line of the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Identifying facts of one film; they live in memory only and are written nowhere.
+
+    Every field is an empty string when the file does not say it.
+    """
+
+    patient: str = ""
+    accession: str = ""
+    uid: str = ""  # SOPInstanceUID
+
+
+@dataclass(frozen=True)
+class Film:
+    """One X-ray in the normal form: float32, [0, 1], bone bright.
+
+    Attributes:
+        pixels: Array [H, W], float32, 0 to 1.
+        bits: Meaningful bits of the file's samples (1 to 16).
+        format: ``dicom:<transfer syntax name>``, ``png``, ``jpeg`` or ``tiff``.
+        view: ``frontal``, ``lateral`` or ``unknown``.
+        spacing: Pixel spacing in mm (row, column), or None.
+        identity: Facts for joining labels and grouping patients; never written.
+        notes: What the reader did or doubted (inversion, window, padding), in short words.
+    """
+
+    pixels: NDArray[np.float32]
+    bits: int
+    format: str
+    view: str = "unknown"
+    spacing: tuple[float, float] | None = None
+    identity: Identity = field(default_factory=Identity)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of ``ingest/manifest.csv``; all fields are written, none identifies a patient.
+
+    Attributes:
+        key: Name of the film in all outputs; mirrors the input tree (POSIX separators).
+        path: The input file as given (absolute); empty with ``privacy.rename``.
+        frame: Frame number of a multi-frame file, 0 otherwise.
+        sha256: Hash of the input file's bytes.
+        film: The kept film, relative to the ingest folder: 16-bit grey PNG, bone bright.
+        height: Rows of the original film, px.
+        width: Columns of the original film, px.
+        bits: Meaningful bits of the input.
+        format: As `Film.format`.
+        view: ``frontal``, ``lateral`` or ``unknown``.
+        source: Hospital or collection; empty when unknown.
+        patient: Salted 12-hex key of the patient; empty when unknown.
+        label: Multi-class: class name. Multi-label: ``name=1;name=0;name=?``. Empty: no label.
+        set: Named set, empty when in none.
+        mask_file: Given mask (absolute path; two joined by ``|`` for left and right), or empty.
+        status: ``ok`` or ``skipped``.
+        reason: Why skipped: ``code: sentence``; empty otherwise.
+        notes: As `Film.notes`, joined by ``; ``.
+    """
+
+    key: str
+    path: str = ""
+    frame: int = 0
+    sha256: str = ""
+    film: str = ""
+    height: int = 0
+    width: int = 0
+    bits: int = 0
+    format: str = ""
+    view: str = "unknown"
+    source: str = ""
+    patient: str = ""
+    label: str = ""
+    set: str = ""
+    mask_file: str = ""
+    status: str = "ok"
+    reason: str = ""
+    notes: str = ""
+
+
+ROW_FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Row))

@@ -1,0 +1,65 @@
+"""What a stage may do to the outside world besides its own folder: report, warn, ask to stop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Progress(Protocol):
+    """A display of long work on stderr; a stage never prints by itself."""
+
+    def track(self, items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
+        """Yields `items` and shows how many of `total` are done, the rate and the time left."""
+        ...
+
+    def bar(self, description: str, total: int) -> contextlib.AbstractContextManager[Bar]:
+        """Opens a bar that the caller advances by hand and decorates with figures."""
+        ...
+
+
+class Bar(Protocol):
+    """One open progress bar."""
+
+    def advance(self, steps: int = 1, **figures: float | str) -> None:
+        """Moves on by `steps` and shows the named `figures` (losses, scores, rates) beside."""
+        ...
+
+
+class _SilentBar:
+    def advance(self, steps: int = 1, **figures: float | str) -> None:
+        pass
+
+
+class SilentProgress:
+    """The display of tests and `--quiet`: none."""
+
+    def track(self, items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
+        """Yields `items`."""
+        yield from items
+
+    @contextlib.contextmanager
+    def bar(self, description: str, total: int) -> Iterator[Bar]:
+        """A bar that shows nothing."""
+        yield _SilentBar()
+
+
+@dataclass
+class Ports:
+    """Side effects handed to a stage; the defaults do nothing.
+
+    Attributes:
+        progress: Display of long work.
+        say: Prints one line of information on stderr.
+        warn: Prints one warning ``category, text`` on stderr and keeps it for the run's record.
+        event: Appends one event (name and JSON-able fields, no identity) to the run's log.
+        stop_requested: True once the user or the queue asked for an orderly stop.
+    """
+
+    progress: Progress = field(default_factory=SilentProgress)
+    say: Callable[[str], None] = lambda text: None
+    warn: Callable[[str, str], None] = lambda category, text: None
+    event: Callable[..., None] = lambda name, **fields: None
+    stop_requested: Callable[[], bool] = lambda: False
