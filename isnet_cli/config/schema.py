@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+ShapeName = Annotated[
+    str, Field(pattern=r"^(triangle|circle|square|cross|diamond|ring|text:[A-Z0-9 .+-]{1,16})$")
+]  # a filled shape, or a word
 
 
 class Section(BaseModel):
@@ -141,7 +144,7 @@ class Bias(Section):
     train: bool = True  # draw into training and validation films
     size: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1  # of the shorter side
     intensity: Fraction = 1.0
-    shapes: list[Literal["triangle", "circle", "square", "cross", "diamond", "ring"]] | None = None
+    shapes: list[ShapeName] | None = None  # one per class; default: in the order of ShapeName
 
 
 class Optimizer(Section):
