@@ -1,1 +1,1 @@
-
+"""The configuration: schema, strict loader, checks, template."""

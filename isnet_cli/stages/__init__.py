@@ -1,1 +1,1 @@
-
+"""The stages: the only place where reading, measuring, exporting and recording meet."""

@@ -1,0 +1,108 @@
+"""Checks that look at several keys at once; each fault is a key and a sentence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from isnet_cli.config.schema import Config
+from isnet_cli.config.yaml_tree import Key
+
+Fault = tuple[Key, str]
+
+
+def check(config: Config) -> list[Fault]:
+    """All faults of a configuration whose single keys are valid; empty when it is good."""
+    return [
+        *_truth(config),
+        *_multilabel(config),
+        *_sets(config),
+        *_classes(config),
+        *_training(config),
+    ]
+
+
+def _truth(config: Config) -> Iterator[Fault]:
+    # true equals 1 in Python, so a choice of numbers lets it pass
+    if isinstance(config.version, bool):
+        yield ("version",), "found true, expected 1"
+    if isinstance(config.model.channels, bool):
+        yield ("model", "channels"), "found true, expected 1 or 3"
+
+
+def _multilabel(config: Config) -> Iterator[Fault]:
+    if config.data.labels.task != "multilabel":
+        return
+    if config.bias.kind == "shapes":
+        yield (
+            ("bias", "kind"),
+            "shapes stand for one class per film and cannot be drawn with"
+            " data.labels.task: multilabel; set bias.kind: none",
+        )
+    if config.train.method == "isnet" and config.train.heatmap_loss.target == "selective":
+        yield (
+            ("train", "heatmap_loss", "target"),
+            "selective explains one class against the others and does not exist with"
+            " data.labels.task: multilabel; set train.heatmap_loss.target: all, or stochastic",
+        )
+
+
+def _sets(config: Config) -> Iterator[Fault]:
+    shares: dict[tuple[str, ...], float] = defaultdict(float)
+    for name, entry in config.data.sets.items():
+        if entry.images is not None and entry.fraction is not None:
+            yield (
+                ("data", "sets", name, "fraction"),
+                "a set with images of its own takes all of them; remove fraction or images",
+            )
+        elif entry.fraction is not None:
+            named = [entry.source] if isinstance(entry.source, str) else entry.source or []
+            shares[tuple(sorted(named))] += entry.fraction
+        task = entry.labels.task if entry.labels is not None else config.data.labels.task
+        if task != config.data.labels.task:
+            yield (
+                ("data", "sets", name, "labels", "task"),
+                f"found {task}, but data.labels.task is {config.data.labels.task}",
+            )
+    for sources, share in shares.items():
+        if share > 1.0 + 1e-9:
+            of = f" of source {', '.join(sources)}" if sources else ""
+            yield ("data", "sets"), f"the fractions{of} add up to {share:g}, expected at most 1"
+
+
+def _classes(config: Config) -> Iterator[Fault]:
+    classes = config.data.labels.classes
+    if classes is not None and len(set(classes)) < len(classes):
+        yield ("data", "labels", "classes"), "a class is named twice"
+    if classes is None:
+        return
+    weights = config.train.class_weights
+    if isinstance(weights, list) and len(weights) != len(classes):
+        yield (
+            ("train", "class_weights"),
+            f"found {len(weights)} weights for {len(classes)} classes",
+        )
+    if config.heatmap.target not in {"predicted", "true", "all", *classes}:
+        yield (
+            ("heatmap", "target"),
+            f"found '{config.heatmap.target}', expected predicted, true, all or one of"
+            f" {', '.join(classes)}",
+        )
+
+
+def _training(config: Config) -> Iterator[Fault]:
+    train, shapes = config.train, config.bias.shapes
+    if train.schedule.warmup_epochs >= train.epochs:
+        yield (
+            ("train", "schedule", "warmup_epochs"),
+            f"found {train.schedule.warmup_epochs}, expected fewer than train.epochs"
+            f" ({train.epochs})",
+        )
+    if train.schedule.milestones != sorted(set(train.schedule.milestones)):
+        yield ("train", "schedule", "milestones"), "expected epochs in rising order"
+    if isinstance(train.class_weights, list) and min(train.class_weights, default=1.0) < 0:
+        yield ("train", "class_weights"), "weights must not be negative"
+    if shapes is not None and len(set(shapes)) < len(shapes):
+        yield ("bias", "shapes"), "a shape is named twice"
+    if shapes is not None and len(shapes) < 2:
+        yield ("bias", "shapes"), "expected at least two shapes, one per class"

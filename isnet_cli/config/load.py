@@ -1,0 +1,283 @@
+"""A YAML file, command-line options and ``--set`` pairs to a checked `Config`, and back to YAML."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from isnet_cli import __version__
+from isnet_cli.config import yaml_tree
+from isnet_cli.config.checks import check
+from isnet_cli.config.explain import explain
+from isnet_cli.config.schema import Config
+from isnet_cli.config.yaml_tree import Key, Problem
+from isnet_cli.errors import IsnetError
+
+PATHS: tuple[tuple[str, ...], ...] = (  # keys whose values are paths; "*" is any name
+    ("upstream",),
+    ("data", "images"),
+    ("data", "labels", "file"),
+    ("data", "privacy", "salt_file"),
+    ("data", "sets", "*", "images"),
+    ("data", "sets", "*", "labels", "file"),
+    ("masks", "files"),
+    ("model", "weights"),
+    ("evaluate", "model"),
+    ("heatmap", "model"),
+)
+MAX_LINES = 50  # of one error message
+
+
+@dataclass(frozen=True)
+class Option:
+    """A value typed on the command line.
+
+    Attributes:
+        flag: As the user typed it (``--epochs``), for messages.
+        key: Dotted key of the configuration.
+        value: Of the right Python type; paths relative to the working folder.
+    """
+
+    flag: str
+    key: str
+    value: Any
+
+
+@dataclass
+class _Draft:
+    """The tree before validation, with the origin of each key."""
+
+    value: dict[str | int, Any] = field(default_factory=dict)
+    origins: dict[Key, str] = field(default_factory=dict)
+    bases: dict[Key, Path] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    name: str = "command line"
+
+    def origin(self, key: Key) -> str:
+        """Origin of a key or of its nearest known parent."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.origins:
+                return self.origins[key[:length]]
+        below = (origin for known, origin in self.origins.items() if known[: len(key)] == key)
+        return next(below, self.name)
+
+    def base(self, key: Key) -> Path:
+        """Folder that relative paths under a key start from."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.bases:
+                return self.bases[key[:length]]
+        return Path.cwd()
+
+
+def load(
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    options: Iterable[Option] = (),
+) -> Config:
+    """Reads a configuration; later origins win: defaults, file, options, ``--set`` pairs.
+
+    Args:
+        path: YAML file, or None for defaults.
+        overrides: ``key=value`` pairs; the value is a YAML scalar or flow collection.
+        options: Values of command-line options.
+
+    Raises:
+        IsnetError: Kind "config", with every fault as ``file:line: key: message``.
+    """
+    draft = _read(path)
+    for option in options:
+        _assign(draft, option.key, option.value, option.flag)
+    for pair in overrides:
+        _override(draft, pair)
+    return _validate(draft)
+
+
+def dump(config: Config) -> str:
+    """The resolved tree as YAML, all defaults written out; `load` reads it back to an equal one."""
+    head = f"# isnet {__version__}: resolved configuration, all defaults written out\n"
+    return head + yaml_tree.write(plain(config))
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """The configuration as dict, list, str, int, float, bool and None."""
+    tree: dict[str, Any] = _plain(config.model_dump())
+    return tree
+
+
+def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted keys whose values differ between two plain trees."""
+    found = []
+    for name in dict.fromkeys([*old, *new]):
+        left, right = old.get(name), new.get(name)
+        if isinstance(left, dict) and isinstance(right, dict):
+            found += changed_keys(left, right, f"{prefix}{name}.")
+        elif left != right:
+            found.append(f"{prefix}{name}")
+    return found
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the configuration, for the completion of editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Config.model_json_schema(),
+        "title": "isnet.yaml",
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _read(path: Path | None) -> _Draft:
+    if path is None:
+        return _Draft()
+    name = _short(path)
+    tree = yaml_tree.parse(_text(path, name))
+    draft = _Draft(name=name)
+    for line, key, message in tree.problems:
+        draft.problems.append(Problem(f"{name}:{line}", dotted(key), message))
+    draft.origins = {key: f"{name}:{line}" for key, line in tree.lines.items()}
+    base = Path(os.path.abspath(path)).parent
+    draft.bases = {key: base for key in tree.lines if len(key) == 1}
+    if isinstance(tree.value, dict):
+        draft.value = tree.value
+    elif tree.value is not None:
+        draft.problems.append(Problem(f"{name}:1", "", "expected 'key: value' lines at the top"))
+    return draft
+
+
+def _text(path: Path, name: str) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = "a folder" if path.is_dir() else (error.strerror or "unreadable").lower()
+        raise IsnetError(
+            "config",
+            f"{name}: {reason}, expected a YAML file",
+            fix="isnet init DIR writes one",
+        ) from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise IsnetError(
+            "config", f"{name}:{line}: not UTF-8 text", fix="save the file as UTF-8"
+        ) from error
+
+
+def _override(draft: _Draft, pair: str) -> None:
+    name, sign, text = pair.partition("=")
+    if not sign or not name.strip():
+        draft.problems.append(
+            Problem(f"--set {pair}", "", "expected KEY=VALUE, as in --set train.epochs=30")
+        )
+        return
+    tree = yaml_tree.parse(text)
+    for _, key, message in tree.problems:
+        draft.problems.append(
+            Problem(f"--set {name.strip()}", dotted(key), message.replace(" on line 1", ""))
+        )
+    _assign(draft, name.strip(), tree.value, "--set")
+
+
+def _assign(draft: _Draft, name: str, value: Any, flag: str) -> None:
+    key: Key = tuple(name.split("."))
+    here = draft.value
+    for part in key[:-1]:
+        inner = here.get(part)
+        if not isinstance(inner, dict):
+            inner = here[part] = {}
+        here = inner
+    here[key[-1]] = value
+    for table in (draft.origins, draft.bases):
+        for inner_key in [known for known in table if known[: len(key)] == key]:
+            del table[inner_key]
+    draft.origins[key] = flag
+    draft.bases[key] = Path.cwd()
+
+
+def _validate(draft: _Draft) -> Config:
+    for pattern in PATHS:
+        _absolute(draft, draft.value, pattern, ())
+    config = None
+    try:
+        config = Config.model_validate(draft.value)
+    except ValidationError as error:
+        for key, message in explain(error, draft.value):
+            draft.problems.append(Problem(draft.origin(key), dotted(key), message))
+    if config is not None:
+        for key, message in check(config):
+            draft.problems.append(Problem(draft.origin(key), dotted(key), message))
+    if draft.problems or config is None:
+        raise _refusal(draft)
+    return config
+
+
+def _absolute(draft: _Draft, here: Any, pattern: tuple[str, ...], key: Key) -> None:
+    if not isinstance(here, dict):
+        return
+    names = list(here) if pattern[0] == "*" else [pattern[0]] if pattern[0] in here else []
+    for name in names:
+        inner = (*key, name)
+        if len(pattern) > 1:
+            _absolute(draft, here[name], pattern[1:], inner)
+        elif isinstance(here[name], str):
+            here[name] = _join(draft, inner, here[name])
+        elif isinstance(here[name], list):
+            here[name] = [
+                _join(draft, inner, item) if isinstance(item, str) else item for item in here[name]
+            ]
+
+
+def _join(draft: _Draft, key: Key, text: str) -> str:
+    if not text.strip():
+        message = "an empty path; leave the key out, or write null"
+        draft.problems.append(Problem(draft.origin(key), dotted(key), message))
+        return text
+    if text.startswith("~"):
+        message = f"found '{text}': ~ is not expanded, write the whole path"
+        draft.problems.append(Problem(draft.origin(key), dotted(key), message))
+    return os.path.normpath(draft.base(key) / text)
+
+
+def _refusal(draft: _Draft) -> IsnetError:
+    first = {(problem.where, problem.key): problem for problem in reversed(draft.problems)}
+    lines = [problem.line() for problem in sorted(first.values(), key=_place)]
+    fix = f"isnet check {draft.name} tries again" if draft.name.endswith(("yaml", "yml")) else ""
+    if len(lines) == 1:
+        return IsnetError("config", lines[0], fix=fix)
+    shown = lines[:MAX_LINES]
+    if len(lines) > MAX_LINES:
+        shown.append(f"... and {len(lines) - MAX_LINES} more")
+    return IsnetError("config", f"{draft.name}: {len(lines)} faults", details=tuple(shown), fix=fix)
+
+
+def _place(problem: Problem) -> tuple[str, int, str]:
+    file, _, line = problem.where.rpartition(":")
+    return (file, int(line), problem.key) if line.isdigit() else (problem.where, 0, problem.key)
+
+
+def dotted(key: Key) -> str:
+    """A key as users write it: ``data.sets.train.fraction``, ``data.images[2]``."""
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _short(path: Path) -> str:
+    full = Path(os.path.abspath(path))
+    try:
+        return str(full.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

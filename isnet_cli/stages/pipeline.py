@@ -1,0 +1,133 @@
+"""Runs stages in order, each only when it is out of date: the same command starts or continues."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from isnet_cli.config.load import dump
+from isnet_cli.config.schema import Config
+from isnet_cli.errors import IsnetError
+from isnet_cli.ports import Ports
+from isnet_cli.runs.folder import STAGES, RunFolder
+from isnet_cli.stages.base import Stage
+
+Status = Literal["current", "done", "incomplete"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one stage.
+
+    Attributes:
+        stage: Name of the stage.
+        status: ``current``: nothing had to be done; ``done``; ``incomplete``: stopped in good
+            order, the same call continues.
+        summary: The stage's figures.
+    """
+
+    stage: str
+    status: Status
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+def stage_module(name: str) -> Stage:
+    """The module of the stage called `name`, imported on demand."""
+    return cast(Stage, importlib.import_module(f"isnet_cli.stages.{name}"))
+
+
+def run_stage(
+    stage: Stage,
+    config: Config,
+    folder: RunFolder,
+    ports: Ports,
+    *,
+    force: bool = False,
+    replace: bool = True,
+) -> Outcome:
+    """Brings one stage up to date while holding the run folder's lock.
+
+    Args:
+        stage: Module of the stage.
+        config: The whole configuration.
+        folder: The run.
+        ports: Side effects.
+        force: Do the work even when the recorded result is up to date.
+        replace: Allow a finished result of other settings or inputs to be replaced.
+
+    Raises:
+        IsnetError: From the stage; kind "config" when a finished result is in the way and
+            `replace` is false; kind "machine" when another process holds the run.
+    """
+    with folder.lock():
+        return _update(stage, config, folder, ports, force=force, replace=replace)
+
+
+def run_pipeline(
+    config: Config,
+    folder: RunFolder,
+    ports: Ports,
+    stages: Sequence[str] = STAGES,
+    *,
+    replace: bool = True,
+) -> list[Outcome]:
+    """Brings `stages` up to date one after the other; stops early when asked to.
+
+    Returns:
+        One outcome per stage that was reached; the last may be ``incomplete``.
+
+    Raises:
+        IsnetError: As `run_stage`.
+    """
+    outcomes: list[Outcome] = []
+    with folder.lock():
+        for name in stages:
+            if ports.stop_requested():
+                outcomes.append(Outcome(name, "incomplete"))
+                break
+            outcome = _update(stage_module(name), config, folder, ports, replace=replace)
+            outcomes.append(outcome)
+            if outcome.status == "incomplete":
+                break
+    return outcomes
+
+
+def _update(
+    stage: Stage,
+    config: Config,
+    folder: RunFolder,
+    ports: Ports,
+    *,
+    force: bool = False,
+    replace: bool = True,
+) -> Outcome:
+    name = stage.NAME
+    if folder.owner(name) is not folder:
+        return Outcome(name, "current", folder.require(name)["summary"])
+    digest = stage.fingerprint(config, folder)
+    finished = folder.stage_record(name)
+    if not force and finished is not None and folder.is_current(name, digest):
+        ports.event("stage_current", stage=name)
+        return Outcome(name, "current", finished["summary"])
+    if finished is not None and finished["fingerprint"] != digest and not replace:
+        raise _in_the_way(name, folder)
+    folder.save_config(dump(config))
+    folder.begin(name, digest)
+    ports.event("stage_started", stage=name)
+    result = stage.run(config, folder, ports)
+    if not result.complete:
+        ports.event("stage_incomplete", stage=name)
+        return Outcome(name, "incomplete", result.summary)
+    folder.finish(name, digest, result.outputs, result.summary)
+    ports.event("stage_done", stage=name)
+    return Outcome(name, "done", result.summary)
+
+
+def _in_the_way(stage: str, folder: RunFolder) -> IsnetError:
+    return IsnetError(
+        "config",
+        f"{folder.path}: stage '{stage}' was finished with other settings or inputs",
+        fix="--overwrite replaces it; -o DIR writes a new run; --restart moves this run aside",
+    )
