@@ -248,6 +248,7 @@ class Evaluate(Section):
 class Heatmap(Section):
     """Which maps are exported."""
 
+    model: str | None = None  # run folder whose trained model is used; null: this run's
     sets: list[str] | None = None
     target: str = "predicted"  # predicted | true | all | a class name
     formats: list[Literal["png", "npz"]] = ["png", "npz"]
