@@ -240,6 +240,7 @@ class Train(Section):
 class Evaluate(Section):
     """What is measured on which sets."""
 
+    model: str | None = None  # run folder whose trained model is used; null: this run's
     sets: list[str] | None = None  # default: every set but train and val
     batch_size: Count = 32
     relevance: bool = True
