@@ -11,22 +11,22 @@ from isnet_models.lrp.tape import FirstLayer
 
 
 def fuse(layer: FirstLayer) -> tuple[Tensor, Tensor]:
-    """Weight and detached bias of the first convolution with its BatchNorm (LRP_SPEC 2.2, 2.12).
+    """Weight and bias of the first convolution fused with its BatchNorm (LRP_SPEC 2.2, 2.12).
 
-    W' = W·gamma/s, b' = (b - mu)·gamma/s + beta; the statistics mu, s and b' carry no gradient.
+    W' = W·gamma/s, b' = (b - mu)·gamma/s + beta; b, beta and the statistics mu, s are constants.
 
     Returns:
         (W' [O, I, kh, kw], b' [O]).
     """
     weight = layer.weight
-    bias = torch.zeros_like(weight[:, 0, 0, 0]) if layer.bias is None else layer.bias
+    bias = torch.zeros_like(weight[:, 0, 0, 0]).detach() if layer.bias is None else layer.bias.detach()
     if layer.norm is not None:
         gamma, beta, mean, invstd = layer.norm
         scale = invstd.detach() if gamma is None else gamma * invstd.detach()
-        bias = (bias - mean) * scale
-        bias = bias if beta is None else bias + beta
+        bias = (bias - mean.detach()) * scale
+        bias = bias if beta is None else bias + beta.detach()
         weight = weight * scale.view(-1, 1, 1, 1)
-    return weight, bias.detach()
+    return weight, bias
 
 
 def first_layer_relevance(
@@ -53,8 +53,9 @@ def first_layer_relevance(
     positive, negative = torch.maximum(weight, zero), torch.minimum(weight, zero)
     l_plane = low.view(1, -1, 1, 1).expand(1, *x.shape[1:])
     h_plane = high.view(1, -1, 1, 1).expand(1, *x.shape[1:])
-    b_low = (low[0] * bias.clamp(min=0)).view(1, -1, 1, 1)
-    b_high = (high[0] * bias.clamp(max=0)).view(1, -1, 1, 1)
+    none = torch.zeros_like(bias)
+    b_low = (low[0] * torch.maximum(bias, none)).view(1, -1, 1, 1)
+    b_high = (high[0] * torch.minimum(bias, none)).view(1, -1, 1, 1)
     z = (
         F.conv2d(x, weight, bias, **layer.options)
         - (F.conv2d(l_plane, positive, **layer.options) + b_low)
