@@ -1,0 +1,120 @@
+"""Classifiers by name: any torchvision family with 1- or 3-channel input, and a small one."""
+
+from __future__ import annotations
+
+import difflib
+
+import torch
+from torch import Tensor, nn
+from torchvision import models as zoo
+
+SMALL = "small"
+# Families whose default build returns auxiliary outputs; they are built without them.
+_WITHOUT_AUX = {"googlenet": {"aux_logits": False}, "inception_v3": {"aux_logits": False}}
+
+
+class SmallResNet(nn.Module):
+    """A residual network for laptops: four stages of one basic block, 0.7 M parameters.
+
+    Args:
+        classes: Number of outputs K.
+        channels: Number of input channels.
+        width: Channels of the first stage; the stages have width · (1, 2, 4, 8).
+    """
+
+    def __init__(self, classes: int, channels: int, width: int = 24) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, width, 5, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+        widths = [width * 2**i for i in range(4)]
+        previous = [width, *widths[:-1]]
+        self.stages = nn.Sequential(
+            *[_block(p, w, 1 if i == 0 else 2) for i, (p, w) in enumerate(zip(previous, widths, strict=True))]  # noqa: E501
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(widths[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, K] of images [B, C, H, W]."""
+        return self.fc(self.pool(self.stages(self.stem(x))).flatten(1))  # type: ignore[no-any-return]
+
+
+def _block(width_in: int, width: int, stride: int) -> nn.Module:
+    shortcut = None
+    if stride != 1 or width_in != width:
+        shortcut = nn.Sequential(
+            nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+        )
+    return zoo.resnet.BasicBlock(width_in, width, stride, shortcut)
+
+
+def architectures() -> list[str]:
+    """Names that `build_backbone` takes, sorted."""
+    return sorted([SMALL, *zoo.list_models(module=zoo)])
+
+
+def build_backbone(name: str, classes: int, *, channels: int = 1, dropout: float = 0.0) -> nn.Module:
+    """Builds a randomly initialised classifier; [B, channels, H, W] in [0, 1] -> logits [B, K].
+
+    Args:
+        name: One of `architectures()`.
+        classes: Number of outputs K, >= 1.
+        channels: Number of input channels; the first convolution is adapted.
+        dropout: Probability before the last linear layer, 0 to below 1.
+
+    Raises:
+        ValueError: Unknown name (with suggestions), or no first convolution or last linear layer.
+    """
+    if name == SMALL:
+        net: nn.Module = SmallResNet(classes, channels)
+    else:
+        if name not in zoo.list_models(module=zoo):
+            close = difflib.get_close_matches(name, architectures(), n=3)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise ValueError(f"architecture {name!r}: unknown{hint}")
+        net = zoo.get_model(
+            name, weights=None, num_classes=classes, **_WITHOUT_AUX.get(name, {})
+        )
+        if channels != 3:
+            _replace_first_convolution(net, channels)
+    if dropout:
+        _add_dropout(net, dropout)
+    return net
+
+
+def _replace_first_convolution(net: nn.Module, channels: int) -> None:
+    for path, layer in net.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            new = nn.Conv2d(
+                channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,
+                layer.dilation, layer.groups, layer.bias is not None, layer.padding_mode,
+            )  # type: ignore[arg-type]  # fmt: skip
+            net.set_submodule(path, new)
+            return
+    raise ValueError(f"{type(net).__name__}: has no convolution to adapt to {channels} channels")
+
+
+def _add_dropout(net: nn.Module, dropout: float) -> None:
+    linear = [path for path, layer in net.named_modules() if isinstance(layer, nn.Linear)]
+    if not linear:
+        raise ValueError(f"{type(net).__name__}: has no linear layer to put dropout before")
+    last = net.get_submodule(linear[-1])
+    net.set_submodule(linear[-1], nn.Sequential(nn.Dropout(dropout), last))
+
+
+def count_parameters(net: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+
+def seeded_backbone(
+    name: str, classes: int, *, channels: int, dropout: float, seed: int
+) -> nn.Module:
+    """`build_backbone` with reproducible initial weights; the global random state is unchanged."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_backbone(name, classes, channels=channels, dropout=dropout)
