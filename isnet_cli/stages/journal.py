@@ -115,7 +115,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
             entry = json.loads(line)
         except json.JSONDecodeError:
             break
-        if not isinstance(entry, dict) or not ("fingerprint" in entry or _FIELDS <= entry.keys()):
+        if not isinstance(entry, dict) or not ("fingerprint" in entry or entry.keys() >= _FIELDS):
             break
         found.append(entry)
     return found
