@@ -1,0 +1,317 @@
+"""Stored sample values of a DICOM file, whatever its transfer syntax, before any display step.
+
+Native and RLE pixels are decoded by pydicom. JPEG, JPEG-LS and JPEG 2000 are decoded by SimpleITK,
+used as a codec alone: it gets a temporary file that holds one frame's code stream and the numbers
+needed to decode it (no patient, no rescale, MONOCHROME2). Given the whole file, SimpleITK would
+invert MONOCHROME1 and apply the rescale by itself, in a way that depends on its version.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.errors import UnreadableFilm
+
+MAX_PIXELS = 100_000_000  # of one file, all frames; four times the largest single radiograph
+MAX_RATIO = 2_000  # declared bytes per compressed byte; real films stay far below 200
+GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
+COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"})
+_NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"})
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+RLE = "1.2.840.10008.1.2.5"
+_CODE_STREAMS = frozenset(
+    f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)
+)  # JPEG baseline, extended, lossless, lossless SV1, JPEG-LS (2), JPEG 2000 (2)
+
+
+@dataclass(frozen=True)
+class PixelModule:
+    """What a file declares about its samples (PS3.3 C.7.6.3), checked for consistency.
+
+    Attributes:
+        rows: Height, px.
+        columns: Width, px.
+        frames: Number of frames, at least 1.
+        samples: 1 (grey or palette) or 3 (colour).
+        allocated: Bits of storage per sample: 1, 8 or 16.
+        stored: Meaningful bits per sample, at most `allocated`.
+        high: Position of the most significant meaningful bit.
+        signed: Whether samples are in two's complement.
+        photometric: One of `GREY` or `COLOUR`.
+    """
+
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    allocated: int
+    stored: int
+    high: int
+    signed: bool
+    photometric: str
+
+    @property
+    def native_bytes(self) -> int:
+        """Length of the samples without compression."""
+        samples = self.rows * self.columns * self.frames * self.samples
+        if self.photometric == "YBR_FULL_422":
+            samples = samples * 2 // 3
+        return (samples * self.allocated + 7) // 8
+
+
+def pixel_module(ds: Any) -> PixelModule:
+    """Reads and checks the pixel description of a dataset before anything is allocated.
+
+    Raises:
+        UnreadableFilm: ``bad_header``, ``too_large`` or ``depth``.
+    """
+    photometric = str(ds.get("PhotometricInterpretation") or "MONOCHROME2").strip().upper()
+    if photometric not in GREY | COLOUR:
+        raise UnreadableFilm("bad_header", "photometric interpretation is none that is defined")
+    samples = _number(ds, "SamplesPerPixel", 1)
+    allocated = _number(ds, "BitsAllocated", None)
+    stored = _number(ds, "BitsStored", allocated)
+    module = PixelModule(
+        rows=_number(ds, "Rows", None),
+        columns=_number(ds, "Columns", None),
+        frames=_number(ds, "NumberOfFrames", 1) or 1,
+        samples=samples,
+        allocated=allocated,
+        stored=stored,
+        high=_number(ds, "HighBit", stored - 1),
+        signed=_number(ds, "PixelRepresentation", 0) == 1,
+        photometric=photometric,
+    )
+    _check(module)
+    return module
+
+
+def _number(ds: Any, keyword: str, default: int | None) -> int:
+    value = ds.get(keyword)
+    if value is None or value == "":
+        if default is None:
+            raise UnreadableFilm("bad_header", f"{keyword} is missing")
+        return default
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UnreadableFilm("bad_header", f"{keyword} is not one whole number") from None
+
+
+def _check(module: PixelModule) -> None:
+    if min(module.rows, module.columns, module.frames) < 1:
+        raise UnreadableFilm("bad_header", "rows, columns and frames must be 1 or more")
+    if module.rows * module.columns * module.frames > MAX_PIXELS:
+        raise UnreadableFilm(
+            "too_large",
+            f"{module.frames} frames of {module.columns} x {module.rows} pixels are declared, at "
+            f"most {MAX_PIXELS // 1_000_000} million pixels are read",
+        )
+    if module.samples == 3 and (module.allocated, module.stored) != (8, 8):
+        raise UnreadableFilm(
+            "depth", f"colour of {module.stored} bits per channel, expected 8 (or a grey film)"
+        )
+    if module.allocated not in (1, 8, 16):
+        raise UnreadableFilm(
+            "depth", f"{module.allocated} bits are allocated per sample, expected 1, 8 or 16"
+        )
+    grey = module.photometric in GREY or module.photometric == "PALETTE COLOR"
+    bits_fit = 1 <= module.stored <= module.high + 1 <= module.allocated
+    if not bits_fit or module.samples != (1 if grey else 3):
+        raise UnreadableFilm(
+            "bad_header",
+            "bits allocated, bits stored, high bit, samples per pixel and photometric "
+            "interpretation contradict each other",
+        )
+
+
+def decode(ds: Any, module: PixelModule) -> NDArray[Any]:
+    """Decodes all frames.
+
+    Args:
+        ds: Dataset with file meta information and pixel data.
+        module: Its checked description.
+
+    Returns:
+        Grey and palette: integers [frames, rows, columns] in the stored units (two's complement
+        resolved, bits outside BitsStored cleared). Colour: uint8 RGB [frames, rows, columns, 3].
+
+    Raises:
+        UnreadableFilm: ``truncated``, ``too_large``, ``codec``, ``bad_header``, or ``unreadable``.
+    """
+    syntax = str(ds.file_meta.TransferSyntaxUID)
+    if syntax in _CODE_STREAMS:
+        _check_compressed(ds, module)
+        raw = _decode_streams(ds, module, syntax)
+    elif syntax in _NATIVE or syntax in (BIG_ENDIAN, RLE):
+        raw = _decode_plain(ds, module, syntax)
+    else:
+        raise UnreadableFilm(
+            "codec", f"transfer syntax {_syntax_name(ds)} is not supported; convert the film first"
+        )
+    return raw if module.samples == 3 else _stored_values(raw, module)
+
+
+def _syntax_name(ds: Any) -> str:
+    uid = ds.file_meta.TransferSyntaxUID
+    return str(uid.name) if uid.is_transfer_syntax and not uid.is_private else "unknown"
+
+
+def _check_compressed(ds: Any, module: PixelModule) -> None:
+    size = len(ds.PixelData)
+    if module.native_bytes > MAX_RATIO * size + 65_536:
+        raise UnreadableFilm(
+            "too_large",
+            f"{module.native_bytes} bytes of pixels are declared but only {size} compressed bytes "
+            "are there",
+        )
+
+
+def _decode_plain(ds: Any, module: PixelModule, syntax: str) -> NDArray[Any]:
+    """Native and RLE samples by pydicom."""
+    from pydicom.pixels import pixel_array
+
+    if syntax == RLE:
+        _check_compressed(ds, module)
+    elif len(ds.PixelData) < module.native_bytes:
+        raise UnreadableFilm(
+            "truncated",
+            f"{len(ds.PixelData)} bytes of pixel data, expected {module.native_bytes}",
+        )
+    array = pixel_array(
+        ds, raw=module.samples == 1, decoding_plugin="pydicom" if syntax == RLE else ""
+    )
+    shape = (module.frames, module.rows, module.columns)
+    return np.asarray(array).reshape(shape if module.samples == 1 else (*shape, 3))
+
+
+def _stored_values(raw: NDArray[Any], module: PixelModule) -> NDArray[Any]:
+    """Keeps the meaningful bits alone (others may hold retired overlays) and their sign."""
+    shift = module.high + 1 - module.stored
+    wide = module.allocated > 8
+    if not module.signed and shift == 0 and module.stored == module.allocated == raw.itemsize * 8:
+        return raw
+    values = raw.astype(np.int32)
+    if shift:
+        values >>= shift
+    values &= (1 << module.stored) - 1
+    if module.signed:
+        sign = 1 << (module.stored - 1)
+        values = (values ^ sign) - sign
+        return values.astype(np.int16 if wide else np.int8)
+    return values.astype(np.uint16 if wide else np.uint8)
+
+
+class StreamHeader(NamedTuple):
+    """What a JPEG, JPEG-LS or JPEG 2000 code stream says about itself."""
+
+    rows: int
+    columns: int
+    samples: int
+    precision: int
+    signed: bool
+
+
+def stream_header(stream: bytes) -> StreamHeader:
+    """Reads the frame header of a code stream (T.81 B.2.2, T.87 C.2.2, T.800 A.5.1).
+
+    Raises:
+        UnreadableFilm: ``bad_header``, when there is none.
+    """
+    start = stream.find(b"\xff\x4f\xff\x51", 0, 256)  # a JP2 box may stand before it
+    if start >= 0 and len(stream) >= start + 42:
+        x1, y1, x0, y0 = struct.unpack(">4I", stream[start + 8 : start + 24])
+        samples, depth = struct.unpack(">HB", stream[start + 40 : start + 43])
+        return StreamHeader(y1 - y0, x1 - x0, samples, (depth & 0x7F) + 1, bool(depth & 0x80))
+    at = 2
+    while stream[:2] == b"\xff\xd8" and at + 10 <= len(stream) and stream[at] == 0xFF:
+        marker = stream[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+        if is_frame or marker == 0xF7:
+            precision, rows, columns, samples = struct.unpack(">BHHB", stream[at + 4 : at + 10])
+            return StreamHeader(rows, columns, samples, precision, False)
+        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+    raise UnreadableFilm("bad_header", "the compressed pixel data hold no frame header")
+
+
+def _decode_streams(ds: Any, module: PixelModule, syntax: str) -> NDArray[Any]:
+    from pydicom.encaps import generate_frames
+
+    streams = list(generate_frames(ds.PixelData, number_of_frames=module.frames))
+    if len(streams) < module.frames:
+        raise UnreadableFilm(
+            "truncated", f"{len(streams)} frames are there, {module.frames} are declared"
+        )
+    with tempfile.TemporaryDirectory(prefix="isnet-") as folder:
+        frames = [
+            _decode_stream(stream, module, syntax, Path(folder, f"{n}.dcm"))
+            for n, stream in enumerate(streams[: module.frames])
+        ]
+    return np.stack(frames)
+
+
+def _decode_stream(
+    stream: bytes, module: PixelModule, syntax: str, temporary: Path
+) -> NDArray[Any]:
+    """One frame through SimpleITK."""
+    import SimpleITK
+
+    header = stream_header(stream)
+    if header[:3] != (module.rows, module.columns, module.samples) or header.precision > 16:
+        raise UnreadableFilm(
+            "bad_header",
+            f"the compressed frame is {header.columns} x {header.rows} x {header.samples}, the "
+            f"file declares {module.columns} x {module.rows} x {module.samples}",
+        )
+    _write_codec_file(stream, header, module, syntax, temporary)
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(temporary))
+    try:
+        array = SimpleITK.GetArrayFromImage(reader.Execute())
+    except RuntimeError:
+        raise UnreadableFilm(
+            "unreadable", "the compressed pixel data are damaged (the codec refuses them)"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    shape = (module.rows, module.columns) + ((3,) if module.samples == 3 else ())
+    return np.asarray(array).reshape(shape)
+
+
+def _write_codec_file(
+    stream: bytes, header: StreamHeader, module: PixelModule, syntax: str, path: Path
+) -> None:
+    """A DICOM file with one code stream and nothing that identifies or displays."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID, SecondaryCaptureImageStorage
+
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
+    ds.SOPClassUID = SecondaryCaptureImageStorage
+    ds.SOPInstanceUID = "2.25.1"
+    ds.SamplesPerPixel = header.samples
+    ds.PhotometricInterpretation = module.photometric if header.samples == 3 else "MONOCHROME2"
+    if header.samples == 3:
+        ds.PlanarConfiguration = 0
+    ds.Rows, ds.Columns = header.rows, header.columns
+    ds.BitsAllocated = 8 if header.precision <= 8 else 16
+    ds.BitsStored, ds.HighBit = header.precision, header.precision - 1
+    ds.PixelRepresentation = int(header.signed)
+    ds.PixelData = encapsulate([stream])
+    ds["PixelData"].VR = "OB"
+    ds["PixelData"].is_undefined_length = True
+    ds.save_as(path, enforce_file_format=True)
