@@ -1,0 +1,185 @@
+"""Films of a run at the network's size: read once, kept in memory, handed out in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from isnet_cli.config.schema import Config
+from isnet_cli.data.films import load_film
+from isnet_cli.data.geometry import Frame
+from isnet_cli.data.maskfiles import load_mask
+from isnet_cli.data.shapes import draw_shape, rng_for, shape_for, shapes_for_classes
+from isnet_cli.data.types import Row
+from isnet_cli.errors import IsnetError
+from isnet_cli.ports import Ports
+
+Version = Literal["biased", "standard", "deceiving"]
+DEPTH = 65535  # films are kept as uint16, so 16-bit depth reaches the network
+
+
+@dataclass(frozen=True)
+class FilmStore:
+    """Films of one or more sets, aligned by index.
+
+    Attributes:
+        films: uint16 [N, h, w]; 65535 is white.
+        masks: Lungs, bool [N, h, w]; all false where a film has no mask.
+        has_mask: bool [N].
+        labels: Multi-class: float32 [N], class index, -1 for none. Multi-label: float32 [N, K],
+            1, 0 or NaN for missing.
+        rows: Manifest lines [N].
+        classes: Class names, K.
+        config: Where channels and synthetic bias are said.
+    """
+
+    films: NDArray[np.uint16]
+    masks: NDArray[np.bool_]
+    has_mask: NDArray[np.bool_]
+    labels: NDArray[np.float32]
+    rows: list[Row]
+    classes: list[str]
+    config: Config
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the films."""
+        return [row.key for row in self.rows]
+
+    def film(self, index: int, version: Version = "standard") -> NDArray[np.float32]:
+        """One film [h, w] in [0, 1], with the synthetic bias of `version` drawn in.
+
+        The shape's place depends on the film's key and the configuration's seed alone, so
+        `biased` and `deceiving` differ in nothing but the shape.
+
+        Raises:
+            IsnetError: Kind "data", when a biased version of a film without label is asked for.
+        """
+        pixels = self.films[index].astype(np.float32) / DEPTH
+        if version == "standard":
+            return pixels
+        label = int(self.labels[index]) if self.labels.ndim == 1 else -1
+        if label < 0:
+            raise IsnetError(
+                "data", f"{self.rows[index].key}: has no label, a shape per class needs one"
+            )
+        bias = self.config.bias
+        shapes = shapes_for_classes(len(self.classes), bias.shapes)
+        return draw_shape(
+            pixels,
+            self.masks[index],
+            shape_for(label, version, shapes),
+            size=bias.size,
+            intensity=bias.intensity,
+            rng=rng_for(self.rows[index].key, self.config.seed),
+        )
+
+    def batch(
+        self, indices: Sequence[int] | NDArray[np.int_], *, version: Version = "standard"
+    ) -> tuple[Tensor, Tensor]:
+        """Films and masks of `indices` as the network takes them.
+
+        Returns:
+            (images float32 [B, C, h, w] in [0, 1], masks float32 [B, 1, h, w], 0 or 1).
+        """
+        images = torch.from_numpy(np.stack([self.film(int(i), version) for i in indices]))
+        masks = torch.from_numpy(self.masks[np.asarray(indices)].astype(np.float32))
+        channels = self.config.model.channels
+        return images[:, None].expand(-1, channels, -1, -1).contiguous(), masks[:, None]
+
+    def targets(self, indices: Sequence[int] | NDArray[np.int_]) -> Tensor:
+        """Labels of `indices` as losses take them: int64 [B], or float32 [B, K] with NaN."""
+        chosen = torch.from_numpy(self.labels[np.asarray(indices)])
+        return chosen.long() if chosen.dim() == 1 else chosen
+
+
+def class_names(rows: Sequence[Row], config: Config) -> list[str]:
+    """Names of the classes: as configured, else all labels found, sorted.
+
+    Raises:
+        IsnetError: Kind "data", when no film has a label.
+    """
+    if config.data.labels.classes:
+        return list(config.data.labels.classes)
+    if config.data.labels.task == "multilabel":
+        found = {name for row in rows for name in _known(row.label)}
+    else:
+        found = {row.label for row in rows if row.label}
+    if not found:
+        raise IsnetError(
+            "data",
+            f"no label among {len(rows)} films",
+            fix="set data.labels.file, or one folder per class",
+        )
+    return sorted(found)
+
+
+def _known(label: str) -> dict[str, float]:
+    """Multi-label text `a=1;b=0;c=?` as {name: 1, 0 or NaN}."""
+    values = {"1": 1.0, "0": 0.0}
+    pairs = (item.rpartition("=") for item in label.split(";") if item)
+    return {name: values.get(value, float("nan")) for name, _, value in pairs}
+
+
+def encode_labels(rows: Sequence[Row], classes: Sequence[str], task: str) -> NDArray[np.float32]:
+    """Labels as numbers; see `FilmStore.labels`."""
+    if task == "multiclass":
+        index = {name: i for i, name in enumerate(classes)}
+        return np.array([index.get(row.label, -1) for row in rows], np.float32)
+    out = np.full((len(rows), len(classes)), np.nan, np.float32)
+    for i, row in enumerate(rows):
+        known = _known(row.label)
+        out[i] = [known.get(name, np.nan) for name in classes]
+    return out
+
+
+def load_store(
+    rows: Sequence[Row],
+    ingest_dir: Path,
+    masks_dir: Path,
+    qc: Mapping[str, str],
+    classes: Sequence[str],
+    config: Config,
+    ports: Ports,
+) -> FilmStore:
+    """Reads films and masks at the network's size.
+
+    Args:
+        rows: Manifest lines with status ``ok``.
+        ingest_dir: Folder of the ingest stage.
+        masks_dir: Folder of the masks stage.
+        qc: Verdict per key (``ok``, ``suspect``, ``missing``); a missing key is ``missing``.
+        classes: Class names.
+        config: The configuration.
+        ports: Side effects (progress).
+    """
+    h, w = config.model.input
+
+    def load(row: Row) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+        frame = Frame((row.height, row.width), (h, w))
+        film = frame.to_network(load_film(ingest_dir / row.film))
+        mask = np.zeros((h, w), bool)
+        if qc.get(row.key, "missing") != "missing":
+            mask = frame.mask_to_network(load_mask(str(masks_dir / f"{row.key}.png")))
+        return np.rint(film.clip(0, 1) * DEPTH).astype(np.uint16), mask
+
+    films = np.zeros((len(rows), h, w), np.uint16)
+    masks = np.zeros((len(rows), h, w), bool)
+    with ThreadPoolExecutor(max_workers=4) as pool:  # decoding and resizing release the GIL
+        loaded = pool.map(load, rows)
+        for i, (film, mask) in enumerate(ports.progress.track(loaded, "films", len(rows))):
+            films[i], masks[i] = film, mask
+    labels = encode_labels(rows, classes, config.data.labels.task)
+    has_mask = masks.any(axis=(1, 2))
+    return FilmStore(films, masks, has_mask, labels, list(rows), list(classes), config)

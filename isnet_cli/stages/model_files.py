@@ -1,0 +1,75 @@
+"""The trained model on disk: weights as safetensors, everything else as a JSON card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from isnet_cli.errors import IsnetError
+from isnet_cli.runs.files import write_json
+from isnet_models.backbones import build_backbone
+from isnet_models.registry import WeightsError
+from isnet_models.weights import load_weights, save_weights
+
+WEIGHTS, CARD = "model.safetensors", "model.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A classifier and its card.
+
+    Attributes:
+        net: The network on its device, in eval mode.
+        card: ``classes``, ``task``, ``arch``, ``input`` [h, w], ``channels``, ``dropout``,
+            ``method``, ``heatmap`` {``epsilon``, ``zb``}, ``thresholds`` (multi-label: one per
+            class, else null), ``seed``, ``epoch``, ``selected_by``, ``validation``, ``sha256``.
+    """
+
+    net: nn.Module
+    card: dict[str, Any]
+
+
+def save_model(directory: Path, net: nn.Module, card: dict[str, Any]) -> None:
+    """Writes weights and card into `directory`, the card last and with the weights' hash."""
+    digest = save_weights(net.state_dict(), directory / WEIGHTS)
+    write_json(directory / CARD, {"schema": SCHEMA, **card, "sha256": digest})
+
+
+def load_model(place: Path, device: torch.device) -> TrainedModel:
+    """Loads a trained model, checking its hash.
+
+    Args:
+        place: A run folder, or the folder that holds the two files.
+        device: Where the network goes.
+
+    Raises:
+        IsnetError: Kind "weights": missing, damaged, or of another architecture.
+    """
+    directory = place / "train" if (place / "train" / CARD).is_file() else place
+    path = directory / CARD
+    if not path.is_file():
+        raise IsnetError(
+            "weights",
+            f"{place}: no {CARD}, expected the folder of a finished training",
+            fix="isnet train CONFIG -o RUN, then --model RUN",
+        )
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        net = build_backbone(
+            card["arch"], len(card["classes"]), channels=card["channels"], dropout=card["dropout"]
+        )
+        state = load_weights(directory / WEIGHTS, card["sha256"])
+        net.load_state_dict(state)
+    except (json.JSONDecodeError, KeyError, ValueError, RuntimeError, WeightsError) as error:
+        raise IsnetError(
+            "weights",
+            f"{directory}: model cannot be loaded: {str(error).splitlines()[0]}",
+            fix="copy both model.safetensors and model.json from the training run",
+        ) from error
+    return TrainedModel(net.to(device).eval(), card)
