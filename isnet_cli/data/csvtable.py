@@ -1,0 +1,196 @@
+"""A CSV as people have it: any common delimiter and encoding, read as text, refused when torn."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from isnet_cli.errors import IsnetError
+
+DELIMITERS = (",", ";", "\t", "|")
+NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+SNIFF_LINES = 200
+BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark starts with the other's
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+WORKBOOKS = {b"PK\x03\x04": "a workbook or zip file", b"\xd0\xcf\x11\xe0": "an old workbook"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV in memory; every cell is trimmed text, never a number.
+
+    Attributes:
+        path: The file.
+        columns: Header names, trimmed, each different; an empty one is called ``column N``.
+        rows: One tuple of cells per data row, as long as `columns`.
+        lines: Line of the file on which each row ends, for messages.
+        delimiter: The one that was found or asked for.
+        encoding: Python's name of the encoding.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    lines: tuple[int, ...]
+    delimiter: str
+    encoding: str
+
+    def column(self, name: str) -> list[str]:
+        """All cells of one column."""
+        index = self.columns.index(name)
+        return [row[index] for row in self.rows]
+
+
+def read_table(path: Path, delimiter: str = "auto") -> Table:
+    """Reads a CSV with a header line.
+
+    Accepts comma, semicolon, tab and bar; quotes; UTF-8 and UTF-16 (with or without byte-order
+    mark) and Western 8-bit text; Excel's ``sep=;`` line; empty lines. Rows that lack their last
+    cells are filled up with empty ones (spreadsheets drop trailing delimiters); a row with more
+    cells than the header is refused, since an unquoted delimiter would shift its values.
+
+    Raises:
+        IsnetError: Kind "data": missing, empty, a workbook, torn quotes, no header line, the same
+            header twice, a row that is too long; the message names file and line.
+    """
+    text, encoding = _decode(path)
+    skipped = 0
+    first, _, rest = text.partition("\n")
+    if first.lower().startswith("sep=") and first[4:5] in DELIMITERS:
+        text, skipped = rest, 1
+        delimiter = first[4] if delimiter == "auto" else delimiter
+    found = _sniff(text) if delimiter == "auto" else delimiter
+    records = _records(path, text, found, skipped)
+    if not records:
+        raise IsnetError(
+            "data", f"{path}: empty, expected a header line and rows", fix="check data.labels.file"
+        )
+    header_line, header = records[0]
+    columns = _columns(path, header_line, header)
+    rows, lines = [], []
+    for line, cells in records[1:]:
+        rows.append(_fit(path, line, cells, len(columns), found))
+        lines.append(line)
+    if not rows:
+        raise IsnetError(
+            "data",
+            f"{path}: a header line and no rows, expected one row per film",
+            fix="check data.labels.file",
+        )
+    return Table(path, columns, tuple(rows), tuple(lines), found, encoding)
+
+
+def _decode(path: Path) -> tuple[str, str]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        what = "a folder" if path.is_dir() else (error.strerror or "unreadable").lower()
+        raise IsnetError(
+            "data", f"{path}: {what}, expected a CSV file", fix="check data.labels.file"
+        ) from error
+    for magic, what in WORKBOOKS.items():
+        if content.startswith(magic):
+            raise IsnetError(
+                "data",
+                f"{path}: {what}, expected text with one row per line",
+                fix="in the spreadsheet: save as 'CSV UTF-8', then name that file",
+            )
+    for encoding in _encodings(content):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text.replace("\r\n", "\n").replace("\r", "\n"), encoding
+    raise IsnetError("data", f"{path}: not text, expected a CSV file", fix="save it as 'CSV UTF-8'")
+
+
+def _encodings(content: bytes) -> tuple[str, ...]:
+    for mark, encoding in BOMS:
+        if content.startswith(mark):
+            return (encoding,)
+    head = content[:1000]
+    if head.count(b"\0") > len(head) // 4:  # every other byte of Western UTF-16 is zero
+        return ("utf-16-le",) if head[1::2].count(0) >= head[::2].count(0) else ("utf-16-be",)
+    return ("utf-8", "cp1252", "latin-1")
+
+
+def _sniff(text: str) -> str:
+    """The delimiter that cuts most rows into as many cells as the header, and into the most."""
+    head = "\n".join(text.split("\n")[:SNIFF_LINES])
+    best, best_score = ",", (0.0, 0)
+    for delimiter in DELIMITERS:
+        try:
+            rows = [row for row in csv.reader(io.StringIO(head), delimiter=delimiter) if any(row)]
+        except csv.Error:
+            continue
+        width = len(rows[0]) if rows else 0
+        if width < 2:
+            continue
+        share = sum(len(row) == width for row in rows) / len(rows)
+        if (round(share, 1), width) > best_score:
+            best, best_score = delimiter, (round(share, 1), width)
+    return best
+
+
+def _records(path: Path, text: str, delimiter: str, skipped: int) -> list[tuple[int, list[str]]]:
+    reader = csv.reader(
+        io.StringIO(text), delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t"
+    )
+    records = []
+    try:
+        for cells in reader:
+            trimmed = [cell.strip() for cell in cells]
+            if any(trimmed):
+                records.append((reader.line_num + skipped, trimmed))
+    except csv.Error as error:
+        raise IsnetError(
+            "data",
+            f"{path}:{reader.line_num + skipped}: broken row ({error}),"
+            f" expected cells separated by {NAMES[delimiter]}, quotes in pairs",
+            fix="mend the quotes on that line, or set data.labels.delimiter",
+        ) from error
+    return records
+
+
+def _columns(path: Path, line: int, header: list[str]) -> tuple[str, ...]:
+    while header and not header[-1]:
+        header = header[:-1]
+    names = tuple(name or f"column {index}" for index, name in enumerate(header, start=1))
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise IsnetError(
+            "data",
+            f"{path}:{line}: column {', '.join(map(repr, twice))} appears more than once,"
+            " expected each name once",
+            fix="rename or remove one of them",
+        )
+    suffixes = (".png", ".jpg", ".jpeg", ".dcm", ".tif", ".tiff", ".dicom")
+    film = next((name for name in names if name.lower().endswith(suffixes)), None)
+    if film is not None:
+        raise IsnetError(
+            "data",
+            f"{path}:{line}: the first line names a film ('{film}'), expected a header line",
+            fix="put a line with column names on top, such as: file,label",
+        )
+    return names
+
+
+def _fit(path: Path, line: int, cells: list[str], width: int, delimiter: str) -> tuple[str, ...]:
+    if any(cells[width:]):
+        raise IsnetError(
+            "data",
+            f"{path}:{line}: {len(cells)} cells, expected {width} as in the header"
+            f" (separated by {NAMES[delimiter]})",
+            fix="put cells that contain the delimiter in quotes, or set data.labels.delimiter",
+        )
+    return tuple(cells[:width]) + ("",) * (width - len(cells))

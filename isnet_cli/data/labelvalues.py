@@ -1,0 +1,99 @@
+"""What a cell of a label file says, and how labels are written into the manifest."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+MISSING = {"", "nan", "na", "n/a", "null", "#n/a"}
+POSITIVE = {"1", "1.0", "pos", "positive", "yes", "y", "true", "t", "present"}
+NEGATIVE = {"0", "0.0", "neg", "negative", "no", "n", "false", "f", "absent"}
+UNCERTAIN = {"-1", "-1.0", "?", "u", "unc", "uncertain", "unclear", "equivocal", "possible"}
+FRONTAL = {"ap", "pa", "frontal", "posteroanterior", "anteroposterior"}
+LATERAL = {"lateral", "lat", "l", "ll", "rl", "llat", "rlat", "llateral", "rlateral"}
+SETS = {
+    "train": ("train", "training", "tr"),
+    "val": ("val", "valid", "validation", "validate", "dev", "development"),
+    "test": ("test", "testing", "te", "holdout"),
+}
+POLICIES: dict[str, float | None] = {"ignore": None, "zero": 0.0, "one": 1.0}
+
+
+class UnknownValueError(ValueError):
+    """A cell that is none of the words for yes, no, uncertain and missing."""
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell is empty or one of the usual words for 'not available'."""
+    return cell.lower() in MISSING
+
+
+def finding(cell: str, uncertain: str) -> float | None:
+    """One 0/1 cell: 1.0, 0.0, or None when missing.
+
+    Args:
+        cell: Trimmed text; any spelling of `POSITIVE`, `NEGATIVE`, `UNCERTAIN`, `MISSING`.
+        uncertain: Policy for uncertain cells: ``ignore`` (missing), ``zero`` or ``one``.
+
+    Raises:
+        UnknownValueError: When the cell is none of these.
+    """
+    word = cell.lower()
+    if word in MISSING:
+        return None
+    if word in POSITIVE:
+        return 1.0
+    if word in NEGATIVE:
+        return 0.0
+    if word in UNCERTAIN:
+        return POLICIES[uncertain]
+    raise UnknownValueError(cell)
+
+
+def is_finding(cells: list[str]) -> bool:
+    """Whether a column holds nothing but 0/1 cells, at least one of them yes or no."""
+    words = {cell.lower() for cell in cells}
+    return words <= MISSING | POSITIVE | NEGATIVE | UNCERTAIN and bool(
+        words & (POSITIVE | NEGATIVE)
+    )
+
+
+def encode_findings(values: Mapping[str, float | None]) -> str:
+    """Multi-label text of the manifest: ``name=1;name=0;name=?``; empty when all are missing."""
+    if all(value is None for value in values.values()):
+        return ""
+    signs = {None: "?", 0.0: "0", 1.0: "1"}
+    return ";".join(f"{name}={signs[value]}" for name, value in values.items())
+
+
+def decode_findings(text: str) -> dict[str, float]:
+    """Reads what `encode_findings` wrote: 1.0, 0.0, or NaN where missing.
+
+    Raises:
+        UnknownValueError: When the text has another form.
+    """
+    values: dict[str, float] = {}
+    for part in text.split(";") if text else ():
+        name, _, sign = part.rpartition("=")
+        if not name or sign not in {"0", "1", "?"}:
+            raise UnknownValueError(part)
+        values[name] = math.nan if sign == "?" else float(sign)
+    return values
+
+
+def view_of(cell: str) -> str:
+    """``frontal``, ``lateral`` or ``unknown`` from words such as PA, AP supine, LL, Lateral."""
+    words = set(re.split(r"[^a-z]+", cell.lower()))
+    if words & FRONTAL:
+        return "frontal"
+    return "lateral" if words & LATERAL else "unknown"
+
+
+def set_name(cell: str) -> str:
+    """Name of a set: usual words for train, val and test become these, others stay."""
+    word = cell.lower()
+    for name, words in SETS.items():
+        if word in words:
+            return name
+    return "" if is_missing(cell) else cell
