@@ -8,8 +8,11 @@ invert MONOCHROME1 and apply the rescale by itself, in a way that depends on its
 
 from __future__ import annotations
 
+import contextlib
+import os
 import struct
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,7 +135,7 @@ def _check(module: PixelModule) -> None:
         )
 
 
-def decode(ds: Any, module: PixelModule) -> NDArray[Any]:
+def decode(ds: Any, module: PixelModule) -> tuple[NDArray[Any], int]:
     """Decodes all frames.
 
     Args:
@@ -140,23 +143,30 @@ def decode(ds: Any, module: PixelModule) -> NDArray[Any]:
         module: Its checked description.
 
     Returns:
-        Grey and palette: integers [frames, rows, columns] in the stored units (two's complement
-        resolved, bits outside BitsStored cleared). Colour: uint8 RGB [frames, rows, columns, 3].
+        The samples and their number of meaningful bits (BitsStored, or less when the compressed
+        data have less). Grey and palette: integers [frames, rows, columns] in the stored units
+        (two's complement resolved, bits outside BitsStored cleared). Colour: uint8 RGB
+        [frames, rows, columns, 3].
 
     Raises:
         UnreadableFilm: ``truncated``, ``too_large``, ``codec``, ``bad_header``, or ``unreadable``.
     """
     syntax = str(ds.file_meta.TransferSyntaxUID)
+    precision = module.high + 1
     if syntax in _CODE_STREAMS:
         _check_compressed(ds, module)
-        raw = _decode_streams(ds, module, syntax)
+        raw, precision = _decode_streams(ds, module, syntax)
     elif syntax in _NATIVE or syntax in (BIG_ENDIAN, RLE):
         raw = _decode_plain(ds, module, syntax)
     else:
         raise UnreadableFilm(
             "codec", f"transfer syntax {_syntax_name(ds)} is not supported; convert the film first"
         )
-    return raw if module.samples == 3 else _stored_values(raw, module)
+    if module.samples == 3:
+        return raw, module.stored
+    bits = min(module.stored, precision)
+    shift = module.high + 1 - module.stored if precision == module.high + 1 else 0
+    return _stored_values(raw, bits, shift, module.signed), bits
 
 
 def _syntax_name(ds: Any) -> str:
@@ -185,28 +195,23 @@ def _decode_plain(ds: Any, module: PixelModule, syntax: str) -> NDArray[Any]:
             "truncated",
             f"{len(ds.PixelData)} bytes of pixel data, expected {module.native_bytes}",
         )
-    array = pixel_array(
-        ds, raw=module.samples == 1, decoding_plugin="pydicom" if syntax == RLE else ""
-    )
+    plugin = "pydicom" if syntax == RLE else ""
+    array = pixel_array(ds, raw=module.samples == 1, decoding_plugin=plugin)
     shape = (module.frames, module.rows, module.columns)
     return np.asarray(array).reshape(shape if module.samples == 1 else (*shape, 3))
 
 
-def _stored_values(raw: NDArray[Any], module: PixelModule) -> NDArray[Any]:
+def _stored_values(raw: NDArray[Any], bits: int, shift: int, signed: bool) -> NDArray[Any]:
     """Keeps the meaningful bits alone (others may hold retired overlays) and their sign."""
-    shift = module.high + 1 - module.stored
-    wide = module.allocated > 8
-    if not module.signed and shift == 0 and module.stored == module.allocated == raw.itemsize * 8:
+    if not signed and shift == 0 and bits == raw.itemsize * 8 and raw.dtype.kind == "u":
         return raw
-    values = raw.astype(np.int32)
-    if shift:
-        values >>= shift
-    values &= (1 << module.stored) - 1
-    if module.signed:
-        sign = 1 << (module.stored - 1)
+    values = raw.astype(np.int32) >> shift
+    values &= (1 << bits) - 1
+    if signed:
+        sign = 1 << (bits - 1)
         values = (values ^ sign) - sign
-        return values.astype(np.int16 if wide else np.int8)
-    return values.astype(np.uint16 if wide else np.uint8)
+        return values.astype(np.int16 if bits > 8 else np.int8)
+    return values.astype(np.uint16 if bits > 8 else np.uint8)
 
 
 class StreamHeader(NamedTuple):
@@ -244,50 +249,78 @@ def stream_header(stream: bytes) -> StreamHeader:
     raise UnreadableFilm("bad_header", "the compressed pixel data hold no frame header")
 
 
-def _decode_streams(ds: Any, module: PixelModule, syntax: str) -> NDArray[Any]:
+def _decode_streams(ds: Any, module: PixelModule, syntax: str) -> tuple[NDArray[Any], int]:
+    """All frames by SimpleITK, and the bits per sample that their code streams declare."""
     from pydicom.encaps import generate_frames
 
-    streams = list(generate_frames(ds.PixelData, number_of_frames=module.frames))
+    offsets = None
+    if "ExtendedOffsetTable" in ds and "ExtendedOffsetTableLengths" in ds:
+        offsets = (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)
+    streams = list(
+        generate_frames(ds.PixelData, number_of_frames=module.frames, extended_offsets=offsets)
+    )
     if len(streams) < module.frames:
         raise UnreadableFilm(
             "truncated", f"{len(streams)} frames are there, {module.frames} are declared"
         )
+    headers = [stream_header(stream) for stream in streams[: module.frames]]
+    for header in headers:
+        _check_stream(header, module)
     with tempfile.TemporaryDirectory(prefix="isnet-") as folder:
         frames = [
-            _decode_stream(stream, module, syntax, Path(folder, f"{n}.dcm"))
-            for n, stream in enumerate(streams[: module.frames])
+            _decode_stream(stream, header, module, syntax, Path(folder, "frame.dcm"))
+            for stream, header in zip(streams, headers, strict=False)
         ]
-    return np.stack(frames)
+    return np.stack(frames), max(header.precision for header in headers)
 
 
-def _decode_stream(
-    stream: bytes, module: PixelModule, syntax: str, temporary: Path
-) -> NDArray[Any]:
-    """One frame through SimpleITK."""
-    import SimpleITK
-
-    header = stream_header(stream)
+def _check_stream(header: StreamHeader, module: PixelModule) -> None:
+    """Refuses a code stream that is not what the file declares, before it is decoded."""
     if header[:3] != (module.rows, module.columns, module.samples) or header.precision > 16:
         raise UnreadableFilm(
             "bad_header",
             f"the compressed frame is {header.columns} x {header.rows} x {header.samples}, the "
             f"file declares {module.columns} x {module.rows} x {module.samples}",
         )
+
+
+def _decode_stream(
+    stream: bytes, header: StreamHeader, module: PixelModule, syntax: str, temporary: Path
+) -> NDArray[Any]:
+    """One frame through SimpleITK."""
+    import SimpleITK
+
     _write_codec_file(stream, header, module, syntax, temporary)
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(temporary))
     try:
-        array = SimpleITK.GetArrayFromImage(reader.Execute())
+        with _muted_stderr():
+            array = SimpleITK.GetArrayFromImage(reader.Execute())
     except RuntimeError:
         raise UnreadableFilm(
             "unreadable", "the compressed pixel data are damaged (the codec refuses them)"
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
     shape = (module.rows, module.columns) + ((3,) if module.samples == 3 else ())
     return np.asarray(array).reshape(shape)
+
+
+@contextlib.contextmanager
+def _muted_stderr() -> Iterator[None]:
+    """Discards what C libraries print on stderr; the codec tries its 8-bit part first, aloud."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # a process without stderr
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _write_codec_file(

@@ -14,16 +14,17 @@ from typing import NamedTuple
 
 from isnet_cli.errors import IsnetError
 
-IMAGE_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg", ".jpe", ".jfif")
-IMAGE_SUFFIXES += (".tif", ".tiff")  # dropped from keys
-TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".md", ".rst", ".html", ".htm", ".xml", ".log", ".ipynb")
-DATA_SUFFIXES = (".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".db", ".xls")
-SIDECAR_SUFFIXES = frozenset(
-    (*TEXT_SUFFIXES, *DATA_SUFFIXES, ".xlsx", ".ods", ".py", ".sh", ".bat")
+IMAGE_SUFFIXES = frozenset(  # dropped from keys
+    (".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff")
 )
+_TEXTS = (".csv", ".tsv", ".txt", ".md", ".rst", ".html", ".htm", ".xml", ".log", ".ipynb", ".py")
+_TABLES = (".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".db", ".xls", ".xlsx")
+SIDECAR_SUFFIXES = frozenset((*_TEXTS, *_TABLES, ".ods", ".sh", ".bat"))  # left out of folders
 SKIPPED_NAMES = frozenset({"dicomdir", "thumbs.db", "desktop.ini", "__macosx"})
-PATH_COLUMNS = ("path", "paths", "file_path", "filepath", "image_path", "image", "file")
-PATH_COLUMNS += ("file_name", "filename")
+PATH_COLUMNS = (
+    *("path", "paths", "file_path", "filepath", "image_path"),
+    *("image", "file", "file_name", "filename"),
+)
 MAX_PART = 120  # characters of one key component; file systems allow 255 bytes with our endings
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]|[\ud800-\udfff]')
 _FRAME_LIKE = re.compile(r"_f\d+$")
@@ -65,9 +66,10 @@ def collect(images: str | Sequence[str]) -> Collected:
     found = [path for entry in entries for path in _expand(Path(entry))]
     unique = list({_identity(path): path for path in reversed(found)}.values())
     if not unique or not any(path.exists() for path in unique):
+        where = printable(entries[0]) if entries else "data.images"
         raise IsnetError(
             "data",
-            f"{printable(entries[0] if entries else '')}: no film found ({len(unique)} files are listed, none exists)",
+            f"{where}: no film found ({len(unique)} files are listed, none of them exists)",
             fix="set data.images to a folder, file, list or CSV of X-rays",
         )
     root = _root(entries, unique)
@@ -113,7 +115,8 @@ def _expand(entry: Path) -> Iterator[Path]:
 def _walk(top: Path) -> Iterator[Path]:
     """Regular files below `top`, links followed, each folder visited once."""
     seen: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(top, followlinks=True):
+    closed: list[OSError] = []  # folders that cannot be listed become rows of the skipped list
+    for folder, folders, names in os.walk(top, followlinks=True, onerror=closed.append):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen or {"run.json", "isnet.yaml"} <= set(names):
             folders.clear()
@@ -124,6 +127,7 @@ def _walk(top: Path) -> Iterator[Path]:
             path = Path(folder, name)
             if not _is_left_out(name) and path.suffix.lower() not in SIDECAR_SUFFIXES:
                 yield path
+    yield from (Path(error.filename) for error in closed)
 
 
 def _is_left_out(name: str) -> bool:

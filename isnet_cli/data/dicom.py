@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Dicom
 from isnet_cli.data import codec, header
-from isnet_cli.data.greyscale import Scale, display_table, stored_range, stretch
+from isnet_cli.data.greyscale import Scale, display_table, narrow_note, stored_range, stretch
 from isnet_cli.data.plausible import colour_fault, luma
 from isnet_cli.data.types import Film
 from isnet_cli.errors import UnreadableFilm
@@ -42,7 +43,8 @@ def read_dicom(path: Path, options: Dicom | None = None, scale: Scale = "bits") 
     ds = _open(path)
     header.refuse_unfit(ds)
     module = codec.pixel_module(ds)
-    frames = codec.decode(ds, module)
+    frames, bits = codec.decode(ds, module)
+    module = replace(module, stored=bits)
     return [_film(ds, module, frame, n, options, scale) for n, frame in enumerate(frames)]
 
 
@@ -109,7 +111,7 @@ def _film(
         view=header.view(ds),
         spacing=header.spacing(ds),
         identity=header.identity(ds),
-        notes=(*notes, *header.notes(ds)),
+        notes=(*notes, *narrow_note(pixels), *header.notes(ds)),
     )
 
 

@@ -21,6 +21,8 @@ Scale = Literal["bits", "range", "percentile"]
 Values = NDArray[np.float64]
 
 MIN_INSIDE = 0.1  # share of a film's pixels that a believable window or LUT leaves unsaturated
+MIN_SPAN = 0.5  # share of [0, 1] that it reaches over all values that the bits allow
+NARROW = 0.125  # a film that spans less of [0, 1] gets a note
 PERCENTILES = (0.5, 99.5)
 
 
@@ -52,9 +54,10 @@ def display_table(
     ``auto`` takes what the file's maker meant for display, as viewers do: the first VOI LUT when
     there is one, else the first window. Films of different makers then become comparable, while
     the full range of bits often leaves the anatomy in a narrow grey band. A transform is believed
-    only when it is well formed and leaves at least a tenth of the film's pixels (padding aside)
-    between black and white; otherwise, and when there is none, the full range of the bits is
-    used, and a note says so. ``lut`` and ``window`` ask for that kind and fall back to the full
+    only when it is well formed, reaches at least half of the grey scale over all values that the
+    bits allow, and leaves at least a tenth of the film's pixels (padding aside) between black
+    and white; otherwise, and when there is none, the full range of the bits is used, and a note
+    says so. ``lut`` and ``window`` ask for that kind and fall back to the full
     range when the file has none; ``none`` always takes the full range.
 
     Args:
@@ -80,18 +83,19 @@ def display_table(
             continue
         if found is None:
             continue
-        output, note = found
-        if voi != "auto" or _inside(output, histogram) >= MIN_INSIDE:
-            return Table(lowest, np.clip(output, 0.0, 1.0), (*notes, note))
-        notes.append(f"{note} saturates the film and is not used")
+        output, note = np.clip(found[0], 0.0, 1.0), found[1]
+        if voi != "auto" or _is_believable(output, histogram):
+            return Table(lowest, output, (*notes, note))
+        notes.append(f"{note} does not fit the film and is not used")
     return Table(lowest, np.clip(full, 0.0, 1.0), (*notes, f"full range of {bits} bits"))
 
 
-def _inside(output: Values, histogram: NDArray[np.int64]) -> float:
-    """Share of the pixels strictly between black and white."""
-    total = int(histogram.sum())
-    inside = int(histogram[(output > 0.0) & (output < 1.0)].sum())
-    return inside / total if total else 0.0
+def _is_believable(output: Values, histogram: NDArray[np.int64]) -> bool:
+    """Whether a VOI transform can be meant for this film (see `display_table`)."""
+    edge = 1 / 256
+    inside = int(histogram[(output > edge) & (output < 1.0 - edge)].sum())
+    wide = float(output.max() - output.min()) >= MIN_SPAN
+    return wide and inside >= MIN_INSIDE * max(1, int(histogram.sum()))
 
 
 def _modality(
@@ -196,7 +200,7 @@ def _lut_entries(item: Any, count: int, bits: int) -> NDArray[Any]:
 def _look_up(values: Values, first: int, data: Values) -> Values:
     """Entry of each value; those below or above the LUT take its first or last entry."""
     index = np.clip(np.rint(values) - first, 0, len(data) - 1)
-    return data[index.astype(np.int64)]
+    return np.asarray(data[index.astype(np.int64)])
 
 
 def _attribute(scope: list[Any], keyword: str) -> Any:
@@ -224,6 +228,16 @@ def _number(scope: list[Any], keyword: str, default: Any) -> Any:
         return float(value)
     except (TypeError, ValueError):
         raise UnreadableFilm("bad_lut", f"{keyword} is not a number") from None
+
+
+def narrow_note(pixels: NDArray[np.float32]) -> tuple[str, ...]:
+    """A note on a film that uses only a small part of [0, 1], else nothing.
+
+    Typical are 12-bit samples in a file that declares 16 bits; ``data.scale: range`` or
+    ``percentile`` spreads such films.
+    """
+    span = float(pixels.max()) - float(pixels.min())
+    return (f"narrow: spans {span:.0%} of its range of bits",) if 0.0 < span < NARROW else ()
 
 
 def stretch(

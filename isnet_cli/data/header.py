@@ -13,7 +13,7 @@ import numpy as np
 from isnet_cli.data.types import Identity
 from isnet_cli.errors import UnreadableFilm
 
-PROJECTION = frozenset({"CR", "DX", "DR", "RG", "RF", "XR", "OT", "SC", "HC", "XC", ""})
+PROJECTION = frozenset({"CR", "DX", "DR", "RG", "RF", "XR", "OT", "SC", "HC", ""})
 MODALITIES = {
     "CT": "computed tomography",
     "MR": "magnetic resonance",
@@ -46,8 +46,8 @@ MODALITIES = {
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _PROJECTION_CLASSES = frozenset(
     _STORAGE + tail
-    for tail in ("1", "1.1", "1.1.1", "12.2", "7", "7.1", "7.2", "7.3", "7.4", "12.2.1", "77.1.4")
-)  # CR, DX for presentation and processing, fluoroscopy, secondary captures, photography
+    for tail in ("1", "1.1", "1.1.1", "12.2", "7", "7.1", "7.2", "7.3", "7.4", "12.2.1")
+)  # CR, DX for presentation and processing, fluoroscopy, secondary captures
 _CHEST = re.compile(r"CHEST|THOR|TORAX|TÓRAX|LUNG|PULM|CXR|HEART|RIB|STERNUM|BABYGRAM|TRUNK")
 _ELSEWHERE = re.compile(
     r"\b(ABDOMEN|ANKLE|ARM|BREAST|CALCANEUS|CLAVICLE|COCCYX|C-?SPINE|CERVICAL SPINE|ELBOW|FEMUR"
@@ -70,14 +70,15 @@ def refuse_unfit(ds: Any) -> None:
     Raises:
         UnreadableFilm: ``modality``, ``no_pixels`` or ``body_part``.
     """
+    from pydicom.uid import UID
+
     modality = text(ds, "Modality").upper()
     if modality not in PROJECTION:
         words = MODALITIES.get(modality)
         name = f"{modality} ({words})" if words else "another modality"
         raise UnreadableFilm("modality", f"{name}, expected a projection film (CR, DX, RG, ...)")
-    kind = ds.get("SOPClassUID")
-    known = bool(kind) and str(kind).startswith(_STORAGE) and str(kind.name) != str(kind)
-    if known and str(kind) not in _PROJECTION_CLASSES:
+    kind = UID(text(ds, "SOPClassUID"))
+    if kind.startswith(_STORAGE) and kind.name != kind and kind not in _PROJECTION_CLASSES:
         raise UnreadableFilm("modality", f"{kind.name}, expected the storage of a projection film")
     if "PixelData" not in ds:
         raise UnreadableFilm("no_pixels", "a DICOM object without pixel data, expected an image")

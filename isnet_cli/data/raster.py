@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from isnet_cli.data.greyscale import Scale, stretch
+from isnet_cli.data.greyscale import Scale, narrow_note, stretch
 from isnet_cli.data.plausible import colour_fault, luma
 from isnet_cli.data.sniff import Format
 from isnet_cli.data.types import Film
@@ -87,10 +87,8 @@ def _pages(image: Any, kind: Format) -> Iterator[Any]:
 
 def _film(image: Any, kind: Format, scale: Scale) -> Film:
     samples = _samples(image, kind, scale)
-    notes = samples.notes
     pixels = stretch(samples.pixels, scale)
-    if scale == "bits" and samples.bits > 8 and 0.0 < float(pixels.max()) < 0.125:
-        notes = (*notes, "dark: less than an eighth of its range of bits is used")
+    notes = (*samples.notes, *narrow_note(pixels))
     return Film(pixels=pixels, bits=samples.bits, format=kind, notes=notes)
 
 
