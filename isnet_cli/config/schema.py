@@ -64,6 +64,7 @@ class Split(Section):
     """How the main films are dealt out to the sets."""
 
     group: Literal["patient", "none"] = "patient"
+    ids: Literal["global", "source"] = "global"  # source: each hospital numbers its patients anew
     stratify: bool = True
     allow_overlap: bool = False
 
