@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from isnet_cli.config.schema import Dicom
 from isnet_cli.data import codec, header
 from isnet_cli.data.greyscale import Scale, display_table, narrow_note, stored_range, stretch
+from isnet_cli.data.pixelmodule import GREY, PixelModule, pixel_module
 from isnet_cli.data.plausible import colour_fault, luma
 from isnet_cli.data.types import Film
 from isnet_cli.errors import UnreadableFilm
@@ -42,7 +43,7 @@ def read_dicom(path: Path, options: Dicom | None = None, scale: Scale = "bits") 
     options = options or Dicom()
     ds = _open(path)
     header.refuse_unfit(ds)
-    module = codec.pixel_module(ds)
+    module = pixel_module(ds)
     frames, bits = codec.decode(ds, module)
     module = replace(module, stored=bits)
     return [_film(ds, module, frame, n, options, scale) for n, frame in enumerate(frames)]
@@ -94,13 +95,13 @@ def _check_deflated(path: Path) -> None:
 
 def _film(
     ds: Any,
-    module: codec.PixelModule,
+    module: PixelModule,
     frame: NDArray[Any],
     number: int,
     options: Dicom,
     scale: Scale,
 ) -> Film:
-    if module.photometric in codec.GREY:
+    if module.photometric in GREY:
         pixels, notes = _grey(ds, module, frame, number, options, scale)
     else:
         pixels, notes = stretch(_colour(ds, module, frame), scale), ("colour",)
@@ -117,7 +118,7 @@ def _film(
 
 def _grey(
     ds: Any,
-    module: codec.PixelModule,
+    module: PixelModule,
     frame: NDArray[Any],
     number: int,
     options: Dicom,
@@ -146,7 +147,7 @@ def _grey(
     return pixels, (*notes, f"padding {share:.0%}")
 
 
-def _is_inverted(ds: Any, module: codec.PixelModule, options: Dicom) -> bool:
+def _is_inverted(ds: Any, module: PixelModule, options: Dicom) -> bool:
     """Whether low values mean white: MONOCHROME1 or an inverse presentation LUT, never twice."""
     if options.photometric != "auto":
         return options.photometric == "monochrome1"
@@ -154,7 +155,7 @@ def _is_inverted(ds: Any, module: codec.PixelModule, options: Dicom) -> bool:
     return module.photometric == "MONOCHROME1" or inverse
 
 
-def _padding(ds: Any, module: codec.PixelModule) -> tuple[int, int] | None:
+def _padding(ds: Any, module: PixelModule) -> tuple[int, int] | None:
     """Lowest and highest stored value that means "no image here" (PS3.3 C.7.5.1.1.2)."""
     limits = []
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
@@ -178,7 +179,7 @@ def _scope(ds: Any, frame: int) -> list[Any]:
     return [ds, *found]
 
 
-def _colour(ds: Any, module: codec.PixelModule, frame: NDArray[Any]) -> NDArray[np.float32]:
+def _colour(ds: Any, module: PixelModule, frame: NDArray[Any]) -> NDArray[np.float32]:
     """RGB or palette colour as grey; refuses real colour pictures."""
     if module.photometric == "PALETTE COLOR":
         from pydicom.pixels import apply_color_lut

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from isnet_cli.data.greyscale import Scale, narrow_note, stretch
+from isnet_cli.data.pixelmodule import MAX_PIXELS
 from isnet_cli.data.plausible import colour_fault, luma
 from isnet_cli.data.sniff import Format
 from isnet_cli.data.types import Film
 from isnet_cli.errors import UnreadableFilm
 
-MAX_PIXELS = 100_000_000  # of one file, all pages
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _SUBFILE = 258, 262, 339, 254  # TIFF tags
 _EIGHT_BIT = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK"})
 _EIGHT_BIT_LIKE = _EIGHT_BIT | {"YCbCr", "LAB", "HSV"}

@@ -1,0 +1,113 @@
+"""What a DICOM file declares about its samples, checked before anything is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from isnet_cli.errors import UnreadableFilm
+
+MAX_PIXELS = 100_000_000  # of one file, all frames; four times the largest single radiograph
+GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
+COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"})
+
+
+@dataclass(frozen=True)
+class PixelModule:
+    """What a file declares about its samples (PS3.3 C.7.6.3), checked for consistency.
+
+    Attributes:
+        rows: Height, px.
+        columns: Width, px.
+        frames: Number of frames, at least 1.
+        samples: 1 (grey or palette) or 3 (colour).
+        allocated: Bits of storage per sample: 1, 8 or 16.
+        stored: Meaningful bits per sample, at most `allocated`.
+        high: Position of the most significant meaningful bit.
+        signed: Whether samples are in two's complement.
+        photometric: One of `GREY` or `COLOUR`.
+    """
+
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    allocated: int
+    stored: int
+    high: int
+    signed: bool
+    photometric: str
+
+    @property
+    def native_bytes(self) -> int:
+        """Length of the samples without compression."""
+        samples = self.rows * self.columns * self.frames * self.samples
+        if self.photometric == "YBR_FULL_422":
+            samples = samples * 2 // 3
+        return (samples * self.allocated + 7) // 8
+
+
+def pixel_module(ds: Any) -> PixelModule:
+    """Reads and checks the pixel description of a dataset before anything is allocated.
+
+    Raises:
+        UnreadableFilm: ``bad_header``, ``too_large`` or ``depth``.
+    """
+    photometric = str(ds.get("PhotometricInterpretation") or "MONOCHROME2").strip().upper()
+    if photometric not in GREY | COLOUR:
+        raise UnreadableFilm("bad_header", "photometric interpretation is none that is defined")
+    samples = _number(ds, "SamplesPerPixel", 1)
+    allocated = _number(ds, "BitsAllocated", None)
+    stored = _number(ds, "BitsStored", allocated)
+    module = PixelModule(
+        rows=_number(ds, "Rows", None),
+        columns=_number(ds, "Columns", None),
+        frames=_number(ds, "NumberOfFrames", 1) or 1,
+        samples=samples,
+        allocated=allocated,
+        stored=stored,
+        high=_number(ds, "HighBit", stored - 1),
+        signed=_number(ds, "PixelRepresentation", 0) == 1,
+        photometric=photometric,
+    )
+    _check(module)
+    return module
+
+
+def _number(ds: Any, keyword: str, default: int | None) -> int:
+    value = ds.get(keyword)
+    if value is None or value == "":
+        if default is None:
+            raise UnreadableFilm("bad_header", f"{keyword} is missing")
+        return default
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UnreadableFilm("bad_header", f"{keyword} is not one whole number") from None
+
+
+def _check(module: PixelModule) -> None:
+    if min(module.rows, module.columns, module.frames) < 1:
+        raise UnreadableFilm("bad_header", "rows, columns and frames must be 1 or more")
+    if module.rows * module.columns * module.frames > MAX_PIXELS:
+        raise UnreadableFilm(
+            "too_large",
+            f"{module.frames} frames of {module.columns} x {module.rows} pixels are declared, at "
+            f"most {MAX_PIXELS // 1_000_000} million pixels are read",
+        )
+    if module.samples == 3 and (module.allocated, module.stored) != (8, 8):
+        raise UnreadableFilm(
+            "depth", f"colour of {module.stored} bits per channel, expected 8 (or a grey film)"
+        )
+    if module.allocated not in (1, 8, 16):
+        raise UnreadableFilm(
+            "depth", f"{module.allocated} bits are allocated per sample, expected 1, 8 or 16"
+        )
+    grey = module.photometric in GREY or module.photometric == "PALETTE COLOR"
+    bits_fit = 1 <= module.stored <= module.high + 1 <= module.allocated
+    if not bits_fit or module.samples != (1 if grey else 3):
+        raise UnreadableFilm(
+            "bad_header",
+            "bits allocated, bits stored, high bit, samples per pixel and photometric "
+            "interpretation contradict each other",
+        )
