@@ -32,9 +32,8 @@ class SmallResNet(nn.Module):
         )
         widths = [width * 2**i for i in range(4)]
         previous = [width, *widths[:-1]]
-        self.stages = nn.Sequential(
-            *[_block(p, w, 1 if i == 0 else 2) for i, (p, w) in enumerate(zip(previous, widths, strict=True))]  # noqa: E501
-        )
+        strides = [1, 2, 2, 2]
+        self.stages = nn.Sequential(*map(_block, previous, widths, strides))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(widths[-1], classes)
 
@@ -57,7 +56,9 @@ def architectures() -> list[str]:
     return sorted([SMALL, *zoo.list_models(module=zoo)])
 
 
-def build_backbone(name: str, classes: int, *, channels: int = 1, dropout: float = 0.0) -> nn.Module:
+def build_backbone(
+    name: str, classes: int, *, channels: int = 1, dropout: float = 0.0
+) -> nn.Module:
     """Builds a randomly initialised classifier; [B, channels, H, W] in [0, 1] -> logits [B, K].
 
     Args:
@@ -76,9 +77,7 @@ def build_backbone(name: str, classes: int, *, channels: int = 1, dropout: float
             close = difflib.get_close_matches(name, architectures(), n=3)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
             raise ValueError(f"architecture {name!r}: unknown{hint}")
-        net = zoo.get_model(
-            name, weights=None, num_classes=classes, **_WITHOUT_AUX.get(name, {})
-        )
+        net = zoo.get_model(name, weights=None, num_classes=classes, **_WITHOUT_AUX.get(name, {}))
         if channels != 3:
             _replace_first_convolution(net, channels)
     if dropout:

@@ -117,8 +117,8 @@ def sanitise(H: Tensor, M: Tensor) -> Tensor:
     full = M.expand_as(H)
     mean = (clean * full).sum() / (full.sum() + TINY)
     H = torch.where(torch.isnan(H), mean, H)
-    H = torch.where(H == math.inf, clean.max(), H)
-    return torch.where(H == -math.inf, clean.min(), H)
+    H = torch.where(math.inf == H, clean.max(), H)
+    return torch.where(-math.inf == H, clean.min(), H)
 
 
 def gwrp(values: Tensor, d: float) -> Tensor:

@@ -85,9 +85,7 @@ def relevance(
         maps = [start * torch.nan_to_num(g) for g in gradients]
         if zb is not None and tape.first is not None:
             low, high = (_bound(b, image) for b in zb)
-            maps = [
-                first_layer_relevance(image, r, tape.first, epsilon, low, high) for r in maps
-            ]
+            maps = [first_layer_relevance(image, r, tape.first, epsilon, low, high) for r in maps]
     stacked = torch.stack(maps, 1)
     if not create_graph:
         return Relevance(stacked.detach(), logits.detach())

@@ -103,7 +103,8 @@ class RelevanceBatchNorm(Function):
             x, weight, bias, running_mean, running_var, training, momentum, eps
         )
         if not training:
-            assert running_mean is not None and running_var is not None  # noqa: S101
+            if running_mean is None or running_var is None:
+                raise ValueError("BatchNorm in evaluation mode without running statistics")
             mean, invstd = running_mean.clone(), (running_var + eps).rsqrt()
         ctx.save_for_backward(x, weight, running_mean, running_var, mean, invstd)
         ctx.training, ctx.eps, ctx.phase = training, eps, phase

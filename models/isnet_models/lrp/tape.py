@@ -31,7 +31,7 @@ NO_RULE = {
 }  # fmt: skip
 
 
-class UnsupportedOperation(ValueError):
+class UnsupportedOperation(ValueError):  # noqa: N818 - the name says what is wrong
     """The network uses an operation without a relevance rule; the message names it."""
 
 

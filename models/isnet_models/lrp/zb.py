@@ -19,7 +19,9 @@ def fuse(layer: FirstLayer) -> tuple[Tensor, Tensor]:
         (W' [O, I, kh, kw], b' [O]).
     """
     weight = layer.weight
-    bias = torch.zeros_like(weight[:, 0, 0, 0]).detach() if layer.bias is None else layer.bias.detach()
+    bias = layer.bias
+    bias = torch.zeros_like(weight[:, 0, 0, 0]) if bias is None else bias
+    bias = bias.detach()
     if layer.norm is not None:
         gamma, beta, mean, invstd = layer.norm
         scale = invstd.detach() if gamma is None else gamma * invstd.detach()

@@ -1,0 +1,256 @@
+"""Stage `train`: from films, masks and labels to a classifier, its card and its history."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from isnet_cli import __version__
+from isnet_cli.config.schema import Config
+from isnet_cli.data.dataset import FilmStore, Version, class_names
+from isnet_cli.data.manifest import read_manifest
+from isnet_cli.errors import IsnetError
+from isnet_cli.export.figures import curves_figure
+from isnet_cli.export.plotting import svg_text
+from isnet_cli.ports import Ports
+from isnet_cli.runs.files import fingerprint as hash_of
+from isnet_cli.runs.files import sha256_file, write_csv, write_json, write_text
+from isnet_cli.runs.folder import RunFolder
+from isnet_cli.runs.runtime import choose_device, make_deterministic
+from isnet_cli.stages.base import StageResult
+from isnet_cli.stages.cuts import estimate_cuts
+from isnet_cli.stages.model_files import CARD, WEIGHTS, save_model
+from isnet_cli.stages.trainer import Trainer
+from isnet_cli.stages.training_films import check_classes, choose_films, load_films
+from isnet_cli.stages.training_setup import (
+    build_method,
+    build_net,
+    check_method,
+    class_weights,
+)
+from isnet_cli.stages.validation import Validator
+from isnet_models.backbones import count_parameters
+from isnet_models.lrp import UnsupportedOperation, relevance
+from isnet_models.registry import WeightsError
+from isnet_models.weights import load_weights
+
+NAME = "train"
+FORMAT = 1
+HISTORY, CURVES, CUTS = "history.csv", "curves.svg", "cuts.json"
+
+
+def fingerprint(config: Config, folder: RunFolder) -> str:
+    """Hash of all that the trained model depends on."""
+    start = config.model.weights
+    return hash_of(
+        FORMAT,
+        config.seed,
+        config.model.model_dump(),
+        config.bias.model_dump(),
+        config.train.model_dump(),
+        config.data.labels.model_dump(),
+        config.masks.on_suspect,
+        config.machine.deterministic,
+        folder.require("ingest")["outputs"],
+        folder.require("masks")["outputs"],
+        sha256_file(Path(start)) if start and Path(start).is_file() else start,
+    )
+
+
+def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
+    """Trains, or continues a training of the same fingerprint.
+
+    Raises:
+        IsnetError: Unknown method or architecture, a method without its masks, an empty set, a
+            diverged training.
+    """
+    method_class = check_method(config)
+    device = choose_device(config.machine.device)
+    make_deterministic(config.machine.deterministic)
+    rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
+    classes = class_names([row for row in rows if row.set == "train"] or rows, config)
+    train_rows, val_rows, excluded = choose_films(rows, folder, config, method_class.needs_masks)
+    ports.say(
+        f"training {config.model.arch} ({config.train.method}) on {device}: "
+        f"{len(train_rows)} films, {len(val_rows)} for validation, "
+        f"{sum(excluded.values())} left out"
+    )
+    train = load_films(train_rows, folder, classes, config, ports)
+    val = load_films(val_rows, folder, classes, config, ports)
+    check_classes(train, val, ports)
+    drawn = config.bias.kind == "shapes" and config.bias.train
+    version: Version = "biased" if drawn else "standard"
+    directory, identity = folder.stage_dir(NAME), fingerprint(config, folder)
+
+    net = build_net(config, len(classes))
+    _start_from(net, config)
+    net.to(device)
+    cuts = None
+    if method_class.needs_masks:
+        _check_relevance(net, config, device)
+        cuts = _cuts(config, train, version, device, directory, identity, ports)
+        if cuts is None:
+            return StageResult([], {"epoch": 0}, complete=False)
+        ports.say(f"heat-map loss: C1 {cuts[0]:.3g}, C2 {cuts[1]:.3g}")
+    weights = class_weights(config, train)
+    method = build_method(config, cuts, None if weights is None else weights.to(device))
+    card = _card(config, classes, net, cuts, len(train_rows), len(val_rows))
+    trainer = Trainer(
+        config, net, method, train, Validator(val, version, config.evaluate.batch_size, device),
+        version, directory, identity,
+        lambda best, row: save_model(directory, best, {**card, **_validation(row)}),
+    )  # fmt: skip
+    if trainer.restore():
+        ports.say(f"continuing after epoch {trainer.progress.epoch}")
+    finished = trainer.run(ports)
+    if trainer.progress.history:
+        _write_history(directory, trainer.progress.history)
+    summary = _summary(trainer, excluded, train, val)
+    if not finished:
+        return StageResult([], summary, complete=False)
+    return StageResult([directory / name for name in (WEIGHTS, CARD, HISTORY, CURVES)], summary)
+
+
+def _start_from(net: nn.Module, config: Config) -> None:
+    if config.model.weights is None:
+        return
+    try:
+        state = load_weights(Path(config.model.weights))
+        last = list(net.state_dict())[-1].rpartition(".")[0]
+        own = net.state_dict()
+        keep = {
+            k: v
+            for k, v in state.items()
+            if not (k.startswith(last) and k in own and own[k].shape != v.shape)
+        }  # fmt: skip - another number of classes: the last layer starts anew
+        missing, unexpected = net.load_state_dict(keep, strict=False)
+        wrong = [k for k in (*missing, *unexpected) if not k.startswith(last)]
+        if wrong:
+            raise WeightsError(f"{config.model.weights}: does not fit, first at '{wrong[0]}'")
+    except (WeightsError, RuntimeError) as error:
+        raise IsnetError(
+            "weights",
+            f"model.weights: {str(error).splitlines()[0]}",
+            fix="model.weights: train/model.safetensors of a run with the same arch and channels",
+        ) from error
+
+
+def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> None:
+    """Fails before training when the network has an operation without relevance rule."""
+    h = config.train.heatmap_loss
+    x = torch.zeros(2, config.model.channels, *config.model.input, device=device)
+    training = net.training
+    net.eval()
+    try:
+        relevance(net, x, "predicted", epsilon=h.epsilon, zb=(0.0, 1.0) if h.zb else None)
+    except UnsupportedOperation as error:
+        raise IsnetError(
+            "config",
+            f"model.arch {config.model.arch}: {error}",
+            fix="choose a ReLU network (densenet121, resnet18, vgg19, small), or train.method: "
+            "standard" + (", or train.heatmap_loss.zb: false" if "zB" in str(error) else ""),
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        raise IsnetError(
+            "config",
+            f"model: {config.model.arch} does not take {config.model.input} px: "
+            f"{str(error).splitlines()[0]}",
+            fix="model.input: 224",
+        ) from error
+    finally:
+        net.train(training)
+
+
+def _cuts(
+    config: Config,
+    train: FilmStore,
+    version: Version,
+    device: torch.device,
+    directory: Path,
+    identity: str,
+    ports: Ports,
+) -> tuple[float, float] | None:
+    """C1 and C2 as given, as estimated by an interrupted run, or estimated now."""
+    given = config.train.heatmap_loss.cuts
+    if given != "estimate":
+        return given
+    path = directory / CUTS
+    if path.is_file():
+        with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError, ValueError):
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept["identity"] == identity:
+                return float(kept["C1"]), float(kept["C2"])
+    cuts = estimate_cuts(config, train, version, device, ports)
+    if cuts is not None:
+        write_json(path, {"identity": identity, "C1": cuts[0], "C2": cuts[1]})
+    return cuts
+
+
+def _card(
+    config: Config,
+    classes: list[str],
+    net: nn.Module,
+    cuts: tuple[float, float] | None,
+    films: int,
+    validation: int,
+) -> dict[str, Any]:
+    h = config.train.heatmap_loss
+    return {
+        "name": config.name,
+        "isnet": __version__,
+        "task": config.data.labels.task,
+        "classes": classes,
+        "arch": config.model.arch,
+        "parameters": count_parameters(net),
+        "input": list(config.model.input),
+        "channels": config.model.channels,
+        "dropout": config.model.dropout,
+        "method": config.train.method,
+        "heatmap": {
+            "epsilon": h.epsilon,
+            "zb": h.zb,
+            "target": h.target,
+            "cuts": list(cuts) if cuts else None,
+        },
+        "thresholds": None if config.data.labels.task == "multiclass" else [0.5] * len(classes),
+        "seed": config.seed,
+        "films": {"train": films, "val": validation},
+        "selected_by": config.train.select,
+        "use": "research only; not a medical device",
+    }
+
+
+def _validation(row: dict[str, float]) -> dict[str, Any]:
+    figures = {k: v for k, v in row.items() if k.startswith("val_")}
+    return {
+        "epoch": int(row["epoch"]),
+        "validation": {k: (None if math.isnan(v) else v) for k, v in figures.items()},
+    }
+
+
+def _write_history(directory: Path, history: list[dict[str, float]]) -> None:
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    text = [{k: "" if math.isnan(v) else f"{v:.6g}" for k, v in row.items()} for row in history]
+    write_csv(directory / HISTORY, columns, text)
+    write_text(directory / CURVES, svg_text(curves_figure(text)))
+
+
+def _summary(
+    trainer: Trainer, excluded: Counter[str], train: FilmStore, val: FilmStore
+) -> dict[str, Any]:
+    last = trainer.progress.history[-1] if trainer.progress.history else {}
+    best = trainer.progress.best
+    return {
+        "epoch": trainer.progress.epoch,
+        "best_epoch": int(best["epoch"]) if best else None,
+        "films": {"train": len(train), "val": len(val)},
+        "left_out": dict(excluded),
+        "last": {k: (None if math.isnan(v) else v) for k, v in last.items()},
+    }

@@ -1,0 +1,85 @@
+"""What is looked at after each epoch: loss, ROC-AUC, and ROC-AUC with swapped backgrounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from isnet_cli.data.dataset import FilmStore, Version
+from isnet_cli.data.swap import partners, swap_backgrounds
+from isnet_cli.measure.scores import scores
+from isnet_cli.runs.runtime import derive_seed
+from isnet_models.methods import Batch, Method
+
+
+class Validator:
+    """Scores a network on the validation films.
+
+    Args:
+        store: The films, all with labels.
+        version: With or without the synthetic bias, as the training films.
+        batch_size: Films per forward pass.
+        device: Of the network.
+    """
+
+    def __init__(
+        self, store: FilmStore, version: Version, batch_size: int, device: torch.device
+    ) -> None:
+        self.store, self.version, self.device = store, version, device
+        everything = np.arange(len(store))
+        self.batches = [
+            everything[i : i + batch_size] for i in range(0, len(everything), batch_size)
+        ]
+        rng = np.random.default_rng(derive_seed(store.config.seed, "swap"))
+        found = partners(store.masks, store.labels, rng)
+        self.partners = found if store.has_mask.all() and (found >= 0).all() else None
+
+    def __call__(self, net: nn.Module, method: Method, epoch: int) -> dict[str, float]:
+        """Figures after `epoch`: ``val_<part>`` losses, ``val_auc``, ``val_swapped_auc``.
+
+        A figure that cannot be computed (one class only, films without masks) is NaN.
+        The network's mode is restored.
+        """
+        was_training = net.training
+        net.eval()
+        sums: dict[str, float] = {}
+        logits, swapped = [], []
+        with torch.no_grad():
+            for indices in self.batches:
+                images, masks = self.store.batch(indices, version=self.version)
+                labels = self.store.targets(indices)
+                batch = Batch(images.to(self.device), masks.to(self.device), labels.to(self.device))
+                losses = method.losses(net, batch, epoch)
+                logits.append(losses.logits.cpu())
+                for name, value in {"loss": losses.total, **losses.parts}.items():
+                    share = len(indices) / len(self.store)
+                    sums[f"val_{name}"] = sums.get(f"val_{name}", 0.0) + value.item() * share
+                if self.partners is not None:
+                    others, _ = self.store.batch(self.partners[indices], version=self.version)
+                    mixed = swap_backgrounds(images, masks, others)
+                    swapped.append(net(mixed.to(self.device)).cpu())
+        net.train(was_training)
+        sums["val_auc"] = self._auc(logits)
+        sums["val_swapped_auc"] = self._auc(swapped) if swapped else float("nan")
+        return sums
+
+    def _auc(self, logits: Sequence[Tensor]) -> float:
+        labels = self.store.labels
+        found = scores(
+            probabilities(torch.cat(list(logits)), "multiclass" if labels.ndim == 1 else ""),
+            labels.astype(int) if labels.ndim == 1 else labels,
+            self.store.classes,
+        )
+        value = found["macro"]["auc"]
+        return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def probabilities(logits: Tensor, task: str) -> NDArray[np.float64]:
+    """Class probabilities [N, K] of logits: softmax for ``multiclass``, else sigmoid."""
+    values = logits.double()
+    values = values.softmax(1) if task == "multiclass" else values.sigmoid()
+    return values.numpy()
