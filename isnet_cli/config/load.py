@@ -26,10 +26,12 @@ PATHS: tuple[tuple[str, ...], ...] = (  # keys whose values are paths; "*" is an
     ("data", "sets", "*", "images"),
     ("data", "sets", "*", "labels", "file"),
     ("masks", "files"),
+    ("masks", "model"),  # a shipped network's name, or a file that ends in WEIGHTS
     ("model", "weights"),
     ("evaluate", "model"),
     ("heatmap", "model"),
 )
+WEIGHTS = ".safetensors"
 MAX_LINES = 50  # of one error message
 
 
@@ -231,6 +233,8 @@ def _absolute(draft: _Draft, here: Any, pattern: tuple[str, ...], key: Key) -> N
         inner = (*key, name)
         if len(pattern) > 1:
             _absolute(draft, here[name], pattern[1:], inner)
+        elif inner == ("masks", "model") and not str(here[name]).endswith(WEIGHTS):
+            continue
         elif isinstance(here[name], str):
             here[name] = _join(draft, inner, here[name])
         elif isinstance(here[name], list):

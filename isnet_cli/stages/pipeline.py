@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from isnet_cli.config.load import dump
@@ -15,6 +16,7 @@ from isnet_cli.runs.folder import STAGES, RunFolder
 from isnet_cli.stages.base import Stage
 
 Status = Literal["current", "done", "incomplete"]
+Plan = Literal["current", "new", "continue", "outdated", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,18 @@ class Outcome:
 def stage_module(name: str) -> Stage:
     """The module of the stage called `name`, imported on demand."""
     return cast(Stage, importlib.import_module(f"isnet_cli.stages.{name}"))
+
+
+def open_run(path: Path, config: Config) -> RunFolder:
+    """The run folder at `path`, with the upstream run that the configuration names."""
+    upstream = RunFolder(Path(config.upstream)) if config.upstream else None
+    if upstream is not None and not upstream.path.is_dir():
+        raise IsnetError(
+            "config",
+            f"upstream: {upstream.path}: no such run folder",
+            fix="set upstream to the folder of a run, or leave it out",
+        )
+    return RunFolder(path, upstream)
 
 
 def run_stage(
@@ -72,8 +86,17 @@ def run_pipeline(
     stages: Sequence[str] = STAGES,
     *,
     replace: bool = True,
+    after: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """Brings `stages` up to date one after the other; stops early when asked to.
+
+    Args:
+        config: The whole configuration.
+        folder: The run; its lock is held throughout.
+        ports: Side effects.
+        stages: Names, in order.
+        replace: Allow finished results of other settings or inputs to be replaced.
+        after: Called with each outcome before the next stage begins; may raise to end the run.
 
     Returns:
         One outcome per stage that was reached; the last may be ``incomplete``.
@@ -89,9 +112,43 @@ def run_pipeline(
                 break
             outcome = _update(stage_module(name), config, folder, ports, replace=replace)
             outcomes.append(outcome)
+            after(outcome)
             if outcome.status == "incomplete":
                 break
     return outcomes
+
+
+def plan(config: Config, folder: RunFolder, stages: Sequence[str] = STAGES) -> dict[str, Plan]:
+    """What `run_pipeline` would find; reads only.
+
+    Returns:
+        Per stage ``current``: nothing to do; ``new``; ``continue``: begun and not finished;
+        ``outdated``: finished with other settings or inputs; ``undecided``: finished, and a stage
+        before it will make its inputs anew.
+
+    Raises:
+        IsnetError: When inputs are missing that no stage of `stages` makes.
+    """
+    plans: dict[str, Plan] = {}
+    for name in stages:
+        earlier_done = all(state == "current" for state in plans.values())
+        plans[name] = _plan_one(name, config, folder, earlier_done)
+    return plans
+
+
+def _plan_one(name: str, config: Config, folder: RunFolder, earlier_done: bool) -> Plan:
+    if folder.owner(name) is not folder:
+        folder.require(name)
+        return "current"
+    finished = folder.stage_record(name)
+    if finished is None:
+        return "continue" if name in folder.record()["stages"] else "new"
+    if not earlier_done:
+        return "undecided"
+    digest = stage_module(name).fingerprint(config, folder)
+    if folder.is_current(name, digest):
+        return "current"
+    return "continue" if finished["fingerprint"] == digest else "outdated"
 
 
 def _update(

@@ -1,0 +1,114 @@
+"""The command `isnet`: its verbs, its exit codes, its entry point."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, TextIO, cast
+
+import typer
+
+from isnet_cli import __version__
+from isnet_cli.cli import check, demo, doctor, evaluate, heatmap, ingest, init, masks, report, run
+from isnet_cli.cli import train as train_verb
+from isnet_cli.errors import EXIT_CODES, EXIT_INTERRUPTED
+
+EPILOG = """\b
+Exit codes:
+  0  done                      5  model or weights wrong or missing
+  1  our bug                   6  machine: device, memory, disk
+  2  command line wrong        7  done, but some inputs were skipped
+  3  configuration wrong       130, 143  stopped; the same command continues
+  4  data wrong
+
+\b
+The result goes to stdout, everything else to stderr. No network is used.
+"""
+# UsageError: of click, or of the copy that newer versions of typer carry
+_UsageFault = cast(type[Exception], typer.BadParameter.__mro__[1])
+
+app = typer.Typer(
+    name="isnet",
+    help="Chest X-ray classifiers that look at the lungs: masks, training, evaluation, heat maps.",
+    epilog=EPILOG,
+    rich_markup_mode=None,  # plain help: a sixth of the time, and the same on every terminal
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"isnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for _verb in (
+    init.init,
+    check.check,
+    ingest.ingest,
+    masks.masks,
+    train_verb.train,
+    evaluate.evaluate,
+    heatmap.heatmap,
+    run.run,
+    report.report,
+    doctor.doctor,
+    demo.demo,
+):
+    app.command()(_verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit code.
+
+    Args:
+        arguments: Words after ``isnet``; default: those of the process.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        _survive_any_text(stream)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            args=words or ["--help"],
+            prog_name="isnet",
+            standalone_mode=False,
+        )
+    except _UsageFault as fault:
+        print(_usage_text(fault), file=sys.stderr)
+        return EXIT_CODES["usage"]
+    except (typer.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _usage_text(fault: BaseException) -> str:
+    message = fault.format_message() if hasattr(fault, "format_message") else str(fault)
+    context = getattr(fault, "ctx", None)
+    name = context.command_path if context is not None else "isnet"
+    return f"error[usage]: {message}\n  fix: {name} --help lists what there is"
+
+
+def _survive_any_text(stream: TextIO) -> None:
+    """File names may hold what the terminal's encoding cannot show; that must not end a run."""
+    with contextlib.suppress(AttributeError, ValueError):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""Arguments that several verbs take in the same form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Target = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="SOURCE",
+        show_default=False,
+        help="Configuration (YAML), folder of X-rays, file, list, or run folder [isnet.yaml].",
+    ),
+]
+LabelFile = Annotated[
+    Path | None, typer.Option("--labels", metavar="CSV", help="Labels of the X-rays.")
+]
+ModelRun = Annotated[
+    Path | None,
+    typer.Option("--model", metavar="RUN", help="Run folder whose trained model is used."),
+]

@@ -1,0 +1,95 @@
+"""`isnet evaluate`: scores on named test sets, own ones or those typed here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isnet_cli.cli.arguments import ModelRun, Target
+from isnet_cli.cli.options import RunOptions, takes
+from isnet_cli.cli.running import run_stages
+from isnet_cli.cli.session import Result, Session, execute
+from isnet_cli.cli.shortforms import foreign_films
+from isnet_cli.cli.source import Source, option_list, resolve, run_folder
+from isnet_cli.errors import IsnetError
+
+Tests = Annotated[
+    list[str] | None,
+    typer.Option("--test", metavar="NAME=PATH", help="Test set: a folder of X-rays. Repeatable."),
+]
+TestLabels = Annotated[
+    list[str] | None,
+    typer.Option("--labels", metavar="NAME=CSV", help="Labels of a test set. Repeatable."),
+]
+
+
+@takes(RunOptions)
+def evaluate(
+    options: RunOptions,
+    source: Target = None,
+    model: ModelRun = None,
+    test: Tests = None,
+    labels: TestLabels = None,
+) -> int:
+    """Score a trained model on named test sets."""
+
+    def body(session: Session) -> Result:
+        sets, tables = _pairs("--test", test), _pairs("--labels", labels)
+        if sets:
+            return _typed_sets(session, options, source, model, sets, tables)
+        if tables:
+            raise IsnetError("usage", "--labels without --test NAME=PATH")
+        found = _own_sets(source, model, options)
+        extra = option_list([("--model", "evaluate.model", model if model != found.run else None)])
+        return run_stages(session, options, found, ["ingest", "masks", "evaluate"], extra)
+
+    return execute("evaluate", options, body)
+
+
+def _own_sets(source: Path | None, model: Path | None, options: RunOptions) -> Source:
+    if source is None and options.config is None and model is not None:
+        source = run_folder(model, "--model")
+    found = resolve(source, options.config)
+    if found.images is not None:
+        raise IsnetError(
+            "usage",
+            f"{source}: a folder of X-rays needs a name as a test set and a model",
+            fix=f"isnet evaluate --model RUN --test NAME={source} --labels NAME=CSV",
+        )
+    return found
+
+
+def _typed_sets(
+    session: Session,
+    options: RunOptions,
+    source: Path | None,
+    model: Path | None,
+    sets: dict[str, str],
+    tables: dict[str, str],
+) -> Result:
+    if model is None or source is not None or options.config is not None:
+        raise IsnetError(
+            "usage",
+            "--test names films for the model of a run",
+            fix="isnet evaluate --model RUN --test NAME=PATH",
+        )
+    for name in tables.keys() - sets.keys():
+        raise IsnetError("usage", f"--labels {name}=...: no --test {name}=PATH")
+    films = {
+        name: {"images": path, **({"labels": tables[name]} if name in tables else {})}
+        for name, path in sets.items()
+    }
+    found, extra = foreign_films(run_folder(model, "--model"), "-".join(sets), films, "evaluate")
+    return run_stages(session, options, found, ["ingest", "masks", "evaluate"], extra)
+
+
+def _pairs(flag: str, words: list[str] | None) -> dict[str, str]:
+    found = {}
+    for word in words or []:
+        name, sign, path = word.partition("=")
+        if not sign or not name or not path:
+            raise IsnetError("usage", f"{flag} {word}: expected NAME=PATH")
+        found[name] = path
+    return found

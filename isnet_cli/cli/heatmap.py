@@ -1,0 +1,65 @@
+"""`isnet heatmap`: relevance maps of a trained model, on its own test films or on a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isnet_cli.cli.arguments import ModelRun, Target
+from isnet_cli.cli.options import RunOptions, takes
+from isnet_cli.cli.running import run_stages
+from isnet_cli.cli.session import Result, Session, execute
+from isnet_cli.cli.shortforms import foreign_films
+from isnet_cli.cli.source import Source, name_of, option_list, resolve, run_folder
+from isnet_cli.errors import IsnetError
+
+Explained = Annotated[
+    str | None,
+    typer.Option("--target", metavar="NAME", help="predicted, true, all or a class [predicted]."),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Films per set [50].")
+]
+
+
+@takes(RunOptions)
+def heatmap(
+    options: RunOptions,
+    source: Target = None,
+    model: ModelRun = None,
+    target: Explained = None,
+    limit: Limit = None,
+) -> int:
+    """Draw where a trained model sees its evidence."""
+
+    def body(session: Session) -> Result:
+        found = _source(source, options.config, model)
+        extra = option_list(
+            [("--target", "heatmap.target", target), ("--limit", "heatmap.limit", limit)]
+        )
+        if found.images is None:
+            other = model if model != found.run else None
+            extra += option_list([("--model", "heatmap.model", other)])
+        elif model is None:
+            raise IsnetError(
+                "usage",
+                f"{source}: a folder of X-rays needs a trained model",
+                fix=f"isnet heatmap {source} --model RUN",
+            )
+        else:
+            films = {"films": {"images": str(found.images)}}
+            name = name_of(found.images)
+            found, base = foreign_films(run_folder(model, "--model"), name, films, "heatmap")
+            extra = [*base, *extra]
+        return run_stages(session, options, found, ["ingest", "masks", "heatmap"], extra)
+
+    return execute("heatmap", options, body)
+
+
+def _source(source: Path | None, config: Path | None, model: Path | None) -> Source:
+    """A run named by ``--model`` alone is explained on its own test films."""
+    if source is None and config is None and model is not None:
+        source = run_folder(model, "--model")
+    return resolve(source, config)

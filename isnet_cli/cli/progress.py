@@ -1,0 +1,231 @@
+"""Displays of long work on stderr: a live bar on a terminal, a line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from isnet_cli.ports import Bar
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+    from rich.progress import Progress as RichBars
+
+PLAIN_SECONDS = 10.0  # between two lines without a terminal
+LEAP_SECONDS = 0.5  # steps booked at once right at the start were done by an earlier run
+
+
+class Meter:
+    """Counts steps and tells rate and time left.
+
+    Args:
+        total: Steps of the whole work.
+        clock: Seconds, rising.
+    """
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total = total
+        self.done = 0
+        self.figures: dict[str, float | str] = {}
+        self._clock = clock
+        self._start = clock()
+        self._first = 0
+
+    def advance(self, steps: int, figures: dict[str, float | str]) -> None:
+        """Counts `steps` more and replaces the named figures."""
+        early = self._clock() - self._start < LEAP_SECONDS
+        if self.done == 0 and steps > 1 and early:
+            self._first = steps
+        self.done += steps
+        self.figures.update(figures)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._start
+
+    @property
+    def rate(self) -> float:
+        """Steps per second of this process; 0 before the first step."""
+        worked = self.done - self._first
+        return worked / self.elapsed if worked > 0 and self.elapsed > 0 else 0.0
+
+    def left(self) -> float | None:
+        """Seconds until the end at the present rate, or None before it is known."""
+        return (self.total - self.done) / self.rate if self.rate > 0 else None
+
+    def facts(self) -> str:
+        """Rate and figures as one short text."""
+        parts = [rate_text(self.rate)] if self.rate > 0 else []
+        parts += [f"{name.replace('_', ' ')} {_figure(v)}" for name, v in self.figures.items()]
+        return " · ".join(parts)
+
+
+class PlainProgress:
+    """One line per ten seconds and bar, and one at its end.
+
+    Args:
+        write: Prints one line.
+        clock: Seconds, rising.
+    """
+
+    def __init__(
+        self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._write = write
+        self._clock = clock
+
+    def track(self, items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
+        """Yields `items` and reports on them."""
+        with self.bar(description, total) as bar:
+            for item in items:
+                yield item
+                bar.advance()
+
+    @contextlib.contextmanager
+    def bar(self, description: str, total: int) -> Iterator[Bar]:
+        """Opens a bar; a failure or a stop inside it leaves no line that claims the end."""
+        bar = _PlainBar(description, Meter(total, self._clock), self._write, self._clock)
+        yield bar
+        bar.close()
+
+
+class _PlainBar:
+    def __init__(
+        self,
+        description: str,
+        meter: Meter,
+        write: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._description = description
+        self._meter = meter
+        self._write = write
+        self._clock = clock
+        self._last = clock()
+
+    def advance(self, steps: int = 1, **figures: float | str) -> None:
+        self._meter.advance(steps, figures)
+        if self._clock() - self._last >= PLAIN_SECONDS:
+            self._last = self._clock()
+            left = self._meter.left()
+            self._line(f", {duration_text(left)} left" if left is not None else "")
+
+    def close(self) -> None:
+        self._line(f", took {duration_text(self._meter.elapsed)}")
+
+    def _line(self, ending: str) -> None:
+        meter = self._meter
+        share = f" ({100 * meter.done / meter.total:.0f} %)" if meter.total else ""
+        facts = f", {meter.facts()}" if meter.facts() else ""
+        self._write(f"{self._description}: {meter.done}/{meter.total}{share}{facts}{ending}")
+
+
+class LiveProgress:
+    """Bars that move on a terminal, by Rich, which is imported with the first of them.
+
+    Args:
+        console: Makes the Rich console of the terminal.
+    """
+
+    def __init__(self, console: Callable[[], RichConsole]) -> None:
+        self._console = console
+        self._bars: RichBars | None = None
+        self._open = 0
+
+    def print(self, text: str) -> bool:
+        """Prints `text` above the bars; False when no bar is open and nothing was printed."""
+        if self._bars is None:
+            return False
+        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return True
+
+    def track(self, items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
+        """Yields `items` and shows how far they are."""
+        with self.bar(description, total) as bar:
+            for item in items:
+                yield item
+                bar.advance()
+
+    @contextlib.contextmanager
+    def bar(self, description: str, total: int) -> Iterator[Bar]:
+        """Opens a bar; several may be open at once."""
+        bars = self._enter()
+        meter = Meter(total)
+        task = bars.add_task(description, total=total, facts="", left="")
+        try:
+            yield _LiveBar(bars, task, meter)
+            bars.update(task, left=f"took {duration_text(meter.elapsed)}")
+        finally:
+            self._leave()
+
+    def _enter(self) -> RichBars:
+        if self._bars is None:
+            from rich.progress import BarColumn, Progress, TextColumn
+            from rich.table import Column
+
+            self._bars = Progress(
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+                BarColumn(bar_width=24),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
+                TextColumn(
+                    "{task.fields[facts]}",
+                    table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+                ),
+                console=self._console(),
+                expand=True,
+            )
+            self._bars.start()
+        self._open += 1
+        return self._bars
+
+    def _leave(self) -> None:
+        self._open -= 1
+        if self._open == 0 and self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+
+class _LiveBar:
+    def __init__(self, bars: RichBars, task: Any, meter: Meter) -> None:
+        self._bars = bars
+        self._task = task
+        self._meter = meter
+
+    def advance(self, steps: int = 1, **figures: float | str) -> None:
+        meter = self._meter
+        meter.advance(steps, figures)
+        left = meter.left()
+        self._bars.update(
+            self._task,
+            completed=meter.done,
+            facts=meter.facts(),
+            left="" if left is None else f"{duration_text(left)} left",
+        )
+
+
+def rate_text(rate: float) -> str:
+    """Steps per second for people: ``12/s``, ``1.4/s``, ``3.2 s each``."""
+    if rate >= 10:
+        return f"{rate:.0f}/s"
+    return f"{rate:.1f}/s" if rate >= 1 else f"{duration_text(1 / rate)} each"
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds for people: ``3.2 s``, ``47 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _figure(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"

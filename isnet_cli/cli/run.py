@@ -1,0 +1,24 @@
+"""`isnet run`: every stage that is out of date, in order."""
+
+from __future__ import annotations
+
+from isnet_cli.cli.arguments import LabelFile, Target
+from isnet_cli.cli.options import RunOptions, takes
+from isnet_cli.cli.running import run_stages
+from isnet_cli.cli.session import Result, Session, execute
+from isnet_cli.cli.shortforms import film_options
+from isnet_cli.cli.source import option_list, resolve
+
+
+@takes(RunOptions)
+def run(options: RunOptions, source: Target = None, labels: LabelFile = None) -> int:
+    """Do all of the above that is not up to date, and report."""
+
+    def body(session: Session) -> Result:
+        from isnet_cli.runs.folder import STAGES
+
+        found = resolve(source, options.config)
+        extra = [*film_options(found), *option_list([("--labels", "data.labels.file", labels)])]
+        return run_stages(session, options, found, STAGES, extra, report=True)
+
+    return execute("run", options, body)

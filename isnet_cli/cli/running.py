@@ -1,0 +1,170 @@
+"""The common body of the verbs that bring stages of a run up to date."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isnet_cli.cli import source as sources
+from isnet_cli.cli.options import RunOptions
+from isnet_cli.cli.session import Result, Session
+from isnet_cli.cli.summaries import outcome_line
+from isnet_cli.errors import EXIT_SKIPPED, IsnetError
+
+if TYPE_CHECKING:
+    from isnet_cli.config.load import Option
+    from isnet_cli.config.schema import Config
+    from isnet_cli.runs.folder import RunFolder
+    from isnet_cli.stages.pipeline import Outcome
+
+PLANS = {
+    "current": "up to date, nothing to do",
+    "new": "would run",
+    "continue": "would continue",
+    "outdated": "was finished with other settings or inputs; needs --overwrite",
+    "undecided": "would run again if its inputs change, which needs --overwrite",
+}
+
+
+def run_stages(
+    session: Session,
+    options: RunOptions,
+    source: sources.Source,
+    stages: Sequence[str],
+    extra: Sequence[Option] = (),
+    *,
+    report: bool = False,
+) -> Result:
+    """Loads the configuration, opens the run, and brings `stages` up to date.
+
+    Args:
+        session: The command.
+        options: Shared options as typed.
+        source: Configuration, films or run that were named.
+        stages: Names, in order.
+        extra: Further keys of the configuration that were typed.
+        report: Write ``report.html`` once every stage is done.
+
+    Raises:
+        IsnetError: For everything that the user can mend.
+    """
+    from isnet_cli.config.load import load
+    from isnet_cli.stages.pipeline import open_run
+
+    config = load(source.config, options.overrides, [*extra, *sources.machine_options(options)])
+    output = options.output or source.run or sources.default_output(config)
+    sources.keep_apart(config, output)
+    if options.dry_run:
+        return _plan(config, output, stages)
+    if options.restart:
+        _move_aside(output, session)
+    folder = open_run(output, config)
+    outcomes = _run(session, options, config, folder, stages)
+    result = _result(session, output, outcomes)
+    return _with_report(session, folder, outcomes, result) if report else result
+
+
+def _run(
+    session: Session,
+    options: RunOptions,
+    config: Config,
+    folder: RunFolder,
+    stages: Sequence[str],
+) -> list[Outcome]:
+    from isnet_cli.runs.log import EventLog
+    from isnet_cli.stages.pipeline import run_pipeline
+
+    output = folder.path
+    session.folder, session.event = output, EventLog(output)
+    session.console.say(f"run folder: {output}")
+
+    def after(outcome: Outcome) -> None:
+        session.console.detail(outcome_line(outcome))
+        skipped = outcome.summary.get("skipped", 0)
+        if options.strict and skipped:
+            raise _skipped(outcome.stage, skipped, folder)
+
+    return run_pipeline(
+        config, folder, session.ports(), stages, replace=options.overwrite, after=after
+    )
+
+
+def _with_report(
+    session: Session, folder: RunFolder, outcomes: Sequence[Outcome], result: Result
+) -> Result:
+    from isnet_cli.stages.report import build_report
+
+    path = folder.path / "report.html"
+    if any(outcome.status == "incomplete" for outcome in outcomes):
+        return result
+    if not path.exists() or any(outcome.status == "done" for outcome in outcomes):
+        build_report([folder], path, session.ports())
+    document = {**result.document, "report": str(path)}
+    return Result(document, f"{result.text}\n  report    {path}", result.code)
+
+
+def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Result:
+    incomplete = any(outcome.status == "incomplete" for outcome in outcomes)
+    skipped = sum(int(outcome.summary.get("skipped", 0)) for outcome in outcomes)
+    code = session.stop_code if incomplete else EXIT_SKIPPED if skipped else 0
+    lines = [str(output), *(f"  {outcome_line(outcome)}" for outcome in outcomes)]
+    if incomplete:
+        session.console.say(f"stopped in good order; to continue:\n  {resume_line(output)}")
+    elif skipped:
+        session.console.say(f"{skipped} inputs were skipped, see {output / 'ingest/skipped.csv'}")
+    stages = [
+        {"stage": outcome.stage, "status": outcome.status, "summary": outcome.summary}
+        for outcome in outcomes
+    ]
+    status = "incomplete" if incomplete else "done"
+    document: dict[str, Any] = {"run": str(output), "status": status, "stages": stages}
+    return Result(document, "\n".join(lines), code)
+
+
+def _plan(config: Config, output: Path, stages: Sequence[str]) -> Result:
+    from isnet_cli.stages.pipeline import open_run, plan
+
+    plans = plan(config, open_run(output, config), stages)
+    width = max(len(name) for name in plans)
+    lines = [f"{output} (dry run, nothing is written)"]
+    lines += [f"  {name:<{width}}  {PLANS[state]}" for name, state in plans.items()]
+    return Result({"run": str(output), "status": "planned", "plan": plans}, "\n".join(lines))
+
+
+def _move_aside(output: Path, session: Session) -> None:
+    from isnet_cli.runs.folder import RunFolder
+
+    if not output.exists():
+        return
+    if not sources.is_run(output) and any(output.iterdir()):
+        raise IsnetError(
+            "usage",
+            f"{output}: not the folder of a run, so --restart does not move it",
+            fix="choose another folder with -o",
+        )
+    number = 1
+    while (aside := output.with_name(f"{output.name}.old-{number}")).exists():
+        number += 1
+    with RunFolder(output).lock():  # refuses while another process works there
+        pass
+    output.rename(aside)
+    session.console.say(f"the old run is now {aside}")
+
+
+def _skipped(stage: str, count: int, folder: RunFolder) -> IsnetError:
+    table = folder.stage_dir(stage) / "skipped.csv"
+    return IsnetError(
+        "data",
+        f"{stage}: {count} inputs were skipped, and --strict allows none",
+        fix=f"see {table}, mend or remove these files" if table.exists() else "mend these inputs",
+    )
+
+
+def resume_line(output: Path, arguments: Sequence[str] | None = None) -> str:
+    """The command that continues: the same one, with its run folder spelled out."""
+    words = [word for word in (arguments or sys.argv[1:]) if word not in {"--restart"}]
+    named = any(word in {"-o", "--output"} or word.startswith("--output=") for word in words)
+    return shlex.join(["isnet", *words, *([] if named else ["-o", str(output)])])

@@ -1,0 +1,147 @@
+"""One command from its options to its exit code: ports, signals, errors, the result's two forms."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from isnet_cli.cli.console import Console
+from isnet_cli.cli.crash import machine_fault, write_crash
+from isnet_cli.cli.options import ScreenOptions
+from isnet_cli.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, IsnetError
+from isnet_cli.ports import Ports
+
+SCHEMA = 1  # of the JSON documents
+_CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a verb found or made.
+
+    Attributes:
+        document: JSON-able content of ``--json``.
+        text: The same for people; empty prints nothing.
+        code: Exit code.
+    """
+
+    document: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
+    code: int = 0
+
+
+class Session:
+    """State of one command.
+
+    Attributes:
+        verb: Name of the command.
+        console: Where messages go.
+        folder: The run folder, once known; a crash report goes there.
+        event: Appends to the run's log, once there is a run.
+        stop_code: Exit code of the signal that asked for a stop; 0 when none came.
+    """
+
+    def __init__(self, verb: str, options: ScreenOptions) -> None:
+        self.verb = verb
+        self.console = Console(
+            quiet=options.quiet, verbose=options.verbose, progress=not options.no_progress
+        )
+        self.folder: Path | None = None
+        self.event: Callable[..., None] = lambda name, **fields: None
+        self.stop_code = 0
+
+    def ports(self) -> Ports:
+        """The side effects that stages get."""
+        return Ports(
+            progress=self.console.progress,
+            say=self.console.say,
+            warn=self._warn,
+            event=self._event,
+            stop_requested=lambda: self.stop_code != 0,
+        )
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """First signal: asks for an orderly stop. Second: stops now."""
+        if self.stop_code:
+            raise KeyboardInterrupt
+        self.stop_code = _CODES[signal.Signals(number)]
+        self.console.say("stopping in good order; once more stops at once")
+
+    def _warn(self, category: str, text: str) -> None:
+        self.console.warn(category, text)
+        self.event("warning", category=category, text=text)
+
+    def _event(self, name: str, **fields: Any) -> None:
+        facts = " ".join(f"{key}={value}" for key, value in fields.items())
+        self.console.detail(f"{name} {facts}".rstrip())
+        self.event(name, **fields)
+
+
+def execute(verb: str, options: ScreenOptions, body: Callable[[Session], Result]) -> int:
+    """Runs `body`, prints its result or its failure, and returns the exit code."""
+    session = Session(verb, options)
+    handlers = {number: signal.getsignal(number) for number in _CODES}
+    try:
+        with warnings.catch_warnings():
+            if options.verbose < 2:  # foreign warnings may quote values of the input
+                warnings.simplefilter("ignore")
+            for number in handlers:
+                signal.signal(number, session.on_signal)
+            result = body(session)
+    except IsnetError as error:
+        return _failed(session, options, error)
+    except KeyboardInterrupt:
+        code = session.stop_code or EXIT_INTERRUPTED
+        session.console.say("stopped; the same command continues")
+        return _ended(session, options, {"error": {"kind": "stopped"}}, code)
+    except Exception as error:
+        return _crashed(session, options, error)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if options.json:
+        return _ended(session, options, result.document, result.code)
+    if result.text:
+        session.console.result(result.text)
+    return result.code
+
+
+def _failed(session: Session, options: ScreenOptions, error: IsnetError) -> int:
+    session.console.fail(error)
+    if options.verbose >= 2 and error.__cause__ is not None:
+        traceback.print_exception(error)
+    content = {
+        "kind": error.kind,
+        "message": error.message,
+        "details": list(error.details),
+        "fix": error.fix,
+    }
+    session.event("failed", kind=error.kind)
+    return _ended(session, options, {"error": content}, error.exit_code)
+
+
+def _crashed(session: Session, options: ScreenOptions, error: Exception) -> int:
+    fault = machine_fault(error)
+    if fault is not None:
+        return _failed(session, options, fault)
+    written = write_crash(session.folder, error)
+    if options.verbose >= 2:
+        traceback.print_exception(error)
+    name = type(error).__name__
+    advice = f"details without patient data in {written}" if written else "-vv shows where"
+    print(f"error[bug]: unexpected {name}; {advice}; please report it", file=sys.stderr)
+    return _ended(session, options, {"error": {"kind": "bug", "message": name}}, EXIT_BUG)
+
+
+def _ended(session: Session, options: ScreenOptions, content: dict[str, Any], code: int) -> int:
+    if options.json:
+        head = {"schema": SCHEMA, "verb": session.verb, "exit_code": code}
+        session.console.document({**head, **content, "warnings": session.console.warnings})
+    return code

@@ -1,0 +1,150 @@
+"""What the words of a command mean: a configuration, a folder of films, an earlier run."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isnet_cli.errors import IsnetError
+
+if TYPE_CHECKING:
+    from isnet_cli.cli.options import RunOptions
+    from isnet_cli.config.load import Option
+    from isnet_cli.config.schema import Config
+
+RECORD = "isnet.yaml"
+_MACHINE_OPTIONS = {"device": "machine.device", "workers": "machine.workers", "seed": "seed"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a command's settings and films come from.
+
+    Attributes:
+        config: YAML file, or None for defaults.
+        images: Folder, file or list of films typed in its place, or None.
+        run: Run folder that was typed in its place, or None; then `config` is its record.
+    """
+
+    config: Path | None = None
+    images: Path | None = None
+    run: Path | None = None
+
+
+def resolve(target: Path | None, config: Path | None) -> Source:
+    """Tells what `target` is, and finds ``isnet.yaml`` of the working folder when nothing is given.
+
+    Raises:
+        IsnetError: Kind "usage", when nothing is given and nothing is found.
+    """
+    if target is None:
+        if config is not None:
+            return Source(config)
+        if Path(RECORD).is_file():
+            return Source(Path(RECORD))
+        raise IsnetError(
+            "usage",
+            "no configuration: expected a YAML file, or a folder of X-rays",
+            fix="isnet init DIR   writes isnet.yaml for a folder of X-rays",
+        )
+    if target.suffix.lower() in {".yaml", ".yml"}:
+        if config is not None:
+            raise IsnetError("usage", f"two configurations: {target} and {config}, expected one")
+        return Source(target)
+    if is_run(target):
+        return Source(config or target / RECORD, run=target)
+    if not target.exists() and not any(sign in str(target) for sign in "*?["):
+        raise IsnetError(
+            "data",
+            f"{target}: no such file or folder, expected X-rays, a YAML file or a run folder",
+        )
+    return Source(config, images=target)
+
+
+def is_run(path: Path) -> bool:
+    """Whether `path` is the folder of a run."""
+    return (path / RECORD).is_file() and (path / "run.json").is_file()
+
+
+def run_folder(path: Path, flag: str) -> Path:
+    """`path`, when it is a run folder.
+
+    Raises:
+        IsnetError: Kind "weights", when it is not.
+    """
+    if is_run(path):
+        return path
+    found = "no such folder" if not path.exists() else f"no {RECORD} and run.json in it"
+    raise IsnetError(
+        "weights",
+        f"{flag} {path}: {found}, expected the folder of a trained run",
+        fix="isnet train",
+    )
+
+
+def name_of(path: Path) -> str:
+    """A run's name made from a path's last part."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(os.path.abspath(path)).name).strip("-._")
+    return stem or "films"
+
+
+def option_list(pairs: Iterable[tuple[str, str, Any]]) -> list[Option]:
+    """Options from ``(flag, key, value)``; those with the value None were not typed."""
+    from isnet_cli.config.load import Option
+
+    return [
+        Option(flag, key, str(value) if isinstance(value, Path) else value)
+        for flag, key, value in pairs
+        if value is not None
+    ]
+
+
+def machine_options(options: RunOptions) -> list[Option]:
+    """The shared options that are keys of the configuration."""
+    pairs = [(f"--{name}", key, getattr(options, name)) for name, key in _MACHINE_OPTIONS.items()]
+    pairs.append(("--deterministic", "machine.deterministic", options.deterministic))
+    return option_list(pairs)
+
+
+def default_output(config: Config, folder: Path = Path("runs")) -> Path:
+    """``runs/NAME-DATE``; an older run with the very same settings is continued instead."""
+    from isnet_cli.config.load import plain
+    from isnet_cli.config.yaml_tree import parse
+
+    wanted = {**plain(config), "machine": None}
+    days = "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]"
+    for path in sorted(folder.glob(f"{config.name}-{days}"), reverse=True):
+        if is_run(path):
+            found = parse((path / RECORD).read_text(encoding="utf-8")).value
+            if isinstance(found, dict) and {**found, "machine": None} == wanted:
+                return path
+    today = datetime.datetime.now().astimezone().date()
+    return folder / f"{config.name}-{today.isoformat()}"
+
+
+def keep_apart(config: Config, output: Path) -> None:
+    """Makes sure that no output lands inside a folder of input films.
+
+    Raises:
+        IsnetError: Kind "usage", when it would.
+    """
+    target = Path(os.path.realpath(output))
+    for folder in _input_folders(config):
+        if target.is_relative_to(os.path.realpath(folder)):
+            raise IsnetError(
+                "usage",
+                f"{output}: lies inside the input folder {folder}, which is never written to",
+                fix="-o DIR outside of it",
+            )
+
+
+def _input_folders(config: Config) -> list[str]:
+    entries: list[str | Sequence[str] | None] = [config.data.images, config.masks.files]
+    entries += [entry.images for entry in config.data.sets.values()]
+    flat = [e for entry in entries if entry for e in ([entry] if isinstance(entry, str) else entry)]
+    return [entry for entry in flat if os.path.isdir(entry)]

@@ -1,0 +1,52 @@
+"""Stage results in one line each, and scores as a small table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isnet_cli.stages.pipeline import Outcome
+
+STATUS_TEXT = {"current": "up to date", "done": "done", "incomplete": "incomplete"}
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """One stage: name, what became of it, its plain figures."""
+    figures = ", ".join(
+        f"{key.replace('_', ' ')} {_text(value)}"
+        for key, value in outcome.summary.items()
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool)
+    )
+    line = f"{outcome.stage:<9} {STATUS_TEXT[outcome.status]:<10} {figures}"
+    return line.rstrip()
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Columns of text, the first to the left and the others to the right."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [head, *rows]
+    )
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def demo_table(document: dict[str, Any]) -> str:
+    """The demo's comparison: macro F1 of both methods on each version of the test films."""
+    scores: dict[str, dict[str, float]] = document["macro_f1"]
+    versions = list(next(iter(scores.values())))
+    rows = [
+        [name, *(_score(found[version]) for version in versions)] for name, found in scores.items()
+    ]
+    head = ["macro F1", *versions]
+    return f"{table(head, rows)}\n\nreport: {document['report']}"
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,125 @@
+"""The commented ``isnet.yaml`` of `isnet init`, filled with what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isnet_cli.config.yaml_tree import write
+
+_TEXT = """\
+# isnet: chest X-ray classifiers that look at the lungs.
+#   isnet check {file}      what would happen, what is wrong; writes nothing
+#   isnet run {file}        everything; the same command continues or refreshes
+# Paths start at this file. Keys left out have their defaults; docs/configuration.md has them all.
+version: 1
+name: {name}                        # the run folder is runs/{name}-DATE
+seed: 0
+
+data:
+  images: {images}{images_note}
+  labels:
+    file: {labels}{labels_note}
+    key: auto                       # how rows find films: auto, file, stem, uid, accession, patient
+    task: {task}                # multiclass: one class per film; multilabel: several
+    columns: {columns}                   # null: found by their usual names
+    classes: {classes}{classes_note}
+  # Sets: without any, train, val and test are split automatically. Named test sets may be external:
+  # sets:
+  #   train: {{fraction: 0.7}}
+  #   val: {{fraction: 0.15}}
+  #   test: {{fraction: 0.15}}
+  #   other_hospital: {{images: ./hospitalB, labels: {{file: hospitalB.csv}}}}
+{sources_note}  split: {{group: patient, stratify: true}}
+
+masks:
+  files: {masks}{masks_note}
+  model: lung-unet                  # used where no file is given
+  on_suspect: exclude               # exclude, keep or fail: what to do with doubtful masks
+
+model:
+  arch: densenet121                 # a torchvision network by name; resnet18 is lighter
+  input: [224, 224]                 # rows, columns
+
+train:
+  method: isnet                     # or standard: the same training without the heat-map loss
+  epochs: 60
+  batch_size: 16
+  optimizer: {{name: sgd, lr: 0.01}}
+  heatmap_loss:
+    weight: 0.7                     # P: share of the heat-map loss, 0 to 1
+    target: {target}               # selective, all or stochastic (multilabel: not selective)
+
+heatmap:
+  target: predicted                 # predicted, true, all or the name of a class
+  limit: 50                         # films per set; null: all
+"""
+MAX_NAMES = 8  # shown in a comment
+
+
+def template(
+    *,
+    name: str,
+    images: str,
+    file: str = "isnet.yaml",
+    films: int | None = None,
+    labels: str | None = None,
+    matched: int = 0,
+    task: str = "multiclass",
+    columns: Sequence[str] = (),
+    classes: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    masks: str | None = None,
+    masked: int = 0,
+) -> str:
+    """YAML text that `isnet_cli.config.load.load` accepts as it is.
+
+    Args:
+        name: Name of the run.
+        images: Folder of films, as seen from the YAML file.
+        file: Name of the YAML file, for the comments.
+        films: Number of films found; None when nobody looked.
+        labels: Label file, or None for one folder per class.
+        matched: Films with a label.
+        task: ``multiclass`` or ``multilabel``.
+        columns: Label columns; empty to leave them to be found.
+        classes: Classes found.
+        sources: Collections found.
+        masks: Folder of masks, or None for the lung U-Net.
+        masked: Films with a mask file.
+    """
+    of = f" of {films}" if films is not None else ""
+    return _TEXT.format(
+        file=file,
+        name=_scalar(name),
+        images=_scalar(images),
+        images_note=_note(f"{films} files found" if films is not None else "folder, file or list"),
+        labels=_scalar(labels),
+        labels_note=_note(
+            f"{matched}{of} films have a row" if labels else "null: one folder per class"
+        ),
+        task=task,
+        columns=_scalar(list(columns) or None),
+        classes="null",
+        classes_note=_note(f"found: {_listed(classes)}" if classes else "null: as found"),
+        sources_note=f"  # Sources found: {_listed(sources)}\n" if sources else "",
+        masks=_scalar(masks),
+        masks_note=_note(
+            f"{masked}{of} films have one" if masks else "folder of masks; null: the lung U-Net"
+        ),
+        target="selective" if task == "multiclass" else "stochastic",
+    )
+
+
+def _scalar(value: str | list[str] | None) -> str:
+    """A value as YAML on one line."""
+    text = write({"x": value}).removeprefix("x:").strip()
+    return text if "\n" not in text else " ".join(line.strip() for line in text.splitlines())
+
+
+def _note(text: str) -> str:
+    return f"  # {text}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [" ".join(name.split()) for name in names[:MAX_NAMES]]
+    return ", ".join(shown) + (f" and {len(names) - MAX_NAMES} more" if len(names) > 8 else "")

@@ -1,0 +1,46 @@
+"""The run's event log: one JSON object per line, appended, without identity."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+LOG = "log.jsonl"
+
+
+class EventLog:
+    """Appends events to ``log.jsonl``; every line is whole, so a killed run leaves a readable log.
+
+    Args:
+        folder: The run folder; it and the file are made by the first event.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOG
+
+    def __call__(self, name: str, **fields: Any) -> None:
+        """Appends one event.
+
+        Args:
+            name: What happened, a short snake_case word.
+            **fields: JSON-able facts; NaN and infinity become null. Names, ids and dates of
+                patients do not belong here.
+        """
+        entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": name}
+        line = json.dumps({**entry, **_finite(fields)}, ensure_ascii=False, default=str)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
