@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isnet_cli.errors import IsnetError
-from isnet_cli.measure.scores import NO_IMAGES, RATES, decide, scores
+from isnet_cli.measure.scores import NO_IMAGES, RATES, decide, roc_points, scores
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "metrics.json"
 ABC = ["a", "b", "c"]
@@ -260,3 +260,20 @@ def test_values_out_of_range_are_refused(p: Any, labels: Any, thresholds: Any, m
 def test_threshold_is_reached_at_equality() -> None:
     assert decide([[0.5, 0.49], [0.2, 0.9]], None, 2).tolist() == [[True, False], [False, True]]
     assert decide([[0.5, 0.5]], [0.6, 0.4], 2).tolist() == [[False, True]]
+
+
+def test_roc_points_enclose_the_area_and_miss_unknown_labels() -> None:
+    rng = np.random.default_rng(3)
+    score, truth = rng.integers(0, 6, 40) / 5, rng.choice([0.0, 1.0, np.nan], 40)
+    points = roc_points(score, truth)
+    assert points is not None
+    fpr, tpr = points
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+    known = ~np.isnan(truth)
+    expected = slow_auc((truth[known] == 1).tolist(), score[known].tolist())
+    assert np.trapezoid(tpr, fpr) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("truth", [[], [1, 1], [0, 0], [np.nan, 1.0]])
+def test_no_roc_curve_without_both_kinds(truth: list[float]) -> None:
+    assert roc_points([0.5] * len(truth), truth) is None

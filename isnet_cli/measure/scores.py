@@ -74,6 +74,26 @@ def decide(probabilities: ArrayLike, thresholds: Sequence[float] | None, count: 
     return decided
 
 
+def roc_points(score: ArrayLike, truth: ArrayLike) -> tuple[list[float], list[float]] | None:
+    """The ROC curve of one class: false- and true-positive rates, both rising from 0 to 1.
+
+    Args:
+        score: [n], higher for the class; points on a straight line between others are left out.
+        truth: [n], True, False; other than bool: 1, 0 and NaN (left out).
+
+    Returns:
+        Two lists of one length, or None when there are no positives or no negatives.
+    """
+    from sklearn.metrics import roc_curve
+
+    values, labels = np.asarray(score, np.float64), np.asarray(truth, np.float64)
+    values, labels = values[~np.isnan(labels)], labels[~np.isnan(labels)]
+    if not 0 < labels.sum() < len(labels):
+        return None
+    fpr, tpr, _ = roc_curve(labels, values)
+    return fpr.tolist(), tpr.tolist()
+
+
 def _checked_probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> _Floats:
     p = np.asarray(probabilities, np.float64)
     if p.ndim != 2 or p.shape[1] != len(classes) or not classes:

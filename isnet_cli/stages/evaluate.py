@@ -1,0 +1,294 @@
+"""Predictions and scores on every named test set, and how much of each map lies outside the lungs.
+
+Written for each set and version: ``predictions.csv`` (key, label, predicted, ``p_<class>`` ...,
+outside_share), ``metrics.json``, ``roc.svg``, ``confusion.svg``; and one ``metrics.json`` of all.
+With ``bias.kind: shapes`` each labelled set is tested in three versions of the same films: biased
+(as in training), standard (no shape) and deceiving (no class keeps its own shape).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.config.schema import Config
+from isnet_cli.data.dataset import Version
+from isnet_cli.data.manifest import read_manifest
+from isnet_cli.data.types import Row
+from isnet_cli.export.figures import Roc, confusion_figure, roc_figure
+from isnet_cli.export.plotting import svg_text
+from isnet_cli.measure.reliance import outside_share, summarise
+from isnet_cli.measure.scores import roc_points, scores
+from isnet_cli.ports import Bar, Ports
+from isnet_cli.runs import files
+from isnet_cli.runs.folder import RunFolder
+from isnet_cli.stages.base import StageResult
+from isnet_cli.stages.journal import Journal, remove
+from isnet_cli.stages.predictor import Predictor, model_folder, model_hashes, open_predictor
+from isnet_cli.stages.testsets import (
+    TRAINING_SETS,
+    check_labels,
+    chosen_sets,
+    chunk_size,
+    chunks,
+    in_version,
+    label_array,
+    safe_name,
+    upstream_hashes,
+    versions,
+)
+
+NAME = "evaluate"
+FORMAT = 1  # raise when the same inputs give another result
+SCHEMA = 1  # of metrics.json
+METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+OFF = "evaluate.relevance is false"
+
+
+def fingerprint(config: Config, folder: RunFolder) -> str:
+    """Hash of the model, the films, the masks and the settings that the figures depend on.
+
+    Raises:
+        IsnetError: When ingest, masks or the model are missing.
+    """
+    return files.fingerprint(
+        NAME,
+        FORMAT,
+        config.evaluate.model_dump(include={"sets", "relevance"}),
+        config.masks.on_suspect,
+        None if config.bias.kind == "none" else [config.bias.model_dump(), config.seed],
+        upstream_hashes(folder),
+        model_hashes(model_folder(config.evaluate.model, folder)),
+    )
+
+
+def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
+    """Evaluates the trained model on the sets of ``evaluate.sets``.
+
+    Returns:
+        Outputs ``metrics.json`` and all predictions; summary: macro-F1, AUC and mean share of
+        relevance outside the lungs for each set and version.
+
+    Raises:
+        IsnetError: Kind "data" for a class that the model does not know or when there is no set,
+            "config" for an unknown set, "weights" when the model is missing or diverged.
+    """
+    predictor = open_predictor(config, config.evaluate.model, folder)
+    rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
+    sets = chosen_sets(rows, config.evaluate.sets, "evaluate.sets")
+    check_labels(sets, predictor.classes, predictor.task)
+    _warn_about(sets, ports)
+    why = _no_relevance(predictor, ports)
+    root = folder.stage_dir(NAME)
+    old = _written(root)
+    results: dict[str, dict[str, Any]] = {}
+    steps = sum(len(in_version(r, v)) for r in sets.values() for v in versions(r, config))
+    with (
+        Journal(root, fingerprint(config, folder)) as journal,
+        ports.progress.bar("evaluate", steps) as bar,
+    ):
+        for name, films in sets.items():
+            parts = _predict_set(predictor, name, films, journal, bar, ports, why)
+            if parts is None:
+                return StageResult([], {}, complete=False)
+            results[name] = {
+                version: _write_version(root, name, version, part, predictor)
+                for version, part in parts.items()
+            }
+        content = {"schema": SCHEMA, **predictor.describe(), "sets": results}
+        files.write_json(root / METRICS, content)
+        remove(root, old - _written(root))
+        journal.complete()
+    tables = [name for name in sorted(_written(root)) if name.endswith(PREDICTIONS)]
+    return StageResult([root / METRICS, *(root / t for t in tables)], _summary(results))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Predictions of one set in one version.
+
+    Attributes:
+        why: Reason why no map was made at all, or "".
+        rows: Films, N.
+        probabilities: [N][K].
+        shares: Share of relevance outside the lungs, None where there is none.
+    """
+
+    why: str
+    rows: list[Row] = field(default_factory=list)
+    probabilities: list[list[float]] = field(default_factory=list)
+    shares: list[float | None] = field(default_factory=list)
+
+
+def _warn_about(sets: dict[str, list[Row]], ports: Ports) -> None:
+    for name, rows in sets.items():
+        if name in TRAINING_SETS:
+            ports.warn("data", f"set '{name}' took part in training: its scores are optimistic")
+        labelled = sum(bool(row.label) for row in rows)
+        if not labelled:
+            ports.say(f"set '{name}' has no labels: predictions only, no scores")
+        elif labelled < len(rows):
+            ports.say(f"set '{name}': {len(rows) - labelled} of {len(rows)} films have no label")
+
+
+def _no_relevance(predictor: Predictor, ports: Ports) -> str:
+    """Why no maps are made, or ""."""
+    if not predictor.config.evaluate.relevance:
+        return OFF
+    why = predictor.no_rule()
+    if why:
+        ports.warn("model", f"share of relevance outside the lungs is left out: {why}")
+    return why
+
+
+def _predict_set(
+    predictor: Predictor,
+    name: str,
+    rows: list[Row],
+    journal: Journal,
+    bar: Bar,
+    ports: Ports,
+    why: str,
+) -> dict[Version, _Part] | None:
+    """Predictions in each version, chunk by chunk; None when asked to stop."""
+    names = versions(rows, predictor.config)
+    parts = {version: _Part(why) for version in names}
+    for number, chunk in enumerate(chunks(rows, chunk_size(predictor.config))):
+        if ports.stop_requested():
+            return None
+        content = journal.get(f"{name}/{number}")
+        if content is None:
+            content = _predict_chunk(predictor, chunk, names, not why, bar)
+            journal.add(f"{name}/{number}", content)
+        else:
+            bar.advance(sum(len(in_version(chunk, version)) for version in names))
+        for version, part in parts.items():
+            part.rows.extend(chunk[i] for i in in_version(chunk, version))
+            part.probabilities.extend(content[version]["p"])
+            part.shares.extend(content[version]["outside"])
+    return parts
+
+
+def _predict_chunk(
+    predictor: Predictor,
+    rows: Sequence[Row],
+    names: Sequence[Version],
+    with_maps: bool,
+    bar: Bar,
+) -> dict[str, Any]:
+    """Probabilities and outside shares per version, JSON-able."""
+    store = predictor.load(rows)
+    found: dict[str, Any] = {}
+    for version in names:
+        p: list[list[float]] = []
+        outside: list[float | None] = []
+        for batch in chunks(in_version(rows, version), predictor.config.evaluate.batch_size):
+            images, masks = predictor.batch(store, batch, version)
+            if with_maps:
+                seen, maps = predictor.explain(images, "predicted")
+                shares = outside_share(maps[:, 0], masks)
+                outside += [None if np.isnan(share) else float(share) for share in shares]
+            else:
+                seen = predictor.predict(images)
+                outside += [None] * len(batch)
+            p += seen.probabilities.tolist()
+            bar.advance(len(batch))
+        found[version] = {"p": p, "outside": outside}
+    return found
+
+
+def _write_version(
+    root: Path, name: str, version: Version, part: _Part, predictor: Predictor
+) -> dict[str, Any]:
+    """Scores one version, writes its files, returns its metrics."""
+    p = np.array(part.probabilities, np.float64).reshape(len(part.rows), -1)
+    labels = label_array(part.rows, predictor.classes, predictor.task)
+    metrics = scores(p, labels, predictor.classes, predictor.thresholds)
+    shares = [np.nan if share is None else share for share in part.shares]
+    reliance = summarise(shares, p.argmax(axis=1).tolist(), predictor.classes)
+    if part.why:
+        reliance["why"] = part.why
+    pictures = _figures(f"{name}, {version}", metrics, p, labels, predictor.classes)
+    place = Path(safe_name(name)) / version
+    names = [f"{place.as_posix()}/{file}" for file in (PREDICTIONS, METRICS, *pictures)]
+    content = {
+        "films": len(part.rows), **metrics, "relevance_outside": reliance, "files": names
+    }  # fmt: skip
+    files.write_csv(root / place / PREDICTIONS, *_table(part, p, predictor))
+    for file, text in pictures.items():
+        files.write_text(root / place / file, text)
+    files.write_json(root / place / METRICS, {"set": name, "version": version, **content})
+    return content
+
+
+def _table(
+    part: _Part, p: NDArray[np.float64], predictor: Predictor
+) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and lines of ``predictions.csv``."""
+    columns = ["key", "label", "predicted", *(f"p_{name}" for name in predictor.classes)]
+    columns.append("outside_share")
+    lines = []
+    decided = predictor.decisions(p)
+    for row, names, values, share in zip(part.rows, decided, p, part.shares, strict=True):
+        cells = [row.key, row.label, ";".join(names), *(f"{value:.9g}" for value in values)]
+        cells.append("" if share is None else f"{share:.6f}")
+        lines.append(dict(zip(columns, cells, strict=True)))
+    return columns, lines
+
+
+def _figures(
+    title: str,
+    metrics: dict[str, Any],
+    p: NDArray[np.float64],
+    labels: NDArray[Any],
+    classes: list[str],
+) -> dict[str, str]:
+    """File name -> SVG of the curves that exist for this set."""
+    if not metrics["n"]:
+        return {}
+    curves = []
+    for k, name in enumerate(classes):
+        truth = labels[:, k] if labels.ndim == 2 else np.where(labels < 0, np.nan, labels == k)
+        points = roc_points(p[:, k], truth)
+        if points is not None:
+            curves.append(Roc(name, *points, metrics["per_class"][name]["auc"]))
+    found = {"roc.svg": svg_text(roc_figure(title, curves))} if curves else {}
+    if metrics["task"] == "multiclass":
+        figure = confusion_figure(title, metrics["confusion"], classes)
+        found["confusion.svg"] = svg_text(figure)
+    return found
+
+
+def _written(root: Path) -> set[str]:
+    """Files per set and version that the stage's ``metrics.json`` names, relative to `root`."""
+    path = root / METRICS
+    if not path.is_file():
+        return set()
+    try:
+        sets = json.loads(path.read_text(encoding="utf-8"))["sets"]
+        return {f for parts in sets.values() for part in parts.values() for f in part["files"]}
+    except (json.JSONDecodeError, KeyError, AttributeError, TypeError):
+        return set()  # not a file of this stage's form: nothing in it is ours to remove
+
+
+def _summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "sets": {
+            name: {
+                version: {
+                    "n": content["n"],
+                    "macro_f1": content["macro"]["f1"],
+                    "macro_auc": content["macro"]["auc"],
+                    "outside": content["relevance_outside"]["mean"],
+                }
+                for version, content in parts.items()
+            }
+            for name, parts in results.items()
+        }
+    }

@@ -1,0 +1,229 @@
+"""A trained model at work: films in batches, probabilities, relevance maps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from isnet_cli.config.schema import Config
+from isnet_cli.data.dataset import FilmStore, Version, load_store
+from isnet_cli.data.types import Row
+from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.measure.scores import decide
+from isnet_cli.ports import Ports
+from isnet_cli.runs import files
+from isnet_cli.runs.folder import RunFolder
+from isnet_cli.runs.runtime import choose_device, make_deterministic
+from isnet_cli.stages.model_files import CARD, WEIGHTS, TrainedModel, load_model
+from isnet_models.lrp import UnsupportedOperation, relevance
+from isnet_models.lrp.targets import Target
+
+PIXELS = (0.0, 1.0)  # bounds of the zB rule: what film pixels can be
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the model says about a batch.
+
+    Attributes:
+        logits: [B, K].
+        probabilities: [B, K]: softmax, or the sigmoid of each label.
+    """
+
+    logits: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model with the films and masks of a run.
+
+    Attributes:
+        model: Network and card.
+        config: The run's configuration with the card's input, channels, task and classes.
+        device: Where the network is.
+        folder: The run whose films are looked at.
+        qc: Verdict on the mask of each key.
+    """
+
+    model: TrainedModel
+    config: Config
+    device: torch.device
+    folder: RunFolder
+    qc: dict[str, str]
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the outputs."""
+        return list(self.model.card["classes"])
+
+    @property
+    def task(self) -> str:
+        """``multiclass`` or ``multilabel``."""
+        return str(self.model.card["task"])
+
+    @property
+    def thresholds(self) -> list[float] | None:
+        """Multi-label: probability from which each label counts as predicted; else None."""
+        return self.model.card["thresholds"] if self.task == "multilabel" else None
+
+    def describe(self) -> dict[str, Any]:
+        """What metrics and maps say about their model."""
+        names = ("arch", "method", "input", "epoch", "sha256", "heatmap")
+        model = {name: self.model.card.get(name) for name in names}
+        return {"classes": self.classes, "task": self.task, "model": model}
+
+    def load(self, rows: Sequence[Row]) -> FilmStore:
+        """Films and masks of `rows` at the network's size.
+
+        Raises:
+            IsnetError: Kind "data", when a film or a mask is missing or damaged.
+        """
+        ingest, masks = (self.folder.stage_dir(stage) for stage in ("ingest", "masks"))
+        try:
+            return load_store(rows, ingest, masks, self.qc, self.classes, self.config, Ports())
+        except UnreadableFilm as error:
+            raise IsnetError(
+                "data", f"{masks}: {error.detail}", fix="isnet masks CONFIG"
+            ) from error
+
+    def trusted(self, row: Row) -> bool:
+        """Whether relevance is measured against the film's mask: ok, or suspect but kept."""
+        verdict = self.qc.get(row.key, "missing")
+        return verdict == "ok" or (verdict == "suspect" and self.config.masks.on_suspect == "keep")
+
+    def batch(
+        self, store: FilmStore, indices: Sequence[int], version: Version
+    ) -> tuple[Tensor, NDArray[np.bool_]]:
+        """Images [B, C, h, w] in [0, 1] and trusted masks [B, h, w] (empty where there is none)."""
+        images, masks = store.batch(indices, version=version)
+        lungs = masks[:, 0].numpy() > 0
+        lungs &= np.array([self.trusted(store.rows[i]) for i in indices])[:, None, None]
+        return images, lungs
+
+    def predict(self, images: Tensor) -> Seen:
+        """Looks at `images` [B, C, h, w] in [0, 1].
+
+        Raises:
+            IsnetError: Kind "machine", when the device's memory does not suffice.
+        """
+        with _memory_guard(len(images)), torch.inference_mode():
+            return self._seen(self.model.net(images.to(self.device)))
+
+    def explain(self, images: Tensor, target: Target | Tensor) -> tuple[Seen, NDArray[np.float32]]:
+        """As `predict`, with signed relevance maps [B, K', C, h, w].
+
+        Args:
+            images: [B, C, h, w] in [0, 1].
+            target: As in `isnet_models.lrp.relevance`.
+
+        Raises:
+            IsnetError: As `predict`.
+        """
+        with _memory_guard(len(images)):
+            found = relevance(self.model.net, images.to(self.device), target, **self._rules())
+            return self._seen(found.logits), found.maps.float().cpu().numpy()
+
+    def _seen(self, logits: Tensor) -> Seen:
+        y = logits.double().cpu()
+        p = y.sigmoid() if self.task == "multilabel" else y.softmax(1)
+        return Seen(y.numpy(), p.numpy())
+
+    def no_rule(self) -> str:
+        """Why this network has no relevance maps; "" when it has."""
+        blank = torch.zeros(1, self.config.model.channels, *self.config.model.input)
+        try:
+            relevance(self.model.net, blank.to(self.device), "predicted", **self._rules())
+        except UnsupportedOperation as error:
+            return str(error)
+        return ""
+
+    def decisions(self, probabilities: NDArray[np.float64]) -> list[list[str]]:
+        """Names of the predicted classes of each film; multi-class: exactly one."""
+        if self.task == "multilabel":
+            chosen = decide(probabilities, self.thresholds, len(self.classes))
+            return [[c for c, yes in zip(self.classes, row, strict=True) if yes] for row in chosen]
+        return [[self.classes[k]] for k in probabilities.argmax(axis=1)]
+
+    def _rules(self) -> dict[str, Any]:
+        rules = self.model.card["heatmap"]
+        return {"epsilon": rules["epsilon"], "zb": PIXELS if rules["zb"] else None}
+
+
+def open_predictor(config: Config, chosen: str | None, folder: RunFolder) -> Predictor:
+    """Loads the trained model and what is known of the run's masks.
+
+    Args:
+        config: The configuration; size, channels, task and classes are taken from the model.
+        chosen: Run folder of another run's model; None: this run's.
+        folder: The run whose films are looked at.
+
+    Raises:
+        IsnetError: Kind "weights", "machine" or "data", when a part is missing.
+    """
+    make_deterministic(config.machine.deterministic)
+    device = choose_device(config.machine.device)
+    model = load_model(model_folder(chosen, folder), device)
+    folder.require("masks")
+    table = files.read_csv(folder.stage_dir("masks") / "qc.csv")
+    qc = {line["key"]: line["verdict"] for line in table}
+    return Predictor(model, as_trained(config, model.card), device, folder, qc)
+
+
+def model_folder(chosen: str | None, folder: RunFolder) -> Path:
+    """Folder that holds the trained model: of this run, or of the run at `chosen`.
+
+    Args:
+        chosen: A run folder or its ``train`` folder; None for this run.
+        folder: This run.
+
+    Raises:
+        IsnetError: Kind "weights", when there is no model; "data", when this run's training is not
+            finished.
+    """
+    if chosen is None:
+        folder.require("train")
+        return folder.stage_dir("train")
+    path = Path(chosen)
+    for place in (path / "train", path):
+        if (place / WEIGHTS).is_file() and (place / CARD).is_file():
+            return place
+    raise IsnetError(
+        "weights",
+        f"{path}: no trained model, expected a run folder with train/{WEIGHTS}",
+        fix="--model RUN names a folder in which isnet train or isnet run has finished",
+    )
+
+
+def model_hashes(place: Path) -> list[str]:
+    """SHA-256 of the weights and of the card."""
+    return [files.sha256_file(place / name) for name in (WEIGHTS, CARD)]
+
+
+def as_trained(config: Config, card: dict[str, Any]) -> Config:
+    """`config` with the architecture, input, channels, task and classes of the model's card."""
+    size = tuple(card["input"])
+    model = {"arch": card["arch"], "input": size, "channels": card["channels"]}
+    labels = {"classes": list(card["classes"]), "task": card["task"]}
+    data = config.data.model_copy(update={"labels": config.data.labels.model_copy(update=labels)})
+    return config.model_copy(update={"model": config.model.model_copy(update=model), "data": data})
+
+
+@contextlib.contextmanager
+def _memory_guard(films: int) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise IsnetError(
+            "machine",
+            f"memory of the device: too little for {films} films at a time",
+            fix=f"--set evaluate.batch_size={max(1, films // 2)}, or --device cpu",
+        ) from error

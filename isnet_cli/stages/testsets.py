@@ -1,0 +1,147 @@
+"""Which films `evaluate` and `heatmap` work on, and the labels that these films have."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.config.schema import Config
+from isnet_cli.data.dataset import Version
+from isnet_cli.data.labelvalues import UnknownValueError, decode_findings
+from isnet_cli.data.types import Row
+from isnet_cli.errors import IsnetError
+from isnet_cli.runs.folder import RunFolder
+
+TRAINING_SETS = ("train", "val")
+T = TypeVar("T")
+BIASED: tuple[Version, ...] = ("biased", "standard", "deceiving")
+UNNAMED = "films"  # films that are in no set, when the run has no further sets
+
+
+def upstream_hashes(folder: RunFolder) -> list[dict[str, str]]:
+    """Hashes of what ingest and masks hand on.
+
+    Raises:
+        IsnetError: Kind "data", when one of them is not finished.
+    """
+    return [folder.require(stage)["outputs"] for stage in ("ingest", "masks")]
+
+
+def chosen_sets(rows: Sequence[Row], names: Sequence[str] | None, key: str) -> dict[str, list[Row]]:
+    """Readable films of each set to work on, in the order of the manifest.
+
+    Args:
+        rows: The manifest.
+        names: Sets asked for; None: all but train and val; without such sets, the films of no
+            set, as `UNNAMED`; without such films, val.
+        key: Configuration key of `names`, for messages.
+
+    Raises:
+        IsnetError: Kind "config" for an unknown name, "data" when there is nothing to work on.
+    """
+    usable = [row for row in rows if row.status == "ok"]
+    found: dict[str, list[Row]] = {}
+    for row in usable:
+        found.setdefault(row.set or UNNAMED, []).append(row)
+    if names is not None:
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise IsnetError(
+                "config",
+                f"{key}: no film in set {', '.join(missing)}, "
+                f"expected some of {', '.join(found) or 'none'}",
+                fix="name sets of data.sets that have films (isnet check CONFIG lists them)",
+            )
+        return {name: found[name] for name in names}
+    named = {n: found[n] for n in found if n not in (*TRAINING_SETS, UNNAMED)}
+    if named:
+        return named
+    for fallback in (UNNAMED, "val"):
+        if fallback in found:
+            return {fallback: found[fallback]}
+    raise IsnetError(
+        "data",
+        f"manifest: no film outside the training set ({len(usable)} readable films)",
+        fix="name a test set under data.sets, with a fraction or with images of its own",
+    )
+
+
+def labels_of(row: Row, task: str) -> dict[str, float]:
+    """Labels of a film: class -> 1.0; multi-label also 0.0 and NaN (unknown); none: empty."""
+    if not row.label:
+        return {}
+    return {row.label: 1.0} if task == "multiclass" else decode_findings(row.label)
+
+
+def label_array(rows: Sequence[Row], classes: Sequence[str], task: str) -> NDArray[Any]:
+    """Labels as `measure.scores` takes them: indices [N], -1 for none; or [N, K] with NaN."""
+    known = [labels_of(row, task) for row in rows]
+    if task == "multiclass":
+        return np.array([classes.index(next(iter(k))) if k else -1 for k in known], np.int64)
+    table = [[k.get(name, np.nan) for name in classes] for k in known]
+    return np.array(table, np.float64).reshape(len(rows), len(classes))
+
+
+def check_labels(sets: dict[str, list[Row]], classes: Sequence[str], task: str) -> None:
+    """Refuses labels that the model does not know.
+
+    Raises:
+        IsnetError: Kind "data", naming set, class and number of films.
+    """
+    for name, rows in sets.items():
+        try:
+            found_labels = [label for row in rows for label in labels_of(row, task)]
+        except UnknownValueError as error:
+            raise IsnetError(
+                "data",
+                f"set '{name}': one class per film, but the model was trained for several labels "
+                "per film",
+                fix="data.labels.task: multilabel, with the label columns of the training",
+            ) from error
+        unknown = Counter(label for label in found_labels if label not in classes)
+        if unknown:
+            found = ", ".join(f"'{label}' ({count} films)" for label, count in unknown.items())
+            raise IsnetError(
+                "data",
+                f"set '{name}': the model does not know the class {found}, "
+                f"expected {', '.join(classes)}",
+                fix="name the classes alike in all label files, or leave these films out of the "
+                "set with data.labels.classes",
+            )
+
+
+def versions(rows: Sequence[Row], config: Config) -> tuple[Version, ...]:
+    """Versions of a set to look at: three with synthetic bias and labels, else as given."""
+    biased = config.bias.kind == "shapes" and any(row.label for row in rows)
+    return BIASED if biased else ("standard",)
+
+
+def in_version(rows: Sequence[Row], version: Version) -> list[int]:
+    """Indices of the films that exist in `version`: a shape needs a class, so a label."""
+    return [i for i, row in enumerate(rows) if version == "standard" or row.label]
+
+
+def chunk_size(config: Config) -> int:
+    """Films of the network's size to hold in memory at a time: 256, or 100 MB of large ones."""
+    height, width = config.model.input
+    return max(1, min(256, 2**25 // (height * width)))
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Consecutive pieces of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def safe_name(name: str) -> str:
+    """A set's or class's name as the name of a file or folder; different names stay different."""
+    plain = re.sub(r"[^\w.+-]", "_", name).strip(".") or "_"
+    if plain == name:
+        return name
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
