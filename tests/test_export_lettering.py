@@ -26,6 +26,8 @@ def test_fit_keeps_both_ends_of_a_path() -> None:
 def test_clean_replaces_control_characters_and_lone_surrogates() -> None:
     assert clean("a\x07b") == "a\ufffdb"
     assert clean("a\n b") == "a  b"
+    assert clean("a\r\nb\tc", lines=True) == "a\nb c"
+    assert clean("evil\u202egnp.exe") == "evil\ufffdgnp.exe"
     clean("\udcff").encode("utf-8")
 
 

@@ -18,8 +18,18 @@ from isnet_cli.export.plotting import INK, SERIES, SOFT, drawn, drawn_row
 
 Values = Sequence[float | None]
 PANEL = (4.2, 3.0)  # inches; small enough to stand two abreast, large enough for a phone
-_NOT_SERIES = ("epoch", "lr", "seconds", "images_per_second", "best")
-_WORDS = {"f1": "F1", "auc": "AUC", "lr": "learning rate", "heatmap": "heat-map"}
+_TITLES = {  # the quantities to draw, in this order
+    "loss": "Loss",
+    "classification": "Classification loss",
+    "heatmap": "Heat-map loss",
+    "background": "Heat-map loss, background part",
+    "foreground": "Heat-map loss, foreground part",
+    "auc": "AUC",
+    "swapped_auc": "AUC on swapped backgrounds",
+    "macro_f1": "Macro-F1",
+    "f1": "F1",
+    "accuracy": "Accuracy",
+}
 
 
 @dataclass(frozen=True)
@@ -84,25 +94,20 @@ def curve_panels(history: Sequence[Mapping[str, str | float | None]]) -> dict[st
 
 
 def quantities(
-    history: Sequence[Mapping[str, str | float | None]], limit: int = 6
+    history: Sequence[Mapping[str, str | float | None]],
 ) -> dict[str, dict[str, Values]]:
     """What a history holds: title -> line name -> one value for each row.
 
-    Columns ``train_x`` and ``val_x`` are two lines of one quantity ``x``. Losses come first;
-    columns without a single number, and constants such as the learning rate, are left out.
+    Columns ``train_x`` and ``val_x`` are two lines of one quantity ``x``. Columns without a single
+    number, and those that are no result (rates, times, norms), are left out.
     """
     found: dict[str, dict[str, Values]] = {}
-    for column in history[0] if history else ():
-        values = [number(row.get(column)) for row in history]
-        if column in _NOT_SERIES or not any(v is not None for v in values):
-            continue
-        part, _, quantity = column.partition("_")
-        if part not in {"train", "val"} or not quantity:
-            part, quantity = "", column
-        line = {"train": "training", "val": "validation"}.get(part, "")
-        found.setdefault(_title(quantity), {})[line] = values
-    ordered = sorted(found, key=lambda title: "loss" not in title.lower())
-    return {title: found[title] for title in ordered[:limit]}
+    for quantity, title in _TITLES.items():
+        for column, line in ((f"train_{quantity}", "training"), (f"val_{quantity}", "validation")):
+            values = [number(row.get(column)) for row in history]
+            if any(value is not None for value in values):
+                found.setdefault(title, {})[line] = values
+    return found
 
 
 def roc_figure(title: str, curves: Sequence[Roc]) -> Figure:
@@ -135,12 +140,6 @@ def number(cell: str | float | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _title(quantity: str) -> str:
-    words = [_WORDS.get(word, word) for word in quantity.split("_")]
-    text = " ".join(words)
-    return text[:1].upper() + text[1:]
-
-
 def _draw_curves(
     title: str,
     lines: Mapping[str, Values],
@@ -159,8 +158,7 @@ def _draw_curves(
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.margins(x=0.02)
-    if any(lines):
-        axes.legend()
+    axes.legend()
 
 
 def _draw_nothing(words: str, axes: Axes) -> None:

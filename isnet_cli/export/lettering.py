@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import unicodedata
+import re
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import ImageFont
 
+_UNSEEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -24,11 +25,16 @@ def font(size: int, *, bold: bool = False) -> Font:
     return ImageFont.load_default(size)
 
 
-def clean(text: str) -> str:
-    """`text` on one line: control characters and lone surrogates become U+FFFD or spaces."""
+def clean(text: str, *, lines: bool = False) -> str:
+    """`text` without control characters, lone surrogates and marks that turn the direction.
+
+    Args:
+        text: Anything, such as a file name.
+        lines: Keep line feeds; otherwise they become spaces, as tabs do.
+    """
     legal = text.encode("utf-8", "replace").decode("utf-8")
-    marks = (" " if c.isspace() else c for c in legal)
-    return "".join("\ufffd" if unicodedata.category(c) == "Cc" else c for c in marks)
+    legal = re.sub(r"\r\n?", "\n", legal).replace("\t", " ")
+    return _UNSEEN.sub("\ufffd", legal if lines else legal.replace("\n", " "))
 
 
 def fit(text: str, letters: Font, width: float) -> str:

@@ -1,0 +1,55 @@
+"""One HTML file from a report's data: everything inside it, nothing loaded, nothing executed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from isnet_cli.export.document import Report
+from isnet_cli.export.lettering import clean
+
+TEMPLATE = "report.html.j2"
+
+
+def render(report: Report) -> str:
+    """The report as one self-contained HTML page.
+
+    Names of classes, sets and films come from users' files and are untrusted: every value is
+    escaped, and the page's own policy forbids scripts and any address but ``data:``.
+
+    Raises:
+        ValueError: When a picture's address is not ``data:``.
+    """
+    _check_pictures(report)
+    return _environment().get_template(TEMPLATE).render(report=report)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("isnet_cli.export", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+
+
+def _finalize(value: object) -> object:
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return clean(value, lines=True)
+    return value
+
+
+def _check_pictures(report: Report) -> None:
+    for section in report.sections:
+        for block in section.blocks:
+            uris = [getattr(block, "uri", None)]
+            uris += [p.uri for p in getattr(block, "pictures", ())]
+            for row in getattr(block, "rows", ()):
+                uris += [p.uri for p in getattr(row, "cells", ()) if p is not None]
+            if any(uri is not None and not uri.startswith("data:image/") for uri in uris):
+                raise ValueError(f"section '{section.name}': a picture is not a data: address")

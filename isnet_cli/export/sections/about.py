@@ -1,0 +1,117 @@
+"""First and last sections: what the report is, what was found at a glance, what it cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isnet_cli.export.document import Block, Notice, Section, Table, Text
+from isnet_cli.export.facts import (
+    VERSIONS,
+    RunFacts,
+    figure_of,
+    percent,
+    test_names,
+    tests_of,
+)
+
+_METHODS = {
+    "isnet": "isnet: relevance outside the lungs is penalised during training",
+    "standard": "standard: classification loss alone",
+}
+LIMITS = (
+    "This is a research tool. It is no medical device, it is not validated for clinical use, and "
+    "nothing here may guide the care of a patient.",
+    "A relevance map explains the classifier, not the disease. A map that stays inside the lungs "
+    "does not prove by itself that the classifier is right or robust: read it beside the scores "
+    "on changed backgrounds and on films from other hospitals.",
+    "Scores are point estimates on the sets named here. Small sets give uncertain scores; other "
+    "hospitals, devices, ages and diseases can give different ones.",
+    "Lung masks from a network can be wrong, above all on children, on lateral films, after "
+    "surgery and with large opacities. The contact sheet shows them for checking.",
+    "Names and dates in file headers are not written to any output. Letters burned into the film "
+    "itself are part of the picture: look at the pictures before you share this page.",
+)
+
+
+def about_section(runs: Sequence[RunFacts]) -> Section:
+    """What was trained, how, and the main result in one table."""
+    count = "one run" if len(runs) == 1 else f"{len(runs)} runs side by side"
+    blocks: list[Block] = [
+        Text(
+            f"This page shows {count} of isnet, a toolkit that trains chest X-ray classifiers to "
+            "use the lungs and not the background. The ISNet method adds a loss on the "
+            "classifier's own relevance maps (layer-wise relevance propagation): relevance "
+            "outside the lungs is penalised while the classifier learns. At test time no mask "
+            "is needed. Each section names the files it was made from."
+        ),
+        _models(runs),
+        *_glance(runs),
+    ]
+    return Section("about", "What this is", blocks, ("isnet.yaml", "evaluate/metrics.json"))
+
+
+def limits_section() -> Section:
+    """What must not be concluded."""
+    first, *others = LIMITS
+    return Section("limits", "Limits", [Notice(first, "warning"), *map(Text, others)])
+
+
+def _models(runs: Sequence[RunFacts]) -> Table:
+    rows = []
+    for run in runs:
+        method = run.setting("train.method")
+        size = run.card.get("input") or run.config.get("model", {}).get("input") or ("?", "?")
+        rows.append(
+            (
+                run.name,
+                method,
+                run.setting("model.arch"),
+                f"{size[0]} x {size[1]}",
+                _bias(run),
+                run.setting("seed"),
+            )
+        )
+    methods = sorted({row[1] for row in rows} & set(_METHODS))
+    columns = ("run", "method", "network", "input, px", "synthetic bias in training", "seed")
+    notes = [_METHODS[name] for name in methods]
+    return Table(columns, rows, numbers_from=9, notes=notes)
+
+
+def _bias(run: RunFacts) -> str:
+    bias = run.config.get("bias", {})
+    if bias.get("kind", "none") == "none":
+        return "none"
+    return f"{bias['kind']}" if bias.get("train", True) else f"none ({bias['kind']} at test only)"
+
+
+def _glance(runs: Sequence[RunFacts]) -> list[Block]:
+    tests = tests_of(runs)
+    if not tests:
+        return [Notice("No run has been evaluated yet.", "empty")]
+    names = test_names(tests)
+    rows = [
+        (run.name, what, *cells)
+        for run in runs
+        for what, cells in (
+            ("macro-F1", [figure_of(run.macro(t, "f1")) for t in tests]),
+            ("macro AUC", [figure_of(run.macro(t, "auc")) for t in tests]),
+            ("relevance outside lungs", [percent(run.outside(t)) for t in tests]),
+        )
+    ]
+    table = Table(("run", "figure", *names), rows, "Main results", numbers_from=2)
+    sentences = [s for s in (_shift_sentence(run, tests) for run in runs) if s]
+    return [table, *(Text(s) for s in sentences)]
+
+
+def _shift_sentence(run: RunFacts, tests: Sequence[tuple[str, str]]) -> str:
+    for name in dict.fromkeys(name for name, _ in tests):
+        values = [run.macro((name, version), "f1") for version in VERSIONS]
+        known = [v for v in values if v is not None]
+        if len(known) == len(VERSIONS):
+            biased, standard, deceiving = known
+            return (
+                f"{run.name}, set {name}: macro-F1 is {biased:.3f} with the shapes of training, "
+                f"{standard:.3f} without shapes and {deceiving:.3f} with deceiving shapes; the "
+                f"largest difference is {max(known) - min(known):.3f}."
+            )
+    return ""

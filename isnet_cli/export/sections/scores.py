@@ -1,0 +1,159 @@
+"""Scores of each run on each test, with confusion matrices and ROC curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from isnet_cli.export.document import Block, Fold, Grid, Notice, Picture, Section, Table
+from isnet_cli.export.facts import RunFacts, figure_of, test_names, tests_of
+from isnet_cli.export.figures import Roc, confusion_figure, number, roc_figure
+from isnet_cli.export.plotting import data_uri, svg_text
+
+RATES = {
+    "precision": "precision",
+    "recall": "recall",
+    "specificity": "specificity",
+    "f1": "F1",
+    "auc": "AUC",
+    "ap": "average precision",
+}
+Test = tuple[str, str]
+
+
+def scores_section(runs: Sequence[RunFacts]) -> Section:
+    """Tables of all scores, then confusion matrices and ROC curves."""
+    blocks: list[Block] = [
+        Notice(f"No scores to show for {run.name}: {run.missing['evaluate']}", "empty")
+        for run in runs
+        if not run.metrics and "evaluate" in run.missing
+    ]
+    tests = tests_of(runs)
+    if tests:
+        blocks += [_overall(runs, tests), Fold("Scores of each class", _per_class(runs, tests))]
+        blocks += _rocs(runs, tests)
+        blocks += _confusions(runs, tests)
+    files = ("evaluate/metrics.json", "evaluate/<set>/<version>/predictions.csv")
+    return Section("scores", "Scores", blocks, files)
+
+
+def _overall(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
+    rows, notes = [], []
+    for test, name in zip(tests, test_names(tests), strict=True):
+        for run in runs:
+            found = run.scores(test)
+            if not found:
+                continue
+            own = [figure_of(number(found.get(k))) for k in ("accuracy", "balanced_accuracy")]
+            means = [figure_of(run.macro(test, rate)) for rate in RATES]
+            rows.append((name, run.name, str(found.get("n", "n/a")), *own, *means))
+            notes += _reasons(f"{name}, {run.name}", found)
+    columns = ("test", "run", "films", "accuracy", "balanced accuracy", *RATES.values())
+    caption = "Scores; precision to average precision are means over the classes"
+    return Table(columns, rows, caption, numbers_from=2, notes=list(dict.fromkeys(notes)))
+
+
+def _reasons(where: str, found: Mapping[str, Any]) -> list[str]:
+    why = {**(found.get("macro", {}).get("why") or {}), **(found.get("why") or {})}
+    groups: dict[str, list[str]] = {}
+    for name, reason in why.items():
+        groups.setdefault(reason, []).append(RATES.get(name, name).replace("_", " "))
+    return [f"{where}: {', '.join(names)}: {reason}." for reason, names in groups.items()]
+
+
+def _per_class(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
+    rows = []
+    for test, name in zip(tests, test_names(tests), strict=True):
+        for run in runs:
+            for label, entry in run.scores(test).get("per_class", {}).items():
+                values = [figure_of(number(entry.get(rate))) for rate in RATES]
+                rows.append((name, run.name, label, str(entry.get("positives", "n/a")), *values))
+    return Table(("test", "run", "class", "films", *RATES.values()), rows, numbers_from=3)
+
+
+def _rocs(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
+    pictures = []
+    for test, name in zip(tests, test_names(tests), strict=True):
+        curves = _curves(runs, test)
+        if curves:
+            text = svg_text(roc_figure(name, curves))
+            areas = ", ".join(f"{c.name} {figure_of(c.auc)}" for c in curves)
+            pictures.append(Picture(_uri(text), f"ROC curves on {name}; AUC: {areas}"))
+    if not pictures:
+        return []
+    return [Grid(pictures, least=270, title=f"ROC curves{_whose(runs)}")]
+
+
+def _curves(runs: Sequence[RunFacts], test: Test) -> list[Roc]:
+    """One curve a class for one run; one curve a run, of the class in question, for several."""
+    if len(runs) == 1:
+        found = list(runs[0].rocs.get(test, ()))
+        return found[-1:] if _binary(runs) else found
+    found = []
+    for run in runs:
+        own = list(run.rocs.get(test, ()))
+        if own:
+            curve = own[-1] if _binary(runs) else _mean(own)
+            found.append(Roc(run.name, curve.fpr, curve.tpr, curve.auc))
+    return found
+
+
+def _mean(curves: Sequence[Roc]) -> Roc:
+    """Macro average: mean sensitivity of the classes at each specificity."""
+    import numpy as np
+
+    fpr = np.unique(np.concatenate([curve.fpr for curve in curves]))
+    tpr = np.mean([np.interp(fpr, curve.fpr, curve.tpr) for curve in curves], axis=0)
+    areas = [curve.auc for curve in curves if curve.auc is not None]
+    # Vertical steps at 0 would be lost to the interpolation's choice of their upper end.
+    return Roc(
+        "mean",
+        [0.0, *fpr.tolist()],
+        [0.0, *tpr.tolist()],
+        sum(areas) / len(areas) if areas else None,
+    )
+
+
+def _binary(runs: Sequence[RunFacts]) -> bool:
+    return all(
+        len(run.metrics.get("classes", ())) == 2 and run.metrics.get("task") != "multilabel"
+        for run in runs
+        if run.metrics
+    )
+
+
+def _whose(runs: Sequence[RunFacts]) -> str:
+    if _binary(runs):
+        name = next((run.metrics["classes"][-1] for run in runs if run.metrics), "")
+        return f" for the class {name}"
+    return "" if len(runs) == 1 else ", mean over the classes"
+
+
+def _confusions(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
+    pictures = []
+    for test, name in zip(tests, test_names(tests), strict=True):
+        for run in runs:
+            counts = run.scores(test).get("confusion")
+            title = name if len(runs) == 1 else f"{run.name}\n{name}"
+            if isinstance(counts, list) and any(map(any, counts)):
+                pictures.append(_confusion(title, counts, run.metrics["classes"]))
+            elif isinstance(counts, dict):
+                pictures += [
+                    _confusion(f"{title}\n{label}", table, ["no", "yes"])
+                    for label, table in counts.items()
+                    if any(map(any, table))
+                ]
+    return [Grid(pictures, least=240, title="Confusion matrices")] if pictures else []
+
+
+def _confusion(title: str, counts: list[list[int]], classes: Sequence[str]) -> Picture:
+    words = "; ".join(
+        f"true {name}: {', '.join(f'{n} as {c}' for n, c in zip(row, classes, strict=True))}"
+        for name, row in zip(classes, counts, strict=True)
+    )
+    text = svg_text(confusion_figure(title, counts, classes))
+    return Picture(_uri(text), f"Confusion matrix, {title.replace(chr(10), ', ')}: {words}")
+
+
+def _uri(svg: str) -> str:
+    return data_uri(svg.encode(), "image/svg+xml")

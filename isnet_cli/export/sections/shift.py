@@ -1,0 +1,169 @@
+"""Shift: how scores, and the share of relevance outside the lungs, change from test to test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from isnet_cli.export.document import Block, Fold, Grid, Notice, Picture, Section, Table, Text
+from isnet_cli.export.facts import (
+    VERSIONS,
+    RunFacts,
+    figure_of,
+    percent,
+    test_names,
+    tests_of,
+)
+from isnet_cli.export.figures import Bars, number, reliance_figure, shift_figure
+from isnet_cli.export.plotting import data_uri, svg_text
+
+Test = tuple[str, str]
+
+
+def shift_section(runs: Sequence[RunFacts]) -> Section:
+    """The same model on the same films with other backgrounds, and on films from elsewhere."""
+    tests = tests_of(runs)
+    blocks: list[Block] = []
+    if len(tests) < 2:
+        found = "No test has been evaluated yet" if not tests else "Only one test was evaluated"
+        blocks.append(Notice(f"{found}, so there is no shift to show.", "empty"))
+    else:
+        blocks += [_explanation(tests), _bars(runs, tests), *_tables(runs, tests)]
+    return Section("shift", "Scores under shift", blocks, ("evaluate/metrics.json",))
+
+
+def reliance_section(runs: Sequence[RunFacts], even: float | None) -> Section:
+    """Share of absolute relevance outside the lungs, per test, run and class.
+
+    Args:
+        runs: The runs.
+        even: Mean share of the film's area outside the lungs, what an even map would have; or
+            None.
+    """
+    tests = [t for t in tests_of(runs) if any(run.outside(t) is not None for run in runs)]
+    blocks: list[Block] = []
+    if not tests:
+        reasons = [
+            str((run.scores(t).get("relevance_outside") or {}).get("why", ""))
+            for run in runs
+            for t in tests_of(runs)
+        ]
+        why = next(filter(None, reasons), "no test has been evaluated with relevance maps")
+        blocks.append(Notice(f"No relevance to show: {why}.", "empty"))
+    else:
+        blocks += [_meaning(even), _outside_bars(runs, tests, even), *_outside(runs, tests)]
+    title = "Relevance outside the lungs"
+    return Section("relevance", title, blocks, ("evaluate/metrics.json", "masks/qc.csv"))
+
+
+def _explanation(tests: Sequence[Test]) -> Text:
+    words = ""
+    if any(version == "deceiving" for _, version in tests):
+        words = (
+            "In the biased version of a set, each film carries its class's shape in the "
+            "background, as in training; in the standard version there is no shape; in the "
+            "deceiving version the shapes are exchanged between the classes, so that a "
+            "classifier that reads the shapes is always wrong. "
+        )
+    return Text(f"{words}A robust classifier has bars of equal height.")
+
+
+def _bars(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Grid:
+    names = test_names(tests)
+    pictures = []
+    for rate, label, line in (
+        ("f1", "macro-F1", None),
+        ("auc", "macro AUC", (0.5, "chance")),
+    ):
+        values = {run.name: [run.macro(t, rate) for t in tests] for run in runs}
+        bars = Bars([n.replace(" · ", "\n") for n in names], values, label, line=line)
+        pictures.append(_picture(svg_text(shift_figure(bars)), label, names, values, figure_of))
+    return Grid(pictures, least=430)
+
+
+def _tables(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
+    names = test_names(tests)
+    versions = [t for t in tests if {(t[0], v) for v in VERSIONS} <= set(tests)]
+    sets = list(dict.fromkeys(name for name, _ in versions))
+    blocks: list[Block] = []
+    for rate, label in (("f1", "Macro-F1"), ("auc", "Macro AUC")):
+        rows = []
+        for run in runs:
+            spreads = [_spread([run.macro((name, v), rate) for v in VERSIONS]) for name in sets]
+            cells = [figure_of(run.macro(t, rate)) for t in tests]
+            rows.append((run.name, *cells, *map(figure_of, spreads)))
+        heads = [f"{name}: largest minus smallest" for name in sets]
+        blocks.append(Table(("run", *names, *heads), rows, label))
+    return blocks
+
+
+def _spread(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return max(known) - min(known) if len(known) == len(values) else None
+
+
+def _meaning(even: float | None) -> Text:
+    words = (
+        "" if even is None else f" A map that is even all over the film would have {percent(even)}."
+    )
+    return Text(
+        "Share of each map's absolute relevance that lies outside the lung mask, for the class "
+        f"that the run predicts.{words} A low share alone proves nothing: read it with the "
+        "scores under shift."
+    )
+
+
+def _outside_bars(runs: Sequence[RunFacts], tests: Sequence[Test], even: float | None) -> Grid:
+    names = test_names(tests)
+    values = {run.name: [run.outside(t) for t in tests] for run in runs}
+    marks = {run.name: [run.outside(t, "p95") for t in tests] for run in runs}
+    bars = Bars(
+        [n.replace(" · ", "\n") for n in names],
+        values,
+        "share outside the lungs",
+        line=None if even is None else (even, "even map"),
+        marks=marks,
+        mark_label="95th percentile",
+    )
+    text = svg_text(reliance_figure(bars))
+    return Grid([_picture(text, "share outside the lungs", names, values, percent)], least=430)
+
+
+def _outside(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
+    rows, classes = [], []
+    for test, name in zip(tests, test_names(tests), strict=True):
+        for run in runs:
+            found = run.scores(test).get("relevance_outside") or {}
+            if not found:
+                continue
+            rows.append((name, run.name, *_cells(found)))
+            classes += [
+                (name, run.name, label, *_cells(entry))
+                for label, entry in (found.get("per_class") or {}).items()
+            ]
+    heads = ("films", "mean", "95th percentile")
+    return [
+        Table(("test", "run", *heads), rows, numbers_from=2),
+        Fold(
+            "Shares by the class that the map explains",
+            Table(("test", "run", "class", *heads), classes, numbers_from=3),
+        ),
+    ]
+
+
+def _cells(found: dict[str, float | None]) -> tuple[str, str, str]:
+    mean, p95 = (percent(number(found.get(k))) for k in ("mean", "p95"))
+    return str(found.get("n", "n/a")), mean, p95
+
+
+def _picture(
+    svg: str,
+    what: str,
+    names: Sequence[str],
+    values: dict[str, list[float | None]],
+    say: Callable[[float | None], str],
+) -> Picture:
+    words = "; ".join(
+        f"{run}: {', '.join(f'{n} {say(v)}' for n, v in zip(names, own, strict=True))}"
+        for run, own in values.items()
+    )
+    return Picture(data_uri(svg.encode(), "image/svg+xml"), f"Bars of {what}. {words}")
