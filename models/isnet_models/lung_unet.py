@@ -1,0 +1,112 @@
+"""The lung U-Net: films of 256 x 256 px in, probability of lung per pixel out.
+
+The network is segmentation-models-pytorch's U-Net (Ronneberger et al., arXiv:1505.04597) with a
+MobileNetV3-small encoder (Howard et al., arXiv:1905.02244) and one input channel. Its pre-transform
+is part of it: exposure and contrast are standardised by percentiles of the film, so it does not
+matter how a reader scaled the grey values. Geometry (letterbox and way back) is the caller's part.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor, nn
+
+from isnet_models.registry import Card, WeightsError, find_card
+from isnet_models.weights import load_weights
+
+SIZE = (256, 256)  # height and width of the input, px
+ENCODER = "tu-mobilenetv3_small_100"
+DECODER_CHANNELS = (128, 64, 32, 16, 16)
+LOW, HIGH = 0.01, 0.99  # percentiles that become 0 and 1
+
+
+class LungUNet(nn.Module):
+    """U-Net with its intensity standardisation; weights are random until they are loaded.
+
+    Args:
+        encoder: Name of an encoder of segmentation-models-pytorch.
+        decoder_channels: Channels of the decoder's five blocks, coarse to fine.
+    """
+
+    def __init__(
+        self,
+        encoder: str = ENCODER,
+        decoder_channels: tuple[int, ...] = DECODER_CHANNELS,
+    ) -> None:
+        super().__init__()
+        self.unet: nn.Module = smp.Unet(
+            encoder,
+            encoder_weights=None,  # never a download
+            decoder_channels=tuple(decoder_channels),
+            in_channels=1,
+            classes=1,
+        )
+        self.to(memory_format=torch.channels_last)  # twice as fast on CPUs
+
+    def logits(self, films: Tensor) -> Tensor:
+        """Logits of lung [B, 1, 256, 256] of letterboxed films [B, 1, 256, 256] in [0, 1]."""
+        x = standardise(films).contiguous(memory_format=torch.channels_last)
+        scores: Tensor = self.unet(x)
+        return scores
+
+    def forward(self, films: Tensor) -> Tensor:
+        """Probabilities of lung [B, 1, 256, 256], float32, of films [B, 1, 256, 256] in [0, 1]."""
+        return torch.sigmoid(self.logits(films).float())
+
+
+def standardise(films: Tensor) -> Tensor:
+    """Maps each film's 1st and 99th percentile to -2 and 2 and cuts what lies beyond.
+
+    Pixels that are exactly 0 (the letterbox, collimation, masked markers) are left out of the
+    percentiles, so that black borders of any width change nothing. A constant film becomes -2.
+
+    Args:
+        films: [B, 1, H, W], any linear grey scale with 0 as its lower end.
+    """
+    sample = films[:, 0, ::2, ::2].flatten(1).float()  # a quarter of the pixels is plenty
+    ordered = sample.sort(dim=1).values
+    zeros = (ordered <= 0).sum(1)
+    visible = (ordered.shape[1] - zeros - 1).clamp(min=0)
+    last = ordered.shape[1] - 1
+
+    def percentile(q: float) -> Tensor:
+        index = (zeros + (visible * q).round().long()).clamp(max=last)
+        return ordered.gather(1, index[:, None])[:, :, None, None]
+
+    low, high = percentile(LOW), percentile(HIGH)
+    scaled = (films.float() - low) / (high - low).clamp(min=1e-6)
+    return scaled.clamp(0, 1) * 4 - 2
+
+
+def lung_unet(name: str = "lung-unet", device: torch.device | str = "cpu") -> LungUNet:
+    """The trained network of a card, verified, on `device`, ready for inference.
+
+    Args:
+        name: Name in the registry, or path of a ``.safetensors`` file with its card beside.
+        device: Where it shall compute.
+
+    Raises:
+        WeightsError: Unknown name, damaged or foreign file, weights of another architecture.
+    """
+    return from_card(find_card(name), device)
+
+
+def from_card(card: Card, device: torch.device | str = "cpu") -> LungUNet:
+    """As `lung_unet`, for a card that was read before."""
+    options: dict[str, Any] = dict(card.architecture)
+    if options.pop("class", None) != LungUNet.__name__:
+        raise WeightsError(f"{card.name}: not a lung U-Net but {card.architecture.get('class')!r}")
+    net = LungUNet(
+        encoder=str(options["encoder"]), decoder_channels=tuple(options["decoder_channels"])
+    )
+    state = load_weights(card.weights, card.sha256)
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{card.weights.name}: weights do not fit the architecture of the card"
+        ) from error
+    return net.to(device).eval()

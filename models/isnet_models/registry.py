@@ -1,0 +1,85 @@
+"""Names of the shipped networks and their cards; importable without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CARDS = Path(__file__).parent / "cards"
+REQUIRED = ("name", "version", "task", "architecture", "file", "sha256", "licence")
+
+
+class WeightsError(Exception):
+    """A network's weights or card are missing, damaged, foreign or of another architecture."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known about one weight file.
+
+    Attributes:
+        name: Name in the registry.
+        version: Version of the weights.
+        task: What the network does, one sentence.
+        architecture: Class and its arguments, as the class takes them.
+        weights: The safetensors file.
+        sha256: Hash of that file, 64 hex digits; checked at each load.
+        licence: Licence of the weights (the code has its own).
+        content: The whole card: data, training command, figures measured, limits.
+    """
+
+    name: str
+    version: str
+    task: str
+    architecture: dict[str, Any]
+    weights: Path
+    sha256: str
+    licence: str
+    content: dict[str, Any]
+
+
+def names() -> tuple[str, ...]:
+    """Names of the shipped networks, sorted."""
+    return tuple(sorted(path.stem for path in CARDS.glob("*.json")))
+
+
+def find_card(name: str) -> Card:
+    """The card of a shipped network, or of a ``.safetensors`` file with a ``.json`` card beside.
+
+    Raises:
+        WeightsError: No such name or file, or the card is not one.
+    """
+    if name.endswith(".safetensors"):
+        return read_card(Path(name).with_suffix(".json"))
+    if name not in names():
+        raise WeightsError(f"{name!r}: no such network; shipped are {', '.join(names())}")
+    return read_card(CARDS / f"{name}.json")
+
+
+def read_card(path: Path) -> Card:
+    """Reads and checks one card; the weight file's presence is checked when it is loaded.
+
+    Raises:
+        WeightsError: The file is missing, is not JSON, or lacks a field.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: card not found beside the weights") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path}: not a JSON card") from error
+    missing = [field for field in REQUIRED if field not in content]
+    if missing:
+        raise WeightsError(f"{path}: card lacks {', '.join(missing)}")
+    return Card(
+        name=content["name"],
+        version=content["version"],
+        task=content["task"],
+        architecture=content["architecture"],
+        weights=path.parent / Path(content["file"]).name,  # never out of the card's folder
+        sha256=content["sha256"],
+        licence=content["licence"],
+        content=content,
+    )

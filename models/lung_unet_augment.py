@@ -1,0 +1,162 @@
+"""Random changes of films and masks for the training of the lung U-Net; batches of tensors.
+
+Each change stands for something that real films do: patients turned or cut off, other exposure and
+tube voltage, collimation, letters and cables, consolidated lungs. Films are [B, 1, H, W] in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+WORDS = (
+    "L",
+    "R",
+    "AP",
+    "PA",
+    "PORTABLE",
+    "SUPINE",
+    "STEHEND",
+    "12:45",
+    "ERECT",
+    "XR 0457",
+    "90 KV",
+)
+
+
+def augment(films: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Films and masks [B, 1, H, W] changed at random; masks stay shares of lung in [0, 1]."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    films, masks = _move(films, masks, generator)
+    films = _opacify(films, masks, generator)
+    films = _expose(films, generator)
+    films = _sharpen_or_blur(films, generator)
+    drawn_films, drawn_masks = [], []
+    for film, mask in zip(films.numpy(), masks.numpy(), strict=True):
+        drawn = _letters_and_cables(film[0], rng)
+        collimated, cut = _collimate(drawn, mask[0], rng)
+        drawn_films.append(collimated)
+        drawn_masks.append(cut)
+    films = torch.from_numpy(np.stack(drawn_films))[:, None]
+    noise = torch.randn(films.shape, generator=generator) * _uniform(films, 0.0, 0.05, generator)
+    films = torch.where(films > 0, (films + noise).clamp(0.0, 1.0), films)
+    return films, torch.from_numpy(np.stack(drawn_masks))[:, None]
+
+
+def _uniform(like: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """One number per film in [low, high], shaped [B, 1, 1, 1]."""
+    return torch.rand(len(like), 1, 1, 1, generator=generator) * (high - low) + low
+
+
+def _chance(like: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """One boolean per film [B, 1, 1, 1], true for about `share` of them."""
+    return torch.rand(len(like), 1, 1, 1, generator=generator) < share
+
+
+def _smooth_field(like: Tensor, cells: int, generator: torch.Generator) -> Tensor:
+    """A smooth random field [B, 1, H, W] in [0, 1] with `cells` grains per side."""
+    coarse = torch.rand(len(like), 1, cells, cells, generator=generator)
+    size = list(like.shape[2:])
+    return F.interpolate(coarse, size, mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+def _move(films: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Rotation, scale, stretching, shift (with cut-off lungs) and mirror, the same for both."""
+    count = len(films)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(count, generator=generator) * (high - low) + low
+
+    wild = (uniform(0, 1) < 0.15).float()
+    angle = (uniform(-10, 10) + wild * uniform(-25, 25)) * math.pi / 180
+    scale = torch.exp(uniform(-0.28, 0.22))
+    stretch = torch.exp(uniform(-0.12, 0.12))
+    mirror = 1 - 2 * (uniform(0, 1) < 0.5).float()
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    rows = torch.stack(
+        [
+            torch.stack([cos * scale * mirror, -sin * scale, uniform(-0.15, 0.15)], 1),
+            torch.stack([sin * scale * mirror, cos * scale * stretch, uniform(-0.15, 0.15)], 1),
+        ],
+        1,
+    )
+    grid = F.affine_grid(rows, list(films.shape), align_corners=False)
+    inside = (films > 0).float()
+    stack = torch.cat([films, masks, inside], 1)
+    moved = F.grid_sample(stack, grid, padding_mode="zeros", align_corners=False)
+    film, mask, covered = moved.split(1, 1)
+    grey = _uniform(films, 0, 1, generator) * _chance(films, 0.3, generator)
+    return film + (1 - covered) * grey, mask
+
+
+def _opacify(films: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
+    """Soft shadows inside the lungs of a third of the films, up to white-out; masks unchanged."""
+    grain = _smooth_field(films, 5, generator)
+    centre = _uniform(films, 0.35, 0.8, generator)
+    cloud = torch.sigmoid((grain - centre) * _uniform(films, 8, 30, generator))
+    lung = F.avg_pool2d(masks, 7, 1, 3)  # no sharp rim that would give the lung away
+    level = _uniform(films, 0.5, 0.95, generator)
+    amount = _uniform(films, 0.2, 0.95, generator) * _chance(films, 0.35, generator)
+    weight = cloud * lung * amount
+    return films * (1 - weight) + level * weight
+
+
+def _expose(films: Tensor, generator: torch.Generator) -> Tensor:
+    """Contrast, saturation at both ends, gamma, uneven exposure; exact zeros stay zeros."""
+    contrast = torch.exp(_uniform(films, -0.5, 0.5, generator))
+    pivot = _uniform(films, 0.2, 0.8, generator)
+    changed = ((films - pivot) * contrast + pivot).clamp(1e-3, 1)
+    changed = changed ** torch.exp(_uniform(films, -0.7, 0.7, generator))
+    uneven = 1 + (_smooth_field(films, 3, generator) - 0.5) * _uniform(films, 0, 0.8, generator)
+    return torch.where(films > 0, (changed * uneven).clamp(1e-3, 1), films)
+
+
+def _sharpen_or_blur(films: Tensor, generator: torch.Generator) -> Tensor:
+    """Edge filters of some vendors, unsharpness of others."""
+    soft = F.avg_pool2d(F.avg_pool2d(films, 5, 1, 2), 3, 1, 1)
+    amount = _uniform(films, -0.9, 1.5, generator) * _chance(films, 0.6, generator)
+    return torch.where(films > 0, (films + amount * (films - soft)).clamp(1e-3, 1), films)
+
+
+def _letters_and_cables(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Burnt-in words anywhere, thin bright lines and rings (cables, electrodes)."""
+    height, width = film.shape
+    canvas = Image.fromarray(film)
+    draw = ImageDraw.Draw(canvas)
+    for _ in range(int(rng.integers(0, 4)) if rng.random() < 0.6 else 0):
+        font = ImageFont.load_default(int(rng.integers(8, 30)))
+        place = (int(rng.integers(0, width)), int(rng.integers(0, height)))
+        word = str(rng.choice(WORDS))
+        draw.text(place, word, fill=float(rng.choice([0.02, 0.9, 1.0])), font=font)
+    for _ in range(int(rng.integers(1, 4)) if rng.random() < 0.25 else 0):
+        points = rng.uniform(-0.1, 1.1, (4, 2)) * (width, height)
+        t = np.linspace(0, 1, 24)[:, None]
+        powers = [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3]
+        curve = sum(p * point for p, point in zip(powers, points, strict=True))
+        path = [(float(x), float(y)) for x, y in np.asarray(curve)]
+        draw.line(path, fill=float(rng.uniform(0.6, 1)), width=int(rng.integers(1, 3)))
+        x, y = path[-1]
+        draw.ellipse((x - 4, y - 4, x + 4, y + 4), outline=float(rng.uniform(0.6, 1)))
+    return np.asarray(canvas, np.float32)
+
+
+def _collimate(
+    film: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Black, grey or white bars along some borders; what they cover is no visible lung."""
+    if rng.random() > 0.35:
+        return film, mask
+    film, mask = film.copy(), mask.copy()
+    grey = float(rng.choice([0.0, 0.0, rng.uniform(0, 1), 1.0]))
+    for _ in range(int(rng.integers(1, 4))):
+        depth = int(rng.integers(1, 1 + round(0.14 * min(film.shape))))
+        side = int(rng.integers(4))
+        view = (slice(0, depth), slice(-depth, None))[side % 2]
+        where = (view, slice(None)) if side < 2 else (slice(None), view)
+        film[where], mask[where] = grey, 0.0
+    return film, mask
