@@ -143,7 +143,7 @@ class Bias(Section):
 
     kind: Literal["none", "shapes"] = "none"
     train: bool = True  # draw into training and validation films
-    size: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1  # of the shorter side
+    size: Annotated[float, Field(gt=0.0, le=0.5)] = 0.15  # of the shorter side, rim not counted
     intensity: Fraction = 1.0
     shapes: list[ShapeName] | None = None  # one per class; default: in the order of ShapeName
 

@@ -13,13 +13,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from isnet_cli.errors import IsnetError
 
 SHAPES: tuple[str, ...] = ("triangle", "circle", "square", "cross", "diamond", "ring")
 TEXT_PREFIX = "text:"  # "text:PORTABLE" stamps the word PORTABLE
 TEXT_HEIGHT = 0.6  # of a shape's side: a word as high as a shape would fill the film's width
+RIM = 0.15  # of a shape's side: a black rim keeps the shape visible on bright tissue
 _OVERSAMPLING = 8
 _TRIES = 3  # free places drawn; the one nearest to a corner is taken
 
@@ -79,7 +80,7 @@ def draw_shape(
     intensity: float,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """A copy of `film` with `shape` at a random place of the background.
+    """A copy of `film` with `shape`, in a black rim, at a random place of the background.
 
     The place is drawn among those that hide the fewest lung pixels (none, where possible), nearer
     to a corner with more chance.
@@ -96,13 +97,28 @@ def draw_shape(
         [h, w] float32, 0 to 1.
     """
     h, w = film.shape
-    stamp = stamp_of(shape, max(4, round(size * min(h, w))))[:h, :w]
+    stamp, cover = _rimmed(shape, max(4, round(size * min(h, w))))
+    stamp, cover = stamp[:h, :w], cover[:h, :w]
     height, width = stamp.shape
     top, left = _place(lungs, height, width, rng)
     out = np.array(film, np.float32)
     area = out[top : top + height, left : left + width]
-    area += stamp * (np.float32(intensity) - area)
+    area *= 1 - cover
+    area += stamp * np.float32(intensity)
     return out
+
+
+@functools.lru_cache(maxsize=64)
+def _rimmed(shape: str, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The shape's coverage with room for the rim, and the coverage of shape and rim together."""
+    rim = max(1, round(RIM * side))
+    stamp = np.pad(stamp_of(shape, side), rim)
+    grown = Image.fromarray(np.rint(stamp * 255).astype(np.uint8))
+    grown = grown.filter(ImageFilter.MaxFilter(2 * rim + 1))
+    cover = np.maximum(np.asarray(grown, np.float32) / np.float32(255), stamp)
+    for tile in (stamp, cover):
+        tile.setflags(write=False)
+    return stamp, cover
 
 
 @functools.lru_cache(maxsize=64)
