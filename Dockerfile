@@ -1,0 +1,27 @@
+# docker build -t isnet .
+# docker run --rm --network none -v "$PWD:/data" isnet masks /data/xrays -o /data/runs/masks
+# A smaller image without CUDA:
+#   docker build --build-arg PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu -t isnet .
+
+FROM python:3.12-slim AS build
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY isnet_cli ./isnet_cli
+COPY models ./models
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+FROM python:3.12-slim
+ARG PIP_EXTRA_INDEX_URL=""
+COPY --from=build /wheels /wheels
+RUN pip install --no-cache-dir /wheels/*.whl && rm -rf /wheels
+RUN useradd --create-home --uid 10001 isnet \
+    && mkdir /data \
+    && chown isnet:isnet /data
+ENV HF_HUB_OFFLINE=1 \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+USER isnet
+WORKDIR /data
+ENTRYPOINT ["isnet"]
+CMD ["--help"]

@@ -1,0 +1,54 @@
+# Each target sets itself up: it needs Python 3.11 or newer (with venv), git and make.
+#   make demo   make test   make test-slow   make lint   make bench   make clean
+# ISNET_VENV=DIR keeps the virtual environment elsewhere; PYTHON=python3.12 chooses the interpreter.
+
+VENV := $(or $(ISNET_VENV),.venv)
+PYTHON ?= python3
+BIN := $(VENV)/bin
+KEY := $(VENV)/.isnet-key
+SHELL := /bin/sh
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# An environment in a cache folder may have been made from another checkout: this one goes first.
+export PYTHONPATH := $(CURDIR):$(CURDIR)/models
+
+.PHONY: demo test test-slow lint bench clean venv
+
+demo: venv
+	$(BIN)/isnet demo
+
+test: venv
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: venv
+	$(BIN)/python -m pytest -m slow
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: venv
+	@for file in benchmarks/*.py; do \
+	  echo "== $$file"; $(BIN)/python "$$file" || exit 1; \
+	done
+
+# Made once, and again whenever pyproject.toml has changed. An environment that was not made here
+# (no key file in it) is installed into, never cleared.
+venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is older than Python 3.11; try  make PYTHON=python3.12" >&2; exit 1; }
+	@key=$$($(PYTHON) -c 'import hashlib; print(hashlib.sha256(open("pyproject.toml", "rb").read()).hexdigest())'); \
+	if [ "$$(cat $(KEY) 2>/dev/null)" = "$$key" ]; then exit 0; fi; \
+	echo "setting up $(VENV)"; \
+	if [ -e $(KEY) ]; then clear=--clear; else clear=; fi; \
+	if [ -n "$$clear" ] || [ ! -x $(BIN)/python ]; then \
+	  mkdir -p $(VENV) && touch $(KEY) && $(PYTHON) -m venv $$clear $(VENV) || { \
+	    echo "error: no virtual environment; Debian and Ubuntu need  apt install python3-venv" >&2; exit 1; }; \
+	  echo unfinished > $(KEY); \
+	fi; \
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' && echo "$$key" > $(KEY)
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,56 @@
+"""What holds for every test: no network, no colours, no settings of the user's shell."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CLEARED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONWARNINGS", "CUBLAS_WORKSPACE_CONFIG")
+
+
+class NetworkUsed(AssertionError):
+    """A test reached for the network."""
+
+
+def _guard(method: str) -> Any:
+    original = getattr(socket.socket, method)
+
+    def guarded(self: socket.socket, *arguments: Any) -> Any:
+        if self.family != getattr(socket, "AF_UNIX", None):  # between our own processes
+            raise NetworkUsed(f"socket.{method}: tests use no network")
+        return original(self, *arguments)
+
+    return guarded
+
+
+def _refuse(*arguments: Any, **options: Any) -> Any:
+    raise NetworkUsed("name look-up: tests use no network")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for method in ("connect", "connect_ex", "bind", "sendto"):
+        monkeypatch.setattr(socket.socket, method, _guard(method))
+    monkeypatch.setattr(socket, "getaddrinfo", _refuse)
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in CLEARED:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def child_environment() -> dict[str, str]:
+    """Environment of a process that runs this checkout and that cannot use the network."""
+    paths = (ROOT / "tests" / "offline", ROOT, ROOT / "models")
+    return {
+        **{k: v for k, v in os.environ.items() if k not in CLEARED},
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "OMP_NUM_THREADS": "1",
+    }
