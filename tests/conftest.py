@@ -5,38 +5,20 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.network import guard, refuse
 
 ROOT = Path(__file__).resolve().parents[1]
 CLEARED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONWARNINGS", "CUBLAS_WORKSPACE_CONFIG")
 
 
-class NetworkUsed(AssertionError):
-    """A test reached for the network."""
-
-
-def _guard(method: str) -> Any:
-    original = getattr(socket.socket, method)
-
-    def guarded(self: socket.socket, *arguments: Any) -> Any:
-        if self.family != getattr(socket, "AF_UNIX", None):  # between our own processes
-            raise NetworkUsed(f"socket.{method}: tests use no network")
-        return original(self, *arguments)
-
-    return guarded
-
-
-def _refuse(*arguments: Any, **options: Any) -> Any:
-    raise NetworkUsed("name look-up: tests use no network")
-
-
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     for method in ("connect", "connect_ex", "bind", "sendto"):
-        monkeypatch.setattr(socket.socket, method, _guard(method))
-    monkeypatch.setattr(socket, "getaddrinfo", _refuse)
+        monkeypatch.setattr(socket.socket, method, guard(method))
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.fixture(autouse=True)
