@@ -10,7 +10,10 @@ from torchvision import models as zoo
 
 SMALL = "small"
 # Families whose default build returns auxiliary outputs; they are built without them.
-_WITHOUT_AUX = {"googlenet": {"aux_logits": False}, "inception_v3": {"aux_logits": False}}
+_WITHOUT_AUX = {
+    "googlenet": {"aux_logits": False, "init_weights": False},
+    "inception_v3": {"aux_logits": False, "init_weights": False},
+}
 
 
 class SmallResNet(nn.Module):
