@@ -17,7 +17,8 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
 needs_golden = pytest.mark.skipif(
-    not (GOLDEN / "manifest.json").is_file(), reason="the golden numbers are not beside the checkout"
+    not (GOLDEN / "manifest.json").is_file(),
+    reason="the golden numbers are not beside the checkout",
 )
 
 

@@ -7,8 +7,8 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_nets import build, load_case, needs_golden
 
+from golden_nets import build, load_case, needs_golden
 from isnet_models.heatmap_loss import HeatmapLossSettings, heatmap_loss
 from isnet_models.lrp import relevance
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_factory import make_run, small_config
 
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Ports
@@ -15,6 +14,7 @@ from isnet_cli.runs.files import read_csv
 from isnet_cli.stages import train
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
+from run_factory import make_run, small_config
 
 ISNET = {"method": "isnet"}
 

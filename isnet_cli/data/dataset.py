@@ -181,5 +181,5 @@ def load_store(
         for i, (film, mask) in enumerate(ports.progress.track(loaded, "films", len(rows))):
             films[i], masks[i] = film, mask
     labels = encode_labels(rows, classes, config.data.labels.task)
-    has_mask = masks.any(axis=(1, 2))
+    has_mask = np.asarray(masks.any(axis=(1, 2)))
     return FilmStore(films, masks, has_mask, labels, list(rows), list(classes), config)

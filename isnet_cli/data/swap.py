@@ -43,7 +43,7 @@ def partners(
 
 def _differ(labels: NDArray[np.float32], i: int) -> NDArray[np.bool_]:
     if labels.ndim == 1:
-        return (labels != labels[i]) & (labels >= 0)
+        return np.asarray((labels != labels[i]) & (labels >= 0))
     different = (labels != labels[i]) & ~np.isnan(labels) & ~np.isnan(labels[i])
     return np.asarray(different.any(axis=1))
 

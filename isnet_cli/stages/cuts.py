@@ -10,7 +10,7 @@ from isnet_cli.data.augment import augment
 from isnet_cli.data.dataset import FilmStore, Version
 from isnet_cli.ports import Ports
 from isnet_cli.runs.runtime import derive_seed
-from isnet_cli.stages.training_setup import build_net, build_optimizer, epoch_order, stream
+from isnet_cli.stages.training_setup import build_net, build_optimizer, epoch_batches, stream
 from isnet_models.heatmap_loss import cut_values
 from isnet_models.lrp import relevance
 from isnet_models.methods.base import classification_loss
@@ -31,24 +31,22 @@ def estimate_cuts(
     Returns:
         (C1, C2), or None when a stop was asked for.
     """
-    h, size = config.train.heatmap_loss, config.train.batch_size
+    h = config.train.heatmap_loss
+    steps = len(epoch_batches(config, films, 0))
     net = build_net(config, len(films.classes)).to(device).train()
     optimizer = build_optimizer(config.train.optimizer, net)
     totals: list[Tensor] = []
-    batches = range(0, len(films), size)
     with (
         torch.random.fork_rng(devices=[]),
-        ports.progress.bar("relevance range", h.cut_epochs * len(batches)) as bar,
+        ports.progress.bar("relevance range", h.cut_epochs * steps) as bar,
     ):
         for epoch in range(h.cut_epochs):
             torch.manual_seed(derive_seed(config.seed, "cuts", epoch))
             changes = stream(config, "cuts augment", epoch)
             targets = stream(config, "cuts target", epoch)
-            order = epoch_order(config, films, epoch)
-            for start in batches:
+            for indices in epoch_batches(config, films, epoch):
                 if ports.stop_requested():
                     return None
-                indices = order[start : start + size]
                 images, masks = films.batch(indices, version=version)
                 images, _ = augment(images, masks, config.train.augment, changes)
                 images, labels = images.to(device), films.targets(indices).to(device)
@@ -63,7 +61,7 @@ def estimate_cuts(
                     net.train()
                 loss = classification_loss(net(images), labels)
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 bar.advance()
     return cut_values(torch.cat(totals))

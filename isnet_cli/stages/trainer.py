@@ -21,7 +21,7 @@ from isnet_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from isnet_cli.runs.runtime import derive_seed
 from isnet_cli.stages.training_setup import (
     build_optimizer,
-    epoch_order,
+    epoch_batches,
     learning_rate,
     stream,
 )
@@ -100,7 +100,7 @@ class Trainer:
     def run(self, ports: Ports) -> bool:
         """Trains to the end; False when a stop was asked for (the last whole epoch is kept)."""
         train = self.config.train
-        steps = math.ceil(len(self.films) / train.batch_size)
+        steps = len(epoch_batches(self.config, self.films, 0))
         total = train.epochs * steps
         with (
             torch.random.fork_rng(devices=[]),
@@ -124,22 +124,19 @@ class Trainer:
         changes = stream(self.config, "augment", epoch)
         if isinstance(self.method, ISNet):
             self.method.generator = stream(self.config, "target", epoch)
-        order = epoch_order(self.config, self.films, epoch)
-        size = self.config.train.batch_size
-        starts = range(0, len(order), size)
+        batches = epoch_batches(self.config, self.films, epoch)
         sums: dict[str, float] = {}
         self.net.train()
-        for step, start in enumerate(starts):
+        for step, indices in enumerate(batches):
             if ports.stop_requested():
                 return False
-            indices = order[start : start + size]
             rate = learning_rate(
                 self.config.train.optimizer.lr, self.config.train.schedule,
-                epoch + step / len(starts), self.config.train.epochs,
+                epoch + step / len(batches), self.config.train.epochs,
             )  # fmt: skip
             parts = self._step(self._batch(indices, changes), rate, epoch)
             for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + value * len(indices) / len(order)
+                sums[name] = sums.get(name, 0.0) + value * len(indices) / len(self.films)
             shown = {k: v for k, v in parts.items() if k in ("classification", "heatmap")}
             bar.advance(1, epoch=f"{epoch + 1}/{self.config.train.epochs}", **shown)
         self._after(epoch, sums, time.monotonic() - began, bar, ports)

@@ -126,6 +126,18 @@ def epoch_order(config: Config, store: FilmStore, epoch: int) -> NDArray[np.int6
     return rng.choice(N, N, p=chance / chance.sum())
 
 
+def epoch_batches(config: Config, store: FilmStore, epoch: int) -> list[NDArray[np.int64]]:
+    """The films of `epoch` in batches; a last film alone joins the batch before.
+
+    BatchNorm cannot train on one film whose map has shrunk to one pixel.
+    """
+    order, size = epoch_order(config, store, epoch), config.train.batch_size
+    starts = list(range(0, len(order), size))
+    if len(starts) > 1 and len(order) - starts[-1] == 1:
+        starts.pop()
+    return [order[a:b] for a, b in zip(starts, [*starts[1:], len(order)], strict=True)]
+
+
 def build_optimizer(settings: Optimizer, net: nn.Module) -> torch.optim.Optimizer:
     """The optimiser over all parameters of `net`."""
     if settings.name == "adamw":

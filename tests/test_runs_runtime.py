@@ -1,0 +1,55 @@
+"""Devices, seeds and checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from isnet_cli.errors import IsnetError
+from isnet_cli.runs.checkpoint import load_checkpoint, save_checkpoint
+from isnet_cli.runs.runtime import choose_device, derive_seed, generator, workers
+
+
+def test_auto_takes_what_there_is_and_asked_for_is_never_replaced() -> None:
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert choose_device("cpu").type == "cpu"
+    with pytest.raises(IsnetError, match="not on this machine"):
+        choose_device("cuda:99")
+
+
+def test_seeds_differ_by_purpose_and_repeat() -> None:
+    assert derive_seed(0, "order", 1) == derive_seed(0, "order", 1)
+    seeds = {derive_seed(s, p, e) for s in (0, 1) for p in ("order", "augment") for e in (0, 1)}
+    assert len(seeds) == 8
+    assert all(0 <= s < 2**63 for s in seeds)
+    assert torch.equal(
+        torch.rand(3, generator=generator(1, "x")), torch.rand(3, generator=generator(1, "x"))
+    )
+    assert workers(7) == 7
+    assert 1 <= workers(None) <= 4
+
+
+def test_checkpoint_round_trip(tmp_path: Path) -> None:
+    state = {"net": {"w": torch.randn(3)}, "epoch": 4, "history": [{"a": 0.1}], "best": None}
+    save_checkpoint(tmp_path / "c.ckpt", state)
+    back = load_checkpoint(tmp_path / "c.ckpt")
+    assert torch.equal(back["net"]["w"], state["net"]["w"])
+    assert back["history"] == [{"a": 0.1}]
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_a_checkpoint_with_code_or_damage_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"x": Evil()}, tmp_path / "evil.ckpt")
+    (tmp_path / "cut.ckpt").write_bytes(b"PK\x03\x04 rubbish")
+    for name in ("evil.ckpt", "cut.ckpt", "none.ckpt"):
+        with pytest.raises(IsnetError, match="not a readable checkpoint"):
+            load_checkpoint(tmp_path / name)
+    assert "executed" not in capsys.readouterr().out

@@ -1,0 +1,110 @@
+"""Rates, orders, weights and cuts of a training."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from isnet_cli.config.schema import Schedule
+from isnet_cli.data.manifest import read_manifest
+from isnet_cli.ports import Ports
+from isnet_cli.stages.cuts import estimate_cuts
+from isnet_cli.stages.training_films import choose_films, load_films
+from isnet_cli.stages.training_setup import (
+    build_method,
+    class_weights,
+    epoch_batches,
+    epoch_order,
+    learning_rate,
+)
+from isnet_cli.stages.validation import Validator, probabilities
+from isnet_models.methods import ISNet, Standard
+from run_factory import make_run, small_config
+
+
+def films(tmp_path: Path, **sections: dict):
+    folder = make_run(tmp_path / "run", sets={"train": 9, "val": 4})
+    rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
+    config = small_config(**sections)
+    train, _, _ = choose_films(rows, folder, config, needs_masks=True)
+    return load_films(train, folder, ["normal", "sick"], config, Ports()), config
+
+
+def test_schedules_by_hand() -> None:
+    cosine = Schedule(name="cosine", final=0.0)
+    assert learning_rate(1.0, cosine, 0, 10) == pytest.approx(1)
+    assert learning_rate(1.0, cosine, 5, 10) == pytest.approx(0.5)
+    assert learning_rate(1.0, cosine, 10, 10) == pytest.approx(0, abs=1e-12)
+    step = Schedule(name="step", milestones=[3, 6], gamma=0.1)
+    assert [learning_rate(1.0, step, p, 9) for p in (2.9, 3, 6)] == pytest.approx([1, 0.1, 0.01])
+    warm = Schedule(name="constant", warmup_epochs=2)
+    rates = [learning_rate(1.0, warm, p, 9) for p in (0, 1, 1.9, 2)]
+    assert rates == sorted(rates)
+    assert rates[-1] == 1
+
+
+def test_order_is_a_function_of_seed_and_epoch(tmp_path: Path) -> None:
+    store, config = films(tmp_path)
+    first = epoch_order(config, store, 0)
+    assert sorted(first) == list(range(9))
+    assert np.array_equal(first, epoch_order(config, store, 0))
+    assert not np.array_equal(first, epoch_order(config, store, 1))
+
+
+def test_a_last_film_alone_joins_the_batch_before(tmp_path: Path) -> None:
+    store, config = films(tmp_path)
+    batches = epoch_batches(config, store, 0)
+    assert [len(b) for b in batches] == [4, 5]
+    assert np.array_equal(np.concatenate(batches), epoch_order(config, store, 0))
+
+
+def test_balanced_sampling_and_weights(tmp_path: Path) -> None:
+    store, config = films(tmp_path, train={"sampler": "balanced", "class_weights": "balanced"})
+    drawn = np.concatenate([epoch_order(config, store, e) for e in range(400)])
+    share = store.labels[drawn].mean()
+    assert share == pytest.approx(0.5, abs=0.03)  # 4 of 9 films are sick
+    assert class_weights(config, store).tolist() == pytest.approx([9 / 10, 9 / 8])
+
+
+def test_method_takes_its_settings(tmp_path: Path) -> None:
+    heat = {"weight": {0: 0.1, 3: 0.8}, "decay": 0.5, "e": 2.0, "w2": 3.0}
+    method = build_method(small_config(train={"heatmap_loss": heat}), (2.0, 9.0), None)
+    assert isinstance(method, ISNet)
+    assert [method.heatmap_weight(e) for e in (0, 2, 3, 9)] == [0.1, 0.1, 0.8, 0.8]
+    s = method.settings.loss
+    assert (s.C1, s.C2, s.d, s.E, s.w2) == (2.0, 9.0, 0.5, 2.0, 3.0)
+    assert isinstance(
+        build_method(small_config(train={"method": "standard"}), None, None), Standard
+    )
+
+
+def test_cuts_are_positive_ordered_and_reproducible(tmp_path: Path) -> None:
+    store, config = films(tmp_path)
+    device = torch.device("cpu")
+    one = estimate_cuts(config, store, "standard", device, Ports())
+    assert one == estimate_cuts(config, store, "standard", device, Ports())
+    assert 0 < one[0] <= one[1]
+    assert (
+        estimate_cuts(config, store, "standard", device, Ports(stop_requested=lambda: True)) is None
+    )
+
+
+def test_validation_restores_the_mode_and_needs_masks_to_swap(tmp_path: Path) -> None:
+    store, config = films(tmp_path)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 2)).train()
+    found = Validator(store, "standard", 4, torch.device("cpu"))(net, Standard(), 0)
+    assert net.training
+    assert set(found) == {"val_loss", "val_classification", "val_auc", "val_swapped_auc"}
+    store.has_mask[0] = False
+    found = Validator(store, "standard", 4, torch.device("cpu"))(net, Standard(), 0)
+    assert math.isnan(found["val_swapped_auc"])
+
+
+def test_probabilities_sum_to_one() -> None:
+    p = probabilities(torch.tensor([[0.0, math.log(3.0)]]), "multiclass")
+    assert p[0].tolist() == pytest.approx([0.25, 0.75])
+    assert probabilities(torch.zeros(1, 2), "multilabel")[0].tolist() == [0.5, 0.5]
