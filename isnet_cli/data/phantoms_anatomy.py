@@ -165,7 +165,7 @@ def soft_parts(grid: Grid, patient: Patient, pose: Pose, rng: np.random.Generato
     inside = np.maximum(1 - np.abs(x / np.maximum(width, 0.1)) ** np.float32(2.4), 0)
     space = 2 * cage.half_depth(y) * inside ** np.float32(1 / 2.4)
     domes = _domes(x, y, patient, pose)
-    middle = _mediastinum(x, y, patient, pose)
+    middle = blur(_mediastinum(x, y, domes, patient, pose), 0.1 * grid.scale)
     below = np.maximum(y - domes, 0)
     liver = np.float32(18.0) * np.sqrt(below) + np.float32(0.8) * below
     air = np.maximum(space - middle - liver, 0)
@@ -196,22 +196,23 @@ def _domes(x: Map, y: Map, patient: Patient, pose: Pose) -> Map:
     return np.asarray(top + fall * drop, np.float32)
 
 
-def _mediastinum(x: Map, y: Map, patient: Patient, pose: Pose) -> Map:
+def _mediastinum(x: Map, y: Map, domes: Map, patient: Patient, pose: Pose) -> Map:
     """Depth of what stands in the lungs' way: vessels, heart, spine's soft tissue."""
     s, lean = patient.heart, patient.lean
     shift = float(np.sin(pose.turn) * 5.0)  # the heart lies before the axis of rotation
     level = patient.dome - pose.breath
-    xs = x - np.float32(shift)
+    # Where heart and diaphragm meet the heart's fat rounds the angle off.
+    xs = (x - np.float32(shift)) * (1 - 0.3 * smoothstep(y - domes, -0.7, 0.7))
     hx, hy = 2.2 * s + lean, level - 2.9 * s
     yh = np.minimum(y, np.float32(level + 0.2))  # the heart rests on the diaphragm: no lower edge
     ventricle = 14.0 * _steep(xs, yh, (hx + 1.35, hy + 0.9), (6.1 * s, 4.3 * s), 0.80)
     atrium = 11.0 * _steep(xs, yh, (-0.15 + 0.5 * lean, hy + 0.2), (3.85 * s, 5.8 * s), -0.06)
     outflow = 10.0 * _steep(xs, yh, (1.35 + 0.8 * lean, hy - 4.4), (2.75 * s, 5.2), -0.28)
     ascending = 7.5 * _steep(xs, y, (-0.75, hy - 7.2), (2.35, 7.5), 0.06)
-    knob = 7.0 * _steep(x, y, (1.75, 7.2), (patient.aorta * 1.35, patient.aorta * 1.05), 1.25)
+    knob = 7.5 * dome(x, y, (1.45, 7.4), (patient.aorta * 1.7, patient.aorta * 1.28), 1.2)
     descending = 2.0 * np.sqrt(np.maximum(1 - ((x - 1.3) / 1.4) ** 2, 0)) * smoothstep(y, 6.5, 8.5)
     half = 2.1 + 2.4 * np.exp(-np.maximum(y, 0) / 1.1) + 0.7 * smoothstep(y, 8, 2)
-    core = 18.0 * np.sqrt(np.maximum(1 - (x / half) ** 2, 0))
+    core = 13.0 * np.sqrt(np.maximum(1 - (x / half) ** 2, 0))
     union = np.zeros_like(x)
     for part in (ventricle, atrium, outflow, ascending, knob, core):
         union += part * part * part
@@ -234,7 +235,7 @@ def _breasts(x: Map, y: Map, patient: Patient) -> Map:
         centre = (side * (7.6 + 0.4 * patient.breasts), patient.sag - 0.4 * side)
         lower = dome(x, y, centre, (size, size * 0.92), 0.0)
         upper = dome(x, y, centre, (size * 1.05, size * 1.9), 0.0)
-        total += np.where(y > centre[1], lower, upper) * np.float32(2.1 * patient.breasts)
+        total += np.where(y > centre[1], lower, upper) * np.float32(3.2 * patient.breasts)
     return total
 
 
@@ -252,7 +253,7 @@ def _body(grid: Grid, patient: Patient, pose: Pose, rng: np.random.Generator) ->
     roof = roof - 3.0 * smoothstep(np.abs(x), 9.0, 4.0)
     under = np.clip((level - roof) / 6.5, 0.0, 1.0)
     rounded = np.sqrt(np.maximum(1 - (1 - under) ** 2, 0))
-    shoulders = 14.5 * rounded * smoothstep(y, 17, 5)
+    shoulders = 14.5 * rounded * smoothstep(y, 17, 5) * (0.6 + 0.4 * smoothstep(np.abs(x), 2, 10))
     neck = 2 * 0.92 * np.sqrt(np.maximum(patient.neck**2 - x * x, 0)) * smoothstep(y, 5, -1)
     arm = _arms(x, level, patient, pose)
     torso = torso * smoothstep(level - roof, 0, 7)
@@ -288,6 +289,7 @@ def _gas(grid: Grid, patient: Patient, domes: Map, rng: np.random.Generator) -> 
     for _ in range(int(rng.integers(0, 7))):
         place = (rng.uniform(3, 0.85 * patient.chest), top + rng.uniform(2.5, 9.0))
         size = rng.uniform(0.5, 1.5)
-        total += 2.6 * dome(x, y, place, (size * 1.3, size), rng.uniform(0, 3))
+        total += 2.2 * dome(x, y, place, (size * 1.3, size), rng.uniform(0, 3)) ** 2
+    total *= np.clip(1 + 0.35 * clouds(rng, grid, 1.2, 2, 0.6), 0, 2)
     soft = smoothstep(y - domes, 0.4, 0.9)
     return blur(np.asarray(np.minimum(total, 5.0) * soft, np.float32), 0.06 * grid.scale)

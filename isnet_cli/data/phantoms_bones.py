@@ -27,8 +27,8 @@ def ribs(tubes: Tubes, patient: Patient, pose: Pose, rng: np.random.Generator) -
     """
     cage = Cage(patient)
     numbers = np.arange(RIB_PAIRS)
-    levels = -0.6 + 1.72 * numbers + 0.032 * numbers**2 - 0.25 * pose.breath * numbers / RIB_PAIRS
-    drops = np.interp(numbers, [0, 1, 3, 6, 9, 11], [3.6, 5.2, 8.4, 10.5, 11.0, 10.0])
+    levels = 0.1 + 1.9 * numbers + 0.03 * numbers**2 - 0.25 * pose.breath * numbers / RIB_PAIRS
+    drops = np.interp(numbers, [0, 1, 3, 6, 9, 11], [3.4, 5.0, 8.0, 9.8, 10.0, 9.0])
     ends = np.radians(
         np.interp(numbers, [0, 6, 7, 8, 9, 10, 11], [150, 152, 146, 138, 128, 92, 68])
     )
@@ -39,7 +39,7 @@ def ribs(tubes: Tubes, patient: Patient, pose: Pose, rng: np.random.Generator) -
             angle = np.linspace(np.radians(9), ends[number], 500)
             level, drop = levels[number] + uneven[number], drops[number]
             y = level + drop * (1 - np.cos(angle)) / 2
-            y = y - 0.55 * np.sin(2 * np.minimum(angle, np.pi / 2))
+            y = y - min(0.55, 0.2 + 0.15 * number) * np.sin(2 * np.minimum(angle, np.pi / 2))
             turn = np.maximum(y, level + drop / 2).astype(np.float32)
             reach = cage.half_width(turn, side).astype(float)
             x = side * (reach * (0.86 if number == 0 else 1.0) + 0.25) * np.sin(angle) ** 0.92
@@ -132,10 +132,10 @@ def spine(grid: Grid, patient: Patient, rng: np.random.Generator) -> Map:
     x, y = grid.xy[0][:, strip], grid.xy[1][:, strip]
     total = np.zeros_like(x)
     bow, phase = 0.5 * patient.wobble[1], rng.uniform(0, 3)
-    level = -9.5
+    level = -9.3
     for number in range(-5, 17):  # C3 to L4; 0 is T1
         size = max(number, -3) + 3
-        height, half = 1.75 + 0.085 * size, 1.22 + 0.045 * size
+        height, half = 1.55 + 0.075 * size, 1.22 + 0.045 * size
         shift = bow * np.sin(level / 9.0 + phase) - bow * np.sin(phase)
         middle = int(grid.origin[0] + level * grid.scale)
         near = int(3 * grid.scale)

@@ -41,7 +41,7 @@ class Look:
 
 
 LOOKS: dict[str, Look] = {
-    "A": Look(5e4, 0.08, 0.004, 0.40, 0.7, 2.15, 1.6, 0.06),
+    "A": Look(5e4, 0.08, 0.004, 0.42, 0.8, 2.2, 1.6, 0.06),
     "B": Look(2.5e4, 0.06, 0.007, 0.0, 0.15, 2.55, 2.1, 0.0),
 }
 
@@ -59,7 +59,7 @@ def expose(attenuation: Map, grid: Grid, hospital: Hospital, rng: np.random.Gene
     beam = 1 - 0.05 * _falloff(grid)
     primary = beam * np.exp(-attenuation)
     haze = look.scatter * rng.uniform(0.8, 1.3) * blur(primary, 2.5 * grid.scale)
-    light = blur(np.asarray(primary + haze, np.float32), 0.035 * grid.scale)
+    light = blur(np.asarray(primary + haze, np.float32), 0.03 * grid.scale)
     photons = look.photons * rng.uniform(0.5, 1.6)
     noise = rng.standard_normal(light.shape, np.float32)
     light = np.maximum(light + noise * np.sqrt(light / np.float32(photons)), 1e-4)
