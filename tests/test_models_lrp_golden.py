@@ -85,9 +85,9 @@ def test_training_gradients(name: str) -> None:
         total.backward()
         grads = {k: p.grad for k, p in net.named_parameters() if f"grad/{mode}/{k}" in arrays}
         scale = max(abs(arrays[f"grad/{mode}/{k}"]).max() for k in grads)
-        for k, g in grads.items():
+        for k, gradient in grads.items():
             theirs = torch.from_numpy(arrays[f"grad/{mode}/{k}"])
-            g = g[tuple(slice(n) for n in theirs.shape)]  # large arrays are stored in part
+            g = gradient[tuple(slice(n) for n in theirs.shape)]  # large arrays are stored in part
             assert ((g - theirs).abs().max() / scale).item() < 1e-8, (mode, k)
         compared += 1
     assert compared >= 1

@@ -152,7 +152,7 @@ def test_divergence_is_an_error_not_a_model(tmp_path: Path) -> None:
     config = small_config(
         train={"method": "standard", "clip_norm": 0.0, "optimizer": {"lr": 1e30}, "epochs": 4}
     )
-    with pytest.raises(IsnetError, match="diverged|not finite"):
+    with pytest.raises(IsnetError, match=r"diverged|not finite"):
         run_stage(train, config, folder, Ports())
 
 

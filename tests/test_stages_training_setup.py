@@ -94,7 +94,7 @@ def test_cuts_are_positive_ordered_and_reproducible(tmp_path: Path) -> None:
 
 
 def test_validation_restores_the_mode_and_needs_masks_to_swap(tmp_path: Path) -> None:
-    store, config = films(tmp_path)
+    store, _ = films(tmp_path)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 2)).train()
     found = Validator(store, "standard", 4, torch.device("cpu"))(net, Standard(), 0)
     assert net.training
