@@ -77,11 +77,17 @@ class LabelTable:
     warnings: tuple[str, ...] = ()
 
 
-def read_labels(labels: Labels, columns: Columns) -> LabelTable:
+def read_labels(labels: Labels, columns: Columns, *, outside: bool = False) -> LabelTable:
     """Reads the CSV of `labels` and says what each row means.
 
     Multi-class: one column of class names, kept as written, or several 0/1 columns with exactly
     one 1 a row. Multi-label: several 0/1 columns, or one column of names joined by ``|``.
+
+    Args:
+        labels: The file and how to read it.
+        columns: Its optional columns.
+        outside: The films belong to a test set of their own: they may all be of one class and need
+            not have all configured ones.
 
     Raises:
         IsnetError: Kind "data"; names file, line, what was found and what was expected.
@@ -90,7 +96,7 @@ def read_labels(labels: Labels, columns: Columns) -> LabelTable:
         raise ValueError("labels.file is not set")
     table = read_table(Path(labels.file), labels.delimiter)
     roles = find_roles(table, labels, columns)
-    texts, classes, warnings = _label_texts(table, roles.label, labels)
+    texts, classes, warnings = _label_texts(table, roles.label, labels, 1 if outside else 2)
     rows = tuple(
         LabelRow(
             line,
@@ -133,26 +139,32 @@ def folder_labels(
     return [LabelRow(0, part[-2], set=set_name(part[0]) if in_sets else "") for part in parts]
 
 
-def class_order(found: Counter[str], labels: Labels, where: str) -> tuple[str, ...]:
+def class_order(found: Counter[str], labels: Labels, where: str, least: int) -> tuple[str, ...]:
     """The classes: as configured, else sorted as found.
 
+    Args:
+        found: Number of films or rows of each class.
+        labels: The configured choice and order.
+        where: For the message: file and column.
+        least: How many classes must occur; with 2, each configured class must.
+
     Raises:
-        IsnetError: Kind "data", when a configured class does not occur or there is only one.
+        IsnetError: Kind "data", when classes are lacking.
     """
     if labels.classes is not None:
         absent = [name for name in labels.classes if name not in found]
-        if absent:
+        if len(absent) > (0 if least > 1 else len(labels.classes) - 1):
             raise IsnetError(
                 "data",
                 f"{where}: no film of class {listed(absent)}, found {listed(sorted(found))}",
                 fix="data.labels.classes: names as they are written in the labels",
             )
         return tuple(labels.classes)
-    if labels.task == "multiclass" and len(found) < 2:
+    if len(found) < (least if labels.task == "multiclass" else 1):
         raise IsnetError(
             "data",
             f"{where}: {'one class, ' + listed(list(found)) if found else 'no label in any row'},"
-            " expected two classes or more",
+            f" expected {'two classes or more' if least > 1 else 'at least one label'}",
             fix="name the label column: data.labels.columns: [NAME]",
         )
     return tuple(sorted(found))
@@ -176,20 +188,20 @@ def _cell(table: Table, row: tuple[str, ...], name: str) -> str:
 Texts = tuple[list[str], tuple[str, ...], tuple[str, ...]]  # per row, classes, warnings
 
 
-def _label_texts(table: Table, columns: tuple[str, ...], labels: Labels) -> Texts:
+def _label_texts(table: Table, columns: tuple[str, ...], labels: Labels, least: int) -> Texts:
     if labels.task == "multilabel":
         if len(columns) == 1 and not is_finding(table.column(columns[0])):
-            return _name_lists(table, columns[0], labels)
-        return _findings(table, columns, labels)
+            return _name_lists(table, columns[0], labels, least)
+        return _findings(table, columns, labels, least)
     if len(columns) > 1:
-        return _one_hot(table, columns, labels)
-    return _class_names(table, columns[0], labels)
+        return _one_hot(table, columns, labels, least)
+    return _class_names(table, columns[0], labels, least)
 
 
-def _class_names(table: Table, column: str, labels: Labels) -> Texts:
+def _class_names(table: Table, column: str, labels: Labels, least: int) -> Texts:
     cells = ["" if is_missing(cell) else cell for cell in table.column(column)]
     found = Counter(cell for cell in cells if cell)
-    classes = class_order(found, labels, f"{table.path}: column '{column}'")
+    classes = class_order(found, labels, f"{table.path}: column '{column}'", least)
     left_out = Counter({name: n for name, n in found.items() if name not in classes})
     warnings = list(_spelling(table, column, found))
     if left_out:
@@ -213,7 +225,7 @@ def _spelling(table: Table, column: str, found: Counter[str]) -> list[str]:
     ]
 
 
-def _one_hot(table: Table, columns: tuple[str, ...], labels: Labels) -> Texts:
+def _one_hot(table: Table, columns: tuple[str, ...], labels: Labels, least: int) -> Texts:
     texts = []
     for line, values in _finding_rows(table, columns, labels):
         positive = [name for name, value in values.items() if value == 1.0]
@@ -225,17 +237,17 @@ def _one_hot(table: Table, columns: tuple[str, ...], labels: Labels) -> Texts:
                 fix="data.labels.task: multilabel   or one column of class names",
             )
         texts.append(positive[0] if positive else "")
-    classes = class_order(Counter(t for t in texts if t), labels, str(table.path))
+    classes = class_order(Counter(t for t in texts if t), labels, str(table.path), least)
     ordered = classes if labels.classes is not None else columns
     classes = tuple(name for name in ordered if name in classes)
     return [text if text in classes else "" for text in texts], classes, ()
 
 
-def _findings(table: Table, columns: tuple[str, ...], labels: Labels) -> Texts:
+def _findings(table: Table, columns: tuple[str, ...], labels: Labels, least: int) -> Texts:
     chosen = columns
     if labels.classes is not None:
-        class_order(Counter(columns), labels, f"{table.path}: label columns")
-        chosen = tuple(labels.classes)
+        class_order(Counter(columns), labels, f"{table.path}: label columns", least)
+        chosen = tuple(name for name in labels.classes if name in columns)
     _check_names(table, chosen)
     texts = [encode_findings(values) for _, values in _finding_rows(table, chosen, labels)]
     return texts, chosen, ()
@@ -262,13 +274,13 @@ def _finding_rows(
     return rows
 
 
-def _name_lists(table: Table, column: str, labels: Labels) -> Texts:
+def _name_lists(table: Table, column: str, labels: Labels, least: int) -> Texts:
     lists = [
         [name.strip() for name in cell.split(LIST_SEPARATOR) if not is_missing(name.strip())]
         for cell in table.column(column)
     ]
     found = Counter(name for names in lists for name in names)
-    classes = class_order(found, labels, f"{table.path}: column '{column}'")
+    classes = class_order(found, labels, f"{table.path}: column '{column}'", least)
     _check_names(table, classes)
     texts = [
         encode_findings({name: float(name in names) for name in classes}) if names else ""

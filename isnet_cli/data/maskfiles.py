@@ -171,7 +171,7 @@ def _index(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
             "data", f"{folder}: no such folder, expected lung masks", fix="check masks.files"
         )
     by_name: dict[str, list[tuple[str, str, Path]]] = defaultdict(list)
-    for path in _pictures(folder):
+    for path in pictures(folder):
         relative = PurePosixPath(normal(path.relative_to(folder).as_posix()))
         whole = relative.with_name(stem(relative.name)).as_posix()
         for name, side in _meanings(whole):
@@ -183,7 +183,8 @@ def _index(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
     return by_name
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
+def pictures(folder: Path) -> Iterator[Path]:
+    """Absolute paths of the pictures below `folder`, told by their endings, in order."""
     suffixes = frozenset(IMAGE_SUFFIXES) | {".bmp", ".gif", ".webp", ".pgm", ".ppm"}
     for top, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

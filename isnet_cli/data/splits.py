@@ -17,7 +17,6 @@ DEFAULT_SETS: Mapping[str, FilmSet] = {
     "val": FilmSet(fraction=0.15),
     "test": FilmSet(fraction=0.15),
 }
-ALL = "all"  # name of the one set of films that have no labels
 NEGATIVE = ""  # class of a multi-label film without any finding
 TOLERANCE = 1e-9
 
@@ -62,10 +61,10 @@ def assign_sets(
     `Row.set`), the column is followed when no sets are configured, and for configured sets that
     have neither source nor fraction; its films are not dealt out again.
 
-    Only rows that are ``ok`` and labelled take part; when no row has a label, all take part, and
-    without configured sets they form the one set ``all``. The result depends on the rows, the
-    settings and the seed, not on the order of the rows. Each set's size is off its fraction by
-    less than the largest group.
+    Only rows that are ``ok`` and labelled take part; when no row has a label, all take part in
+    configured sets, and without configured ones they stay in no set. The result depends on the
+    rows, the settings and the seed, not on the order of the rows. Each set's size is off its
+    fraction by less than the largest group.
 
     Args:
         rows: The main films; `Row.set` holds the column's value or is empty.
@@ -82,28 +81,23 @@ def assign_sets(
     labelled = any(row.label and row.status == "ok" for row in rows)
     usable = [i for i, row in enumerate(rows) if row.status == "ok" and (row.label or not labelled)]
     own = {name: entry for name, entry in sets.items() if entry.images is None}
-    result = dict.fromkeys(range(len(rows)), "")
-    column = {i: rows[i].set for i in usable if rows[i].set}
-    if not own and column:
-        result.update(column)
-    elif not own and not labelled:
-        result.update(dict.fromkeys(usable, ALL))
-    else:
-        drawn = {n: e for n, e in own.items() if e.source is not None or e.fraction is not None}
-        if own:
-            fixed = {i: name for i, name in column.items() if name in set(own) - set(drawn)}
-            rest = [name for name in own if name not in drawn and name not in fixed.values()]
-            drawn |= {name: own[name] for name in rest}
-        else:
-            fixed, drawn = {}, dict(DEFAULT_SETS)
-        result.update(fixed)
-        free = [i for i in usable if i not in fixed]
-        for names, members in _pools(rows, free, drawn):
-            groups = _groups(rows, patients, members, split, task)
-            shares = _shares({name: drawn[name].fraction for name in names}, names)
-            for group, name in deal(groups, shares, seed, stratify=split.stratify):
-                result.update(dict.fromkeys(group.films, name))
+    fixed = {i: rows[i].set for i in usable if rows[i].set and (not own or _open(own, rows[i].set))}
+    drawn = {n: e for n, e in own.items() if not _open(own, n) or n not in fixed.values()}
+    if not own and not fixed and labelled:
+        drawn = dict(DEFAULT_SETS)
+    result = dict.fromkeys(range(len(rows)), "") | fixed
+    free = [i for i in usable if i not in fixed]
+    for names, members in _pools(rows, free, drawn):
+        groups = _groups(rows, patients, members, split, task)
+        shares = _shares({name: drawn[name].fraction for name in names}, names)
+        for group, name in deal(groups, shares, seed, stratify=split.stratify):
+            result.update(dict.fromkeys(group.films, name))
     return [replace(row, set=result[i]) for i, row in enumerate(rows)]
+
+
+def _open(sets: Mapping[str, FilmSet], name: str) -> bool:
+    """Whether a configured set leaves it to the label file's column which films it has."""
+    return name in sets and sets[name].source is None and sets[name].fraction is None
 
 
 def deal(
