@@ -14,20 +14,11 @@ Fault = tuple[Key, str]
 def check(config: Config) -> list[Fault]:
     """All faults of a configuration whose single keys are valid; empty when it is good."""
     return [
-        *_truth(config),
         *_multilabel(config),
         *_sets(config),
         *_classes(config),
         *_training(config),
     ]
-
-
-def _truth(config: Config) -> Iterator[Fault]:
-    # true equals 1 in Python, so a choice of numbers lets it pass
-    if isinstance(config.version, bool):
-        yield ("version",), "found true, expected 1"
-    if isinstance(config.model.channels, bool):
-        yield ("model", "channels"), "found true, expected 1 or 3"
 
 
 def _multilabel(config: Config) -> Iterator[Fault]:

@@ -31,6 +31,8 @@ PATHS: tuple[tuple[str, ...], ...] = (  # keys whose values are paths; "*" is an
     ("evaluate", "model"),
     ("heatmap", "model"),
 )
+# Choices of numbers, where Python takes true for 1:
+NUMBERS: tuple[Key, ...] = (("version",), ("model", "channels"))
 WEIGHTS = ".safetensors"
 MAX_LINES = 50  # of one error message
 
@@ -211,6 +213,10 @@ def _assign(draft: _Draft, name: str, value: Any, flag: str) -> None:
 def _validate(draft: _Draft) -> Config:
     for pattern in PATHS:
         _absolute(draft, draft.value, pattern, ())
+    for key in NUMBERS:
+        if _at(draft.value, key) is True:
+            message = "found true, expected a number"
+            draft.problems.append(Problem(draft.origin(key), dotted(key), message))
     config = None
     try:
         config = Config.model_validate(draft.value)
@@ -223,6 +229,12 @@ def _validate(draft: _Draft) -> Config:
     if draft.problems or config is None:
         raise _refusal(draft)
     return config
+
+
+def _at(tree: Any, key: Key) -> Any:
+    for part in key:
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
 
 
 def _absolute(draft: _Draft, here: Any, pattern: tuple[str, ...], key: Key) -> None:

@@ -6,23 +6,24 @@ from collections.abc import Sequence
 
 from isnet_cli.config.yaml_tree import write
 
+_MARK = "\0"  # between a value and its comment; YAML text of a value never holds it
 _TEXT = """\
 # isnet: chest X-ray classifiers that look at the lungs.
 #   isnet check {file}      what would happen, what is wrong; writes nothing
 #   isnet run {file}        everything; the same command continues or refreshes
 # Paths start at this file. Keys left out have their defaults; docs/configuration.md has them all.
 version: 1
-name: {name}                        # the run folder is runs/{name}-DATE
+name: {name}\0the run folder is runs/{name}-DATE
 seed: 0
 
 data:
-  images: {images}{images_note}
+  images: {images}\0{images_note}
   labels:
-    file: {labels}{labels_note}
-    key: auto                       # how rows find films: auto, file, stem, uid, accession, patient
-    task: {task}                # multiclass: one class per film; multilabel: several
-    columns: {columns}                   # null: found by their usual names
-    classes: {classes}{classes_note}
+    file: {labels}\0{labels_note}
+    key: auto\0how rows find films: auto, file, stem, uid, accession, patient
+    task: {task}\0multiclass: one class per film; multilabel: several
+    columns: {columns}\0null: found by their usual names
+    classes: {classes}\0{classes_note}
   # Sets: without any, train, val and test are split automatically. Named test sets may be external:
   # sets:
   #   train: {{fraction: 0.7}}
@@ -32,27 +33,28 @@ data:
 {sources_note}  split: {{group: patient, stratify: true}}
 
 masks:
-  files: {masks}{masks_note}
-  model: lung-unet                  # used where no file is given
-  on_suspect: exclude               # exclude, keep or fail: what to do with doubtful masks
+  files: {masks}\0{masks_note}
+  model: lung-unet\0used where no file is given
+  on_suspect: exclude\0exclude, keep or fail: what to do with doubtful masks
 
 model:
-  arch: densenet121                 # a torchvision network by name; resnet18 is lighter
-  input: [224, 224]                 # rows, columns
+  arch: densenet121\0a torchvision network by name; resnet18 is lighter
+  input: [224, 224]\0rows, columns
 
 train:
-  method: isnet                     # or standard: the same training without the heat-map loss
+  method: isnet\0or standard: the same training without the heat-map loss
   epochs: 60
   batch_size: 16
   optimizer: {{name: sgd, lr: 0.01}}
   heatmap_loss:
-    weight: 0.7                     # P: share of the heat-map loss, 0 to 1
-    target: {target}               # selective, all or stochastic (multilabel: not selective)
+    weight: 0.7\0P: share of the heat-map loss, 0 to 1
+    target: {target}\0selective, all or stochastic (multilabel: not selective)
 
 heatmap:
-  target: predicted                 # predicted, true, all or the name of a class
-  limit: 50                         # films per set; null: all
+  target: predicted\0predicted, true, all or the name of a class
+  limit: 50\0films per set; null: all
 """
+COLUMN = 34  # of the comments
 MAX_NAMES = 8  # shown in a comment
 
 
@@ -88,36 +90,33 @@ def template(
         masked: Films with a mask file.
     """
     of = f" of {films}" if films is not None else ""
-    return _TEXT.format(
+    text = _TEXT.format(
         file=file,
         name=_scalar(name),
         images=_scalar(images),
-        images_note=_note(f"{films} files found" if films is not None else "folder, file or list"),
+        images_note="folder, file or list" if films is None else f"{films} files found",
         labels=_scalar(labels),
-        labels_note=_note(
-            f"{matched}{of} films have a row" if labels else "null: one folder per class"
-        ),
+        labels_note=f"{matched}{of} films have a row" if labels else "null: one folder per class",
         task=task,
         columns=_scalar(list(columns) or None),
         classes="null",
-        classes_note=_note(f"found: {_listed(classes)}" if classes else "null: as found"),
+        classes_note=f"found: {_listed(classes)}" if classes else "null: as found",
         sources_note=f"  # Sources found: {_listed(sources)}\n" if sources else "",
         masks=_scalar(masks),
-        masks_note=_note(
-            f"{masked}{of} films have one" if masks else "folder of masks; null: the lung U-Net"
-        ),
+        masks_note=f"{masked}{of} films have one" if masks else "null: the lung U-Net makes them",
         target="selective" if task == "multiclass" else "stochastic",
     )
+    return "\n".join(_aligned(line) for line in text.split("\n"))
+
+
+def _aligned(line: str) -> str:
+    value, mark, comment = line.partition(_MARK)
+    return f"{value:<{COLUMN}}  # {comment}" if mark else line
 
 
 def _scalar(value: str | list[str] | None) -> str:
     """A value as YAML on one line."""
-    text = write({"x": value}).removeprefix("x:").strip()
-    return text if "\n" not in text else " ".join(line.strip() for line in text.splitlines())
-
-
-def _note(text: str) -> str:
-    return f"  # {text}"
+    return write({"x": value}, width=10**9).removeprefix("x:").strip()
 
 
 def _listed(names: Sequence[str]) -> str:

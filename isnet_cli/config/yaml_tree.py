@@ -92,10 +92,17 @@ def _represent_list(dumper: _Dumper, data: list[Any]) -> yaml.Node:
     return dumper.represent_sequence(f"{_BASE}seq", data, flow_style=flow)
 
 
+def _represent_text(dumper: _Dumper, data: str) -> yaml.Node:
+    # PyYAML does not escape every line break in its other styles
+    style = None if data.isprintable() else '"'
+    return dumper.represent_scalar(f"{_BASE}str", data, style=style)
+
+
 for _tag, _pattern, _first in _SCALARS:
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), _first)
 _Dumper.add_representer(list, _represent_list)
+_Dumper.add_representer(str, _represent_text)
 
 
 def parse(text: str) -> Tree:
@@ -122,15 +129,15 @@ def parse(text: str) -> Tree:
     return tree
 
 
-def write(value: Any) -> str:
-    """YAML text of a plain tree; `parse` reads it back to an equal tree."""
+def write(value: Any, *, width: int = 96) -> str:
+    """YAML text of a plain tree, folded at `width` columns; `parse` reads it back the same."""
     return yaml.dump(
         value,
         Dumper=_Dumper,
         sort_keys=False,
         default_flow_style=False,
         allow_unicode=True,
-        width=96,
+        width=width,
     )
 
 

@@ -1,0 +1,95 @@
+"""Checks across keys: each refuses what is impossible and lets its neighbour pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from isnet_cli.config.checks import check
+from isnet_cli.config.load import dotted
+from isnet_cli.config.schema import Config
+
+MULTILABEL = {"labels": {"task": "multilabel"}}
+
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "bias.kind",
+        {"data": MULTILABEL, "bias": {"kind": "shapes"}, "train": {"method": "standard"}},
+        "one class per film",
+    ),
+    ("train.heatmap_loss.target", {"data": MULTILABEL}, "set train.heatmap_loss.target: all"),
+    (
+        "data.sets.a.fraction",
+        {"data": {"sets": {"a": {"images": "/x", "fraction": 0.5}}}},
+        "takes all of them",
+    ),
+    (
+        "data.sets.a.labels.task",
+        {"data": {"sets": {"a": {"images": "/x", "labels": {"task": "multilabel"}}}}},
+        "data.labels.task is multiclass",
+    ),
+    (
+        "data.sets",
+        {"data": {"sets": {"a": {"fraction": 0.6}, "b": {"fraction": 0.5}}}},
+        "add up to 1.1",
+    ),
+    (
+        "data.sets",
+        {
+            "data": {
+                "sets": {
+                    "a": {"source": ["p", "q"], "fraction": 0.6},
+                    "b": {"source": ["q", "p"], "fraction": 0.6},
+                }
+            }
+        },
+        "of source p, q add up to 1.2",
+    ),
+    ("data.labels.classes", {"data": {"labels": {"classes": ["a", "a"]}}}, "named twice"),
+    (
+        "train.class_weights",
+        {"data": {"labels": {"classes": ["a", "b"]}}, "train": {"class_weights": [1.0]}},
+        "1 weights for 2 classes",
+    ),
+    ("train.class_weights", {"train": {"class_weights": [1.0, -1.0]}}, "not be negative"),
+    (
+        "heatmap.target",
+        {"data": {"labels": {"classes": ["a", "b"]}}, "heatmap": {"target": "c"}},
+        "predicted, true, all or one of a, b",
+    ),
+    (
+        "train.schedule.warmup_epochs",
+        {"train": {"epochs": 3, "schedule": {"warmup_epochs": 3}}},
+        "fewer than train.epochs (3)",
+    ),
+    ("train.schedule.milestones", {"train": {"schedule": {"milestones": [5, 2]}}}, "rising"),
+    ("bias.shapes", {"bias": {"shapes": ["circle", "circle"]}}, "named twice"),
+    ("bias.shapes", {"bias": {"shapes": ["circle"]}}, "at least two"),
+]
+GOOD: list[dict[str, Any]] = [
+    {},
+    {"data": MULTILABEL, "train": {"heatmap_loss": {"target": "stochastic"}}},
+    {"data": MULTILABEL, "train": {"method": "standard"}},
+    {"bias": {"kind": "shapes"}},
+    {
+        "data": {
+            "sets": {"a": {"source": "p", "fraction": 1.0}, "b": {"source": "q", "fraction": 1.0}}
+        }
+    },
+    {"data": {"sets": {"a": {"fraction": 0.7}, "b": {"fraction": 0.2}, "c": {"fraction": 0.1}}}},
+    {"data": {"labels": {"classes": ["a", "b"]}}, "heatmap": {"target": "a"}},
+    {"heatmap": {"target": "anything while the classes are not known"}},
+]
+
+
+@pytest.mark.parametrize(("key", "tree", "words"), BAD)
+def test_refused_with_key_and_reason(key: str, tree: dict[str, Any], words: str) -> None:
+    found = check(Config.model_validate(tree))
+    assert [dotted(where) for where, _ in found] == [key]
+    assert words in found[0][1]
+
+
+@pytest.mark.parametrize("tree", GOOD)
+def test_accepted(tree: dict[str, Any]) -> None:
+    assert check(Config.model_validate(tree)) == []
