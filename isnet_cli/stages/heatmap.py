@@ -53,7 +53,7 @@ from isnet_cli.stages.testsets import (
 NAME = "heatmap"
 FORMAT = 1  # raise when the same inputs give another result
 INDEX = "index.csv"
-BATCH = 8  # films explained at a time
+BATCH = 8  # films explained at a time, at most
 MODES = ("predicted", "true", "all")
 COLUMNS = (
     "set", "version", "key", "target", "label", "predicted", "probability", "outside_share",
@@ -186,11 +186,12 @@ def _map_chunk(work: _Work, rows: Sequence[Row]) -> list[dict[str, str]]:
     """Maps of a few films, those of an earlier, killed run included."""
     todo = [row for row in rows if work.journal.get(work.part(row)) is None]
     work.bar.advance(len(rows) - len(todo))
-    store = work.predictor.load(todo) if todo else None
-    for batch in chunks(range(len(todo)), BATCH):
-        assert store is not None  # noqa: S101 - there is something to do
-        _map_batch(work, store, batch)
-        work.bar.advance(len(batch))
+    if todo:
+        store = work.predictor.load(todo)
+        size = min(BATCH, work.predictor.config.evaluate.batch_size)
+        for batch in chunks(range(len(todo)), size):
+            _map_batch(work, store, batch)
+            work.bar.advance(len(batch))
     return [line for row in rows for line in work.journal.get(work.part(row))]
 
 
