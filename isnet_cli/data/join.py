@@ -21,24 +21,26 @@ from isnet_cli.data.columns import (
     plain,
     require_column,
 )
-from isnet_cli.data.joinkeys import FILE_KINDS, FilmName, film_values, row_values
+from isnet_cli.data.joinkeys import ALONE, FILE_KINDS, ID_KINDS, FilmName, fitting_rows, stem
 from isnet_cli.data.labels import LabelTable
 from isnet_cli.errors import IsnetError
 
 SETTINGS: dict[str, tuple[str, ...]] = {  # data.labels.key -> kinds of key to try
-    "auto": (*FILE_KINDS, "uid", "accession", "patient"),
-    "file": ("path", "folders and name", "name"),
-    "stem": ("stem",),
+    "auto": (*FILE_KINDS, *ID_KINDS),
+    "file": ("path", "name", "name alone"),
+    "stem": ("stem", "stem alone"),
     "uid": ("uid",),
     "accession": ("accession",),
     "patient": ("patient",),
 }
 USUAL = {
-    **dict.fromkeys(FILE_KINDS, FILE_NAMES),
+    **dict.fromkeys((*FILE_KINDS, *ALONE), FILE_NAMES),
     "uid": UID_NAMES,
     "accession": ACCESSION_NAMES,
     "patient": ROLE_NAMES["patient"],
 }
+ORDER = ("path", "name", "name alone", "stem", "stem alone", *ID_KINDS)  # from strong to weak
+OF_FILES = frozenset({*FILE_KINDS, *ALONE})
 EXAMPLES = 5
 
 
@@ -47,8 +49,7 @@ class Attempt:
     """One way of joining and what came of it.
 
     Attributes:
-        kind: Kind of key: ``path``, ``folders and name``, ``name``, ``stem``, ``uid``,
-            ``accession`` or ``patient``.
+        kind: Kind of key, one of `ORDER` (see `joinkeys.fitting_rows`).
         column: Column of the label file.
         rows: Row index for each film, None where there is none.
         ambiguous: Films whose key value names several films or several meanings.
@@ -127,7 +128,7 @@ def join(
             best = max(good, key=lambda a: (a.films, -_strength(a)))
             _refuse_contradiction(best, good, table, films, attempts)
             return Join(best, tuple(attempts), match_table(attempts, films, table))
-    raise _refusal(attempts, films, table, labels)
+    raise _refusal(attempts, films, table, labels, roots)
 
 
 def match_table(
@@ -157,7 +158,7 @@ def _least(films: Sequence[FilmName], labels: Labels) -> float:
 
 
 def _strength(attempt: Attempt) -> int:
-    return SETTINGS["auto"].index(attempt.kind)
+    return ORDER.index(attempt.kind)
 
 
 def _groups(table: LabelTable, labels: Labels) -> Iterator[list[tuple[str, str]]]:
@@ -182,13 +183,12 @@ def _groups(table: LabelTable, labels: Labels) -> Iterator[list[tuple[str, str]]
         for name in table.table.columns
         if name not in taken and not INDEX_NAMES.fullmatch(plain(name))
     ]
-    exact = labels.key != "auto"  # a guess in an unnamed column must be a whole file name
+    exact = labels.key != "auto"  # a guess in any other column must be a whole file name
     yield [
         (kind, column)
         for kind in kinds
         for column in free
-        if (exact or kind in {"path", "folders and name", "name"})
-        and column not in _columns(table, labels, kind)
+        if (exact or kind in {"path", "name"}) and column not in _columns(table, labels, kind)
     ]
 
 
@@ -205,80 +205,46 @@ def _columns(table: LabelTable, labels: Labels, kind: str) -> list[str]:
 def _attempt(
     films: Sequence[FilmName], table: LabelTable, kind: str, column: str, roots: Sequence[Path]
 ) -> Attempt | None:
-    """The join by one column; for trailing folders, by as few of them as make it unambiguous."""
-    if kind != "folders and name":
-        return _match(films, table, kind, column, roots, 0)
-    attempt = None
-    for depth in (2, 3, 4, 5):
-        attempt = _match(films, table, kind, column, roots, depth)
-        if attempt is None or not attempt.ambiguous:
-            break
-    return attempt
-
-
-def _match(
-    films: Sequence[FilmName],
-    table: LabelTable,
-    kind: str,
-    column: str,
-    roots: Sequence[Path],
-    depth: int,
-) -> Attempt | None:
-    by_film = film_values(films, kind, depth)
-    if not any(by_film):
+    """The join by one column; None when no film has this kind of key."""
+    found = fitting_rows(films, table.table, column, kind, roots)
+    if found is None:
         return None
-    by_row = row_values(table.table, column, kind, depth, roots)
-    if depth > 2 and not any(by_row):
-        return None
-    wanted = set(by_film)
-    rows_of: dict[str, list[int]] = defaultdict(list)
-    for index, values in enumerate(by_row):
-        for value in values:
-            if value in wanted:
-                rows_of[value].append(index)
-    films_of: dict[str, list[int]] = defaultdict(list)
-    for index, name in enumerate(by_film):
-        if name in rows_of:
-            films_of[name].append(index)
-    return _resolve(films, table, kind, column, rows_of, films_of)
-
-
-def _resolve(
-    films: Sequence[FilmName],
-    table: LabelTable,
-    kind: str,
-    column: str,
-    rows_of: dict[str, list[int]],
-    films_of: dict[str, list[int]],
-) -> Attempt:
-    cells = table.table.column(column)
+    claims: dict[int, int] = defaultdict(int)  # how many films a row fits
+    for rows in found:
+        for row in rows:
+            claims[row] += 1
     shared = kind in {"accession", "patient"}  # one row may stand for several films
-    claims: dict[int, set[int]] = defaultdict(set)  # row -> films; a row may reach two by path
-    for value, indices in films_of.items():
-        for row in rows_of[value]:
-            claims[row].update(indices)
-    chosen: list[int | None] = [None] * len(films)
-    ambiguous, examples = 0, []
-    for value, indices in films_of.items():
-        rows = rows_of[value]
-        meanings = {table.rows[row].says() for row in rows}
-        spellings = {cells[row] for row in rows} if kind in FILE_KINDS else {value}
-        several_films = not shared and any(len(claims[row]) > 1 for row in rows)
-        if len(meanings) > 1 or len(spellings) > 1 or several_films:
-            ambiguous += len(indices)
-            examples.append(_example(table, rows, value, kind, several_films))
-            continue
-        for index in indices:
-            chosen[index] = rows[0]
+    chosen: list[int | None] = []
+    examples: list[str] = []
+    ambiguous = 0
+    for film, rows in zip(films, found, strict=True):
+        doubt = _doubt(table, rows, column, kind, claims, shared) if rows else ""
+        chosen.append(rows[0] if rows and not doubt else None)
+        if doubt:
+            ambiguous += 1
+            name = film.shown if kind in OF_FILES else f"one {kind}"
+            examples.append(f"{name}: {doubt}")
     return Attempt(kind, column, tuple(chosen), ambiguous, tuple(examples[:EXAMPLES]))
 
 
-def _example(table: LabelTable, rows: list[int], value: str, kind: str, several_films: bool) -> str:
+def _doubt(
+    table: LabelTable,
+    rows: Sequence[int],
+    column: str,
+    kind: str,
+    claims: dict[int, int],
+    shared: bool,
+) -> str:
+    """Why the rows that fit a film do not settle what it is; empty when they do."""
     lines = ", ".join(str(table.rows[row].line) for row in rows[:EXAMPLES])
-    name = value if kind in FILE_KINDS else f"one {kind}"
-    if several_films:
-        return f"{name}: several films for line {lines}"
-    return f"{name}: lines {lines} differ"
+    if not shared and any(claims[row] > 1 for row in rows):
+        return f"line {lines} fits other films too"
+    if len({table.rows[row].says() for row in rows}) > 1:
+        return f"lines {lines} differ"
+    place = table.table.columns.index(column)
+    if kind in OF_FILES and len({table.table.rows[row][place] for row in rows}) > 1:
+        return f"lines {lines} name different files"
+    return ""
 
 
 def _refuse_contradiction(
@@ -289,7 +255,7 @@ def _refuse_contradiction(
     attempts: list[Attempt],
 ) -> None:
     for other in good:
-        weaker = {best.kind, other.kind} <= set(FILE_KINDS) and _strength(other) > _strength(best)
+        weaker = {best.kind, other.kind} <= OF_FILES and _strength(other) > _strength(best)
         if other is best or weaker:
             continue
         differ = [
@@ -311,7 +277,11 @@ def _refuse_contradiction(
 
 
 def _refusal(
-    attempts: list[Attempt], films: Sequence[FilmName], table: LabelTable, labels: Labels
+    attempts: list[Attempt],
+    films: Sequence[FilmName],
+    table: LabelTable,
+    labels: Labels,
+    roots: Sequence[Path],
 ) -> IsnetError:
     best = max(attempts, key=lambda a: (a.films + a.ambiguous, -_strength(a)), default=None)
     details = [*match_table(attempts, films, table)]
@@ -327,23 +297,46 @@ def _refusal(
     matched = best.films if best is not None else 0
     missing = films[0] if best is None else films[best.rows.index(None)]
     details.insert(0, f"first film without a row: {missing.shown}")
-    if _zeros_lost(films, table, attempts):
-        details.insert(1, "they match without leading zeros: a spreadsheet may have dropped these")
+    hint = _hint(films, table, attempts, roots)
+    if hint:
+        details.insert(1, hint)
     return IsnetError(
         "data",
         f"{table.table.path}: {matched} of {len(films)} films found a row, expected at least"
         f" {labels.min_match:.0%} (data.labels.min_match)",
         details=tuple(details),
         fix="data.labels.key: column:NAME   names the column that holds file names or ids;"
-        f"   data.labels.min_match: {matched / len(films):.2g}   accepts fewer",
+        f"   data.labels.min_match: {matched / max(1, len(films)):.2g}   accepts fewer",
     )
 
 
-def _zeros_lost(films: Sequence[FilmName], table: LabelTable, attempts: list[Attempt]) -> bool:
+def _hint(
+    films: Sequence[FilmName],
+    table: LabelTable,
+    attempts: Sequence[Attempt],
+    roots: Sequence[Path],
+) -> str:
+    """What would make films and rows meet: names without folders, or zeros that were lost."""
+    for attempt in attempts:
+        if attempt.kind == "name" and not attempt.films:
+            alone = fitting_rows(films, table.table, attempt.column, "name alone", roots)
+            if alone is not None and any(alone):
+                return (
+                    f"column '{attempt.column}' has the names in other folders;"
+                    " data.labels.key: file   joins by name alone"
+                )
     for attempt in attempts:
         if attempt.kind in {"stem", "accession", "patient"} and not attempt.films:
-            values = {value.lstrip("0") for value in film_values(films, attempt.kind, 0)} - {""}
+            names = [
+                stem(film.path.name)
+                if attempt.kind == "stem"
+                else getattr(film.identity, attempt.kind)
+                for film in films
+            ]
             cells = {cell.lstrip("0") for cell in table.table.column(attempt.column)}
-            if values & cells:
-                return True
-    return False
+            if ({name.lstrip("0") for name in names} - {""}) & cells:
+                return (
+                    f"column '{attempt.column}' matches without leading zeros:"
+                    " a spreadsheet may have dropped them"
+                )
+    return ""

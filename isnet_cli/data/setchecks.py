@@ -82,7 +82,8 @@ def class_table(
         if row.status == "ok" and name:
             counts = table[name]
             counts.update(c if c != NEGATIVE else "no finding" for c in _said(row, task))
-    return {name: dict(sorted(table[name].items())) for name in sorted(table)}
+    order = sorted(table, key=lambda name: (*(name != first for first in DEFAULT_SETS), name))
+    return {name: dict(sorted(table[name].items())) for name in order}
 
 
 def table_lines(table: Mapping[str, Mapping[str, int]], corner: str) -> list[str]:

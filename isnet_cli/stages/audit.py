@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from isnet_cli.config.schema import Config
-from isnet_cli.data.films import reduce_film
+from isnet_cli.data.films import reduce_film, save_film
 from isnet_cli.data.peek import Facts
 from isnet_cli.data.read import read_films
 from isnet_cli.data.salt import new_salt
@@ -207,7 +209,7 @@ def _estimate(
         start = time.perf_counter()
         try:
             for film in read_films(candidate.path, config.data.dicom, config.data.scale):
-                reduce_film(film.pixels, config.data.max_side)
+                save_film(Path(os.devnull), reduce_film(film.pixels, config.data.max_side))
         except UnreadableFilm:
             continue
         seconds.append(time.perf_counter() - start)
