@@ -34,6 +34,7 @@ def augment(films: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Ten
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     films, masks = _move(films, masks, generator)
     films = _opacify(films, masks, generator)
+    films = _veil(films, generator)
     films = _expose(films, generator)
     films = _sharpen_or_blur(films, generator)
     drawn_films, drawn_masks = [], []
@@ -74,8 +75,8 @@ def _move(films: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Ten
 
     wild = (uniform(0, 1) < 0.15).float()
     angle = (uniform(-10, 10) + wild * uniform(-25, 25)) * math.pi / 180
-    scale = torch.exp(uniform(-0.28, 0.22))
-    stretch = torch.exp(uniform(-0.12, 0.12))
+    scale = torch.exp(uniform(-0.25, 0.35))
+    stretch = torch.exp(uniform(-0.12, 0.3))
     mirror = 1 - 2 * (uniform(0, 1) < 0.5).float()
     cos, sin = torch.cos(angle), torch.sin(angle)
     rows = torch.stack(
@@ -86,12 +87,15 @@ def _move(films: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Ten
         1,
     )
     grid = F.affine_grid(rows, list(films.shape), align_corners=False)
-    inside = (films > 0).float()
-    stack = torch.cat([films, masks, inside], 1)
-    moved = F.grid_sample(stack, grid, padding_mode="zeros", align_corners=False)
-    film, mask, covered = moved.split(1, 1)
+    stack = torch.cat([masks, torch.ones_like(films)], 1)
+    mask, covered = F.grid_sample(stack, grid, padding_mode="zeros", align_corners=False).split(
+        1, 1
+    )
+    film = F.grid_sample(films, grid, padding_mode="border", align_corners=False)
+    # beyond the film: black, another grey, or its rim drawn out as the flanks of a broad patient
     grey = _uniform(films, 0, 1, generator) * _chance(films, 0.3, generator)
-    return film + (1 - covered) * grey, mask
+    framed = _chance(films, 0.5, generator)
+    return torch.where(framed, film * covered + (1 - covered) * grey, film), mask
 
 
 def _opacify(films: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
@@ -106,13 +110,23 @@ def _opacify(films: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor
     return films * (1 - weight) + level * weight
 
 
+def _veil(films: Tensor, generator: torch.Generator) -> Tensor:
+    """Scattered rays on a third of the films: lungs little darker than tissue, as at the bed."""
+    coarse = F.avg_pool2d(F.avg_pool2d(films, 8), 5, 1, 2, count_include_pad=False)
+    soft = F.interpolate(coarse, list(films.shape[2:]), mode="bilinear")
+    tissue = _smooth_field(films, 2, generator) * 0.6 + 0.3
+    amount = _uniform(films, 0.2, 0.75, generator) * _chance(films, 0.35, generator)
+    veiled = films * (1 - amount) + (0.6 * soft + 0.4 * tissue) * amount
+    return torch.where(films > 0.02, veiled, films)
+
+
 def _expose(films: Tensor, generator: torch.Generator) -> Tensor:
     """Contrast, saturation at both ends, gamma, uneven exposure; exact zeros stay zeros."""
     contrast = torch.exp(_uniform(films, -0.5, 0.5, generator))
     pivot = _uniform(films, 0.2, 0.8, generator)
     changed = ((films - pivot) * contrast + pivot).clamp(1e-3, 1)
     changed = changed ** torch.exp(_uniform(films, -0.7, 0.7, generator))
-    uneven = 1 + (_smooth_field(films, 3, generator) - 0.5) * _uniform(films, 0, 0.8, generator)
+    uneven = 1 + (_smooth_field(films, 3, generator) - 0.5) * _uniform(films, 0, 1.0, generator)
     return torch.where(films > 0, (changed * uneven).clamp(1e-3, 1), films)
 
 

@@ -24,20 +24,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from lung_unet_augment import augment
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # isnet_cli, from a plain checkout
 
-from isnet_cli.config.schema import Postprocess
+from isnet_cli.config.schema import Dicom, Postprocess
 from isnet_cli.data.geometry import Frame
+from isnet_cli.data.maskfiles import load_mask
+from isnet_cli.data.phantoms import phantoms
+from isnet_cli.data.read import read_films
 from isnet_cli.stages.masks_post import mask_on_original
 from isnet_models.lung_unet import DECODER_CHANNELS, ENCODER, SIZE, LungUNet
 from isnet_models.weights import save_weights
 
 EMA = 0.995  # decay of the averaged weights, which are the ones kept
+PHANTOM_SEED = 1_000_003  # of no demonstration and no test
+DRAWN = 0.12  # share of phantoms among the films of a batch, when there are any
 SMALL = 192  # px, size of the films in the first epochs: half the time of 256
 SMALL_SHARE = 0.7  # of the epochs
 
@@ -59,11 +63,22 @@ def read_examples(folder: Path) -> list[Example]:
     examples = []
     with (folder / "labels.csv").open(newline="", encoding="utf-8-sig") as file:
         for row in csv.DictReader(file):
-            film = np.asarray(Image.open(folder / row["file"]).convert("L"), np.float32) / 255
-            grey = np.asarray(Image.open(folder / row["mask"]).convert("L"), np.float32) / 255
+            (film,) = read_films(folder / row["file"], Dicom(), "bits")
+            mask = load_mask(folder / row["mask"]).astype(np.float32)
             name, source = Path(row["file"]).stem, row["source"]
-            examples.append(example(name, source, row.get("patient") or name, film, grey))
+            examples.append(example(name, source, row.get("patient") or name, film.pixels, mask))
     return examples
+
+
+def drawn_examples(count: int) -> list[Example]:
+    """Chest phantoms with their exact masks, as two further sources."""
+    return [
+        example(
+            f"phantom_{p.patient}", f"phantom-{p.hospital}", f"phantom_{p.patient}",
+            p.pixels, p.lungs.astype(np.float32),
+        )
+        for p in phantoms(count, PHANTOM_SEED)
+    ]  # fmt: skip
 
 
 def example(
@@ -140,8 +155,14 @@ def shrink(batch: Tensor) -> Tensor:
 
 
 def source_balance(sources: list[str]) -> NDArray[np.float64]:
-    """Chance of each film: small sources are drawn more often, by the root of their size."""
+    """Chance of each film: small sources are drawn more often, by the root of their size.
+
+    Phantoms together are drawn as often as `DRAWN` says.
+    """
+    drawn = np.array([s.startswith("phantom-") for s in sources])
     weights = np.array([1 / math.sqrt(sources.count(s)) for s in sources])
+    for chosen, share in ((drawn, DRAWN), (~drawn, 1 - DRAWN)):
+        weights[chosen] *= share / max(weights[chosen].sum(), 1e-9)
     chances: NDArray[np.float64] = weights / weights.sum()
     return chances
 
@@ -210,6 +231,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--phantoms", type=int, default=0, metavar="N", help="add N drawn films")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--lr", type=float, default=2e-3)
@@ -225,7 +247,7 @@ def main() -> None:
     """Reads, splits, trains, measures, writes."""
     args = parse()
     torch.set_num_threads(args.threads)
-    examples = read_examples(args.data)
+    examples = read_examples(args.data) + drawn_examples(args.phantoms)
     held = hold_out(examples, args.held_out, args.seed)
     training = [e for e in examples if e.group not in held]
     test = [e for e in examples if e.group in held]

@@ -192,7 +192,7 @@ def _with_network(maker: Maker, config: Config, ports: Ports) -> Maker:
         network = from_card(card, device)
     except WeightsError as error:
         raise _weights_fault(error) from error
-    ports.event("lung_network", name=card.name, version=card.version, device=str(device))
+    ports.event("lung_network", model=card.name, version=card.version, device=str(device))
     return dataclasses.replace(maker, network=network, device=device)
 
 
