@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from isnet_models.lrp.convolution import ConvOptions, RelevanceConv, pair
 from isnet_models.lrp.rules import Phase, RelevanceBatchNorm, RelevanceReLU
 
 RELU = {F.relu, torch.relu, Tensor.relu}
@@ -88,10 +89,9 @@ class Tape(TorchFunctionMode):
                 f"{getattr(func, '__name__', func)}: no relevance rule; LRP-Flex needs a network "
                 "whose only activations are ReLU and whose only norms are BatchNorm"
             )
-        result = func(*args, **kwargs)
         if func in CONV:
-            self._convolution(result, *args, **kwargs)
-        return result
+            return self._convolution(func, *args, **kwargs)
+        return func(*args, **kwargs)
 
     def _relu(self, func: Callable[..., Any], input: Tensor, inplace: bool = False) -> Tensor:  # noqa: A002
         self.relus += 1
@@ -121,7 +121,7 @@ class Tape(TorchFunctionMode):
 
     def _convolution(
         self,
-        result: Tensor,
+        func: Callable[..., Any],
         input: Tensor,  # noqa: A002
         weight: Tensor,
         bias: Tensor | None = None,
@@ -129,9 +129,12 @@ class Tape(TorchFunctionMode):
         padding: Any = 0,
         dilation: Any = 1,
         groups: int = 1,
-    ) -> None:
+    ) -> Tensor:
+        if isinstance(padding, str) or input.dim() != 4:  # torch's own operation, also right
+            y: Tensor = func(input, weight, bias, stride, padding, dilation, groups)
+            return y
+        options = ConvOptions(pair(stride), pair(padding), pair(dilation), groups)
+        y = RelevanceConv.apply(input, weight, bias, options, self.phase)
         if input is self.image and self.first is None:
-            options = {
-                "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
-            }  # fmt: skip
-            self.first = FirstLayer(weight, bias, options, result)
+            self.first = FirstLayer(weight, bias, vars(options), y)
+        return y
