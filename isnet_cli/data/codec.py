@@ -8,11 +8,8 @@ invert MONOCHROME1 and apply the rescale by itself, in a way that depends on its
 
 from __future__ import annotations
 
-import contextlib
-import os
 import struct
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.data.pixelmodule import PixelModule
+from isnet_cli.data.quiet import muted_stderr
 from isnet_cli.errors import UnreadableFilm
 
 MAX_RATIO = 2_000  # declared bytes per compressed byte; real films stay far below 200
@@ -91,8 +89,11 @@ def _decode_plain(ds: Any, module: PixelModule, syntax: str) -> NDArray[Any]:
             "truncated",
             f"{len(ds.PixelData)} bytes of pixel data, expected {module.native_bytes}",
         )
+    # all allocated bits are asked for: pydicom would clear the wrong ones where HighBit is odd
+    options = {"bits_stored": module.allocated} if module.samples == 1 else {}
     plugin = "pydicom" if syntax == RLE else ""
-    array = pixel_array(ds, raw=module.samples == 1, decoding_plugin=plugin)
+    raw = module.samples == 1
+    array = pixel_array(ds, raw=raw, decoding_plugin=plugin, **options)
     shape = (module.frames, module.rows, module.columns)
     return np.asarray(array).reshape(shape if module.samples == 1 else (*shape, 3))
 
@@ -192,7 +193,7 @@ def _decode_stream(
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(temporary))
     try:
-        with _muted_stderr():
+        with muted_stderr():
             array = SimpleITK.GetArrayFromImage(reader.Execute())
     except RuntimeError:
         raise UnreadableFilm(
@@ -200,23 +201,6 @@ def _decode_stream(
         ) from None
     shape = (module.rows, module.columns) + ((3,) if module.samples == 3 else ())
     return np.asarray(array).reshape(shape)
-
-
-@contextlib.contextmanager
-def _muted_stderr() -> Iterator[None]:
-    """Discards what C libraries print on stderr; the codec tries its 8-bit part first, aloud."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # a process without stderr
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _write_codec_file(

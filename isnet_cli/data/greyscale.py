@@ -79,14 +79,14 @@ def display_table(
         try:
             found = step(scope, values, span)
         except UnreadableFilm as fault:
-            notes.append(fault.detail)
+            notes.append(f"{fault.detail}, not used")
             continue
         if found is None:
             continue
         output, note = np.clip(found[0], 0.0, 1.0), found[1]
         if voi != "auto" or _is_believable(output, histogram):
             return Table(lowest, output, (*notes, note))
-        notes.append(f"{note} does not fit the film and is not used")
+        notes.append(f"{note} does not fit the film, not used")
     return Table(lowest, np.clip(full, 0.0, 1.0), (*notes, f"full range of {bits} bits"))
 
 
@@ -102,8 +102,9 @@ def _modality(
     scope: list[Any], stored: Values, signed: bool
 ) -> tuple[Values, tuple[float, float], list[str]]:
     """Modality LUT or rescale (PS3.3 C.11.1): values, the range that they can take, notes."""
-    if item := _first_item(scope, "ModalityLUTSequence"):
-        first, data, top = _lut(item, signed)
+    item = _first_item(scope, "ModalityLUTSequence")
+    if item is not None:
+        first, data, top = _lut(item, signed, "modality LUT")
         return _look_up(stored, first, data), (0.0, float(top)), ["modality LUT"]
     slope = _number(scope, "RescaleSlope", 1.0)
     intercept = _number(scope, "RescaleIntercept", 0.0)
@@ -124,9 +125,9 @@ def _voi_lut(
     item = _first_item(scope, "VOILUTSequence")
     if item is None:
         return None
-    first, data, top = _lut(item, signed=span[0] < 0)
+    first, data, top = _lut(item, span[0] < 0, "VOI LUT")
     if data.max() == data.min():
-        raise UnreadableFilm("bad_lut", "VOI LUT is constant and not used")
+        raise UnreadableFilm("bad_lut", "VOI LUT is constant")
     return _look_up(values, first, data) / top, "VOI LUT"
 
 
@@ -144,7 +145,7 @@ def _window(
     least = 1.0 if function == "LINEAR" else 0.0
     valid = np.isfinite([centre, width]).all() and width >= least and width > 0
     if not valid or centre + width / 2 <= span[0] or centre - width / 2 >= span[1]:
-        raise UnreadableFilm("bad_lut", "window is malformed or outside the film and not used")
+        raise UnreadableFilm("bad_lut", "window is malformed or outside the film")
     return _windowed(values, centre, width, function), f"window {function.lower()}"
 
 
@@ -160,7 +161,7 @@ def _windowed(values: Values, centre: float, width: float, function: str) -> Val
     return np.asarray((values - (centre - 0.5)) / (width - 1.0) + 0.5)
 
 
-def _lut(item: Any, signed: bool) -> tuple[int, Values, int]:
+def _lut(item: Any, signed: bool, name: str) -> tuple[int, Values, int]:
     """First mapped value, entries and white level of a LUT item (PS3.3 C.11.1.1, C.11.2.1.1).
 
     White is 2^n - 1 for the declared n bits. Some makers declare 16 bits for entries of 8 to 12:
@@ -171,7 +172,7 @@ def _lut(item: Any, signed: bool) -> tuple[int, Values, int]:
         count = (count & 0xFFFF) or 65536  # 0 means 2^16
         data = _lut_entries(item, count, bits)
     except (AttributeError, TypeError, ValueError):
-        raise UnreadableFilm("bad_lut", "LUT is malformed and not used") from None
+        raise UnreadableFilm("bad_lut", f"{name} is malformed") from None
     if signed and first > 32767:  # the descriptor's sign is lost where its VR is written as US
         first -= 65536
     used = int(data.max()).bit_length()
@@ -185,8 +186,8 @@ def _lut_entries(item: Any, count: int, bits: int) -> NDArray[Any]:
     """LUT data as integers: words, or bytes where 8-bit entries are packed two to a word."""
     raw = item["LUTData"].value
     if isinstance(raw, bytes):
-        little = getattr(item, "is_little_endian", True) is not False
-        wide = np.dtype("<u2" if little else ">u2")
+        big = item.original_encoding[1] is False
+        wide = np.dtype(">u2" if big else "<u2")
         data = np.frombuffer(raw, wide if len(raw) >= 2 * count else np.uint8)
     else:
         data = np.atleast_1d(np.asarray(raw, np.int64)) & 0xFFFF

@@ -118,7 +118,7 @@ def view(ds: Any) -> str:
 
 
 def _view_of(words: str) -> str:
-    upper = words.upper().replace("_", " ")
+    upper = words.upper().replace("_", " ").replace(".", "")
     if _OTHER.search(upper):
         return "unknown"
     frontal, lateral = bool(_FRONTAL.search(upper)), bool(_LATERAL.search(upper))

@@ -8,6 +8,7 @@ guessing by the brightest pixel would scale each film differently. A note marks 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from isnet_cli.data.greyscale import Scale, narrow_note, stretch
 from isnet_cli.data.pixelmodule import MAX_PIXELS
 from isnet_cli.data.plausible import colour_fault, luma
+from isnet_cli.data.quiet import muted_stderr
 from isnet_cli.data.sniff import Format
 from isnet_cli.data.types import Film
 from isnet_cli.errors import UnreadableFilm
@@ -56,11 +58,17 @@ def read_raster(path: Path, kind: Format, scale: Scale = "bits") -> list[Film]:
             `UnreadableFilm`.
     """
     try:
-        with Image.open(path, formats=(kind.upper(),)) as image:
+        # a file object, not a path: Pillow maps raw TIFF files by path into memory and then
+        # mistakes their sides where the orientation swaps them (seen in 13.0)
+        with (
+            muted_stderr() if kind == "tiff" else contextlib.nullcontext(),
+            path.open("rb") as file,
+            Image.open(file, formats=(kind.upper(),)) as image,
+        ):
             return [_film(page, kind, scale) for page in _pages(image, kind)]
     except UnidentifiedImageError:
         raise UnreadableFilm(
-            "unreadable", f"begins like a {kind.upper()} but its header is damaged"
+            "unreadable", f"begins like a {kind.upper()} but its header is damaged or unusual"
         ) from None
     except Image.DecompressionBombError:
         raise UnreadableFilm("too_large", "declares more pixels than are read") from None
@@ -94,7 +102,7 @@ def _film(image: Any, kind: Format, scale: Scale) -> Film:
 
 def _samples(image: Any, kind: Format, scale: Scale) -> _Samples:
     bits = _bits(image, kind)
-    turned = ImageOps.exif_transpose(image)
+    turned = _upright(image)
     if turned.mode in _EIGHT_BIT_LIKE:
         return _eight_bit(turned, bits)
     if turned.mode not in ("I", "F") and not turned.mode.startswith("I;16"):
@@ -112,6 +120,15 @@ def _samples(image: Any, kind: Format, scale: Scale) -> _Samples:
     if _white_is_zero(image, kind):
         return _Samples(np.float32(1.0) - pixels, bits, ("inverted",))
     return _Samples(pixels, bits)
+
+
+def _upright(image: Any) -> Any:
+    """The page turned as its EXIF orientation says; as it is when the EXIF data are damaged."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # the pixels are sound, and their orientation is usually the first one
+        return image
 
 
 def _eight_bit(image: Any, bits: int) -> _Samples:
@@ -156,8 +173,11 @@ def _bits(image: Any, kind: Format) -> int:
         return 8
     if kind == "tiff":
         return int(_first(_tag(image, _BITS, 1)))
-    with Path(image.filename).open("rb") as file:
-        return file.read(25)[24]  # IHDR: bit depth (PNG specification, section 11.2.1)
+    position = image.fp.tell()
+    image.fp.seek(24)  # IHDR: bit depth (PNG specification, section 11.2.1)
+    depth = image.fp.read(1)[0]
+    image.fp.seek(position)
+    return int(depth)
 
 
 def _white_is_zero(image: Any, kind: Format) -> bool:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import stat
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from isnet_cli.config.schema import Dicom
 from isnet_cli.data.greyscale import Scale
+from isnet_cli.data.quiet import quiet
 from isnet_cli.data.sniff import HEAD_BYTES, Format, describe, sniff_bytes
 from isnet_cli.data.types import Film
 from isnet_cli.errors import UnreadableFilm
@@ -45,8 +42,8 @@ def read_films(path: Path, dicom: Dicom | None = None, scale: Scale = "bits") ->
     """Reads a file as one or several films (frames, pages) in the normal form.
 
     Nothing but `UnreadableFilm` is raised for any content of the file, and no text of the file
-    gets into the message, the log or the warnings. Warnings are silenced for the whole process
-    while a file is read, so use processes rather than threads to read several at a time.
+    gets into the message, the log or the warnings (see `quiet`, which acts on the whole process:
+    use processes rather than threads to read several files at a time).
 
     Args:
         path: The file; its name does not matter.
@@ -61,7 +58,7 @@ def read_films(path: Path, dicom: Dicom | None = None, scale: Scale = "bits") ->
     """
     kind = _kind(path)
     try:
-        with _quiet():
+        with quiet():
             films = _dispatch(path, kind, dicom, scale)
     except UnreadableFilm:
         raise
@@ -114,17 +111,3 @@ def _check(film: Film) -> None:
         raise UnreadableFilm("unreadable", "decoded to no two-dimensional picture")
     if not (float(pixels.min()) >= 0.0 and float(pixels.max()) <= 1.0):
         raise UnreadableFilm("unreadable", "decoded to values that are not finite or out of range")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the libraries: their warnings quote header values, which may name the patient."""
-    logger = logging.getLogger("pydicom")
-    disabled = logger.disabled
-    logger.disabled = True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = disabled
