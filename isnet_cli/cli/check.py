@@ -11,6 +11,7 @@ from isnet_cli.cli.options import ConfigOptions, takes
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import film_options
 from isnet_cli.cli.source import option_list, resolve
+from isnet_cli.errors import EXIT_CODES
 
 Schema = Annotated[
     bool, typer.Option("--schema", help="Print the JSON Schema of isnet.yaml, for editors.")
@@ -41,8 +42,9 @@ def check(
         config = load(found.config, options.overrides, extra)
         if resolved:
             return Result({"config": plain(config)}, dump(config).rstrip())
-        from isnet_cli.stages.audit import audit
+        from isnet_cli.stages.audit import audit, audit_text
 
-        return audit(config, session.ports())
+        facts = audit(config, session.ports())
+        return Result(facts, audit_text(facts), 0 if facts["ok"] else EXIT_CODES["data"])
 
     return execute("check", options, body)

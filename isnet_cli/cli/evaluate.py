@@ -11,7 +11,7 @@ from isnet_cli.cli.arguments import ModelRun, Target
 from isnet_cli.cli.options import RunOptions, takes
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import foreign_films
+from isnet_cli.cli.shortforms import sets_to_evaluate
 from isnet_cli.cli.source import Source, option_list, resolve, run_folder
 from isnet_cli.errors import IsnetError
 
@@ -81,7 +81,7 @@ def _typed_sets(
         name: {"images": path, **({"labels": tables[name]} if name in tables else {})}
         for name, path in sets.items()
     }
-    found, extra = foreign_films(run_folder(model, "--model"), "-".join(sets), films, "evaluate")
+    found, extra = sets_to_evaluate(run_folder(model, "--model"), films)
     return run_stages(session, options, found, ["ingest", "masks", "evaluate"], extra)
 
 

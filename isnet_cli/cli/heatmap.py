@@ -11,8 +11,8 @@ from isnet_cli.cli.arguments import ModelRun, Target
 from isnet_cli.cli.options import RunOptions, takes
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import foreign_films
-from isnet_cli.cli.source import Source, name_of, option_list, resolve, run_folder
+from isnet_cli.cli.shortforms import films_to_explain
+from isnet_cli.cli.source import Source, option_list, resolve, run_folder
 from isnet_cli.errors import IsnetError
 
 Explained = Annotated[
@@ -49,9 +49,7 @@ def heatmap(
                 fix=f"isnet heatmap {source} --model RUN",
             )
         else:
-            films = {"films": {"images": str(found.images)}}
-            name = name_of(found.images)
-            found, base = foreign_films(run_folder(model, "--model"), name, films, "heatmap")
+            found, base = films_to_explain(run_folder(model, "--model"), found.images)
             extra = [*base, *extra]
         return run_stages(session, options, found, ["ingest", "masks", "heatmap"], extra)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichBars
 
 PLAIN_SECONDS = 10.0  # between two lines without a terminal
+BRIEF_SECONDS = 1.0  # work that is over sooner leaves no trace
 LEAP_SECONDS = 0.5  # steps booked at once right at the start were done by an earlier run
 
 
@@ -114,7 +115,8 @@ class _PlainBar:
             self._line(f", {duration_text(left)} left" if left is not None else "")
 
     def close(self) -> None:
-        self._line(f", took {duration_text(self._meter.elapsed)}")
+        if self._meter.elapsed >= BRIEF_SECONDS:
+            self._line(f", took {duration_text(self._meter.elapsed)}")
 
     def _line(self, ending: str) -> None:
         meter = self._meter
@@ -158,6 +160,8 @@ class LiveProgress:
         try:
             yield _LiveBar(bars, task, meter)
             bars.update(task, left=f"took {duration_text(meter.elapsed)}")
+            if meter.elapsed < BRIEF_SECONDS:
+                bars.remove_task(task)
         finally:
             self._leave()
 

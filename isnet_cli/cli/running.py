@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from isnet_cli.cli import source as sources
 from isnet_cli.cli.options import RunOptions
 from isnet_cli.cli.session import Result, Session
-from isnet_cli.cli.summaries import outcome_line
+from isnet_cli.cli.summaries import outcome_line, score_lines
 from isnet_cli.errors import EXIT_SKIPPED, IsnetError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run_stages(
     from isnet_cli.stages.pipeline import open_run
 
     config = load(source.config, options.overrides, [*extra, *sources.machine_options(options)])
-    output = options.output or source.run or sources.default_output(config)
+    output = options.output or source.run or sources.default_output(config, typed=source.typed)
     sources.keep_apart(config, output)
     if options.dry_run:
         return _plan(config, output, stages)
@@ -111,6 +111,9 @@ def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Resu
     skipped = sum(int(outcome.summary.get("skipped", 0)) for outcome in outcomes)
     code = session.stop_code if incomplete else EXIT_SKIPPED if skipped else 0
     lines = [str(output), *(f"  {outcome_line(outcome)}" for outcome in outcomes)]
+    for outcome in outcomes:
+        if outcome.stage == "evaluate":
+            lines += ["", *(f"  {line}" for line in score_lines(outcome.summary)), ""]
     if incomplete:
         session.console.say(f"stopped in good order; to continue:\n  {resume_line(output)}")
     elif skipped:

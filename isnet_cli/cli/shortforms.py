@@ -26,16 +26,33 @@ def film_options(source: Source) -> list[Option]:
     return option_list(pairs)
 
 
-def foreign_films(
-    run: Path, name: str, sets: Mapping[str, Mapping[str, str]], stage: str
+def films_to_explain(run: Path, images: Path) -> tuple[Source, list[Option]]:
+    """Settings that draw heat maps of other films with the model of `run`.
+
+    Returns:
+        The run's configuration, and what has to change in it.
+
+    Raises:
+        IsnetError: Kind "weights", when the run has no trained model.
+    """
+    data = {"images": str(images), "labels": _label_settings(run), "columns": {}, "sets": {}}
+    pairs: list[tuple[str, str, Any]] = [
+        ("--model", "heatmap.model", run),
+        ("--model", "name", name_of(images)),
+        ("--model", "bias", {}),  # these films are explained as they are
+        *(("SOURCE", f"data.{key}", value) for key, value in data.items()),
+    ]
+    return Source(run / RECORD), [*option_list(pairs), *_blanks("heatmap.sets")]
+
+
+def sets_to_evaluate(
+    run: Path, sets: Mapping[str, Mapping[str, str]]
 ) -> tuple[Source, list[Option]]:
-    """Settings that treat other films as the run treated its own.
+    """Settings that score the model of `run` on other test sets.
 
     Args:
         run: Run folder of the trained model.
-        name: Name of the new run.
         sets: Per test set: ``images`` and, where there are any, ``labels`` (paths).
-        stage: ``evaluate`` or ``heatmap``, whose ``model`` key is set.
 
     Returns:
         The run's configuration, and what has to change in it.
@@ -45,26 +62,27 @@ def foreign_films(
     """
     labels = _label_settings(run)
     films = {
-        set_name: {
+        name: {
             "images": files["images"],
-            **({"labels": {**labels, "file": files["labels"]}} if "labels" in files else {}),
+            "labels": {**labels, **({"file": files["labels"]} if "labels" in files else {})},
         }
-        for set_name, files in sets.items()
+        for name, files in sets.items()
     }
-    data = {"images": None, "labels": labels, "columns": {}, "sets": films}
     pairs: list[tuple[str, str, Any]] = [
-        ("--model", f"{stage}.model", run),
-        ("--model", "name", name_of(Path(name))),
-        *(("--model", f"data.{key}", value) for key, value in data.items() if value is not None),
+        ("--model", "evaluate.model", run),
+        ("--model", "name", name_of(Path("-".join(sets)))),
+        ("--test", "data.labels", labels),
+        ("--test", "data.columns", {}),
+        ("--test", "data.sets", films),
     ]
-    blank = ("data.images", "upstream", "masks.files", f"{stage}.sets")
-    return Source(run / RECORD), [*option_list(pairs), *_blanks(blank)]
+    return Source(run / RECORD), [*option_list(pairs), *_blanks("data.images", "evaluate.sets")]
 
 
-def _blanks(keys: tuple[str, ...]) -> list[Option]:
+def _blanks(*keys: str) -> list[Option]:
+    """Keys that the run's own films had and these films do not."""
     from isnet_cli.config.load import Option
 
-    return [Option("--model", key, None) for key in keys]
+    return [Option("--model", key, None) for key in (*keys, "upstream", "masks.files")]
 
 
 def _label_settings(run: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from isnet_cli.config.schema import Config
 
 RECORD = "isnet.yaml"
+DATE = "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]"  # pattern of file names
 _MACHINE_OPTIONS = {"device": "machine.device", "workers": "machine.workers", "seed": "seed"}
 
 
@@ -34,6 +35,11 @@ class Source:
     config: Path | None = None
     images: Path | None = None
     run: Path | None = None
+
+    @property
+    def typed(self) -> bool:
+        """Whether the settings were typed, on top of nothing or of another run's."""
+        return self.config is None or (self.run is None and is_run(self.config.parent))
 
 
 def resolve(target: Path | None, config: Path | None) -> Source:
@@ -111,20 +117,34 @@ def machine_options(options: RunOptions) -> list[Option]:
     return option_list(pairs)
 
 
-def default_output(config: Config, folder: Path = Path("runs")) -> Path:
-    """``runs/NAME-DATE``; an older run with the very same settings is continued instead."""
+def default_output(config: Config, *, typed: bool, folder: Path = Path("runs")) -> Path:
+    """``runs/NAME-DATE``; an older run with the very same settings is continued instead.
+
+    Args:
+        config: The settings.
+        typed: They were typed and are in no file of the user's, so that another run of the same
+            name is another piece of work: it is left alone, and a number is added.
+        folder: Parent of the run folders.
+    """
     from isnet_cli.config.load import plain
-    from isnet_cli.config.yaml_tree import parse
 
     wanted = {**plain(config), "machine": None}
-    days = "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]"
-    for path in sorted(folder.glob(f"{config.name}-{days}"), reverse=True):
-        if is_run(path):
-            found = parse((path / RECORD).read_text(encoding="utf-8")).value
-            if isinstance(found, dict) and {**found, "machine": None} == wanted:
-                return path
-    today = datetime.datetime.now().astimezone().date()
-    return folder / f"{config.name}-{today.isoformat()}"
+    for path in sorted(folder.glob(f"{config.name}-{DATE}*"), reverse=True):
+        if is_run(path) and _settings(path) == wanted:
+            return path
+    today = datetime.datetime.now().astimezone().date().isoformat()
+    path, number = folder / f"{config.name}-{today}", 2
+    while typed and path.exists():
+        path, number = folder / f"{config.name}-{today}-{number}", number + 1
+    return path
+
+
+def _settings(run: Path) -> dict[str, Any] | None:
+    """Settings of a run without those of the machine, which do not matter to its results."""
+    from isnet_cli.config.yaml_tree import parse
+
+    found = parse((run / RECORD).read_text(encoding="utf-8")).value
+    return {**found, "machine": None} if isinstance(found, dict) else None
 
 
 def keep_apart(config: Config, output: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isnet_cli.stages.pipeline import Outcome
 
+SCORES = {"n": "films", "macro_f1": "macro F1", "macro_auc": "AUC", "outside": "outside lungs"}
 STATUS_TEXT = {"current": "up to date", "done": "done", "incomplete": "incomplete"}
 
 
@@ -15,10 +16,22 @@ def outcome_line(outcome: Outcome) -> str:
     figures = ", ".join(
         f"{key.replace('_', ' ')} {_text(value)}"
         for key, value in outcome.summary.items()
-        if isinstance(value, (int, float, str)) and not isinstance(value, bool)
+        if isinstance(value, (int, float, str)) and (value != 0 or key == "skipped")
     )
     line = f"{outcome.stage:<9} {STATUS_TEXT[outcome.status]:<10} {figures}"
     return line.rstrip()
+
+
+def score_lines(summary: dict[str, Any]) -> list[str]:
+    """The scores of `evaluate`, one line per set and version."""
+    rows = [
+        [name, version, *(_cell(figures.get(key)) for key in SCORES)]
+        for name, versions in summary.get("sets", {}).items()
+        for version, figures in versions.items()
+    ]
+    if not rows:
+        return []
+    return table(["set", "version", *SCORES.values()], rows).splitlines()
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -46,6 +59,10 @@ def demo_table(document: dict[str, Any]) -> str:
     ]
     head = ["macro F1", *versions]
     return f"{table(head, rows)}\n\nreport: {document['report']}"
+
+
+def _cell(value: float | None) -> str:
+    return str(value) if isinstance(value, int) else _score(value)
 
 
 def _score(value: float | None) -> str:

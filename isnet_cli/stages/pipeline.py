@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from isnet_cli.config.load import dump
+from isnet_cli.config.load import changed_keys, dump, plain
 from isnet_cli.config.schema import Config
+from isnet_cli.config.yaml_tree import parse
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Ports
 from isnet_cli.runs.folder import STAGES, RunFolder
 from isnet_cli.stages.base import Stage
 
+EXAMPLES = 5  # changed keys that a message names
 Status = Literal["current", "done", "incomplete"]
 Plan = Literal["current", "new", "continue", "outdated", "undecided"]
 
@@ -169,7 +171,7 @@ def _update(
         ports.event("stage_current", stage=name)
         return Outcome(name, "current", finished["summary"])
     if finished is not None and finished["fingerprint"] != digest and not replace:
-        raise _in_the_way(name, folder)
+        raise _in_the_way(name, folder, config)
     folder.save_config(dump(config))
     folder.begin(name, digest)
     ports.event("stage_started", stage=name)
@@ -182,9 +184,14 @@ def _update(
     return Outcome(name, "done", result.summary)
 
 
-def _in_the_way(stage: str, folder: RunFolder) -> IsnetError:
+def _in_the_way(stage: str, folder: RunFolder, config: Config) -> IsnetError:
+    record = folder.path / "isnet.yaml"
+    old = parse(record.read_text(encoding="utf-8")).value if record.is_file() else {}
+    changed = changed_keys(old, plain(config)) if isinstance(old, dict) else []
+    shown = ", ".join(changed[:EXAMPLES]) + (" ..." if len(changed) > EXAMPLES else "")
     return IsnetError(
         "config",
         f"{folder.path}: stage '{stage}' was finished with other settings or inputs",
+        details=(f"changed: {shown}",) if changed else ("the input files changed",),
         fix="--overwrite replaces it; -o DIR writes a new run; --restart moves this run aside",
     )
