@@ -36,6 +36,7 @@ class Table:
         caption: One line above.
         numbers_from: First column of figures, set to the right; columns before it are names.
         notes: Lines below, such as why a cell is empty.
+        groups: Heads above the heads: (words, number of columns); they cover all columns.
     """
 
     kind: ClassVar[str] = "table"
@@ -44,6 +45,7 @@ class Table:
     caption: str = ""
     numbers_from: int = 1
     notes: Sequence[str] = ()
+    groups: Sequence[tuple[str, int]] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Picture:
         alt: What it shows, for those who cannot see it.
         caption: One line below.
         photo: True for films, false for drawings with letters of their own.
+        head: A word above the caption, such as the run.
+        width: Width in px up to which a drawing grows; 0 for any.
     """
 
     kind: ClassVar[str] = "picture"
@@ -62,6 +66,8 @@ class Picture:
     alt: str
     caption: str = ""
     photo: bool = False
+    head: str = ""
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ class GalleryRow:
 
     Attributes:
         title: The film's key and label.
-        cells: One picture for each column, None where there is none.
+        cells: One picture for each model, None where there is none.
     """
 
     title: str
@@ -113,16 +119,16 @@ class GalleryRow:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Films as rows, models as columns.
+    """Films as cards, models side by side in each card.
 
     Attributes:
-        columns: Heads.
+        columns: Number of models.
         rows: Films.
         title: One line above.
     """
 
     kind: ClassVar[str] = "gallery"
-    columns: Sequence[str]
+    columns: int
     rows: Sequence[GalleryRow]
     title: str = ""
 

@@ -21,9 +21,8 @@ class Cohort:
         name: Run folder that holds them.
         users: Names of the runs that use them.
         rows: ``ingest/manifest.csv``; empty when ingest is not finished.
-        summary: Figures that ingest recorded.
         qc: ``masks/qc.csv``; empty when masks is not finished.
-        sheet: Contact sheet of the masks, or None.
+        tiles: Films with the outline of their masks, the most doubtful first.
         task: ``multiclass`` or ``multilabel``.
         on_suspect: What happens to films with doubtful masks (``masks.on_suspect``).
         missing: Stage -> how to make it, for stages that are not finished.
@@ -32,9 +31,8 @@ class Cohort:
     name: str
     users: Sequence[str]
     rows: Sequence[Cells] = ()
-    summary: Mapping[str, Any] = field(default_factory=dict)
     qc: Sequence[Cells] = ()
-    sheet: Picture | None = None
+    tiles: Sequence[Picture] = ()
     task: str = "multiclass"
     on_suspect: str = "exclude"
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -44,13 +42,20 @@ class Cohort:
         """Rows of usable films."""
         return [row for row in self.rows if row["status"] == "ok"]
 
+    @property
+    def outside_area(self) -> float | None:
+        """Mean share of a film's area outside its lung mask, over sound masks."""
+        areas = [number(row["area"]) for row in self.qc if row["verdict"] == "ok"]
+        known = [area for area in areas if area is not None]
+        return 1 - sum(known) / len(known) if known else None
+
 
 @dataclass(frozen=True)
 class MapFacts:
     """One relevance map of the heatmap stage.
 
     Attributes:
-        set: Named set.
+        group: Named set, and version where there are several.
         key: Film.
         target: Class that the map explains.
         label: True class, or empty.
@@ -60,7 +65,7 @@ class MapFacts:
         picture: The overlay.
     """
 
-    set: str
+    group: str
     key: str
     target: str
     label: str
@@ -98,6 +103,18 @@ class RunFacts:
     maps: Sequence[MapFacts] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def model(self) -> dict[str, Any]:
+        """Method, network, input size and seed of the model that was evaluated, or was trained."""
+        settings = {
+            "method": self.setting("train.method"),
+            "arch": self.setting("model.arch"),
+            "input": self.config.get("model", {}).get("input"),
+            "seed": self.setting("seed"),
+        }
+        used = self.metrics.get("model") or self.card
+        return {name: used.get(name) or value for name, value in settings.items()}
+
     def setting(self, path: str, default: str = "unknown") -> str:
         """A setting by its dotted name as text, `default` where it is not there."""
         value: Any = self.config
@@ -132,10 +149,25 @@ def tests_of(runs: Sequence[RunFacts]) -> list[tuple[str, str]]:
     ]
 
 
+def versioned(tests: Sequence[tuple[str, str]]) -> bool:
+    """Whether some set was tested in more than one version."""
+    return len({name for name, _ in tests}) < len(tests)
+
+
 def test_names(tests: Sequence[tuple[str, str]]) -> list[str]:
-    """What tables call each test: the version is named where sets have more than one."""
-    plain = len({name for name, _ in tests}) == len(tests)
-    return [name if plain else f"{name} · {version}" for name, version in tests]
+    """What each test is called on one line: the version is named where sets have more than one."""
+    several = versioned(tests)
+    return [f"{name} · {version}" if several else name for name, version in tests]
+
+
+def test_heads(tests: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Heads of the columns that `test_cells` fills."""
+    return ("test set", "version") if versioned(tests) else ("test set",)
+
+
+def test_cells(tests: Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """What each test is called in the first columns of a table."""
+    return [test if versioned(tests) else test[:1] for test in tests]
 
 
 def figure_of(value: float | None, digits: int = 3) -> str:
@@ -145,4 +177,4 @@ def figure_of(value: float | None, digits: int = 3) -> str:
 
 def percent(value: float | None) -> str:
     """A share as per cent; ``n/a`` for none."""
-    return "n/a" if value is None else f"{100 * value:.1f} %"
+    return "n/a" if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"

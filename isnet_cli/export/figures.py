@@ -216,8 +216,9 @@ def _draw_confusion(
 
 
 def _bars_size(bars: Bars) -> tuple[float, float]:
-    count = len(bars.groups) * (len(bars.bars) + 0.8)
-    return min(10.0, max(PANEL[0], 1.2 + 0.4 * count)), 3.2
+    letters = max((len(line) for g in bars.groups for line in g.split("\n")), default=0)
+    group = max(0.34 * len(bars.bars) + 0.25, 0.085 * min(letters, 14) + 0.1)  # inches
+    return min(10.0, max(PANEL[0], 0.9 + group * len(bars.groups))), 3.0
 
 
 def _draw_bars(bars: Bars, axes: Axes) -> None:
@@ -245,10 +246,13 @@ def _draw_bars(bars: Bars, axes: Axes) -> None:
 
 
 def _finish_bars(bars: Bars, axes: Axes) -> None:
-    if bars.line is not None:
-        axes.axhline(bars.line[0], color=SOFT, lw=1, ls=":", label=bars.line[1], zorder=0.5)
+    handles, labels = axes.get_legend_handles_labels()
     if bars.marks is not None:
-        axes.plot([], [], color=INK, lw=1.4, label=bars.mark_label)
+        handles += axes.plot([], [], color=INK, lw=1.4)
+        labels.append(bars.mark_label)
+    if bars.line is not None:
+        handles.append(axes.axhline(bars.line[0], color=SOFT, lw=1, ls=":", zorder=0.5))
+        labels.append(bars.line[1])
     axes.set_xticks(range(len(bars.groups)), [wrapped(g, 14, lines=3) for g in bars.groups])
     axes.set_ylabel(bars.label)
     axes.set_ylim(0, bars.top * 1.08 if bars.top else None)
@@ -256,7 +260,7 @@ def _finish_bars(bars: Bars, axes: Axes) -> None:
         axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     axes.grid(visible=False, axis="x")
     axes.tick_params(axis="x", length=0)
-    axes.figure.legend(loc="outside upper left", ncols=4)
+    axes.figure.legend(handles, labels, loc="outside upper left", ncols=4)
 
 
 def short(text: str, width: int) -> str:

@@ -10,7 +10,8 @@ from isnet_cli.export.facts import (
     RunFacts,
     figure_of,
     percent,
-    test_names,
+    test_cells,
+    test_heads,
     tests_of,
 )
 
@@ -59,46 +60,47 @@ def limits_section() -> Section:
 def _models(runs: Sequence[RunFacts]) -> Table:
     rows = []
     for run in runs:
-        method = run.setting("train.method")
-        size = run.card.get("input") or run.config.get("model", {}).get("input") or ("?", "?")
-        rows.append(
-            (
-                run.name,
-                method,
-                run.setting("model.arch"),
-                f"{size[0]} x {size[1]}",
-                _bias(run),
-                run.setting("seed"),
-            )
-        )
+        model = run.model
+        size = " x ".join(map(str, model["input"] or "?"))
+        names = (str(model["method"]), str(model["arch"]), size, _bias(run), str(model["seed"]))
+        rows.append((run.name, *names))
     methods = sorted({row[1] for row in rows} & set(_METHODS))
-    columns = ("run", "method", "network", "input, px", "synthetic bias in training", "seed")
+    columns = ("run", "method", "network", "input, px", "synthetic bias", "seed")
     notes = [_METHODS[name] for name in methods]
-    return Table(columns, rows, numbers_from=9, notes=notes)
+    return Table(columns, rows, numbers_from=len(columns), notes=notes)
 
 
 def _bias(run: RunFacts) -> str:
     bias = run.config.get("bias", {})
     if bias.get("kind", "none") == "none":
         return "none"
-    return f"{bias['kind']}" if bias.get("train", True) else f"none ({bias['kind']} at test only)"
+    return (
+        f"{bias['kind']} in training and test" if bias.get("train") else f"{bias['kind']} in test"
+    )
 
 
 def _glance(runs: Sequence[RunFacts]) -> list[Block]:
     tests = tests_of(runs)
     if not tests:
         return [Notice("No run has been evaluated yet.", "empty")]
-    names = test_names(tests)
+    heads, names = test_heads(tests), [run.name for run in runs]
     rows = [
-        (run.name, what, *cells)
-        for run in runs
-        for what, cells in (
-            ("macro-F1", [figure_of(run.macro(t, "f1")) for t in tests]),
-            ("macro AUC", [figure_of(run.macro(t, "auc")) for t in tests]),
-            ("relevance outside lungs", [percent(run.outside(t)) for t in tests]),
+        (
+            *cells,
+            *(figure_of(run.macro(test, "f1")) for run in runs),
+            *(figure_of(run.macro(test, "auc")) for run in runs),
+            *(percent(run.outside(test)) for run in runs),
         )
+        for test, cells in zip(tests, test_cells(tests), strict=True)
     ]
-    table = Table(("run", "figure", *names), rows, "Main results", numbers_from=2)
+    figures = ("macro-F1", "macro AUC", "relevance outside lungs")
+    table = Table(
+        (*heads, *(names if len(runs) > 1 else [""]) * len(figures)),
+        rows,
+        "Main results",
+        numbers_from=len(heads),
+        groups=[("", len(heads)), *((words, len(runs)) for words in figures)],
+    )
     sentences = [s for s in (_shift_sentence(run, tests) for run in runs) if s]
     return [table, *(Text(s) for s in sentences)]
 

@@ -24,7 +24,7 @@ def cohort_section(cohorts: Sequence[Cohort]) -> Section:
             reason = cohort.missing.get("ingest", "the manifest is empty")
             blocks.append(Notice(f"No cohort to show: {reason}", "empty"))
             continue
-        blocks += [_flow(cohort), *_set_table(cohort), *_source_tables(cohort)]
+        blocks += [_flow(cohort), *_fate(cohort), *_set_table(cohort), *_source_tables(cohort)]
     files = ("ingest/manifest.csv", "masks/qc.csv", "run.json")
     return Section("cohort", "Cohort", blocks, files)
 
@@ -40,9 +40,11 @@ def masks_section(cohorts: Sequence[Cohort]) -> Section:
             blocks.append(Notice(f"No masks to show: {reason}", "empty"))
             continue
         blocks += [_verdicts(cohort), *_doubts(cohort)]
-        if cohort.sheet is not None:
-            blocks.append(Grid([cohort.sheet], least=600))
-    return Section("masks", "Lung masks", blocks, ("masks/qc.csv", "masks/contact_sheet.png"))
+        if cohort.tiles:
+            blocks.append(
+                Grid(cohort.tiles, least=120, title="Check by eye, the most doubtful first")
+            )
+    return Section("masks", "Lung masks", blocks, ("masks/qc.csv", "masks/<key>.png"))
 
 
 def classes_of(row: Cells, task: str) -> list[str]:
@@ -82,11 +84,20 @@ def _flow(cohort: Cohort) -> Flow:
 def _doubtful(cohort: Cohort, used: Sequence[Cells]) -> list[tuple[str, int]]:
     verdicts = {row["key"]: row["verdict"] for row in cohort.qc}
     found = Counter(verdicts.get(row["key"], "missing") for row in used) if verdicts else Counter()
-    fate = {"exclude": ", left out of training", "keep": ", kept"}.get(cohort.on_suspect, "")
-    return _without(
-        (f"mask suspect{fate}", found["suspect"]),
-        ("no mask, left out of training", found["missing"]),
-    )
+    return _without(("with a suspect mask", found["suspect"]), ("without a mask", found["missing"]))
+
+
+def _fate(cohort: Cohort) -> Iterator[Text]:
+    """What becomes of films without a sound mask, where there are any."""
+    if all(row["verdict"] == "ok" for row in cohort.qc):
+        return
+    if cohort.on_suspect == "keep":
+        yield Text("Films with a suspect mask are used like all others (masks.on_suspect: keep).")
+    else:
+        yield Text(
+            "Films without a sound lung mask are left out of training; they are scored in the "
+            "test sets, but not measured for relevance outside the lungs."
+        )
 
 
 def _set_table(cohort: Cohort) -> Iterator[Block]:
@@ -171,7 +182,10 @@ def _verdicts(cohort: Cohort) -> Table:
 
 def _doubts(cohort: Cohort) -> Iterator[Block]:
     reasons = Counter(
-        row["reason"].partition(":")[0] for row in cohort.qc if row["verdict"] != "ok"
+        part.partition(":")[0]
+        for row in cohort.qc
+        if row["verdict"] != "ok"
+        for part in row["reason"].split("; ")
     )
     if reasons:
         rows = [(_words(reason or UNKNOWN), str(count)) for reason, count in reasons.most_common()]

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isnet_cli.export.document import Block, Gallery, GalleryRow, Notice, Picture, Section, Text
+from isnet_cli.export.document import (
+    Block,
+    Gallery,
+    GalleryRow,
+    Grid,
+    Notice,
+    Picture,
+    Section,
+    Text,
+)
 from isnet_cli.export.facts import MapFacts, RunFacts, figure_of, percent
 
 
@@ -20,7 +29,7 @@ def maps_section(runs: Sequence[RunFacts], note: str = "") -> Section:
         for run in runs
         if not run.maps
     ]
-    sets = list(dict.fromkeys(item.set for run in runs for item in run.maps))
+    sets = list(dict.fromkeys(item.group for run in runs for item in run.maps))
     if sets:
         words = (
             "Red speaks for the class that is explained, blue against it; the yellow line is the "
@@ -28,7 +37,7 @@ def maps_section(runs: Sequence[RunFacts], note: str = "") -> Section:
         )
         blocks.append(Text(words.strip()))
     for name in sets:
-        title = f"Set {name}" if len(sets) > 1 else ""
+        title = name if len(sets) > 1 else ""
         blocks.append(_single(runs, name, title) if len(runs) == 1 else _rows(runs, name, title))
     return Section("maps", "Relevance maps", blocks, ("heatmap/index.csv", "heatmap/<set>/*.npz"))
 
@@ -37,41 +46,37 @@ def _reason(run: RunFacts) -> str:
     return run.missing.get("heatmap", "the stage wrote none")
 
 
-def _single(runs: Sequence[RunFacts], name: str, title: str) -> Gallery:
-    """One run: three films abreast, each with its own caption."""
-    cells = [_shown(item, keyed=True) for item in runs[0].maps if item.set == name]
-    rows = [
-        GalleryRow("", [*cells[i : i + 3], *[None] * max(0, i + 3 - len(cells))])
-        for i in range(0, len(cells), 3)
-    ]
-    return Gallery(("", "", "") if len(cells) > 2 else ("",) * len(cells), rows, title)
+def _single(runs: Sequence[RunFacts], name: str, title: str) -> Grid:
+    """One run: films side by side, each with its own caption."""
+    items = [item for item in runs[0].maps if item.group == name]
+    return Grid([_shown(item) for item in items], least=220, title=title)
 
 
 def _rows(runs: Sequence[RunFacts], name: str, title: str) -> Gallery:
-    found = [{item.key: item for item in run.maps if item.set == name} for run in runs]
+    found = [{item.key: item for item in run.maps if item.group == name} for run in runs]
     keys = dict.fromkeys(key for items in found for key in items)
     rows = []
     for key in keys:
         items = [own.get(key) for own in found]
         label = next((item.label for item in items if item is not None), "")
         head = f"{key} · label {label}" if label else key
-        cells = [None if item is None else _shown(item, keyed=False) for item in items]
+        cells = [
+            None if item is None else _shown(item, run.name)
+            for item, run in zip(items, runs, strict=True)
+        ]
         rows.append(GalleryRow(head, cells))
-    return Gallery([run.name for run in runs], rows, title)
+    return Gallery(len(runs), rows, title)
 
 
-def _shown(item: MapFacts, *, keyed: bool) -> Picture:
+def _shown(item: MapFacts, run: str = "") -> Picture:
+    """The picture with its words; without a run, the film is named too."""
     says = f"predicted {item.predicted}" if item.predicted else ""
     if item.target == item.predicted:
         says += f" ({figure_of(item.probability, 2)})"
     elif item.target:
         says += f"; map of {item.target} ({figure_of(item.probability, 2)})"
-    parts = [
-        says.strip("; "),
-        f"{percent(item.outside)} outside" if item.outside is not None else "",
-    ]
-    if keyed:
-        parts = [item.key, f"label {item.label}" if item.label else "", *parts]
-    caption = " · ".join(part for part in parts if part)
-    alt = f"Relevance map over film {item.key}: {caption}"
-    return Picture(item.picture.uri, alt, caption, photo=True)
+    share = f"{percent(item.outside)} outside" if item.outside is not None else ""
+    label = f"label {item.label}" if item.label and not run else ""
+    caption = " · ".join(part for part in (label, says.strip("; "), share) if part)
+    alt = f"Relevance map over film {item.key}: {run} {caption}"
+    return Picture(item.picture.uri, alt, caption, photo=True, head=run or item.key)

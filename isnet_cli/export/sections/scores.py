@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isnet_cli.export.document import Block, Fold, Grid, Notice, Picture, Section, Table
-from isnet_cli.export.facts import RunFacts, figure_of, test_names, tests_of
+from isnet_cli.export.facts import (
+    RunFacts,
+    figure_of,
+    test_cells,
+    test_heads,
+    test_names,
+    tests_of,
+)
 from isnet_cli.export.figures import Roc, confusion_figure, number, roc_figure
 from isnet_cli.export.plotting import data_uri, svg_text
 
@@ -16,7 +23,7 @@ RATES = {
     "specificity": "specificity",
     "f1": "F1",
     "auc": "AUC",
-    "ap": "average precision",
+    "ap": "avg. precision",
 }
 Test = tuple[str, str]
 
@@ -39,18 +46,27 @@ def scores_section(runs: Sequence[RunFacts]) -> Section:
 
 def _overall(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
     rows, notes = [], []
-    for test, name in zip(tests, test_names(tests), strict=True):
+    heads = test_heads(tests)
+    # For exclusive classes the balanced accuracy is the mean recall, which has its own column.
+    exclusive = all(run.metrics.get("task") != "multilabel" for run in runs)
+    own = {"accuracy": "accuracy"} | ({} if exclusive else {"balanced_accuracy": "balanced acc."})
+    for test, name, cells in zip(tests, test_names(tests), test_cells(tests), strict=True):
         for run in runs:
             found = run.scores(test)
             if not found:
                 continue
-            own = [figure_of(number(found.get(k))) for k in ("accuracy", "balanced_accuracy")]
-            means = [figure_of(run.macro(test, rate)) for rate in RATES]
-            rows.append((name, run.name, str(found.get("n", "n/a")), *own, *means))
+            values = [figure_of(number(found.get(name))) for name in own]
+            values += [figure_of(run.macro(test, rate)) for rate in RATES]
+            rows.append((*cells, run.name, str(found.get("n", "n/a")), *values))
             notes += _reasons(f"{name}, {run.name}", found)
-    columns = ("test", "run", "films", "accuracy", "balanced accuracy", *RATES.values())
-    caption = "Scores; precision to average precision are means over the classes"
-    return Table(columns, rows, caption, numbers_from=2, notes=list(dict.fromkeys(notes)))
+    columns = (*heads, "run", "films", *own.values(), *RATES.values())
+    return Table(
+        columns,
+        rows,
+        numbers_from=len(heads) + 1,
+        notes=list(dict.fromkeys(notes)),
+        groups=[("", len(heads) + 2 + len(own)), ("mean over the classes", len(RATES))],
+    )
 
 
 def _reasons(where: str, found: Mapping[str, Any]) -> list[str]:
@@ -63,12 +79,14 @@ def _reasons(where: str, found: Mapping[str, Any]) -> list[str]:
 
 def _per_class(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
     rows = []
-    for test, name in zip(tests, test_names(tests), strict=True):
+    heads = test_heads(tests)
+    for test, cells in zip(tests, test_cells(tests), strict=True):
         for run in runs:
             for label, entry in run.scores(test).get("per_class", {}).items():
                 values = [figure_of(number(entry.get(rate))) for rate in RATES]
-                rows.append((name, run.name, label, str(entry.get("positives", "n/a")), *values))
-    return Table(("test", "run", "class", "films", *RATES.values()), rows, numbers_from=3)
+                rows.append((*cells, run.name, label, str(entry.get("positives", "n/a")), *values))
+    columns = (*heads, "run", "class", "films", *RATES.values())
+    return Table(columns, rows, numbers_from=len(heads) + 2)
 
 
 def _rocs(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
@@ -130,11 +148,11 @@ def _whose(runs: Sequence[RunFacts]) -> str:
 
 
 def _confusions(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
-    pictures = []
-    for test, name in zip(tests, test_names(tests), strict=True):
-        for run in runs:
+    blocks: list[Block] = []
+    for run in runs:
+        pictures = []
+        for test, title in zip(tests, test_names(tests), strict=True):
             counts = run.scores(test).get("confusion")
-            title = name if len(runs) == 1 else f"{run.name}\n{name}"
             if isinstance(counts, list) and any(map(any, counts)):
                 pictures.append(_confusion(title, counts, run.metrics["classes"]))
             elif isinstance(counts, dict):
@@ -143,7 +161,10 @@ def _confusions(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
                     for label, table in counts.items()
                     if any(map(any, table))
                 ]
-    return [Grid(pictures, least=240, title="Confusion matrices")] if pictures else []
+        if pictures:
+            title = "Confusion matrices" + (f" of {run.name}" if len(runs) > 1 else "")
+            blocks.append(Grid(pictures, least=240, title=title))
+    return blocks
 
 
 def _confusion(title: str, counts: list[list[int]], classes: Sequence[str]) -> Picture:

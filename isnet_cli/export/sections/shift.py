@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from matplotlib.figure import Figure
+
 from isnet_cli.export.document import Block, Fold, Grid, Notice, Picture, Section, Table, Text
 from isnet_cli.export.facts import (
     VERSIONS,
     RunFacts,
     figure_of,
     percent,
+    test_cells,
+    test_heads,
     test_names,
     tests_of,
+    versioned,
 )
 from isnet_cli.export.figures import Bars, number, reliance_figure, shift_figure
 from isnet_cli.export.plotting import data_uri, svg_text
 
 Test = tuple[str, str]
+RATES = {"f1": "macro-F1", "auc": "macro AUC"}
 
 
 def shift_section(runs: Sequence[RunFacts]) -> Section:
@@ -27,7 +33,7 @@ def shift_section(runs: Sequence[RunFacts]) -> Section:
         found = "No test has been evaluated yet" if not tests else "Only one test was evaluated"
         blocks.append(Notice(f"{found}, so there is no shift to show.", "empty"))
     else:
-        blocks += [_explanation(tests), _bars(runs, tests), *_tables(runs, tests)]
+        blocks += [_explanation(tests), _bars(runs, tests), _table(runs, tests)]
     return Section("shift", "Scores under shift", blocks, ("evaluate/metrics.json",))
 
 
@@ -76,24 +82,34 @@ def _bars(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Grid:
     ):
         values = {run.name: [run.macro(t, rate) for t in tests] for run in runs}
         bars = Bars([n.replace(" · ", "\n") for n in names], values, label, line=line)
-        pictures.append(_picture(svg_text(shift_figure(bars)), label, names, values, figure_of))
-    return Grid(pictures, least=430)
+        pictures.append(_picture(shift_figure(bars), label, names, values, figure_of))
+    return Grid(pictures, least=_least(pictures))
 
 
-def _tables(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
-    names = test_names(tests)
-    versions = [t for t in tests if {(t[0], v) for v in VERSIONS} <= set(tests)]
-    sets = list(dict.fromkeys(name for name, _ in versions))
-    blocks: list[Block] = []
-    for rate, label in (("f1", "Macro-F1"), ("auc", "Macro AUC")):
-        rows = []
+def _table(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
+    """Versions as columns where there are any, else sets; for each score."""
+    if not versioned(tests):
+        names, keys = [name for name, _ in tests], list(tests)
+        rows = [
+            (run.name, *(figure_of(run.macro(key, rate)) for rate in RATES for key in keys))
+            for run in runs
+        ]
+        groups = [("", 1), *((label, len(keys)) for label in RATES.values())]
+        return Table(("run", *names * len(RATES)), rows, groups=groups)
+    versions = [v for v in VERSIONS if any(version == v for _, version in tests)]
+    rows = []
+    for name in dict.fromkeys(name for name, _ in tests):
         for run in runs:
-            spreads = [_spread([run.macro((name, v), rate) for v in VERSIONS]) for name in sets]
-            cells = [figure_of(run.macro(t, rate)) for t in tests]
-            rows.append((run.name, *cells, *map(figure_of, spreads)))
-        heads = [f"{name}: largest minus smallest" for name in sets]
-        blocks.append(Table(("run", *names, *heads), rows, label))
-    return blocks
+            cells: list[str] = []
+            for rate in RATES:
+                values = [run.macro((name, version), rate) for version in versions]
+                cells += [figure_of(value) for value in (*values, _spread(values))]
+            rows.append((name, run.name, *cells))
+    heads = (*versions, "range")
+    groups = [("", 2), *((label, len(heads)) for label in RATES.values())]
+    notes = ["range: largest minus smallest of the versions; a robust classifier has 0."]
+    columns = ("test set", "run", *heads * len(RATES))
+    return Table(columns, rows, numbers_from=2, groups=groups, notes=notes)
 
 
 def _spread(values: Sequence[float | None]) -> float | None:
@@ -124,29 +140,27 @@ def _outside_bars(runs: Sequence[RunFacts], tests: Sequence[Test], even: float |
         marks=marks,
         mark_label="95th percentile",
     )
-    text = svg_text(reliance_figure(bars))
-    return Grid([_picture(text, "share outside the lungs", names, values, percent)], least=430)
+    picture = _picture(reliance_figure(bars), "share outside the lungs", names, values, percent)
+    return Grid([picture], least=_least([picture]))
 
 
 def _outside(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
     rows, classes = [], []
-    for test, name in zip(tests, test_names(tests), strict=True):
+    for test, name in zip(tests, test_cells(tests), strict=True):
         for run in runs:
             found = run.scores(test).get("relevance_outside") or {}
             if not found:
                 continue
-            rows.append((name, run.name, *_cells(found)))
+            rows.append((*name, run.name, *_cells(found)))
             classes += [
-                (name, run.name, label, *_cells(entry))
+                (*name, run.name, label, *_cells(entry))
                 for label, entry in (found.get("per_class") or {}).items()
             ]
-    heads = ("films", "mean", "95th percentile")
+    names, heads = test_heads(tests), ("films", "mean", "95th percentile")
+    per_class = Table((*names, "run", "class", *heads), classes, numbers_from=len(names) + 2)
     return [
-        Table(("test", "run", *heads), rows, numbers_from=2),
-        Fold(
-            "Shares by the class that the map explains",
-            Table(("test", "run", "class", *heads), classes, numbers_from=3),
-        ),
+        Table((*names, "run", *heads), rows, numbers_from=len(names) + 1),
+        Fold("Shares by the class that the map explains", per_class),
     ]
 
 
@@ -156,7 +170,7 @@ def _cells(found: dict[str, float | None]) -> tuple[str, str, str]:
 
 
 def _picture(
-    svg: str,
+    figure: Figure,
     what: str,
     names: Sequence[str],
     values: dict[str, list[float | None]],
@@ -166,4 +180,11 @@ def _picture(
         f"{run}: {', '.join(f'{n} {say(v)}' for n, v in zip(names, own, strict=True))}"
         for run, own in values.items()
     )
-    return Picture(data_uri(svg.encode(), "image/svg+xml"), f"Bars of {what}. {words}")
+    uri = data_uri(svg_text(figure).encode(), "image/svg+xml")
+    width = round(100 * figure.get_size_inches()[0])
+    return Picture(uri, f"Bars of {what}. {words}", width=width)
+
+
+def _least(pictures: Sequence[Picture]) -> int:
+    """Two abreast when they are narrow, else one below the other."""
+    return 400 if all(picture.width < 470 for picture in pictures) else 640

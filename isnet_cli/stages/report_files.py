@@ -1,0 +1,182 @@
+"""Reads what a report says from the files of a run; a stage without files is told as missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import yaml
+
+from isnet_cli.data.labelvalues import UnknownValueError, decode_findings
+from isnet_cli.errors import IsnetError
+from isnet_cli.export.facts import Cohort, MapFacts, RunFacts
+from isnet_cli.export.figures import Roc
+from isnet_cli.measure.scores import roc_points
+from isnet_cli.runs.files import read_csv
+from isnet_cli.runs.folder import STAGES, RunFolder
+
+
+def run_names(folders: Sequence[RunFolder]) -> list[str]:
+    """Short names that differ: the folder's name, with as many parents as it takes."""
+    paths = [folder.path.absolute() for folder in folders]
+    for depth in range(1, max(len(path.parts) for path in paths)):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"run {number}" for number, _ in enumerate(paths, 1)]
+
+
+def read_run(folder: RunFolder, name: str, maps: Sequence[MapFacts] = ()) -> RunFacts:
+    """Everything about one run but its films and masks.
+
+    Raises:
+        IsnetError: Kind "data", when a file of a finished stage is damaged.
+    """
+    config = _config(folder)
+    done = {stage for stage in STAGES if folder.stage_record(stage) is not None}
+    train, evaluate = folder.stage_dir("train"), folder.stage_dir("evaluate")
+    metrics = _json(evaluate / "metrics.json") if "evaluate" in done else {}
+    history = train / "history.csv"
+    return RunFacts(
+        name,
+        config,
+        yaml.safe_dump(config, sort_keys=False, allow_unicode=True) if config else "",
+        folder.record(),
+        read_csv(history) if history.is_file() else [],
+        _json(train / "model.json") if "train" in done else {},
+        metrics,
+        _rocs(evaluate, metrics) if metrics else {},
+        maps,
+        missing(folder, config),
+    )
+
+
+def read_cohort(folder: RunFolder, name: str, users: Sequence[str]) -> Cohort:
+    """Films and masks of one run, without pictures.
+
+    Args:
+        folder: The run that made them.
+        name: What to call it.
+        users: Runs of the report that use them.
+
+    Raises:
+        IsnetError: Kind "data", when a file of a finished stage is damaged.
+    """
+    config = _config(folder)
+    found: dict[str, list[dict[str, str]]] = {"ingest": [], "masks": []}
+    for stage, file in (("ingest", "manifest.csv"), ("masks", "qc.csv")):
+        if folder.stage_record(stage) is not None:
+            found[stage] = _csv(folder.stage_dir(stage) / file)
+    return Cohort(
+        name,
+        users,
+        found["ingest"],
+        found["masks"],
+        task=config.get("data", {}).get("labels", {}).get("task", "multiclass"),
+        on_suspect=config.get("masks", {}).get("on_suspect", "exclude"),
+        missing=missing(folder, config),
+    )
+
+
+def missing(folder: RunFolder, config: dict[str, Any]) -> dict[str, str]:
+    """Stage -> why there is nothing of it and how to make it, for stages that are not done."""
+    found = {}
+    for stage in STAGES:
+        if folder.stage_record(stage) is not None:
+            continue
+        owner = folder.owner(stage)
+        entry = owner.record()["stages"].get(stage)
+        state = "was started and is not finished" if entry else "has not been run"
+        name = owner.path.absolute().name
+        found[stage] = f"stage '{stage}' {state}; isnet {stage} CONFIG -o {name} makes it."
+    if config.get("evaluate", {}).get("model") and "train" in found:
+        found["train"] = "this run evaluates the model of another run."
+    return found
+
+
+def _config(folder: RunFolder) -> dict[str, Any]:
+    """The resolved configuration, absolute paths shortened to their last part."""
+    path = folder.path / "isnet.yaml"
+    if not path.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise _damaged(path, "YAML") from error
+    shortened = _shortened(content)
+    return shortened if isinstance(shortened, dict) else {}
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shortened(item) for item in value]
+    if isinstance(value, str):
+        for path in (PurePosixPath(value), PureWindowsPath(value)):
+            if path.is_absolute() and path.name:
+                return f"…/{path.name}"
+    return value
+
+
+def _rocs(evaluate: Path, metrics: dict[str, Any]) -> dict[tuple[str, str], list[Roc]]:
+    """ROC curves from the predictions that ``metrics.json`` names."""
+    found = {}
+    for name, versions in metrics.get("sets", {}).items():
+        for version, content in versions.items():
+            paths = [f for f in content.get("files", ()) if f.endswith("predictions.csv")]
+            if paths and (evaluate / paths[0]).is_file():
+                found[name, version] = _curves(evaluate / paths[0], metrics, content)
+    return found
+
+
+def _curves(path: Path, metrics: dict[str, Any], content: dict[str, Any]) -> list[Roc]:
+    rows = _csv(path)
+    curves = []
+    for name in metrics.get("classes", ()):
+        try:
+            truth = [_truth(row["label"], name, str(metrics.get("task"))) for row in rows]
+            points = roc_points([float(row[f"p_{name}"]) for row in rows], truth)
+        except (KeyError, ValueError, UnknownValueError) as error:
+            raise _damaged(path, f"labels and a column p_{name}") from error
+        if points is not None:
+            area = content.get("per_class", {}).get(name, {}).get("auc")
+            curves.append(Roc(name, *points, area))
+    return curves
+
+
+def _truth(label: str, name: str, task: str) -> float:
+    """1, 0, or NaN where the label does not say."""
+    if not label:
+        return float(np.nan)
+    if task == "multilabel":
+        return decode_findings(label).get(name, float(np.nan))
+    return float(label == name)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise _damaged(path, "JSON") from error
+    if not isinstance(content, dict):
+        raise _damaged(path, "a JSON object")
+    return content
+
+
+def _csv(path: Path) -> list[dict[str, str]]:
+    try:
+        return read_csv(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(path, "CSV") from error
+
+
+def _damaged(path: Path, expected: str) -> IsnetError:
+    return IsnetError(
+        "data",
+        f"{path}: missing or damaged, expected {expected}",
+        fix=f"isnet {path.parent.name if path.parent.name in STAGES else 'run'} CONFIG --overwrite",
+    )
