@@ -88,6 +88,8 @@ def test_colour_pictures_are_told_from_tinted_and_marked_films() -> None:
 def test_luma_of_grey_is_that_grey_exactly() -> None:
     grey = (np.arange(256) / 255).astype(np.float32)
     assert np.array_equal(luma(np.stack([grey] * 3, -1)), grey)
+    levels = np.arange(256, dtype=np.uint8)
+    assert np.array_equal(luma(np.stack([levels] * 3, -1)), levels / np.float32(255))
     weights = luma(np.eye(3, dtype=np.float32))
     assert weights == pytest.approx([0.299, 0.587, 0.114], abs=1e-6)
 

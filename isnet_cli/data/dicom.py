@@ -54,7 +54,7 @@ def _open(path: Path) -> Any:
 
     if path.stat().st_size > MAX_FILE:
         raise UnreadableFilm("too_large", f"a file of more than {MAX_FILE >> 30} GiB")
-    _check_deflated(path)
+    check_deflated(path)
     ds = pydicom.dcmread(path, force=True)
     meta = getattr(ds, "file_meta", None)
     if meta is None:
@@ -74,7 +74,7 @@ def _native_syntax(ds: Any) -> Any:
     return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
 
 
-def _check_deflated(path: Path) -> None:
+def check_deflated(path: Path) -> None:
     """Refuses a deflated data set that would inflate beyond `MAX_FILE`, without holding it."""
     from pydicom.filereader import read_file_meta_info
 
@@ -187,8 +187,7 @@ def _colour(ds: Any, module: PixelModule, frame: NDArray[Any]) -> NDArray[np.flo
         rgb = np.asarray(apply_color_lut(frame, ds))[..., :3]
     else:
         rgb = frame
-    scaled = rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
-    fault = colour_fault(scaled)
+    fault = colour_fault(rgb)
     if fault is not None:
         raise fault
-    return luma(scaled)
+    return luma(rgb)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +48,8 @@ def implausible(film: Film, view: Literal["frontal", "any"] = "frontal") -> Unre
     return None
 
 
-def colour_fault(rgb: NDArray[np.float32]) -> UnreadableFilm | None:
-    """``colour`` when [H, W, 3] in [0, 1] is clearly a colour picture, else None.
+def colour_fault(rgb: NDArray[Any]) -> UnreadableFilm | None:
+    """``colour`` when [H, W, 3] is clearly a colour picture, else None.
 
     Measured is the spread of the pixels' colours around one line in RGB space (root of the two
     lesser eigenvalues of the colours' covariance). A grey film, an evenly tinted scan and a film
@@ -61,17 +61,36 @@ def colour_fault(rgb: NDArray[np.float32]) -> UnreadableFilm | None:
     return UnreadableFilm("colour", f"a colour picture (colour spread {spread:.2f}), expected grey")
 
 
-def colour_spread(rgb: NDArray[np.float32]) -> float:
-    """Standard deviation of colours [H, W, 3] across their main line in RGB space."""
+def colour_spread(rgb: NDArray[Any]) -> float:
+    """Standard deviation of colours [H, W, 3] across their main line in RGB space.
+
+    Args:
+        rgb: Integers up to their type's maximum, or floats in [0, 1]; large pictures are sampled.
+    """
     step = max(1, int(np.sqrt(rgb.shape[0] * rgb.shape[1] / 250_000)))
-    colours = rgb[::step, ::step].reshape(-1, 3).astype(np.float64)
+    colours = rgb[::step, ::step].reshape(-1, 3).astype(np.float64) / _white(rgb)
     centred = colours - colours.mean(axis=0)
     eigenvalues = np.linalg.eigvalsh(centred.T @ centred / len(centred))
     return float(np.sqrt(max(0.0, float(eigenvalues[:2].sum()))))
 
 
-def luma(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Grey of [..., 3] in [0, 1] (ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B); grey stays exact."""
-    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-    grey = green + np.float32(0.299) * (red - green) + np.float32(0.114) * (blue - green)
-    return np.asarray(np.clip(grey, 0.0, 1.0), np.float32)
+def luma(rgb: NDArray[Any]) -> NDArray[np.float32]:
+    """Grey of [..., 3] as float32 in [0, 1] (ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B).
+
+    Written as G + 0.299 (R - G) + 0.114 (B - G), so that a grey pixel keeps its value exactly.
+    """
+    green = rgb[..., 1].astype(np.float32)
+    grey = rgb[..., 0].astype(np.float32)
+    blue = rgb[..., 2].astype(np.float32)
+    grey -= green
+    grey *= np.float32(0.299)
+    blue -= green
+    blue *= np.float32(0.114)
+    grey += blue
+    grey += green
+    grey /= np.float32(_white(rgb))
+    return np.clip(grey, 0.0, 1.0, out=grey)
+
+
+def _white(values: NDArray[Any]) -> float:
+    return float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0

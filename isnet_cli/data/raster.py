@@ -27,6 +27,7 @@ from isnet_cli.data.types import Film
 from isnet_cli.errors import UnreadableFilm
 
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _SUBFILE = 258, 262, 339, 254  # TIFF tags
+_WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 _EIGHT_BIT = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK"})
 _EIGHT_BIT_LIKE = _EIGHT_BIT | {"YCbCr", "LAB", "HSV"}
 
@@ -135,20 +136,20 @@ def _eight_bit(image: Any, bits: int) -> _Samples:
     """Modes of at most 8 bits per channel as grey, transparency on black."""
     notes: tuple[str, ...] = ("16-bit colour read at 8 bits",) if bits > 8 else ()
     if image.mode in ("1", "L") and "transparency" not in image.info:
-        return _Samples(_unit(image.convert("L")), bits)
-    transparent = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
-    channels = _unit(image.convert("RGBA" if transparent else "RGB"))
+        return _Samples(_unit(np.asarray(image.convert("L"))), bits)
+    transparent = "transparency" in image.info or image.mode in _WITH_ALPHA
+    channels = np.asarray(image.convert("RGBA" if transparent else "RGB"))
     fault = colour_fault(channels[..., :3])
     if fault is not None:
         raise fault
-    pixels = luma(channels[..., :3])
+    pixels = luma(channels)
     if transparent:
-        pixels = pixels * channels[..., 3]
+        pixels *= _unit(channels[..., 3])
     return _Samples(pixels, min(bits, 8), notes)
 
 
-def _unit(image: Any) -> NDArray[np.float32]:
-    return np.asarray(image).astype(np.float32) / np.float32(255.0)
+def _unit(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return levels.astype(np.float32) / np.float32(255.0)
 
 
 def _without_white(values: NDArray[np.float32], scale: Scale, inverted: bool) -> _Samples:
