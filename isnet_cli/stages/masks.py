@@ -12,7 +12,7 @@ from typing import Any
 
 from isnet_cli.config.schema import Config
 from isnet_cli.data.manifest import read_manifest
-from isnet_cli.data.maskfiles import PAIR, find_masks
+from isnet_cli.data.maskfiles import PAIR
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
 from isnet_cli.measure.masks_qc import QC_FIELDS
@@ -51,7 +51,7 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
             ``masks.on_suspect: fail`` and a mask is not ok; "weights"; "machine".
     """
     rows = _rows(folder)
-    sources = _sources(rows, config)
+    sources = _sources(rows)
     _report_sources(sources, config, ports)
     root = folder.stage_dir(NAME)
     before = _keys_before(root)
@@ -71,16 +71,28 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
 
 
 def _rows(folder: RunFolder) -> list[Row]:
+    """Readable films of the manifest.
+
+    Raises:
+        IsnetError: Kind "data": ingest is not finished, or a film has the contact sheet's name.
+    """
     folder.require("ingest")
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
-    return [row for row in rows if row.status == "ok"]
+    usable = [row for row in rows if row.status == "ok"]
+    if any(f"{row.key}.png".casefold() == SHEET for row in usable):
+        raise IsnetError(
+            "data",
+            f"film '{Path(SHEET).stem}': the masks' contact sheet has this name",
+            fix="rename the film's file, or data.privacy.rename: true",
+        )
+    return usable
 
 
 def _work(config: Config, folder: RunFolder) -> str:
     """Hash of what the masks themselves depend on."""
     settings = config.masks.model_dump(mode="json", exclude={"on_suspect"})
     ingest = folder.require("ingest")["outputs"]
-    sources = _sources(_rows(folder), config)
+    sources = _sources(_rows(folder))
     stamps = [_stamp(path) for source in sources.values() if source for path in source.split(PAIR)]
     weights = "" if config.masks.model == NO_NETWORK else _card(config.masks.model).sha256
     return files.fingerprint(FORMAT, settings, ingest, stamps, weights)
@@ -111,15 +123,9 @@ def _weights_fault(error: WeightsError) -> IsnetError:
     )
 
 
-def _sources(rows: Sequence[Row], config: Config) -> dict[str, str]:
-    """The given mask of each key (path, or two joined by ``|``), empty where there is none.
-
-    The folder of ``masks.files`` comes first, then the manifest's column.
-    """
-    found = [""] * len(rows)
-    if config.masks.files is not None:
-        found = find_masks(Path(config.masks.files), [row.key for row in rows])
-    return {row.key: path or row.mask_file for row, path in zip(rows, found, strict=True)}
+def _sources(rows: Sequence[Row]) -> dict[str, str]:
+    """The given mask of each key (path, or two joined by ``|``), empty where there is none."""
+    return {row.key: row.mask_file for row in rows}
 
 
 def _report_sources(sources: dict[str, str], config: Config, ports: Ports) -> None:

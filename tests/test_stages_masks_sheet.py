@@ -1,0 +1,64 @@
+"""The contact sheet: the films most in need of a look come first."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from isnet_cli.data.manifest import read_manifest
+from isnet_cli.export.images import OUTLINE
+from isnet_cli.measure.masks_qc import MaskQuality, missing
+from isnet_cli.ports import Ports
+from isnet_cli.stages import masks
+from isnet_cli.stages.masks_sheet import TILES, contact_sheet_png, doubt
+from isnet_cli.stages.pipeline import run_stage
+from masks_factory import SIZES, given_masks, ingested, settings
+
+
+def line(key: str, **figures: object) -> dict[str, object]:
+    return MaskQuality(**figures).cells(key, "file")  # type: ignore[arg-type]
+
+
+def test_the_most_doubtful_come_first() -> None:
+    lines = [
+        line("sure", margin=0.95, balance=0.9),
+        line("odd", margin=0.95, balance=0.3),
+        line("doubtful", margin=0.75, balance=0.9),
+        missing("mask_size: other").cells("gone", "file"),
+        line("bad", margin=0.99, balance=0.99, verdict="suspect", reason="small: 1 %"),
+        line("given", balance=0.95),
+    ]
+    order = [str(entry["key"]) for entry in sorted(lines, key=doubt)]
+    assert order == ["bad", "gone", "odd", "doubtful", "sure", "given"]
+
+
+def test_films_without_a_mask_are_shown_without_an_outline(tmp_path: Path) -> None:
+    given = given_masks(tmp_path / "given")
+    given["three"].write_bytes(b"no picture")
+    folder = ingested(tmp_path / "run", given)
+    run_stage(masks, settings(), folder, Ports())
+    rows = {row.key: row for row in read_manifest(folder.stage_dir("ingest") / "manifest.csv")}
+    shown = {}
+    for key in SIZES:
+        verdict = "missing" if key == "three" else "ok"
+        quality = MaskQuality(verdict=verdict)  # type: ignore[arg-type]
+        picture = contact_sheet_png([quality.cells(key, "file")], rows, folder)
+        pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
+        shown[key] = int((np.abs(pixels - OUTLINE).max(axis=-1) < 40).sum())
+    assert shown["three"] == 0
+    assert all(shown[key] > 100 for key in SIZES if key != "three")
+
+
+def test_the_sheet_has_an_end(tmp_path: Path) -> None:
+    folder = ingested(tmp_path / "run", given_masks(tmp_path / "given"))
+    run_stage(masks, settings(), folder, Ports())
+    row = read_manifest(folder.stage_dir("ingest") / "manifest.csv")[1]
+    sizes = []
+    for count in (TILES, 5 * TILES):
+        lines = [line(row.key, margin=0.9, balance=0.9) for _ in range(count)]
+        picture = contact_sheet_png(lines, {row.key: row}, folder)
+        sizes.append(Image.open(io.BytesIO(picture)).size)
+    assert sizes[0] == sizes[1]
