@@ -46,7 +46,7 @@ HEAVY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sklearn": ((MEASURE,), ()),
     "matplotlib": (FIGURES, FIGURES),
     "jinja2": (("isnet_cli.export.",), ("isnet_cli.export.",)),
-    "rich": ((CLI,), ()),
+    "rich": ((f"{CLI}live",), (f"{CLI}live",)),
     "pydantic": ((CONFIG,), (CONFIG,)),
     "yaml": ((CONFIG,), (CONFIG,)),
     "typer": ((CLI,), (CLI,)),

@@ -7,12 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from isnet_cli.cli.progress import LiveProgress, PlainProgress
+from isnet_cli.cli.progress import PlainProgress
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Progress, SilentProgress
 
 if TYPE_CHECKING:
-    from rich.console import Console as RichConsole
+    from isnet_cli.cli.live import LiveProgress
 
 _RED, _YELLOW, _PLAIN = "\x1b[1;31m", "\x1b[33m", "\x1b[0m"
 
@@ -32,12 +32,16 @@ class Console:
         self.warnings: list[str] = []
         terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._colour = terminal and not os.environ.get("NO_COLOR")
-        self._live = LiveProgress(self._rich) if terminal and progress and not quiet else None
+        self._live: LiveProgress | None = None
         self.progress: Progress
-        if self._live is not None:
-            self.progress = self._live
+        if quiet or not progress:
+            self.progress = SilentProgress()
+        elif terminal:
+            from isnet_cli.cli.live import LiveProgress
+
+            self.progress = self._live = LiveProgress(colour=self._colour)
         else:
-            self.progress = SilentProgress() if quiet else PlainProgress(self._write)
+            self.progress = PlainProgress(self._write)
 
     def say(self, text: str) -> None:
         """One line of information."""
@@ -74,8 +78,3 @@ class Console:
         if colour and self._colour:
             text = f"{colour}{head}{_PLAIN}{colon}{rest}"
         print(text, file=sys.stderr, flush=True)
-
-    def _rich(self) -> RichConsole:
-        from rich.console import Console as RichConsole
-
-        return RichConsole(stderr=True, no_color=not self._colour)

@@ -1,17 +1,13 @@
-"""Displays of long work on stderr: a live bar on a terminal, a line every ten seconds elsewhere."""
+"""Long work without a terminal: a line every ten seconds; and what any display counts."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from isnet_cli.ports import Bar
-
-if TYPE_CHECKING:
-    from rich.console import Console as RichConsole
-    from rich.progress import Progress as RichBars
 
 PLAIN_SECONDS = 10.0  # between two lines without a terminal
 BRIEF_SECONDS = 1.0  # work that is over sooner leaves no trace
@@ -57,10 +53,13 @@ class Meter:
         """Seconds until the end at the present rate, or None before it is known."""
         return (self.total - self.done) / self.rate if self.rate > 0 else None
 
+    def pace(self) -> str:
+        """The rate as text; empty before it is known."""
+        return rate_text(self.rate) if self.rate > 0 else ""
+
     def facts(self) -> str:
-        """Rate and figures as one short text."""
-        parts = [rate_text(self.rate)] if self.rate > 0 else []
-        parts += [f"{name.replace('_', ' ')} {_figure(v)}" for name, v in self.figures.items()]
+        """The figures as one short text."""
+        parts = [f"{name.replace('_', ' ')} {_figure(v)}" for name, v in self.figures.items()]
         return " · ".join(parts)
 
 
@@ -121,94 +120,8 @@ class _PlainBar:
     def _line(self, ending: str) -> None:
         meter = self._meter
         share = f" ({100 * meter.done / meter.total:.0f} %)" if meter.total else ""
-        facts = f", {meter.facts()}" if meter.facts() else ""
+        facts = "".join(f", {text}" for text in (meter.pace(), meter.facts()) if text)
         self._write(f"{self._description}: {meter.done}/{meter.total}{share}{facts}{ending}")
-
-
-class LiveProgress:
-    """Bars that move on a terminal, by Rich, which is imported with the first of them.
-
-    Args:
-        console: Makes the Rich console of the terminal.
-    """
-
-    def __init__(self, console: Callable[[], RichConsole]) -> None:
-        self._console = console
-        self._bars: RichBars | None = None
-        self._open = 0
-
-    def print(self, text: str) -> bool:
-        """Prints `text` above the bars; False when no bar is open and nothing was printed."""
-        if self._bars is None:
-            return False
-        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        return True
-
-    def track(self, items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
-        """Yields `items` and shows how far they are."""
-        with self.bar(description, total) as bar:
-            for item in items:
-                yield item
-                bar.advance()
-
-    @contextlib.contextmanager
-    def bar(self, description: str, total: int) -> Iterator[Bar]:
-        """Opens a bar; several may be open at once."""
-        bars = self._enter()
-        meter = Meter(total)
-        task = bars.add_task(description, total=total, facts="", left="")
-        try:
-            yield _LiveBar(bars, task, meter)
-            bars.update(task, left=f"took {duration_text(meter.elapsed)}")
-            if meter.elapsed < BRIEF_SECONDS:
-                bars.remove_task(task)
-        finally:
-            self._leave()
-
-    def _enter(self) -> RichBars:
-        if self._bars is None:
-            from rich.progress import BarColumn, Progress, TextColumn
-            from rich.table import Column
-
-            self._bars = Progress(
-                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-                BarColumn(bar_width=24),
-                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
-                TextColumn(
-                    "{task.fields[facts]}",
-                    table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
-                ),
-                console=self._console(),
-                expand=True,
-            )
-            self._bars.start()
-        self._open += 1
-        return self._bars
-
-    def _leave(self) -> None:
-        self._open -= 1
-        if self._open == 0 and self._bars is not None:
-            self._bars.stop()
-            self._bars = None
-
-
-class _LiveBar:
-    def __init__(self, bars: RichBars, task: Any, meter: Meter) -> None:
-        self._bars = bars
-        self._task = task
-        self._meter = meter
-
-    def advance(self, steps: int = 1, **figures: float | str) -> None:
-        meter = self._meter
-        meter.advance(steps, figures)
-        left = meter.left()
-        self._bars.update(
-            self._task,
-            completed=meter.done,
-            facts=meter.facts(),
-            left="" if left is None else f"{duration_text(left)} left",
-        )
 
 
 def rate_text(rate: float) -> str:
