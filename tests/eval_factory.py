@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from isnet_cli.data.manifest import read_manifest, rows_to_dicts
 from isnet_cli.data.types import ROW_FIELDS, Row
+from isnet_cli.ports import Ports
 from isnet_cli.runs.files import write_csv
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.stages.model_files import save_model
@@ -70,3 +72,24 @@ def edit_rows(folder: RunFolder, edit: Callable[[Row], dict[str, Any]]) -> None:
     rows = [dataclasses.replace(row, **edit(row)) for row in read_manifest(path)]
     write_csv(path, ROW_FIELDS, rows_to_dicts(rows))
     folder.finish("ingest", "i2", [path], {})
+
+
+class StopAfter:
+    """Asks for a stop once `films` films of the stage called are done."""
+
+    def __init__(self, films: int) -> None:
+        self.left = films
+
+    def ports(self) -> Ports:
+        """Ports that ask for the stop."""
+        return Ports(progress=self, stop_requested=lambda: self.left <= 0)
+
+    def track(self, items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
+        yield from items
+
+    @contextlib.contextmanager
+    def bar(self, description: str, total: int) -> Iterator[StopAfter]:
+        yield self
+
+    def advance(self, steps: int = 1, **figures: float | str) -> None:
+        self.left -= steps

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval_factory import SIDE, edit_rows, finish_train, make_trained, save_random_model
+from eval_factory import SIDE, StopAfter, edit_rows, finish_train, make_trained, save_random_model
 from isnet_cli.data.films import load_film
 from isnet_cli.data.geometry import Frame
 from isnet_cli.data.manifest import read_manifest
@@ -340,9 +340,8 @@ def test_interrupted_and_continued_equals_uninterrupted(
     whole, cut = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
     config = small_config(bias=SHAPES)
     run_stage(evaluate, config, whole, Ports())
-    answers = iter([False, False, True])
-    outcome = run_stage(evaluate, config, cut, Ports(stop_requested=lambda: next(answers)))
-    assert outcome.status == "incomplete"
+    stop = StopAfter(2 * 2 * 3).ports()  # two pairs of films in three versions
+    assert run_stage(evaluate, config, cut, stop).status == "incomplete"
     loaded: list[int] = []
     load = Predictor.load
     monkeypatch.setattr(

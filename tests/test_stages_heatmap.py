@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from eval_factory import SIDE, edit_rows, make_trained
+from eval_factory import SIDE, StopAfter, edit_rows, make_trained
 from isnet_cli.data.films import load_film
 from isnet_cli.data.geometry import Frame
 from isnet_cli.data.manifest import read_manifest
@@ -21,8 +21,9 @@ from isnet_cli.measure.reliance import NO_MASK, NOT_FINITE
 from isnet_cli.ports import Ports
 from isnet_cli.runs.files import read_csv
 from isnet_cli.runs.folder import RunFolder
-from isnet_cli.stages import evaluate, heatmap, testsets
+from isnet_cli.stages import evaluate, heatmap, mapwriter, testsets
 from isnet_cli.stages.heatmap import choose
+from isnet_cli.stages.mapwriter import NO_LABEL, SUSPECT
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.predictor import Predictor
@@ -143,7 +144,7 @@ def test_target_true_explains_the_label_and_reports_films_without_one(tmp_path: 
     outcome = run_stage(heatmap, settings(target="true", formats=["npz"]), folder, Ports())
     for line in index(folder):
         assert line["target"] == line["label"]
-        assert line["error"] == (heatmap.NO_LABEL if line["key"] == "test/002" else "")
+        assert line["error"] == (NO_LABEL if line["key"] == "test/002" else "")
     assert outcome.summary["skipped"] == 1
 
 
@@ -239,7 +240,7 @@ def test_film_without_a_trusted_mask_is_drawn_and_says_why_there_is_no_share(
     verdicts = {"test/000": "suspect", "test/001": "missing"}
     folder = make_trained(tmp_path / "run", sets={"test": 3}, verdicts=verdicts)
     outcome = run_stage(heatmap, settings(), folder, Ports())
-    assert [line["error"] for line in index(folder)] == [heatmap.SUSPECT, NO_MASK, ""]
+    assert [line["error"] for line in index(folder)] == [SUSPECT, NO_MASK, ""]
     assert [line["outside_share"] == "" for line in index(folder)] == [True, True, False]
     assert all((folder.path / "heatmap" / line["png"]).is_file() for line in index(folder))
     assert outcome.summary["skipped"] == 0
@@ -270,9 +271,8 @@ def test_interrupted_and_continued_equals_uninterrupted(
     monkeypatch.setattr(heatmap, "chunk_size", lambda config: 2)
     whole, cut = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
     run_stage(heatmap, settings(), whole, Ports())
-    answers = iter([False, False, True])
-    ports = Ports(stop_requested=lambda: next(answers))
-    assert run_stage(heatmap, settings(), cut, ports).status == "incomplete"
+    stop = StopAfter(4).ports()
+    assert run_stage(heatmap, settings(), cut, stop).status == "incomplete"
     assert not (cut.path / "heatmap" / "index.csv").exists()
     loaded: list[int] = []
     load = Predictor.load
@@ -288,21 +288,23 @@ def test_a_kill_between_films_loses_one_film_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_trained(tmp_path / "run")
-    write = heatmap.files.write_bytes
+    write = mapwriter.files.write_bytes
     made: list[str] = []
+    killed: list[bool] = []
 
     def counting(path: Path, content: bytes) -> None:
         if path.suffix in {".png", ".npz"}:
             made.append(path.name)
-            if len(made) == 6:  # the arrays of the third film
+            if len(made) >= 6 and not killed:  # the arrays of the third film, and what follows
                 raise KeyboardInterrupt
         write(path, content)
 
-    monkeypatch.setattr(heatmap.files, "write_bytes", counting)
+    monkeypatch.setattr(mapwriter.files, "write_bytes", counting)
     with pytest.raises(KeyboardInterrupt):
         run_stage(heatmap, settings(), folder, Ports())
     assert not (folder.path / "heatmap" / "index.csv").exists()
     before = len(made)
+    killed.append(True)
     run_stage(heatmap, settings(), folder, Ports())
     assert len(made) - before == 2 * 4  # two films were whole
     assert len(index(folder)) == 6

@@ -15,6 +15,7 @@ from isnet_cli.stages.mapfiles import (
     npz_bytes,
     on_film,
     panel_png,
+    with_shape,
 )
 
 ORIGINAL, KEPT, NETWORK = (600, 480), (300, 240), (64, 64)
@@ -128,3 +129,20 @@ def test_a_picture_of_a_zero_map_and_of_no_mask_is_drawn() -> None:
     zero = film_map(np.zeros(NETWORK, np.float32), outside=float("nan"))
     assert panel_png(zero, "x", []).startswith(b"\x89PNG")
     assert panel_png(zero, "x", []) == panel_png(zero, "x", [])
+
+
+def test_a_shape_is_drawn_into_the_film_and_nowhere_else() -> None:
+    frame = Frame(ORIGINAL, NETWORK)
+    rng = np.random.default_rng(1)
+    film = rng.random(KEPT).astype(np.float32)
+    plain = frame.to_network(film)
+    biased = plain.copy()
+    top, left, height, width = frame.inner
+    biased[top + 5 : top + 15, left + 5 : left + 15] = 1.0
+    found = with_shape(film, plain, biased, frame)
+    rows, columns = KEPT[0] / height, KEPT[1] / width
+    inside = found[round(7 * rows) : round(13 * rows), round(7 * columns) : round(13 * columns)]
+    np.testing.assert_allclose(inside, 1.0, atol=1e-6)
+    assert (found[round(18 * rows) :] == film[round(18 * rows) :]).all()
+    assert (found[:, round(18 * columns) :] == film[:, round(18 * columns) :]).all()
+    assert (with_shape(film, plain, plain, frame) == film).all()

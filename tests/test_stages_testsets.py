@@ -58,9 +58,12 @@ def test_chunks_cover_all_in_order(size: int) -> None:
     assert all(0 < len(piece) <= size for piece in pieces)
 
 
-@pytest.mark.parametrize(("side", "films"), [(224, 256), (1024, 32), (2048, 8)])
-def test_memory_is_bounded_by_smaller_chunks_of_larger_films(side: int, films: int) -> None:
-    assert chunk_size(small_config(model={"input": [side, side]})) == films
+@pytest.mark.parametrize(
+    ("side", "batch", "films"), [(224, 32, 64), (224, 200, 200), (1024, 200, 32), (2048, 1, 8)]
+)
+def test_memory_is_bounded_by_fewer_of_larger_films(side: int, batch: int, films: int) -> None:
+    config = small_config(model={"input": [side, side]}, evaluate={"batch_size": batch})
+    assert chunk_size(config) == films
 
 
 def test_versions_exist_for_labelled_films_of_a_biased_run_alone() -> None:

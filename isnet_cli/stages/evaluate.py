@@ -33,10 +33,12 @@ from isnet_cli.stages.journal import Journal, remove
 from isnet_cli.stages.predictor import Predictor, model_folder, model_hashes, open_predictor
 from isnet_cli.stages.testsets import (
     TRAINING_SETS,
+    Stopped,
     check_labels,
     chosen_sets,
     chunk_size,
     chunks,
+    go_on,
     in_version,
     label_array,
     safe_name,
@@ -87,26 +89,47 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     why = _no_relevance(predictor, ports)
     root = folder.stage_dir(NAME)
     old = _written(root)
-    results: dict[str, dict[str, Any]] = {}
     steps = sum(len(in_version(r, v)) for r in sets.values() for v in versions(r, config))
-    with (
-        Journal(root, fingerprint(config, folder)) as journal,
-        ports.progress.bar("evaluate", steps) as bar,
-    ):
-        for name, films in sets.items():
-            parts = _predict_set(predictor, name, films, journal, bar, ports, why)
-            if parts is None:
-                return StageResult([], {}, complete=False)
-            results[name] = {
-                version: _write_version(root, name, version, part, predictor)
-                for version, part in parts.items()
+    try:
+        with (
+            Journal(root, fingerprint(config, folder)) as journal,
+            ports.progress.bar("evaluate", steps) as bar,
+        ):
+            work = _Work(predictor, why, journal, bar, ports)
+            results = {
+                name: {
+                    version: _write_version(root, name, version, part, predictor)
+                    for version, part in _predict_set(work, name, films).items()
+                }
+                for name, films in sets.items()
             }
-        content = {"schema": SCHEMA, **predictor.describe(), "sets": results}
-        files.write_json(root / METRICS, content)
-        remove(root, old - _written(root))
-        journal.complete()
+            content = {"schema": SCHEMA, **predictor.describe(), "sets": results}
+            files.write_json(root / METRICS, content)
+            remove(root, old - _written(root))
+            journal.complete()
+    except Stopped:
+        return StageResult([], {}, complete=False)
     tables = [name for name in sorted(_written(root)) if name.endswith(PREDICTIONS)]
     return StageResult([root / METRICS, *(root / t for t in tables)], _summary(results))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every prediction needs.
+
+    Attributes:
+        predictor: The model, the run and its settings.
+        why: Reason why no map is made at all, or "".
+        journal: Notes of finished chunks.
+        bar: Progress.
+        ports: Side effects.
+    """
+
+    predictor: Predictor
+    why: str
+    journal: Journal
+    bar: Bar
+    ports: Ports
 
 
 @dataclass(frozen=True)
@@ -147,27 +170,18 @@ def _no_relevance(predictor: Predictor, ports: Ports) -> str:
     return why
 
 
-def _predict_set(
-    predictor: Predictor,
-    name: str,
-    rows: list[Row],
-    journal: Journal,
-    bar: Bar,
-    ports: Ports,
-    why: str,
-) -> dict[Version, _Part] | None:
-    """Predictions in each version, chunk by chunk; None when asked to stop."""
-    names = versions(rows, predictor.config)
-    parts = {version: _Part(why) for version in names}
-    for number, chunk in enumerate(chunks(rows, chunk_size(predictor.config))):
-        if ports.stop_requested():
-            return None
-        content = journal.get(f"{name}/{number}")
+def _predict_set(work: _Work, name: str, rows: list[Row]) -> dict[Version, _Part]:
+    """Predictions in each version, chunk by chunk."""
+    names = versions(rows, work.predictor.config)
+    parts = {version: _Part(work.why) for version in names}
+    for chunk in chunks(rows, chunk_size(work.predictor.config)):
+        note = f"{name}: {chunk[0].key} to {chunk[-1].key}"
+        content = work.journal.get(note)
         if content is None:
-            content = _predict_chunk(predictor, chunk, names, not why, bar)
-            journal.add(f"{name}/{number}", content)
+            content = _predict_chunk(work, chunk, names)
+            work.journal.add(note, content)
         else:
-            bar.advance(sum(len(in_version(chunk, version)) for version in names))
+            work.bar.advance(sum(len(in_version(chunk, version)) for version in names))
         for version, part in parts.items():
             part.rows.extend(chunk[i] for i in in_version(chunk, version))
             part.probabilities.extend(content[version]["p"])
@@ -175,30 +189,26 @@ def _predict_set(
     return parts
 
 
-def _predict_chunk(
-    predictor: Predictor,
-    rows: Sequence[Row],
-    names: Sequence[Version],
-    with_maps: bool,
-    bar: Bar,
-) -> dict[str, Any]:
+def _predict_chunk(work: _Work, rows: Sequence[Row], names: Sequence[Version]) -> dict[str, Any]:
     """Probabilities and outside shares per version, JSON-able."""
+    predictor = work.predictor
     store = predictor.load(rows)
     found: dict[str, Any] = {}
     for version in names:
         p: list[list[float]] = []
         outside: list[float | None] = []
         for batch in chunks(in_version(rows, version), predictor.config.evaluate.batch_size):
+            go_on(work.ports)
             images, masks = predictor.batch(store, batch, version)
-            if with_maps:
+            if work.why:
+                seen = predictor.predict(images)
+                outside += [None] * len(batch)
+            else:
                 seen, maps = predictor.explain(images, "predicted")
                 shares = outside_share(maps[:, 0], masks)
                 outside += [None if np.isnan(share) else float(share) for share in shares]
-            else:
-                seen = predictor.predict(images)
-                outside += [None] * len(batch)
             p += seen.probabilities.tolist()
-            bar.advance(len(batch))
+            work.bar.advance(len(batch))
         found[version] = {"p": p, "outside": outside}
     return found
 
@@ -277,7 +287,7 @@ def _written(root: Path) -> set[str]:
         return set()  # not a file of this stage's form: nothing in it is ours to remove
 
 
-def _summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _summary(results: dict[str, dict[Version, dict[str, Any]]]) -> dict[str, Any]:
     return {
         "sets": {
             name: {

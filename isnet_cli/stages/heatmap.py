@@ -7,8 +7,8 @@ Written: ``index.csv``; ``<set>/<key>_<target>.png`` and ``.npz``; with syntheti
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,16 @@ from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Config
 from isnet_cli.data.dataset import FilmStore, Version
-from isnet_cli.data.films import load_film
-from isnet_cli.data.geometry import Frame
 from isnet_cli.data.manifest import read_manifest
-from isnet_cli.data.maskfiles import load_mask
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
-from isnet_cli.measure.reliance import NO_MASK, NOT_FINITE, reliance
 from isnet_cli.ports import Bar, Ports
 from isnet_cli.runs import files
 from isnet_cli.runs.folder import RunFolder
+from isnet_cli.runs.runtime import workers
 from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.journal import Journal, remove
-from isnet_cli.stages.mapfiles import FilmMap, lungs_on_film, npz_bytes, panel_png
+from isnet_cli.stages.mapwriter import COLUMNS, Explained, Line, MapWriter, made
 from isnet_cli.stages.predictor import (
     Predictor,
     Seen,
@@ -39,13 +36,14 @@ from isnet_cli.stages.predictor import (
     open_predictor,
 )
 from isnet_cli.stages.testsets import (
+    Stopped,
     check_labels,
     chosen_sets,
     chunk_size,
     chunks,
+    go_on,
     in_version,
     labels_of,
-    safe_name,
     upstream_hashes,
     versions,
 )
@@ -55,12 +53,6 @@ FORMAT = 1  # raise when the same inputs give another result
 INDEX = "index.csv"
 BATCH = 8  # films explained at a time, at most
 MODES = ("predicted", "true", "all")
-COLUMNS = (
-    "set", "version", "key", "target", "label", "predicted", "probability", "outside_share",
-    "conservation_error", "png", "npz", "error",
-)  # fmt: skip
-NO_LABEL = "no label, so no true class"
-SUSPECT = "lung mask is suspect"
 
 
 def fingerprint(config: Config, folder: RunFolder) -> str:
@@ -99,22 +91,24 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     chosen = {name: choose(films, config.heatmap.limit) for name, films in sets.items()}
     root = folder.stage_dir(NAME)
     old = _written(root)
-    lines: list[dict[str, str]] = []
+    lines: list[Line] = []
     steps = sum(len(in_version(r, v)) for r in chosen.values() for v in versions(r, config))
-    with (
-        Journal(root, fingerprint(config, folder)) as journal,
-        ports.progress.bar("heatmap", steps) as bar,
-    ):
-        for name, films in chosen.items():
-            for version in versions(films, config):
-                work = _Work(predictor, root, name, version, journal, bar)
-                for chunk in chunks([films[i] for i in in_version(films, version)], work.size):
-                    if ports.stop_requested():
-                        return StageResult([], {}, complete=False)
-                    lines += _map_chunk(work, chunk)
-        files.write_csv(root / INDEX, COLUMNS, lines)
-        remove(root, old - _written(root))
-        journal.complete()
+    try:
+        with (
+            Journal(root, fingerprint(config, folder)) as journal,
+            ports.progress.bar("heatmap", steps) as bar,
+        ):
+            for name, films in chosen.items():
+                for version in versions(films, config):
+                    writer = MapWriter(predictor, root, name, version)
+                    shown = [films[i] for i in in_version(films, version)]
+                    for chunk in chunks(shown, chunk_size(predictor.config)):
+                        lines += _map_chunk(writer, chunk, journal, bar, ports)
+            files.write_csv(root / INDEX, COLUMNS, lines)
+            remove(root, old - _written(root))
+            journal.complete()
+    except Stopped:
+        return StageResult([], {}, complete=False)
     return StageResult([root / INDEX], _summary(lines, chosen))
 
 
@@ -134,37 +128,6 @@ def choose(rows: Sequence[Row], limit: int | None) -> list[Row]:
     return [row for row in rows if row.key in keys]
 
 
-@dataclass(frozen=True)
-class _Work:
-    """One set in one version."""
-
-    predictor: Predictor
-    root: Path
-    set: str
-    version: Version
-    journal: Journal
-    bar: Bar
-
-    @property
-    def size(self) -> int:
-        """Films in memory at a time."""
-        return chunk_size(self.predictor.config)
-
-    @property
-    def biased(self) -> bool:
-        """Whether versions are told apart in the files' names."""
-        return self.predictor.config.bias.kind == "shapes"
-
-    def part(self, row: Row) -> str:
-        """Name of a film's part in the journal."""
-        return f"{self.set}/{self.version}/{row.key}"
-
-    def place(self, row: Row, target: str) -> Path:
-        """Path of a map without its suffix."""
-        folder = Path(safe_name(self.set)) / (self.version if self.biased else "")
-        return folder / f"{row.key}_{safe_name(target)}"
-
-
 def _check_target(target: str, predictor: Predictor) -> None:
     if target not in (*MODES, *predictor.classes):
         raise IsnetError(
@@ -182,49 +145,51 @@ def _check_target(target: str, predictor: Predictor) -> None:
         )
 
 
-def _map_chunk(work: _Work, rows: Sequence[Row]) -> list[dict[str, str]]:
+def _map_chunk(
+    writer: MapWriter, rows: Sequence[Row], journal: Journal, bar: Bar, ports: Ports
+) -> list[Line]:
     """Maps of a few films, those of an earlier, killed run included."""
-    todo = [row for row in rows if work.journal.get(work.part(row)) is None]
-    work.bar.advance(len(rows) - len(todo))
+    todo = [row for row in rows if journal.get(writer.part(row)) is None]
+    bar.advance(len(rows) - len(todo))
     if todo:
-        store = work.predictor.load(todo)
-        size = min(BATCH, work.predictor.config.evaluate.batch_size)
-        for batch in chunks(range(len(todo)), size):
-            _map_batch(work, store, batch)
-            work.bar.advance(len(batch))
-    return [line for row in rows for line in work.journal.get(work.part(row))]
+        config = writer.predictor.config
+        store = writer.predictor.load(todo)
+        for batch in chunks(range(len(todo)), min(BATCH, config.evaluate.batch_size)):
+            go_on(ports)
+            found = _explain(writer.predictor, store, batch, writer.version)
+            for index, (lines, written) in zip(batch, _drawn(writer, store, found), strict=True):
+                journal.add(writer.part(todo[index]), lines, written)
+                bar.advance()
+    return [line for row in rows for line in journal.get(writer.part(row))]
 
 
-def _map_batch(work: _Work, store: FilmStore, batch: Sequence[int]) -> None:
-    """Explains, measures, draws and writes a few films; each is noted when it is whole."""
-    predictor = work.predictor
-    images, masks = predictor.batch(store, batch, work.version)
-    seen, all_maps, targets = _explain(predictor, images, [store.rows[i] for i in batch])
-    for place, index in enumerate(batch):
-        row = store.rows[index]
-        film, lungs = _picture(work, store, index)
-        lines, written = [], []
-        for target, position in targets[place].items():
-            maps = all_maps[place, position]
-            measured = reliance(maps[None], masks[place][None])
-            found = FilmMap(
-                maps.sum(axis=0),
-                Frame((row.height, row.width), predictor.config.model.input),
-                film,
-                lungs,
-                predictor.classes,
-                target,
-                seen.logits[place],
-                seen.probabilities[place],
-                float(measured.outside_share[0]),
-            )
-            line, paths = _write_map(work, row, found, str(measured.why[0]))
-            lines.append(line)
-            written += paths
-        work.journal.add(work.part(row), lines or [_line(work, row, error=NO_LABEL)], written)
+def _drawn(
+    writer: MapWriter, store: FilmStore, found: dict[int, Explained]
+) -> Iterator[tuple[list[Line], list[Path]]]:
+    """Draws and writes films in threads (compression releases the interpreter), in order."""
+    threads = max(1, workers(writer.predictor.config.machine.workers))
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(lambda item: writer.write(store, *item), found.items())
 
 
 def _explain(
+    predictor: Predictor, store: FilmStore, batch: Sequence[int], version: Version
+) -> dict[int, Explained]:
+    """What the model says about films of `store`, by their index, with the maps asked for."""
+    images, masks = predictor.batch(store, batch, version)
+    seen, maps, wanted = _maps(predictor, images, [store.rows[i] for i in batch])
+    return {
+        index: Explained(
+            seen.logits[place],
+            seen.probabilities[place],
+            {target: maps[place, position] for target, position in wanted[place].items()},
+            masks[place],
+        )
+        for place, index in enumerate(batch)
+    }
+
+
+def _maps(
     predictor: Predictor, images: torch.Tensor, rows: Sequence[Row]
 ) -> tuple[Seen, NDArray[np.float32], list[dict[int, int]]]:
     """What the model says, its maps, and for each film: explained class -> place in its maps."""
@@ -245,64 +210,7 @@ def _explain(
     return *predictor.explain(images, one), [dict.fromkeys(some, 0) for some in wanted]
 
 
-def _picture(
-    work: _Work, store: FilmStore, index: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """The film to draw, at the kept film's size, and its trusted lungs on the same grid.
-
-    A film with a shape exists at the network's size only: that is what the model saw.
-    """
-    row, folder = store.rows[index], work.predictor.folder
-    film = load_film(folder.stage_dir("ingest") / row.film)
-    size = (film.shape[0], film.shape[1])
-    if work.version != "standard":
-        frame = Frame((row.height, row.width), work.predictor.config.model.input)
-        film = frame.to_original(store.film(index, work.version), size)
-    if not work.predictor.trusted(row):
-        return film, None
-    mask = load_mask(str(folder.stage_dir("masks") / f"{row.key}.png"))
-    return film, lungs_on_film(mask, size)
-
-
-def _write_map(
-    work: _Work, row: Row, found: FilmMap, why: str
-) -> tuple[dict[str, str], list[Path]]:
-    """Writes one map in the formats asked for; returns its line of the index and its files."""
-    if why == NO_MASK and work.predictor.qc.get(row.key) == "suspect":
-        why = SUSPECT
-    predicted = ", ".join(work.predictor.decisions(found.probabilities[None])[0]) or "none"
-    target = found.classes[found.target]
-    values = {
-        "target": target,
-        "predicted": predicted,
-        "probability": f"{found.probabilities[found.target]:.6f}",
-    }
-    if why == NOT_FINITE:
-        return _line(work, row, **values, error=why), []
-    for name in ("outside", "conservation_error"):
-        value = getattr(found, name)
-        values[name] = "" if np.isnan(value) else f"{value:.6f}"
-    values["outside_share"] = values.pop("outside")
-    place = work.place(row, target)
-    formats = work.predictor.config.heatmap.formats
-    paths = {kind: place.with_name(f"{place.name}.{kind}") for kind in formats}
-    if "png" in paths:
-        title = f"{row.key} · {work.set}" + (f" · {work.version}" if work.biased else "")
-        facts = [f"predicted: {predicted}", f"label: {row.label or 'none'}"]
-        files.write_bytes(work.root / paths["png"], panel_png(found, title, facts))
-    if "npz" in paths:
-        files.write_bytes(work.root / paths["npz"], npz_bytes(found))
-    names = {kind: path.as_posix() for kind, path in paths.items()}
-    line = _line(work, row, **values, **names, error=why)
-    return line, [work.root / path for path in paths.values()]
-
-
-def _line(work: _Work, row: Row, **cells: str) -> dict[str, str]:
-    known = {"set": work.set, "version": work.version, "key": row.key, "label": row.label, **cells}
-    return {name: known.get(name, "") for name in COLUMNS}
-
-
-def _summary(lines: list[dict[str, str]], sets: dict[str, list[Row]]) -> dict[str, Any]:
+def _summary(lines: list[Line], sets: dict[str, list[Row]]) -> dict[str, Any]:
     by_set: dict[str, Any] = {}
     for name, rows in sets.items():
         shares: dict[str, list[float]] = {}
@@ -311,15 +219,10 @@ def _summary(lines: list[dict[str, str]], sets: dict[str, list[Row]]) -> dict[st
                 shares.setdefault(line["version"], []).append(float(line["outside_share"]))
         outside = {version: float(np.mean(values)) for version, values in shares.items()}
         by_set[name] = {"films": len(rows), "outside": outside}
-    lost = {(line["set"], line["key"]) for line in lines if not _made(line)}
-    maps = sum(_made(line) for line in lines)
+    lost = {(line["set"], line["key"]) for line in lines if not made(line)}
+    maps = sum(made(line) for line in lines)
     films = sum(len(rows) for rows in sets.values())
     return {"films": films, "maps": maps, "skipped": len(lost), "sets": by_set}
-
-
-def _made(line: dict[str, str]) -> bool:
-    """Whether the line stands for a map that was made."""
-    return bool(line["target"]) and line["error"] != NOT_FINITE
 
 
 def _written(root: Path) -> set[str]:

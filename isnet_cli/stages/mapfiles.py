@@ -13,6 +13,8 @@ from isnet_cli.export.images import compose_panel, png_bytes
 
 PANEL_SIDE = (384, 1024)  # px: least height, so that words are readable, and the most
 SIGNIFICANT_BITS = 11  # of the values on the film's grid, so that they compress
+SMOOTHING = 0.7  # px of the network's input: display only; takes the pixel noise off the picture
+_SEEN = 1e-3  # a difference of grey that belongs to a shape
 _DROPPED = 23 - SIGNIFICANT_BITS  # of float32's mantissa
 
 FloatImage = NDArray[np.float32]
@@ -59,6 +61,22 @@ def on_film(values: FloatImage, frame: Frame, size: tuple[int, int]) -> FloatIma
     return frame.to_original(values, size) * np.float32(share)
 
 
+def with_shape(film: FloatImage, plain: FloatImage, biased: FloatImage, frame: Frame) -> FloatImage:
+    """The kept film with the shape that the model saw, which exists at the network's size only.
+
+    Args:
+        film: Kept film [H, W].
+        plain: The network's input without the shape [h, w].
+        biased: With it.
+        frame: Where the film lies in the network's input.
+    """
+    size = (film.shape[0], film.shape[1])
+    changed = (np.abs(biased - plain) > _SEEN).astype(np.float32)
+    cover = frame.to_original(changed, size)
+    shape: FloatImage = film + cover * (frame.to_original(biased, size) - film)
+    return shape
+
+
 def lungs_on_film(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     """A mask of the original film's size on the kept film's grid."""
     lungs: NDArray[np.bool_] = resize(mask.astype(np.float32), size) >= 0.5
@@ -96,13 +114,15 @@ def npz_bytes(found: FilmMap) -> bytes:
 def panel_png(found: FilmMap, title: str, facts: list[str]) -> bytes:
     """The picture: film, relevance over it, colour bar, and a caption of the map's `facts`."""
     size = (found.film.shape[0], found.film.shape[1])
+    height = min(max(size[0], PANEL_SIDE[0]), PANEL_SIDE[1])
     picture = compose_panel(
         found.film,
         on_film(found.map, found.frame, size),
         found.lungs,
         title=title,
         caption=" · ".join([*_facts(found), *facts]),
-        height=min(max(size[0], PANEL_SIDE[0]), PANEL_SIDE[1]),
+        smoothing=round(SMOOTHING * height / found.frame.inner[2], 1),
+        height=height,
     )
     return png_bytes(picture)
 

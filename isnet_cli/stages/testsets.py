@@ -16,6 +16,7 @@ from isnet_cli.data.dataset import Version
 from isnet_cli.data.labelvalues import UnknownValueError, decode_findings
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
+from isnet_cli.ports import Ports
 from isnet_cli.runs.folder import RunFolder
 
 TRAINING_SETS = ("train", "val")
@@ -116,6 +117,20 @@ def check_labels(sets: dict[str, list[Row]], classes: Sequence[str], task: str) 
             )
 
 
+class Stopped(Exception):  # noqa: N818 - an orderly end, not a failure
+    """The user or the queue asked for a stop; what is done is noted."""
+
+
+def go_on(ports: Ports) -> None:
+    """Lets the work go on.
+
+    Raises:
+        Stopped: When a stop was asked for.
+    """
+    if ports.stop_requested():
+        raise Stopped
+
+
 def versions(rows: Sequence[Row], config: Config) -> tuple[Version, ...]:
     """Versions of a set to look at: three with synthetic bias and labels, else as given."""
     biased = config.bias.kind == "shapes" and any(row.label for row in rows)
@@ -128,9 +143,12 @@ def in_version(rows: Sequence[Row], version: Version) -> list[int]:
 
 
 def chunk_size(config: Config) -> int:
-    """Films of the network's size to hold in memory at a time: 256, or 100 MB of large ones."""
+    """Films of the network's size to hold in memory at a time; a step of continuing, too.
+
+    64, or a batch if that is more, or 100 MB of large films.
+    """
     height, width = config.model.input
-    return max(1, min(256, 2**25 // (height * width)))
+    return max(1, min(max(64, config.evaluate.batch_size), 2**25 // (height * width)))
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

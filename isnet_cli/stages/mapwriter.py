@@ -1,0 +1,167 @@
+"""The maps of one film: measured, drawn, written, and noted as lines of the index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.data.dataset import FilmStore, Version
+from isnet_cli.data.films import load_film
+from isnet_cli.data.geometry import Frame
+from isnet_cli.data.maskfiles import load_mask
+from isnet_cli.data.types import Row
+from isnet_cli.measure.reliance import NO_MASK, NOT_FINITE, reliance
+from isnet_cli.runs import files
+from isnet_cli.stages.mapfiles import (
+    FilmMap,
+    lungs_on_film,
+    npz_bytes,
+    panel_png,
+    with_shape,
+)
+from isnet_cli.stages.predictor import Predictor
+from isnet_cli.stages.testsets import safe_name
+
+COLUMNS = (
+    "set", "version", "key", "target", "label", "predicted", "probability", "outside_share",
+    "conservation_error", "png", "npz", "error",
+)  # fmt: skip
+NO_LABEL = "no label, so no true class"
+SUSPECT = "lung mask is suspect"
+
+Line = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What the model says about one film.
+
+    Attributes:
+        logits: K.
+        probabilities: K.
+        maps: Explained class -> signed relevance [C, h, w].
+        mask: Trusted lungs [h, w], empty where there are none.
+    """
+
+    logits: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    maps: Mapping[int, NDArray[np.float32]]
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class MapWriter:
+    """Writes the maps of one set in one version.
+
+    Attributes:
+        predictor: The model, the run and its settings.
+        root: Folder of the stage.
+        set: Name of the set.
+        version: Of the films.
+    """
+
+    predictor: Predictor
+    root: Path
+    set: str
+    version: Version
+
+    @property
+    def biased(self) -> bool:
+        """Whether versions are told apart in the files' names."""
+        return self.predictor.config.bias.kind == "shapes"
+
+    def part(self, row: Row) -> str:
+        """Name of a film's part in the journal."""
+        return f"{self.set}/{self.version}/{row.key}"
+
+    def write(
+        self, store: FilmStore, index: int, found: Explained
+    ) -> tuple[list[Line], list[Path]]:
+        """Writes all maps of one film in the formats asked for.
+
+        Returns:
+            Lines of the index, at least one, and the files.
+        """
+        row = store.rows[index]
+        if not found.maps:
+            return [self._line(row, error=NO_LABEL)], []
+        film, lungs = self._picture(store, index)
+        lines, paths = [], []
+        for target, maps in found.maps.items():
+            measured = reliance(maps[None], found.mask[None])
+            film_map = FilmMap(
+                maps.sum(axis=0),
+                Frame((row.height, row.width), self.predictor.config.model.input),
+                film,
+                lungs,
+                self.predictor.classes,
+                target,
+                found.logits,
+                found.probabilities,
+                float(measured.outside_share[0]),
+            )
+            line, written = self._write_map(row, film_map, str(measured.why[0]))
+            lines.append(line)
+            paths += written
+        return lines, paths
+
+    def _picture(
+        self, store: FilmStore, index: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """The film to draw, at the kept film's size, and its trusted lungs on the same grid."""
+        row, folder = store.rows[index], self.predictor.folder
+        film = load_film(folder.stage_dir("ingest") / row.film)
+        if self.version != "standard":
+            frame = Frame((row.height, row.width), self.predictor.config.model.input)
+            film = with_shape(film, store.film(index), store.film(index, self.version), frame)
+        if not self.predictor.trusted(row):
+            return film, None
+        mask = load_mask(folder.stage_dir("masks") / f"{row.key}.png")
+        return film, lungs_on_film(mask, (film.shape[0], film.shape[1]))
+
+    def _write_map(self, row: Row, found: FilmMap, why: str) -> tuple[Line, list[Path]]:
+        if why == NO_MASK and self.predictor.qc.get(row.key) == "suspect":
+            why = SUSPECT
+        decided = self.predictor.decisions(found.probabilities[None])[0]
+        cells = {
+            "target": found.classes[found.target],
+            "predicted": ";".join(decided),
+            "probability": _text(found.probabilities[found.target]),
+            "error": why,
+        }
+        if why == NOT_FINITE:
+            return self._line(row, **cells), []
+        folder = Path(safe_name(self.set)) / (self.version if self.biased else "")
+        stem = f"{row.key}_{safe_name(cells['target'])}"
+        paths = []
+        for kind in self.predictor.config.heatmap.formats:
+            path = folder / f"{stem}.{kind}"
+            content = npz_bytes(found) if kind == "npz" else self._panel(row, found, decided)
+            files.write_bytes(self.root / path, content)
+            cells[kind] = path.as_posix()
+            paths.append(self.root / path)
+        cells["outside_share"] = _text(found.outside)
+        cells["conservation_error"] = _text(found.conservation_error)
+        return self._line(row, **cells), paths
+
+    def _panel(self, row: Row, found: FilmMap, decided: list[str]) -> bytes:
+        title = f"{row.key} · {self.set}" + (f" · {self.version}" if self.biased else "")
+        facts = [f"predicted: {', '.join(decided) or 'none'}", f"label: {row.label or 'none'}"]
+        return panel_png(found, title, facts)
+
+    def _line(self, row: Row, **cells: str) -> Line:
+        known = {"set": self.set, "version": self.version, "key": row.key, "label": row.label}
+        return {name: {**known, **cells}.get(name, "") for name in COLUMNS}
+
+
+def made(line: Mapping[str, str]) -> bool:
+    """Whether a line of the index stands for a map that was made."""
+    return bool(line["target"]) and line["error"] != NOT_FINITE
+
+
+def _text(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6f}"
