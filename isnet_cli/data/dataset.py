@@ -66,7 +66,7 @@ class FilmStore:
         Raises:
             IsnetError: Kind "data", when a biased version of a film without label is asked for.
         """
-        pixels = self.films[index].astype(np.float32) / DEPTH
+        pixels: NDArray[np.float32] = self.films[index].astype(np.float32) / np.float32(DEPTH)
         if version == "standard":
             return pixels
         label = int(self.labels[index]) if self.labels.ndim == 1 else -1

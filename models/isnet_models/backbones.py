@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models as zoo
 
+from isnet_models.lrp.convolution import pair
+
 SMALL = "small"
 # Families whose default build returns auxiliary outputs; they are built without them.
 _WITHOUT_AUX = {
@@ -51,7 +53,8 @@ def _block(width_in: int, width: int, stride: int) -> nn.Module:
         shortcut = nn.Sequential(
             nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width)
         )
-    return zoo.resnet.BasicBlock(width_in, width, stride, shortcut)
+    block: nn.Module = zoo.resnet.BasicBlock(width_in, width, stride, shortcut)
+    return block
 
 
 def architectures() -> list[str]:
@@ -92,9 +95,16 @@ def _replace_first_convolution(net: nn.Module, channels: int) -> None:
     for path, layer in net.named_modules():
         if isinstance(layer, nn.Conv2d):
             new = nn.Conv2d(
-                channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,
-                layer.dilation, layer.groups, layer.bias is not None, layer.padding_mode,
-            )  # type: ignore[arg-type]  # fmt: skip
+                channels,
+                layer.out_channels,
+                pair(layer.kernel_size),
+                pair(layer.stride),
+                layer.padding if isinstance(layer.padding, str) else pair(layer.padding),
+                pair(layer.dilation),
+                layer.groups,
+                layer.bias is not None,
+                layer.padding_mode,
+            )
             net.set_submodule(path, new)
             return
     raise ValueError(f"{type(net).__name__}: has no convolution to adapt to {channels} channels")

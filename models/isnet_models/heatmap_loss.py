@@ -102,7 +102,7 @@ def shrink_mask(masks: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
     """Masks [B, 1, H, W] at `size`: a cell with any foreground is foreground (LRP_SPEC 3.5)."""
     if masks.shape[-2:] == tuple(size):
         return masks
-    return (F.adaptive_avg_pool2d(masks, tuple(size)) != 0).to(masks.dtype)
+    return (F.adaptive_avg_pool2d(masks, (size[0], size[1])) != 0).to(masks.dtype)
 
 
 def sanitise(H: Tensor, M: Tensor) -> Tensor:
@@ -117,8 +117,8 @@ def sanitise(H: Tensor, M: Tensor) -> Tensor:
     full = M.expand_as(H)
     mean = (clean * full).sum() / (full.sum() + TINY)
     H = torch.where(torch.isnan(H), mean, H)
-    H = torch.where(math.inf == H, clean.max(), H)
-    return torch.where(-math.inf == H, clean.min(), H)
+    H = torch.where(torch.isposinf(H), clean.max(), H)
+    return torch.where(torch.isneginf(H), clean.min(), H)
 
 
 def gwrp(values: Tensor, d: float) -> Tensor:

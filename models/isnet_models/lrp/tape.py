@@ -112,6 +112,7 @@ class Tape(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
+        y: Tensor
         y, mean, invstd = RelevanceBatchNorm.apply(
             input, weight, bias, running_mean, running_var, training, momentum, eps, self.phase
         )

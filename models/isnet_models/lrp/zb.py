@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.grad import conv2d_input
 
+from isnet_models.lrp.convolution import ConvOptions, InputSignal
 from isnet_models.lrp.tape import FirstLayer
 
 
@@ -65,7 +65,10 @@ def first_layer_relevance(
     )
     s = relevance / torch.where(z >= 0, z + epsilon, z - epsilon)
 
+    options = ConvOptions(**layer.options)
+
     def transpose(w: Tensor) -> Tensor:
-        return conv2d_input(x.shape, w, s, **layer.options)
+        signal: Tensor = InputSignal.apply(s, w, x.detach(), options)
+        return signal
 
     return x * transpose(weight) - l_plane * transpose(positive) - h_plane * transpose(negative)
