@@ -8,7 +8,13 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicom_factory import lut_item
-from isnet_cli.data.greyscale import display_table, narrow_note, stored_range, stretch
+from isnet_cli.data.greyscale import (
+    display_table,
+    narrow_note,
+    stored_range,
+    stretch,
+    stretch_table,
+)
 from isnet_cli.errors import UnreadableFilm
 
 
@@ -224,10 +230,21 @@ def test_stretch() -> None:
     clipped = stretch(pixels, "percentile")[0]
     assert np.count_nonzero(clipped == 0.0) == pytest.approx(50, abs=2)
     assert np.count_nonzero(clipped == 1.0) == pytest.approx(50, abs=2)
-    hidden = pixels > 0.4
-    assert stretch(pixels, "range", hidden)[~hidden].max() == 1.0
     assert not stretch(np.full((3, 3), 0.4, np.float32), "range").any()
-    assert stretch(pixels, "range", np.ones_like(hidden)) is pixels
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("scale", ["bits", "range", "percentile"])
+def test_stretching_the_table_is_stretching_the_film(scale: str, turned: bool) -> None:
+    rng = np.random.default_rng(0)
+    stored = np.clip(rng.normal(2000, 400, (200, 200)), 0, 4095).astype(int)
+    output = np.linspace(0, 1, 4096)[:: -1 if turned else 1]
+    spread = stretch_table(output, np.bincount(stored.reshape(-1), minlength=4096), scale)
+    film = stretch(output[stored].astype(np.float32), scale)
+    assert np.abs(spread[stored] - film).max() < 1e-3
+    assert not stretch_table(output, (np.arange(4096) == 7).astype(int), "range").any()
+    nothing = np.zeros(4096, int)
+    assert np.array_equal(stretch_table(output, nothing, scale), output)
 
 
 @pytest.mark.parametrize(("top", "noted"), [(0.06, True), (0.2, False), (0.0, False)])

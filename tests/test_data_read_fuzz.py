@@ -59,6 +59,8 @@ def seeds() -> dict[str, bytes]:
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
     """`content` with one kind of damage; headers are hit as often as pixels."""
+    if not content:
+        return content
     data = bytearray(content)
     at = int(rng.integers(len(data) if rng.random() < 0.5 else min(len(data), 1000)))
     kind = rng.integers(6)

@@ -241,25 +241,38 @@ def narrow_note(pixels: NDArray[np.float32]) -> tuple[str, ...]:
     return (f"narrow: spans {span:.0%} of its range of bits",) if 0.0 < span < NARROW else ()
 
 
-def stretch(
-    pixels: NDArray[np.float32], scale: Scale, left_out: NDArray[np.bool_] | None = None
-) -> NDArray[np.float32]:
+def stretch(pixels: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
     """Spreads [H, W] over [0, 1] by its own values when asked to; ``bits`` returns it as it is.
 
     Args:
-        pixels: Finite values; [0, 1] unless `scale` is not ``bits``.
+        pixels: Finite values; in [0, 1] when `scale` is ``bits``.
         scale: ``range``: least to greatest value. ``percentile``: `PERCENTILES`, clipped.
-        left_out: Pixels that do not count (padding), or None.
     """
     if scale == "bits":
         return pixels
-    counted = pixels if left_out is None else pixels[~left_out]
-    if counted.size == 0:
-        return pixels
     if scale == "range":
-        low, high = float(counted.min()), float(counted.max())
+        low, high = float(pixels.min()), float(pixels.max())
     else:
-        low, high = (float(v) for v in np.percentile(counted, PERCENTILES))
+        low, high = (float(v) for v in np.percentile(pixels, PERCENTILES))
+    return np.asarray(_spread(pixels, low, high), np.float32)
+
+
+def stretch_table(output: Values, histogram: NDArray[np.int64], scale: Scale) -> Values:
+    """As `stretch`, for a table of intensities and the pixel counts of its entries."""
+    present = histogram > 0
+    if scale == "bits" or not present.any():
+        return output
+    if scale == "range":
+        low, high = float(output[present].min()), float(output[present].max())
+    else:
+        order = np.argsort(output, kind="stable")
+        cumulative = np.cumsum(histogram[order])
+        ranks = np.searchsorted(cumulative, np.asarray(PERCENTILES) / 100 * cumulative[-1])
+        low, high = (float(v) for v in output[order][ranks])
+    return _spread(output, low, high)
+
+
+def _spread(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     if not high > low:
-        return np.zeros_like(pixels)
-    return np.asarray(np.clip((pixels - low) / (high - low), 0.0, 1.0), np.float32)
+        return np.zeros_like(values)
+    return np.clip((values - low) / (high - low), 0.0, 1.0)
