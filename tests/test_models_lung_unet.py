@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import socket
 from pathlib import Path
@@ -15,7 +16,14 @@ from isnet_cli.config.schema import Postprocess
 from isnet_cli.data.geometry import Frame
 from isnet_cli.data.maskfiles import load_mask
 from isnet_cli.stages.masks_post import mask_on_original
-from isnet_models.lung_unet import SIZE, LungUNet, from_card, lung_unet, standardise
+from isnet_models.lung_unet import (
+    SIZE,
+    LungUNet,
+    fold_normalisation,
+    from_card,
+    lung_unet,
+    standardise,
+)
 from isnet_models.registry import WeightsError, find_card
 from isnet_models.weights import save_weights
 
@@ -73,6 +81,23 @@ def test_a_film_alone_gives_what_it_gives_in_a_batch(shipped: LungUNet) -> None:
     x = films(4)
     with torch.inference_mode():
         torch.testing.assert_close(shipped(x)[2:3], shipped(x[2:3]), atol=2e-5, rtol=0)
+
+
+def test_folding_changes_the_speed_and_not_the_output() -> None:
+    plain = LungUNet()
+    generator = torch.Generator().manual_seed(3)
+    for module in plain.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # statistics that cannot hide an error
+            module.running_mean.normal_(0, 0.3, generator=generator)
+            module.running_var.uniform_(0.5, 2, generator=generator)
+            torch.nn.init.normal_(module.weight, 1, 0.2, generator=generator)
+            torch.nn.init.normal_(module.bias, 0, 0.2, generator=generator)
+    folded = fold_normalisation(copy.deepcopy(plain.eval()))
+    kinds = [type(module).__name__ for module in folded.unet.decoder.modules()]
+    assert "BatchNorm2d" not in kinds
+    assert "Conv2d" in kinds
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(films()), plain(films()), atol=1e-4, rtol=0)
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
