@@ -129,7 +129,7 @@ def panel_png(found: FilmMap, title: str, facts: list[str]) -> bytes:
 
 def _facts(found: FilmMap) -> list[str]:
     name, p = found.classes[found.target], found.probabilities[found.target]
-    facts = [f"relevance for {name} (probability {p:.2f})"]
+    facts = [f"Relevance for {name} (probability {p:.2f})"]
     if not np.isnan(found.outside):
         facts.append(f"{100 * (1 - found.outside):.0f} % of |relevance| in the lungs")
     return facts
