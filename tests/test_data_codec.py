@@ -163,6 +163,8 @@ def test_one_bit_films() -> None:
         "SC_rgb_gdcm_KY.dcm",
         "SC_rgb_jls_lossy_line.dcm",
         "SC_rgb_jpeg_dcmtk.dcm",
+        "SC_rgb_dcmtk_+eb+cy+np.dcm",
+        "SC_ybr_full_422_uncompressed.dcm",
         "SC_rgb_small_odd.dcm",
         "GDCMJ2K_TextGBR.dcm",
     ],
@@ -172,7 +174,7 @@ def test_eight_bit_colour(name: str) -> None:
     values, _ = codec.decode(ds, pixel_module(ds))
     assert values.shape == (1, ds.Rows, ds.Columns, 3)
     assert values.dtype == np.uint8
-    if name.startswith("SC_rgb") and "odd" not in name:
+    if name.startswith("SC_") and "odd" not in name:
         assert values[0, 5, 50].tolist() == pytest.approx([255, 0, 0], abs=3)
 
 

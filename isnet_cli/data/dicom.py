@@ -26,7 +26,7 @@ from isnet_cli.data.plausible import colour_fault, luma
 from isnet_cli.data.types import Film
 from isnet_cli.errors import UnreadableFilm
 
-MAX_FILE = 2 << 30  # bytes of a file, deflated data sets counted after inflation
+MAX_FILE = 512 << 20  # bytes of a file, deflated data sets counted after inflation
 BLOCK = 1 << 18  # pixels that are looked up at a time
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
@@ -62,7 +62,7 @@ def _open(path: Path) -> Any:
     import pydicom
 
     if path.stat().st_size > MAX_FILE:
-        raise UnreadableFilm("too_large", f"a file of more than {MAX_FILE >> 30} GiB")
+        raise UnreadableFilm("too_large", f"a file of more than {MAX_FILE >> 20} MiB")
     check_deflated(path)
     ds = pydicom.dcmread(path, force=True)
     meta = getattr(ds, "file_meta", None)
@@ -99,7 +99,7 @@ def check_deflated(path: Path) -> None:
         while block := inflater.unconsumed_tail or file.read(1 << 20):
             total += len(inflater.decompress(block, 16 << 20))
             if total > MAX_FILE:
-                raise UnreadableFilm("too_large", f"inflates to more than {MAX_FILE >> 30} GiB")
+                raise UnreadableFilm("too_large", f"inflates to more than {MAX_FILE >> 20} MiB")
 
 
 def _film(
