@@ -21,7 +21,15 @@ from isnet_cli.data.columns import (
     plain,
     require_column,
 )
-from isnet_cli.data.joinkeys import ALONE, FILE_KINDS, ID_KINDS, FilmName, fitting_rows, stem
+from isnet_cli.data.joinkeys import ALONE, FILE_KINDS, ID_KINDS, FilmName, fitting_rows
+from isnet_cli.data.jointable import (
+    EXAMPLES,
+    OF_FILES,
+    Attempt,
+    match_table,
+    refusal,
+    strength,
+)
 from isnet_cli.data.labels import LabelTable
 from isnet_cli.errors import IsnetError
 
@@ -39,38 +47,6 @@ USUAL = {
     "accession": ACCESSION_NAMES,
     "patient": ROLE_NAMES["patient"],
 }
-ORDER = ("path", "name", "name alone", "stem", "stem alone", *ID_KINDS)  # from strong to weak
-OF_FILES = frozenset({*FILE_KINDS, *ALONE})
-EXAMPLES = 5
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One way of joining and what came of it.
-
-    Attributes:
-        kind: Kind of key, one of `ORDER` (see `joinkeys.fitting_rows`).
-        column: Column of the label file.
-        rows: Row index for each film, None where there is none.
-        ambiguous: Films whose key value names several films or several meanings.
-        examples: Up to five such values, for messages; empty for values that identify a patient.
-    """
-
-    kind: str
-    column: str
-    rows: tuple[int | None, ...]
-    ambiguous: int
-    examples: tuple[str, ...] = ()
-
-    @property
-    def films(self) -> int:
-        """How many films found their row."""
-        return sum(row is not None for row in self.rows)
-
-    @property
-    def used_rows(self) -> int:
-        """How many rows found a film."""
-        return len({row for row in self.rows if row is not None})
 
 
 @dataclass(frozen=True)
@@ -112,53 +88,34 @@ def join(
         The join with most matched films among those without any ambiguity.
 
     Raises:
-        IsnetError: Kind "data", with the match table: nothing matches, fewer films than
+        IsnetError: Kind "data", with the match table: no films, nothing matches, fewer films than
             `Labels.min_match`, ambiguous keys, or two ways of joining that contradict each other.
     """
+    if not films:
+        raise IsnetError(
+            "data",
+            f"{table.table.path}: no film to label, expected at least one",
+            fix="check data.images",
+        )
     attempts: list[Attempt] = []
+    careful = labels.key not in {"file", "stem"}
     for group in _groups(table, labels):
         tried = [
             attempt
             for kind, column in group
-            if (attempt := _attempt(films, table, kind, column, roots)) is not None
+            if (attempt := _attempt(films, table, kind, column, roots, careful)) is not None
         ]
         attempts += tried
         good = [a for a in tried if not a.ambiguous and a.films >= _least(films, labels)]
         if good:
-            best = max(good, key=lambda a: (a.films, -_strength(a)))
+            best = max(good, key=lambda a: (a.films, -strength(a)))
             _refuse_contradiction(best, good, table, films, attempts)
             return Join(best, tuple(attempts), match_table(attempts, films, table))
-    raise _refusal(attempts, films, table, labels, roots)
-
-
-def match_table(
-    attempts: Sequence[Attempt], films: Sequence[FilmName], table: LabelTable
-) -> tuple[str, ...]:
-    """The attempts as an aligned text table: key, column, films, rows, ambiguous films."""
-    head = ("key", "column", "films matched", "rows matched", "ambiguous")
-    rows = [
-        (
-            attempt.kind,
-            attempt.column,
-            f"{attempt.films} of {len(films)}",
-            f"{attempt.used_rows} of {len(table.rows)}",
-            str(attempt.ambiguous),
-        )
-        for attempt in attempts
-    ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return tuple(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (head, *rows)
-    )
+    raise refusal(attempts, films, table, labels, roots)
 
 
 def _least(films: Sequence[FilmName], labels: Labels) -> float:
     return max(1.0, labels.min_match * len(films) - 1e-9)
-
-
-def _strength(attempt: Attempt) -> int:
-    return ORDER.index(attempt.kind)
 
 
 def _groups(table: LabelTable, labels: Labels) -> Iterator[list[tuple[str, str]]]:
@@ -183,13 +140,20 @@ def _groups(table: LabelTable, labels: Labels) -> Iterator[list[tuple[str, str]]
         for name in table.table.columns
         if name not in taken and not INDEX_NAMES.fullmatch(plain(name))
     ]
-    exact = labels.key != "auto"  # a guess in any other column must be a whole file name
+    asked = labels.key != "auto"  # else a guess: no stems, no columns of numbers
     yield [
         (kind, column)
         for kind in kinds
         for column in free
-        if (exact or kind in {"path", "name"}) and column not in _columns(table, labels, kind)
+        if asked or (kind in {"path", "name"} and _is_text(table.table.column(column)))
+        if column not in _columns(table, labels, kind)
     ]
+
+
+def _is_text(cells: Sequence[str]) -> bool:
+    """Whether most cells contain a letter, as file names do and measurements do not."""
+    filled = [cell for cell in cells if cell]
+    return sum(any(c.isalpha() for c in cell) for cell in filled) * 2 > len(filled)
 
 
 def _columns(table: LabelTable, labels: Labels, kind: str) -> list[str]:
@@ -203,15 +167,24 @@ def _columns(table: LabelTable, labels: Labels, kind: str) -> list[str]:
 
 
 def _attempt(
-    films: Sequence[FilmName], table: LabelTable, kind: str, column: str, roots: Sequence[Path]
+    films: Sequence[FilmName],
+    table: LabelTable,
+    kind: str,
+    column: str,
+    roots: Sequence[Path],
+    careful: bool,
 ) -> Attempt | None:
     """The join by one column; None when no film has this kind of key."""
     found = fitting_rows(films, table.table, column, kind, roots)
     if found is None:
         return None
     claims: dict[int, int] = defaultdict(int)  # how many films a row fits
-    for rows in found:
-        for row in rows:
+    by_end = found
+    if kind == "path" and careful and any(found):
+        # a bare name in the table may mean a film in a subfolder that has no row of its own
+        by_end = fitting_rows(films, table.table, column, "name", roots) or found
+    for rows, others in zip(found, by_end, strict=True):
+        for row in rows or others:
             claims[row] += 1
     shared = kind in {"accession", "patient"}  # one row may stand for several films
     chosen: list[int | None] = []
@@ -255,7 +228,7 @@ def _refuse_contradiction(
     attempts: list[Attempt],
 ) -> None:
     for other in good:
-        weaker = {best.kind, other.kind} <= OF_FILES and _strength(other) > _strength(best)
+        weaker = {best.kind, other.kind} <= OF_FILES and strength(other) > strength(best)
         if other is best or weaker:
             continue
         differ = [
@@ -274,69 +247,3 @@ def _refuse_contradiction(
                 ),
                 fix=f"data.labels.key: column:{best.column}   or mend the label file",
             )
-
-
-def _refusal(
-    attempts: list[Attempt],
-    films: Sequence[FilmName],
-    table: LabelTable,
-    labels: Labels,
-    roots: Sequence[Path],
-) -> IsnetError:
-    best = max(attempts, key=lambda a: (a.films + a.ambiguous, -_strength(a)), default=None)
-    details = [*match_table(attempts, films, table)]
-    if best is not None and best.ambiguous:
-        return IsnetError(
-            "data",
-            f"{table.table.path}: joining labels by {best.kind} ('{best.column}') is ambiguous for"
-            f" {best.ambiguous} of {len(films)} films, expected one film and one meaning per key",
-            details=(*(f"e.g. {text}" for text in best.examples), *details),
-            fix="write each film's path relative to the label file into a column 'file'"
-            "   or name another column: data.labels.key: column:NAME",
-        )
-    matched = best.films if best is not None else 0
-    missing = films[0] if best is None else films[best.rows.index(None)]
-    details.insert(0, f"first film without a row: {missing.shown}")
-    hint = _hint(films, table, attempts, roots)
-    if hint:
-        details.insert(1, hint)
-    return IsnetError(
-        "data",
-        f"{table.table.path}: {matched} of {len(films)} films found a row, expected at least"
-        f" {labels.min_match:.0%} (data.labels.min_match)",
-        details=tuple(details),
-        fix="data.labels.key: column:NAME   names the column that holds file names or ids;"
-        f"   data.labels.min_match: {matched / max(1, len(films)):.2g}   accepts fewer",
-    )
-
-
-def _hint(
-    films: Sequence[FilmName],
-    table: LabelTable,
-    attempts: Sequence[Attempt],
-    roots: Sequence[Path],
-) -> str:
-    """What would make films and rows meet: names without folders, or zeros that were lost."""
-    for attempt in attempts:
-        if attempt.kind == "name" and not attempt.films:
-            alone = fitting_rows(films, table.table, attempt.column, "name alone", roots)
-            if alone is not None and any(alone):
-                return (
-                    f"column '{attempt.column}' has the names in other folders;"
-                    " data.labels.key: file   joins by name alone"
-                )
-    for attempt in attempts:
-        if attempt.kind in {"stem", "accession", "patient"} and not attempt.films:
-            names = [
-                stem(film.path.name)
-                if attempt.kind == "stem"
-                else getattr(film.identity, attempt.kind)
-                for film in films
-            ]
-            cells = {cell.lstrip("0") for cell in table.table.column(attempt.column)}
-            if ({name.lstrip("0") for name in names} - {""}) & cells:
-                return (
-                    f"column '{attempt.column}' matches without leading zeros:"
-                    " a spreadsheet may have dropped them"
-                )
-    return ""

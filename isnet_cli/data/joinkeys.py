@@ -17,6 +17,7 @@ FILE_KINDS = ("path", "name", "stem")  # from strong to weak
 ALONE = {"name alone": "name", "stem alone": "stem"}  # whatever the folders say
 ID_KINDS = ("uid", "accession", "patient")
 Places = list[list[int]]  # rows that fit, for each film
+Key = tuple[str, ...]  # components of a path, or one identifier
 
 
 @dataclass(frozen=True)
@@ -39,28 +40,33 @@ def fitting_rows(
 ) -> Places | None:
     """The rows whose cell fits each film, or None when no film has this kind of key.
 
-    * ``path``: the cell, from the table's folder or one of `roots`, is the film's file.
-    * ``name``: the cell and the film's path below the first root end alike as far as both go, so
-      ``a/1.png`` fits ``x/a/1.png`` and ``1.png``, but not ``b/1.png``. Cells with more folders
-      than the film has (a tree that was moved) fit only if no cell of the column is the path of a
-      film; a cell that is the film's path always fits.
-    * ``stem``: as ``name``, without image suffixes and whatever the case.
+    * ``path``: the cell, from the table's folder or one of `roots`, is the film's file. A cell
+      without an image suffix fits the file with any or none.
+    * ``name``: the film's path below the first root ends like the cell, so ``a/1.png`` fits
+      ``x/a/1.png`` but neither ``1.png`` nor ``b/1.png``. Where no cell fits, the folders that all
+      cells begin with are left out (a tree that was moved), and the rest must be the film's whole
+      path below the root. A cell that is the film's path always fits.
+    * ``stem``: as ``name``, whatever the suffixes and the case.
     * ``name alone``, ``stem alone``: the last component only.
     * ``uid``, ``accession``, ``patient``: the cell is the identifier in the film's header.
     """
     cells = table.column(column)
     if kind in ID_KINDS:
-        values = [getattr(film.identity, kind).strip() for film in films]
-        return _equal(values, [(cell,) for cell in cells]) if any(values) else None
-    if kind == "path":
-        return _by_path(films, table, cells, roots)
-    how = ALONE.get(kind, kind)
-    film_parts = [_parts(_inside(film.path, roots), how) for film in films]
-    cell_parts = [_parts(cell, how) if cell else () for cell in cells]
-    if kind in ALONE:
-        return _equal([parts[-1] for parts in film_parts], [parts[-1:] for parts in cell_parts])
+        found = [getattr(film.identity, kind).strip() for film in films]
+        return _equal([[(v,)] if v else [] for v in found], _tuples(cells)) if any(found) else None
     exact = _by_path(films, table, cells, roots)
-    alike = _alike(film_parts, cell_parts, longer=not any(exact))
+    if kind == "path":
+        return exact
+    form = _forms_of_name if kind.startswith("name") else _forms_of_stem
+    film_forms = [form(_parts(_inside(film.path, roots))) for film in films]
+    cell_parts = [_parts(cell) for cell in cells]
+    if kind in ALONE:
+        names = [[parts[-1:] for parts in forms] for forms in film_forms]
+        return _equal(names, [form(parts)[-1:] and [form(parts)[-1][-1:]] for parts in cell_parts])
+    alike = _alike(film_forms, [form(parts)[-1:] for parts in cell_parts])
+    if not any(exact) and not any(alike):
+        depth = _common_depth(cell_parts)
+        alike = _equal(film_forms, [form(parts[depth:])[-1:] for parts in cell_parts])
     return [list(dict.fromkeys(a + b)) for a, b in zip(exact, alike, strict=True)]
 
 
@@ -68,39 +74,55 @@ def _by_path(
     films: Sequence[FilmName], table: Table, cells: Sequence[str], roots: Sequence[Path]
 ) -> Places:
     bases = list(dict.fromkeys(os.path.abspath(base) for base in (table.path.parent, *roots)))
-    values = [normal(os.path.abspath(film.path)) for film in films]
-    return _equal(values, [tuple(places(cell, bases)) for cell in cells])
+    forms = [_forms_of_name((normal(os.path.abspath(film.path)),)) for film in films]
+    keys = [[_forms_of_name((place,))[-1] for place in places(cell, bases)] for cell in cells]
+    return _equal(forms, keys)
 
 
-def _equal(values: Sequence[str], keys: Sequence[tuple[str, ...]]) -> Places:
-    """Rows one of whose keys is the film's value."""
-    rows: dict[str, list[int]] = defaultdict(list)
-    wanted = set(values) - {""}
-    for row, names in enumerate(keys):
-        for name in names:
-            if name in wanted:
-                rows[name].append(row)
-    return [rows.get(value, []) for value in values]
+def _forms_of_name(parts: Key) -> list[Key]:
+    """A path as cells may write it: in full when it has an image suffix, and without suffix.
+
+    The last form of a cell is the one it has; a film can be reached by both of its forms.
+    """
+    if not parts:
+        return []
+    bare = (*parts[:-1], "~" + stem(parts[-1]))
+    return [bare, (*parts[:-1], "=" + parts[-1])] if stem(parts[-1]) != parts[-1] else [bare]
 
 
-def _alike(
-    film_parts: Sequence[tuple[str, ...]], cell_parts: Sequence[tuple[str, ...]], *, longer: bool
-) -> Places:
-    """Rows whose path is the end of the film's path, or the other way round with `longer`."""
-    whole: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    ends: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    wanted = set(film_parts)
-    for row, parts in enumerate(cell_parts):
-        if parts:
-            whole[parts].append(row)
-        for size in range(1, len(parts) if longer else 0):
-            if parts[-size:] in wanted:
-                ends[parts[-size:]].append(row)
-    return [
-        [row for size in range(1, len(parts) + 1) for row in whole.get(parts[-size:], ())]
-        + ends.get(parts, [])
-        for parts in film_parts
-    ]
+def _forms_of_stem(parts: Key) -> list[Key]:
+    return [tuple(part.casefold() for part in (*parts[:-1], stem(parts[-1])))] if parts else []
+
+
+def _tuples(cells: Sequence[str]) -> list[list[Key]]:
+    return [[(cell,)] if cell else [] for cell in cells]
+
+
+def _equal(films: Sequence[Sequence[Key]], rows: Sequence[Sequence[Key]]) -> Places:
+    """Rows that share a form with the film."""
+    of_key: dict[Key, list[int]] = defaultdict(list)
+    wanted = {key for forms in films for key in forms}
+    for row, keys in enumerate(rows):
+        for key in keys:
+            if key in wanted:
+                of_key[key].append(row)
+    return [[row for key in forms for row in of_key.get(key, ())] for forms in films]
+
+
+def _alike(films: Sequence[Sequence[Key]], rows: Sequence[Sequence[Key]]) -> Places:
+    """Rows whose path is the end of the film's path."""
+    ends = [[parts[-n:] for parts in forms for n in range(1, len(parts) + 1)] for forms in films]
+    return _equal(ends, rows)
+
+
+def _common_depth(cells: Sequence[Key]) -> int:
+    """How many leading folders all paths have in common."""
+    folders = [parts[:-1] for parts in cells if parts]
+    first, last = (min(folders), max(folders)) if folders else ((), ())
+    return next(
+        (n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
+        min(len(first), len(last)),
+    )
 
 
 def _inside(path: Path, roots: Sequence[Path]) -> str:
@@ -110,12 +132,11 @@ def _inside(path: Path, roots: Sequence[Path]) -> str:
     return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else whole.name
 
 
-def _parts(text: str, how: str) -> tuple[str, ...]:
-    """Components of a path for comparison, without root and drive-relative marks."""
-    parts = [part for part in PurePosixPath(normal(text)).parts if part not in {"/", "//", ".."}]
-    if how == "name" or not parts:
-        return tuple(parts)
-    return tuple(part.casefold() for part in (*parts[:-1], stem(parts[-1])))
+def _parts(text: str) -> Key:
+    """Components of a path for comparison, without its root."""
+    return tuple(
+        part for part in PurePosixPath(normal(text)).parts if part not in {"/", "//", ".."}
+    )
 
 
 def places(cell: str, bases: Sequence[str]) -> list[str]:
