@@ -290,6 +290,6 @@ def _gas(grid: Grid, patient: Patient, domes: Map, rng: np.random.Generator) -> 
         place = (rng.uniform(3, 0.85 * patient.chest), top + rng.uniform(2.5, 9.0))
         size = rng.uniform(0.5, 1.5)
         total += 2.2 * dome(x, y, place, (size * 1.3, size), rng.uniform(0, 3)) ** 2
-    total *= np.clip(1 + 0.35 * clouds(rng, grid, 1.2, 2, 0.6), 0, 2)
+    total *= np.clip(1 + 0.22 * clouds(rng, grid, 1.2, 2, 0.6), 0, 2)
     soft = smoothstep(y - domes, 0.4, 0.9)
     return blur(np.asarray(np.minimum(total, 5.0) * soft, np.float32), 0.06 * grid.scale)

@@ -177,7 +177,7 @@ def blur(image: Map, sigma: float) -> Map:
     if sigma > 4:
         factor = int(sigma / 2)
         size = (-(-image.shape[1] // factor), -(-image.shape[0] // factor))
-        small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+        small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
         smooth = Image.fromarray(blur(small, sigma / factor))
         wide = smooth.resize((image.shape[1], image.shape[0]), Image.Resampling.BICUBIC)
         return np.asarray(wide, np.float32)

@@ -8,16 +8,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.data.phantoms_canvas import Grid, Map, Tubes, clouds, moved, smoothstep
+from isnet_cli.data.phantoms_canvas import Grid, Map, Tubes, blur, clouds, moved, smoothstep
 
 Sign = Literal["consolidation", "nodules", "cavity", "effusion"]
 SIGNS: tuple[Sign, ...] = ("consolidation", "nodules", "cavity", "effusion")
-_SHARES = (0.42, 0.30, 0.16, 0.12)
+_SHARES = (0.40, 0.32, 0.18, 0.10)
 
 
 @dataclass(frozen=True)
 class Disease:
-    """What ails one patient: one sign or two, and how severe they are (0.6 to 1.3)."""
+    """What ails one patient: one sign or two, and how severe they are (0.9 to 1.5)."""
 
     signs: tuple[Sign, ...]
     severity: float
@@ -25,9 +25,9 @@ class Disease:
     @staticmethod
     def draw(rng: np.random.Generator) -> Disease:
         """A random disease."""
-        count = 1 if rng.random() < 0.55 else 2
+        count = 1 if rng.random() < 0.4 else 2
         chosen = rng.choice(len(SIGNS), size=count, replace=False, p=_SHARES)
-        return Disease(tuple(SIGNS[i] for i in sorted(chosen)), float(rng.uniform(0.6, 1.3)))
+        return Disease(tuple(SIGNS[i] for i in sorted(chosen)), float(rng.uniform(0.9, 1.5)))
 
 
 def diseased(
@@ -61,7 +61,8 @@ def diseased(
             total += _cavity(grid, mask, disease.severity, rng)
         else:
             total += _effusion(grid, air, domes, disease.severity, rng)
-    return np.asarray(np.minimum(total, 0.85 * air), np.float32)
+    seen = blur(mask.astype(np.float32), 0.25 * grid.scale)
+    return np.asarray(np.minimum(total * seen, 0.85 * air), np.float32)
 
 
 def _place(
@@ -79,12 +80,12 @@ def _place(
 def _patch(grid: Grid, mask: NDArray[np.bool_], severity: float, rng: np.random.Generator) -> Map:
     """A cloudy opacity with ragged edges."""
     x, y = grid.xy
-    size = rng.uniform(1.8, 3.8) * severity**0.5
+    size = rng.uniform(2.0, 4.2) * severity**0.5
     place = _place(grid, mask, rng, 1.5, 20.0)
     axes = (size * rng.uniform(1.0, 1.5), size)
     height = _hill(x, y, place, axes, rng.uniform(0, np.pi))
-    ragged = height * (1 + 0.42 * clouds(rng, grid, 2.0, 4, 0.7))
-    return np.asarray(smoothstep(ragged, 0.12, 1.25) * rng.uniform(4.0, 7.0) * severity, np.float32)
+    ragged = height * (1 + 0.40 * clouds(rng, grid, 2.0, 4, 0.55))
+    return np.asarray(smoothstep(ragged, 0.05, 1.4) * rng.uniform(4.0, 6.5) * severity, np.float32)
 
 
 def _hill(
@@ -103,12 +104,12 @@ def _nodules(
     """A shower of small round opacities around one or two places, with some haze."""
     x, y = grid.xy
     haze = np.zeros_like(x)
-    for _ in range(int(rng.integers(1, 4))):
-        place = _place(grid, mask, rng, 1.5, 16.0)
+    for _ in range(int(rng.integers(2, 5))):
+        place = _place(grid, mask, rng, 1.5, 18.0)
         spread = rng.uniform(1.5, 3.2)
         count = int(rng.integers(12, 34) * severity)
         where = np.array(place) + rng.normal(0, spread, (count, 2))
-        radius = rng.uniform(0.12, 0.42, count)
+        radius = rng.uniform(0.14, 0.45, count)
         pixel = np.round(grid.project(where)).astype(int)
         inside = mask[
             np.clip(pixel[:, 1], 0, grid.height - 1), np.clip(pixel[:, 0], 0, grid.width - 1)
@@ -118,7 +119,7 @@ def _nodules(
         tubes.add(
             np.concatenate((ends, np.zeros((*ends.shape[:2], 1))), -1), radius[inside, None], solid
         )
-        haze += 1.6 * severity * _hill(x, y, place, (spread * 1.1, spread * 1.1), 0.0)
+        haze += 2.2 * severity * _hill(x, y, place, (spread * 1.1, spread * 1.1), 0.0)
     return np.asarray(haze * np.clip(1 + 0.6 * clouds(rng, grid, 1.0, 3, 0.7), 0, 3), np.float32)
 
 
@@ -126,7 +127,7 @@ def _cavity(grid: Grid, mask: NDArray[np.bool_], severity: float, rng: np.random
     """A ring: a thick irregular wall around air, in some cloud."""
     x, y = grid.xy
     place = _place(grid, mask, rng, 1.5, 14.0)
-    size = rng.uniform(1.3, 2.4)
+    size = rng.uniform(1.6, 2.8)
     angle, longer = rng.uniform(0, np.pi), rng.uniform(1.0, 1.3)
     bend = 0.16 * size
     wx, wy = x + bend * clouds(rng, grid, 2.5, 2, 0.5), y + bend * clouds(rng, grid, 2.5, 2, 0.5)
@@ -137,7 +138,7 @@ def _cavity(grid: Grid, mask: NDArray[np.bool_], severity: float, rng: np.random
     wall = 2.6 * np.exp(-(((radius - 0.8) / 0.2) ** 2)) - 0.9 * smoothstep(radius, 0.75, 0.5)
     cloud = _hill(x, y, place, (size * 1.5, size * 1.5), angle)
     cloud *= np.maximum(1 + 0.5 * clouds(rng, grid, 1.2, 3, 0.7), 0)
-    return np.asarray(np.maximum(severity * (wall + 2.2 * cloud), 0), np.float32)
+    return np.asarray(np.maximum(severity * (wall + 2.6 * cloud), 0), np.float32)
 
 
 def _effusion(grid: Grid, air: Map, domes: Map, severity: float, rng: np.random.Generator) -> Map:
@@ -146,6 +147,6 @@ def _effusion(grid: Grid, air: Map, domes: Map, severity: float, rng: np.random.
     side = float(rng.choice([-1.0, 1.0]))
     edge = np.abs(x) / 13.0
     top = float(domes[air > 1].min()) + rng.uniform(-0.5, 1.2) - 1.6 * (severity - 1)
-    level = top + 2.2 - 5.2 * np.clip(edge - 0.35, 0, 0.7) ** 2
+    level = top + 1.2 - 6.0 * np.clip(edge - 0.35, 0, 0.7) ** 2
     fluid = smoothstep(y - level, -0.5, 1.0) * (np.sign(x) == side)
     return np.asarray(9.0 * fluid, np.float32)
