@@ -91,7 +91,8 @@ def test_truth_table(tmp_path: Path, bits: int, signed: bool, kind: str) -> None
     stored = film_values(bits, signed, SIZE)
     attributes, intensity = display(kind, *stored_range(bits, signed))
     expected = np.vectorize(intensity, otypes=[float])(stored)
-    for photometric, syntax in product(("MONOCHROME2", "MONOCHROME1"), EXACT):
+    inverted = (("MONOCHROME1", "explicit"), ("MONOCHROME1", "jpegls"))
+    for photometric, syntax in (*product(("MONOCHROME2",), EXACT), *inverted):
         content = dicom_bytes(
             stored, bits=bits, signed=signed, syntax=syntax, photometric=photometric, **attributes
         )
