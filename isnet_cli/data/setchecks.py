@@ -146,7 +146,7 @@ def _empty(
 ) -> Iterator[Finding]:
     filled = {row.set for row in used}
     labelled = any(row.label for row in rows if row.status == "ok")
-    expected = list(sets) if sets else list(DEFAULT_SETS) if filled & set(NEEDED) else []
+    expected = list(sets) if sets else list(NEEDED) if filled & set(NEEDED) else []
     if not labelled and not any(name in NEEDED for name in sets):
         expected = []
     for name in expected:
