@@ -15,9 +15,9 @@ class Identity:
     Every field is an empty string when the file does not say it.
     """
 
-    patient: str = ""
-    accession: str = ""
-    uid: str = ""  # SOPInstanceUID
+    patient: str = field(default="", repr=False)  # not even a traceback shows it
+    accession: str = field(default="", repr=False)
+    uid: str = field(default="", repr=False)  # SOPInstanceUID
 
 
 @dataclass(frozen=True)

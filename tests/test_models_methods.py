@@ -1,0 +1,97 @@
+"""Training methods: one common set of promises, and the ISNet's sum by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from isnet_models.backbones import build_backbone
+from isnet_models.heatmap_loss import HeatmapLossSettings, heatmap_loss
+from isnet_models.lrp import relevance
+from isnet_models.methods import METHODS
+from isnet_models.methods.base import Batch, Method, classification_loss
+from isnet_models.methods.isnet import ISNet, ISNetSettings
+from isnet_models.methods.standard import Standard
+
+MAKERS = {"standard": Standard, "isnet": lambda: ISNet(ISNetSettings())}
+
+
+def batch(B: int = 6, size: int = 32) -> Batch:
+    g = torch.Generator().manual_seed(0)
+    masks = torch.zeros(B, 1, size, size)
+    masks[..., 8:24, 8:24] = 1
+    return Batch(torch.rand(B, 1, size, size, generator=g), masks, torch.arange(B) % 3)
+
+
+def test_the_registry_is_what_is_tested() -> None:
+    assert set(MAKERS) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_steps_lower_the_loss_with_finite_gradients(name: str) -> None:
+    torch.manual_seed(0)
+    net, method, data = build_backbone("small", 3).train(), MAKERS[name](), batch()
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
+    values = []
+    for _ in range(12):
+        losses = method.losses(net, data, 0)
+        optimizer.zero_grad()
+        losses.total.backward()
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+        optimizer.step()
+        values.append(losses.total.item())
+        assert losses.logits.shape == (6, 3)
+        assert all(not v.requires_grad for v in losses.parts.values())
+    assert values[-1] < 0.8 * values[0]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_losses_without_gradient(name: str) -> None:
+    net, method = build_backbone("small", 3).eval(), MAKERS[name]()
+    with torch.no_grad():
+        losses = method.losses(net, batch(), 0)
+    assert not losses.total.requires_grad
+    assert math.isfinite(losses.total.item())
+
+
+def test_isnet_total_is_the_weighted_sum() -> None:
+    net, data = build_backbone("small", 3).eval(), batch()
+    settings = ISNetSettings(
+        weight={0: 0.25, 2: 0.5}, target="all", loss=HeatmapLossSettings(w2=2.0)
+    )
+    method: Method = ISNet(settings)
+    maps = relevance(net, data.images, "all", zb=(0.0, 1.0)).maps
+    heat = heatmap_loss(maps, data.masks, settings.loss).total
+    ce = nn.functional.cross_entropy(net(data.images), data.labels)
+    for epoch, P in ((0, 0.25), (1, 0.25), (2, 0.5), (7, 0.5)):
+        total = method.losses(net, data, epoch).total
+        assert total.item() == pytest.approx(((1 - P) * ce + P * heat).item(), rel=1e-4)
+
+
+def test_stochastic_targets_follow_their_generator() -> None:
+    net, data = build_backbone("small", 3).eval(), batch()
+    values = []
+    for seed in (1, 1, 2):
+        stream = torch.Generator().manual_seed(seed)
+        method = ISNet(ISNetSettings(target="stochastic"), generator=stream)
+        values.append(method.losses(net, data, 0).total.item())
+    assert values[0] == values[1] != values[2]
+
+
+def test_missing_labels_cost_nothing() -> None:
+    logits = torch.tensor([[2.0, -1.0], [0.5, 3.0]])
+    labels = torch.tensor([[1.0, math.nan], [math.nan, 0.0]])
+    by_hand = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(3))) / 2
+    assert classification_loss(logits, labels).item() == pytest.approx(by_hand, rel=1e-6)
+    assert classification_loss(logits, torch.full((2, 2), math.nan)).item() == 0
+
+
+def test_class_weights_by_hand() -> None:
+    logits, labels = torch.zeros(2, 2), torch.tensor([0, 1])
+    logits[1] = torch.tensor([0.0, 1.0])
+    ce = [math.log(2), math.log(1 + math.exp(-1))]
+    loss = classification_loss(logits, labels, torch.tensor([1.0, 3.0]))
+    assert loss.item() == pytest.approx((ce[0] + 3 * ce[1]) / 4)
