@@ -150,19 +150,18 @@ def _masks(folder: RunFolder, films: dict[str, tuple[np.ndarray, np.ndarray]]) -
         path = root / f"{key}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_mask(path, mask)
-        lines.append(
-            {
-                "key": key,
-                "origin": "lung-unet",
-                "area": f"{mask.mean():.4f}",
-                "balance": "0.9",
-                "components": "2",
-                "borders": "0",
-                "margin": "0.95",
-                "verdict": verdict,
-                "reason": "one_lung: one piece" if number == 3 else "",
-            }  # fmt: skip
-        )
+        line = {
+            "key": key,
+            "origin": "lung-unet",
+            "area": f"{mask.mean():.4f}",
+            "balance": "0.9",
+            "components": "2",
+            "borders": "0",
+            "margin": "0.95",
+            "verdict": verdict,
+            "reason": "one_lung: one piece" if number == 3 else "",
+        }
+        lines.append(line)
     write_csv(root / "qc.csv", QC_FIELDS, lines)
     return [root / "qc.csv"]
 
@@ -237,7 +236,7 @@ def _heatmap(
             paths = {kind: f"{stem}.{kind}" for kind in plan.formats}
             if "png" in paths:
                 panel = compose_panel(
-                    film, relevance, mask, title=row["key"], caption="c", height=384
+                    film, relevance, mask, title=row["key"], caption="c", height=96
                 )
                 write_bytes(root / paths["png"], png_bytes(panel))
             if "npz" in paths:

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isnet_cli.export.overlays import grey, outlined, overlay, scaled
+from isnet_cli.export.overlays import OUTLINE, grey, outlined, overlay, scaled
 from isnet_cli.export.panels import compose_panel, panel_parts
+from picture_factory import close_to, scene
 
 
 @settings(max_examples=40, deadline=None)
@@ -36,3 +37,48 @@ def test_a_picture_of_another_film_is_refused() -> None:
     panel = compose_panel(film, film, None, title="t", caption="c", height=100)
     with pytest.raises(ValueError, match="does not belong"):
         panel_parts(panel[:, :-7], (100, 80))
+
+
+def test_panel_holds_film_overlay_bar_and_words() -> None:
+    film, relevance, mask = scene()
+    panel = compose_panel(film, relevance, mask, title="film-1", caption="Label: tb", height=240)
+    assert panel.shape[0] > 240
+    assert panel.shape[1] > 2 * 200
+    left, right = panel[:, : panel.shape[1] // 2], panel[:, panel.shape[1] // 2 :]
+    assert (left.max(-1).astype(int) - left.min(-1))[~close_to(left, OUTLINE, 200)].max() < 30
+    assert close_to(right, tuple(overlay(film, relevance, None)[35, 35]), 30).any()
+    assert (panel[0] == 255).all()  # paper around
+
+
+def test_panel_words_change_the_picture() -> None:
+    film, relevance, mask = scene()
+    one = compose_panel(film, relevance, mask, title="film-1", caption="a", height=240)
+    for other in (
+        compose_panel(film, relevance, mask, title="film-2", caption="a", height=240),
+        compose_panel(film, relevance, mask, title="film-1", caption="b", height=240),
+        compose_panel(film, relevance, mask, title="film-1", caption="a", limit=1, height=240),
+    ):
+        assert one.shape == other.shape
+        assert not np.array_equal(one, other)
+
+
+def test_a_smoothed_panel_says_so() -> None:
+    film, _, mask = scene()
+    nothing = np.zeros_like(film)  # smoothing changes no pixel of the map, so only the note differs
+    plain = compose_panel(film, nothing, mask, title="t", caption="c")
+    told = compose_panel(film, nothing, mask, title="t", caption="c", smoothing=2.0)
+    height = plain.shape[0] - 60
+    assert np.array_equal(plain[:height], told[:height])
+    assert (told[height:] < 128).sum() > (plain[height:] < 128).sum()
+
+
+@pytest.mark.parametrize("shape", [(40, 400), (400, 40), (3, 3)])
+def test_panels_of_odd_shapes(shape: tuple[int, int]) -> None:
+    film = np.full(shape, 0.5, np.float32)
+    panel = compose_panel(film, film, film > 1, title="x" * 400, caption="y " * 900, height=200)
+    assert panel.ndim == 3
+
+
+def test_hostile_words_are_drawn() -> None:
+    film, relevance, mask = scene()
+    compose_panel(film, relevance, mask, title="a\x00\udcff\nb", caption="<script>\r\n", height=200)

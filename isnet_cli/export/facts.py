@@ -136,7 +136,7 @@ class RunFacts:
         return number((self.scores(test).get("relevance_outside") or {}).get(figure))
 
 
-def tests_of(runs: Sequence[RunFacts]) -> list[tuple[str, str]]:
+def all_tests(runs: Sequence[RunFacts]) -> list[tuple[str, str]]:
     """All (set, version) of the runs: sets as first met; biased, standard, deceiving."""
     found: dict[str, set[str]] = {}
     for run in runs:
@@ -154,18 +154,18 @@ def versioned(tests: Sequence[tuple[str, str]]) -> bool:
     return len({name for name, _ in tests}) < len(tests)
 
 
-def test_names(tests: Sequence[tuple[str, str]]) -> list[str]:
+def names_of_tests(tests: Sequence[tuple[str, str]]) -> list[str]:
     """What each test is called on one line: the version is named where sets have more than one."""
     several = versioned(tests)
     return [f"{name} · {version}" if several else name for name, version in tests]
 
 
-def test_heads(tests: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """Heads of the columns that `test_cells` fills."""
+def heads_of_tests(tests: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Heads of the columns that `cells_of_tests` fills."""
     return ("test set", "version") if versioned(tests) else ("test set",)
 
 
-def test_cells(tests: Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
+def cells_of_tests(tests: Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
     """What each test is called in the first columns of a table."""
     return [test if versioned(tests) else test[:1] for test in tests]
 

@@ -148,8 +148,9 @@ def panel_parts(panel: RGB, film: tuple[int, int]) -> tuple[RGB, RGB]:
     height, width = panel.shape[:2]
     for candidate in range(1, height):
         layout = Layout(candidate, _width(film, candidate))
-        lines = range(_CAPTION_LINES + _NOTE_LINES + 1)
-        if any(layout.size(n) == (width, height) for n in lines):
+        if layout.size(0)[0] != width:
+            continue
+        if any(layout.size(n)[1] == height for n in range(_CAPTION_LINES + _NOTE_LINES + 1)):
             rows = slice(layout.top, layout.top + layout.height)
             return (
                 panel[rows, layout.unit : layout.unit + layout.width],

@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
-import yaml
 
+from isnet_cli.config.load import dump, load, plain
+from isnet_cli.config.schema import Config
 from isnet_cli.data.labelvalues import UnknownValueError, decode_findings
 from isnet_cli.errors import IsnetError
 from isnet_cli.export.facts import Cohort, MapFacts, RunFacts
@@ -36,21 +37,22 @@ def read_run(folder: RunFolder, name: str, maps: Sequence[MapFacts] = ()) -> Run
         IsnetError: Kind "data", when a file of a finished stage is damaged.
     """
     config = _config(folder)
+    settings = plain(config) if config else {}
     done = {stage for stage in STAGES if folder.stage_record(stage) is not None}
     train, evaluate = folder.stage_dir("train"), folder.stage_dir("evaluate")
     metrics = _json(evaluate / "metrics.json") if "evaluate" in done else {}
     history = train / "history.csv"
     return RunFacts(
         name,
-        config,
-        yaml.safe_dump(config, sort_keys=False, allow_unicode=True) if config else "",
+        settings,
+        dump(config) if config else "",
         folder.record(),
         read_csv(history) if history.is_file() else [],
         _json(train / "model.json") if "train" in done else {},
         metrics,
         _rocs(evaluate, metrics) if metrics else {},
         maps,
-        missing(folder, config),
+        missing(folder, settings),
     )
 
 
@@ -65,7 +67,7 @@ def read_cohort(folder: RunFolder, name: str, users: Sequence[str]) -> Cohort:
     Raises:
         IsnetError: Kind "data", when a file of a finished stage is damaged.
     """
-    config = _config(folder)
+    config = _config(folder) or Config()
     found: dict[str, list[dict[str, str]]] = {"ingest": [], "masks": []}
     for stage, file in (("ingest", "manifest.csv"), ("masks", "qc.csv")):
         if folder.stage_record(stage) is not None:
@@ -75,13 +77,13 @@ def read_cohort(folder: RunFolder, name: str, users: Sequence[str]) -> Cohort:
         users,
         found["ingest"],
         found["masks"],
-        task=config.get("data", {}).get("labels", {}).get("task", "multiclass"),
-        on_suspect=config.get("masks", {}).get("on_suspect", "exclude"),
-        missing=missing(folder, config),
+        task=config.data.labels.task,
+        on_suspect=config.masks.on_suspect,
+        missing=missing(folder, plain(config)),
     )
 
 
-def missing(folder: RunFolder, config: dict[str, Any]) -> dict[str, str]:
+def missing(folder: RunFolder, settings: dict[str, Any]) -> dict[str, str]:
     """Stage -> why there is nothing of it and how to make it, for stages that are not done."""
     found = {}
     for stage in STAGES:
@@ -92,22 +94,17 @@ def missing(folder: RunFolder, config: dict[str, Any]) -> dict[str, str]:
         state = "was started and is not finished" if entry else "has not been run"
         name = owner.path.absolute().name
         found[stage] = f"stage '{stage}' {state}; isnet {stage} CONFIG -o {name} makes it."
-    if config.get("evaluate", {}).get("model") and "train" in found:
+    if settings.get("evaluate", {}).get("model") and "train" in found:
         found["train"] = "this run evaluates the model of another run."
     return found
 
 
-def _config(folder: RunFolder) -> dict[str, Any]:
+def _config(folder: RunFolder) -> Config | None:
     """The resolved configuration, absolute paths shortened to their last part."""
     path = folder.path / "isnet.yaml"
     if not path.is_file():
-        return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise _damaged(path, "YAML") from error
-    shortened = _shortened(content)
-    return shortened if isinstance(shortened, dict) else {}
+        return None
+    return Config.model_validate(_shortened(plain(load(path))))
 
 
 def _shortened(value: Any) -> Any:

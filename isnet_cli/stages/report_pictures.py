@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,7 +166,7 @@ def _fitness(line: Cells) -> tuple[bool, bool]:
 def _map(source: _Source, line: Cells, group: str) -> MapFacts:
     try:
         picture = jpeg_bytes(_drawn(source, line))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise IsnetError(
             "data",
             f"{source.folder.stage_dir('heatmap')}: the map of '{line['key']}' is missing or "

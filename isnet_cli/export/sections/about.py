@@ -8,11 +8,11 @@ from isnet_cli.export.document import Block, Notice, Section, Table, Text
 from isnet_cli.export.facts import (
     VERSIONS,
     RunFacts,
+    all_tests,
+    cells_of_tests,
     figure_of,
+    heads_of_tests,
     percent,
-    test_cells,
-    test_heads,
-    tests_of,
 )
 
 _METHODS = {
@@ -80,10 +80,10 @@ def _bias(run: RunFacts) -> str:
 
 
 def _glance(runs: Sequence[RunFacts]) -> list[Block]:
-    tests = tests_of(runs)
+    tests = all_tests(runs)
     if not tests:
         return [Notice("No run has been evaluated yet.", "empty")]
-    heads, names = test_heads(tests), [run.name for run in runs]
+    heads, names = heads_of_tests(tests), [run.name for run in runs]
     rows = [
         (
             *cells,
@@ -91,7 +91,7 @@ def _glance(runs: Sequence[RunFacts]) -> list[Block]:
             *(figure_of(run.macro(test, "auc")) for run in runs),
             *(percent(run.outside(test)) for run in runs),
         )
-        for test, cells in zip(tests, test_cells(tests), strict=True)
+        for test, cells in zip(tests, cells_of_tests(tests), strict=True)
     ]
     figures = ("macro-F1", "macro AUC", "relevance outside lungs")
     table = Table(

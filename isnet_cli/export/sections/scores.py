@@ -8,11 +8,11 @@ from typing import Any
 from isnet_cli.export.document import Block, Fold, Grid, Notice, Picture, Section, Table
 from isnet_cli.export.facts import (
     RunFacts,
+    all_tests,
+    cells_of_tests,
     figure_of,
-    test_cells,
-    test_heads,
-    test_names,
-    tests_of,
+    heads_of_tests,
+    names_of_tests,
 )
 from isnet_cli.export.figures import Roc, confusion_figure, number, roc_figure
 from isnet_cli.export.plotting import data_uri, svg_text
@@ -35,7 +35,7 @@ def scores_section(runs: Sequence[RunFacts]) -> Section:
         for run in runs
         if not run.metrics and "evaluate" in run.missing
     ]
-    tests = tests_of(runs)
+    tests = all_tests(runs)
     if tests:
         blocks += [_overall(runs, tests), Fold("Scores of each class", _per_class(runs, tests))]
         blocks += _rocs(runs, tests)
@@ -46,11 +46,11 @@ def scores_section(runs: Sequence[RunFacts]) -> Section:
 
 def _overall(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
     rows, notes = [], []
-    heads = test_heads(tests)
+    heads = heads_of_tests(tests)
     # For exclusive classes the balanced accuracy is the mean recall, which has its own column.
     exclusive = all(run.metrics.get("task") != "multilabel" for run in runs)
     own = {"accuracy": "accuracy"} | ({} if exclusive else {"balanced_accuracy": "balanced acc."})
-    for test, name, cells in zip(tests, test_names(tests), test_cells(tests), strict=True):
+    for test, name, cells in zip(tests, names_of_tests(tests), cells_of_tests(tests), strict=True):
         for run in runs:
             found = run.scores(test)
             if not found:
@@ -79,8 +79,8 @@ def _reasons(where: str, found: Mapping[str, Any]) -> list[str]:
 
 def _per_class(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
     rows = []
-    heads = test_heads(tests)
-    for test, cells in zip(tests, test_cells(tests), strict=True):
+    heads = heads_of_tests(tests)
+    for test, cells in zip(tests, cells_of_tests(tests), strict=True):
         for run in runs:
             for label, entry in run.scores(test).get("per_class", {}).items():
                 values = [figure_of(number(entry.get(rate))) for rate in RATES]
@@ -91,7 +91,7 @@ def _per_class(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
 
 def _rocs(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
     pictures = []
-    for test, name in zip(tests, test_names(tests), strict=True):
+    for test, name in zip(tests, names_of_tests(tests), strict=True):
         curves = _curves(runs, test)
         if curves:
             text = svg_text(roc_figure(name, curves))
@@ -151,7 +151,7 @@ def _confusions(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
     blocks: list[Block] = []
     for run in runs:
         pictures = []
-        for test, title in zip(tests, test_names(tests), strict=True):
+        for test, title in zip(tests, names_of_tests(tests), strict=True):
             counts = run.scores(test).get("confusion")
             if isinstance(counts, list) and any(map(any, counts)):
                 pictures.append(_confusion(title, counts, run.metrics["classes"]))

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from isnet_cli.export.document import Block, Fold, Grid, Notice, Picture, Section, Table, Text
 from isnet_cli.export.facts import (
     VERSIONS,
     RunFacts,
+    all_tests,
+    cells_of_tests,
     figure_of,
+    heads_of_tests,
+    names_of_tests,
     percent,
-    test_cells,
-    test_heads,
-    test_names,
-    tests_of,
     versioned,
 )
 from isnet_cli.export.figures import Bars, number, reliance_figure, shift_figure
 from isnet_cli.export.plotting import data_uri, svg_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Test = tuple[str, str]
 RATES = {"f1": "macro-F1", "auc": "macro AUC"}
@@ -27,7 +29,7 @@ RATES = {"f1": "macro-F1", "auc": "macro AUC"}
 
 def shift_section(runs: Sequence[RunFacts]) -> Section:
     """The same model on the same films with other backgrounds, and on films from elsewhere."""
-    tests = tests_of(runs)
+    tests = all_tests(runs)
     blocks: list[Block] = []
     if len(tests) < 2:
         found = "No test has been evaluated yet" if not tests else "Only one test was evaluated"
@@ -45,13 +47,13 @@ def reliance_section(runs: Sequence[RunFacts], even: float | None) -> Section:
         even: Mean share of the film's area outside the lungs, what an even map would have; or
             None.
     """
-    tests = [t for t in tests_of(runs) if any(run.outside(t) is not None for run in runs)]
+    tests = [t for t in all_tests(runs) if any(run.outside(t) is not None for run in runs)]
     blocks: list[Block] = []
     if not tests:
         reasons = [
             str((run.scores(t).get("relevance_outside") or {}).get("why", ""))
             for run in runs
-            for t in tests_of(runs)
+            for t in all_tests(runs)
         ]
         why = next(filter(None, reasons), "no test has been evaluated with relevance maps")
         blocks.append(Notice(f"No relevance to show: {why}.", "empty"))
@@ -74,7 +76,7 @@ def _explanation(tests: Sequence[Test]) -> Text:
 
 
 def _bars(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Grid:
-    names = test_names(tests)
+    names = names_of_tests(tests)
     pictures = []
     for rate, label, line in (
         ("f1", "macro-F1", None),
@@ -129,7 +131,7 @@ def _meaning(even: float | None) -> Text:
 
 
 def _outside_bars(runs: Sequence[RunFacts], tests: Sequence[Test], even: float | None) -> Grid:
-    names = test_names(tests)
+    names = names_of_tests(tests)
     values = {run.name: [run.outside(t) for t in tests] for run in runs}
     marks = {run.name: [run.outside(t, "p95") for t in tests] for run in runs}
     bars = Bars(
@@ -146,7 +148,7 @@ def _outside_bars(runs: Sequence[RunFacts], tests: Sequence[Test], even: float |
 
 def _outside(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
     rows, classes = [], []
-    for test, name in zip(tests, test_cells(tests), strict=True):
+    for test, name in zip(tests, cells_of_tests(tests), strict=True):
         for run in runs:
             found = run.scores(test).get("relevance_outside") or {}
             if not found:
@@ -156,7 +158,7 @@ def _outside(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
                 (*name, run.name, label, *_cells(entry))
                 for label, entry in (found.get("per_class") or {}).items()
             ]
-    names, heads = test_heads(tests), ("films", "mean", "95th percentile")
+    names, heads = heads_of_tests(tests), ("films", "mean", "95th percentile")
     per_class = Table((*names, "run", "class", *heads), classes, numbers_from=len(names) + 2)
     return [
         Table((*names, "run", *heads), rows, numbers_from=len(names) + 1),
