@@ -30,7 +30,7 @@ class Console:
         self.quiet = quiet
         self.verbose = verbose
         self.warnings: list[str] = []
-        terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        terminal = is_terminal()
         self._colour = terminal and not os.environ.get("NO_COLOR")
         self._live: LiveProgress | None = None
         self.progress: Progress
@@ -78,3 +78,8 @@ class Console:
         if colour and self._colour:
             text = f"{colour}{head}{_PLAIN}{colon}{rest}"
         print(text, file=sys.stderr, flush=True)
+
+
+def is_terminal() -> bool:
+    """Whether stderr is a screen on which lines can be redrawn."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

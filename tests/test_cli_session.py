@@ -1,0 +1,182 @@
+"""One command around its body: exit codes, JSON, signals, crashes, foreign warnings."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isnet_cli.cli.options import ScreenOptions
+from isnet_cli.cli.session import Result, Session, execute
+from isnet_cli.errors import IsnetError
+
+Body = Callable[[Session], Result]
+SECRET = "CANARY^PATIENT"
+
+
+def fails(error: BaseException) -> Body:
+    def body(session: Session) -> Result:
+        raise error
+
+    return body
+
+
+def test_a_result_is_printed_and_its_code_returned(capsys: pytest.CaptureFixture[str]) -> None:
+    code = execute("x", ScreenOptions(), lambda session: Result({"a": 1}, "text", 7))
+    assert (code, capsys.readouterr().out) == (7, "text\n")
+
+
+def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    def body(session: Session) -> Result:
+        session.ports().warn("data", "odd")
+        return Result({"a": "ä"}, "text")
+
+    assert execute("x", ScreenOptions(json=True), body) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {
+        "schema": 1,
+        "verb": "x",
+        "exit_code": 0,
+        "a": "ä",
+        "warnings": ["warning[data]: odd"],
+    }
+    assert captured.err == "warning[data]: odd\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("usage", 2), ("config", 3), ("data", 4), ("weights", 5), ("machine", 6)]
+)
+def test_each_kind_of_failure_has_its_code(
+    kind: Any, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = IsnetError(kind, "where: found, expected", fix="type this", details=("one", "two"))
+    assert execute("x", ScreenOptions(), fails(error)) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (
+        f"error[{kind}]: where: found, expected\n  one\n  two\n  fix: type this\n"
+    )
+    assert execute("x", ScreenOptions(json=True), fails(error)) == code
+    found = json.loads(capsys.readouterr().out)
+    assert found["exit_code"] == code
+    assert found["error"] == {
+        "kind": kind,
+        "message": "where: found, expected",
+        "details": ["one", "two"],
+        "fix": "type this",
+    }
+
+
+def test_a_bug_leaves_a_report_without_the_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(session: Session) -> Result:
+        session.folder = tmp_path
+        raise ValueError(SECRET)
+
+    assert execute("x", ScreenOptions(), body) == 1
+    captured = capsys.readouterr()
+    assert captured.err == (
+        "error[bug]: unexpected ValueError; details without patient data in"
+        f" {tmp_path / 'crash.txt'}; please report it\n"
+    )
+    text = (tmp_path / "crash.txt").read_text(encoding="utf-8")
+    assert "builtins.ValueError" in text
+    assert "in body" in text
+    assert SECRET not in text
+
+
+def test_a_bug_before_there_is_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute("x", ScreenOptions(json=True), fails(KeyError(SECRET))) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["error"] == {"kind": "bug", "message": "KeyError"}
+    assert SECRET not in captured.err + captured.out
+    assert "-vv shows where" in captured.err
+
+
+def test_tracebacks_are_for_vv_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    execute("x", ScreenOptions(verbose=1), fails(ValueError("boom")))
+    assert "Traceback" not in capsys.readouterr().err
+    execute("x", ScreenOptions(verbose=2), fails(ValueError("boom")))
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk full"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "/x/y: permission denied"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_the_machines_faults_are_code_6(
+    error: Exception, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute("x", ScreenOptions(), fails(error)) == 6
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_asks_for_an_orderly_stop(
+    number: signal.Signals, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(session: Session) -> Result:
+        ports = session.ports()
+        assert not ports.stop_requested()
+        os.kill(os.getpid(), number)
+        assert ports.stop_requested()
+        return Result(code=session.stop_code)
+
+    before = signal.getsignal(number)
+    assert execute("x", ScreenOptions(), body) == code
+    assert "stopping in good order" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_stops_at_once(
+    number: signal.Signals, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(session: Session) -> Result:
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        raise AssertionError("not reached")
+
+    assert execute("x", ScreenOptions(json=True), body) == code
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["exit_code"] == code
+    assert "the same command continues" in captured.err
+
+
+def test_events_reach_the_log_and_with_v_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[tuple[str, dict[str, Any]]] = []
+
+    def body(session: Session) -> Result:
+        session.event = lambda name, **fields: seen.append((name, fields))
+        session.ports().event("epoch", loss=0.5)
+        session.ports().warn("masks", "odd")
+        return Result()
+
+    execute("x", ScreenOptions(), body)
+    assert seen == [("epoch", {"loss": 0.5}), ("warning", {"category": "masks", "text": "odd"})]
+    assert "epoch loss" not in capsys.readouterr().err
+    execute("x", ScreenOptions(verbose=1), body)
+    assert "epoch loss=0.5" in capsys.readouterr().err
+
+
+def test_foreign_warnings_are_silent_since_they_may_quote_values(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    def body(session: Session) -> Result:
+        warnings.warn(SECRET, UserWarning, stacklevel=1)
+        return Result()
+
+    assert execute("x", ScreenOptions(), body) == 0
+    assert not recwarn.list

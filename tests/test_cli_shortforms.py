@@ -1,0 +1,116 @@
+"""Short forms become keys of the configuration and keep nothing of the other run's films."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isnet_cli.cli.shortforms import film_options, films_to_explain, sets_to_evaluate
+from isnet_cli.cli.source import Source
+from isnet_cli.config.load import Option, dump, load
+from isnet_cli.config.schema import Config
+from isnet_cli.errors import IsnetError
+from isnet_cli.runs.files import write_json
+
+OLD = {
+    "name": "old",
+    "upstream": "/old/up",
+    "data": {
+        "images": "/old/xrays",
+        "labels": {
+            "file": "/old/labels.csv",
+            "key": "uid",
+            "columns": ["diagnosis"],
+            "uncertain": "one",
+        },
+        "columns": {"source": "hospital"},
+        "sets": {"train": {"fraction": 0.5}},
+        "scale": "range",
+        "privacy": {"rename": True},
+    },
+    "masks": {"files": "/old/masks", "threshold": 0.4},
+    "model": {"arch": "resnet18"},
+    "bias": {"kind": "shapes"},
+    "evaluate": {"sets": ["test"]},
+    "heatmap": {"sets": ["test"], "target": "all"},
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A trained run, and a working folder."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "old"
+    path.mkdir()
+    (path / "isnet.yaml").write_text(dump(Config.model_validate(OLD)), encoding="utf-8")
+    write_json(path / "train/model.json", {"classes": ["ill", "well"]})
+    return path
+
+
+def nothing_old(config: Config) -> None:
+    text = dump(config)
+    assert "/old/" not in text.replace(str(config.evaluate.model), "").replace(
+        str(config.heatmap.model), ""
+    )
+    assert config.upstream is None
+    assert config.data.columns.source == "auto"
+    assert config.data.labels.key == "auto"
+    assert config.data.labels.columns is None
+    # how films are read and masks are made belongs to the model
+    assert config.data.scale == "range"
+    assert config.data.privacy.rename is True
+    assert config.masks.threshold == 0.4
+    assert config.model.arch == "resnet18"
+    assert config.data.labels.classes == ["ill", "well"]
+    assert config.data.labels.uncertain == "one"
+
+
+def test_films_name_the_run_unless_a_file_does() -> None:
+    assert film_options(Source()) == []
+    images = Option("SOURCE", "data.images", "a/my films")
+    assert film_options(Source(images=Path("a/my films"))) == [
+        images,
+        Option("SOURCE", "name", "my-films"),
+    ]
+    assert film_options(Source(Path("c.yaml"), images=Path("a/my films"))) == [images]
+
+
+def test_films_to_explain(run: Path) -> None:
+    source, options = films_to_explain(run, Path("new"))
+    config = load(source.config, (), options)
+    nothing_old(config)
+    assert config.name == "new"
+    assert config.data.images == str(run.parent / "new")
+    assert config.data.sets == {}
+    assert config.heatmap.model == str(run)
+    assert config.heatmap.sets is None
+    assert config.heatmap.target == "all"
+    assert config.bias.kind == "none"
+
+
+def test_sets_to_evaluate(run: Path) -> None:
+    sets = {"a": {"images": "a", "labels": "a.csv"}, "b": {"images": "b"}}
+    source, options = sets_to_evaluate(run, sets)
+    config = load(source.config, (), options)
+    nothing_old(config)
+    assert config.name == "a-b"
+    assert config.data.images is None
+    assert config.evaluate.model == str(run)
+    assert config.evaluate.sets is None
+    assert config.bias.kind == "shapes"
+    a, b = config.data.sets["a"], config.data.sets["b"]
+    assert (a.images, b.images) == (str(run.parent / "a"), str(run.parent / "b"))
+    assert a.labels is not None
+    assert b.labels is not None
+    assert (a.labels.file, b.labels.file) == (str(run.parent / "a.csv"), None)
+    assert a.labels.classes == b.labels.classes == ["ill", "well"]
+
+
+def test_a_run_without_a_model(run: Path) -> None:
+    (run / "train/model.json").unlink()
+    with pytest.raises(IsnetError, match="not trained") as caught:
+        films_to_explain(run, Path("new"))
+    assert caught.value.kind == "weights"
+    with pytest.raises(IsnetError, match="not trained"):
+        sets_to_evaluate(run, {"a": {"images": "a"}})

@@ -1,0 +1,53 @@
+"""Results in lines and tables."""
+
+from __future__ import annotations
+
+from isnet_cli.cli.summaries import demo_table, outcome_line, score_lines, table
+from isnet_cli.stages.pipeline import Outcome
+
+
+def test_a_stage_in_one_line() -> None:
+    summary = {"found": 12, "no_label": 0, "skipped": 0, "share": 0.123456, "sets": {"a": 1}}
+    assert (
+        outcome_line(Outcome("ingest", "done", summary))
+        == "ingest    done       found 12, skipped 0, share 0.1235"
+    )
+    assert outcome_line(Outcome("masks", "current")) == "masks     up to date"
+    assert outcome_line(Outcome("train", "incomplete")) == "train     incomplete"
+
+
+def test_a_table() -> None:
+    assert table(["a", "bb"], [["long", "1"], ["x", "222"]]) == "a      bb\nlong    1\nx     222"
+
+
+def test_scores_with_what_is_undefined() -> None:
+    summary = {
+        "sets": {
+            "test": {
+                "biased": {"n": 6, "macro_f1": 0.5, "macro_auc": None, "outside": 0.25},
+                "standard": {"n": 6, "macro_f1": 1.0, "macro_auc": 1.0},
+            }
+        }
+    }
+    assert score_lines(summary) == [
+        "set    version  films  macro F1    AUC  outside lungs",
+        "test    biased      6     0.500      -          0.250",
+        "test  standard      6     1.000  1.000              -",
+    ]
+    assert score_lines({}) == []
+
+
+def test_the_demos_table() -> None:
+    document = {
+        "report": "x/report.html",
+        "macro_f1": {
+            "standard": {"biased": 1.0, "deceiving": 0.0},
+            "isnet": {"biased": 0.9, "deceiving": None},
+        },
+    }
+    assert demo_table(document) == (
+        "macro F1  biased  deceiving\n"
+        "standard   1.000      0.000\n"
+        "isnet      0.900          -\n\n"
+        "report: x/report.html"
+    )
