@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ LOG = "log.jsonl"
 
 
 class EventLog:
-    """Appends events to ``log.jsonl``; every line is whole, so a killed run leaves a readable log.
+    """Appends events to ``log.jsonl``; a line that a kill cut short stays alone.
 
     Args:
         folder: The run folder; it and the file are made by the first event.
@@ -32,7 +33,11 @@ class EventLog:
         entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": name}
         line = json.dumps({**entry, **_finite(fields)}, ensure_ascii=False, default=str)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
+        with self.path.open("ab+") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a run was killed while it wrote
+                    file.write(b"\n")
             file.write(line.encode("utf-8", "backslashreplace") + b"\n")
 
 

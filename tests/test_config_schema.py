@@ -1,0 +1,97 @@
+"""The keys of isnet.yaml, pinned: removing one takes a version with a warning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from isnet_cli.config.load import plain
+from isnet_cli.config.schema import Config
+
+KEYS = """
+bias.intensity bias.kind bias.shapes bias.size bias.train
+data.columns.mask data.columns.patient data.columns.set data.columns.source data.columns.view
+data.dicom.photometric data.dicom.voi data.images
+data.labels.classes data.labels.columns data.labels.delimiter data.labels.file data.labels.key
+data.labels.min_match data.labels.task data.labels.uncertain
+data.max_side data.privacy.rename data.privacy.salt_file data.scale data.sets
+data.split.allow_overlap data.split.group data.split.ids data.split.stratify data.view
+evaluate.batch_size evaluate.model evaluate.relevance evaluate.sets
+heatmap.formats heatmap.limit heatmap.model heatmap.sets heatmap.target
+machine.deterministic machine.device machine.workers
+masks.batch_size masks.files masks.model masks.on_suspect masks.postprocess.dilate_percent
+masks.postprocess.fill_holes masks.postprocess.keep masks.threshold
+model.arch model.channels model.dropout model.input model.weights
+name seed
+train.augment.brightness train.augment.contrast train.augment.flip train.augment.rotate
+train.augment.scale train.augment.translate
+train.batch_size train.class_weights train.clip_norm train.early_stop.patience train.epochs
+train.heatmap_loss.cut_epochs train.heatmap_loss.cuts train.heatmap_loss.decay
+train.heatmap_loss.delta train.heatmap_loss.e train.heatmap_loss.epsilon
+train.heatmap_loss.foreground train.heatmap_loss.probability train.heatmap_loss.target
+train.heatmap_loss.w1 train.heatmap_loss.w2 train.heatmap_loss.weight train.heatmap_loss.zb
+train.method train.optimizer.lr train.optimizer.momentum train.optimizer.name
+train.optimizer.weight_decay train.sampler train.schedule.final train.schedule.gamma
+train.schedule.milestones train.schedule.name train.schedule.warmup_epochs train.select
+upstream version
+"""
+
+
+def keys(tree: dict[str, Any], prefix: str = "") -> set[str]:
+    found = set()
+    for name, value in tree.items():
+        inner = isinstance(value, dict) and value
+        found |= keys(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}"}
+    return found
+
+
+def test_no_key_has_gone() -> None:
+    assert set(KEYS.split()) - keys(plain(Config())) == set()
+
+
+def test_new_keys_are_written_down_here_and_in_the_docs() -> None:
+    assert keys(plain(Config())) - set(KEYS.split()) == set()
+
+
+def test_the_tree_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Config().seed = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        Config().train.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("size", [96, [96, 96], (96, 96)])
+def test_a_square_input_may_be_one_number(size: Any) -> None:
+    assert Config.model_validate({"model": {"input": size}}).model.input == (96, 96)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"epochs": "3"},
+        {"epochs": 3.0},
+        {"epochs": True},
+        {"optimizer": {"lr": "0.1"}},
+        {"optimizer": {"lr": True}},
+        {"heatmap_loss": {"zb": 1}},
+        {"heatmap_loss": {"w1": 0, "w2": 0}},
+        {"heatmap_loss": {"weight": {}}},
+        {"heatmap_loss": {"weight": {5: 0.5}}},
+        {"heatmap_loss": {"weight": {0: 1.5}}},
+        {"heatmap_loss": {"cuts": [1.0]}},
+        {"nonsense": 1},
+    ],
+)
+def test_types_are_strict(tree: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Config.model_validate({"train": tree})
+
+
+def test_whole_numbers_are_numbers() -> None:
+    config = Config.model_validate(
+        {"train": {"optimizer": {"lr": 1}, "heatmap_loss": {"cuts": [1, 2]}}}
+    )
+    assert config.train.optimizer.lr == 1.0
+    assert config.train.heatmap_loss.cuts == (1.0, 2.0)
