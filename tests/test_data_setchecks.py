@@ -120,7 +120,7 @@ def test_refusal_raises_the_first_error_and_names_the_others() -> None:
 def test_tables_count_usable_labelled_films() -> None:
     rows = [
         film("a", "test", source="B"), film("b", "train", "y", source="A"),
-        film("c", "train", status="skipped"), film("d", "", "y"), Row("e", set="far", source="A"),
+        film("c", "train", status="skipped"), film("d", "", "y"), Row("e", set="far", source="C"),
     ]  # fmt: skip
     assert class_table(rows, "source", "multiclass") == {
         "A": {"y": 1}, "B": {"x": 1}, "unknown": {"y": 1},

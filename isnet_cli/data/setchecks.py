@@ -74,12 +74,13 @@ def class_table(
 ) -> dict[str, dict[str, int]]:
     """Usable labelled films per source (or set) and class; multi-label films count in each class.
 
-    Multi-label films without any finding are counted as ``no finding``.
+    Multi-label films without any finding are counted as ``no finding``. Sets without labelled films
+    are listed, sources without are not.
     """
     table: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         name = row.source or UNKNOWN if by == "source" else row.set
-        if row.status == "ok" and name:
+        if row.status == "ok" and name and (row.label or by == "set"):
             counts = table[name]
             counts.update(c if c != NEGATIVE else "no finding" for c in _said(row, task))
     order = sorted(table, key=lambda name: (*(name != first for first in DEFAULT_SETS), name))

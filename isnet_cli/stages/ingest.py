@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -41,6 +42,7 @@ FORMAT = 1  # raised when the same input gives another manifest
 MANIFEST, SKIPPED = "manifest.csv", "skipped.csv"
 SALT = ".salt"
 GIVEN = "given_masks"  # copies of given masks under salted names
+TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")  # as `runs.files.atomic_path` names them
 LISTS = {".csv", ".tsv", ".txt"}
 SKIPPED_FIELDS = ("key", "path", "reason")
 
@@ -286,6 +288,9 @@ def _remove_stale(rows: Sequence[Row], root: Path) -> None:
                     path.unlink()
             if top != str(root / name) and not os.listdir(top):
                 os.rmdir(top)
+    for path in root.iterdir():
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink()
 
 
 def _report(rows: Sequence[Row], config: Config, ports: Ports) -> None:
