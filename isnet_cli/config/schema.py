@@ -19,9 +19,9 @@ ShapeName = Annotated[
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, strict about unknown keys and about types."""
+    """Base of all sections: frozen, strict about unknown keys and types, finite numbers only."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Labels(Section):

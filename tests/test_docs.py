@@ -1,0 +1,108 @@
+"""The pages under docs/ say what the program does: keys, defaults, options, codes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isnet_cli.config.load import load, plain
+from isnet_cli.config.schema import Columns, Config, FilmSet, Labels
+from isnet_cli.config.yaml_tree import parse
+from isnet_cli.runs.folder import STAGES
+from tests.architecture import ROOT
+from tests.cli_factory import isnet
+from tests.test_cli_app import SHORT, SURFACE
+
+CONFIGURATION = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+CLI = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+
+
+def documented() -> dict[str, Any]:
+    """Key -> default, from the tables."""
+    found: dict[str, Any] = {}
+    section = ""
+    for line in CONFIGURATION.splitlines():
+        if line.startswith("## "):
+            section = line.removeprefix("## ").strip("`").replace("Top level", "")
+        row = re.match(r"\| `(\w+)` \| `(.*?)` \| (.+) \|$", line)
+        if row:
+            found[f"{section}.{row[1]}".strip(".")] = parse(f"x: {row[2]}").value["x"]
+    return found
+
+
+def defaults(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            found |= defaults(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def test_every_key_and_default_is_documented_and_no_other() -> None:
+    expected = defaults(plain(Config()))
+    expected |= {f"data.sets.NAME.{name}": None for name in FilmSet.model_fields}
+    assert documented() == expected
+
+
+def test_sections_named_for_sets_exist() -> None:
+    assert "`data.labels`" in CONFIGURATION
+    assert set(Labels.model_fields) <= {key.split(".")[-1] for key in documented()}
+    assert set(Columns.model_fields) <= {key.split(".")[-1] for key in documented()}
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", CONFIGURATION, re.DOTALL))
+def test_examples_load(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert load(path).version == 1
+
+
+@pytest.mark.parametrize("verb", SURFACE)
+def test_every_option_is_documented(verb: str) -> None:
+    assert f"| `{verb}" in CLI
+    missing = [name for name in SURFACE[verb] if name.startswith("--") and f"`{name}" not in CLI]
+    assert missing == []
+
+
+def test_no_option_is_documented_that_does_not_exist() -> None:
+    every = set.union(*SURFACE.values(), SHORT) | {"--version", "--install-completion", "-vv"}
+    assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", CLI)) - every == set()
+
+
+def test_every_exit_code_is_documented() -> None:
+    table = CLI.partition("## Exit codes")[2].partition("## Messages")[0]
+    codes = {
+        int(n) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for n in cell.split(",")
+    }
+    assert codes == {0, 1, 2, 3, 4, 5, 6, 7, 130, 143}
+
+
+def test_every_stage_has_its_line_in_the_run_folder() -> None:
+    tree = CLI.partition("## The run folder")[2]
+    assert [name for name in STAGES if f"\n  {name}/" not in tree] == []
+
+
+def test_short_forms_of_the_page_are_accepted_words() -> None:
+    """Each example names options that its verb has; run with --help, which parses nothing else."""
+    examples = re.findall(r"^isnet ([a-z]+) (.*)$", CLI, re.M)
+    assert len(examples) >= 5
+    for verb, rest in examples:
+        options = set(re.findall(r"--[a-z-]+", rest))
+        assert options <= SURFACE[verb], (verb, options)
+        assert isnet(verb, "--help").code == 0
+
+
+def links(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8")
+    return [target for target in re.findall(r"\]\(([^)#:]+)\)", text) if "://" not in target]
+
+
+@pytest.mark.parametrize("page", ["docs/cli.md", "docs/configuration.md", "docs/skipped.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    assert [link for link in links(path) if not (path.parent / link).exists()] == []
