@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID = {"img", "meta", "br", "hr", "link", "input"}
+VOID = {"wbr", "img", "meta", "br", "hr", "link", "input"}
 LOADING = {"src", "href", "srcset", "data", "action", "poster", "background", "formaction"}
 
 
@@ -28,6 +28,7 @@ class Page(HTMLParser):
         self.cells: list[list[str]] = []
         self._open: list[str] = []
         self._words: list[str] = []
+        self._broken = False
         self.feed(content)
         self.close()
         assert self._open == [], f"not closed: {self._open}"
@@ -42,6 +43,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self._broken = tag == "wbr"
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         self.ids += [value or "" for name, value in attrs if name == "id"]
         if tag == "tr":
@@ -59,6 +61,10 @@ class Page(HTMLParser):
         if "style" in self._open:
             self.style += data
             return
-        self._words.append(data)
+        if self._broken:  # a path goes on after the place where it may be broken
+            self._words[-1] += data
+        else:
+            self._words.append(data)
+        self._broken = False
         if {"td", "th"} & set(self._open):
             self.cells[-1][-1] += data

@@ -134,6 +134,19 @@ def test_svg_is_the_same_each_time_and_bare() -> None:
     assert "atplotlib v" not in first
 
 
+def test_figures_stand_inside_tall_bars_with_marks_and_above_short_ones() -> None:
+    bars = Bars(["t"], {"m": [0.5], "n": [0.02]}, "x", marks={"m": [0.7], "n": [0.3]})
+    tall, low = reliance_figure(bars).axes[0].texts
+    assert (tall.get_va(), tall.xy[1]) == ("top", 0.5)
+    assert (low.get_va(), low.xy[1]) == ("bottom", 0.3)
+
+
+def test_one_loss_is_drawn_once() -> None:
+    rows = [{"epoch": 1, "train_loss": 0.5, "train_classification": 0.5}]
+    assert list(quantities(rows)) == ["Loss"]
+    assert len(quantities([*rows, {"epoch": 2, "train_loss": 0.9}])) == 2
+
+
 def test_no_pyplot() -> None:
     shift_figure(Bars(["a"], {"m": [0.1]}, "F1"))
     assert "matplotlib.pyplot" not in sys.modules

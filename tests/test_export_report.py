@@ -74,7 +74,8 @@ def test_every_block_is_shown() -> None:
 @pytest.mark.parametrize("word", HOSTILE)
 def test_untrusted_words_stay_words(word: str) -> None:
     plain, hostile = Page(render(report("finding"))), Page(render(report(word)))
-    assert hostile.tags == plain.tags  # no tag more or less, whatever the names say
+    # No tag more or less, whatever the names say; <wbr> is a place where a path may be broken.
+    assert [tag for tag in hostile.tags if tag != "wbr"] == plain.tags
     names = [(tag, name) for tag, name, _ in plain.attributes]
     assert [(tag, name) for tag, name, _ in hostile.attributes] == names
     assert hostile.style == plain.style

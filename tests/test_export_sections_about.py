@@ -31,9 +31,9 @@ def test_main_results_stand_side_by_side() -> None:
     assert "largest difference is 1.000" in said(section)
 
 
-def test_without_versions_no_sentence_about_shapes() -> None:
+def test_without_versions_no_sentence_about_marks() -> None:
     section = about_section([run(sets={"test": {"standard": scored(0.8, None)}})])
-    assert "shapes" not in said(section)
+    assert "marks" not in said(section)
     assert only(section, Table)[1].rows == [("test", "0.800", "n/a", "n/a")]
 
 

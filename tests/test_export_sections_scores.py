@@ -49,6 +49,14 @@ def test_one_run_has_the_curve_of_the_second_class_of_two() -> None:
     assert "true a: 7 as a, 3 as b" in confusion.pictures[0].alt
 
 
+def test_the_curve_is_of_the_disease_whatever_the_order_of_classes() -> None:
+    healthy_last = run(sets={"test": {"standard": scored(0.8, 0.8)}})
+    healthy_last.metrics["classes"] = ["a", "Normal"]
+    roc = only(scores_section([healthy_last]), Grid)[0]
+    assert roc.title == "ROC curves for the class a"
+    assert "a, AUC 0.700" in letters(roc.pictures[0])
+
+
 def test_several_runs_share_a_panel() -> None:
     runs = [biased("one", [0.8, 0.7, 0.6]), biased("two", [0.5, 0.4, 0.3])]
     roc, first, second = only(scores_section(runs), Grid)

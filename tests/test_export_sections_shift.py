@@ -14,7 +14,7 @@ def test_versions_are_columns_with_their_range() -> None:
     assert table.rows[0][:6] == ("test", "isnet", "0.800", "0.820", "0.790", "0.030")
     assert table.rows[1][2:6] == ("1.000", "0.700", "0.000", "1.000")
     assert sum(span for _, span in table.groups) == len(table.columns)
-    assert "deceiving version the shapes are exchanged" in said(section)
+    assert "deceiving version the marks are exchanged" in said(section)
     (grid,) = only(section, Grid)
     assert [("macro-F1" in letters(p), "macro AUC" in letters(p)) for p in grid.pictures] == [
         (True, False),
@@ -35,7 +35,7 @@ def test_sets_are_columns_when_there_is_one_version() -> None:
     (table,) = only(section, Table)
     assert table.columns == ("run", "inside", "outside", "inside", "outside")
     assert table.rows == [("one", "0.900", "0.600", "0.900", "0.700")]
-    assert "shapes" not in said(section)
+    assert "marks" not in said(section)
 
 
 def test_one_test_is_no_shift() -> None:

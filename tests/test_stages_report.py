@@ -111,7 +111,7 @@ def test_unfinished_runs_have_explained_sections(tmp_path: Path, count: int) -> 
         assert f"stage '{stage}'" not in page.words
 
 
-def test_a_plain_run_has_no_word_of_shapes(tmp_path: Path) -> None:
+def test_a_plain_run_has_no_word_of_marks(tmp_path: Path) -> None:
     folder = make_report_run(tmp_path / "run", biased=False)
     page = Page(build_report([folder], tmp_path / "r.html", Ports()).read_text(encoding="utf-8"))
     assert "deceiving" not in page.words

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from isnet_cli.export.plotting import INK, SERIES, SOFT, drawn, drawn_row
 
 Values = Sequence[float | None]
+_DARK = {"#1f5fa8", "#8b5aa8", "#b03a48"}  # colours that dark letters cannot be read on
 PANEL = (4.2, 3.0)  # inches; small enough to stand two abreast, large enough for a phone
 _TITLES = {  # the quantities to draw, in this order
     "loss": "Loss",
@@ -107,6 +108,8 @@ def quantities(
             values = [number(row.get(column)) for row in history]
             if any(value is not None for value in values):
                 found.setdefault(title, {})[line] = values
+    if found.get("Loss") == found.get("Classification loss"):  # a method with one loss
+        found.pop("Classification loss", None)
     return found
 
 
@@ -224,23 +227,27 @@ def _bars_size(bars: Bars) -> tuple[float, float]:
 def _draw_bars(bars: Bars, axes: Axes) -> None:
     models = list(bars.bars)
     width = 0.8 / max(1, len(models))
-    top = bars.top or 1.0
     for place, model in enumerate(models):
         colour = SERIES[place % len(SERIES)]
         for group, value in enumerate(bars.bars[model]):
             at = group + (place - (len(models) - 1) / 2) * width
             label = short(model, 28) if group == 0 else None
-            height = value or 0.0
-            axes.bar(at, height, width * 0.92, color=colour, label=label)
+            axes.bar(at, value or 0.0, width * 0.92, color=colour, label=label)
             mark = bars.marks[model][group] if bars.marks else None
             if mark is not None:
                 axes.plot([at - width * 0.4, at + width * 0.4], [mark] * 2, color=INK, lw=1.4)
-                if height <= mark < height + 0.09 * top:  # the figure goes above the tick
-                    height = mark
             words = "n/a" if value is None else f"{value:.2f}"
-            small = 8 if len(models) < 4 else 7
+            # A tick above the bar leaves no room there: the figure goes into the bar, or above it.
+            inside = mark is not None and (value or 0.0) > 0.12 * (bars.top or 1.0)
             axes.annotate(
-                words, (at, height), (0, 2), textcoords="offset points", ha="center", size=small
+                words,
+                (at, (value or 0.0) if inside else max(value or 0.0, mark or 0.0)),
+                (0, -2 if inside else 2),
+                textcoords="offset points",
+                ha="center",
+                va="top" if inside else "bottom",
+                size=8 if len(models) < 4 else 7,
+                color="white" if inside and colour in _DARK else INK,
             )
     _finish_bars(bars, axes)
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 INK, SOFT, RULE = "#1c2127", "#5b6470", "#d5d9de"
 # Told apart by hue and by lightness: readable for colour-blind people and on a grey print.
+# White letters are for the dark ones only; see `figures`.
 SERIES = ("#1f5fa8", "#d9822b", "#3a9277", "#8b5aa8", "#8a8f98", "#b03a48")
 
 _STYLE: Any = {  # Any: stubs of matplotlib's versions differ in the type of keys

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from isnet_cli.export.document import Report
 from isnet_cli.export.lettering import clean
@@ -28,7 +28,7 @@ def render(report: Report) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("isnet_cli.export", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -36,6 +36,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
+    environment.filters["path"] = _path
+    return environment
+
+
+def _path(text: str) -> Markup:
+    """A file's key that may be broken after a slash; escaped."""
+    return Markup(str(escape(clean(text))).replace("/", "/<wbr>"))  # noqa: S704 - escaped
 
 
 def _finalize(value: object) -> object:

@@ -112,8 +112,8 @@ def _shift_sentence(run: RunFacts, tests: Sequence[tuple[str, str]]) -> str:
         if len(known) == len(VERSIONS):
             biased, standard, deceiving = known
             return (
-                f"{run.name}, set {name}: macro-F1 is {biased:.3f} with the shapes of training, "
-                f"{standard:.3f} without shapes and {deceiving:.3f} with deceiving shapes; the "
+                f"{run.name}, set {name}: macro-F1 is {biased:.3f} with the marks of training, "
+                f"{standard:.3f} without marks and {deceiving:.3f} with deceiving marks; the "
                 f"largest difference is {max(known) - min(known):.3f}."
             )
     return ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from isnet_cli.export.document import Block, Fold, Grid, Notice, Picture, Section, Table
 from isnet_cli.export.facts import (
     RunFacts,
@@ -26,6 +28,7 @@ RATES = {
     "ap": "avg. precision",
 }
 Test = tuple[str, str]
+_HEALTHY = {"normal", "healthy", "negative", "control", "no finding", "none", "no", "0"}
 
 
 def scores_section(runs: Sequence[RunFacts]) -> Section:
@@ -106,20 +109,21 @@ def _curves(runs: Sequence[RunFacts], test: Test) -> list[Roc]:
     """One curve a class for one run; one curve a run, of the class in question, for several."""
     if len(runs) == 1:
         found = list(runs[0].rocs.get(test, ()))
-        return found[-1:] if _binary(runs) else found
+        return [c for c in found if c.name == _positive(runs)] if _binary(runs) else found
     found = []
     for run in runs:
         own = list(run.rocs.get(test, ()))
         if own:
-            curve = own[-1] if _binary(runs) else _mean(own)
+            chosen = [c for c in own if c.name == _positive(runs)] if _binary(runs) else own
+            curve = _mean(chosen)
             found.append(Roc(run.name, curve.fpr, curve.tpr, curve.auc))
     return found
 
 
 def _mean(curves: Sequence[Roc]) -> Roc:
-    """Macro average: mean sensitivity of the classes at each specificity."""
-    import numpy as np
-
+    """Macro average: mean sensitivity of the classes at each specificity; of one, the curve."""
+    if len(curves) == 1:
+        return curves[0]
     fpr = np.unique(np.concatenate([curve.fpr for curve in curves]))
     tpr = np.mean([np.interp(fpr, curve.fpr, curve.tpr) for curve in curves], axis=0)
     areas = [curve.auc for curve in curves if curve.auc is not None]
@@ -140,10 +144,16 @@ def _binary(runs: Sequence[RunFacts]) -> bool:
     )
 
 
+def _positive(runs: Sequence[RunFacts]) -> str:
+    """The class whose curve is drawn for two classes: the last that does not mean 'healthy'."""
+    classes = next((list(run.metrics["classes"]) for run in runs if run.metrics), [""])
+    named = [name for name in classes if name.strip().lower() not in _HEALTHY]
+    return str((named or classes)[-1])
+
+
 def _whose(runs: Sequence[RunFacts]) -> str:
     if _binary(runs):
-        name = next((run.metrics["classes"][-1] for run in runs if run.metrics), "")
-        return f" for the class {name}"
+        return f" for the class {_positive(runs)}"
     return "" if len(runs) == 1 else ", mean over the classes"
 
 

@@ -67,10 +67,10 @@ def _explanation(tests: Sequence[Test]) -> Text:
     words = ""
     if any(version == "deceiving" for _, version in tests):
         words = (
-            "In the biased version of a set, each film carries its class's shape in the "
-            "background, as in training; in the standard version there is no shape; in the "
-            "deceiving version the shapes are exchanged between the classes, so that a "
-            "classifier that reads the shapes is always wrong. "
+            "In the biased version of a set, each film carries its class's mark (a shape or a "
+            "word) in the background, as in training; in the standard version there is no mark; "
+            "in the deceiving version the marks are exchanged between the classes, so that a "
+            "classifier that reads the marks is always wrong. "
         )
     return Text(f"{words}A robust classifier has bars of equal height.")
 
