@@ -30,6 +30,12 @@ def test_several_runs_share_a_card_for_each_film() -> None:
     assert "outside" not in right.caption
 
 
+def test_labels_of_a_multilabel_task_are_the_positive_ones() -> None:
+    config = {"data": {"labels": {"task": "multilabel"}}}
+    section = maps_section([run(config=config, maps=[relevance_map("f", "tb=1;old=0;x=?")])])
+    assert only(section, Grid)[0].pictures[0].caption.startswith("label tb ·")
+
+
 def test_sets_have_headings_when_there_are_several() -> None:
     maps = [relevance_map("f1"), relevance_map("f2", group="Set other")]
     assert [g.title for g in only(maps_section([run(maps=maps)]), Grid)] == [

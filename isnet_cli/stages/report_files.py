@@ -47,7 +47,7 @@ def read_run(folder: RunFolder, name: str, maps: Sequence[MapFacts] = ()) -> Run
         settings,
         dump(config) if config else "",
         folder.record(),
-        read_csv(history) if history.is_file() else [],
+        _csv(history) if history.is_file() else [],
         _json(train / "model.json") if "train" in done else {},
         metrics,
         _rocs(evaluate, metrics) if metrics else {},

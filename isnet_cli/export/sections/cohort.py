@@ -95,8 +95,9 @@ def _fate(cohort: Cohort) -> Iterator[Text]:
         yield Text("Films with a suspect mask are used like all others (masks.on_suspect: keep).")
     else:
         yield Text(
-            "Films without a sound lung mask are left out of training; they are scored in the "
-            "test sets, but not measured for relevance outside the lungs."
+            "Films with a suspect mask are left out of training, and films without a mask where "
+            "the method needs one. In the test sets they are scored, but not measured for "
+            "relevance outside the lungs."
         )
 
 

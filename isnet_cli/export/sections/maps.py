@@ -15,6 +15,7 @@ from isnet_cli.export.document import (
     Text,
 )
 from isnet_cli.export.facts import MapFacts, RunFacts, figure_of, percent
+from isnet_cli.export.sections.cohort import classes_of
 
 
 def maps_section(runs: Sequence[RunFacts], note: str = "") -> Section:
@@ -49,7 +50,8 @@ def _reason(run: RunFacts) -> str:
 def _single(runs: Sequence[RunFacts], name: str, title: str) -> Grid:
     """One run: films side by side, each with its own caption."""
     items = [item for item in runs[0].maps if item.group == name]
-    return Grid([_shown(item) for item in items], least=220, title=title)
+    pictures = [_shown(item, f"label {_label(runs[0], item)}", item.key) for item in items]
+    return Grid(pictures, least=220, title=title)
 
 
 def _rows(runs: Sequence[RunFacts], name: str, title: str) -> Gallery:
@@ -58,25 +60,28 @@ def _rows(runs: Sequence[RunFacts], name: str, title: str) -> Gallery:
     rows = []
     for key in keys:
         items = [own.get(key) for own in found]
-        label = next((item.label for item in items if item is not None), "")
-        head = f"{key} · label {label}" if label else key
+        pairs = [(run, item) for run, item in zip(runs, items, strict=True) if item is not None]
         cells = [
-            None if item is None else _shown(item, run.name)
+            None if item is None else _shown(item, "", run.name)
             for item, run in zip(items, runs, strict=True)
         ]
-        rows.append(GalleryRow(head, cells))
+        rows.append(GalleryRow(f"{key} · label {_label(*pairs[0])}", cells))
     return Gallery(len(runs), rows, title)
 
 
-def _shown(item: MapFacts, run: str = "") -> Picture:
-    """The picture with its words; without a run, the film is named too."""
+def _label(run: RunFacts, item: MapFacts) -> str:
+    """The true classes in words."""
+    task = run.setting("data.labels.task")
+    return ", ".join(classes_of({"label": item.label}, task)) if item.label else "none"
+
+
+def _shown(item: MapFacts, label: str, head: str) -> Picture:
     says = f"predicted {item.predicted}" if item.predicted else ""
     if item.target == item.predicted:
         says += f" ({figure_of(item.probability, 2)})"
     elif item.target:
         says += f"; map of {item.target} ({figure_of(item.probability, 2)})"
     share = f"{percent(item.outside)} outside" if item.outside is not None else ""
-    label = f"label {item.label}" if item.label and not run else ""
     caption = " · ".join(part for part in (label, says.strip("; "), share) if part)
-    alt = f"Relevance map over film {item.key}: {run} {caption}"
-    return Picture(item.picture.uri, alt, caption, photo=True, head=run or item.key)
+    alt = f"Relevance map over film {item.key}: {head}, {caption}"
+    return Picture(item.picture.uri, alt, caption, photo=True, head=head)
