@@ -211,10 +211,11 @@ def test_a_row_of_a_missing_file_is_not_given_to_its_namesake(tmp_path: Path) ->
 def test_a_bare_name_that_may_mean_a_film_in_a_subfolder_is_refused(tmp_path: Path) -> None:
     films = [film("b.png"), film("a/b.png"), film("c.png")]
     text = "file,label\nb.png,x\nc.png,y\n"
-    with pytest.raises(IsnetError, match="ambiguous"):
-        joined(tmp_path, text, films)
-    assert lines(joined(tmp_path, text, films, key="file")) == [2, None, 3]
+    for key in ("auto", "file"):
+        with pytest.raises(IsnetError, match="ambiguous"):
+            joined(tmp_path, text, films, key=key)
     assert lines(joined(tmp_path, text + "a/b.png,y\n", films)) == [2, 4, 3]
+    assert lines(joined(tmp_path, text + "a/b.png,\n", films)) == [2, 4, 3]  # not labelled
 
 
 def test_lost_leading_zeros_are_recognised_and_not_repaired(tmp_path: Path) -> None:

@@ -98,12 +98,11 @@ def join(
             fix="check data.images",
         )
     attempts: list[Attempt] = []
-    careful = labels.key not in {"file", "stem"}
     for group in _groups(table, labels):
         tried = [
             attempt
             for kind, column in group
-            if (attempt := _attempt(films, table, kind, column, roots, careful)) is not None
+            if (attempt := _attempt(films, table, kind, column, roots)) is not None
         ]
         attempts += tried
         good = [a for a in tried if not a.ambiguous and a.films >= _least(films, labels)]
@@ -172,7 +171,6 @@ def _attempt(
     kind: str,
     column: str,
     roots: Sequence[Path],
-    careful: bool,
 ) -> Attempt | None:
     """The join by one column; None when no film has this kind of key."""
     found = fitting_rows(films, table.table, column, kind, roots)
@@ -180,7 +178,7 @@ def _attempt(
         return None
     claims: dict[int, int] = defaultdict(int)  # how many films a row fits
     by_end = found
-    if kind == "path" and careful and any(found):
+    if kind == "path" and any(found):
         # a bare name in the table may mean a film in a subfolder that has no row of its own
         by_end = fitting_rows(films, table.table, column, "name", roots) or found
     for rows, others in zip(found, by_end, strict=True):

@@ -106,10 +106,10 @@ def deal(
     """Deals groups out to sets so that sizes and classes come close to the shares.
 
     Groups go, large before small, rare classes before common ones, and otherwise in the order of
-    a hash of (seed, name), to the set that lacks most films of the group's classes among the sets
-    it fits into. When it fits into none, it goes to the set that lacks most films: an overshoot
-    then is smaller than the group, and no set that lacks a whole group can be passed over, so
-    every set ends less than one (largest) group away from its share.
+    a hash of (seed, name), to the set that lacks the largest share of the group's classes among
+    the sets it fits into. When it fits into none, it goes to the set that lacks most films: an
+    overshoot then is smaller than the group, and no set that lacks a whole group can be passed
+    over, so every set ends less than one (largest) group away from its share.
 
     Args:
         groups: The groups; their order does not matter.
@@ -132,7 +132,8 @@ def deal(
         need = dict.fromkeys(fits, 0.0)
         if stratify:
             need = {
-                name: sum(n * wanted[name][c] for c, n in group.classes.items()) for name in fits
+                name: sum(n * wanted[name][c] / counts[c] for c, n in group.classes.items())
+                for name in fits
             }
         best = max(fits or lacking, key=lambda name: (need.get(name, 0.0), lacking[name]))
         lacking[best] -= size

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ingest_factory import Told, config, dicom, labels, mask, png, tree, two_classes
+from isnet_cli.errors import IsnetError
+from isnet_cli.stages.audit import audit, audit_text
+
+
+def hospital(folder: Path) -> Path:
+    """Two hospitals: DICOM of both photometric kinds, PNG; class y in one of them only."""
+    lines = []
+    for n in range(16):
+        kind = "MONOCHROME1" if n % 4 == 0 else "MONOCHROME2"
+        dicom(folder / f"xrays/A/{n}.dcm", n, photometric=kind, ViewPosition="AP",
+              PatientID=f"CANARY{n // 2}")  # fmt: skip
+        lines.append(f"A/{n}.dcm,{'xy'[n % 2]},A,")
+    for n in range(8):
+        png(folder / f"xrays/B/{n}.png", 50 + n, bits=16)
+        mask(folder / f"masks/{n}.png")
+        lines.append(f"B/{n}.png,x,B,masks/{n}.png")
+    dicom(folder / "xrays/A/side.dcm", 40, ViewPosition="LATERAL", PatientID="CANARY0")
+    dicom(folder / "xrays/A/knee.dcm", 41, BodyPartExamined="KNEE")
+    labels(folder / "labels.csv", *lines, header="file,label,source,mask")
+    return folder
+
+
+def test_facts_of_a_whole_folder(tmp_path: Path) -> None:
+    found = audit(config(hospital(tmp_path)), Told().ports())
+    images = found["images"]
+    assert (images["found"], images["usable"]) == (26, 24)
+    assert images["formats"] == {"dicom:Explicit VR Little Endian": 18, "png": 8}
+    assert images["bits"] == {"12": 18, "16": 8}
+    assert images["views"] == {"frontal": 16, "lateral": 1, "unknown": 9}
+    assert images["sizes"] == {"longest_side": [96, 96, 96]}
+    assert images["photometric"]["A"] == {"MONOCHROME1": 4, "MONOCHROME2": 12}
+    assert images["unusable"] == {"body_part": 1, "lateral": 1}
+    assert images["examples"][0] == "A/knee: body_part: body part KNEE, expected chest"
+    assert found["labels"][""]["labelled"] == 24
+    assert found["classes"] == ["x", "y"]
+    assert found["sources"] == {"A": {"x": 8, "y": 8}, "B": {"x": 8}}
+    assert sum(found["sets"]["train"].values()) == pytest.approx(0.7 * 24, abs=2)
+    assert found["patients"] == {"known": 8, "films_unknown": 8, "shared": 0}
+    assert found["masks"] == {"given": 8, "left_out_of_images": 0}
+    assert found["estimate"]["measured_on"] >= 1
+    assert found["estimate"]["store_bytes"] == 24 * 224 * 224 * 3
+    assert found["ok"]
+    (problem,) = found["problems"]
+    assert problem["severity"] == "warning"
+    assert problem["text"].startswith("class 'y' comes only from source 'A': a model can learn")
+
+
+def test_the_document_is_json_and_the_text_says_the_same(tmp_path: Path) -> None:
+    found = audit(config(hospital(tmp_path)), Told().ports())
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    text = audit_text(found)
+    for words in (
+        "films: 26 found, 24 usable", "unusable: body_part 1, lateral 1", "MONOCHROME1",
+        "labels: 24 films labelled, 2 not", "joined by path, column 'file'",
+        "patients: 8 known, 8 films of unknown ones, 0 in more than one set",
+        "masks: 8 films have one", "estimate: reading", "warning: class 'y'", "no errors",
+    ):  # fmt: skip
+        assert words in text
+    assert "CANARY" not in text + json.dumps(found)
+
+
+def test_nothing_is_written(tmp_path: Path) -> None:
+    settings = config(hospital(tmp_path))
+    before = tree(tmp_path, times=True)
+    audit(settings, Told().ports())
+    assert tree(tmp_path, times=True) == before
+
+
+def test_all_problems_are_collected(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path)
+    sides = ["train"] * 6 + ["far"] * 6
+    lines = [f"{n:02}.png,{'xy'[n % 2]},P{n % 5},{sides[n]}" for n in range(12)]
+    labels(folder / "labels.csv", *lines, header="file,label,patient,set")
+    settings = config(folder)
+    settings = settings.model_copy(
+        update={"evaluate": settings.evaluate.model_copy(update={"sets": ["far", "fare"]})}
+    )
+    found = audit(settings, Told().ports())
+    errors = [p for p in found["problems"] if p["severity"] == "error"]
+    assert [p["text"].partition(":")[0] for p in errors] == [
+        "data.sets", "data.sets.val", "evaluate.sets",
+    ]  # fmt: skip
+    assert errors[2]["text"].startswith(
+        "evaluate.sets: no film in set 'fare', found 'far', 'train'"
+    )
+    assert all(p["fix"] for p in errors)
+    assert found["patients"]["shared"] == 5
+    assert not found["ok"]
+    assert audit_text(found).endswith("errors: see above")
+
+
+def test_sets_that_cannot_be_dealt_out_are_a_problem(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path)
+    found = audit(config(folder, sets={"train": {"source": "Z"}}), Told().ports())
+    first = next(p["text"] for p in found["problems"] if p["severity"] == "error")
+    assert first.startswith("data.sets.train.source: no film of source 'Z'")
+
+
+def test_a_folder_without_films_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "xrays").mkdir()
+    (tmp_path / "xrays/notes").write_text("text")
+    found = audit(config(tmp_path), Told().ports())
+    assert found["problems"][-1]["text"] == "data.images: none of 1 files can be used"
+    assert found["estimate"] == {}
+    assert not found["ok"]
+
+
+def test_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path)
+    labels(folder / "labels.csv", "a.png,x", "b.png,y")
+    with pytest.raises(IsnetError, match="0 of 12 films found a row"):
+        audit(config(folder), Told().ports())
