@@ -119,13 +119,6 @@ def test_multilabel_with_missing_labels(tmp_path: Path) -> None:
     assert card["thresholds"] == [0.5, 0.5]
 
 
-def test_suspect_masks_are_left_out_and_counted(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run", verdicts={"train/000": "suspect", "train/001": "missing"})
-    summary = run_stage(train, small_config(), folder, Ports()).summary
-    assert summary["left_out"] == {"suspect mask": 1, "no mask": 1}
-    assert summary["films"]["train"] == 10
-
-
 @pytest.mark.parametrize(
     ("sections", "kind", "words"),
     [
@@ -154,18 +147,6 @@ def test_divergence_is_an_error_not_a_model(tmp_path: Path) -> None:
     )
     with pytest.raises(IsnetError, match=r"diverged|not finite"):
         run_stage(train, config, folder, Ports())
-
-
-def test_damaged_model_is_refused(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run")
-    run_stage(train, small_config(), folder, Ports())
-    path = folder.path / "train" / "model.safetensors"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(bytes(content))
-    with pytest.raises(IsnetError, match="SHA-256"):
-        load_model(folder.path, torch.device("cpu"))
-    assert not folder.is_current("train", train.fingerprint(small_config(), folder))
 
 
 def test_global_random_state_is_left_alone(tmp_path: Path) -> None:

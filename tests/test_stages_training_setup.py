@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from isnet_cli.config.schema import Schedule
-from isnet_cli.data.manifest import read_manifest
-from isnet_cli.ports import Ports
-from isnet_cli.stages.cuts import estimate_cuts
-from isnet_cli.stages.training_films import choose_films, load_films
 from isnet_cli.stages.training_setup import (
     build_method,
     class_weights,
@@ -21,17 +15,9 @@ from isnet_cli.stages.training_setup import (
     epoch_order,
     learning_rate,
 )
-from isnet_cli.stages.validation import Validator, probabilities
 from isnet_models.methods import ISNet, Standard
-from run_factory import make_run, small_config
-
-
-def films(tmp_path: Path, **sections: dict):
-    folder = make_run(tmp_path / "run", sets={"train": 9, "val": 4})
-    rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
-    config = small_config(**sections)
-    train, _, _ = choose_films(rows, folder, config, needs_masks=True)
-    return load_films(train, folder, ["normal", "sick"], config, Ports()), config
+from run_factory import small_config
+from train_factory import films
 
 
 def test_schedules_by_hand() -> None:
@@ -80,31 +66,3 @@ def test_method_takes_its_settings(tmp_path: Path) -> None:
     assert isinstance(
         build_method(small_config(train={"method": "standard"}), None, None), Standard
     )
-
-
-def test_cuts_are_positive_ordered_and_reproducible(tmp_path: Path) -> None:
-    store, config = films(tmp_path)
-    device = torch.device("cpu")
-    one = estimate_cuts(config, store, "standard", device, Ports())
-    assert one == estimate_cuts(config, store, "standard", device, Ports())
-    assert 0 < one[0] <= one[1]
-    assert (
-        estimate_cuts(config, store, "standard", device, Ports(stop_requested=lambda: True)) is None
-    )
-
-
-def test_validation_restores_the_mode_and_needs_masks_to_swap(tmp_path: Path) -> None:
-    store, _ = films(tmp_path)
-    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 2)).train()
-    found = Validator(store, "standard", 4, torch.device("cpu"))(net, Standard(), 0)
-    assert net.training
-    assert set(found) == {"val_loss", "val_classification", "val_auc", "val_swapped_auc"}
-    store.has_mask[0] = False
-    found = Validator(store, "standard", 4, torch.device("cpu"))(net, Standard(), 0)
-    assert math.isnan(found["val_swapped_auc"])
-
-
-def test_probabilities_sum_to_one() -> None:
-    p = probabilities(torch.tensor([[0.0, math.log(3.0)]]), "multiclass")
-    assert p[0].tolist() == pytest.approx([0.25, 0.75])
-    assert probabilities(torch.zeros(1, 2), "multilabel")[0].tolist() == [0.5, 0.5]

@@ -42,9 +42,7 @@ class Frame:
         """Resizes a mask [H', W'] by area; a pixel covered by half or more is foreground."""
         return self.to_network(mask.astype(np.float32)) >= 0.5
 
-    def to_original(
-        self, values: FloatImage, size: tuple[int, int] | None = None
-    ) -> FloatImage:
+    def to_original(self, values: FloatImage, size: tuple[int, int] | None = None) -> FloatImage:
         """Maps network-sized `values` [h, w] back to the film's pixels (or to `size`), bilinear."""
         top, left, height, width = self.inner
         return resize(values[top : top + height, left : left + width], size or self.original)

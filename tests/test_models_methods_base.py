@@ -6,24 +6,15 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from isnet_models.backbones import build_backbone
-from isnet_models.heatmap_loss import HeatmapLossSettings, heatmap_loss
-from isnet_models.lrp import relevance
 from isnet_models.methods import METHODS
-from isnet_models.methods.base import Batch, Method, classification_loss
+from isnet_models.methods.base import classification_loss
 from isnet_models.methods.isnet import ISNet, ISNetSettings
 from isnet_models.methods.standard import Standard
+from method_factory import batch
 
 MAKERS = {"standard": Standard, "isnet": lambda: ISNet(ISNetSettings())}
-
-
-def batch(B: int = 6, size: int = 32) -> Batch:
-    g = torch.Generator().manual_seed(0)
-    masks = torch.zeros(B, 1, size, size)
-    masks[..., 8:24, 8:24] = 1
-    return Batch(torch.rand(B, 1, size, size, generator=g), masks, torch.arange(B) % 3)
 
 
 def test_the_registry_is_what_is_tested() -> None:
@@ -55,30 +46,6 @@ def test_losses_without_gradient(name: str) -> None:
         losses = method.losses(net, batch(), 0)
     assert not losses.total.requires_grad
     assert math.isfinite(losses.total.item())
-
-
-def test_isnet_total_is_the_weighted_sum() -> None:
-    net, data = build_backbone("small", 3).eval(), batch()
-    settings = ISNetSettings(
-        weight={0: 0.25, 2: 0.5}, target="all", loss=HeatmapLossSettings(w2=2.0)
-    )
-    method: Method = ISNet(settings)
-    maps = relevance(net, data.images, "all", zb=(0.0, 1.0)).maps
-    heat = heatmap_loss(maps, data.masks, settings.loss).total
-    ce = nn.functional.cross_entropy(net(data.images), data.labels)
-    for epoch, P in ((0, 0.25), (1, 0.25), (2, 0.5), (7, 0.5)):
-        total = method.losses(net, data, epoch).total
-        assert total.item() == pytest.approx(((1 - P) * ce + P * heat).item(), rel=1e-4)
-
-
-def test_stochastic_targets_follow_their_generator() -> None:
-    net, data = build_backbone("small", 3).eval(), batch()
-    values = []
-    for seed in (1, 1, 2):
-        stream = torch.Generator().manual_seed(seed)
-        method = ISNet(ISNetSettings(target="stochastic"), generator=stream)
-        values.append(method.losses(net, data, 0).total.item())
-    assert values[0] == values[1] != values[2]
 
 
 def test_missing_labels_cost_nothing() -> None:

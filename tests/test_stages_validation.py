@@ -1,0 +1,30 @@
+"""Validation leaves the network as it was and says what it cannot compute."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from isnet_cli.stages.validation import Validator, probabilities
+from isnet_models.methods import Standard
+from train_factory import films
+
+
+def test_validation_restores_the_mode_and_needs_masks_to_swap(tmp_path: Path) -> None:
+    store, _ = films(tmp_path)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 2)).train()
+    found = Validator(store, "standard", 4, torch.device("cpu"))(net, Standard(), 0)
+    assert net.training
+    assert set(found) == {"val_loss", "val_classification", "val_auc", "val_swapped_auc"}
+    store.has_mask[0] = False
+    found = Validator(store, "standard", 4, torch.device("cpu"))(net, Standard(), 0)
+    assert math.isnan(found["val_swapped_auc"])
+
+
+def test_probabilities_sum_to_one() -> None:
+    p = probabilities(torch.tensor([[0.0, math.log(3.0)]]), "multiclass")
+    assert p[0].tolist() == pytest.approx([0.25, 0.75])
+    assert probabilities(torch.zeros(1, 2), "multilabel")[0].tolist() == [0.5, 0.5]
