@@ -66,6 +66,18 @@ def test_configured_classes_choose_and_order(tmp_path: Path) -> None:
     assert "2 rows have a class outside data.labels.classes: 'z' (2)" in found.warnings[0]
 
 
+def test_an_outside_multilabel_file_may_lack_columns(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("file,mass,other\na,1,0\nb,0,1\n")
+    labels = Labels(file=str(path), classes=["edema", "mass"], task="multilabel")
+    found = read_labels(labels, Columns(), outside=True)
+    assert texts(found) == ["mass=1", "mass=0"]
+    with pytest.raises(IsnetError, match="no film of class 'edema'"):
+        read_labels(labels, Columns())
+    with pytest.raises(IsnetError, match="no column 'lung'"):
+        read_labels(labels.model_copy(update={"classes": ["lung"]}), Columns(), outside=True)
+
+
 def test_several_spellings_of_a_class_are_told(tmp_path: Path) -> None:
     found = table(tmp_path, "file,label\na,Normal\nb,normal\nc,TB\n")
     assert found.classes == ("Normal", "TB", "normal")

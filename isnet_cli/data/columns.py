@@ -176,7 +176,8 @@ def _labels(table: Table, labels: Labels, roles: Roles) -> tuple[str, ...]:
 def _finding_columns(table: Table, labels: Labels, taken: frozenset[str]) -> tuple[str, ...]:
     """Columns of 0/1 values, or those that `labels.classes` names."""
     if labels.classes is not None:
-        return tuple(require_column(table, c, "data.labels.classes") for c in labels.classes)
+        found = tuple(name for name in labels.classes if name in table.columns)
+        return found or (require_column(table, labels.classes[0], "data.labels.classes"),)
     keys = {*NOT_LABELS, *FILE_NAMES, *UID_NAMES, *ACCESSION_NAMES}
     return tuple(
         name

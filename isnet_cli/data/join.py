@@ -6,7 +6,7 @@ patient) and one meaning; otherwise the attempt counts as ambiguous and is not u
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,26 +176,35 @@ def _attempt(
     found = fitting_rows(films, table.table, column, kind, roots)
     if found is None:
         return None
-    claims: dict[int, int] = defaultdict(int)  # how many films a row fits
     by_end = found
     if kind == "path" and any(found):
         # a bare name in the table may mean a film in a subfolder that has no row of its own
         by_end = fitting_rows(films, table.table, column, "name", roots) or found
-    for rows, others in zip(found, by_end, strict=True):
-        for row in rows or others:
-            claims[row] += 1
-    shared = kind in {"accession", "patient"}  # one row may stand for several films
+    claims = _claims([rows or others for rows, others in zip(found, by_end, strict=True)])
+    judged: dict[int, str] = {}  # by identity: films that fit the same rows share one list
     chosen: list[int | None] = []
     examples: list[str] = []
     ambiguous = 0
     for film, rows in zip(films, found, strict=True):
-        doubt = _doubt(table, rows, column, kind, claims, shared) if rows else ""
+        if id(rows) not in judged:
+            judged[id(rows)] = _doubt(table, rows, column, kind, claims) if rows else ""
+        doubt = judged[id(rows)]
         chosen.append(rows[0] if rows and not doubt else None)
         if doubt:
             ambiguous += 1
             name = film.shown if kind in OF_FILES else f"one {kind}"
-            examples.append(f"{name}: {doubt}")
-    return Attempt(kind, column, tuple(chosen), ambiguous, tuple(examples[:EXAMPLES]))
+            examples += [f"{name}: {doubt}"] if len(examples) < EXAMPLES else []
+    return Attempt(kind, column, tuple(chosen), ambiguous, tuple(examples))
+
+
+def _claims(found: Sequence[list[int]]) -> dict[int, int]:
+    """How many films each row fits."""
+    films = Counter(map(id, found))
+    claims: dict[int, int] = defaultdict(int)
+    for rows in {id(rows): rows for rows in found}.values():
+        for row in rows:
+            claims[row] += films[id(rows)]
+    return claims
 
 
 def _doubt(
@@ -204,9 +213,9 @@ def _doubt(
     column: str,
     kind: str,
     claims: dict[int, int],
-    shared: bool,
 ) -> str:
     """Why the rows that fit a film do not settle what it is; empty when they do."""
+    shared = kind in {"accession", "patient"}  # one row may stand for several films
     lines = ", ".join(str(table.rows[row].line) for row in rows[:EXAMPLES])
     if not shared and any(claims[row] > 1 for row in rows):
         return f"line {lines} fits other films too"

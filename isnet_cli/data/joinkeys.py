@@ -40,6 +40,8 @@ def fitting_rows(
 ) -> Places | None:
     """The rows whose cell fits each film, or None when no film has this kind of key.
 
+    Films that fit the same rows share one list, so that it need be judged only once.
+
     * ``path``: the cell, from the table's folder or one of `roots`, is the film's file. A cell
       without an image suffix fits the file with any or none.
     * ``name``: the film's path below the first root ends like the cell, so ``a/1.png`` fits
@@ -67,7 +69,7 @@ def fitting_rows(
     if not any(exact) and not any(alike):
         depth = _common_depth(cell_parts)
         alike = _equal(film_forms, [form(parts[depth:])[-1:] for parts in cell_parts])
-    return [list(dict.fromkeys(a + b)) for a, b in zip(exact, alike, strict=True)]
+    return [_union(a, b) for a, b in zip(exact, alike, strict=True)]
 
 
 def _by_path(
@@ -106,7 +108,24 @@ def _equal(films: Sequence[Sequence[Key]], rows: Sequence[Sequence[Key]]) -> Pla
         for key in keys:
             if key in wanted:
                 of_key[key].append(row)
-    return [[row for key in forms for row in of_key.get(key, ())] for forms in films]
+    none: list[int] = []
+    found = []
+    for forms in films:
+        rows_of_film = none
+        for key in forms:
+            rows_of_film = _union(rows_of_film, of_key.get(key, none))
+        found.append(rows_of_film)
+    return found
+
+
+def _union(one: list[int], two: list[int]) -> list[int]:
+    """Rows of both without repetition; where one is empty, the other list itself.
+
+    Films with the same rows thus share one list, however long it is.
+    """
+    if not one or not two:
+        return one or two
+    return one if one is two else list(dict.fromkeys(one + two))
 
 
 def _alike(films: Sequence[Sequence[Key]], rows: Sequence[Sequence[Key]]) -> Places:
