@@ -37,10 +37,10 @@ SURFACE = {  # removing an option takes one version with a warning; new knobs go
     "masks": RUN | {"SOURCE", "--files", "--threshold", "--keep"},
     "train": RUN
     | {"SOURCE", "--images", "--labels", "--masks", "--arch", "--method", "--epochs"}
-    | {"--batch-size", "--lr", "--heatmap-weight"},
+    | {"--batch-size", "--lr", "--heatmap-weight", "--stop-after"},
     "evaluate": RUN | {"SOURCE", "--model", "--test", "--labels"},
     "heatmap": RUN | {"SOURCE", "--model", "--target", "--limit"},
-    "run": RUN | {"SOURCE", "--labels"},
+    "run": RUN | {"SOURCE", "--labels", "--stop-after"},
     "report": SCREEN | {"RUN...", "--output"},
     "doctor": SCREEN,
     "demo": SCREEN | {"--output", "--seed"},

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -153,6 +154,28 @@ def test_a_second_signal_stops_at_once(
     captured = capsys.readouterr()
     assert json.loads(captured.out)["exit_code"] == code
     assert "the same command continues" in captured.err
+
+
+def test_time_that_is_up_asks_for_a_stop_without_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for text, seconds in (("90s", 90), ("1.5m", 90), ("2h", 7200)):
+        session = Session("x", ScreenOptions())
+        session.stop_after(text)
+        now[0] += seconds - 1
+        assert not session.ports().stop_requested()
+        now[0] += 1
+        assert session.ports().stop_requested()
+        assert session.stop_code == 0
+
+
+def test_no_time_is_never_and_nonsense_is_refused() -> None:
+    session = Session("x", ScreenOptions())
+    session.stop_after(None)
+    assert not session.stop_requested()
+    for text in ("soon", "5", "5d", "-1h", ""):
+        with pytest.raises(IsnetError, match="expected a time"):
+            session.stop_after(text)
 
 
 def test_events_reach_the_log_and_with_v_the_screen(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from isnet_cli.cli.options import RunOptions
 from isnet_cli.cli.source import (
     Source,
+    check_output,
     default_output,
     is_run,
     keep_apart,
@@ -170,3 +171,19 @@ def test_outputs_keep_away_from_inputs(where: str, here: Path) -> None:
             keep_apart(config, Path(output))
     keep_apart(config, Path("out"))
     keep_apart(config, Path("in2"))
+
+
+def test_a_run_gets_a_folder_of_its_own(here: Path) -> None:
+    check_output(here / "new")
+    (here / "empty").mkdir()
+    check_output(here / "empty")
+    check_output(make_run(here / "r"))
+    (here / "begun").mkdir()
+    for name in (".lock", "log.jsonl", "isnet.yaml"):
+        (here / "begun" / name).touch()
+    check_output(here / "begun")
+    (here / "begun" / "thesis.doc").touch()
+    with pytest.raises(IsnetError, match=r"holds other files \(thesis.doc\)"):
+        check_output(here / "begun")
+    with pytest.raises(IsnetError, match="a file, expected a folder"):
+        check_output(here / "begun/thesis.doc")

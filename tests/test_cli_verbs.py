@@ -221,6 +221,24 @@ def test_training_from_options_alone(fresh: Path) -> None:
     assert config.masks.files == str(fresh / "masks")
 
 
+def test_a_time_limit_leaves_a_run_that_continues(fresh: Path) -> None:
+    words = ("run", "c.yaml", "-o", "out", "--json")
+    done = isnet(*words, "--stop-after", "0s")
+    assert (done.code, done.document["status"]) == (0, "incomplete")
+    assert "to continue:" in done.err
+    assert isnet("ingest", "c.yaml", "-o", "out", "--stop-after", "0s").code == 2
+
+
+def test_other_files_are_not_mixed_with_a_run(fresh: Path) -> None:
+    """The folder of given masks has the very name of a stage's folder."""
+    before = tree(fresh)
+    done = isnet("run", "c.yaml", "-o", ".")
+    assert done.code == 2
+    assert "holds other files" in done.err
+    assert isnet("run", "c.yaml", "-o", "labels.csv").code == 2
+    assert tree(fresh) == before
+
+
 def test_two_folders_are_one_too_many(fresh: Path) -> None:
     assert isnet("train", "xrays", "--images", "masks").code == 2
 

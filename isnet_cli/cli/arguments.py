@@ -18,6 +18,14 @@ Target = Annotated[
 LabelFile = Annotated[
     Path | None, typer.Option("--labels", metavar="CSV", help="Labels of the X-rays.")
 ]
+StopAfter = Annotated[
+    str | None,
+    typer.Option(
+        "--stop-after",
+        metavar="TIME",
+        help="Stop in good order after 90s, 45m or 8h, with code 0; for queues.",
+    ),
+]
 ModelRun = Annotated[
     Path | None,
     typer.Option("--model", metavar="RUN", help="Run folder whose trained model is used."),

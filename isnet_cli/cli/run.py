@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isnet_cli.cli.arguments import LabelFile, Target
+from isnet_cli.cli.arguments import LabelFile, StopAfter, Target
 from isnet_cli.cli.options import RunOptions, takes
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
@@ -11,12 +11,18 @@ from isnet_cli.cli.source import option_list, resolve
 
 
 @takes(RunOptions)
-def run(options: RunOptions, source: Target = None, labels: LabelFile = None) -> int:
+def run(
+    options: RunOptions,
+    source: Target = None,
+    labels: LabelFile = None,
+    stop_after: StopAfter = None,
+) -> int:
     """Do all of the above that is not up to date, and report."""
 
     def body(session: Session) -> Result:
         from isnet_cli.runs.folder import STAGES
 
+        session.stop_after(stop_after)
         found = resolve(source, options.config)
         extra = [*film_options(found), *option_list([("--labels", "data.labels.file", labels)])]
         return run_stages(session, options, found, STAGES, extra, report=True)

@@ -56,6 +56,7 @@ def run_stages(
 
     config = load(source.config, options.overrides, [*extra, *sources.machine_options(options)])
     output = options.output or source.run or sources.default_output(config, typed=source.typed)
+    sources.check_output(output)
     sources.keep_apart(config, output)
     if options.dry_run:
         return _plan(config, output, stages)
@@ -142,12 +143,6 @@ def _move_aside(output: Path, session: Session) -> None:
 
     if not output.exists():
         return
-    if not sources.is_run(output) and any(output.iterdir()):
-        raise IsnetError(
-            "usage",
-            f"{output}: not the folder of a run, so --restart does not move it",
-            fix="choose another folder with -o",
-        )
     number = 1
     while (aside := output.with_name(f"{output.name}.old-{number}")).exists():
         number += 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from isnet_cli.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, IsnetE
 from isnet_cli.ports import Ports
 
 SCHEMA = 1  # of the JSON documents
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
 
 
@@ -56,6 +59,25 @@ class Session:
         self.folder: Path | None = None
         self.event: Callable[..., None] = lambda name, **fields: None
         self.stop_code = 0
+        self._deadline: float | None = None
+
+    def stop_after(self, text: str | None) -> None:
+        """Asks for an orderly stop after a time such as ``45m``; None: never.
+
+        Raises:
+            IsnetError: Kind "usage", when `text` is no time.
+        """
+        if text is None:
+            return
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+        if found is None:
+            raise IsnetError("usage", f"--stop-after {text}: expected a time as 90s, 45m or 8h")
+        self._deadline = time.monotonic() + float(found[1]) * _SECONDS[found[2]]
+
+    def stop_requested(self) -> bool:
+        """Whether a signal came or the time is up."""
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        return late or self.stop_code != 0
 
     def ports(self) -> Ports:
         """The side effects that stages get."""
@@ -64,7 +86,7 @@ class Session:
             say=self.console.say,
             warn=self._warn,
             event=self._event,
-            stop_requested=lambda: self.stop_code != 0,
+            stop_requested=self.stop_requested,
         )
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RECORD = "isnet.yaml"
 DATE = "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]"  # pattern of file names
+OWN = {".lock", "log.jsonl", RECORD, "crash.txt"}  # of a run that ended before its first stage
 _MACHINE_OPTIONS = {"device": "machine.device", "workers": "machine.workers", "seed": "seed"}
 
 
@@ -161,6 +162,25 @@ def keep_apart(config: Config, output: Path) -> None:
                 f"{output}: lies inside the input folder {folder}, which is never written to",
                 fix="-o DIR outside of it",
             )
+
+
+def check_output(output: Path) -> None:
+    """Makes sure that a run folder is new, or the folder of a run, so that no file is in the way.
+
+    Raises:
+        IsnetError: Kind "usage", when it holds anything else.
+    """
+    if not output.exists() or (output / "run.json").is_file():
+        return
+    if not output.is_dir():
+        raise IsnetError("usage", f"{output}: a file, expected a folder for the run")
+    foreign = sorted({path.name for path in output.iterdir()} - OWN)
+    if foreign:
+        raise IsnetError(
+            "usage",
+            f"{output}: holds other files ({foreign[0]}), expected a new folder or one of a run",
+            fix=f"-o {output / 'run'}",
+        )
 
 
 def _input_folders(config: Config) -> list[str]:

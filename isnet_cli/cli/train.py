@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isnet_cli.cli.arguments import LabelFile, Target
+from isnet_cli.cli.arguments import LabelFile, StopAfter, Target
 from isnet_cli.cli.options import RunOptions, takes
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
@@ -45,6 +45,7 @@ def train(
     batch_size: BatchSize = None,
     lr: Rate = None,
     heatmap_weight: Weight = None,
+    stop_after: StopAfter = None,
 ) -> int:
     """Train a classifier that looks at the lungs."""
     extra = [
@@ -59,6 +60,7 @@ def train(
     ]
 
     def body(session: Session) -> Result:
+        session.stop_after(stop_after)
         found = _source(source, images, options.config)
         stages = ["ingest", "masks", "train"]
         return run_stages(
