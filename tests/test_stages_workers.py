@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,47 @@ def test_a_script_without_main_guard_still_works(
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "[(0, -1), (1, -2), (2, -3)]"
+
+
+ORPHANS = """
+import os, sys, time
+from pathlib import Path
+from isnet_cli.stages.workers import each
+def slow(number):
+    Path(sys.argv[1], str(os.getpid())).touch()
+    time.sleep(0.2)
+if __name__ == "__main__":
+    list(each(slow, range(10_000), 2))
+"""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not yet collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+def test_processes_end_with_a_killed_parent(
+    tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    script, notes = tmp_path / "script.py", tmp_path / "notes"
+    script.write_text(ORPHANS)
+    notes.mkdir()
+    parent = subprocess.Popen([sys.executable, str(script), str(notes)], env=child_environment)
+    until = time.monotonic() + 60
+    while len(list(notes.iterdir())) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    workers_ = [int(path.name) for path in notes.iterdir()]
+    assert len(workers_) == 2
+    assert all(map(alive, workers_))
+    parent.kill()
+    parent.wait()
+    while any(map(alive, workers_)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(alive, workers_))
 
 
 def test_number_of_processes() -> None:

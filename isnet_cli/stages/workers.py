@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -105,7 +106,7 @@ def _alone(function: Callable[[Task], Result], task: Task) -> Result | None:
 def _pool(workers: int) -> ProcessPoolExecutor:
     # spawn: the same on all systems, and safe beside the threads of a progress display
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_settle)
 
 
 def _can_start() -> bool:
@@ -121,6 +122,18 @@ def _ready() -> bool:
     return True
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches every process of the terminal; the parent alone decides what to do."""
+def _settle() -> None:
+    """What each process does first: leave interrupts to the parent, and end when it ends.
+
+    Ctrl-C reaches every process of the terminal, and the parent alone decides what to do. A killed
+    parent says nothing: its processes would wait for work for ever.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
