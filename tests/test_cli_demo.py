@@ -1,4 +1,4 @@
-"""`isnet demo` hands its options on and prints the comparison; the demo itself has its own tests."""
+"""`isnet demo` hands its options on and prints the comparison; the rest is tested elsewhere."""
 
 from __future__ import annotations
 
