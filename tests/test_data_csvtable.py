@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isnet_cli.data.csvtable import DELIMITERS, read_table
@@ -110,6 +110,7 @@ def test_a_folder_is_named_as_such(tmp_path: Path) -> None:
 CELL = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12).map(str.strip)
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=8),
     delimiter=st.sampled_from(DELIMITERS),
@@ -134,6 +135,7 @@ def test_written_by_the_standard_library_comes_back(
     assert list(read_table(path, delimiter).rows) == kept
 
 
+@settings(deadline=None)
 @given(content=st.binary(max_size=200))
 def test_any_bytes_give_a_table_or_a_refusal(
     tmp_path_factory: pytest.TempPathFactory, content: bytes

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isnet_cli.data.labelvalues import (
@@ -55,6 +55,7 @@ def test_finding_columns_are_told_from_others() -> None:
 NAMES = st.text(st.characters(exclude_characters=";="), min_size=1, max_size=8)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, st.sampled_from([0.0, 1.0, None]), min_size=1, max_size=6))
 def test_manifest_text_round_trip(values: dict[str, float | None]) -> None:
     text = encode_findings(values)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isnet_cli.data.manifest import is_manifest, read_manifest, rows_to_dicts
@@ -36,6 +36,7 @@ def write(path: Path, rows: list[Row]) -> Path:
     return path
 
 
+@settings(deadline=None)
 @given(rows=ROWS)
 def test_rows_come_back_unchanged(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
@@ -25,6 +25,7 @@ def saved(path: Path, array: np.ndarray, mode: str | None = None, **options: obj
     return path
 
 
+@settings(deadline=None)
 @given(mask=hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)))
 def test_written_masks_come_back(
     tmp_path_factory: pytest.TempPathFactory, mask: np.ndarray
@@ -109,6 +110,7 @@ def test_other_values_are_refused_by_name(case: str) -> None:
     assert "expected two" in caught.value.detail
 
 
+@settings(deadline=None)
 @given(values=hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6)))
 def test_any_values_give_a_mask_or_a_reason(values: np.ndarray) -> None:
     try:
