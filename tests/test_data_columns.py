@@ -55,7 +55,7 @@ def test_null_switches_a_role_off_and_auto_does_not_guess_between_two() -> None:
 
 def test_a_missing_column_names_all_and_the_nearest() -> None:
     with pytest.raises(IsnetError, match="no column 'Lable', found 'file', 'label'") as caught:
-        require_column(table("file,label"), "Lable", "data.labels.columns")
+        require_column(table("file,label"), "Lable", "data.labels.columns: ")
     assert caught.value.fix == "data.labels.columns: label"
 
 

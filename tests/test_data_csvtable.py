@@ -84,6 +84,7 @@ BAD = {
     "binary": (b"\x00\x01\x02\x00\xff", "", "not text"),
     "long row": ("file,label\na.png,x\nb.png,x,y\n", ":3", "3 cells, expected 2"),
     "open quote": ('file,label\na.png,"x\nb.png,y\n', ":3", "broken row"),
+    "huge cell": ("file,label\na.png," + "x" * 200_000, ":2", "broken row"),
     "torn quote": ('file,label\na.png,"x"y\n', ":2", "broken row"),
     "no header": ("a.png,normal\nb.png,sick\n", ":1", "names a film ('a.png')"),
 }

@@ -185,6 +185,12 @@ def test_doubt_is_refused(tmp_path: Path, case: str) -> None:
     assert caught.value.fix
 
 
+def test_the_fix_for_a_wrong_column_can_be_typed_as_it_stands(tmp_path: Path) -> None:
+    with pytest.raises(IsnetError) as caught:
+        joined(tmp_path, HEAD + "a.png,x\nb.png,y\n", [film("a.png")], key="column:fil")
+    assert caught.value.fix == "data.labels.key: column:file"
+
+
 def test_a_refusal_shows_the_match_table_and_the_first_film(tmp_path: Path) -> None:
     with pytest.raises(IsnetError) as caught:
         joined(tmp_path, "file,label\ny.png,x\nz.png,y\n", [film("a.png")])

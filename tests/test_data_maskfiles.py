@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from isnet_cli.data import maskfiles
 from isnet_cli.data.maskfiles import PAIR, binarise, find_masks, load_mask, pictures, save_mask
 from isnet_cli.errors import IsnetError, UnreadableFilm
 
@@ -137,6 +138,20 @@ def test_lost_damaged_and_unequal_files_have_their_own_reasons(tmp_path: Path) -
     with pytest.raises(UnreadableFilm, match="96 x 96 and 64 x 64") as unequal:
         load_mask(f"{one}{PAIR}{two}")
     assert unequal.value.reason == "mask_size"
+
+
+def test_pictures_that_are_too_large_or_say_two_things(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = np.zeros((8, 8, 4), np.uint8)
+    two[:4, :, 0] = two[:, :4, 3] = 255
+    path = saved(tmp_path / "m.png", two)
+    with pytest.raises(UnreadableFilm, match=r"^m\.png: colours and transparency vary"):
+        load_mask(path)
+    monkeypatch.setattr(maskfiles, "MAX_PIXELS", 50)
+    with pytest.raises(UnreadableFilm, match=r"^m\.png: 8 x 8 pixels, too many") as large:
+        load_mask(path)
+    assert large.value.reason == "mask_unreadable"
 
 
 def test_only_boolean_arrays_are_written(tmp_path: Path) -> None:

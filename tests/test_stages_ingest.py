@@ -503,6 +503,42 @@ def test_masks_of_a_column_and_of_a_folder(tmp_path: Path) -> None:
     assert any("12 files are masks" in line for line in told.said)
 
 
+def test_a_given_mask_that_cannot_be_used_stays_lost_under_hidden_names(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path)
+    for n in range(12):
+        mask(folder / f"masks/{n:02}.png")
+    (folder / "masks/03.png").write_bytes(b"damaged")
+    hidden = config(folder, privacy={"rename": True}, masks={"files": str(folder / "masks")})
+    run_ingest(tmp_path / "run", hidden)
+    states = [Path(row.mask_file).exists() for row in rows(tmp_path / "run").values()]
+    assert states.count(False) == 1
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path)
+    run = tmp_path / "run/ingest"
+    leftovers = [
+        run / ".manifest.77.tmp.csv",
+        run / "films/old/.00.77.tmp.png",
+        run / "films/x.png",
+    ]
+    for path in leftovers:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    run_ingest(tmp_path / "run", config(folder))
+    assert not any(path.exists() for path in leftovers)
+    assert not (run / "films/old").exists()
+
+
+def test_listed_files_that_do_not_exist_are_rows(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path)
+    names = [f"xrays/{n:02}.png" for n in range(12)]
+    (folder / "list.txt").write_text("\n".join([*names, "xrays/lost.png", ""]))
+    outcome = run_ingest(tmp_path / "run", config(folder, images=str(folder / "list.txt")))
+    assert outcome.summary["reasons"] == {"missing": 1}
+    assert (outcome.summary["found"], outcome.summary["labelled"]) == (13, 12)
+
+
 def test_renamed_runs_say_no_name_of_the_input(tmp_path: Path) -> None:
     folder = tmp_path / "input"
     for n in range(12):

@@ -96,7 +96,7 @@ def find_roles(table: Table, labels: Labels, columns: Columns) -> Roles:
 
 
 def require_column(table: Table, name: str, setting: str) -> str:
-    """`name`, which must be a column of `table`; `setting` is the configuration key for the fix.
+    """`name`, which must be a column of `table`; `setting` is what to write before a better name.
 
     Raises:
         IsnetError: Kind "data", with the nearest names.
@@ -108,7 +108,7 @@ def require_column(table: Table, name: str, setting: str) -> str:
     raise IsnetError(
         "data",
         f"{table.path}: no column '{name}', found {listed(table.columns)}",
-        fix=f"{setting}: {match or 'one of them'}",
+        fix=f"{setting}{match or 'one of them'}",
     )
 
 
@@ -122,7 +122,7 @@ def _one(table: Table, role: str, setting: str | None) -> str:
     if setting is None:
         return ""
     if setting != "auto":
-        return require_column(table, setting, f"data.columns.{role}")
+        return require_column(table, setting, f"data.columns.{role}: ")
     hits = [name for name in table.columns if plain(name) in ROLE_NAMES[role]]
     if len(hits) > 1:
         raise IsnetError(
@@ -148,7 +148,7 @@ def _labels(table: Table, labels: Labels, roles: Roles) -> tuple[str, ...]:
                 fix="name the label columns, or leave data.labels.columns out",
             )
         for name in labels.columns:
-            require_column(table, name, "data.labels.columns")
+            require_column(table, name, "data.labels.columns: ")
         return tuple(labels.columns)
     taken = roles.used()
     for tier in LABEL_NAMES:
@@ -177,7 +177,7 @@ def _finding_columns(table: Table, labels: Labels, taken: frozenset[str]) -> tup
     """Columns of 0/1 values, or those that `labels.classes` names."""
     if labels.classes is not None:
         found = tuple(name for name in labels.classes if name in table.columns)
-        return found or (require_column(table, labels.classes[0], "data.labels.classes"),)
+        return found or (require_column(table, labels.classes[0], "data.labels.classes: "),)
     keys = {*NOT_LABELS, *FILE_NAMES, *UID_NAMES, *ACCESSION_NAMES}
     return tuple(
         name

@@ -120,9 +120,8 @@ def _least(films: Sequence[FilmName], labels: Labels) -> float:
 def _groups(table: LabelTable, labels: Labels) -> Iterator[list[tuple[str, str]]]:
     """(kind, column) pairs to try together; a later group only when an earlier one fails."""
     if labels.key.startswith("column:"):
-        column = require_column(
-            table.table, labels.key[len("column:") :], "data.labels.key: column"
-        )
+        name = labels.key[len("column:") :]
+        column = require_column(table.table, name, "data.labels.key: column:")
         yield [(kind, column) for kind in SETTINGS["auto"]]
         return
     if labels.key not in SETTINGS:

@@ -23,7 +23,7 @@ FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "PPM", "WEBP")
 NOISE = 0.15  # of the highest value: how far compression noise may lie from either end
 MIN_BIMODAL = 0.95  # share of pixels that must lie that close to an end
 LABEL_MAP = 32  # whole values below, three or more of them: numbered regions, not noise
-MAX_PIXELS = 400_000_000
+MAX_PIXELS = 100_000_000  # as for films
 MASK_SUFFIXES = ("_mask", "-mask", ".mask", " mask", "_lungs", "_lung", "_seg")
 SIDES = {
     "left": ("_left", "-left", "_l", "_leftmask", "_left_mask", "_mask_left"),
@@ -122,7 +122,7 @@ def _load(path: Path) -> Mask:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableFilm(
-                    "mask_unreadable", f"{path.name}: {image.width} x {image.height} pixels"
+                    "mask_unreadable", f"{image.width} x {image.height} pixels, too many for a mask"
                 )
             return binarise(_levels(np.asarray(_flat(ImageOps.exif_transpose(image)))))
     except FileNotFoundError as error:
