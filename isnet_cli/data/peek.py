@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from isnet_cli.data import header
+from isnet_cli.data.quiet import quiet
 from isnet_cli.data.sniff import HEAD_BYTES, Format, describe, sniff_bytes
 from isnet_cli.data.types import Identity
 from isnet_cli.errors import UnreadableFilm
@@ -69,7 +66,7 @@ def peek(path: Path) -> Facts:
         words = f"{describe(head)}, expected DICOM, PNG, JPEG or TIFF"
         return Facts(fault=("not_image", words))
     try:
-        with _quiet():
+        with quiet():
             return _dicom(path) if kind == "dicom" else _picture(path, kind, head)
     except Exception:  # a damaged header: the full reader names the fault
         return Facts(kind, kind)
@@ -121,16 +118,3 @@ def _whole(value: Any) -> int:
         return int(value)
     except (TypeError, ValueError):
         return 0
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the libraries: their warnings quote header values, which may name the patient."""
-    logger = logging.getLogger("pydicom")
-    disabled, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = disabled
