@@ -97,6 +97,11 @@ def test_short_forms_of_the_page_are_accepted_words() -> None:
         assert isnet(verb, "--help").code == 0
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "sample_configs").glob("*.yaml")), ids=str)
+def test_sample_configurations_load(path: Path) -> None:
+    assert load(path).version == 1
+
+
 def links(path: Path) -> list[str]:
     text = path.read_text(encoding="utf-8")
     return [target for target in re.findall(r"\]\(([^)#:]+)\)", text) if "://" not in target]

@@ -96,11 +96,11 @@ def _run(
 def _with_report(
     session: Session, folder: RunFolder, outcomes: Sequence[Outcome], result: Result
 ) -> Result:
+    if any(outcome.status == "incomplete" for outcome in outcomes):
+        return result
     from isnet_cli.stages.report import build_report
 
     path = folder.path / "report.html"
-    if any(outcome.status == "incomplete" for outcome in outcomes):
-        return result
     if not path.exists() or any(outcome.status == "done" for outcome in outcomes):
         build_report([folder], path, session.ports())
     document = {**result.document, "report": str(path)}
