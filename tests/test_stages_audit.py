@@ -118,3 +118,48 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     labels(folder / "labels.csv", "a.png,x", "b.png,y")
     with pytest.raises(IsnetError, match="0 of 12 films found a row"):
         audit(config(folder), Told().ports())
+
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def real(name: str) -> dict[str, object]:
+    """Films and label file of one collection of real X-rays."""
+    return {
+        "images": str(SHARED / name / "images"),
+        "labels": {"file": str(SHARED / name / "labels.csv")},
+    }
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.exists(), reason="no real X-rays beside the checkout")
+def test_real_films_of_two_hospitals(tmp_path: Path) -> None:
+    shares = {"train": 0.7, "val": 0.15, "test": 0.15}
+    sets = {name: {"source": "shenzhen", "fraction": share} for name, share in shares.items()}
+    settings = config(tmp_path, **real("tb"), sets={**sets, "montgomery": {"source": "montgomery"}})
+    found = audit(settings, Told().ports())
+    assert found["sets"] == {
+        "train": {"normal": 183, "tuberculosis": 189}, "val": {"normal": 39, "tuberculosis": 41},
+        "test": {"normal": 39, "tuberculosis": 41},
+        "montgomery": {"normal": 68, "tuberculosis": 44},
+    }  # fmt: skip
+    assert found["masks"]["given"] == found["images"]["usable"] == 644
+    assert found["problems"] == []
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.exists(), reason="no real X-rays beside the checkout")
+def test_real_films_where_the_source_tells_the_class(tmp_path: Path) -> None:
+    shares = {"train": {"fraction": 0.7}, "val": {"fraction": 0.15}, "test": {"fraction": 0.15}}
+    settings = config(tmp_path, **real("covid"), sets={**shares, "actualmed": real("covid_ood")})
+    found = audit(settings, Told().ports())
+    assert found["sources"]["cohen"] == {"covid": 103}
+    assert found["sets"]["actualmed"] == {"covid": 26, "normal": 18}
+    assert found["patients"] == {"known": 706, "films_unknown": 0, "shared": 0}
+    sizes = {name: sum(classes.values()) for name, classes in found["sets"].items()}
+    for name, share in (("train", 0.7), ("val", 0.15), ("test", 0.15)):
+        assert sizes[name] == pytest.approx(share * 919, abs=11)  # the largest patient
+    texts = [problem["text"] for problem in found["problems"]]
+    assert any("class 'covid' comes only from source 'cohen'" in text for text in texts)
+    assert any("actualmed: no film of class 'pneumonia'" in text for text in texts)
+    assert found["ok"]
