@@ -88,9 +88,8 @@ def _move(films: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Ten
     )
     grid = F.affine_grid(rows, list(films.shape), align_corners=False)
     stack = torch.cat([masks, torch.ones_like(films)], 1)
-    mask, covered = F.grid_sample(stack, grid, padding_mode="zeros", align_corners=False).split(
-        1, 1
-    )
+    moved = F.grid_sample(stack, grid, padding_mode="zeros", align_corners=False)
+    mask, covered = moved[:, :1], moved[:, 1:]
     film = F.grid_sample(films, grid, padding_mode="border", align_corners=False)
     # beyond the film: black, another grey, or its rim drawn out as the flanks of a broad patient
     grey = _uniform(films, 0, 1, generator) * _chance(films, 0.3, generator)
