@@ -64,7 +64,7 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     if config.data.privacy.salt_file is not None:
         parts.append(_content(Path(config.data.privacy.salt_file)))
     if config.masks.files is not None and Path(config.masks.files).is_dir():
-        parts += [str(path) for path in pictures(Path(config.masks.files))]
+        parts += [_stamp(path) for path in pictures(Path(config.masks.files))]
     return files.fingerprint(parts)
 
 

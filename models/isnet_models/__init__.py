@@ -1,8 +1,28 @@
-"""Networks, differentiable LRP relevance, heat-map losses and training methods of the ISNet."""
+"""Networks, differentiable LRP relevance, heat-map losses and training methods of the ISNet.
 
-from isnet_models.backbones import build_backbone
-from isnet_models.heatmap_loss import HeatmapLossSettings, cut_values, heatmap_loss
-from isnet_models.lrp import Relevance, UnsupportedOperation, relevance
+The names below are loaded on first use, so that `isnet_models.registry` needs no torch. The loss
+itself is `isnet_models.heatmap_loss.heatmap_loss`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isnet_models.backbones import build_backbone
+    from isnet_models.heatmap_loss import HeatmapLossSettings, cut_values
+    from isnet_models.lrp.relevance import Relevance, relevance
+    from isnet_models.lrp.tape import UnsupportedOperation
+
+_HOMES = {
+    "build_backbone": "backbones",
+    "HeatmapLossSettings": "heatmap_loss",
+    "cut_values": "heatmap_loss",
+    "Relevance": "lrp.relevance",
+    "relevance": "lrp.relevance",
+    "UnsupportedOperation": "lrp.tape",
+}
 
 __all__ = [
     "HeatmapLossSettings",
@@ -10,6 +30,12 @@ __all__ = [
     "UnsupportedOperation",
     "build_backbone",
     "cut_values",
-    "heatmap_loss",
     "relevance",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported with its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
