@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from isnet_cli.cli.options import ScreenOptions
-from isnet_cli.cli.session import Result, Session, execute
+from isnet_cli.cli.session import Result, Session, _no_cache_outside, execute
 from isnet_cli.errors import IsnetError
 
 Body = Callable[[Session], Result]
@@ -203,3 +203,15 @@ def test_foreign_warnings_are_silent_since_they_may_quote_values(
 
     assert execute("x", ScreenOptions(), body) == 0
     assert not recwarn.list
+
+
+def test_matplotlib_writes_nowhere_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    with _no_cache_outside():
+        folder = Path(os.environ["MPLCONFIGDIR"])
+        assert folder.is_dir()
+    assert not folder.exists()
+    assert "MPLCONFIGDIR" not in os.environ
+    monkeypatch.setenv("MPLCONFIGDIR", "/chosen")
+    with _no_cache_outside():
+        assert os.environ["MPLCONFIGDIR"] == "/chosen"

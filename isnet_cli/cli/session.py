@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -111,7 +114,7 @@ def execute(verb: str, options: ScreenOptions, body: Callable[[Session], Result]
     session = Session(verb, options)
     handlers = {number: signal.getsignal(number) for number in _CODES}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _no_cache_outside():
             if options.verbose < 2:  # foreign warnings may quote values of the input
                 warnings.simplefilter("ignore")
             for number in handlers:
@@ -133,6 +136,21 @@ def execute(verb: str, options: ScreenOptions, body: Callable[[Session], Result]
     if result.text:
         session.console.result(result.text)
     return result.code
+
+
+@contextlib.contextmanager
+def _no_cache_outside() -> Iterator[None]:
+    """Keeps matplotlib from writing its font list into the user's home; nothing stays behind."""
+    name = "MPLCONFIGDIR"
+    if name in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="isnet-") as folder:
+        os.environ[name] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(name, None)
 
 
 def _failed(session: Session, options: ScreenOptions, error: IsnetError) -> int:
