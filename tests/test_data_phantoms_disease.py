@@ -54,4 +54,4 @@ def test_diseases_have_one_sign_or_two() -> None:
     drawn = [Disease.draw(np.random.default_rng(seed)) for seed in range(300)]
     assert {len(d.signs) for d in drawn} == {1, 2}
     assert {sign for d in drawn for sign in d.signs} == set(SIGNS)
-    assert all(0.9 <= d.severity <= 1.5 for d in drawn)
+    assert all(1.1 <= d.severity <= 1.7 for d in drawn)

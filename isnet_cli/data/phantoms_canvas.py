@@ -119,12 +119,15 @@ class Tubes:
         total = np.zeros((grid.height, grid.width // 2 + 1), np.complex64)
         for number in np.unique(np.concatenate((lower, lower + 1))):
             disc = float(_RADIUS_STEP**number)
-            dots = np.zeros((grid.height, grid.width), np.float32)
-            for bins, share in shares:
-                chosen = (bins == number) & (share > 0)
-                # A tube between two discs, or thinner than the thinnest, keeps its cross-section.
-                scaled = (weights * share * (radii / disc) ** 2)[chosen]
-                dots += _splat(places[chosen], scaled, grid.height, grid.width)
+            chosen = [(bins == number) & (share > 0) for bins, share in shares]
+            # A tube between two discs, or thinner than the thinnest, keeps its cross-section.
+            scaled = weights * (radii / disc) ** 2
+            dots = _splat(
+                np.concatenate([places[which] for which in chosen]),
+                np.concatenate([(scaled * s)[w] for (_, s), w in zip(shares, chosen, strict=True)]),
+                grid.height,
+                grid.width,
+            )
             if dots.any():
                 total += np.fft.rfft2(dots) * _disc(disc, grid.height, grid.width)
         return np.asarray(np.fft.irfft2(total, s=(grid.height, grid.width)), np.float32)
@@ -152,13 +155,11 @@ def _splat(places: Points, weights: Points, height: int, width: int) -> Map:
     column, row, weights = column[inside], row[inside], weights[inside]
     left, top = np.floor(column).astype(int), np.floor(row).astype(int)
     dx, dy = column - left, row - top
-    out = np.zeros(height * width)
-    for down in (0, 1):
-        for right in (0, 1):
-            share = (dx if right else 1 - dx) * (dy if down else 1 - dy)
-            index = (top + down) * width + left + right
-            out += np.bincount(index, weights * share, height * width)
-    return out.reshape(height, width).astype(np.float32)
+    corners = [(down, right) for down in (0, 1) for right in (0, 1)]
+    index = np.concatenate([(top + down) * width + left + right for down, right in corners])
+    shares = [(dy if down else 1 - dy) * (dx if right else 1 - dx) for down, right in corners]
+    dots = np.bincount(index, np.concatenate(shares) * np.tile(weights, 4), height * width)
+    return np.asarray(dots.reshape(height, width), np.float32)
 
 
 @functools.lru_cache(maxsize=64)

@@ -17,7 +17,7 @@ _SHARES = (0.40, 0.32, 0.18, 0.10)
 
 @dataclass(frozen=True)
 class Disease:
-    """What ails one patient: one sign or two, and how severe they are (0.9 to 1.5)."""
+    """What ails one patient: one sign or two, and how severe they are (1.1 to 1.7)."""
 
     signs: tuple[Sign, ...]
     severity: float
@@ -27,7 +27,7 @@ class Disease:
         """A random disease."""
         count = 1 if rng.random() < 0.4 else 2
         chosen = rng.choice(len(SIGNS), size=count, replace=False, p=_SHARES)
-        return Disease(tuple(SIGNS[i] for i in sorted(chosen)), float(rng.uniform(0.9, 1.5)))
+        return Disease(tuple(SIGNS[i] for i in sorted(chosen)), float(rng.uniform(1.1, 1.7)))
 
 
 def diseased(
@@ -119,7 +119,7 @@ def _nodules(
         tubes.add(
             np.concatenate((ends, np.zeros((*ends.shape[:2], 1))), -1), radius[inside, None], solid
         )
-        haze += 2.2 * severity * _hill(x, y, place, (spread * 1.1, spread * 1.1), 0.0)
+        haze += 2.4 * severity * _hill(x, y, place, (spread * 1.1, spread * 1.1), 0.0)
     return np.asarray(haze * np.clip(1 + 0.6 * clouds(rng, grid, 1.0, 3, 0.7), 0, 3), np.float32)
 
 

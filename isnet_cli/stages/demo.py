@@ -43,7 +43,7 @@ class Scale:
         overrides: Further ``key=value`` settings of both runs.
     """
 
-    patients_a: int = 200
+    patients_a: int = 300
     patients_b: int = 40
     side: int = 448
     overrides: tuple[str, ...] = ()
