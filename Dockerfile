@@ -1,7 +1,6 @@
 # docker build -t isnet .
 # docker run --rm --network none -v "$PWD:/data" isnet masks /data/xrays -o /data/runs/masks
-# A smaller image without CUDA:
-#   docker build --build-arg PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu -t isnet .
+# A smaller image without CUDA: --build-arg PIP_EXTRA_INDEX_URL=INDEX, an index with CPU builds of torch.
 
 FROM python:3.12-slim AS build
 WORKDIR /source

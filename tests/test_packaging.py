@@ -69,9 +69,10 @@ def test_version_licence_and_command(wheel: Path) -> None:
         facts = Parser().parsestr(archive.read(f"{folder}/METADATA").decode())
         commands = archive.read(f"{folder}/entry_points.txt").decode()
         assert "Apache License" in archive.read(f"{folder}/licenses/LICENSE").decode()
+        assert "CC BY-NC-SA" in archive.read(f"{folder}/licenses/models/README.md").decode()
     assert facts["Version"] == __version__ == PROJECT["version"]
     assert facts["Requires-Python"] == ">=3.11"
-    assert facts["License-Expression"] == "Apache-2.0"
+    assert facts["License-Expression"] == "Apache-2.0 AND CC-BY-NC-SA-4.0"  # code, weights
     assert "isnet = isnet_cli.cli.app:main" in commands
 
 
