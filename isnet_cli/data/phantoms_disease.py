@@ -12,7 +12,7 @@ from isnet_cli.data.phantoms_canvas import Grid, Map, Tubes, blur, clouds, moved
 
 Sign = Literal["consolidation", "nodules", "cavity", "effusion"]
 SIGNS: tuple[Sign, ...] = ("consolidation", "nodules", "cavity", "effusion")
-_SHARES = (0.40, 0.32, 0.18, 0.10)
+_SHARES = (0.40, 0.34, 0.18, 0.08)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _effusion(grid: Grid, air: Map, domes: Map, severity: float, rng: np.random.
     x, y = grid.xy
     side = float(rng.choice([-1.0, 1.0]))
     edge = np.abs(x) / 13.0
-    top = float(domes[air > 1].min()) + rng.uniform(-0.5, 1.2) - 1.6 * (severity - 1)
-    level = top + 1.2 - 6.0 * np.clip(edge - 0.35, 0, 0.7) ** 2
+    top = float(domes[air > 1].min()) + rng.uniform(-1.2, 0.6) - 1.6 * (severity - 1)
+    level = top + 1.2 - 8.5 * np.clip(edge - 0.35, 0, 0.7) ** 2
     fluid = smoothstep(y - level, -0.5, 1.0) * (np.sign(x) == side)
-    return np.asarray(9.0 * fluid, np.float32)
+    return np.asarray(14.0 * fluid, np.float32)

@@ -12,7 +12,7 @@ from isnet_cli.ports import Ports
 from isnet_cli.runs import files
 from isnet_cli.stages.workers import each, worker_count
 
-FORMAT = 1  # raise when the same plan draws other films
+FORMAT = 2  # raise when the same plan draws other films
 FILMS, LUNGS, LABELS, RECORD = "films", "lungs", "labels.csv", "films.json"
 
 
