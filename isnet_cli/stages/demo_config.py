@@ -37,8 +37,8 @@ model: {{arch: small, input: 96}}
 train:
   method: isnet
   epochs: 60
-  batch_size: 16
-  optimizer: {{name: adamw, lr: 0.002, weight_decay: 0.01}}
+  batch_size: 32
+  optimizer: {{name: adamw, lr: 0.003, weight_decay: 0.01}}
   heatmap_loss:
     weight: 0.6
     cuts: [1, 25]               # few films: one plain epoch would be too short to estimate them
