@@ -9,6 +9,7 @@ KEY := $(VENV)/.isnet-key
 SHELL := /bin/sh
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export OMP_WAIT_POLICY := PASSIVE
 # An environment in a cache folder may have been made from another checkout: this one goes first.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/models
 

@@ -111,6 +111,9 @@ class Session:
 
 def execute(verb: str, options: ScreenOptions, body: Callable[[Session], Result]) -> int:
     """Runs `body`, prints its result or its failure, and returns the exit code."""
+    # Waiting threads that spin make work beside other programs ten times slower. Read by torch's
+    # OpenMP when it is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     session = Session(verb, options)
     handlers = {number: signal.getsignal(number) for number in _CODES}
     try:
