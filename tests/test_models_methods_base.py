@@ -48,6 +48,17 @@ def test_losses_without_gradient(name: str) -> None:
     assert math.isfinite(losses.total.item())
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_an_epoch_is_a_function_of_its_generator(name: str) -> None:
+    net, method = build_backbone("small", 3).eval(), MAKERS[name]()
+    totals = []
+    for _ in range(2):
+        method.begin_epoch(3, torch.Generator().manual_seed(5))
+        totals += [method.losses(net, batch(), 3).total.item()]
+    assert totals[0] == totals[1]
+    assert all(math.isfinite(value) for value in method.figures(3).values())
+
+
 def test_missing_labels_cost_nothing() -> None:
     logits = torch.tensor([[2.0, -1.0], [0.5, 3.0]])
     labels = torch.tensor([[1.0, math.nan], [math.nan, 0.0]])

@@ -33,6 +33,15 @@ def test_stochastic_targets_follow_their_generator() -> None:
     values = []
     for seed in (1, 1, 2):
         stream = torch.Generator().manual_seed(seed)
-        method = ISNet(ISNetSettings(target="stochastic"), generator=stream)
+        method = ISNet(ISNetSettings(target="stochastic"))
+        method.begin_epoch(0, stream)
         values.append(method.losses(net, data, 0).total.item())
     assert values[0] == values[1] != values[2]
+
+
+def test_the_history_shows_the_weight_of_the_epoch() -> None:
+    method = ISNet(ISNetSettings(weight={0: 0.25, 2: 0.5}))
+    assert [method.figures(epoch) for epoch in (1, 2)] == [
+        {"heatmap_weight": 0.25},
+        {"heatmap_weight": 0.5},
+    ]

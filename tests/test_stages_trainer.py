@@ -13,6 +13,7 @@ from isnet_cli.stages import train
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.trainer import SELECT
+from isnet_models.methods import Standard
 from run_factory import make_run, small_config
 
 
@@ -27,6 +28,25 @@ def test_the_best_epoch_is_kept(tmp_path: Path, select: str) -> None:
     first_best = values.index(max(values)) + 1
     assert summary["best_epoch"] == first_best
     assert load_model(folder.path, torch.device("cpu")).card["epoch"] == first_best
+
+
+def test_each_epoch_begins_with_its_own_chance_and_ends_with_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws: list[float] = []
+
+    def begin_epoch(self: Standard, epoch: int, stream: torch.Generator) -> None:
+        draws.append(torch.rand(1, generator=stream).item())
+
+    monkeypatch.setattr(Standard, "begin_epoch", begin_epoch)
+    monkeypatch.setattr(Standard, "figures", lambda self, epoch: {"twice": 2.0 * epoch})
+    config = small_config(train={"epochs": 3, "method": "standard"})
+    for name in ("one", "two"):
+        run_stage(train, config, make_run(tmp_path / name), Ports())
+    history = read_csv(tmp_path / "two" / "train" / "history.csv")
+    assert [float(row["twice"]) for row in history] == [0, 2, 4]
+    assert draws[:3] == draws[3:]
+    assert len(set(draws)) == 3
 
 
 def test_early_stopping_ends_after_patience(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from isnet_cli.stages.training_setup import (
     stream,
 )
 from isnet_cli.stages.validation import Validator
-from isnet_models.methods import Batch, ISNet, Method
+from isnet_models.methods import Batch, Method
 
 CHECKPOINT = "last.ckpt"
 SELECT = {"loss": ("val_loss", -1), "auc": ("val_auc", 1), "swapped": ("val_swapped_auc", 1)}
@@ -122,8 +122,7 @@ class Trainer:
         epoch, began = self.progress.epoch, time.monotonic()
         torch.manual_seed(derive_seed(self.config.seed, "dropout", epoch))
         changes = stream(self.config, "augment", epoch)
-        if isinstance(self.method, ISNet):
-            self.method.generator = stream(self.config, "target", epoch)
+        self.method.begin_epoch(epoch, stream(self.config, "target", epoch))
         batches = epoch_batches(self.config, self.films, epoch)
         sums: dict[str, float] = {}
         self.net.train()
@@ -178,9 +177,8 @@ class Trainer:
             "lr": self.optimizer.param_groups[0]["lr"],
             **{f"train_{name}": value for name, value in sums.items()},
             **scored,
+            **self.method.figures(epoch),
         }
-        if isinstance(self.method, ISNet):
-            row["heatmap_weight"] = self.method.heatmap_weight(epoch)
         name, sign = SELECT[self.config.train.select]
         best = self.progress.best
         value = row[name]

@@ -56,10 +56,7 @@ def check_method(config: Config) -> type[Method]:
 
 
 def build_method(
-    config: Config,
-    cuts: tuple[float, float] | None,
-    class_weights: Tensor | None,
-    stream: torch.Generator | None = None,
+    config: Config, cuts: tuple[float, float] | None, class_weights: Tensor | None
 ) -> Method:
     """The training method with its settings.
 
@@ -67,7 +64,6 @@ def build_method(
         config: The configuration.
         cuts: C1 and C2 of the heat-map loss; needed by the ISNet.
         class_weights: [K] or None, on the training's device.
-        stream: Chance of the stochastic target.
     """
     if check_method(config) is Standard:
         return Standard(class_weights)
@@ -81,7 +77,7 @@ def build_method(
         weight=weight, target=h.target, epsilon=h.epsilon, zb=h.zb, delta=h.delta,
         probability=h.probability, loss=loss,
     )  # fmt: skip
-    return ISNet(settings, class_weights, stream)
+    return ISNet(settings, class_weights)
 
 
 def class_weights(config: Config, store: FilmStore) -> Tensor | None:

@@ -42,12 +42,29 @@ class Losses:
 class Method(Protocol):
     """A way to train a classifier.
 
+    Methods inherit from it: what an epoch begins with and what it reports are empty by default.
+
     Attributes:
         needs_masks: Whether training films must have lung masks.
-        multilabel: Whether labels may be multi-label.
     """
 
     needs_masks: ClassVar[bool]
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Prepares for `epoch` (counted from 0), before its first batch.
+
+        A continued training begins here: what a method keeps from epoch to epoch must follow
+        from its settings and these two arguments alone.
+
+        Args:
+            epoch: The epoch.
+            generator: All of the method's chance in this epoch (on the CPU).
+        """
+        return
+
+    def figures(self, epoch: int) -> dict[str, float]:
+        """What the history says of `epoch` beside the losses, by name; asked at its end."""
+        return {}
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Loss of `batch` in `epoch` (counted from 0); `net` is in the mode of the caller."""

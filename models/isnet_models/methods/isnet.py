@@ -62,6 +62,14 @@ class ISNet(Method):
         """P in `epoch`."""
         return self.settings.weight[max(e for e in self.settings.weight if e <= epoch)]
 
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Takes the epoch's chance for the stochastic target."""
+        self.generator = generator
+
+    def figures(self, epoch: int) -> dict[str, float]:
+        """P of the epoch."""
+        return {"heatmap_weight": self.heatmap_weight(epoch)}
+
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """(1-P)·classification + P·heat-map loss of the batch."""
         s, P = self.settings, self.heatmap_weight(epoch)
