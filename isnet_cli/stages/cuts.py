@@ -9,8 +9,8 @@ from isnet_cli.config.schema import Config
 from isnet_cli.data.augment import augment
 from isnet_cli.data.dataset import FilmStore, Version
 from isnet_cli.ports import Ports
-from isnet_cli.runs.runtime import derive_seed
-from isnet_cli.stages.training_setup import build_net, build_optimizer, epoch_batches, stream
+from isnet_cli.runs.runtime import derive_seed, generator
+from isnet_cli.stages.training_setup import build_net, build_optimizer, epoch_batches
 from isnet_models.heatmap_loss import cut_values
 from isnet_models.lrp import relevance
 from isnet_models.methods.base import classification_loss
@@ -42,8 +42,8 @@ def estimate_cuts(
     ):
         for epoch in range(h.cut_epochs):
             torch.manual_seed(derive_seed(config.seed, "cuts", epoch))
-            changes = stream(config, "cuts augment", epoch)
-            targets = stream(config, "cuts target", epoch)
+            changes = generator(config.seed, "cuts augment", epoch)
+            targets = generator(config.seed, "cuts target", epoch)
             for indices in epoch_batches(config, films, epoch):
                 if ports.stop_requested():
                     return None

@@ -18,13 +18,8 @@ from isnet_cli.data.dataset import FilmStore, Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Bar, Ports
 from isnet_cli.runs.checkpoint import load_checkpoint, save_checkpoint
-from isnet_cli.runs.runtime import derive_seed
-from isnet_cli.stages.training_setup import (
-    build_optimizer,
-    epoch_batches,
-    learning_rate,
-    stream,
-)
+from isnet_cli.runs.runtime import derive_seed, generator
+from isnet_cli.stages.training_setup import build_optimizer, epoch_batches, learning_rate
 from isnet_cli.stages.validation import Validator
 from isnet_models.methods import Batch, Method
 
@@ -121,8 +116,8 @@ class Trainer:
     def _epoch(self, bar: Bar, ports: Ports) -> bool:
         epoch, began = self.progress.epoch, time.monotonic()
         torch.manual_seed(derive_seed(self.config.seed, "dropout", epoch))
-        changes = stream(self.config, "augment", epoch)
-        self.method.begin_epoch(epoch, stream(self.config, "target", epoch))
+        changes = generator(self.config.seed, "augment", epoch)
+        self.method.begin_epoch(epoch, generator(self.config.seed, "target", epoch))
         batches = epoch_batches(self.config, self.films, epoch)
         sums: dict[str, float] = {}
         self.net.train()

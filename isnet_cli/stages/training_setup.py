@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from isnet_cli.config.schema import Config, Optimizer, Schedule
 from isnet_cli.data.dataset import FilmStore
 from isnet_cli.errors import IsnetError
-from isnet_cli.runs.runtime import derive_seed, generator
+from isnet_cli.runs.runtime import derive_seed
 from isnet_models.backbones import seeded_backbone
 from isnet_models.heatmap_loss import HeatmapLossSettings
 from isnet_models.methods import METHODS, ISNet, ISNetSettings, Method, Standard
@@ -157,8 +157,3 @@ def learning_rate(base: float, schedule: Schedule, progress: float, epochs: int)
     share = (progress - schedule.warmup_epochs) / max(epochs - schedule.warmup_epochs, 1)
     cosine = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
     return base * (schedule.final + (1 - schedule.final) * cosine)
-
-
-def stream(config: Config, *purpose: object) -> torch.Generator:
-    """A CPU generator that depends on the run's seed and the purpose alone."""
-    return generator(config.seed, *purpose)
