@@ -14,6 +14,7 @@ from isnet_cli.runs.files import read_csv
 from isnet_cli.stages import train
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
+from isnet_cli.stages.trainer import CHECKPOINT
 from run_factory import make_run, small_config
 
 ISNET = {"method": "isnet"}
@@ -62,7 +63,7 @@ def test_second_identical_run_does_no_work(tmp_path: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in (folder.path / "train").iterdir()} == before
 
 
-@pytest.mark.parametrize("stop_after", [1, 4, 5, 8])
+@pytest.mark.parametrize("stop_after", [1, 10, 11, 14])
 def test_interrupted_and_continued_equals_uninterrupted(tmp_path: Path, stop_after: int) -> None:
     sections = {
         "train": {"method": "isnet", "epochs": 3, "heatmap_loss": {"target": "stochastic"}},
@@ -88,7 +89,8 @@ def test_interrupted_and_continued_equals_uninterrupted(tmp_path: Path, stop_aft
 
 def test_another_setting_does_not_continue_the_old_checkpoint(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
-    run_stage(train, small_config(), folder, Ports(stop_requested=Stopper(9)))
+    run_stage(train, small_config(), folder, Ports(stop_requested=Stopper(13)))
+    assert (folder.path / "train" / CHECKPOINT).is_file()
     said: list[str] = []
     run_stage(train, small_config(seed=1), folder, Ports(say=said.append))
     assert not any("continuing" in line for line in said)

@@ -179,7 +179,7 @@ class HeatmapLoss(Section):
     decay: Fraction = 0.9  # d of GWRP
     e: Positive = 1.0  # E
     cuts: Literal["estimate"] | tuple[float, float] = "estimate"  # (C1, C2)
-    cut_epochs: Count = 1  # epochs of plain training before C1, C2 are estimated
+    cut_epochs: Count = 3  # epochs of plain training; C1, C2 are measured in the last
     foreground: Literal["l2", "hybrid", "l1"] = "hybrid"
     delta: Annotated[float, Field(ge=0.0)] = 0.01  # selective: probability offset
     probability: Fraction = 0.5  # stochastic: chance of the predicted class

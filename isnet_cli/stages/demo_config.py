@@ -41,7 +41,7 @@ train:
   optimizer: {{name: adamw, lr: 0.003, weight_decay: 0.01}}
   heatmap_loss:
     weight: 0.6
-    cuts: [1, 25]               # few films: one plain epoch would be too short to estimate them
+    cuts: [1, 25]               # few films: three plain epochs are too short to estimate them
   augment: {{rotate: 0, translate: 0, scale: 0, flip: true, contrast: 0.3, brightness: 0.15}}
 
 heatmap:
