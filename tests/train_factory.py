@@ -8,7 +8,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.data.dataset import FilmStore
 from isnet_cli.data.manifest import read_manifest
 from isnet_cli.ports import Ports
-from isnet_cli.stages.training_films import choose_films, load_films
+from isnet_cli.stages.training_films import choose_films, load_films, verdicts
 from run_factory import make_run, small_config
 
 
@@ -17,5 +17,6 @@ def films(tmp_path: Path, **sections: dict) -> tuple[FilmStore, Config]:
     folder = make_run(tmp_path / "run", sets={"train": 9, "val": 4})
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     config = small_config(**sections)
-    train, _, _ = choose_films(rows, folder, config, needs_masks=True)
-    return load_films(train, folder, ["normal", "sick"], config, Ports()), config
+    qc = verdicts(folder)
+    train, _, _ = choose_films(rows, qc, config, needs_masks=True)
+    return load_films(train, folder, qc, ["normal", "sick"], config, Ports()), config

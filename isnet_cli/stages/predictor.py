@@ -23,6 +23,7 @@ from isnet_cli.runs import files
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.runs.runtime import choose_device, make_deterministic
 from isnet_cli.stages.model_files import CARD, WEIGHTS, TrainedModel, load_model
+from isnet_cli.stages.training_films import verdicts
 from isnet_models.lrp import UnsupportedOperation, relevance
 from isnet_models.lrp.targets import Target
 
@@ -173,9 +174,7 @@ def open_predictor(config: Config, chosen: str | None, folder: RunFolder) -> Pre
     device = choose_device(config.machine.device)
     model = load_model(model_folder(chosen, folder), device)
     folder.require("masks")
-    table = files.read_csv(folder.stage_dir("masks") / "qc.csv")
-    qc = {line["key"]: line["verdict"] for line in table}
-    return Predictor(model, as_trained(config, model.card), device, folder, qc)
+    return Predictor(model, as_trained(config, model.card), device, folder, verdicts(folder))
 
 
 def model_folder(chosen: str | None, folder: RunFolder) -> Path:

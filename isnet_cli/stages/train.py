@@ -28,7 +28,7 @@ from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.cuts import estimate_cuts
 from isnet_cli.stages.model_files import CARD, WEIGHTS, save_model
 from isnet_cli.stages.trainer import Trainer
-from isnet_cli.stages.training_films import check_classes, choose_films, load_films
+from isnet_cli.stages.training_films import check_classes, choose_films, load_films, verdicts
 from isnet_cli.stages.training_setup import (
     build_method,
     build_net,
@@ -76,14 +76,15 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     make_deterministic(config.machine.deterministic)
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     classes = class_names([row for row in rows if row.set == "train"] or rows, config)
-    train_rows, val_rows, excluded = choose_films(rows, folder, config, method_class.needs_masks)
+    qc = verdicts(folder)
+    train_rows, val_rows, excluded = choose_films(rows, qc, config, method_class.needs_masks)
     ports.say(
         f"training {config.model.arch} ({config.train.method}) on {device}: "
         f"{len(train_rows)} films, {len(val_rows)} for validation, "
         f"{sum(excluded.values())} left out"
     )
-    train = load_films(train_rows, folder, classes, config, ports)
-    val = load_films(val_rows, folder, classes, config, ports)
+    train = load_films(train_rows, folder, qc, classes, config, ports)
+    val = load_films(val_rows, folder, qc, classes, config, ports)
     check_classes(train, val, ports)
     drawn = config.bias.kind == "shapes" and config.bias.train
     version: Version = "biased" if drawn else "standard"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from isnet_cli.config.schema import Config
 from isnet_cli.data.dataset import FilmStore, load_store
@@ -15,23 +15,28 @@ from isnet_cli.runs.folder import RunFolder
 
 
 def choose_films(
-    rows: Sequence[Row], folder: RunFolder, config: Config, needs_masks: bool
+    rows: Sequence[Row], qc: Mapping[str, str], config: Config, needs_masks: bool
 ) -> tuple[list[Row], list[Row], Counter[str]]:
     """Films to train and to validate on, and how many were left out for which reason.
 
     A film is left out when it has no label, when its mask is suspect and `masks.on_suspect` is
     ``exclude``, or when the method needs a mask and there is none.
 
+    Args:
+        rows: The manifest.
+        qc: Verdict on the mask of each key; a key that is not there has no mask.
+        config: The configuration.
+        needs_masks: Whether the method needs a mask for each film.
+
     Raises:
         IsnetError: Kind "data", when a set is empty.
     """
-    found = verdicts(folder)
     excluded: Counter[str] = Counter()
     chosen: dict[str, list[Row]] = {"train": [], "val": []}
     for row in rows:
         if row.status != "ok" or row.set not in chosen:
             continue
-        verdict = found.get(row.key, "missing")
+        verdict = qc.get(row.key, "missing")
         if not row.label:
             excluded["no label"] += 1
         elif verdict == "suspect" and config.masks.on_suspect == "exclude":
@@ -57,11 +62,16 @@ def verdicts(folder: RunFolder) -> dict[str, str]:
 
 
 def load_films(
-    rows: list[Row], folder: RunFolder, classes: list[str], config: Config, ports: Ports
+    rows: Sequence[Row],
+    folder: RunFolder,
+    qc: Mapping[str, str],
+    classes: Sequence[str],
+    config: Config,
+    ports: Ports,
 ) -> FilmStore:
     """Reads the films and masks of `rows` at the network's size."""
     ingest, masks = folder.stage_dir("ingest"), folder.stage_dir("masks")
-    return load_store(rows, ingest, masks, verdicts(folder), classes, config, ports)
+    return load_store(rows, ingest, masks, qc, classes, config, ports)
 
 
 def check_classes(train: FilmStore, val: FilmStore, ports: Ports) -> None:
