@@ -10,7 +10,7 @@ import torch
 
 from eval_factory import make_trained, save_random_model
 from isnet_cli.errors import IsnetError
-from isnet_cli.stages.predictor import as_trained, model_folder, model_hashes, open_predictor
+from isnet_cli.stages.predictor import as_trained, dependencies, model_folder, open_predictor
 from run_factory import make_run, small_config
 
 
@@ -78,12 +78,12 @@ def test_model_is_found_in_a_run_and_in_its_train_folder(tmp_path: Path) -> None
     other = make_run(tmp_path / "b")
     for chosen in (trained.path, trained.path / "train"):
         assert model_folder(str(chosen), other) == trained.path / "train"
-    before = model_hashes(trained.path / "train")
+    before = dependencies(small_config(), str(trained.path), other)
     save_random_model(trained.path / "train", epoch=9)
-    assert [a == b for a, b in zip(before, model_hashes(trained.path / "train"), strict=True)] == [
-        True,
-        False,
-    ]
+    after = dependencies(small_config(), str(trained.path), other)
+    assert before[:-1] == after[:-1]
+    weights_and_card = zip(before[-1], after[-1], strict=True)
+    assert [a == b for a, b in weights_and_card] == [True, False]
 
 
 def test_masks_must_be_finished(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from isnet_cli.runs import files
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.journal import Journal, remove
-from isnet_cli.stages.predictor import Predictor, model_folder, model_hashes, open_predictor
+from isnet_cli.stages.predictor import Predictor, dependencies, open_predictor
 from isnet_cli.stages.testsets import (
     TRAINING_SETS,
     Stopped,
@@ -42,7 +42,6 @@ from isnet_cli.stages.testsets import (
     in_version,
     label_array,
     safe_name,
-    upstream_hashes,
     versions,
 )
 
@@ -63,10 +62,7 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
         NAME,
         FORMAT,
         config.evaluate.model_dump(include={"sets", "relevance"}),
-        config.masks.on_suspect,
-        None if config.bias.kind == "none" else [config.bias.model_dump(), config.seed],
-        upstream_hashes(folder),
-        model_hashes(model_folder(config.evaluate.model, folder)),
+        *dependencies(config, config.evaluate.model, folder),
     )
 
 

@@ -28,13 +28,7 @@ from isnet_cli.runs.runtime import workers
 from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.journal import Journal, remove
 from isnet_cli.stages.mapwriter import COLUMNS, Explained, Line, MapWriter, made
-from isnet_cli.stages.predictor import (
-    Predictor,
-    Seen,
-    model_folder,
-    model_hashes,
-    open_predictor,
-)
+from isnet_cli.stages.predictor import Predictor, Seen, dependencies, open_predictor
 from isnet_cli.stages.testsets import (
     Stopped,
     check_labels,
@@ -44,7 +38,6 @@ from isnet_cli.stages.testsets import (
     go_on,
     in_version,
     labels_of,
-    upstream_hashes,
     versions,
 )
 
@@ -65,10 +58,7 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
         NAME,
         FORMAT,
         config.heatmap.model_dump(exclude={"model"}),
-        config.masks.on_suspect,
-        None if config.bias.kind == "none" else [config.bias.model_dump(), config.seed],
-        upstream_hashes(folder),
-        model_hashes(model_folder(config.heatmap.model, folder)),
+        *dependencies(config, config.heatmap.model, folder),
     )
 
 

@@ -202,9 +202,26 @@ def model_folder(chosen: str | None, folder: RunFolder) -> Path:
     )
 
 
-def model_hashes(place: Path) -> list[str]:
-    """SHA-256 of the weights and of the card."""
-    return [files.sha256_file(place / name) for name in (WEIGHTS, CARD)]
+def dependencies(config: Config, chosen: str | None, folder: RunFolder) -> list[Any]:
+    """What the work of a trained model depends on, besides the settings of the stage itself.
+
+    Args:
+        config: The configuration.
+        chosen: As in `model_folder`.
+        folder: The run whose films are looked at.
+
+    Returns:
+        Parts of a fingerprint: use of suspect masks, synthetic bias with its seed, hashes of what
+        ingest and masks hand on, SHA-256 of weights and card.
+
+    Raises:
+        IsnetError: As `model_folder`; kind "data", when ingest or masks are not finished.
+    """
+    bias = None if config.bias.kind == "none" else [config.bias.model_dump(), config.seed]
+    upstream = [folder.require(stage)["outputs"] for stage in ("ingest", "masks")]
+    place = model_folder(chosen, folder)
+    model = [files.sha256_file(place / name) for name in (WEIGHTS, CARD)]
+    return [config.masks.on_suspect, bias, upstream, model]
 
 
 def as_trained(config: Config, card: dict[str, Any]) -> Config:

@@ -17,21 +17,11 @@ from isnet_cli.data.labelvalues import UnknownValueError, decode_findings
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Ports
-from isnet_cli.runs.folder import RunFolder
 
 TRAINING_SETS = ("train", "val")
 T = TypeVar("T")
 BIASED: tuple[Version, ...] = ("biased", "standard", "deceiving")
 UNNAMED = "films"  # films that are in no set, when the run has no further sets
-
-
-def upstream_hashes(folder: RunFolder) -> list[dict[str, str]]:
-    """Hashes of what ingest and masks hand on.
-
-    Raises:
-        IsnetError: Kind "data", when one of them is not finished.
-    """
-    return [folder.require(stage)["outputs"] for stage in ("ingest", "masks")]
 
 
 def chosen_sets(rows: Sequence[Row], names: Sequence[str] | None, key: str) -> dict[str, list[Row]]:
