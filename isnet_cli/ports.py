@@ -9,11 +9,17 @@ from typing import Any, Protocol
 
 
 class Progress(Protocol):
-    """A display of long work on stderr; a stage never prints by itself."""
+    """A display of long work on stderr; a stage never prints by itself.
+
+    Displays inherit from it and need no more than `bar`.
+    """
 
     def track(self, items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
         """Yields `items` and shows how many of `total` are done, the rate and the time left."""
-        ...
+        with self.bar(description, total) as bar:
+            for item in items:
+                yield item
+                bar.advance()
 
     def bar(self, description: str, total: int) -> contextlib.AbstractContextManager[Bar]:
         """Opens a bar that the caller advances by hand and decorates with figures."""
@@ -33,12 +39,8 @@ class _SilentBar:
         pass
 
 
-class SilentProgress:
+class SilentProgress(Progress):
     """The display of tests and `--quiet`: none."""
-
-    def track(self, items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
-        """Yields `items`."""
-        yield from items
 
     @contextlib.contextmanager
     def bar(self, description: str, total: int) -> Iterator[Bar]:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from isnet_cli import ports
 from isnet_cli.cli.progress import BRIEF_SECONDS, Meter, duration_text
-from isnet_cli.ports import Bar
 
 
-class LiveProgress:
+class LiveProgress(ports.Progress):
     """Bars that move; the first starts the display and the last ends it.
 
     Args:
@@ -37,15 +36,8 @@ class LiveProgress:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         return True
 
-    def track(self, items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
-        """Yields `items` and shows how far they are."""
-        with self.bar(description, total) as bar:
-            for item in items:
-                yield item
-                bar.advance()
-
     @contextlib.contextmanager
-    def bar(self, description: str, total: int) -> Iterator[Bar]:
+    def bar(self, description: str, total: int) -> Iterator[ports.Bar]:
         """Opens a bar; several may be open at once."""
         if self._bars is None:
             self._bars = _Bars(self._console)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from isnet_cli.ports import Bar
+from isnet_cli.ports import Bar, Progress
 
 PLAIN_SECONDS = 10.0  # between two lines without a terminal
 BRIEF_SECONDS = 1.0  # work that is over sooner leaves no trace
@@ -63,7 +62,7 @@ class Meter:
         return " · ".join(parts)
 
 
-class PlainProgress:
+class PlainProgress(Progress):
     """One line per ten seconds and bar, and one at its end.
 
     Args:
@@ -76,13 +75,6 @@ class PlainProgress:
     ) -> None:
         self._write = write
         self._clock = clock
-
-    def track(self, items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
-        """Yields `items` and reports on them."""
-        with self.bar(description, total) as bar:
-            for item in items:
-                yield item
-                bar.advance()
 
     @contextlib.contextmanager
     def bar(self, description: str, total: int) -> Iterator[Bar]:
