@@ -20,15 +20,7 @@ from isnet_cli.errors import IsnetError, UnreadableFilm
 from isnet_cli.ports import Ports
 from isnet_cli.stages.ingest_labels import MAIN
 from isnet_cli.stages.ingest_plan import Candidate, Plan, make_plan
-from isnet_cli.stages.ingest_rows import (
-    Line,
-    counts,
-    divide,
-    early_fault,
-    film_key,
-    lines_of,
-    stated_view,
-)
+from isnet_cli.stages.ingest_rows import Line, counts, divide, early_lines, stated_view
 from isnet_cli.stages.workers import worker_count
 
 TIMED = 6  # films that are read to measure how long reading takes
@@ -50,17 +42,8 @@ def audit(config: Config, ports: Ports) -> dict[str, Any]:
             the films.
     """
     plan = make_plan(config, ports)
-    salt = new_salt()  # keys in messages only need to tell patients apart
-    lines = [
-        line
-        for candidate in plan.candidates
-        for line in lines_of(
-            candidate,
-            early_fault(candidate, config, film_key(candidate, config, salt)),
-            config,
-            salt,
-        )
-    ]
+    # keys in messages only need to tell patients apart, so any salt will do
+    lines = early_lines(plan.candidates, config, new_salt())
     problems = [Finding("warning", text) for text in plan.warnings]
     try:
         lines = divide(lines, config)

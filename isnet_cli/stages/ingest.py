@@ -30,6 +30,7 @@ from isnet_cli.stages.ingest_rows import (
     counts,
     divide,
     early_fault,
+    early_lines,
     film_key,
     lines_of,
     without_copies,
@@ -129,17 +130,8 @@ def _report_plan(plan: Plan, ports: Ports) -> None:
 
 def _check_early(plan: Plan, config: Config, salt: bytes) -> None:
     """Refuses unsound sets by what headers and labels say, before the slow part."""
-    lines = [
-        line
-        for candidate in plan.candidates
-        for line in lines_of(
-            candidate,
-            early_fault(candidate, config, film_key(candidate, config, salt)),
-            config,
-            salt,
-        )
-    ]
-    rows = [line.row for line in divide(lines, config)]
+    lines = divide(early_lines(plan.candidates, config, salt), config)
+    rows = [line.row for line in lines]
     _refuse_empty(rows)
     refuse(check_sets(rows, config.data.sets, config.data.split, config.data.labels.task))
 

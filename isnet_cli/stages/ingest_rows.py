@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from isnet_cli.config.schema import Config
@@ -91,6 +91,20 @@ def lines_of(
             patient,
         )
         for frame in frames
+    ]
+
+
+def early_lines(candidates: Iterable[Candidate], config: Config, salt: bytes) -> list[Line]:
+    """Manifest lines by what headers and labels say, before any pixel is read and without sets."""
+    return [
+        line
+        for candidate in candidates
+        for line in lines_of(
+            candidate,
+            early_fault(candidate, config, film_key(candidate, config, salt)),
+            config,
+            salt,
+        )
     ]
 
 
