@@ -357,6 +357,11 @@ def test_check_of_what_is_wrong(fresh: Path) -> None:
     assert isnet("check", "nowhere.yaml").code == 3
     assert isnet("check", "nowhere").code == 4
     assert isnet("check", "c.yaml", "--set", "evaluate.sets=[nowhere]").code == 4
+    (fresh / "other.csv").write_text("file,label\na.png,x\nb.png,y\n", encoding="utf-8")
+    done = isnet("check", "c.yaml", "--set", "data.labels.file=other.csv", "--json")
+    assert done.code == 4
+    assert done.document["images"]["usable"] == 12
+    assert "0 of 12 films found a row" in done.document["problems"][0]["text"]
 
 
 def test_check_prints_schema_and_resolved_configuration(fresh: Path) -> None:

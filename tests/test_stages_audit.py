@@ -113,11 +113,62 @@ def test_a_folder_without_films_is_an_error(tmp_path: Path) -> None:
     assert not found["ok"]
 
 
-def test_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_labels_that_do_not_fit_are_a_problem_among_others(tmp_path: Path) -> None:
     folder = two_classes(tmp_path)
+    dicom(folder / "xrays/knee.dcm", 41, BodyPartExamined="KNEE")
     labels(folder / "labels.csv", "a.png,x", "b.png,y")
-    with pytest.raises(IsnetError, match="0 of 12 films found a row"):
-        audit(config(folder), Told().ports())
+    png(folder / "far/1.png", 70)
+    labels(folder / "far.csv", "1.png,x", header="file,diagnose")
+    far = {"images": str(folder / "far"), "labels": {
+        "file": str(folder / "far.csv"), "columns": ["finding"]}}  # fmt: skip
+    sets = {"train": {"source": "S"}, "val": {"source": "T"}, "far": far}
+    found = audit(config(folder, sets=sets), Told().ports())
+    assert (found["images"]["found"], found["images"]["usable"]) == (14, 13)
+    assert found["images"]["unusable"] == {"body_part": 1}
+    joined, columns, sets_left = found["problems"]
+    assert "0 of 13 films found a row" in joined["text"]
+    assert "first film without a row: 00" in joined["details"]
+    assert joined["fix"].startswith("data.labels.key: column:NAME")
+    assert "finding" in columns["text"]
+    assert [p["severity"] for p in found["problems"]] == ["error", "error", "warning"]
+    assert sets_left["text"].startswith("data.sets: not judged")
+    assert not found["ok"]
+    assert found["labels"][""] == {
+        "match": ["no labels could be given: see the errors"], "labelled": 0, "no_label": 13,
+    }  # fmt: skip
+    text = audit_text(found)
+    assert "films: 14 found, 13 usable" in text
+    assert "error: " + joined["text"] in text
+
+
+def test_labels_at_fault_of_one_set_leave_the_other_sets_judged(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path)
+    dicom(folder / "xrays/12.dcm", 12, PatientID="CANARY")
+    labels(folder / "labels.csv", *(f"{n:02}.png,{'xy'[n % 2]},train" for n in range(12)),
+           "12.dcm,x,train", header="file,label,set")  # fmt: skip
+    for n in range(2):
+        dicom(folder / f"far/{n}.dcm", 70 + n, PatientID="CANARY")
+    labels(folder / "far.csv", "0.dcm,x", "0.dcm,y", "1.dcm,x")
+    far = {"images": str(folder / "far"), "labels": {"file": str(folder / "far.csv")}}
+    near = {**far, "source": "elsewhere"}
+    for entry, sets in ((far, {"train": 13, "far": 0}), (near, {"train": 13})):
+        settings = config(folder, sets={"train": {}, "far": entry})
+        evaluated = settings.evaluate.model_copy(update={"sets": ["far"]})
+        found = audit(settings.model_copy(update={"evaluate": evaluated}), Told().ports())
+        errors = [p["text"] for p in found["problems"] if p["severity"] == "error"]
+        assert "is ambiguous for 1 of 2 films" in errors[0]
+        assert {name: sum(n.values()) for name, n in found["sets"].items()} == sets
+        assert len(errors) == (2 if entry is far else 1)
+        if entry is far:  # the films' headers tell what the labels do not
+            assert "1 patient in more than one of the sets far, train" in errors[1]
+        assert "CANARY" not in json.dumps(found)
+
+
+def test_settings_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path)
+    with pytest.raises(IsnetError, match=r"data\.labels\.key: 'nose'") as caught:
+        audit(config(folder, labels={"key": "nose"}), Told().ports())
+    assert caught.value.kind == "config"
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

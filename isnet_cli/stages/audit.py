@@ -31,28 +31,28 @@ def audit(config: Config, ports: Ports) -> dict[str, Any]:
     """Reads label files and headers, joins, deals out the sets, and judges all of it.
 
     A few films are read whole to measure the time per film. Faults that only pixels show (damaged
-    or blank films, copies) are found by `ingest`.
+    or blank films, copies) are found by `ingest`. Labels that cannot be used are a problem among
+    others; when they are those of the main films, the sets, which follow from them, are not judged.
 
     Returns:
         JSON-able facts: ``images``, ``labels``, ``classes``, ``sets``, ``sources``, ``patients``,
         ``masks``, ``estimate``, ``problems`` (each with severity, text, fix, details) and ``ok``.
 
     Raises:
-        IsnetError: When images, label files or joins are so wrong that nothing can be said of
-            the films.
+        IsnetError: When images or settings are so wrong that nothing can be said of the films.
     """
-    plan = make_plan(config, ports)
+    plan = make_plan(config, ports, lenient=True)
     # keys in messages only need to tell patients apart, so any salt will do
     lines = early_lines(plan.candidates, config, new_salt())
-    problems = [Finding("warning", text) for text in plan.warnings]
-    try:
-        lines = divide(lines, config)
-    except IsnetError as error:
-        problems.append(Finding("error", error.message, error.fix, error.details))
+    problems = [_error(fault) for fault in plan.faults.values()]
+    problems += [Finding("warning", text) for text in plan.warnings]
+    if MAIN in plan.faults:
+        problems.append(Finding("warning", "data.sets: not judged, since that takes the labels"))
+    else:
+        lines, found = _judged(lines, plan, config)
+        problems += found
     rows = [line.row for line in lines]
     task = config.data.labels.task
-    problems += check_sets(rows, config.data.sets, config.data.split, task)
-    problems += _unknown_sets(rows, config)
     if not any(row.status == "ok" for row in rows):
         problems.append(Finding("error", f"data.images: none of {len(rows)} files can be used"))
     return {
@@ -67,6 +67,24 @@ def audit(config: Config, ports: Ports) -> dict[str, Any]:
         "problems": [_plain(problem) for problem in problems],
         "ok": all(problem.severity != "error" for problem in problems),
     }
+
+
+def _judged(lines: list[Line], plan: Plan, config: Config) -> tuple[list[Line], list[Finding]]:
+    """The lines with their sets, and what is wrong with the sets.
+
+    Sets that lack their own labels may be empty for that reason alone, which is told already.
+    """
+    problems = []
+    try:
+        lines = divide(lines, config)
+    except IsnetError as error:
+        problems.append(_error(error))
+    rows = [line.row for line in lines]
+    data = config.data
+    sets = {name: entry for name, entry in data.sets.items() if name not in plan.faults}
+    problems += check_sets(rows, sets, data.split, data.labels.task)
+    problems += _unknown_sets(rows, config, frozenset(plan.faults))
+    return lines, problems
 
 
 def audit_text(found: Mapping[str, Any]) -> str:
@@ -160,8 +178,8 @@ def _patients(rows: Sequence[Row]) -> dict[str, int]:
     }
 
 
-def _unknown_sets(rows: Sequence[Row], config: Config) -> list[Finding]:
-    """Sets that evaluate or heatmap ask for and no film is in."""
+def _unknown_sets(rows: Sequence[Row], config: Config, excused: frozenset[str]) -> list[Finding]:
+    """Sets that evaluate or heatmap ask for and no film is in, but for those excused."""
     found = sorted({row.set for row in rows if row.set})
     return [
         Finding(
@@ -174,7 +192,7 @@ def _unknown_sets(rows: Sequence[Row], config: Config) -> list[Finding]:
             ("heatmap.sets", config.heatmap.sets),
         )
         for name in names or ()
-        if name not in found
+        if name not in found and name not in excused
     ]
 
 
@@ -207,6 +225,10 @@ def _estimate(
         "workers": workers,
         "store_bytes": films * height * width * 3,
     }
+
+
+def _error(fault: IsnetError) -> Finding:
+    return Finding("error", fault.message, fault.fix, fault.details)
 
 
 def _count(values: Iterable[str]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from isnet_cli.config.schema import Config, Labels
@@ -17,7 +17,7 @@ from isnet_cli.data.maskfiles import PAIR, find_masks
 from isnet_cli.data.peek import Facts, peek
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Ports
-from isnet_cli.stages.ingest_labels import MAIN, Collection, Labelling
+from isnet_cli.stages.ingest_labels import MAIN, NONE, Collection, Labelling
 from isnet_cli.stages.workers import each, worker_count
 
 
@@ -52,6 +52,7 @@ class Plan:
         match: Lines of the match table, or a sentence, per collection.
         warnings: Doubts, one sentence each.
         masks_left_out: Files among the images that are masks of others.
+        faults: Why a collection has no labels, by its name; only in a lenient plan.
     """
 
     candidates: tuple[Candidate, ...]
@@ -59,6 +60,7 @@ class Plan:
     match: Mapping[str, tuple[str, ...]]
     warnings: tuple[str, ...]
     masks_left_out: int
+    faults: Mapping[str, IsnetError] = field(default_factory=dict)
 
 
 def collections(config: Config) -> list[Collection]:
@@ -96,10 +98,15 @@ def collections(config: Config) -> list[Collection]:
     return found
 
 
-def make_plan(config: Config, ports: Ports) -> Plan:
+def make_plan(config: Config, ports: Ports, *, lenient: bool = False) -> Plan:
     """Finds the files, reads headers and labels, and joins them; reads no pixels.
 
     Labels that need nothing but file names are joined before any file is opened.
+
+    Args:
+        config: The configuration.
+        ports: Side effects.
+        lenient: Films whose labels are at fault go on without any, and `Plan.faults` says why.
 
     Raises:
         IsnetError: Whatever is wrong with images, label files, joins or mask folders.
@@ -108,14 +115,21 @@ def make_plan(config: Config, ports: Ports) -> Plan:
     match: dict[str, tuple[str, ...]] = {}
     warnings: list[str] = []
     classes: dict[str, tuple[str, ...]] = {}
+    faults: dict[str, IsnetError] = {}
     left_out = 0
     for collection in collections(config):
         films = collect(collection.images)
         labelling = Labelling(collection, _outside_masks(films, config), classes.get(MAIN, ()))
-        labelling.join_by_names()
+        try:
+            facts, said = _label(labelling, config, ports)
+        except IsnetError as error:
+            if not lenient or error.kind != "data":
+                raise
+            faults[collection.name] = error
+            labelling.match = ("no labels could be given: see the errors",)
+            facts = _peek_all(labelling.films, config, ports)
+            said = [(NONE, "")] * len(facts)
         named = labelling.films.films
-        facts = _peek_all([path for _, path in named], config, ports)
-        said = labelling.rows(facts)
         match[collection.name] = labelling.match
         warnings += labelling.warnings
         classes[collection.name] = labelling.classes
@@ -129,7 +143,7 @@ def make_plan(config: Config, ports: Ports) -> Plan:
     known = classes.get(MAIN) or tuple(
         dict.fromkeys(c for found in classes.values() for c in found)
     )
-    return Plan(tuple(candidates), known, match, tuple(warnings), left_out)
+    return Plan(tuple(candidates), known, match, tuple(warnings), left_out, faults)
 
 
 def _outside_masks(found: Collected, config: Config) -> Collected:
@@ -141,7 +155,17 @@ def _outside_masks(found: Collected, config: Config) -> Collected:
     return Collected(found.root, films)
 
 
-def _peek_all(paths: list[Path], config: Config, ports: Ports) -> list[Facts]:
+def _label(
+    labelling: Labelling, config: Config, ports: Ports
+) -> tuple[list[Facts], list[tuple[LabelRow, str]]]:
+    """What the headers say, and the label row and masks of each film."""
+    labelling.join_by_names()
+    facts = _peek_all(labelling.films, config, ports)
+    return facts, labelling.rows(facts)
+
+
+def _peek_all(films: Collected, config: Config, ports: Ports) -> list[Facts]:
+    paths = [path for _, path in films.films]
     facts: list[Facts] = [Facts()] * len(paths)
     # headers are quick: processes pay off only for thousands
     workers = worker_count(config.machine.workers, len(paths)) if len(paths) > 2000 else 0
