@@ -40,6 +40,24 @@ def test_rotation_keeps_areas_on_oblong_films() -> None:
     assert torch.allclose(m.sum((1, 2, 3)), torch.tensor(400.0).expand(32), rtol=0.06)
 
 
+def test_moving_keeps_fine_structure() -> None:
+    x = (0.5 + 0.4 * torch.sin(torch.arange(64) * torch.pi / 2)).expand(16, 1, 64, 64)
+    settings = STILL.model_copy(update={"translate": 0.1})
+    a, _ = augment(x, torch.ones_like(x), settings, torch.Generator().manual_seed(3))
+    inner = a[:, :, 16:48, 16:48]
+    assert (inner.std((1, 2, 3)) > 0.94 * x[0].std()).all()  # bilinear: down to 0.71
+
+
+def test_sharp_edges_do_not_overshoot() -> None:
+    x = torch.zeros(8, 1, 64, 64)
+    x[:, :, 16:48, 16:48] = 1
+    settings = STILL.model_copy(update={"rotate": 20.0, "contrast": 0.9})
+    a, _ = augment(x, x.clone(), settings, torch.Generator().manual_seed(4))
+    white, soft = a[:, 0, 32, 32], a[:, 0, 32, 32] < 0.999
+    assert soft.any()
+    assert torch.allclose(a.amax((1, 2, 3))[soft], white[soft], atol=1e-5)
+
+
 def test_contrast_leaves_the_mask_alone() -> None:
     x = torch.full((4, 1, 8, 8), 0.5)
     m = torch.ones(4, 1, 8, 8)

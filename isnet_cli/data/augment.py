@@ -16,6 +16,8 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """Rotates, shifts, scales and mirrors films with their masks; changes contrast of the films.
 
+    Films are sampled bicubically; masks are 1 where their bilinear value is at least 0.5.
+
     Args:
         images: [B, C, h, w] in [0, 1].
         masks: [B, 1, h, w], 0 or 1.
@@ -47,7 +49,8 @@ def augment(
         1,
     ).to(images)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    images = F.grid_sample(images, grid, align_corners=False)
+    # bicubic keeps fine structure, which bilinear blurs and test films have; it may overshoot
+    images = F.grid_sample(images, grid, mode="bicubic", align_corners=False).clamp(0, 1)
     masks = (F.grid_sample(masks, grid, align_corners=False) >= 0.5).to(masks.dtype)
     scale, offset = (t.view(-1, 1, 1, 1).to(images) for t in (contrast, brightness))
     return ((images - 0.5) * scale + 0.5 + offset).clamp(0, 1), masks

@@ -42,7 +42,7 @@ from isnet_models.registry import WeightsError
 from isnet_models.weights import load_weights
 
 NAME = "train"
-FORMAT = 1
+FORMAT = 2  # raised when the same input gives another model
 HISTORY, CURVES, CUTS = "history.csv", "curves.svg", "cuts.json"
 
 
