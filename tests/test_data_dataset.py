@@ -60,5 +60,15 @@ def test_labels_as_numbers() -> None:
     assert class_names(rows, config) == ["x", "y"]
     encoded = encode_labels(rows, ["x", "y"], "multilabel")
     assert np.array_equal(encoded, [[1, np.nan], [np.nan, 0], [np.nan, np.nan]], equal_nan=True)
+    assert encode_labels([], ["x", "y"], "multilabel").shape == (0, 2)
+    assert encode_labels([], ["x", "y"], "multiclass").shape == (0,)
+    several = [Row("a", label="y"), Row("b"), Row("c", label="x"), Row("d", label="z")]
+    assert encode_labels(several, ["x", "y"], "multiclass").tolist() == [1, -1, 0, -1]
+    for read in (
+        lambda: class_names(several, config),
+        lambda: encode_labels(several, ["x", "y"], "multilabel"),
+    ):
+        with pytest.raises(IsnetError, match=r"a: one class per film, but data\.labels\.task is"):
+            read()
     with pytest.raises(IsnetError, match="no label"):
         class_names([Row("a")], small_config())

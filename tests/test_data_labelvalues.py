@@ -17,6 +17,7 @@ from isnet_cli.data.labelvalues import (
     finding,
     is_finding,
     is_missing,
+    labels_of,
     set_name,
     view_of,
 )
@@ -71,6 +72,13 @@ def test_manifest_text_round_trip(values: dict[str, float | None]) -> None:
 def test_manifest_text_is_as_documented() -> None:
     assert encode_findings({"a": 1.0, "b": 0.0, "c": None}) == "a=1;b=0;c=?"
     assert decode_findings("") == {}
+    assert decode_findings("T>=2=1") == {"T>=2": 1.0}
+
+
+def test_a_label_is_read_by_its_task() -> None:
+    assert labels_of("a=1;b=0", "multilabel") == {"a": 1.0, "b": 0.0}
+    assert labels_of("a=1;b=0", "multiclass") == {"a=1;b=0": 1.0}
+    assert labels_of("", "multiclass") == labels_of("", "multilabel") == {}
 
 
 @pytest.mark.parametrize("text", ["normal", "a=2", "=1", "a=1;;b=0", "a=1;b"])

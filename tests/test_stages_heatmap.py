@@ -14,6 +14,7 @@ from PIL import Image
 from eval_factory import SIDE, StopAfter, edit_rows, make_trained
 from isnet_cli.data.films import load_film
 from isnet_cli.data.geometry import Frame
+from isnet_cli.data.labelvalues import labels_of
 from isnet_cli.data.manifest import read_manifest
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
@@ -153,7 +154,7 @@ def test_multilabel_true_explains_each_positive_label(tmp_path: Path) -> None:
     run_stage(heatmap, settings(target="true", formats=["npz"]), folder, Ports())
     found = Counter((line["key"], line["target"]) for line in index(folder))
     for row in read_manifest(folder.path / "ingest" / "manifest.csv"):
-        positive = [n for n, v in testsets.labels_of(row, "multilabel").items() if v == 1]
+        positive = [n for n, v in labels_of(row.label, "multilabel").items() if v == 1]
         assert sorted(t for key, t in found if key == row.key) == sorted(positive or [""])
     assert max(found.values()) == 1
     model = load_model(folder.path, torch.device("cpu"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,28 +12,12 @@ from isnet_cli.stages.testsets import (
     chunk_size,
     chunks,
     in_version,
-    label_array,
-    labels_of,
     safe_name,
     versions,
 )
 from run_factory import small_config
 
 SHAPES = small_config(bias={"kind": "shapes"})
-
-
-def test_labels_as_numbers() -> None:
-    rows = [Row(key="1", label="b"), Row(key="2"), Row(key="3", label="a")]
-    assert label_array(rows, ["a", "b"], "multiclass").tolist() == [1, -1, 0]
-    rows = [Row(key="1", label="b=1;a=?"), Row(key="2"), Row(key="3", label="a=0;b=0")]
-    expected = [[np.nan, 1.0], [np.nan, np.nan], [0.0, 0.0]]
-    np.testing.assert_array_equal(label_array(rows, ["a", "b"], "multilabel"), expected)
-    assert label_array([], ["a", "b"], "multilabel").shape == (0, 2)
-    assert label_array([], ["a", "b"], "multiclass").shape == (0,)
-
-
-def test_label_names_may_hold_an_equals_sign() -> None:
-    assert labels_of(Row(key="1", label="T>=2=1"), "multilabel") == {"T>=2": 1.0}
 
 
 @given(st.text(max_size=12), st.text(max_size=12))

@@ -16,6 +16,7 @@ from torch import Tensor
 from isnet_cli.config.schema import Config
 from isnet_cli.data.films import load_film
 from isnet_cli.data.geometry import Frame
+from isnet_cli.data.labelvalues import UnknownValueError, labels_of
 from isnet_cli.data.maskfiles import load_mask
 from isnet_cli.data.shapes import draw_shape, rng_for, shape_for, shapes_for_classes
 from isnet_cli.data.types import Row
@@ -108,14 +109,11 @@ def class_names(rows: Sequence[Row], config: Config) -> list[str]:
     """Names of the classes: as configured, else all labels found, sorted.
 
     Raises:
-        IsnetError: Kind "data", when no film has a label.
+        IsnetError: Kind "data", when no film has a label, or labels are not those of the task.
     """
     if config.data.labels.classes:
         return list(config.data.labels.classes)
-    if config.data.labels.task == "multilabel":
-        found = {name for row in rows for name in _known(row.label)}
-    else:
-        found = {row.label for row in rows if row.label}
+    found = {name for row in rows for name in _said(row, config.data.labels.task)}
     if not found:
         raise IsnetError(
             "data",
@@ -125,23 +123,30 @@ def class_names(rows: Sequence[Row], config: Config) -> list[str]:
     return sorted(found)
 
 
-def _known(label: str) -> dict[str, float]:
-    """Multi-label text `a=1;b=0;c=?` as {name: 1, 0 or NaN}."""
-    values = {"1": 1.0, "0": 0.0}
-    pairs = (item.rpartition("=") for item in label.split(";") if item)
-    return {name: values.get(value, float("nan")) for name, _, value in pairs}
-
-
 def encode_labels(rows: Sequence[Row], classes: Sequence[str], task: str) -> NDArray[np.float32]:
-    """Labels as numbers; see `FilmStore.labels`."""
+    """Labels as numbers; see `FilmStore.labels`.
+
+    Raises:
+        IsnetError: Kind "data", when labels are not those of the task.
+    """
     if task == "multiclass":
         index = {name: i for i, name in enumerate(classes)}
         return np.array([index.get(row.label, -1) for row in rows], np.float32)
-    out = np.full((len(rows), len(classes)), np.nan, np.float32)
-    for i, row in enumerate(rows):
-        known = _known(row.label)
-        out[i] = [known.get(name, np.nan) for name in classes]
-    return out
+    table = [
+        [said.get(name, np.nan) for name in classes] for said in (_said(r, task) for r in rows)
+    ]
+    return np.array(table, np.float32).reshape(len(rows), len(classes))
+
+
+def _said(row: Row, task: str) -> dict[str, float]:
+    try:
+        return labels_of(row.label, task)
+    except UnknownValueError as error:
+        raise IsnetError(
+            "data",
+            f"{row.key}: one class per film, but data.labels.task is multilabel",
+            fix="data.labels.task: multiclass",
+        ) from error
 
 
 def load_store(

@@ -82,6 +82,21 @@ def decode_findings(text: str) -> dict[str, float]:
     return values
 
 
+def labels_of(label: str, task: str) -> dict[str, float]:
+    """What a manifest label says: class -> 1.0; multi-label also 0.0 and NaN; no label: empty.
+
+    Args:
+        label: `Row.label`.
+        task: ``multiclass`` or ``multilabel``.
+
+    Raises:
+        UnknownValueError: When a multi-label text has another form.
+    """
+    if task == "multilabel":
+        return decode_findings(label)
+    return {label: 1.0} if label else {}
+
+
 def view_of(cell: str) -> str:
     """``frontal``, ``lateral`` or ``unknown`` from words such as PA, AP supine, LL, Lateral."""
     words = set(re.split(r"[^a-z]+", cell.lower()))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Config
-from isnet_cli.data.dataset import Version
+from isnet_cli.data.dataset import Version, encode_labels
 from isnet_cli.data.manifest import read_manifest
 from isnet_cli.data.types import Row
 from isnet_cli.export.figures import Roc, confusion_figure, roc_figure
@@ -40,7 +40,6 @@ from isnet_cli.stages.testsets import (
     chunks,
     go_on,
     in_version,
-    label_array,
     safe_name,
     versions,
 )
@@ -214,7 +213,7 @@ def _write_version(
 ) -> dict[str, Any]:
     """Scores one version, writes its files, returns its metrics."""
     p = np.array(part.probabilities, np.float64).reshape(len(part.rows), -1)
-    labels = label_array(part.rows, predictor.classes, predictor.task)
+    labels = encode_labels(part.rows, predictor.classes, predictor.task)
     metrics = scores(p, labels, predictor.classes, predictor.thresholds)
     shares = [np.nan if share is None else share for share in part.shares]
     reliance = summarise(shares, p.argmax(axis=1).tolist(), predictor.classes)

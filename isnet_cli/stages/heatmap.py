@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Config
 from isnet_cli.data.dataset import FilmStore, Version
+from isnet_cli.data.labelvalues import labels_of
 from isnet_cli.data.manifest import read_manifest
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
@@ -37,7 +38,6 @@ from isnet_cli.stages.testsets import (
     chunks,
     go_on,
     in_version,
-    labels_of,
     versions,
 )
 
@@ -190,7 +190,7 @@ def _maps(
     if mode == "all":
         wanted = [list(range(len(classes)))] * len(rows)
     elif mode == "true":
-        known = [labels_of(row, predictor.task) for row in rows]
+        known = [labels_of(row.label, predictor.task) for row in rows]
         wanted = [[classes.index(name) for name, yes in k.items() if yes == 1] for k in known]
     else:
         wanted = [[classes.index(mode)]] * len(rows)

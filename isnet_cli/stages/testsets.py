@@ -6,14 +6,11 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TypeVar
 
 from isnet_cli.config.schema import Config
 from isnet_cli.data.dataset import Version
-from isnet_cli.data.labelvalues import UnknownValueError, decode_findings
+from isnet_cli.data.labelvalues import UnknownValueError, labels_of
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Ports
@@ -63,22 +60,6 @@ def chosen_sets(rows: Sequence[Row], names: Sequence[str] | None, key: str) -> d
     )
 
 
-def labels_of(row: Row, task: str) -> dict[str, float]:
-    """Labels of a film: class -> 1.0; multi-label also 0.0 and NaN (unknown); none: empty."""
-    if not row.label:
-        return {}
-    return {row.label: 1.0} if task == "multiclass" else decode_findings(row.label)
-
-
-def label_array(rows: Sequence[Row], classes: Sequence[str], task: str) -> NDArray[Any]:
-    """Labels as `measure.scores` takes them: indices [N], -1 for none; or [N, K] with NaN."""
-    known = [labels_of(row, task) for row in rows]
-    if task == "multiclass":
-        return np.array([classes.index(next(iter(k))) if k else -1 for k in known], np.int64)
-    table = [[k.get(name, np.nan) for name in classes] for k in known]
-    return np.array(table, np.float64).reshape(len(rows), len(classes))
-
-
 def check_labels(sets: dict[str, list[Row]], classes: Sequence[str], task: str) -> None:
     """Refuses labels that the model does not know.
 
@@ -87,7 +68,7 @@ def check_labels(sets: dict[str, list[Row]], classes: Sequence[str], task: str) 
     """
     for name, rows in sets.items():
         try:
-            found_labels = [label for row in rows for label in labels_of(row, task)]
+            found_labels = [label for row in rows for label in labels_of(row.label, task)]
         except UnknownValueError as error:
             raise IsnetError(
                 "data",
