@@ -17,8 +17,6 @@ from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.trainer import CHECKPOINT
 from run_factory import make_run, small_config
 
-ISNET = {"method": "isnet"}
-
 
 def _weights(path: Path) -> dict[str, torch.Tensor]:
     return load_model(path, torch.device("cpu")).net.state_dict()

@@ -1,4 +1,4 @@
-"""The look of all figures, and their files: SVG and PNG that depend on the data alone."""
+"""The look of all figures, and their files: SVG that depends on the data alone."""
 
 from __future__ import annotations
 
@@ -78,15 +78,6 @@ def svg_text(figure: Figure) -> str:
         warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
         nothing = dict.fromkeys(("Date", "Creator", "Type", "Format"))
         figure.savefig(buffer, format="svg", metadata=nothing)
-    return buffer.getvalue()
-
-
-def figure_png(figure: Figure, *, dpi: int = 150) -> bytes:
-    """PNG of `figure` without date or program name."""
-    buffer = io.BytesIO()
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -20,7 +20,6 @@ TABLE_SUFFIXES = {".csv", ".tsv"}
 SNIFFED = 200  # files whose first bytes are looked at, spread over the folder
 IMAGE_FOLDERS = ("images", "image", "films", "xrays", "x-rays")
 MASK_FOLDERS = ("masks", "mask", "lungs", "lung_masks", "lungmasks")
-RUN_FILE = "isnet.yaml"
 
 
 @dataclass(frozen=True)
