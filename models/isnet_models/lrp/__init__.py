@@ -1,6 +1,8 @@
 """Layer-wise relevance propagation of untouched networks, differentiable in the weights."""
 
-from isnet_models.lrp.relevance import Relevance, relevance
-from isnet_models.lrp.tape import UnsupportedOperation
+from isnet_models.lrp.errors import RelevanceError, UnsupportedOperation
+from isnet_models.lrp.relevance import FAMILIES, Relevance, relevance
+from isnet_models.lrp.targets import TARGETS
 
-__all__ = ["Relevance", "UnsupportedOperation", "relevance"]
+__all__ = ["FAMILIES", "TARGETS", "Relevance", "RelevanceError", "UnsupportedOperation",
+           "relevance"]  # fmt: skip

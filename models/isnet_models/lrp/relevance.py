@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from isnet_models.lrp.rules import Phase
-from isnet_models.lrp.tape import FirstLayer, Tape, UnsupportedOperation
-from isnet_models.lrp.targets import Target, quantities
-from isnet_models.lrp.zb import first_layer_relevance
+from isnet_models.lrp.errors import RelevanceError, UnsupportedOperation
+from isnet_models.lrp.layers import Watch, automatic_layers
+from isnet_models.lrp.tape import Rules, Tape, check_visible
+from isnet_models.lrp.targets import (
+    TARGETS,
+    Target,
+    block_seed,
+    chosen_classes,
+    flex_seed,
+    one_hot,
+)
+from isnet_models.lrp.walk import Walk, clean
+from isnet_models.lrp.zb import first_layer, first_layer_relevance
+from isnet_models.lrp.zplus import PositiveWalk
 
-Bounds = tuple[float | Tensor, float | Tensor]
+Bounds = tuple["float | Tensor", "float | Tensor"]
+Family = Literal["flex", "block", "z+", "dual"]
+FAMILIES: tuple[str, ...] = ("flex", "block", "z+", "dual")
 
 
 @dataclass(frozen=True)
@@ -20,12 +35,15 @@ class Relevance:
     """Result of `relevance`.
 
     Attributes:
-        maps: Signed relevance of the pixels [B, K', C, H, W]; K' is 1, or K for target "all".
+        maps: Signed relevance of the pixels [B, K', C, H, W]; K' is K for target "all", 2 for
+            family "dual" (z+ map, epsilon map), else 1.
         logits: The network's outputs [B, K] of the same forward pass, with their graph.
+        layers: Relevance of the asked hidden layers {name: [B, K', C, h, w]}.
     """
 
     maps: Tensor
     logits: Tensor
+    layers: dict[str, Tensor] = field(default_factory=dict)
 
 
 def relevance(
@@ -33,91 +51,189 @@ def relevance(
     x: Tensor,
     target: Target | Tensor = "predicted",
     *,
+    family: Family = "flex",
     epsilon: float = 0.01,
     zb: Bounds | None = None,
+    layers: Sequence[str] | Literal["auto"] = (),
     create_graph: bool = False,
     delta: float = 0.01,
     probability: float = 0.5,
     generator: torch.Generator | None = None,
+    classes: Tensor | None = None,
+    batch_norm: Literal["constant", "authors"] = "constant",
 ) -> Relevance:
-    """Makes LRP-Flex heat maps (Faster ISNet, IEEE Access 2024; LRP_SPEC section 3).
+    """Makes layer-wise relevance propagation maps (Bassi et al. 2024; LRP_SPEC sections 2, 3).
 
-    R = t ⊙ G: G is the gradient of the explained quantity with each ReLU's backward signal
-    multiplied by a/(a+epsilon); t is the image or, with `zb`, the first ReLU's output, whose
-    relevance is carried to the pixels by the zB rule. The network is not changed; its mode and
-    parameters stay as they are (BatchNorm in training mode updates its running statistics, as in
-    any forward pass, and its batch statistics are constants of the map).
+    The network is not changed: its mode, parameters and the random state stay as they are
+    (BatchNorm in training mode updates its running statistics, as in any forward pass). The
+    forward pass is recorded and the record is walked backwards.
 
     Args:
-        net: Network of linear operations, ReLU, BatchNorm and pooling; [B, C, H, W] -> [B, K].
+        net: Network [B, C, H, W] -> [B, K]; docs/networks.md lists what was tried.
         x: Images [B, C, H, W].
-        target: See `isnet_models.lrp.targets.quantities`.
-        epsilon: Stabiliser, >= 0; 0 is gradient x input.
-        zb: (low, high) bounds of the pixels, numbers or tensors [C]; None: no zB rule.
+        target: What each image's map explains. "all": every logit in turn (K maps); "predicted":
+            the largest; "stochastic": the largest with `probability`, else another at random;
+            "selective": the contrast of the smallest logit (or of `classes`) with the others;
+            "every-logit-at-once": the sum of all classes' maps; or class indices, int64 [B].
+        family: "flex": LRP-Flex, damping at ReLUs. "block": LRP Block, damping at every affine
+            output. "z+": only positive contributions. "dual": z+ map and block map together.
+            Epsilon 0 with "flex" is LRP-0, which is gradient x input.
+        epsilon: Stabiliser, >= 0.
+        zb: (low, high) bounds of the pixels, numbers or tensors [C]: the first layer follows the
+            zB rule; None: it follows the family's rule. For images normalised by mean and
+            s.d. the bounds are (0-mean)/sd and (1-mean)/sd per channel.
+        layers: Names of modules whose outputs' relevance is wanted too, or "auto": the last
+            activation of each spatial size.
         create_graph: True for training: maps can be differentiated with respect to the weights.
-        delta: Offset of the selective target.
+        delta: Offset of the selective target of LRP-Flex, >= 0.
         probability: Of the predicted class in the stochastic target.
-        generator: Random source of the stochastic target.
+        generator: Random source of the stochastic target (on the CPU).
+        classes: Class of the selective contrast, int64 [B]; None: the smallest logit.
+        batch_norm: BatchNorm in training mode. "constant": batch statistics are constants of the
+            pass, so no relevance of one image lands on another. "authors": as their code, for
+            comparison (LRP-Flex differentiates through them; LRP Block takes the unbiased
+            variance).
 
     Returns:
-        Maps and logits. Without `create_graph`, both are detached.
+        Maps, logits and layers. Without `create_graph` all are detached.
 
     Raises:
-        UnsupportedOperation: The network has an operation without rule, or zB finds no first
-            layer of the form convolution (-> BatchNorm) -> ReLU.
-        ValueError: Negative epsilon or unknown target.
+        UnsupportedOperation: An operation has no rule, or zB finds no first layer.
+        RelevanceError: Unknown family or target, a bad shape, class index, epsilon or layer, NaN
+            among the pixels, or outputs that do not depend on the image.
     """
-    if epsilon < 0:
-        raise ValueError(f"epsilon {epsilon}: expected >= 0")
-    phase = Phase(epsilon)
+    _check(x, target, family, epsilon, batch_norm)
+    check_visible(net)
     image = x.detach()
-    if zb is None:
+    if zb is None or not all(p.requires_grad for p in net.parameters()):
         image = image.requires_grad_()
-    with torch.enable_grad():
-        tape = Tape(phase, image)
-        with tape:
-            logits = net(image)
-        start = image if zb is None else _first_output(tape)
-        quantity = quantities(
-            logits, target, delta=delta, probability=probability, generator=generator
-        )
-        gradients = _explain(phase, quantity, start, create_graph)
-        maps = [start * torch.nan_to_num(g) for g in gradients]
-        if zb is not None and tape.first is not None:
-            low, high = (_bound(b, image) for b in zb)
-            maps = [first_layer_relevance(image, r, tape.first, epsilon, low, high) for r in maps]
-    stacked = torch.stack(maps, 1)
+    block, positive = family in ("block", "dual"), family in ("z+", "dual")
+    tape = Tape(Rules(epsilon, block, positive, batch_norm == "authors"), image)
+    watch = Watch(net, () if layers == "auto" else layers, tape)
+    with torch.enable_grad(), watch, tape:
+        logits = net(image)
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise RelevanceError(f"the network returned {found}: expected logits [B, K]")
+    hidden = automatic_layers(tape) if layers == "auto" else watch.found
+    with nullcontext() if create_graph else torch.no_grad():
+        explained = target
+        if family == "dual":
+            explained = "every-logit-at-once"
+        chosen = None
+        if not (isinstance(explained, str) and explained in ("all", "every-logit-at-once")):
+            chosen = chosen_classes(
+                logits, explained, probability=probability, generator=generator, classes=classes
+            )
+        call = _Call(tape, image, logits, zb, epsilon, hidden)
+        parts = []
+        if positive:
+            parts.append(call.positive(one_hot(logits, explained, chosen)))
+        if block:
+            zero = call.logit_correction()
+            parts.append(call.signals(block_seed(logits, explained, chosen, epsilon, zero)))
+        if family == "flex":
+            parts.append(call.signals(flex_seed(logits, explained, chosen, delta)))
+        maps = torch.cat([p[0] for p in parts]).transpose(0, 1)
+        deep = {n: torch.cat([p[1][n] for p in parts]).transpose(0, 1) for n in hidden}
     if not create_graph:
-        return Relevance(stacked.detach(), logits.detach())
-    return Relevance(stacked, logits)
+        return Relevance(maps.detach(), logits.detach(), {n: r.detach() for n, r in deep.items()})
+    return Relevance(maps, logits, deep)
 
 
-def _explain(
-    phase: Phase, quantity: list[Tensor], start: Tensor, create_graph: bool
-) -> list[Tensor]:
-    """Relevance backward pass of each quantity to `start`, [B, ...] each."""
-    phase.explaining = True
-    try:
-        last = len(quantity) - 1
-        return [
-            torch.autograd.grad(
-                q.sum(), start, create_graph=create_graph, retain_graph=create_graph or i < last
-            )[0]
-            for i, q in enumerate(quantity)
-        ]
-    finally:
-        phase.explaining = False
+@dataclass(frozen=True)
+class _Call:
+    """What the families' passes share."""
+
+    tape: Tape
+    image: Tensor
+    logits: Tensor
+    zb: Bounds | None
+    epsilon: float
+    hidden: dict[str, tuple[int, Tensor]]
+
+    def signals(self, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Maps and layers by signals: relevance is activation times signal."""
+        stop, value = self._end()
+        wanted = frozenset(slot for slot, _ in self.hidden.values())
+        found = Walk(self.tape.graph, self.epsilon, wanted, stop).run(self._start(), seed)
+        found = {slot: clean(g) for slot, g in found.items()}
+        deep = {name: value * found[slot] if slot in found else
+                value.new_zeros(seed.shape[0], *value.shape)
+                for name, (slot, value) in self.hidden.items()}  # fmt: skip
+        if stop not in found:
+            raise _independent()
+        return self._pixels(value * found[stop]), deep
+
+    def positive(self, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Maps and layers by the z+ rule."""
+        stop, _ = self._end()
+        wanted = frozenset(slot for slot, _ in self.hidden.values())
+        walk = PositiveWalk(self.tape.graph, self.epsilon, wanted, stop)
+        found = walk.run(self._start(), self.logits, chosen)
+        if stop not in found:
+            raise _independent()
+        deep = {name: found[slot] for name, (slot, _) in self.hidden.items()}
+        return self._pixels(found[stop]), deep
+
+    def logit_correction(self) -> Tensor | None:
+        pending = self.tape.graph.pending.get(self._start(), ())
+        return pending[0].zero if len(pending) == 1 else None
+
+    def _start(self) -> int:
+        slot = self.tape.slot(self.logits)
+        if slot is None:
+            raise _independent()
+        return slot
+
+    def _end(self) -> tuple[int, Tensor]:
+        if self.zb is None:
+            return 0, self.image
+        if self.tape.first is None:
+            raise UnsupportedOperation(
+                "zB rule: the network does not start with a convolution or linear layer; "
+                "use zb=None"
+            )
+        return self.tape.first
+
+    def _pixels(self, relevance: Tensor) -> Tensor:
+        if self.zb is None or self.tape.first is None:
+            return relevance
+        low, high = (_bound(b, self.image) for b in self.zb)
+        layer = first_layer(self.tape.graph, self.tape.first[0])
+        return first_layer_relevance(self.image, relevance, layer, self.epsilon, low, high)
 
 
-def _first_output(tape: Tape) -> Tensor:
-    first: FirstLayer | None = tape.first
-    if first is None or first.output is None:
-        raise UnsupportedOperation(
-            "zB rule: the network does not start with convolution (-> BatchNorm) -> ReLU"
+def _independent() -> RelevanceError:
+    return RelevanceError(
+        "the network's output does not depend on the image by operations that carry relevance"
+    )
+
+
+def _check(x: Tensor, target: Target | Tensor, family: str, epsilon: float, norm: str) -> None:
+    if family not in FAMILIES:
+        raise RelevanceError(f"family {family!r}: expected one of {', '.join(FAMILIES)}")
+    if isinstance(target, str) and target not in TARGETS:
+        raise RelevanceError(
+            f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices [B]"
         )
-    return first.output
+    if epsilon < 0:
+        raise RelevanceError(f"epsilon {epsilon}: expected >= 0")
+    if norm not in ("constant", "authors"):
+        raise RelevanceError(f"batch_norm {norm!r}: expected 'constant' or 'authors'")
+    if x.dim() != 4 or not x.is_floating_point():
+        raise RelevanceError(
+            f"images {tuple(x.shape)} {x.dtype}: expected floating point [B, C, H, W]"
+        )
+    if x.device.type == "cpu" and not bool(torch.isfinite(x).all()):
+        raise RelevanceError("images contain NaN or infinity: replace these pixels first")
 
 
 def _bound(value: float | Tensor, image: Tensor) -> Tensor:
     bound = torch.as_tensor(value, dtype=image.dtype, device=image.device)
-    return bound.expand(image.shape[1])
+    if bound.dim() > 1 or bound.numel() not in (1, image.shape[1]):
+        raise RelevanceError(
+            f"zB bounds {tuple(bound.shape)}: expected a number or one per channel "
+            f"[{image.shape[1]}]"
+        )
+    return bound.reshape(-1).expand(image.shape[1])

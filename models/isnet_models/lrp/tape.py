@@ -1,13 +1,14 @@
-"""Sees every operation of an untouched network during one forward pass and gives it its rule.
+"""Sees every operation of an untouched network during one forward pass and records it.
 
-A `TorchFunctionMode` intercepts ReLU and BatchNorm in every spelling (module, functional, method,
-in place), so networks need no wrapper, no renaming and no rebuilding; it is active in this thread
-and this call alone.
+A `TorchFunctionMode` intercepts operations in every spelling (module, functional, method, in
+place), so networks need no wrapper, no renaming and no rebuilding; it is active in this thread
+and this call alone. Operations run as they are, except that in-place ones write beside their
+input (the record needs both) and BatchNorm also tells its statistics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,61 +16,67 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
 
-from isnet_models.lrp.convolution import ConvOptions, RelevanceConv, pair
-from isnet_models.lrp.rules import Phase, RelevanceBatchNorm, RelevanceReLU
+from isnet_models.lrp import operations as names
+from isnet_models.lrp.errors import RelevanceError, UnsupportedOperation
+from isnet_models.lrp.graph import Graph, Local, Op
+from isnet_models.lrp.handlers import HANDLERS
+from isnet_models.lrp.sites import Sites
 
-RELU = {F.relu, torch.relu, Tensor.relu}
-RELU_INPLACE = {torch.relu_, Tensor.relu_}
-CONV = {F.conv2d, torch.conv2d}
-# Activations and gates whose plain gradient is not LRP; a ReLU network has none of them.
-NO_RULE = {
-    F.relu6, F.elu, F.selu, F.celu, F.gelu, F.silu, F.mish, F.hardswish, F.hardsigmoid,
-    F.hardtanh, F.leaky_relu, F.prelu, F.softplus, F.softmax, F.layer_norm, F.group_norm,
-    F.instance_norm, F.scaled_dot_product_attention, F.multi_head_attention_forward,
-    torch.sigmoid, Tensor.sigmoid, torch.tanh, Tensor.tanh, torch.softmax, Tensor.softmax,
-    torch.nn.functional.local_response_norm,
+CONSTANT = -1
+# Position of the argument `inplace` where a function has one.
+INPLACE_AT = {
+    "relu": 1, "relu6": 1, "hardtanh": 3, "elu": 2, "selu": 1, "celu": 2, "silu": 1, "mish": 1,
+    "hardswish": 1, "hardsigmoid": 1, "leaky_relu": 2, "rrelu": 4, "threshold": 3, "dropout": 3,
+    "dropout1d": 3, "dropout2d": 3, "dropout3d": 3, "alpha_dropout": 3,
 }  # fmt: skip
 
 
-class UnsupportedOperation(ValueError):  # noqa: N818 - the name says what is wrong
-    """The network uses an operation without a relevance rule; the message names it."""
-
-
-@dataclass
-class FirstLayer:
-    """The chain convolution (-> BatchNorm) -> ReLU at the network's input, for the zB rule.
+@dataclass(frozen=True)
+class Rules:
+    """What the rules of one call depend on.
 
     Attributes:
-        weight: Convolution weight [O, I, kh, kw].
-        bias: Convolution bias [O] or None.
-        options: Keyword arguments stride, padding, dilation, groups of the convolution.
-        norm: (gamma or None, beta or None, mean, 1/s.d.), each [O], or None without BatchNorm.
-        output: The ReLU's output [B, O, h, w].
+        epsilon: LRP's stabiliser, >= 0.
+        block: Whether LRP Block's sites are recorded.
+        values: Whether inputs of affine operations are kept (z+).
+        authors: Whether BatchNorm in training mode is treated as in the authors' code.
     """
 
-    weight: Tensor
-    bias: Tensor | None
-    options: dict[str, Any]
-    current: Tensor
-    norm: tuple[Tensor | None, Tensor | None, Tensor, Tensor] | None = None
-    output: Tensor | None = None
+    epsilon: float
+    block: bool = False
+    values: bool = False
+    authors: bool = False
 
 
 class Tape(TorchFunctionMode):
-    """Gives rules to the operations of one forward pass.
+    """Records one forward pass.
 
     Args:
-        phase: State of the call.
-        image: The network's input; its first layer is kept in `first`.
+        rules: Settings of the call.
+        image: The network's input, slot 0.
+
+    Attributes:
+        graph: The record.
+        first: (slot, tensor) of the last output of the first layer's chain convolution or linear
+            layer -> BatchNorm -> activation; None if the network does not start so.
     """
 
-    def __init__(self, phase: Phase, image: Tensor) -> None:
+    def __init__(self, rules: Rules, image: Tensor) -> None:
         super().__init__()
-        self.phase = phase
-        self.image = image
-        self.first: FirstLayer | None = None
-        self.relus = 0
+        self.rules = rules
+        self.graph = Graph()
+        self.sites = Sites(self.graph) if rules.block else None
+        self.first: tuple[int, Tensor] | None = None
+        self._slots = WeakIdKeyDictionary()
+        self._slots[image] = 0
+        self._replaced = WeakIdKeyDictionary()
+
+    def slot(self, tensor: Tensor) -> int | None:
+        """Slot of a tensor that depends on the image, else None."""
+        found: int | None = self._slots.get(self._replaced.get(tensor, tensor))
+        return None if found == CONSTANT else found
 
     def __torch_function__(
         self,
@@ -78,64 +85,194 @@ class Tape(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Replaces an operation by the one with a rule; passes all others on."""
+        """Runs and records one operation."""
         kwargs = kwargs or {}
-        if func in RELU or func in RELU_INPLACE:
-            return self._relu(func, *args, **kwargs)
-        if func is F.batch_norm:
-            return self._batch_norm(*args, **kwargs)
-        if func in NO_RULE:
-            raise UnsupportedOperation(
-                f"{getattr(func, '__name__', func)}: no relevance rule; LRP-Flex needs a network "
-                "whose only activations are ReLU and whose only norms are BatchNorm"
-            )
-        if func in CONV:
-            return self._convolution(func, *args, **kwargs)
-        return func(*args, **kwargs)
+        if self._replaced:
+            args, kwargs = self._current(args), self._current(kwargs)
+        if not self._depends(args, kwargs):
+            out = func(*args, **kwargs)
+            self._mark_constant(out)
+            return out
+        name, inplace = names.name_of(func)
+        if name in names.RELU or name in INPLACE_AT:
+            args, kwargs, asked = _without_inplace(name, args, kwargs)
+            inplace = inplace or asked
+        if inplace:
+            func = _out_of_place(func, name)
+        handler = HANDLERS.get(name) if torch.is_grad_enabled() else None
+        if handler is None:
+            out = func(*args, **kwargs)
+            if name not in names.CONSTANTS:
+                self._refuse(name, out)
+            self._mark_constant(out)
+            return out
+        out = handler(self, name, func, args, kwargs)
+        if inplace and isinstance(args[0], Tensor):
+            self._replaced[args[0]] = out
+        return out
 
-    def _relu(self, func: Callable[..., Any], input: Tensor, inplace: bool = False) -> Tensor:  # noqa: A002
-        self.relus += 1
-        chained = self.first is not None and self.first.current is input
-        y: Tensor = RelevanceReLU.apply(input, self.phase, inplace or func in RELU_INPLACE)
-        if chained and self.first is not None and self.first.output is None:
-            self.first.output = y
-        return y
+    # -- what handlers use ---------------------------------------------------------------------
 
-    def _batch_norm(
+    def record(self, op: Op, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+        """Appends an operation, giving slots to its outputs."""
+        op.ins = tuple(self._slots[t] for t in inputs)
+        op.outs = tuple(self.graph.new_slot() for _ in outputs)
+        for slot, tensor in zip(op.outs, outputs, strict=True):
+            self._slots[tensor] = slot
+        if self.sites is not None:
+            self.sites.read(op, inputs, outputs)
+        self.graph.add(op)
+
+    def extend_first(self, op: Op, output: Tensor, *, start: bool = False) -> None:
+        """Lengthens the first layer's chain by an operation that reads its end."""
+        begins = start and self.first is None and self._reads_image(op.ins[0])
+        follows = not start and self.first is not None and op.ins == (self.first[0],)
+        if begins or follows:
+            self.first = (op.outs[0], output)
+
+    def local(
         self,
-        input: Tensor,  # noqa: A002
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Tensor:
-        y: Tensor
-        y, mean, invstd = RelevanceBatchNorm.apply(
-            input, weight, bias, running_mean, running_var, training, momentum, eps, self.phase
-        )
-        if self.first is not None and self.first.current is input and self.first.output is None:
-            self.first.current, self.first.norm = y, (weight, bias, mean, invstd)
-        return y
-
-    def _convolution(
-        self,
+        name: str,
         func: Callable[..., Any],
-        input: Tensor,  # noqa: A002
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Tensor:
-        if isinstance(padding, str) or input.dim() != 4:  # torch's own operation, also right
-            y: Tensor = func(input, weight, bias, stride, padding, dilation, groups)
-            return y
-        options = ConvOptions(pair(stride), pair(padding), pair(dilation), groups)
-        y = RelevanceConv.apply(input, weight, bias, options, self.phase)
-        if input is self.image and self.first is None:
-            self.first = FirstLayer(weight, bias, vars(options), y)
-        return y
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        kind: type[Local] = Local,
+        keep: Callable[[int], bool] = lambda position: True,
+    ) -> Any:
+        """Runs an operation whose own vector-Jacobian product is its rule.
+
+        Its inputs are aliased first: the product must not run around the operation through
+        other paths of the network.
+
+        Args:
+            name: Name for messages.
+            func: The operation.
+            args: Its arguments.
+            kwargs: Its named arguments.
+            kind: Class of the record.
+            keep: Which of the inputs that depend on the image get a signal, by their order.
+        """
+        found: list[tuple[Tensor, Tensor]] = []
+        count = 0
+
+        def alias(value: Any) -> Any:
+            nonlocal count
+            if isinstance(value, Tensor) and self.slot(value) is not None:
+                position, count = count, count + 1
+                if not keep(position):
+                    return value
+                found.append((value, value.view_as(value)))
+                return found[-1][1]
+            if isinstance(value, (tuple, list)) and any(isinstance(v, Tensor) for v in value):
+                return type(value)(alias(v) for v in value)
+            return value
+
+        args = tuple(alias(a) for a in args)
+        kwargs = {k: alias(v) for k, v in kwargs.items()}
+        out = func(*args, **kwargs)
+        outputs = tuple(t for t in _tensors(out) if t.is_floating_point())
+        if found and outputs:
+            op = kind(name, (), inputs=tuple(a for _, a in found), outputs=outputs)
+            self.record(op, tuple(t for t, _ in found), outputs)
+        return out
+
+    # -- internals -----------------------------------------------------------------------------
+
+    def _reads_image(self, slot: int) -> bool:
+        while slot != 0:
+            maker = self.graph.maker[slot]
+            if maker is None or maker.name not in names.RESHAPES:
+                return False
+            slot = maker.ins[0]
+        return True
+
+    def _depends(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        depends = False
+        for tensor in _tensors((args, tuple(kwargs.values()))):
+            slot = self._slots.get(tensor)
+            if slot is None:
+                if tensor.grad_fn is not None:
+                    raise UnsupportedOperation(
+                        f"a tensor of shape {tuple(tensor.shape)} was computed out of sight "
+                        f"({tensor.grad_fn.name()}): compiled, scripted and C++ blocks cannot be "
+                        "explained; give the plain network"
+                    )
+            elif slot != CONSTANT:
+                depends = True
+        return depends
+
+    def _mark_constant(self, out: Any) -> None:
+        for tensor in _tensors(out):
+            if tensor.requires_grad and tensor not in self._slots:
+                self._slots[tensor] = CONSTANT
+
+    def _refuse(self, name: str, out: Any) -> None:
+        """Raises for an operation without rule whose result could carry relevance."""
+        if any(t.requires_grad for t in _tensors(out)):
+            raise UnsupportedOperation(
+                f"{name}: no relevance rule for this operation; docs/relevance.md lists those "
+                "with a rule"
+            )
+
+    def _current(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self._replaced.get(value, value)
+        if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
+            if any(isinstance(v, (Tensor, tuple, list)) for v in value):
+                return type(value)(self._current(v) for v in value)
+            return value
+        if isinstance(value, dict):
+            return {k: self._current(v) for k, v in value.items()}
+        return value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
+        for part in value:
+            yield from _tensors(part)
+
+
+def _without_inplace(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+    position = INPLACE_AT[name]
+    asked = bool(kwargs.get("inplace", False))
+    kwargs = {k: v for k, v in kwargs.items() if k != "inplace"}
+    if len(args) > position:
+        asked = asked or bool(args[position])
+        args = args[:position]
+    return args, kwargs, asked
+
+
+def _out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:
+    if not getattr(func, "__name__", "").endswith("_"):
+        return func
+    for home in (Tensor, F, torch):
+        found = getattr(home, name, None)
+        if found is not None:
+            plain: Callable[..., Any] = found
+            return plain
+    raise UnsupportedOperation(f"{name}_: writes into a tensor that depends on the image")
+
+
+def check_visible(net: torch.nn.Module) -> None:
+    """Refuses networks whose operations cannot be seen.
+
+    Raises:
+        UnsupportedOperation: The network or a part of it is compiled or scripted.
+    """
+    for name, module in net.named_modules():
+        hidden = isinstance(module, torch.jit.ScriptModule) or type(module).__name__ in (
+            "OptimizedModule", "GraphModuleImpl",
+        )  # fmt: skip
+        if hidden or getattr(module, "_compiled_call_impl", None) is not None:
+            where = name or type(module).__name__
+            raise UnsupportedOperation(
+                f"{where}: a compiled or scripted module hides its operations; explain the "
+                "network it was made from"
+            )
+
+
+__all__ = ["RelevanceError", "Rules", "Tape", "check_visible"]

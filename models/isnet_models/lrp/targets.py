@@ -1,4 +1,4 @@
-"""Which quantity a map explains, per image: logits, or the selective contrast."""
+"""Which quantity a map explains, per image, as the signal that starts at the logits."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Target = Literal["all", "predicted", "stochastic", "selective"]
-TARGETS: tuple[str, ...] = ("all", "predicted", "stochastic", "selective")
+from isnet_models.lrp.damp import damp, stabilise
+from isnet_models.lrp.errors import RelevanceError
+
+Target = Literal["all", "predicted", "stochastic", "selective", "every-logit-at-once"]
+TARGETS: tuple[str, ...] = ("all", "predicted", "stochastic", "selective", "every-logit-at-once")
 
 
-def quantities(
+def chosen_classes(
     logits: Tensor,
     target: Target | Tensor,
     *,
-    delta: float = 0.01,
     probability: float = 0.5,
     generator: torch.Generator | None = None,
-) -> list[Tensor]:
-    """Quantities to explain, one [B] tensor per map (LRP_SPEC 3.3).
+    classes: Tensor | None = None,
+) -> Tensor:
+    """The class that every image's one map explains, int64 [B].
 
     Args:
         logits: [B, K].
-        target: "all": each logit in turn (K maps). "predicted": the largest logit. "stochastic":
-            the largest with `probability`, else a uniformly drawn other class, per image.
-            "selective": ln(p+delta) - ln(1-p+delta), p the softmax of the smallest logit.
-            Or class indices, int64 [B].
-        delta: Offset of the selective quantity, >= 0.
-        probability: Of the stochastic choice, 0 to 1.
+        target: "predicted": the largest logit. "stochastic": the largest with `probability`, else
+            a uniformly drawn other class. "selective": `classes`, or the smallest logit. Or class
+            indices [B] themselves.
+        probability: 0 to 1.
         generator: Random source of the stochastic choice (on the CPU).
+        classes: For "selective", int64 [B].
 
     Raises:
-        ValueError: Unknown target, or "selective" with fewer than two classes.
+        RelevanceError: Unknown target, or class indices of the wrong shape or range.
     """
-    K = logits.shape[1]
     if isinstance(target, Tensor):
-        return [_pick(logits, target)]
-    if target == "all":
-        return list(logits.unbind(1))
+        return _checked(target, logits)
     if target == "predicted":
-        return [_pick(logits, logits.argmax(1))]
+        return logits.argmax(1)
     if target == "stochastic":
-        return [_pick(logits, stochastic_choice(logits, probability, generator))]
+        return stochastic_choice(logits, probability, generator)
     if target == "selective":
-        if K < 2:
-            raise ValueError("target 'selective' contrasts classes: it needs two or more logits")
-        p = _pick(logits.softmax(1), logits.argmin(1))
-        return [torch.log(p + delta) - torch.log(1 - p + delta)]
-    raise ValueError(f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices")
+        if logits.shape[1] < 2:
+            raise RelevanceError("target 'selective' contrasts classes: it needs two or more logits")
+        return logits.argmin(1) if classes is None else _checked(classes, logits)
+    raise RelevanceError(
+        f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices [B]"
+    )
 
 
 def stochastic_choice(
@@ -64,5 +64,83 @@ def stochastic_choice(
     return torch.where(draws[0] < probability, best, other)
 
 
-def _pick(values: Tensor, index: Tensor) -> Tensor:
-    return values.gather(1, index.to(values.device).view(-1, 1)).squeeze(1)
+def one_hot(logits: Tensor, target: Target | Tensor, classes: Tensor | None) -> Tensor:
+    """Which logits every map explains: 0/1 [K', B, K].
+
+    Args:
+        logits: [B, K].
+        target: "all": K' = K, else 1; "every-logit-at-once": all ones.
+        classes: For the other targets, int64 [B].
+    """
+    B, K = logits.shape
+    if isinstance(target, str) and target == "all":
+        return torch.eye(K, dtype=logits.dtype, device=logits.device)[:, None].expand(K, B, K)
+    if classes is None:
+        return logits.new_ones(1, B, K)
+    return torch.nn.functional.one_hot(classes, K).to(logits.dtype)[None]
+
+
+def flex_seed(
+    logits: Tensor, target: Target | Tensor, classes: Tensor | None, delta: float
+) -> Tensor:
+    """Signal at the logits for LRP-Flex [K', B, K]: the quantity's gradient (LRP_SPEC 3.3).
+
+    The selective quantity is ln(p+delta) - ln(1-p+delta), p the softmax of the chosen class c:
+    its gradient is p·(1/(p+delta) + 1/(1-p+delta))·(e_c - softmax).
+    """
+    chosen = one_hot(logits, target, classes)
+    if not (isinstance(target, str) and target == "selective"):
+        return chosen
+    softmax = logits.softmax(1)
+    p = (softmax * chosen[0]).sum(1, keepdim=True)
+    factor = p * (1 / (p + delta) + 1 / (1 - p + delta))
+    return factor * (chosen - softmax)
+
+
+def block_seed(
+    logits: Tensor,
+    target: Target | Tensor,
+    classes: Tensor | None,
+    epsilon: float,
+    zero: Tensor | None,
+) -> Tensor:
+    """Signal at the logits for LRP Block [K', B, K] (LRP_SPEC 2.9, 2.10).
+
+    A class' map starts with y/(y + epsilon·sgn y) at its logit y, whose bias is a constant. The
+    selective map starts with Z·p'/(Z + epsilon·sgn Z) at each difference Z = y_c - y_k, p' the
+    softmax over the classes other than c.
+
+    Args:
+        logits: [B, K].
+        target: See `chosen_classes`.
+        classes: See `one_hot`.
+        epsilon: Stabiliser.
+        zero: Zero-valued correction [K] that makes the logits' biases constants, or None.
+    """
+    y = logits if zero is None else logits + zero
+    chosen = one_hot(y, target, classes)
+    if not (isinstance(target, str) and target == "selective"):
+        return damp(chosen, y, epsilon)
+    Z = (y * chosen[0]).sum(1, keepdim=True) - y
+    # exp(-Z)/(sum of the others' exp(-Z) + 1e-5), without overflow.
+    shifted = (y - y.detach().amax(1, keepdim=True)).exp()
+    own = shifted * chosen[0]
+    others = shifted - own
+    p = others / (others.sum(1, keepdim=True) + 1e-5 * own.sum(1, keepdim=True))
+    s = Z * p / stabilise(Z, epsilon) if epsilon > 0 else p
+    return chosen * s.sum(1, keepdim=True) - s
+
+
+def _checked(classes: Tensor, logits: Tensor) -> Tensor:
+    B, K = logits.shape
+    if classes.shape != (B,) or classes.is_floating_point():
+        raise RelevanceError(
+            f"class indices {tuple(classes.shape)} {classes.dtype}: expected int64 [{B}]"
+        )
+    on_cpu = classes.device.type == "cpu"  # elsewhere the check would wait for the device
+    if on_cpu and B > 0 and not (0 <= int(classes.min()) and int(classes.max()) < K):
+        raise RelevanceError(
+            f"class indices {int(classes.min())} to {int(classes.max())}: the network has "
+            f"{K} classes, expected 0 to {K - 1}"
+        )
+    return classes.long().to(logits.device)

@@ -1,0 +1,141 @@
+"""The record of one forward pass: which operation made which tensor from which.
+
+Only tensors that depend on the image are recorded; each has a number, its slot. The relevance
+pass walks the record backwards with ordinary differentiable operations, so the second derivative
+needed for training is torch's own and nothing has to be switched on or off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+Signals = Sequence["Tensor | None"]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Channels start <= c < stop of a slot, the output of an affine operation not yet damped.
+
+    Attributes:
+        start: First channel.
+        stop: Channel after the last.
+        pool: Whether a pooling made it (then it has no bias).
+        zero: A tensor [stop - start] of value 0 whose gradient takes the biases' part out of the
+            derivative of the stabilised denominator (LRP_SPEC 2.12), or None.
+        denominator: A recomputed pre-activation to divide by instead of the slot's own value
+            (authors' training mode), or None.
+    """
+
+    start: int
+    stop: int
+    pool: bool
+    zero: Tensor | None = None
+    denominator: Tensor | None = None
+
+
+@dataclass(eq=False)
+class Op:
+    """One recorded operation.
+
+    Attributes:
+        name: Name of the operation, for messages.
+        ins: Slots of the inputs that depend on the image.
+        outs: Slots of the outputs.
+    """
+
+    name: str
+    ins: tuple[int, ...]
+    outs: tuple[int, ...] = ()
+
+    def signal(self, signals: Signals) -> Signals:
+        """Signals of the inputs from those of the outputs.
+
+        A signal is relevance divided by the activation it belongs to; for linear operations it
+        travels like a gradient.
+
+        Args:
+            signals: One [K, *output.shape] per output; None where an output has none.
+
+        Returns:
+            One [K, *input.shape] per input; None where an input gets none.
+        """
+        raise NotImplementedError
+
+
+@dataclass
+class Graph:
+    """All operations of one forward pass in order.
+
+    Attributes:
+        ops: The operations.
+        maker: Operation that made each slot; None for the image (slot 0).
+        uses: Number of operations that read each slot.
+        pending: For LRP Block: undamped affine channels of a slot.
+        sites: For LRP Block: value of each slot that is damped where it is read.
+        damped: For LRP Block: (operation's index, input's position) that read a damped slot.
+    """
+
+    ops: list[Op] = field(default_factory=list)
+    maker: list[Op | None] = field(default_factory=lambda: [None])
+    uses: list[int] = field(default_factory=lambda: [0])
+    pending: dict[int, tuple[Pending, ...]] = field(default_factory=dict)
+    sites: dict[int, Tensor] = field(default_factory=dict)
+    damped: set[tuple[int, int]] = field(default_factory=set)
+
+    def new_slot(self) -> int:
+        """A fresh slot."""
+        self.maker.append(None)
+        self.uses.append(0)
+        return len(self.maker) - 1
+
+    def add(self, op: Op) -> None:
+        """Appends an operation whose slots are set."""
+        self.ops.append(op)
+        for slot in op.ins:
+            self.uses[slot] += 1
+        for slot in op.outs:
+            self.maker[slot] = op
+
+
+@dataclass(eq=False)
+class Local(Op):
+    """Any other operation whose own vector-Jacobian product is its rule (linear, or homogeneous).
+
+    Attributes:
+        inputs: The input tensors, as autograd knows them.
+        outputs: The output tensors.
+        share: Part of the product that each input gets (products of several inputs).
+    """
+
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    share: float = 1.0
+
+    def signal(self, signals: Signals) -> Signals:
+        """The operation's own vector-Jacobian product, one per map."""
+        present = [(y, g) for y, g in zip(self.outputs, signals, strict=True) if g is not None]
+        differentiable = torch.is_grad_enabled()
+        found: list[tuple[Tensor | None, ...]] = []
+        with torch.enable_grad():
+            for k in range(present[0][1].shape[0]):
+                found.append(
+                    torch.autograd.grad(
+                        [y for y, _ in present], self.inputs, [g[k].to(y.dtype) for y, g in present],
+                        create_graph=differentiable, retain_graph=True, allow_unused=True,
+                    )
+                )  # fmt: skip
+        stacked = [_stack([row[i] for row in found]) for i in range(len(self.inputs))]
+        if self.share == 1:
+            return stacked
+        return [None if g is None else g * self.share for g in stacked]
+
+
+def _stack(rows: list[Tensor | None]) -> Tensor | None:
+    present = [row for row in rows if row is not None]
+    if not present:
+        return None
+    return present[0].unsqueeze(0) if len(rows) == 1 else torch.stack(present)

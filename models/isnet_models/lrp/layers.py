@@ -1,0 +1,91 @@
+"""Hidden layers for deep supervision: found by module name, or chosen from the record."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from isnet_models.lrp.errors import RelevanceError
+from isnet_models.lrp.nonlinear import Activation, Rectifier
+from isnet_models.lrp.tape import Tape
+
+
+class Watch:
+    """Notes the outputs of named modules during one forward pass, then leaves no trace.
+
+    Args:
+        net: The network.
+        names: Module names, as `named_modules` gives them.
+        tape: The recording.
+
+    Attributes:
+        found: {name: (slot, activation)}.
+
+    Raises:
+        RelevanceError: A name that the network does not have.
+    """
+
+    def __init__(self, net: nn.Module, names: Sequence[str], tape: Tape) -> None:
+        self.found: dict[str, tuple[int, Tensor]] = {}
+        self._tape = tape
+        self._thread = threading.get_ident()
+        self._handles: list[RemovableHandle] = []
+        modules = dict(net.named_modules())
+        unknown = [name for name in names if name not in modules or name == ""]
+        if unknown:
+            raise RelevanceError(
+                f"layers {', '.join(map(repr, unknown))}: the network has no such modules; "
+                "names are those of net.named_modules()"
+            )
+        self._wanted = {name: modules[name] for name in names}
+
+    def __enter__(self) -> Watch:
+        for name, module in self._wanted.items():
+            self._handles.append(module.register_forward_hook(self._hook(name)))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(self, name: str) -> Any:
+        def note(module: nn.Module, args: Any, output: Any) -> None:
+            if threading.get_ident() != self._thread:
+                return  # another thread runs the same module
+            slot = self._tape.slot(output) if isinstance(output, Tensor) else None
+            if slot is None:
+                raise RelevanceError(
+                    f"layer {name!r}: its output is not a tensor that depends on the image"
+                )
+            self.found[name] = (slot, output)
+
+        return note
+
+
+def automatic_layers(tape: Tape) -> dict[str, tuple[int, Tensor]]:
+    """The last activation of each spatial size, the first layer's left out (LRP_SPEC 3.5).
+
+    For ResNet these are the outputs of layer1 to layer4, for DenseNet the first ReLU of every
+    transition and the last ReLU, for VGG the input of every pooling.
+
+    Returns:
+        {"HxW": (slot, activation [B, C, H, W])}, largest first.
+
+    Raises:
+        RelevanceError: The network has no activation with height and width behind the first.
+    """
+    found: dict[str, tuple[int, Tensor]] = {}
+    ops = [op for op in tape.graph.ops if isinstance(op, (Rectifier, Activation))]
+    for op in ops[1:]:
+        if op.value.dim() == 4:
+            found[f"{op.value.shape[2]}x{op.value.shape[3]}"] = (op.outs[0], op.value)
+    if not found:
+        raise RelevanceError(
+            "layers='auto': the network has no hidden activations with height and width; "
+            "name its layers"
+        )
+    return found

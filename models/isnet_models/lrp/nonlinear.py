@@ -1,0 +1,100 @@
+"""ReLU, other activations, and norms with constant statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isnet_models.lrp.damp import damp, stabilise
+from isnet_models.lrp.graph import Op, Signals
+
+
+@dataclass(eq=False)
+class Rectifier(Op):
+    """ReLU: the signal is damped by a/(a+epsilon), a its output (LRP_SPEC 3.1).
+
+    Attributes:
+        value: The output a.
+        epsilon: Stabiliser.
+        zero: See `damp`; LRP Block's convention that biases are constants of the denominator.
+        denominator: Another pre-activation to divide by, or None: a itself.
+    """
+
+    value: Tensor = None  # type: ignore[assignment]
+    epsilon: float = 0.0
+    zero: Tensor | None = None
+    denominator: Tensor | None = None
+
+    def signal(self, signals: Signals) -> Signals:
+        """g·a/(a+epsilon)."""
+        g = signals[0]
+        if g is None:
+            return [None]
+        if self.denominator is not None:
+            return [g * (self.value / stabilise(self.denominator, self.epsilon))]
+        return [damp(g, self.value, self.epsilon, self.zero, positive=True)]
+
+
+@dataclass(eq=False)
+class Activation(Op):
+    """An elementwise function f by the proportional rule: the factor f(z)/(z + epsilon·sgn z).
+
+    Relevance passes an elementwise function unchanged, f(z)·g = z·g' (identity rule; Achtibat et
+    al., AttnLRP, ICML 2024, section 3.3.1); for ReLU this is the factor of `Rectifier`.
+
+    Attributes:
+        inner: z.
+        value: f(z).
+        epsilon: Stabiliser.
+    """
+
+    inner: Tensor = None  # type: ignore[assignment]
+    value: Tensor = None  # type: ignore[assignment]
+    epsilon: float = 0.0
+
+    def signal(self, signals: Signals) -> Signals:
+        """g·f(z)/(z + epsilon·sgn z)."""
+        g = signals[0]
+        if g is None:
+            return [None]
+        # At epsilon 0 a function with f(0) = 0 has no factor at z = 0, and no relevance either.
+        safe = stabilise(self.inner, self.epsilon if self.epsilon > 0 else 1e-12)
+        return [g * (self.value / safe)]
+
+
+@dataclass(eq=False)
+class GroupedNorm(Op):
+    """Layer, group or instance norm with constant standard deviation; centring is linear.
+
+    Source: Ali et al., XAI for Transformers: Better Explanations through Conservative
+    Propagation, ICML 2022, section 4.2.
+
+    Attributes:
+        shape: View of the input [.., n] whose last axis shares its statistics.
+        invstd: 1/s.d., a constant, broadcastable to that view.
+        gamma: Weight broadcastable to the input, or None.
+    """
+
+    shape: tuple[int, ...] = ()
+    invstd: Tensor = None  # type: ignore[assignment]
+    gamma: Tensor | None = None
+    centred: bool = True
+
+    def signal(self, signals: Signals) -> Signals:
+        """invstd·(v - mean v), v = gamma·g."""
+        g = signals[0]
+        if g is None:
+            return [None]
+        v = g if self.gamma is None else g * self.gamma
+        v = v.reshape(g.shape[0], *self.shape)
+        if self.centred:
+            v = v - v.mean(-1, keepdim=True)
+        return [(v * self.invstd).reshape(g.shape)]
+
+
+def inverse_deviation(x: Tensor, eps: float) -> Tensor:
+    """1/sqrt(var + eps) over the last axis (biased), kept as an axis of size 1; a constant."""
+    with torch.no_grad():
+        return (x.var(-1, correction=0, keepdim=True) + eps).rsqrt()

@@ -1,0 +1,129 @@
+"""Where LRP Block damps: the epsilon sites, found while the network runs (LRP_SPEC 2.13).
+
+Every affine operation's output is a site where it is read, unless the reader takes it into its
+own formula: BatchNorm (fused with the convolution before it), ReLU (damps by itself), pooling
+(merged with a convolution before it, but not with another pooling). Through a concatenation the
+readers behind it decide. This gives exactly the lists of LRP_SPEC 2.13 for sequential networks,
+VGG, ResNet and DenseNet, without names.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from isnet_models.lrp.affine import BatchNorm, Conv, Linear
+from isnet_models.lrp.damp import damp, stabilise
+from isnet_models.lrp.graph import Graph, Op, Pending
+from isnet_models.lrp.nonlinear import Activation, Rectifier
+from isnet_models.lrp.structure import Concat, GlobalPool, MaxPool, Pool, Sum
+
+
+class Sites:
+    """Follows the undamped affine outputs of one forward pass.
+
+    Args:
+        graph: The record, whose `pending`, `sites` and `damped` it fills.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def read(self, op: Op, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+        """Takes note of an operation that is about to be appended."""
+        for position, (slot, tensor) in enumerate(zip(op.ins, inputs, strict=True)):
+            pending = self.graph.pending.get(slot)
+            if pending and not _takes_in(op, pending):
+                self.graph.damped.add((len(self.graph.ops), position))
+                self.graph.sites[slot] = tensor
+        made = self._made(op, inputs, outputs)
+        if made:
+            self.graph.pending[op.outs[0]] = made
+
+    def _made(
+        self, op: Op, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+    ) -> tuple[Pending, ...]:
+        read = self.graph.pending.get(op.ins[0], ()) if op.ins else ()
+        channels = outputs[0].shape[1] if outputs[0].dim() > 1 else 0
+        if isinstance(op, (Conv, Linear)):
+            plain = isinstance(op, Conv) or outputs[0].dim() == 2
+            zero = op.bias.detach() - op.bias if op.bias is not None and plain else None
+            return (Pending(0, channels, False, zero),)
+        if isinstance(op, BatchNorm):
+            inner = _zeros(read, channels)
+            zero = None if inner is None else op.scale().detach() * inner
+            if op.beta is not None:
+                beta = op.beta.detach() - op.beta
+                zero = beta if zero is None else zero + beta
+            return (Pending(0, channels, False, zero, _denominator(op, inner)),)
+        if isinstance(op, Rectifier):
+            op.zero = _zeros(read, channels)
+            if len(read) == 1:
+                op.denominator = read[0].denominator
+            return ()
+        if isinstance(op, (Pool, MaxPool, GlobalPool)):
+            return (Pending(0, channels, True),)
+        if isinstance(op, Sum) and len(op.ins) > 1:
+            return (Pending(0, channels, False),)
+        if isinstance(op, Concat) and op.axis == 1:
+            return self._joined(op)
+        return ()
+
+    def _joined(self, op: Concat) -> tuple[Pending, ...]:
+        starts = [0]
+        for size in op.sizes:
+            starts.append(starts[-1] + size)
+        return tuple(
+            Pending(starts[i] + p.start, starts[i] + p.stop, p.pool, p.zero)
+            for i, slot in zip(op.live, op.ins, strict=True)
+            for p in self.graph.pending.get(slot, ())
+        )
+
+
+def _takes_in(op: Op, pending: tuple[Pending, ...]) -> bool:
+    if isinstance(op, (BatchNorm, Rectifier, Activation)):
+        return True
+    if isinstance(op, Concat):
+        return op.axis == 1
+    if isinstance(op, (Pool, MaxPool, GlobalPool)):
+        return not any(p.pool for p in pending)
+    return False
+
+
+def _zeros(pending: tuple[Pending, ...], channels: int) -> Tensor | None:
+    """The corrections of all channels [C], or None where no channel has one."""
+    given = [p for p in pending if p.zero is not None]
+    if not given:
+        return None
+    if len(given) == 1 and given[0].stop - given[0].start == channels:
+        return given[0].zero
+    parts, at = [], 0
+    for p in given:
+        assert p.zero is not None  # noqa: S101 - filtered above
+        parts += [p.zero.new_zeros(p.start - at), p.zero]
+        at = p.stop
+    return torch.cat([*parts, parts[-1].new_zeros(channels - at)])
+
+
+def _denominator(op: BatchNorm, zero: Tensor | None) -> Tensor | None:
+    """The pre-activation recomputed with the statistics of the authors' training mode."""
+    if not op.unbiased or op.value is None:
+        return None
+    shape = (-1, *([1] * (op.value.dim() - 2)))
+    x = op.value if zero is None else op.value + zero.view(shape)
+    return x * op.scale().view(shape) + op.shift().view(shape)
+
+
+def damp_sites(g: Tensor, value: Tensor, pending: tuple[Pending, ...], epsilon: float) -> Tensor:
+    """Damps the pending channels of a signal [K, *value.shape]."""
+    if len(pending) == 1 and pending[0].stop - pending[0].start == value.shape[1]:
+        p = pending[0]
+        if p.denominator is not None:
+            return g * (value / stabilise(p.denominator, epsilon))
+        return damp(g, value, epsilon, p.zero)
+    parts, at = [], 0
+    for p in pending:
+        inner = slice(p.start, p.stop)
+        parts += [g[:, :, at : p.start], damp(g[:, :, inner], value[:, inner], epsilon, p.zero)]
+        at = p.stop
+    return torch.cat([*parts, g[:, :, at:]], 2)

@@ -1,0 +1,136 @@
+"""Pooling, sums and concatenations: linear operations without weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isnet_models.lrp.affine import Pair
+from isnet_models.lrp.graph import Local, Op, Signals
+
+
+@dataclass(eq=False)
+class Pool(Local):
+    """Average pooling or a mean over axes.
+
+    Attributes:
+        value: The output, kept where a family needs it.
+    """
+
+    value: Tensor | None = None
+
+
+@dataclass(eq=False)
+class GlobalPool(Op):
+    """Mean over height and width to [B, C, 1, 1].
+
+    Attributes:
+        size: Height and width of the input.
+    """
+
+    size: tuple[int, int] = (1, 1)
+    inner: Tensor | None = None
+    value: Tensor | None = None
+
+    def signal(self, signals: Signals) -> Signals:
+        """g/(H·W) everywhere."""
+        g = signals[0]
+        if g is None:
+            return [None]
+        return [(g / (self.size[0] * self.size[1])).expand(*g.shape[:-2], *self.size)]
+
+
+@dataclass(eq=False)
+class MaxPool(Op):
+    """Two-dimensional max pooling; overlapping windows with one winner add their signals.
+
+    Attributes:
+        inner: The input, whose shape the kernel needs.
+        indices: Winners' positions.
+        kernel, stride, padding, dilation, ceil: Geometry.
+        value: The output, kept where a family needs it.
+    """
+
+    inner: Tensor = None  # type: ignore[assignment]
+    indices: Tensor = None  # type: ignore[assignment]
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    ceil: bool = False
+    value: Tensor | None = None
+
+    def signal(self, signals: Signals) -> Signals:
+        """Each signal to its window's winner."""
+        g = signals[0]
+        if g is None:
+            return [None]
+        rows = [
+            torch.ops.aten.max_pool2d_with_indices_backward(
+                g[k], self.inner.detach(), self.kernel, self.stride, self.padding, self.dilation,
+                self.ceil, self.indices,
+            )
+            for k in range(g.shape[0])
+        ]  # fmt: skip
+        return [rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)]
+
+
+@dataclass(eq=False)
+class Sum(Op):
+    """Sum of tensors of one shape (constants among them have no slot).
+
+    Attributes:
+        sign: Of each input.
+        values: The inputs, kept where a family needs them.
+    """
+
+    sign: tuple[int, ...] = (1,)
+    values: tuple[Tensor, ...] = ()
+
+    def signal(self, signals: Signals) -> Signals:
+        """The same signal to every term."""
+        g = signals[0]
+        if g is None:
+            return [None] * len(self.ins)
+        return [g if s > 0 else -g for s in self.sign]
+
+
+@dataclass(eq=False)
+class Concat(Op):
+    """Concatenation along one axis.
+
+    Attributes:
+        axis: Non-negative axis of the inputs.
+        sizes: Length of every part along it.
+        live: Positions of the parts that have slots.
+    """
+
+    axis: int = 1
+    sizes: tuple[int, ...] = ()
+    live: tuple[int, ...] = ()
+
+    def signal(self, signals: Signals) -> Signals:
+        """The part of the signal that belongs to each input."""
+        g = signals[0]
+        if g is None:
+            return [None] * len(self.ins)
+        parts = g.split(self.sizes, dim=self.axis + 1)
+        return [parts[i] for i in self.live]
+
+
+@dataclass(eq=False)
+class Reshape(Op):
+    """A view of the same elements in the same order, or no change at all.
+
+    Attributes:
+        shape: Shape of the input.
+    """
+
+    shape: tuple[int, ...] = ()
+
+    def signal(self, signals: Signals) -> Signals:
+        """The signal in the input's shape."""
+        g = signals[0]
+        return [None if g is None else g.reshape(g.shape[0], *self.shape)]
