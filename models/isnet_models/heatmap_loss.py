@@ -7,51 +7,83 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-TINY = 1e-10  # e of the formulas
-SATURATION = 1 - 1e-7  # cap of f = r/(r+E)
+from isnet_models.cut_estimation import Cut, cut_values
+from isnet_models.gwrp import gwrp
+from isnet_models.map_masks import TINY, MaskedMaps, full_precision, masked_maps
+
+__all__ = ["HeatmapLoss", "HeatmapLossSettings", "cut_values", "heatmap_loss"]
 
 Foreground = Literal["l2", "hybrid", "l1"]
+Norm = Literal["absolute", "signed", "none"]
 
 
 @dataclass(frozen=True)
 class HeatmapLossSettings:
     """Constants of the loss.
 
+    C1 and C2 may be pairs [z+, epsilon] for Dual ISNet: the first value holds for the first half
+    of the class axis, the second for the second half.
+
     Attributes:
-        w1: Weight of the background loss, >= 0.
-        w2: Weight of the foreground loss, >= 0.
-        d: Decay of GWRP, 0 (maximum) to 1 (mean).
+        w1: Weight of the background loss, >= 0; 0 drops it.
+        w2: Weight of the foreground loss, >= 0; 0 drops it.
+        d: Decay of GWRP over pixels, 0 (maximum) to 1 (mean).
         E: Softness of the background loss, > 0.
         C1: Lower end of the free range of foreground relevance, > 0.
         C2: Upper end, >= C1.
-        foreground: Form of the loss above C2.
+        foreground: Form of the loss above C2: "l2" ((g - C2)/C1)², "l1" g - C2, "hybrid" the
+            first up to C1 + C2 and 1 + (g - C1 - C2) above.
+        norm: What background relevance is measured in: "absolute" the mean of |H| over the lungs,
+            "signed" the mean of H over the lungs, "none" 1/(C·h·w).
+        channel_d: Decay of GWRP over the channels' background losses, 1: their mean.
+        keep_degenerate: Count images with an empty or a full mask, as the authors' code does; for
+            comparison only: an empty mask adds a constant without gradient, a full one has no
+            background.
+
+    Raises:
+        ValueError: A constant is outside its range.
     """
 
     w1: float = 1.0
     w2: float = 1.0
     d: float = 0.9
     E: float = 1.0
-    C1: float = 1.0
-    C2: float = 25.0
+    C1: Cut = 1.0
+    C2: Cut = 25.0
     foreground: Foreground = "hybrid"
+    norm: Norm = "absolute"
+    channel_d: float = 1.0
+    keep_degenerate: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("w1", "w2"):
+            _require(0 <= getattr(self, name) < math.inf, self, name, "a number >= 0")
+        for name in ("d", "channel_d"):
+            _require(0 <= getattr(self, name) <= 1, self, name, "from 0 (maximum) to 1 (mean)")
+        _require(0 < self.E < math.inf, self, "E", "a number > 0")
+        _require(all(0 < c < math.inf for c in _pair(self.C1)), self, "C1", "> 0")
+        ordered = zip(_pair(self.C1), _pair(self.C2), strict=True)
+        _require(all(a <= b < math.inf for a, b in ordered), self, "C2", f">= C1 = {self.C1}")
+        _require(self.foreground in get_args(Foreground), self, "foreground", "l2, hybrid or l1")
+        _require(self.norm in get_args(Norm), self, "norm", "absolute, signed or none")
 
 
 @dataclass(frozen=True)
 class HeatmapLoss:
-    """Result of `heatmap_loss`, all scalars or [B].
+    """What a map loss returns.
 
     Attributes:
-        total: w1·L1 + w2·L2, mean over the images that count.
-        background: L1, mean over the images that count (no gradient).
-        foreground: L2, likewise.
-        per_image: w1·L1 + w2·L2 [B].
-        counted: Number of images with a mask that is neither empty nor full (a 0-d tensor).
+        total: The loss: mean of `per_image` over the images that count; 0 where none does.
+        background: Its part for relevance outside the lungs, unweighted (L1); no gradient.
+        foreground: Its part for too little or too much relevance inside them, unweighted (L2); no
+            gradient.
+        per_image: Loss of each image [B], 0 where it does not count.
+        counted: Number of images that count (0-d tensor).
     """
 
     total: Tensor
@@ -61,125 +93,145 @@ class HeatmapLoss:
     counted: Tensor
 
 
-def heatmap_loss(maps: Tensor, masks: Tensor, settings: HeatmapLossSettings) -> HeatmapLoss:
-    """Computes the loss of a batch of maps.
+def heatmap_loss(
+    maps: Tensor,
+    masks: Tensor,
+    settings: HeatmapLossSettings,
+    *,
+    check_masks: bool | None = None,
+) -> HeatmapLoss:
+    """Computes w1·L1 + w2·L2 of a batch of maps.
 
-    Images whose mask is empty or full are left out: they would add a constant without gradient.
+    Images whose mask is empty (no mask is an empty one) or full are left out, unless
+    `settings.keep_degenerate`: they would add a constant, or have no background to speak of.
+    Computed in float32 (float64 for float64 maps) whatever the autocast state; the host never
+    waits for a GPU. Below its cap, where the gradient ends, L1 = ln(1 + r/E).
 
     Args:
-        maps: Signed relevance [B, K', C, h, w].
-        masks: Lungs, exactly 0 or 1 (any dtype) [B, 1, H, W]; resized if H, W differ from h, w.
+        maps: Signed relevance [B, K', C, h, w]; NaN and infinities are replaced.
+        masks: Lungs, exactly 0 or 1, any type [B, 1, H, W] or [B, C, H, W], of which channel 0 is
+            taken; resized if H, W differ from h, w (any lung in a cell makes it lung).
         settings: Constants.
+        check_masks: Whether the values of `masks` are looked at, for which the host waits for the
+            device. None: on the CPU alone; elsewhere other values pass unseen.
 
     Raises:
-        ValueError: Wrong shapes.
+        ValueError: Wrong shapes, or a pair of C1 or C2 for an odd number of maps.
+        MaskValueError: Checked masks hold values other than 0 and 1.
     """
-    if maps.dim() != 5 or masks.dim() != 4 or masks.shape[0] != maps.shape[0]:
-        raise ValueError(
-            f"maps {tuple(maps.shape)}, masks {tuple(masks.shape)}: "
-            "expected [B, K', C, h, w] and [B, 1, H, W]"
+    s = settings
+    with full_precision(maps.device):
+        given = masked_maps(
+            maps, masks, keep_degenerate=s.keep_degenerate, check_values=check_masks
         )
-    with torch.autocast(maps.device.type, enabled=False):
-        maps = maps if maps.dtype == torch.float64 else maps.float()
-        M = shrink_mask(masks.to(maps.dtype), maps.shape[-2:])[:, None]
-        counts = (M.amax(dim=(1, 2, 3, 4)) > 0) & (M.amin(dim=(1, 2, 3, 4)) < 1)
-        H = sanitise(maps, M)
-        L1 = background_loss(H, M, settings)
-        L2 = foreground_loss(H, M, settings)
-        share = counts.to(maps.dtype)
-        n = share.sum().clamp(min=1)
-
-        def mean(values: Tensor) -> Tensor:
-            return torch.where(counts, values, torch.zeros_like(values)).sum() / n
-
-        per_image = settings.w1 * L1 + settings.w2 * L2
-        return HeatmapLoss(
-            mean(per_image), mean(L1).detach(), mean(L2).detach(), per_image, counts.sum()
-        )
+        A = given.H.abs()
+        g = (A * given.M).sum(dim=(2, 3, 4))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and s.w1 > 0):
+            L1 = background_loss(given, A, g, s)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and s.w2 > 0):
+            L2 = foreground_loss(g, s)
+        parts = [w * L for w, L in ((s.w1, L1), (s.w2, L2)) if w > 0]
+        per_image = torch.stack(parts).sum(0) if parts else 0 * g.sum(1)  # no 0·∞, yet a gradient
+        return combine(per_image, L1, L2, given.counts)
 
 
-def shrink_mask(masks: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """Masks [B, 1, H, W] at `size`: a cell with any foreground is foreground (LRP_SPEC 3.5)."""
-    if masks.shape[-2:] == tuple(size):
-        return masks
-    return (F.adaptive_avg_pool2d(masks, (size[0], size[1])) != 0).to(masks.dtype)
+def combine(
+    per_image: Tensor, background: Tensor, foreground: Tensor, counts: Tensor
+) -> HeatmapLoss:
+    """Means over the images that count, of losses [B]."""
+    n = counts.sum()
+
+    def kept(values: Tensor) -> Tensor:
+        return torch.where(counts, values, 0.0)
+
+    def mean(values: Tensor) -> Tensor:
+        return kept(values).sum() / n.clamp(min=1)
+
+    return HeatmapLoss(
+        mean(per_image), mean(background.detach()), mean(foreground.detach()), kept(per_image), n
+    )
 
 
-def sanitise(H: Tensor, M: Tensor) -> Tensor:
-    """Replaces NaN by the mean foreground relevance and infinities by the finite extremes.
+def background_loss(given: MaskedMaps, A: Tensor, g: Tensor, s: HeatmapLossSettings) -> Tensor:
+    """L1 [B]: mean over classes and channels of -ln(1 - f), f = r/(r + E).
+
+    r is the GWRP of |H| outside the lungs over its scale (`settings.norm`). The scale is divided
+    out after the ranking, which it does not change. f is capped at 1 - 1e-7, where the gradient
+    ends.
 
     Args:
-        H: Maps [B, K', C, h, w].
-        M: Masks [B, 1, 1, h, w].
+        given: Maps and masks.
+        A: |H| [B, K', C, h, w].
+        g: Σ|H|·M [B, K'].
+        s: Constants.
     """
-    finite = torch.isfinite(H)
-    clean = torch.where(finite, H, torch.zeros_like(H)).detach()
-    full = M.expand_as(H)
-    mean = (clean * full).sum() / (full.sum() + TINY)
-    H = torch.where(torch.isnan(H), mean, H)
-    H = torch.where(torch.isposinf(H), clean.max(), H)
-    return torch.where(torch.isneginf(H), clean.min(), H)
+    q = gwrp((A * (1 - given.M)).flatten(3), s.d)
+    kind = torch.finfo(q.dtype)
+    scale = (s.E * map_scale(given, g, s.norm)).clamp(min=kind.tiny)[:, :, None].expand_as(q)
+    # 1 - f at the cap as a number of this type, which is what -ln(1 - f) saturates at
+    least = 1 - (1 - 1e-7) if q.dtype == torch.float64 else kind.eps
+    over = q > scale * ((1 - least) / least)
+    ratio = torch.where(over, 0.0, q) / torch.where(over, 1.0, scale)  # never ∞·0 backwards
+    loss = torch.where(over, -math.log(least), torch.log1p(ratio))
+    return (gwrp(loss, s.channel_d) if s.channel_d < 1 else loss.mean(2)).mean(1)
 
 
-def gwrp(values: Tensor, d: float) -> Tensor:
-    """Global weighted ranked pooling over the last axis: Σ dⁱ v₍ᵢ₎ / Σ dⁱ, v sorted descending.
-
-    Only the leading values whose weights are above rounding error are sorted out (top-k).
+def map_scale(given: MaskedMaps, g: Tensor, norm: Norm) -> Tensor:
+    """The unit of background relevance [B, K'], >= 0; jointly over channels.
 
     Args:
-        values: [..., n].
-        d: 0 (maximum, 0⁰ = 1) to 1 (mean).
+        given: Maps and masks.
+        g: Σ|H|·M [B, K'].
+        norm: See `HeatmapLossSettings.norm`.
     """
-    n = values.shape[-1]
-    if d == 1:
-        return values.mean(-1)
-    if d == 0:
-        return values.amax(-1)
-    negligible = torch.finfo(values.dtype).eps / 8
-    k = min(n, math.ceil(math.log(negligible) / math.log(d)) + 1)
-    top = values.topk(k, dim=-1).values
-    weights = d ** torch.arange(k, dtype=values.dtype, device=values.device)
-    return (top * weights).sum(-1) / ((1 - d**n) / (1 - d))
+    _, _, C, h, w = given.H.shape
+    if norm == "none":
+        return torch.full_like(g, 1 / (C * h * w))
+    mass = given.M.sum(dim=(2, 3, 4)) * C + TINY
+    if norm == "absolute":
+        return g / mass + TINY
+    return ((given.H * given.M).sum(dim=(2, 3, 4)) / mass + TINY).abs()
 
 
-def background_loss(H: Tensor, M: Tensor, s: HeatmapLossSettings) -> Tensor:
-    """L1 [B]: -ln(1 - f), f = r/(r+E), r = GWRP of the background relevance.
+def foreground_loss(g: Tensor, s: HeatmapLossSettings) -> Tensor:
+    """L2 [B]: mean over classes, zero while g lies in [C1, C2], rising on both sides.
 
-    |H| is divided by its mean over the lungs (jointly over channels), so the scale of a map
-    does not matter.
+    Args:
+        g: Σ|H|·M [B, K'].
+        s: Constants.
+
+    Raises:
+        ValueError: A pair of C1 or C2 for an odd number of maps.
     """
-    A = H.abs()
-    mass = M.sum(dim=(2, 3, 4)) * H.shape[2]
-    mean = (A * M).sum(dim=(2, 3, 4)) / (mass + TINY)
-    U = A / (mean + TINY)[:, :, None, None, None] * (1 - M)
-    r = gwrp(U.flatten(3), s.d)
-    f = (r / (r + s.E)).clamp(max=SATURATION)
-    return -torch.log(1 - f).mean(dim=(1, 2))
+    if isinstance(s.C1, tuple) or isinstance(s.C2, tuple):
+        if g.shape[1] % 2:
+            raise ValueError(
+                f"C1 = {s.C1}, C2 = {s.C2} for {g.shape[1]} map(s) per image: pairs belong to "
+                "z+ and epsilon maps together (family dual); give single numbers"
+            )
+        halves = zip(g.chunk(2, dim=1), _pair(s.C1), _pair(s.C2), strict=True)
+        return torch.cat([range_loss(part, a, b, s.foreground) for part, a, b in halves], 1).mean(1)
+    return range_loss(g, s.C1, s.C2, s.foreground).mean(1)
 
 
-def foreground_loss(H: Tensor, M: Tensor, s: HeatmapLossSettings) -> Tensor:
-    """L2 [B]: zero while g = Σ|H|·M lies in [C1, C2], rising on both sides."""
-    g = (H.abs() * M).sum(dim=(2, 3, 4))
-    left = ((g / s.C1).clamp(max=1) - 1) ** 2
-    over = (g - s.C2).clamp(min=0)
-    if s.foreground == "l1":
+def range_loss(g: Tensor, C1: float, C2: float, form: Foreground) -> Tensor:
+    """Loss of each g outside [C1, C2] (LRP_SPEC 4, foreground loss)."""
+    left = ((g / C1).clamp(max=1) - 1) ** 2
+    over = (g - C2).clamp(min=0)
+    if form == "l1":
         right = over
-    elif s.foreground == "l2":
-        right = (over / s.C1) ** 2
+    elif form == "l2":
+        right = (over / C1) ** 2
     else:
-        inner = (over.clamp(max=s.C1) / s.C1) ** 2
-        right = torch.where(over > s.C1, 1 + over - s.C1, inner)
-    return (left + right).mean(1)
+        inner = (over.clamp(max=C1) / C1) ** 2
+        right = torch.where(over > C1, 1 + over - C1, inner)
+    return left + right
 
 
-def cut_values(totals: Tensor) -> tuple[float, float]:
-    """C1 and C2 from the whole-map relevance of a plainly trained network (LRP_SPEC 4.1).
+def _pair(value: Cut) -> tuple[float, float]:
+    return value if isinstance(value, tuple) else (value, value)
 
-    C1 = max(m/5, m - 3s), C2 = min(25·C1, m + 3s), m and s the mean and sample s.d.
 
-    Args:
-        totals: T = mean over classes of Σ|H| per image [N], N >= 2.
-    """
-    m, s = totals.double().mean().item(), totals.double().std().item()
-    C1 = max(m / 5, m - 3 * s)
-    return C1, max(min(25 * C1, m + 3 * s), C1)
+def _require(good: bool, settings: HeatmapLossSettings, name: str, expected: str) -> None:
+    if not good:
+        raise ValueError(f"{name} = {getattr(settings, name)!r}: must be {expected}")
