@@ -39,7 +39,7 @@ BAD: list[tuple[str, str, str]] = [  # check, module, a snippet it must refuse
     ("foreign", "isnet_cli.data.x", "import pickle"),
     ("foreign", "isnet_cli.export.x", "from matplotlib import pyplot as plt"),
     ("foreign", "isnet_cli.data.x", "from urllib.request import urlopen"),
-    ("foreign", "isnet_models.lrp.rules", "from pathlib import Path"),
+    ("foreign", "isnet_models.lrp.graph", "from pathlib import Path"),
     ("foreign", "isnet_models.x", "import zennit"),
     ("calls", "isnet_cli.x", "eval('1')"),
     ("calls", "isnet_cli.x", "import yaml\nyaml.load(text, Loader)"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models as zoo
 
-from isnet_models.lrp.convolution import pair
+from isnet_models.lrp.affine import pair
 
 SMALL = "small"
 # Families whose default build returns auxiliary outputs; they are built without them.
