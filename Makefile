@@ -1,5 +1,5 @@
 # Each target sets itself up: it needs Python 3.11 or newer (with venv), git and make.
-#   make demo   make test   make test-slow   make lint   make bench   make clean
+#   make demo   make test   make test-slow   make lint   make bench   make bench-all   make clean
 # ISNET_VENV=DIR keeps the virtual environment elsewhere; PYTHON=python3.12 chooses the interpreter.
 
 VENV := $(or $(ISNET_VENV),.venv)
@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # An environment in a cache folder may have been made from another checkout: this one goes first.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/models
 
-.PHONY: demo test test-slow lint bench clean venv
+.PHONY: demo test test-slow lint bench bench-all clean venv
 
 demo: venv
 	$(BIN)/isnet demo
@@ -29,7 +29,11 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# ARGS="--json --nets resnet18" and the like go to the engine's benchmark.
 bench: venv
+	$(BIN)/python benchmarks/engine.py $(ARGS)
+
+bench-all: venv
 	@for file in benchmarks/*.py; do \
 	  echo "== $$file"; $(BIN)/python "$$file" || exit 1; \
 	done
