@@ -27,7 +27,7 @@ def small_config(**sections: dict[str, Any]) -> Config:
         "model": {"arch": "small", "input": [32, 32]},
         "train": {
             "epochs": 2, "batch_size": 4, "optimizer": {"name": "adamw", "lr": 1e-3},
-            "heatmap_loss": {"weight": 0.5, "target": "all"},
+            "heatmap_loss": {"weight": 0.5, "variant": "flex"},
         },
         "machine": {"device": "cpu", "workers": 0},
     }  # fmt: skip

@@ -18,7 +18,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         {"data": MULTILABEL, "bias": {"kind": "shapes"}, "train": {"method": "standard"}},
         "one class per film",
     ),
-    ("train.heatmap_loss.target", {"data": MULTILABEL}, "set train.heatmap_loss.target: all"),
+    ("train.heatmap_loss.variant", {"data": MULTILABEL}, "set train.heatmap_loss.variant: flex"),
     (
         "data.sets.a.fraction",
         {"data": {"sets": {"a": {"images": "/x", "fraction": 0.5}}}},
@@ -69,7 +69,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
 ]
 GOOD: list[dict[str, Any]] = [
     {},
-    {"data": MULTILABEL, "train": {"heatmap_loss": {"target": "stochastic"}}},
+    {"data": MULTILABEL, "train": {"heatmap_loss": {"variant": "stochastic"}}},
     {"data": MULTILABEL, "train": {"method": "standard"}},
     {"bias": {"kind": "shapes"}},
     {

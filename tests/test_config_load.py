@@ -247,7 +247,7 @@ def test_a_byte_order_mark_and_windows_lines_are_fine(tmp_path: Path) -> None:
 def test_cross_checks_carry_the_line(write: Write) -> None:
     text = refusal(write("data:\n  labels: {task: multilabel}\nbias:\n  kind: shapes\n"))
     assert "conf/a.yaml:4: bias.kind: shapes stand for one class per film" in text
-    assert "train.heatmap_loss.target: selective explains one class" in text
+    assert "train.heatmap_loss.variant: selective explains one class" in text
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -24,6 +24,7 @@ from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.predictor import Predictor
 from isnet_models.lrp import relevance
+from isnet_models.lrp.handlers import HANDLERS
 from run_factory import lungs, make_run, small_config
 
 SHAPES = {"kind": "shapes"}
@@ -203,7 +204,10 @@ def test_relevance_can_be_left_out(tmp_path: Path) -> None:
         assert float(row["p_sick"]) == pytest.approx(float(other["p_sick"]), abs=1e-6)
 
 
-def test_a_network_without_relevance_rules_is_scored_all_the_same(tmp_path: Path) -> None:
+def test_a_network_without_relevance_rules_is_scored_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(HANDLERS, "hardswish")  # as if its rule were unknown
     folder = make_trained(tmp_path / "run", arch="mobilenet_v3_small", method="standard")
     warned: list[str] = []
     ports = Ports(warn=lambda category, text: warned.append(text))

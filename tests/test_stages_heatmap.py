@@ -29,6 +29,7 @@ from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.predictor import Predictor
 from isnet_models.lrp import relevance
+from isnet_models.lrp.handlers import HANDLERS
 from run_factory import lungs, make_run, small_config
 
 
@@ -178,7 +179,10 @@ def test_unknown_target_is_refused_with_the_choices(tmp_path: Path) -> None:
         run_stage(heatmap, settings(target="covid"), folder, Ports())
 
 
-def test_a_network_without_relevance_rules_is_refused(tmp_path: Path) -> None:
+def test_a_network_without_relevance_rules_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(HANDLERS, "hardswish")  # as if its rule were unknown
     folder = make_trained(tmp_path / "run", arch="mobilenet_v3_small")
     with pytest.raises(IsnetError, match="no relevance maps") as caught:
         run_stage(heatmap, settings(), folder, Ports())

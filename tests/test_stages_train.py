@@ -64,7 +64,7 @@ def test_second_identical_run_does_no_work(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop_after", [1, 10, 11, 14])
 def test_interrupted_and_continued_equals_uninterrupted(tmp_path: Path, stop_after: int) -> None:
     sections = {
-        "train": {"method": "isnet", "epochs": 3, "heatmap_loss": {"target": "stochastic"}},
+        "train": {"method": "isnet", "epochs": 3, "heatmap_loss": {"variant": "stochastic"}},
         "model": {"arch": "small", "input": [32, 32], "dropout": 0.3},
     }
     config = small_config(**sections)
@@ -124,7 +124,7 @@ def test_multilabel_with_missing_labels(tmp_path: Path) -> None:
     [
         ({"train": {"method": "isnett"}}, "config", "did you mean 'isnet'"),
         ({"model": {"arch": "resnet81"}}, "config", "did you mean resnet18"),
-        ({"model": {"arch": "efficientnet_b0"}}, "config", "no relevance rule"),
+        ({"train": {"heatmap_loss": {"layers": ["layer9"]}}}, "config", "no such modules"),
         ({"train": {"class_weights": [1.0]}}, "config", "1 weights, expected 2"),
         ({"model": {"weights": "nowhere.safetensors"}}, "weights", "cannot be read"),
         ({"machine": {"device": "cuda:7"}}, "machine", "not on this machine"),

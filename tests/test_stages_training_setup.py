@@ -9,12 +9,14 @@ import pytest
 
 from isnet_cli.config.schema import Schedule
 from isnet_cli.stages.training_setup import (
+    EVERY,
     build_method,
     class_weights,
     epoch_batches,
     epoch_order,
     learning_rate,
 )
+from isnet_models.energy_loss import EnergyLossSettings
 from isnet_models.methods import ISNet, Standard
 from run_factory import small_config
 from train_factory import films
@@ -58,11 +60,21 @@ def test_balanced_sampling_and_weights(tmp_path: Path) -> None:
 
 def test_method_takes_its_settings(tmp_path: Path) -> None:
     heat = {"weight": {0: 0.1, 3: 0.8}, "decay": 0.5, "e": 2.0, "w2": 3.0}
-    method = build_method(small_config(train={"heatmap_loss": heat}), (2.0, 9.0), None)
+    config = small_config(train={"heatmap_loss": heat})
+    method = build_method(config, {"input": (2.0, 9.0), "layer1": (1.0, 3.0)}, None)
     assert isinstance(method, ISNet)
     assert [method.heatmap_weight(e) for e in (0, 2, 3, 9)] == [0.1, 0.1, 0.8, 0.8]
-    s = method.settings.loss
+    s = method.settings.loss["input"]
     assert (s.C1, s.C2, s.d, s.E, s.w2) == (2.0, 9.0, 0.5, 2.0, 3.0)
+    assert method.settings.loss["layer1"].C2 == 3.0
+    one = build_method(config, {EVERY: (2.0, 9.0)}, None)
+    assert isinstance(one, ISNet)
+    assert one.settings.loss == s
+    energy = small_config(train={"heatmap_loss": {"loss": "energy", "layers": ["layer1"]}})
+    method = build_method(energy, {}, None)
+    assert isinstance(method, ISNet)
+    assert method.settings.loss == EnergyLossSettings()
+    assert method.settings.explanation.layers == ("layer1",)
     assert isinstance(
         build_method(small_config(train={"method": "standard"}), None, None), Standard
     )

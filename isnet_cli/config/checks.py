@@ -30,11 +30,11 @@ def _multilabel(config: Config) -> Iterator[Fault]:
             "shapes stand for one class per film and cannot be drawn with"
             " data.labels.task: multilabel; set bias.kind: none",
         )
-    if config.train.method == "isnet" and config.train.heatmap_loss.target == "selective":
+    if config.train.method == "isnet" and config.train.heatmap_loss.variant == "selective":
         yield (
-            ("train", "heatmap_loss", "target"),
+            ("train", "heatmap_loss", "variant"),
             "selective explains one class against the others and does not exist with"
-            " data.labels.task: multilabel; set train.heatmap_loss.target: all, or stochastic",
+            " data.labels.task: multilabel; set train.heatmap_loss.variant: flex, or stochastic",
         )
 
 

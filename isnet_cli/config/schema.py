@@ -171,24 +171,37 @@ class HeatmapLoss(Section):
     """The ISNet's heat-map loss (LRP_SPEC section 4 names: P, w1, w2, C1, C2, d, E)."""
 
     weight: float | dict[int, float] = 0.7  # P, or {epoch: P}
-    target: Literal["all", "selective", "stochastic"] = "selective"
+    variant: Literal["original", "flex", "selective", "stochastic", "dual", "grad_input"] = (
+        "selective"
+    )
+    layers: Literal["none", "auto"] | list[str] = "none"  # deep supervision: modules' outputs
+    layer_decay: Fraction = 0.8  # of the ranked mean over layers, worst first
+    loss: Literal["isnet", "energy"] = "isnet"
     epsilon: Annotated[float, Field(ge=0.0)] = 0.01
     zb: bool = True
     w1: Annotated[float, Field(ge=0.0)] = 1.0
     w2: Annotated[float, Field(ge=0.0)] = 1.0
     decay: Fraction = 0.9  # d of GWRP
     e: Positive = 1.0  # E
-    cuts: Literal["estimate"] | tuple[float, float] = "estimate"  # (C1, C2)
+    cuts: Literal["estimate"] | tuple[float, float] | dict[str, tuple[float, float]] = "estimate"
+    # (C1, C2), or {"input" or layer: (C1, C2)}
     cut_epochs: Count = 3  # epochs of plain training; C1, C2 are measured in the last
     foreground: Literal["l2", "hybrid", "l1"] = "hybrid"
     delta: Annotated[float, Field(ge=0.0)] = 0.01  # selective: probability offset
     probability: Fraction = 0.5  # stochastic: chance of the predicted class
+    batch_norm: Literal["constant", "authors"] = "constant"  # statistics in the maps' gradient
+    every: Count = 1  # the map loss is taken in every n-th step
+    share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # part of each batch whose maps are made
 
     @model_validator(mode="before")
     @classmethod
     def _cuts_tuple(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("cuts"), list):
-            values = {**values, "cuts": tuple(values["cuts"])}
+        given = values.get("cuts") if isinstance(values, dict) else None
+        if isinstance(given, list):
+            values = {**values, "cuts": tuple(given)}
+        if isinstance(given, dict):
+            pairs = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+            values = {**values, "cuts": pairs}
         return values
 
     @model_validator(mode="after")

@@ -48,7 +48,7 @@ train:
   optimizer: {{name: sgd, lr: 0.01}}
   heatmap_loss:
     weight: 0.7\0P: share of the heat-map loss, 0 to 1
-    target: {target}\0selective, all or stochastic (multilabel: not selective)
+    variant: {variant}\0selective, stochastic, flex, original, dual or grad_input
 
 heatmap:
   target: predicted\0predicted, true, all or the name of a class
@@ -104,7 +104,7 @@ def template(
         sources_note=f"  # Sources found: {_listed(sources)}\n" if sources else "",
         masks=_scalar(masks),
         masks_note=f"{masked}{of} films have one" if masks else "null: the lung U-Net makes them",
-        target="selective" if task == "multiclass" else "stochastic",
+        variant="selective" if task == "multiclass" else "stochastic",
     )
     return "\n".join(_aligned(line) for line in text.split("\n"))
 

@@ -26,8 +26,7 @@ from isnet_cli.stages.model_files import CARD, WEIGHTS, TrainedModel, load_model
 from isnet_cli.stages.training_films import verdicts
 from isnet_models.lrp import UnsupportedOperation, relevance
 from isnet_models.lrp.targets import Target
-
-PIXELS = (0.0, 1.0)  # bounds of the zB rule: what film pixels can be
+from isnet_models.methods.variants import PIXELS
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,8 @@ class Predictor:
 
     def _rules(self) -> dict[str, Any]:
         rules = self.model.card["heatmap"]
-        return {"epsilon": rules["epsilon"], "zb": PIXELS if rules["zb"] else None}
+        zb = PIXELS if rules["zb"] else None
+        return {"family": rules["family"], "epsilon": rules["epsilon"], "zb": zb}
 
 
 def open_predictor(config: Config, chosen: str | None, folder: RunFolder) -> Predictor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -21,23 +19,26 @@ from isnet_cli.export.figures import curves_figure
 from isnet_cli.export.plotting import svg_text
 from isnet_cli.ports import Ports
 from isnet_cli.runs.files import fingerprint as hash_of
-from isnet_cli.runs.files import sha256_file, write_csv, write_json, write_text
+from isnet_cli.runs.files import sha256_file, write_csv, write_text
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.runs.runtime import choose_device, make_deterministic
 from isnet_cli.stages.base import StageResult
-from isnet_cli.stages.cuts import estimate_cuts
+from isnet_cli.stages.cuts import describe_cuts, find_cuts
 from isnet_cli.stages.model_files import CARD, WEIGHTS, save_model
 from isnet_cli.stages.trainer import Trainer
 from isnet_cli.stages.training_films import check_classes, choose_films, load_films, verdicts
 from isnet_cli.stages.training_setup import (
+    Cuts,
     build_method,
     build_net,
     check_method,
     class_weights,
+    explanation,
 )
 from isnet_cli.stages.validation import Validator
 from isnet_models.backbones import count_parameters
-from isnet_models.lrp import UnsupportedOperation, relevance
+from isnet_models.lrp import RelevanceError
+from isnet_models.methods.variants import VARIANTS
 from isnet_models.registry import WeightsError
 from isnet_models.weights import load_weights
 
@@ -96,10 +97,11 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     cuts = None
     if method_class.needs_masks:
         _check_relevance(net, config, device)
-        cuts = _cuts(config, train, version, device, directory, identity, ports)
+        cuts = find_cuts(config, train, version, device, directory / CUTS, identity, ports)
         if cuts is None:
             return StageResult([], {"epoch": 0}, complete=False)
-        ports.say(f"heat-map loss: C1 {cuts[0]:.3g}, C2 {cuts[1]:.3g}")
+        for line in describe_cuts(cuts):
+            ports.say(line)
     weights = class_weights(config, train)
     method = build_method(config, cuts, None if weights is None else weights.to(device))
     card = _card(config, classes, net, cuts, len(train_rows), len(val_rows))
@@ -145,19 +147,17 @@ def _start_from(net: nn.Module, config: Config) -> None:
 
 def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> None:
     """Fails before training when the network has an operation without relevance rule."""
-    h = config.train.heatmap_loss
-    x = torch.zeros(2, config.model.channels, *config.model.input, device=device)
+    x = torch.full((2, config.model.channels, *config.model.input), 0.5, device=device)
     training = net.training
     net.eval()
     try:
-        relevance(net, x, "predicted", epsilon=h.epsilon, zb=(0.0, 1.0) if h.zb else None)
-    except UnsupportedOperation as error:
-        raise IsnetError(
-            "config",
-            f"model.arch {config.model.arch}: {error}",
-            fix="choose a ReLU network (densenet121, resnet18, vgg19, small), or train.method: "
-            "standard" + (", or train.heatmap_loss.zb: false" if "zB" in str(error) else ""),
-        ) from error
+        explanation(config).maps(net, x, create_graph=False)
+    except RelevanceError as error:
+        hint = "train.heatmap_loss.zb: false" if "zB" in str(error) else (
+            "train.heatmap_loss.layers: auto" if "layer" in str(error)
+            else "train.heatmap_loss.variant: selective, or train.method: standard"
+        )  # fmt: skip
+        raise IsnetError("config", f"model.arch {config.model.arch}: {error}", fix=hint) from error
     except (RuntimeError, ValueError) as error:
         raise IsnetError(
             "config",
@@ -169,36 +169,11 @@ def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> No
         net.train(training)
 
 
-def _cuts(
-    config: Config,
-    train: FilmStore,
-    version: Version,
-    device: torch.device,
-    directory: Path,
-    identity: str,
-    ports: Ports,
-) -> tuple[float, float] | None:
-    """C1 and C2 as given, as estimated by an interrupted run, or estimated now."""
-    given = config.train.heatmap_loss.cuts
-    if given != "estimate":
-        return given
-    path = directory / CUTS
-    if path.is_file():
-        with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError, ValueError):
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["identity"] == identity:
-                return float(kept["C1"]), float(kept["C2"])
-    cuts = estimate_cuts(config, train, version, device, ports)
-    if cuts is not None:
-        write_json(path, {"identity": identity, "C1": cuts[0], "C2": cuts[1]})
-    return cuts
-
-
 def _card(
     config: Config,
     classes: list[str],
     net: nn.Module,
-    cuts: tuple[float, float] | None,
+    cuts: Cuts | None,
     films: int,
     validation: int,
 ) -> dict[str, Any]:
@@ -215,10 +190,11 @@ def _card(
         "dropout": config.model.dropout,
         "method": config.train.method,
         "heatmap": {
-            "epsilon": h.epsilon,
-            "zb": h.zb,
-            "target": h.target,
-            "cuts": list(cuts) if cuts else None,
+            "variant": h.variant,
+            "family": "flex" if VARIANTS[h.variant].family == "flex" else "block",
+            "epsilon": 0.0 if h.variant == "grad_input" else h.epsilon,
+            "zb": h.zb and h.variant != "grad_input",
+            "cuts": cuts or None,
         },
         "thresholds": None if config.data.labels.task == "multiclass" else [0.5] * len(classes),
         "seed": config.seed,

@@ -120,6 +120,7 @@ class Trainer:
         self.method.begin_epoch(epoch, generator(self.config.seed, "target", epoch))
         batches = epoch_batches(self.config, self.films, epoch)
         sums: dict[str, float] = {}
+        seen: dict[str, int] = {}
         self.net.train()
         for step, indices in enumerate(batches):
             if ports.stop_requested():
@@ -130,10 +131,12 @@ class Trainer:
             )  # fmt: skip
             parts = self._step(self._batch(indices, changes), rate, epoch)
             for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + value * len(indices) / len(self.films)
+                sums[name] = sums.get(name, 0.0) + value * len(indices)
+                seen[name] = seen.get(name, 0) + len(indices)
             shown = {k: v for k, v in parts.items() if k in ("classification", "heatmap")}
             bar.advance(1, epoch=f"{epoch + 1}/{self.config.train.epochs}", **shown)
-        self._after(epoch, sums, time.monotonic() - began, bar, ports)
+        means = {name: value / seen[name] for name, value in sums.items()}
+        self._after(epoch, means, time.monotonic() - began, bar, ports)
         return True
 
     def _batch(self, indices: Any, changes: torch.Generator) -> Batch:
@@ -164,13 +167,13 @@ class Trainer:
         return figures
 
     def _after(
-        self, epoch: int, sums: dict[str, float], seconds: float, bar: Bar, ports: Ports
+        self, epoch: int, means: dict[str, float], seconds: float, bar: Bar, ports: Ports
     ) -> None:
         scored = self.validator(self.net, self.method, epoch)
         row = {
             "epoch": epoch + 1.0,
             "lr": self.optimizer.param_groups[0]["lr"],
-            **{f"train_{name}": value for name, value in sums.items()},
+            **{f"train_{name}": value for name, value in means.items()},
             **scored,
             **self.method.figures(epoch),
         }

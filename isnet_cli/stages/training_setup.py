@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,8 +16,14 @@ from isnet_cli.data.dataset import FilmStore
 from isnet_cli.errors import IsnetError
 from isnet_cli.runs.runtime import derive_seed
 from isnet_models.backbones import seeded_backbone
+from isnet_models.cut_estimation import Cut
+from isnet_models.deep_supervision import MapLossSettings
+from isnet_models.energy_loss import EnergyLossSettings
 from isnet_models.heatmap_loss import HeatmapLossSettings
-from isnet_models.methods import METHODS, ISNet, ISNetSettings, Method, Standard
+from isnet_models.methods import METHODS, Explanation, ISNet, ISNetSettings, Method, Standard
+
+Cuts = dict[str, tuple[Cut, Cut]]  # layer ("input" is the image) -> (C1, C2)
+EVERY = "every layer"  # the key of a pair that holds for all
 
 
 def build_net(config: Config, classes: int) -> nn.Module:
@@ -55,29 +62,44 @@ def check_method(config: Config) -> type[Method]:
     return METHODS[name]
 
 
-def build_method(
-    config: Config, cuts: tuple[float, float] | None, class_weights: Tensor | None
-) -> Method:
+def build_method(config: Config, cuts: Cuts | None, class_weights: Tensor | None) -> Method:
     """The training method with its settings.
 
     Args:
         config: The configuration.
-        cuts: C1 and C2 of the heat-map loss; needed by the ISNet.
+        cuts: C1 and C2 of every supervised layer; needed by the ISNet's own loss.
         class_weights: [K] or None, on the training's device.
     """
     if check_method(config) is Standard:
         return Standard(class_weights)
     h = config.train.heatmap_loss
-    C1, C2 = cuts or (1.0, 25.0)
-    loss = HeatmapLossSettings(
-        w1=h.w1, w2=h.w2, d=h.decay, E=h.e, C1=C1, C2=C2, foreground=h.foreground
-    )
+    loss: MapLossSettings | dict[str, MapLossSettings] = EnergyLossSettings()
+    if h.loss == "isnet":
+        each: dict[str, MapLossSettings] = {
+            name: HeatmapLossSettings(
+                w1=h.w1, w2=h.w2, d=h.decay, E=h.e, C1=C1, C2=C2, foreground=h.foreground
+            )
+            for name, (C1, C2) in (cuts or {EVERY: (1.0, 25.0)}).items()
+        }
+        loss = each.get(EVERY, each)
     weight = h.weight if isinstance(h.weight, dict) else {0: h.weight}
     settings = ISNetSettings(
-        weight=weight, target=h.target, epsilon=h.epsilon, zb=h.zb, delta=h.delta,
-        probability=h.probability, loss=loss,
+        weight=weight, explanation=explanation(config), loss=loss, layer_decay=h.layer_decay,
+        every=h.every, share=h.share,
     )  # fmt: skip
     return ISNet(settings, class_weights)
+
+
+def explanation(config: Config) -> Explanation:
+    """How the maps of the configured variant are made."""
+    h = config.train.heatmap_loss
+    layers: tuple[str, ...] | Literal["auto"] = ()
+    if h.layers != "none":
+        layers = "auto" if isinstance(h.layers, str) else tuple(h.layers)
+    return Explanation(
+        variant=h.variant, epsilon=h.epsilon, zb=h.zb, delta=h.delta, probability=h.probability,
+        layers=layers, batch_norm=h.batch_norm,
+    )  # fmt: skip
 
 
 def class_weights(config: Config, store: FilmStore) -> Tensor | None:

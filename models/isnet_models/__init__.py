@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isnet_models.backbones import build_backbone
     from isnet_models.heatmap_loss import HeatmapLossSettings, cut_values
+    from isnet_models.lrp.errors import RelevanceError, UnsupportedOperation
     from isnet_models.lrp.relevance import Relevance, relevance
-    from isnet_models.lrp.tape import UnsupportedOperation
 
 _HOMES = {
     "build_backbone": "backbones",
@@ -21,12 +21,14 @@ _HOMES = {
     "cut_values": "heatmap_loss",
     "Relevance": "lrp.relevance",
     "relevance": "lrp.relevance",
-    "UnsupportedOperation": "lrp.tape",
+    "RelevanceError": "lrp.errors",
+    "UnsupportedOperation": "lrp.errors",
 }
 
 __all__ = [
     "HeatmapLossSettings",
     "Relevance",
+    "RelevanceError",
     "UnsupportedOperation",
     "build_backbone",
     "cut_values",

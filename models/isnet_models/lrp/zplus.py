@@ -218,4 +218,4 @@ def _transpose(op: Conv | Linear, weight: Tensor, s: Tensor) -> Tensor:
     if isinstance(op, Linear):
         return F.linear(s, weight.t())
     found = op.options.transpose(s.flatten(0, 1), weight, op.size)
-    return found.unflatten(0, s.shape[:2])
+    return found.view(*s.shape[:2], *found.shape[1:])

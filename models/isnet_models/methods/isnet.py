@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from isnet_models.heatmap_loss import HeatmapLossSettings, heatmap_loss
-from isnet_models.lrp import relevance
+from isnet_models.deep_supervision import MapLossSettings, deep_supervision_loss
+from isnet_models.heatmap_loss import HeatmapLossSettings
 from isnet_models.methods.base import Batch, Losses, Method, classification_loss
+from isnet_models.methods.variants import INPUT, Explanation
 
 
 @dataclass(frozen=True)
@@ -20,21 +23,23 @@ class ISNetSettings:
     Attributes:
         weight: P as {first epoch: P}; the entry with the largest key <= epoch applies; key 0
             must exist; 0 <= P <= 1.
-        target: What the maps explain: "all" logits (original), "selective", "stochastic".
-        epsilon: LRP's stabiliser.
-        zb: Whether the first layer has the zB rule for pixels in [0, 1].
-        delta: Offset of the selective target.
-        probability: Of the predicted class in the stochastic target.
-        loss: Constants of the heat-map loss.
+        explanation: How the maps are made.
+        loss: Constants of the map loss, for all supervised layers or by layer's name.
+        layer_decay: Decay of GWRP over supervised layers, 0 (the worst alone) to 1 (mean).
+        every: The map loss is taken in every n-th training step; the steps between have
+            (1-P)·L_class alone.
+        share: Part of each training batch whose maps are made, > 0 to 1; the others are passed
+            through the network apart, so BatchNorm sees two batches.
     """
 
     weight: dict[int, float] = field(default_factory=lambda: {0: 0.7})
-    target: Literal["all", "selective", "stochastic"] = "selective"
-    epsilon: float = 0.01
-    zb: bool = True
-    delta: float = 0.01
-    probability: float = 0.5
-    loss: HeatmapLossSettings = field(default_factory=HeatmapLossSettings)
+    explanation: Explanation = field(default_factory=Explanation)
+    loss: MapLossSettings | Mapping[str, MapLossSettings] = field(
+        default_factory=HeatmapLossSettings
+    )
+    layer_decay: float = 0.8
+    every: int = 1
+    share: float = 1.0
 
 
 class ISNet(Method):
@@ -57,33 +62,59 @@ class ISNet(Method):
         self.settings = settings
         self.class_weights = class_weights
         self.generator = generator
+        self._step = 0
 
     def heatmap_weight(self, epoch: int) -> float:
         """P in `epoch`."""
         return self.settings.weight[max(e for e in self.settings.weight if e <= epoch)]
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Takes the epoch's chance for the stochastic target."""
+        """Takes the epoch's chance for the stochastic target and counts its steps anew."""
         self.generator = generator
+        self._step = 0
 
     def figures(self, epoch: int) -> dict[str, float]:
         """P of the epoch."""
         return {"heatmap_weight": self.heatmap_weight(epoch)}
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
-        """(1-P)·classification + P·heat-map loss of the batch."""
+        """(1-P)·classification + P·map loss of the batch; all of it without gradient mode.
+
+        Films whose mask is empty or full take part in the classification alone; "mapped" is the
+        others' share of the batch.
+        """
         s, P = self.settings, self.heatmap_weight(epoch)
-        result = relevance(
-            net, batch.images, s.target, epsilon=s.epsilon, zb=(0.0, 1.0) if s.zb else None,
-            create_graph=torch.is_grad_enabled(), delta=s.delta, probability=s.probability,
-            generator=self.generator,
-        )  # fmt: skip
-        heat = heatmap_loss(result.maps, batch.masks, s.loss)
-        classification = classification_loss(result.logits, batch.labels, self.class_weights)
+        training = torch.is_grad_enabled()
+        if training:
+            self._step += 1
+        if training and (self._step - 1) % s.every:
+            logits = net(batch.images)
+            classification = classification_loss(logits, batch.labels, self.class_weights)
+            parts = {"classification": classification.detach()}
+            return Losses((1 - P) * classification, logits, parts)
+        B = len(batch.images)
+        n = self._mapped(B) if training else B
+        maps, logits = s.explanation.maps(
+            net, batch.images[:n], create_graph=training, generator=self.generator
+        )
+        if n < B:
+            logits = torch.cat([logits, net(batch.images[n:])])
+        heat = deep_supervision_loss(maps, batch.masks[:n], s.loss, s.layer_decay)
+        classification = classification_loss(logits, batch.labels, self.class_weights)
         parts = {
             "classification": classification.detach(),
             "heatmap": heat.total.detach(),
             "background": heat.background,
             "foreground": heat.foreground,
+            "mapped": heat.counted / B,
         }
-        return Losses((1 - P) * classification + P * heat.total, result.logits, parts)
+        if len(maps) > 1:
+            parts |= {f"heatmap_{name}": loss.detach() for name, loss in heat.per_layer.items()}
+        return Losses((1 - P) * classification + P * heat.total, logits, parts)
+
+    def _mapped(self, batch_size: int) -> int:
+        n = math.ceil(self.settings.share * batch_size)
+        return batch_size if batch_size - n == 1 else n  # BatchNorm cannot train on one film
+
+
+__all__ = ["INPUT", "ISNet", "ISNetSettings"]
