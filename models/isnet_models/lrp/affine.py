@@ -117,7 +117,7 @@ class BatchNorm(Op):
         mean: [C], a constant.
         invstd: 1/s.d. [C], a constant.
         value: The input, kept where a family needs it.
-        unbiased: Whether `invstd` is of the unbiased variance, unlike the forward pass.
+        batch: Whether mean and invstd are of this batch (training mode).
         through: The operation as autograd knows it, if its statistics are not constants.
     """
 
@@ -126,7 +126,7 @@ class BatchNorm(Op):
     mean: Tensor = None  # type: ignore[assignment]
     invstd: Tensor = None  # type: ignore[assignment]
     value: Tensor | None = None
-    unbiased: bool = False
+    batch: bool = False
     through: Local | None = None
 
     def scale(self) -> Tensor:

@@ -31,6 +31,20 @@ def damp(
     return damped
 
 
+def damp_by(g: Tensor, t: Tensor, denominator: Tensor, epsilon: float) -> Tensor:
+    """Multiplies a signal by t/(z + epsilon·sgn z), z a recomputed pre-activation.
+
+    Args:
+        g: Signal [K, *t.shape].
+        t: Activation.
+        denominator: z, like `t`.
+        epsilon: Stabiliser, >= 0; at 0 the factor is 1 where t is not 0, else 0.
+    """
+    if epsilon == 0:
+        return g * (t != 0)
+    return g * (t / stabilise(denominator, epsilon))
+
+
 class _Damp(Function):
     @staticmethod
     def forward(

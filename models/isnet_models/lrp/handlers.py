@@ -161,12 +161,11 @@ def batch_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tens
             raise ValueError("BatchNorm in evaluation mode without running statistics")
         mean, invstd = running_mean, (running_var + eps).rsqrt()
     mean, invstd = mean.detach(), invstd.detach()
-    unbiased = training and rules.authors  # also in LRP-Flex, for the zB rule
-    if unbiased:
+    if training and rules.authors:  # also in LRP-Flex, for the zB rule
         invstd = _unbiased(invstd, x.numel() // x.shape[1], eps)
     op = BatchNorm(
         name, (), gamma=gamma, beta=beta, mean=mean, invstd=invstd,
-        value=x if rules.values or (unbiased and not through) else None, unbiased=unbiased,
+        value=x if rules.values or (rules.block and training) else None, batch=training,
         through=Local(name, (), inputs=(inner,), outputs=(y,)) if through else None,
     )  # fmt: skip
     tape.record(op, (x,), (y,))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isnet_models.lrp.damp import damp, stabilise
+from isnet_models.lrp.damp import damp, damp_by, stabilise
 from isnet_models.lrp.graph import Op, Signals
 
 
@@ -33,7 +33,7 @@ class Rectifier(Op):
         if g is None:
             return [None]
         if self.denominator is not None:
-            return [g * (self.value / stabilise(self.denominator, self.epsilon))]
+            return [damp_by(g, self.value, self.denominator, self.epsilon)]
         return [damp(g, self.value, self.epsilon, self.zero, positive=True)]
 
 

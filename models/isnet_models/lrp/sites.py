@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from isnet_models.lrp.affine import BatchNorm, Conv, Linear
-from isnet_models.lrp.damp import damp, stabilise
+from isnet_models.lrp.damp import damp, damp_by
 from isnet_models.lrp.graph import Graph, Op, Pending
 from isnet_models.lrp.nonlinear import Activation, Rectifier
 from isnet_models.lrp.structure import Concat, GlobalPool, MaxPool, Pool, Sum
@@ -58,8 +58,7 @@ class Sites:
             return (Pending(0, channels, False, zero, _denominator(op, inner)),)
         if isinstance(op, Rectifier):
             op.zero = _zeros(read, channels)
-            if len(read) == 1:
-                op.denominator = read[0].denominator
+            op.denominator = _denominators(read, inputs[0], op.zero)
             return ()
         if isinstance(op, (Pool, MaxPool, GlobalPool)):
             return (Pending(0, channels, True),)
@@ -74,7 +73,7 @@ class Sites:
         for size in op.sizes:
             starts.append(starts[-1] + size)
         return tuple(
-            Pending(starts[i] + p.start, starts[i] + p.stop, p.pool, p.zero)
+            Pending(starts[i] + p.start, starts[i] + p.stop, p.pool, p.zero, p.denominator)
             for i, slot in zip(op.live, op.ins, strict=True)
             for p in self.graph.pending.get(slot, ())
         )
@@ -106,24 +105,45 @@ def _zeros(pending: tuple[Pending, ...], channels: int) -> Tensor | None:
 
 
 def _denominator(op: BatchNorm, zero: Tensor | None) -> Tensor | None:
-    """The pre-activation recomputed with the statistics of the authors' training mode."""
-    if not op.unbiased or op.value is None:
+    """The pre-activation with the batch's statistics as constants (LRP_SPEC 2.2, 2.12)."""
+    if not op.batch or op.value is None:
         return None
     shape = (-1, *([1] * (op.value.dim() - 2)))
     x = op.value if zero is None else op.value + zero.view(shape)
     return x * op.scale().view(shape) + op.shift().view(shape)
 
 
+def _denominators(
+    pending: tuple[Pending, ...], value: Tensor, zero: Tensor | None
+) -> Tensor | None:
+    """The recomputed pre-activations of all channels, or None where no channel has one."""
+    if all(p.denominator is None for p in pending):
+        return None
+    if len(pending) == 1 and pending[0].stop - pending[0].start == value.shape[1]:
+        return pending[0].denominator
+    z = value if zero is None else value + zero.view(-1, *([1] * (value.dim() - 2)))
+    parts, at = [], 0
+    for p in pending:
+        own = z[:, p.start : p.stop] if p.denominator is None else p.denominator
+        parts += [z[:, at : p.start], own]
+        at = p.stop
+    return torch.cat([*parts, z[:, at:]], 1)
+
+
 def damp_sites(g: Tensor, value: Tensor, pending: tuple[Pending, ...], epsilon: float) -> Tensor:
     """Damps the pending channels of a signal [K, *value.shape]."""
     if len(pending) == 1 and pending[0].stop - pending[0].start == value.shape[1]:
-        p = pending[0]
-        if p.denominator is not None:
-            return g * (value / stabilise(p.denominator, epsilon))
-        return damp(g, value, epsilon, p.zero)
+        return _damp_site(g, value, pending[0], epsilon)
     parts, at = [], 0
     for p in pending:
         inner = slice(p.start, p.stop)
-        parts += [g[:, :, at : p.start], damp(g[:, :, inner], value[:, inner], epsilon, p.zero)]
+        own = _damp_site(g[:, :, inner], value[:, inner], p, epsilon)
+        parts += [g[:, :, at : p.start], own]
         at = p.stop
     return torch.cat([*parts, g[:, :, at:]], 2)
+
+
+def _damp_site(g: Tensor, value: Tensor, p: Pending, epsilon: float) -> Tensor:
+    if p.denominator is not None:
+        return damp_by(g, value, p.denominator, epsilon)
+    return damp(g, value, epsilon, p.zero)
