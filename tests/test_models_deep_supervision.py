@@ -56,6 +56,20 @@ def test_parts_have_the_weights_of_their_layers() -> None:
     assert total.item() == pytest.approx(result.total.item(), rel=1e-12)
 
 
+def test_a_layer_without_weight_adds_nothing_even_where_its_parts_are_infinite() -> None:
+    layers, masks = example(3)
+    layers = {name: maps.float() for name, maps in layers.items() if name != "layer4"}
+    layers["layer1"] = layers["layer1"] * 1e30
+    settings = {
+        "input": HeatmapLossSettings(C1=1e3, C2=1e3, w2=100.0),
+        "layer1": HeatmapLossSettings(w2=0.0, foreground="l2"),
+    }
+    result = deep_supervision_loss(layers, masks, settings, 0.0)
+    assert result.layers["layer1"].foreground.item() == float("inf")
+    assert result.total.item() == result.per_layer["input"].item()
+    assert result.foreground.item() == result.layers["input"].foreground.item()
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.8, 1.0])
 def test_gradient_equals_finite_differences(decay: float) -> None:
     layers, masks = example(7)

@@ -88,7 +88,7 @@ def test_a_map_without_relevance_is_charged_as_a_uniform_one() -> None:
     assert negative.total.item() == pytest.approx(uniform, rel=1e-6)
 
 
-@pytest.mark.parametrize("size", [1e-30, 1e-18, 1e-10, 1e30, math.inf, math.nan])
+@pytest.mark.parametrize("size", [1e-42, 1e-38, 1e-30, 1e-18, 1e-10, 1e30, math.inf, math.nan])
 def test_gradients_are_finite_at_every_scale(size: float) -> None:
     H, M = example(3)
     H = (H * size).float().requires_grad_()

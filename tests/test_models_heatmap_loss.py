@@ -232,6 +232,16 @@ def test_zero_maps_cost_their_missing_relevance_and_have_no_gradient() -> None:
         assert H.grad.abs().max() == 0
 
 
+def test_a_vanishing_softness_does_not_divide_zero_by_zero() -> None:
+    _, M = example(1)
+    H = torch.zeros(2, 2, 2, 5, 4, requires_grad=True)
+    result = heatmap_loss(H, M, HeatmapLossSettings(E=1e-44, norm="none"))
+    result.total.backward()
+    assert result.background.item() == 0
+    assert H.grad is not None
+    assert H.grad.abs().max() == 0
+
+
 @pytest.mark.parametrize(("norm", "form"), BOTH)
 @pytest.mark.parametrize("size", [1e-30, 1e-8, 1.0, 1e30, 3e38])
 def test_gradients_are_never_nan(norm: str, form: str, size: float) -> None:

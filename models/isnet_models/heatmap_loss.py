@@ -126,10 +126,7 @@ def heatmap_loss(
         )
         A = given.H.abs()
         g = (A * given.M).sum(dim=(2, 3, 4))
-        with torch.set_grad_enabled(torch.is_grad_enabled() and s.w1 > 0):
-            L1 = background_loss(given, A, g, s)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and s.w2 > 0):
-            L2 = foreground_loss(g, s)
+        L1, L2 = background_loss(given, A, g, s), foreground_loss(g, s)
         parts = [w * L for w, L in ((s.w1, L1), (s.w2, L2)) if w > 0]
         per_image = torch.stack(parts).sum(0) if parts else 0 * g.sum(1)  # no 0·∞, yet a gradient
         return combine(per_image, L1, L2, given.counts)
