@@ -62,7 +62,7 @@ def find_cuts(
     if not isinstance(h.cuts, str):
         return {EVERY: h.cuts}
     if path.is_file():
-        with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError, ValueError):
+        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # not ours
             kept = json.loads(path.read_text(encoding="utf-8"))
             if kept["identity"] == identity:
                 return {name: _pair(pair) for name, pair in kept["cuts"].items()}
