@@ -24,9 +24,7 @@ class ConvOptions:
 
     def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """The convolution [B, O, h, w] of x [B, I, H, W]."""
-        return torch.conv2d(
-            x, weight, bias, self.stride, self.padding, self.dilation, self.groups
-        )
+        return torch.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def transpose(self, g: Tensor, weight: Tensor, size: tuple[int, int]) -> Tensor:
         """Wᵀg: the signal [B, I, H, W] of an input of `size` (H, W) from g [B, O, h, w]."""
@@ -77,14 +75,14 @@ class Conv(Op):
 
     def carry(self, g: Tensor, scale: Tensor | None) -> Tensor:
         """Wᵀ(scale·g), the scale [O] folded into the smaller of weight and signal."""
-        weight = self.weight
+        weight = self.weight.to(g.dtype)
         if scale is not None:
             if weight.numel() <= g.numel():
                 weight = weight * scale.view(-1, 1, 1, 1)
             else:
                 g = g * scale.view(-1, 1, 1)
         found = self.options.transpose(g.flatten(0, 1), weight, self.size)
-        return found.unflatten(0, g.shape[:2])
+        return found.view(*g.shape[:2], *found.shape[1:])
 
 
 @dataclass(eq=False)
@@ -104,7 +102,7 @@ class Linear(Op):
     def signal(self, signals: Signals) -> Signals:
         """Wᵀg."""
         g = signals[0]
-        return [None if g is None else F.linear(g, self.weight.t())]
+        return [None if g is None else F.linear(g, self.weight.to(g.dtype).t())]
 
 
 @dataclass(eq=False)
@@ -134,7 +132,7 @@ class BatchNorm(Op):
         return self.invstd if self.gamma is None else self.gamma * self.invstd
 
     def shift(self) -> Tensor:
-        """beta - mean·gamma·invstd [C], beta a constant (LRP_SPEC 2.12)."""
+        """Beta - mean·gamma·invstd [C], beta a constant (LRP_SPEC 2.12)."""
         shift = -self.mean * self.scale()
         return shift if self.beta is None else shift + self.beta.detach()
 

@@ -10,7 +10,7 @@ from torch.autograd import Function
 
 
 def stabilise(z: Tensor, epsilon: float) -> Tensor:
-    """z + epsilon·sgn(z), sgn(0) = +1 (LRP_SPEC section 1)."""
+    """Z + epsilon·sgn(z), sgn(0) = +1 (LRP_SPEC section 1)."""
     return torch.where(z >= 0, z + epsilon, z - epsilon)
 
 
@@ -42,7 +42,7 @@ def damp_by(g: Tensor, t: Tensor, denominator: Tensor, epsilon: float) -> Tensor
     """
     if epsilon == 0:
         return g * (t != 0)
-    return g * (t / stabilise(denominator, epsilon))
+    return g * (t / stabilise(denominator, epsilon)).to(g.dtype)
 
 
 class _Damp(Function):
@@ -54,7 +54,7 @@ class _Damp(Function):
         ctx.epsilon, ctx.positive = epsilon, positive
         if epsilon == 0:
             return g * (t != 0)
-        return g * (t / (t + epsilon if positive else stabilise(t, epsilon)))
+        return g * (t / (t + epsilon if positive else stabilise(t, epsilon))).to(g.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -65,8 +65,9 @@ class _Damp(Function):
             return u * (t != 0), torch.zeros_like(t), None, None, None
         r = (t + ctx.epsilon if ctx.positive else stabilise(t, ctx.epsilon)).reciprocal_()
         q = t * r
-        dg = u * q
-        dt = (u * g).mul_(r)
+        dg = u * q.to(u.dtype)
+        dt = u * g
+        dt = dt.mul_(r) if dt.dtype == r.dtype else dt * r
         dzero = None
         if ctx.needs_input_grad[2]:
             dzero = -(dt * q).sum(dim=_other_axes(dt.dim()))

@@ -128,7 +128,9 @@ class Local(Op):
                         create_graph=differentiable, retain_graph=True, allow_unused=True,
                     )
                 )  # fmt: skip
+        half = present[0][1].dtype
         stacked = [_stack([row[i] for row in found]) for i in range(len(self.inputs))]
+        stacked = [None if g is None else g.to(half) for g in stacked]
         if self.share == 1:
             return stacked
         return [None if g is None else g * self.share for g in stacked]

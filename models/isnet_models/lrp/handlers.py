@@ -15,6 +15,7 @@ from isnet_models.lrp.affine import BatchNorm, Conv, ConvOptions, Linear, pair
 from isnet_models.lrp.attention import attend, multi_head_attention
 from isnet_models.lrp.errors import UnsupportedOperation
 from isnet_models.lrp.graph import Local
+from isnet_models.lrp.mixed import mixed_convolution, mixed_linear
 from isnet_models.lrp.nonlinear import Activation, GroupedNorm, Rectifier, inverse_deviation
 from isnet_models.lrp.structure import Concat, GlobalPool, MaxPool, Pool, Reshape, Sum
 
@@ -83,7 +84,10 @@ def convolution(
     if isinstance(padding, str):
         x, padding = _explicit_padding(tape, x, weight, padding, pair(dilation))
     options = ConvOptions(pair(stride), pair(padding), pair(dilation), groups)
-    y = options.apply(x, weight, bias)
+    if tape.rules.mixed:
+        y = mixed_convolution(x, weight, bias, options)
+    else:
+        y = options.apply(x, weight, bias)
     op = Conv(
         name, (), weight=weight, bias=bias, options=options,
         size=(x.shape[2], x.shape[3]), value=_kept(tape, x),
@@ -119,7 +123,7 @@ def linear(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
     x, weight, bias = parse(*args, **kwargs)
     if tape.slot(x) is None or tape.slot(weight) is not None:
         raise UnsupportedOperation(f"{name}: its weights depend on the image")
-    y = F.linear(x, weight, bias)
+    y = mixed_linear(x, weight, bias) if tape.rules.mixed else F.linear(x, weight, bias)
     op = Linear(name, (), weight=weight, bias=bias, value=_kept(tape, x))
     tape.record(op, (x,), (y,))
     tape.extend_first(op, y, start=True)
@@ -127,7 +131,7 @@ def linear(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
 
 
 def addmm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
-    """bias + x·W."""
+    """Bias + x·W."""
     return tape.local(name, func, args, kwargs)
 
 

@@ -61,7 +61,7 @@ class Activation(Op):
             return [None]
         # At epsilon 0 a function with f(0) = 0 has no factor at z = 0, and no relevance either.
         safe = stabilise(self.inner, self.epsilon if self.epsilon > 0 else 1e-12)
-        return [g * (self.value / safe)]
+        return [g * (self.value / safe).to(g.dtype)]
 
 
 @dataclass(eq=False)
@@ -87,11 +87,11 @@ class GroupedNorm(Op):
         g = signals[0]
         if g is None:
             return [None]
-        v = g if self.gamma is None else g * self.gamma
+        v = g if self.gamma is None else g * self.gamma.to(g.dtype)
         v = v.reshape(g.shape[0], *self.shape)
         if self.centred:
             v = v - v.mean(-1, keepdim=True)
-        return [(v * self.invstd).reshape(g.shape)]
+        return [(v * self.invstd.to(g.dtype)).reshape(g.shape)]
 
 
 def inverse_deviation(x: Tensor, eps: float) -> Tensor:

@@ -10,8 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from isnet_models.lrp.errors import RelevanceError, UnsupportedOperation
+from isnet_models.lrp.errors import RelevanceError
 from isnet_models.lrp.layers import Watch, automatic_layers
+from isnet_models.lrp.recorded import Bounds, Recorded
 from isnet_models.lrp.tape import Rules, Tape, check_visible
 from isnet_models.lrp.targets import (
     TARGETS,
@@ -21,11 +22,7 @@ from isnet_models.lrp.targets import (
     flex_seed,
     one_hot,
 )
-from isnet_models.lrp.walk import Walk, clean
-from isnet_models.lrp.zb import first_layer, first_layer_relevance
-from isnet_models.lrp.zplus import PositiveWalk
 
-Bounds = tuple["float | Tensor", "float | Tensor"]
 Family = Literal["flex", "block", "z+", "dual"]
 FAMILIES: tuple[str, ...] = ("flex", "block", "z+", "dual")
 
@@ -61,6 +58,8 @@ def relevance(
     generator: torch.Generator | None = None,
     classes: Tensor | None = None,
     batch_norm: Literal["constant", "authors"] = "constant",
+    precision: Literal["float32", "mixed"] = "float32",
+    memory: int | None = None,
 ) -> Relevance:
     """Makes layer-wise relevance propagation maps (Bassi et al. 2024; LRP_SPEC sections 2, 3).
 
@@ -93,6 +92,10 @@ def relevance(
             pass, so no relevance of one image lands on another. "authors": as their code, for
             comparison (LRP-Flex differentiates through them; LRP Block takes the unbiased
             variance).
+        precision: "float32": all in the type of the images. "mixed": the forward pass so, the
+            relevance pass and the training backward pass in bfloat16 (not for "z+" and "dual").
+        memory: Bytes that maps walked at once may take: several maps are then made in series,
+            as many at once as fit, at least one; None: all at once.
 
     Returns:
         Maps, logits and layers. Without `create_graph` all are detached.
@@ -103,12 +106,14 @@ def relevance(
             among the pixels, or outputs that do not depend on the image.
     """
     _check(x, target, family, epsilon, batch_norm)
+    _check_precision(x, family, precision, create_graph)
     check_visible(net)
     image = x.detach()
     if zb is None or not all(p.requires_grad for p in net.parameters()):
         image = image.requires_grad_()
     block, positive = family in ("block", "dual"), family in ("z+", "dual")
-    tape = Tape(Rules(epsilon, block, positive, batch_norm == "authors"), image)
+    mixed = precision == "mixed"
+    tape = Tape(Rules(epsilon, block, positive, batch_norm == "authors", mixed), image)
     watch = Watch(net, () if layers == "auto" else layers, tape)
     with torch.enable_grad(), watch, tape:
         logits = net(image)
@@ -125,7 +130,7 @@ def relevance(
             chosen = chosen_classes(
                 logits, explained, probability=probability, generator=generator, classes=classes
             )
-        call = _Call(tape, image, logits, zb, epsilon, hidden)
+        call = Recorded(tape, image, logits, zb, epsilon, hidden, mixed, memory)
         parts = []
         if positive:
             parts.append(call.positive(one_hot(logits, explained, chosen)))
@@ -139,75 +144,6 @@ def relevance(
     if not create_graph:
         return Relevance(maps.detach(), logits.detach(), {n: r.detach() for n, r in deep.items()})
     return Relevance(maps, logits, deep)
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What the families' passes share."""
-
-    tape: Tape
-    image: Tensor
-    logits: Tensor
-    zb: Bounds | None
-    epsilon: float
-    hidden: dict[str, tuple[int, Tensor]]
-
-    def signals(self, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Maps and layers by signals: relevance is activation times signal."""
-        stop, value = self._end()
-        wanted = frozenset(slot for slot, _ in self.hidden.values())
-        found = Walk(self.tape.graph, self.epsilon, wanted, stop).run(self._start(), seed)
-        found = {slot: clean(g) for slot, g in found.items()}
-        deep = {name: value * found[slot] if slot in found else
-                value.new_zeros(seed.shape[0], *value.shape)
-                for name, (slot, value) in self.hidden.items()}  # fmt: skip
-        if stop not in found:
-            raise _independent()
-        return self._pixels(value * found[stop]), deep
-
-    def positive(self, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Maps and layers by the z+ rule."""
-        stop, _ = self._end()
-        wanted = frozenset(slot for slot, _ in self.hidden.values())
-        walk = PositiveWalk(self.tape.graph, self.epsilon, wanted, stop)
-        found = walk.run(self._start(), self.logits, chosen)
-        if stop not in found:
-            raise _independent()
-        deep = {name: found[slot] for name, (slot, _) in self.hidden.items()}
-        return self._pixels(found[stop]), deep
-
-    def logit_correction(self) -> Tensor | None:
-        pending = self.tape.graph.pending.get(self._start(), ())
-        return pending[0].zero if len(pending) == 1 else None
-
-    def _start(self) -> int:
-        slot = self.tape.slot(self.logits)
-        if slot is None:
-            raise _independent()
-        return slot
-
-    def _end(self) -> tuple[int, Tensor]:
-        if self.zb is None:
-            return 0, self.image
-        if self.tape.first is None:
-            raise UnsupportedOperation(
-                "zB rule: the network does not start with a convolution or linear layer; "
-                "use zb=None"
-            )
-        return self.tape.first
-
-    def _pixels(self, relevance: Tensor) -> Tensor:
-        if self.zb is None or self.tape.first is None:
-            return relevance
-        low, high = (_bound(b, self.image) for b in self.zb)
-        layer = first_layer(self.tape.graph, self.tape.first[0])
-        return first_layer_relevance(self.image, relevance, layer, self.epsilon, low, high)
-
-
-def _independent() -> RelevanceError:
-    return RelevanceError(
-        "the network's output does not depend on the image by operations that carry relevance"
-    )
 
 
 def _check(x: Tensor, target: Target | Tensor, family: str, epsilon: float, norm: str) -> None:
@@ -229,11 +165,17 @@ def _check(x: Tensor, target: Target | Tensor, family: str, epsilon: float, norm
         raise RelevanceError("images contain NaN or infinity: replace these pixels first")
 
 
-def _bound(value: float | Tensor, image: Tensor) -> Tensor:
-    bound = torch.as_tensor(value, dtype=image.dtype, device=image.device)
-    if bound.dim() > 1 or bound.numel() not in (1, image.shape[1]):
+def _check_precision(x: Tensor, family: str, precision: str, create_graph: bool) -> None:
+    if precision not in ("float32", "mixed"):
+        raise RelevanceError(f"precision {precision!r}: expected 'float32' or 'mixed'")
+    if precision == "mixed" and (family not in ("flex", "block") or x.dtype != torch.float32):
         raise RelevanceError(
-            f"zB bounds {tuple(bound.shape)}: expected a number or one per channel "
-            f"[{image.shape[1]}]"
+            f"precision 'mixed' with family {family!r} and {x.dtype} images: it exists for float32 "
+            "images with 'flex' and 'block'"
         )
-    return bound.reshape(-1).expand(image.shape[1])
+    half = x.dtype in (torch.float16, torch.bfloat16)
+    if create_graph and (half or torch.is_autocast_enabled(x.device.type)):
+        raise RelevanceError(
+            "a forward pass in half precision turns the gradient of a map loss: leave autocast, "
+            "give float32 images, and use precision='mixed' for speed"
+        )

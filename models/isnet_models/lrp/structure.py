@@ -69,7 +69,7 @@ class MaxPool(Op):
             return [None]
         rows = [
             torch.ops.aten.max_pool2d_with_indices_backward(
-                g[k], self.inner.detach(), self.kernel, self.stride, self.padding, self.dilation,
+                g[k], self.inner.detach().to(g.dtype), self.kernel, self.stride, self.padding, self.dilation,
                 self.ceil, self.indices,
             )
             for k in range(g.shape[0])

@@ -42,12 +42,14 @@ class Rules:
         block: Whether LRP Block's sites are recorded.
         values: Whether inputs of affine operations are kept (z+).
         authors: Whether BatchNorm in training mode is treated as in the authors' code.
+        mixed: Whether relevance pass and training backward pass are computed in bfloat16.
     """
 
     epsilon: float
     block: bool = False
     values: bool = False
     authors: bool = False
+    mixed: bool = False
 
 
 class Tape(TorchFunctionMode):

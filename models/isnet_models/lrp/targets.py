@@ -138,7 +138,7 @@ def _checked(classes: Tensor, logits: Tensor) -> Tensor:
             f"class indices {tuple(classes.shape)} {classes.dtype}: expected int64 [{B}]"
         )
     on_cpu = classes.device.type == "cpu"  # elsewhere the check would wait for the device
-    if on_cpu and B > 0 and not (0 <= int(classes.min()) and int(classes.max()) < K):
+    if on_cpu and B > 0 and not (int(classes.min()) >= 0 and int(classes.max()) < K):
         raise RelevanceError(
             f"class indices {int(classes.min())} to {int(classes.max())}: the network has "
             f"{K} classes, expected 0 to {K - 1}"
