@@ -81,9 +81,14 @@ class Affine:
         return F.conv_transpose2d(s, w, None, m.stride, m.padding, rest, m.groups, m.dilation)
 
     def back(self, r: Tensor, rule: Rule) -> Tensor:
-        """R_j = a_j Σ_k W_jk R_k / stab(z_k) (LRP_SPEC 2.1, 2.2)."""
-        w, b = (rule.part(v) for v in self.fused())
-        return self.a * self.transpose(w, r / rule.stab(self.map(w, b, self.a)))
+        """R_j = a_j Σ_k W_jk R_k / stab(z_k) (LRP_SPEC 2.1, 2.2); z+ of negative inputs: 2.11."""
+        w, b = self.fused()
+        up = rule.part(w)
+        if not rule.positive or bool((self.a >= 0).all()):
+            return self.a * self.transpose(up, r / rule.stab(self.map(up, rule.part(b), self.a)))
+        high, low, down = self.a.clamp(min=0), self.a.clamp(max=0), w.clamp(max=0)
+        s = r / rule.stab(self.map(up, rule.part(b), high) + self.map(down, None, low))
+        return high * self.transpose(up, s) + low * self.transpose(down, s)
 
     def first(self, r: Tensor, rule: Rule) -> Tensor:
         """The zB rule with bounds 0 and 1 (LRP_SPEC 2.8)."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from isnet_models.heatmap_loss import HeatmapLossSettings, heatmap_loss
 from isnet_models.lrp import relevance
@@ -15,7 +15,7 @@ from tests.golden.asking import is_choice, places, read
 from tests.golden.compare import error
 from tests.golden.folder import Case, of_kind, params, source
 from tests.golden.made import Network, asked, frame, network, train_mode
-from tests.golden.made_nets import MADE
+from tests.golden.made_nets import MADE, Made
 from tests.golden.networks import build
 from tests.golden.slow_block import Rule, block_maps
 from tests.golden.slow_flex import flex_maps
@@ -90,6 +90,21 @@ def test_weight_gradients_equal_the_transcription(name: str, mode: str, training
     scale = max(float(g.abs().max()) for g in theirs)
     assert scale > 0
     assert max(error(a, b, scale) for a, b in zip(ours, theirs, strict=True)) < 1e-8
+
+
+@pytest.mark.parametrize("mode", ["flex multiple", "flex selective"])
+@pytest.mark.parametrize("behind", [nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d(2)])
+def test_the_first_layer_ends_at_its_relu(mode: str, behind: nn.Module) -> None:
+    """The zB rule takes Conv [-> BatchNorm] -> ReLU; what follows has its own rule."""
+    for norm in (nn.Identity(), nn.BatchNorm2d(4)):
+        net = nn.Sequential(
+            nn.Conv2d(3, 4, 3), norm, nn.ReLU(), behind, nn.Conv2d(4, 5, 3), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(20, 3),
+        )  # fmt: skip
+        made = Made(net.float, {}, (2, 3, 15, 13))
+        n = network(made, 6)
+        expected = _slow(n, mode, 1e-2, True)[0]
+        assert error(_ours(n, mode, 1e-2, True).maps, expected) < 1e-9
 
 
 def _checked() -> list[tuple[str, tuple[Case, str]]]:
