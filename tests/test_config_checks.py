@@ -54,6 +54,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("train.class_weights", {"train": {"class_weights": [1.0, -1.0]}}, "not be negative"),
     (
+        "train.precision",
+        {"train": {"precision": "mixed", "heatmap_loss": {"variant": "dual"}}},
+        "needs float32",
+    ),
+    (
         "heatmap.target",
         {"data": {"labels": {"classes": ["a", "b"]}}, "heatmap": {"target": "c"}},
         "predicted, true, all or one of a, b",

@@ -31,7 +31,8 @@ train.batch_size train.class_weights train.clip_norm train.early_stop.patience t
 train.heatmap_loss.batch_norm train.heatmap_loss.cut_epochs train.heatmap_loss.cuts train.heatmap_loss.decay
 train.heatmap_loss.delta train.heatmap_loss.e train.heatmap_loss.epsilon
 train.heatmap_loss.every train.heatmap_loss.foreground train.heatmap_loss.layer_decay
-train.heatmap_loss.layers train.heatmap_loss.loss train.heatmap_loss.probability
+train.heatmap_loss.layers train.heatmap_loss.loss train.heatmap_loss.map_memory
+train.precision train.heatmap_loss.probability
 train.heatmap_loss.share train.heatmap_loss.variant
 train.heatmap_loss.w1 train.heatmap_loss.w2 train.heatmap_loss.weight train.heatmap_loss.zb
 train.method train.optimizer.lr train.optimizer.momentum train.optimizer.name

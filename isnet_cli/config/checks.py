@@ -89,6 +89,8 @@ def _training(config: Config) -> Iterator[Fault]:
             f"found {train.schedule.warmup_epochs}, expected fewer than train.epochs"
             f" ({train.epochs})",
         )
+    if (train.method, train.precision, train.heatmap_loss.variant) == ("isnet", "mixed", "dual"):
+        yield ("train", "precision"), "the z+ rule of variant dual needs float32"
     if train.schedule.milestones != sorted(set(train.schedule.milestones)):
         yield ("train", "schedule", "milestones"), "expected epochs in rising order"
     if isinstance(train.class_weights, list) and min(train.class_weights, default=1.0) < 0:

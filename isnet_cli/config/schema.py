@@ -192,6 +192,7 @@ class HeatmapLoss(Section):
     batch_norm: Literal["constant", "authors"] = "constant"  # statistics in the maps' gradient
     every: Count = 1  # the map loss is taken in every n-th step
     share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # part of each batch whose maps are made
+    map_memory: Annotated[float, Field(ge=0.0)] | None = None  # GB for the maps made at once
 
     @model_validator(mode="before")
     @classmethod
@@ -241,6 +242,7 @@ class Train(Section):
     batch_size: Count = 16
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    precision: Literal["float32", "mixed"] = "float32"
     clip_norm: Annotated[float, Field(ge=0.0)] = 1.0  # 0: no clipping
     class_weights: Literal["none", "balanced"] | list[float] = "none"
     sampler: Literal["shuffle", "balanced"] = "shuffle"

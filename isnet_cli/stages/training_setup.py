@@ -71,7 +71,7 @@ def build_method(config: Config, cuts: Cuts | None, class_weights: Tensor | None
         class_weights: [K] or None, on the training's device.
     """
     if check_method(config) is Standard:
-        return Standard(class_weights)
+        return Standard(class_weights, autocast=config.train.precision == "mixed")
     h = config.train.heatmap_loss
     loss: MapLossSettings | dict[str, MapLossSettings] = EnergyLossSettings()
     if h.loss == "isnet":
@@ -98,7 +98,8 @@ def explanation(config: Config) -> Explanation:
         layers = "auto" if isinstance(h.layers, str) else tuple(h.layers)
     return Explanation(
         variant=h.variant, epsilon=h.epsilon, zb=h.zb, delta=h.delta, probability=h.probability,
-        layers=layers, batch_norm=h.batch_norm,
+        layers=layers, batch_norm=h.batch_norm, precision=config.train.precision,
+        memory=None if h.map_memory is None else int(h.map_memory * 1e9),
     )  # fmt: skip
 
 

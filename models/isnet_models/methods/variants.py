@@ -60,6 +60,8 @@ class Explanation:
         probability: Of the predicted class in the stochastic choice.
         layers: Deep supervision: module names, "auto", or () for the image alone.
         batch_norm: See `relevance`.
+        precision: See `relevance`; "mixed" does not exist for "dual".
+        memory: See `relevance`.
     """
 
     variant: Variant = "selective"
@@ -69,6 +71,8 @@ class Explanation:
     probability: float = 0.5
     layers: tuple[str, ...] | Literal["auto"] = ()
     batch_norm: Literal["constant", "authors"] = "constant"
+    precision: Literal["float32", "mixed"] = "float32"
+    memory: int | None = None
 
     def maps(
         self,
@@ -95,6 +99,7 @@ class Explanation:
             net, images, kind.target, family=kind.family, epsilon=0.0 if plain else self.epsilon,
             zb=PIXELS if self.zb and not plain else None, layers=self.layers,
             create_graph=create_graph, delta=self.delta, probability=self.probability,
-            generator=generator, batch_norm=self.batch_norm,
+            generator=generator, batch_norm=self.batch_norm, precision=self.precision,
+            memory=self.memory,
         )  # fmt: skip
         return {INPUT: found.maps, **found.layers}, found.logits
