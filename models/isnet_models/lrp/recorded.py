@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from isnet_models.lrp.errors import RelevanceError, UnsupportedOperation
 from isnet_models.lrp.graph import Graph
@@ -33,6 +34,7 @@ class Recorded:
         hidden: Layers whose relevance is wanted: {name: (slot, activation)}.
         mixed: Whether signals are bfloat16.
         memory: Bytes that the maps walked at once may take; None: all maps at once.
+        checkpoint: Whether the pass is repeated in the training backward pass instead of kept.
     """
 
     tape: Tape
@@ -43,6 +45,7 @@ class Recorded:
     hidden: dict[str, tuple[int, Tensor]]
     mixed: bool = False
     memory: int | None = None
+    checkpoint: bool = False
 
     def signals(self, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Maps [K', B, C, H, W] and layers by signals: relevance is activation times signal.
@@ -56,11 +59,19 @@ class Recorded:
         rows = len(seed)
         if self.memory is not None:
             rows = maps_that_fit(self.tape.graph, len(seed), self.memory)
-        parts = [self._signals(part) for part in seed.split(rows)]
+        parts = [self._signals_once_or_twice(part) for part in torch.split(seed, rows)]
         if len(parts) == 1:
             return parts[0]
         deep = {name: torch.cat([p[1][name] for p in parts]) for name in self.hidden}
         return torch.cat([p[0] for p in parts]), deep
+
+    def _signals_once_or_twice(self, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if not (self.checkpoint and torch.is_grad_enabled()):
+            return self._signals(seed)
+        found: tuple[Tensor, dict[str, Tensor]] = checkpoint(
+            self._signals, seed, use_reentrant=False, preserve_rng_state=False
+        )
+        return found
 
     def _signals(self, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         stop, value = self._end()
@@ -90,6 +101,12 @@ class Recorded:
         found = walk.run(self._start(), self.logits, chosen)
         if stop not in found:
             raise _independent()
+        for name, (slot, _) in self.hidden.items():
+            if slot not in found:
+                raise RelevanceError(
+                    f"layer {name!r}: no z+ relevance rests on its output, which BatchNorm behind "
+                    "it takes into its own rule, or nothing reads; name the layer behind"
+                )
         deep = {name: found[slot] for name, (slot, _) in self.hidden.items()}
         return self._pixels(found[stop]), deep
 
@@ -112,6 +129,13 @@ class Recorded:
                 "zB rule: the network does not start with a convolution or linear layer; "
                 "use zb=None"
             )
+        first_layer(self.tape.graph, self.tape.first[0])
+        for name, (slot, _) in self.hidden.items():
+            if slot < self.tape.first[0]:
+                raise RelevanceError(
+                    f"layer {name!r} lies inside the first layer, which the zB rule takes as a "
+                    "whole: name a layer behind its activation, or use zb=None"
+                )
         return self.tape.first
 
     def _pixels(self, relevance: Tensor) -> Tensor:
@@ -124,7 +148,8 @@ class Recorded:
 
 def _independent() -> RelevanceError:
     return RelevanceError(
-        "the network's output does not depend on the image by operations that carry relevance"
+        "the network's output does not depend on the image by operations that carry relevance: "
+        "look for detached, compiled or constant parts between them"
     )
 
 

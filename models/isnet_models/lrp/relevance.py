@@ -60,6 +60,7 @@ def relevance(
     batch_norm: Literal["constant", "authors"] = "constant",
     precision: Literal["float32", "mixed"] = "float32",
     memory: int | None = None,
+    checkpoint: bool = False,
 ) -> Relevance:
     """Makes layer-wise relevance propagation maps (Bassi et al. 2024; LRP_SPEC sections 2, 3).
 
@@ -96,6 +97,8 @@ def relevance(
             relevance pass and the training backward pass in bfloat16 (not for "z+" and "dual").
         memory: Bytes that maps walked at once may take: several maps are then made in series,
             as many at once as fit, at least one; None: all at once.
+        checkpoint: True makes the relevance pass anew in the training backward pass instead of
+            keeping it: less memory for one more pass (not for "z+" and the z+ map of "dual").
 
     Returns:
         Maps, logits and layers. Without `create_graph` all are detached.
@@ -130,7 +133,7 @@ def relevance(
             chosen = chosen_classes(
                 logits, explained, probability=probability, generator=generator, classes=classes
             )
-        call = Recorded(tape, image, logits, zb, epsilon, hidden, mixed, memory)
+        call = Recorded(tape, image, logits, zb, epsilon, hidden, mixed, memory, checkpoint)
         parts = []
         if positive:
             parts.append(call.positive(one_hot(logits, explained, chosen)))
@@ -153,8 +156,8 @@ def _check(x: Tensor, target: Target | Tensor, family: str, epsilon: float, norm
         raise RelevanceError(
             f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices [B]"
         )
-    if epsilon < 0:
-        raise RelevanceError(f"epsilon {epsilon}: expected >= 0")
+    if not 0 <= epsilon < float("inf"):
+        raise RelevanceError(f"epsilon {epsilon}: expected a number >= 0")
     if norm not in ("constant", "authors"):
         raise RelevanceError(f"batch_norm {norm!r}: expected 'constant' or 'authors'")
     if x.dim() != 4 or not x.is_floating_point():

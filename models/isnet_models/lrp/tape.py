@@ -8,6 +8,7 @@ input (the record needs both) and BatchNorm also tells its statistics.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -73,11 +74,13 @@ class Tape(TorchFunctionMode):
         self.first: tuple[int, Tensor] | None = None
         self._slots = WeakIdKeyDictionary()
         self._slots[image] = 0
-        self._replaced = WeakIdKeyDictionary()
+        self._replaced = WeakIdKeyDictionary()  # tensor -> what an in-place operation made of it
+        self._views = WeakIdKeyDictionary()  # tensor -> weak references to its views
+        self._stale = WeakIdKeyDictionary()  # tensors that share memory with an overwritten one
 
     def slot(self, tensor: Tensor) -> int | None:
         """Slot of a tensor that depends on the image, else None."""
-        found: int | None = self._slots.get(self._replaced.get(tensor, tensor))
+        found: int | None = self._slots.get(self._latest(tensor))
         return None if found == CONSTANT else found
 
     def __torch_function__(
@@ -110,7 +113,7 @@ class Tape(TorchFunctionMode):
             return out
         out = handler(self, name, func, args, kwargs)
         if inplace and isinstance(args[0], Tensor):
-            self._replaced[args[0]] = out
+            self._overwrite(args[0], out)
         return out
 
     # -- what handlers use ---------------------------------------------------------------------
@@ -121,6 +124,8 @@ class Tape(TorchFunctionMode):
         op.outs = tuple(self.graph.new_slot() for _ in outputs)
         for slot, tensor in zip(op.outs, outputs, strict=True):
             self._slots[tensor] = slot
+            if tensor._is_view():
+                self._views.setdefault(tensor._base, []).append(weakref.ref(tensor))
         if self.sites is not None:
             self.sites.read(op, inputs, outputs)
         self.graph.add(op)
@@ -192,12 +197,18 @@ class Tape(TorchFunctionMode):
         depends = False
         for tensor in _tensors((args, tuple(kwargs.values()))):
             slot = self._slots.get(tensor)
+            if tensor in self._stale:
+                raise UnsupportedOperation(
+                    f"a tensor of shape {tuple(tensor.shape)} is read after an operation wrote in "
+                    "place into another view of its memory: use the operation that makes a new "
+                    "tensor"
+                )
             if slot is None:
                 if tensor.grad_fn is not None:
                     raise UnsupportedOperation(
                         f"a tensor of shape {tuple(tensor.shape)} was computed out of sight "
-                        f"({tensor.grad_fn.name()}): compiled, scripted and C++ blocks cannot be "
-                        "explained; give the plain network"
+                        f"({tensor.grad_fn.name()}): compiled and scripted functions, C++ blocks "
+                        "and autograd Functions cannot be explained; give the plain network"
                     )
             elif slot != CONSTANT:
                 depends = True
@@ -216,9 +227,27 @@ class Tape(TorchFunctionMode):
                 "with a rule"
             )
 
+    def _overwrite(self, tensor: Tensor, out: Tensor) -> None:
+        """Lets `out` stand for a tensor written in place; its other views are out of date."""
+        if out is tensor:
+            return
+        self._replaced[tensor] = out
+        base = tensor._base if tensor._is_view() else tensor
+        if out._base is base:  # another shape of the same elements: nothing was written
+            return
+        views = [reference() for reference in self._views.get(base, ())]
+        for other in (base, *views):
+            if other is not None and other is not tensor:
+                self._stale[other] = True
+
+    def _latest(self, tensor: Tensor) -> Tensor:
+        while tensor in self._replaced:
+            tensor = self._replaced[tensor]
+        return tensor
+
     def _current(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            return self._replaced.get(value, value)
+            return self._latest(value)
         if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
             if any(isinstance(v, (Tensor, tuple, list)) for v in value):
                 return type(value)(self._current(v) for v in value)
