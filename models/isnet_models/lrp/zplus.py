@@ -18,6 +18,13 @@ from isnet_models.lrp.graph import Graph, Local, Op
 from isnet_models.lrp.nonlinear import Activation, GroupedNorm, Rectifier
 from isnet_models.lrp.structure import Concat, GlobalPool, MaxPool, Pool, Reshape, Sum
 
+WEIGHTED = frozenset({"conv1d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+                      "conv_transpose3d", "rmatmul"})  # fmt: skip
+# Linear operations that add or change values; the other ones only move them, and relevance too.
+MIXING = frozenset({"neg", "negative", "cumsum", "diff", "fold", "interpolate", "upsample",
+                    "grid_sample"})  # fmt: skip
+MOVING = names.LINEAR - WEIGHTED - MIXING
+
 
 class PositiveWalk:
     """One pass over the record with relevance.
@@ -71,14 +78,14 @@ class PositiveWalk:
 
     def _pass(self, op: Op, given: list[Tensor | None]) -> None:
         R = given[0]
-        if isinstance(op, Local) and not isinstance(op, Pool) and op.name in names.LINEAR:
+        if op.name in MOVING:
             for slot, part in zip(op.ins, op.signal(given), strict=True):
                 if part is not None:
                     self._add(slot, part)
             return
-        if R is None or len(given) > 1:
+        if R is None or len(given) > 1 or op.name in WEIGHTED:
             raise UnsupportedOperation(f"{op.name}: no z+ rule; use family 'flex' or 'block'")
-        if isinstance(op, (Rectifier, Activation, GroupedNorm)):
+        if isinstance(op, (Rectifier, Activation, GroupedNorm)) or op.name in names.DROPOUTS:
             self._add(op.ins[0], R)
         elif isinstance(op, BatchNorm):
             self._fused(op, R)
