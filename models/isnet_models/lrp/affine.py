@@ -28,6 +28,8 @@ class ConvOptions:
 
     def transpose(self, g: Tensor, weight: Tensor, size: tuple[int, int]) -> Tensor:
         """Wᵀg: the signal [B, I, H, W] of an input of `size` (H, W) from g [B, O, h, w]."""
+        if self.groups == 1 and self.pointwise(weight):  # quicker by the forward kernel
+            return torch.conv2d(g, weight.transpose(0, 1))
         extra = [
             size[i]
             - ((g.shape[-2 + i] - 1) * self.stride[i] - 2 * self.padding[i]
@@ -37,6 +39,24 @@ class ConvOptions:
         return torch.conv_transpose2d(
             g, weight, None, self.stride, self.padding, extra, self.groups, self.dilation
         )
+
+    def weight_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
+        """Derivative [O, I/groups, kh, kw] of Σ g·(W*x) by W, for x [B, I, H, W], g [B, O, h, w].
+
+        Args:
+            x: Input of the convolution.
+            g: Derivative by its output.
+            weight: W, whose shape is taken.
+        """
+        _, found, _ = torch.ops.aten.convolution_backward(
+            g, x, weight, None, self.stride, self.padding, self.dilation, False, (0, 0),
+            self.groups, (False, True, False),
+        )  # fmt: skip
+        return found  # type: ignore[no-any-return]
+
+    def pointwise(self, weight: Tensor) -> bool:
+        """Whether each output pixel depends on the input pixel at its own place alone."""
+        return weight.shape[-2:] == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0)
 
 
 def pair(value: object) -> Pair:
@@ -71,18 +91,8 @@ class Conv(Op):
         g = signals[0]
         if g is None:
             return [None]
-        return [self.carry(g, None)]
-
-    def carry(self, g: Tensor, scale: Tensor | None) -> Tensor:
-        """Wᵀ(scale·g), the scale [O] folded into the smaller of weight and signal."""
-        weight = self.weight.to(g.dtype)
-        if scale is not None:
-            if weight.numel() <= g.numel():
-                weight = weight * scale.view(-1, 1, 1, 1)
-            else:
-                g = g * scale.view(-1, 1, 1)
-        found = self.options.transpose(g.flatten(0, 1), weight, self.size)
-        return found.view(*g.shape[:2], *found.shape[1:])
+        found = self.options.transpose(g.flatten(0, 1), self.weight.to(g.dtype), self.size)
+        return [found.view(*g.shape[:2], *found.shape[1:])]
 
 
 @dataclass(eq=False)

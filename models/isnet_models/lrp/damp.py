@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 
 def stabilise(z: Tensor, epsilon: float) -> Tensor:
-    """Z + epsilon·sgn(z), sgn(0) = +1 (LRP_SPEC section 1)."""
+    """The denominator z + epsilon·sgn(z), sgn(0) = +1 (LRP_SPEC section 1)."""
     return torch.where(z >= 0, z + epsilon, z - epsilon)
 
 
@@ -52,29 +53,51 @@ class _Damp(Function):
     ) -> Tensor:
         ctx.save_for_backward(g, t)
         ctx.epsilon, ctx.positive = epsilon, positive
-        if epsilon == 0:
-            return g * (t != 0)
-        return g * (t / (t + epsilon if positive else stabilise(t, epsilon))).to(g.dtype)
+        return damped(g, t, epsilon, positive)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        # With r = 1/(t + epsilon·sgn t) and q = t·r: d/dg = q, d/dt = g·r·(1-q), d/dzero = -g·q·r.
-        (u,) = grads
         g, t = ctx.saved_tensors
-        if ctx.epsilon == 0:
-            return u * (t != 0), torch.zeros_like(t), None, None, None
-        r = (t + ctx.epsilon if ctx.positive else stabilise(t, ctx.epsilon)).reciprocal_()
-        q = t * r
-        dg = u * q.to(u.dtype)
-        dt = u * g
-        dt = dt.mul_(r) if dt.dtype == r.dtype else dt * r
-        dzero = None
-        if ctx.needs_input_grad[2]:
-            dzero = -(dt * q).sum(dim=_other_axes(dt.dim()))
-        dt.mul_(q.neg_().add_(1))
-        return dg, dt.sum(0) if dt.shape[0] > 1 else dt.squeeze(0), dzero, None, None
+        zero = ctx.needs_input_grad[2]
+        return *damped_backward(grads[0], g, t, ctx.epsilon, ctx.positive, zero), None, None
 
 
-def _other_axes(dims: int) -> tuple[int, ...]:
-    """Axes of [K, B, C, ...] but the channels'."""
-    return (0, 1, *range(3, dims))
+def damped(g: Tensor, t: Tensor, epsilon: float, positive: bool) -> Tensor:
+    """g·t/(t + epsilon·sgn t), out of autograd's sight. Arguments: see `damp`."""
+    if epsilon == 0:
+        return g * (t != 0)
+    d = t + epsilon if positive else stabilise(t, epsilon)
+    return g * torch.div(t, d, out=d).to(g.dtype)
+
+
+def damped_backward(
+    u: Tensor, g: Tensor, t: Tensor, epsilon: float, positive: bool, zero: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Derivatives of `damped` by g, by t and, if wanted, by `zero`; None is 0.
+
+    With d = t + epsilon·sgn t they are u·t/d, Σ_K u·g·epsilon·sgn(t)/d² and -Σ u·g·t/d².
+
+    Args:
+        u: Derivative by the damped signal [K, *t.shape].
+        g: The signal [K, *t.shape].
+        t: Activation.
+        epsilon: Stabiliser.
+        positive: Whether t >= 0.
+        zero: Whether the last one is wanted.
+    """
+    if epsilon == 0:
+        return u * (t != 0), None, None
+    d = t + epsilon if positive else stabilise(t, epsilon)
+    if u.dtype == t.dtype:
+        p = u / d
+        dg = p * t
+        p.mul_(g)
+    else:
+        dg = u * (t / d).to(u.dtype)
+        p = (u * g) / d
+    w = p.squeeze(0) if len(p) == 1 else p.sum(0)
+    dzero = -(w * t / d).sum(dim=(0, *range(2, w.dim()))) if zero else None
+    if not positive:
+        w = torch.where(t >= 0, w, -w)
+    return dg, torch.addcdiv(w.new_zeros(()), w, d, value=epsilon), dzero

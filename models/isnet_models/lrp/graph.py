@@ -77,6 +77,7 @@ class Graph:
         pending: For LRP Block: undamped affine channels of a slot.
         sites: For LRP Block: value of each slot that is damped where it is read.
         damped: For LRP Block: (operation's index, input's position) that read a damped slot.
+        joins: Slot of each concatenation along channels, by the slots of its parts.
     """
 
     ops: list[Op] = field(default_factory=list)
@@ -85,6 +86,7 @@ class Graph:
     pending: dict[int, tuple[Pending, ...]] = field(default_factory=dict)
     sites: dict[int, Tensor] = field(default_factory=dict)
     damped: set[tuple[int, int]] = field(default_factory=set)
+    joins: dict[tuple[int, ...], int] = field(default_factory=dict)
 
     def new_slot(self) -> int:
         """A fresh slot."""
@@ -99,6 +101,24 @@ class Graph:
             self.uses[slot] += 1
         for slot in op.outs:
             self.maker[slot] = op
+
+    def join(self, parts: tuple[int, ...], whole: int) -> tuple[int, int] | None:
+        """Takes note of a concatenation and finds the longest one that it begins with.
+
+        Args:
+            parts: Slots of its inputs.
+            whole: Slot of its output.
+
+        Returns:
+            (slot, number of parts) of that earlier concatenation, or None.
+        """
+        found = None
+        for n in range(len(parts) - 1, 0, -1):
+            if parts[:n] in self.joins:
+                found = self.joins[parts[:n]], n
+                break
+        self.joins[parts] = whole
+        return found
 
 
 @dataclass(eq=False)
@@ -119,15 +139,15 @@ class Local(Op):
         """The operation's own vector-Jacobian product, one per map."""
         present = [(y, g) for y, g in zip(self.outputs, signals, strict=True) if g is not None]
         differentiable = torch.is_grad_enabled()
-        found: list[tuple[Tensor | None, ...]] = []
+        outputs = [y for y, _ in present]
         with torch.enable_grad():
-            for k in range(present[0][1].shape[0]):
-                found.append(
-                    torch.autograd.grad(
-                        [y for y, _ in present], self.inputs, [g[k].to(y.dtype) for y, g in present],
-                        create_graph=differentiable, retain_graph=True, allow_unused=True,
-                    )
-                )  # fmt: skip
+            found = [
+                torch.autograd.grad(
+                    outputs, self.inputs, [g[k].to(y.dtype) for y, g in present],
+                    create_graph=differentiable, retain_graph=True, allow_unused=True,
+                )
+                for k in range(present[0][1].shape[0])
+            ]  # fmt: skip
         half = present[0][1].dtype
         stacked = [_stack([row[i] for row in found]) for i in range(len(self.inputs))]
         stacked = [None if g is None else g.to(half) for g in stacked]

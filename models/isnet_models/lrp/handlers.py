@@ -247,6 +247,8 @@ def concatenation(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> T
     axis = axis % y.dim()
     op = Concat(name, (), axis=axis, sizes=tuple(t.shape[axis] for t in parts), live=live)
     tape.record(op, tuple(parts[i] for i in live), (y,))
+    if axis == 1 and len(live) == len(parts):
+        op.before = tape.graph.join(op.ins, op.outs[0])
     return y
 
 

@@ -67,10 +67,11 @@ class MaxPool(Op):
         g = signals[0]
         if g is None:
             return [None]
+        inner = self.inner.detach().to(g.dtype)
         rows = [
             torch.ops.aten.max_pool2d_with_indices_backward(
-                g[k], self.inner.detach().to(g.dtype), self.kernel, self.stride, self.padding, self.dilation,
-                self.ceil, self.indices,
+                g[k], inner, self.kernel, self.stride, self.padding, self.dilation, self.ceil,
+                self.indices,
             )
             for k in range(g.shape[0])
         ]  # fmt: skip
@@ -105,19 +106,39 @@ class Concat(Op):
         axis: Non-negative axis of the inputs.
         sizes: Length of every part along it.
         live: Positions of the parts that have slots.
+        before: (slot, n) of the latest concatenation of this one's first n parts, or None.
     """
 
     axis: int = 1
     sizes: tuple[int, ...] = ()
     live: tuple[int, ...] = ()
+    before: tuple[int, int] | None = None
 
     def signal(self, signals: Signals) -> Signals:
         """The part of the signal that belongs to each input."""
         g = signals[0]
         if g is None:
             return [None] * len(self.ins)
-        parts = g.split(self.sizes, dim=self.axis + 1)
+        parts = torch.split_with_sizes(g, self.sizes, self.axis + 1)
         return [parts[i] for i in self.live]
+
+    def shares(self, g: Tensor, wanted: frozenset[int]) -> list[tuple[int, Tensor]]:
+        """(slot, signal) of the inputs, or of an earlier concatenation in place of its parts.
+
+        A dense block concatenates all its layers before every layer; going through the earlier
+        concatenation, its cost is linear in the layers, not quadratic. The sums are the same.
+
+        Args:
+            g: Signal of the output.
+            wanted: Slots that may not stand for others: their own signal is asked for.
+        """
+        if self.before is None or self.before[0] in wanted:
+            parts = torch.split_with_sizes(g, self.sizes, self.axis + 1)
+            return [(slot, parts[i]) for slot, i in zip(self.ins, self.live, strict=True)]
+        slot, n = self.before
+        sizes = sum(self.sizes[:n]), *self.sizes[n:]
+        parts = torch.split_with_sizes(g, sizes, self.axis + 1)
+        return list(zip((slot, *self.ins[n:]), parts, strict=True))
 
 
 @dataclass(eq=False)

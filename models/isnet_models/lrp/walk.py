@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from isnet_models.lrp.affine import BatchNorm, Conv
-from isnet_models.lrp.graph import Graph
+from isnet_models.lrp.carry import Gate, Held
+from isnet_models.lrp.graph import Graph, Op
+from isnet_models.lrp.nonlinear import Rectifier
 from isnet_models.lrp.sites import damp_sites
+from isnet_models.lrp.structure import Concat
 
 
 class Walk:
@@ -27,7 +32,7 @@ class Walk:
         self.stop = stop
         self._plain: dict[int, Tensor] = {}
         self._damped: dict[int, Tensor] = {}
-        self._scale: dict[int, Tensor] = {}
+        self._held: dict[int, Held] = {}
 
     def run(self, slot: int, seed: Tensor) -> dict[int, Tensor]:
         """Signals of the wanted slots [K, *shape], before any damping at the slot itself.
@@ -44,21 +49,64 @@ class Walk:
             op = graph.ops[index]
             if op is end:
                 break
-            signals = [self._take(out, found) for out in op.outs]
-            if all(g is None for g in signals):
-                continue
-            if isinstance(op, BatchNorm) and self._fold(op, signals[0]):
-                continue
-            if isinstance(op, Conv) and signals[0] is not None:
-                passed = [op.carry(signals[0], self._scale.pop(op.outs[0], None))]
-            else:
-                passed = list(op.signal(signals))
-            for position, (target, g) in enumerate(zip(op.ins, passed, strict=True)):
-                if g is not None:
-                    damped = (index, position) in graph.damped
-                    self._add(self._damped if damped else self._plain, target, g)
+            held = self._held.pop(op.outs[0], None)
+            if held is None:
+                signals = [self._take(out, found) for out in op.outs]
+                if all(g is None for g in signals):
+                    continue
+                if len(signals) > 1 or signals[0] is None:
+                    self._pass(index, enumerate(zip(op.ins, op.signal(signals), strict=True)))
+                    continue
+                held = Held(signals[0])
+            self._step(index, op, held)
         self._take(self.stop, found)
         return found
+
+    def _step(self, index: int, op: Op, held: Held) -> None:
+        """Takes a signal through an operation with one output."""
+        factor = self._factor(op, held)
+        if factor is not None and self._waits(index, op):
+            self._held[op.ins[0]] = factor
+        elif factor is not None:
+            self._pass(index, [(0, (op.ins[0], factor.whole()))])
+        elif isinstance(op, Conv):
+            passed = held.carried(op.weight, op.options, op.size)
+            self._pass(index, [(0, (op.ins[0], passed))])
+        elif isinstance(op, Concat):
+            self._pass(index, enumerate(op.shares(held.whole(), self.wanted)))
+        else:
+            passed_on = op.signal([held.whole()])
+            self._pass(index, enumerate(zip(op.ins, passed_on, strict=True)))
+
+    @staticmethod
+    def _factor(op: Op, held: Held) -> Held | None:
+        """The signal behind an operation that only multiplies it, the product not yet taken."""
+        if isinstance(op, Rectifier) and op.denominator is None:
+            return Held(held.whole(), Gate(op.value, op.epsilon, op.zero))
+        if isinstance(op, BatchNorm) and op.through is None:
+            if held.scale is not None:
+                held = Held(held.whole())
+            return Held(held.g, held.gate, op.scale())
+        return None
+
+    def _waits(self, index: int, op: Op) -> bool:
+        """Whether the operation's input gets no other signal and can take one with factors."""
+        source = op.ins[0]
+        return (
+            self.graph.uses[source] == 1
+            and source not in self.wanted
+            and (index, 0) not in self.graph.damped
+            and isinstance(self.graph.maker[source], (Conv, BatchNorm))
+        )
+
+    def _pass(self, index: int, shares: Iterable[tuple[int, tuple[int, Tensor | None]]]) -> None:
+        """Adds signals to the inputs of an operation: (position, (slot, signal))."""
+        for position, (slot, g) in shares:
+            if g is not None:
+                damped = (index, position) in self.graph.damped
+                where = self._damped if damped else self._plain
+                there = where.get(slot)
+                where[slot] = g if there is None else there + g
 
     def _take(self, slot: int, found: dict[int, Tensor]) -> Tensor | None:
         plain, damped = self._plain.pop(slot, None), self._damped.pop(slot, None)
@@ -68,26 +116,8 @@ class Walk:
                 found[slot] = whole
         if damped is None:
             return plain
-        damped = damp_sites(
-            damped, self.graph.sites[slot], self.graph.pending[slot], self.epsilon
-        )
+        damped = damp_sites(damped, self.graph.sites[slot], self.graph.pending[slot], self.epsilon)
         return damped if plain is None else plain + damped
-
-    def _fold(self, op: BatchNorm, g: Tensor | None) -> bool:
-        """Hands a BatchNorm's scale to the convolution before it, if nothing else reads that."""
-        source = op.ins[0]
-        if g is None or op.through is not None or source in self.wanted or self.graph.uses[source] != 1:
-            return False
-        if not isinstance(self.graph.maker[source], Conv):
-            return False
-        self._scale[source] = op.scale().to(g.dtype)
-        self._add(self._plain, source, g)
-        return True
-
-    @staticmethod
-    def _add(where: dict[int, Tensor], slot: int, g: Tensor) -> None:
-        there = where.get(slot)
-        where[slot] = g if there is None else there + g
 
 
 def clean(g: Tensor) -> Tensor:
