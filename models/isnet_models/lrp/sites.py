@@ -1,10 +1,9 @@
 """Where LRP Block damps: the epsilon sites, found while the network runs (LRP_SPEC 2.13).
 
 Every affine operation's output is a site where it is read, unless the reader takes it into its
-own formula: BatchNorm (fused with the convolution before it), ReLU (damps by itself), pooling
-(merged with a convolution before it, but not with another pooling). Through a concatenation the
-readers behind it decide. This gives exactly the lists of LRP_SPEC 2.13 for sequential networks,
-VGG, ResNet and DenseNet, without names.
+own formula: BatchNorm (fused with the convolution before it, also through a pooling) and ReLU
+(damps by itself). Through a concatenation the readers behind it decide. This gives exactly the
+lists of LRP_SPEC 2.13 for sequential networks, VGG, ResNet and DenseNet, without names.
 """
 
 from __future__ import annotations
@@ -28,45 +27,57 @@ class Sites:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self._merging: dict[int, tuple[int, int]] = {}  # a pool's slot: its damped edge
 
     def read(self, op: Op, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         """Takes note of an operation that is about to be appended."""
         for position, (slot, tensor) in enumerate(zip(op.ins, inputs, strict=True)):
             pending = self.graph.pending.get(slot)
-            if pending and not _takes_in(op, pending):
-                self.graph.damped.add((len(self.graph.ops), position))
+            if isinstance(op, BatchNorm):
+                self._merge(slot)
+            if pending and not _takes_in(op):
+                edge = (len(self.graph.ops), position)
+                self.graph.damped.add(edge)
                 self.graph.sites[slot] = tensor
+                if _is_pool(op) and not any(p.pool for p in pending):
+                    self._merging[op.outs[0]] = edge
         made = self._made(op, inputs, outputs)
         if made:
             self.graph.pending[op.outs[0]] = made
+
+    def _merge(self, slot: int) -> None:
+        """A BatchNorm reads a pooled convolution: the three are one affine map, without a site."""
+        self.graph.damped.discard(self._merging.get(slot, (-1, -1)))
+        maker = self.graph.maker[slot]
+        if isinstance(maker, Concat) and maker.axis == 1:
+            for part in maker.ins:
+                self._merge(part)
 
     def _made(
         self, op: Op, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
     ) -> tuple[Pending, ...]:
         read = self.graph.pending.get(op.ins[0], ()) if op.ins else ()
         channels = outputs[0].shape[1] if outputs[0].dim() > 1 else 0
+        if isinstance(op, Concat) and op.axis == 1:
+            return self._joined(op)
+        if isinstance(op, Rectifier):
+            _take_in(op, read, inputs[0], channels)
         if isinstance(op, (Conv, Linear)):
             plain = isinstance(op, Conv) or outputs[0].dim() == 2
             zero = op.bias.detach() - op.bias if op.bias is not None and plain else None
-            return (Pending(0, channels, False, zero),)
-        if isinstance(op, BatchNorm):
+            made = Pending(0, channels, False, zero)
+        elif isinstance(op, BatchNorm):
             inner = _zeros(read, channels)
             zero = None if inner is None else op.scale().detach() * inner
             if op.beta is not None:
                 beta = op.beta.detach() - op.beta
                 zero = beta if zero is None else zero + beta
-            return (Pending(0, channels, False, zero, _denominator(op, inner)),)
-        if isinstance(op, Rectifier):
-            op.zero = _zeros(read, channels)
-            op.denominator = _denominators(read, inputs[0], op.zero)
+            made = Pending(0, channels, False, zero, _denominator(op, inner))
+        elif _is_pool(op) or (isinstance(op, Sum) and len(op.ins) > 1):
+            made = Pending(0, channels, _is_pool(op))
+        else:
             return ()
-        if isinstance(op, (Pool, MaxPool, GlobalPool)):
-            return (Pending(0, channels, True),)
-        if isinstance(op, Sum) and len(op.ins) > 1:
-            return (Pending(0, channels, False),)
-        if isinstance(op, Concat) and op.axis == 1:
-            return self._joined(op)
-        return ()
+        return (made,)
 
     def _joined(self, op: Concat) -> tuple[Pending, ...]:
         starts = [0]
@@ -79,14 +90,22 @@ class Sites:
         )
 
 
-def _takes_in(op: Op, pending: tuple[Pending, ...]) -> bool:
-    if isinstance(op, (BatchNorm, Rectifier, Activation)):
-        return True
+def _take_in(op: Rectifier, read: tuple[Pending, ...], inner: Tensor, channels: int) -> None:
+    """Tells a ReLU what it divides by: the affine output before it, if there is one."""
+    op.zero = _zeros(read, channels)
+    op.denominator = _denominators(read, inner, op.zero)
+    if not read:  # nothing affine before it: relevance passes unchanged
+        op.epsilon = 0.0
+
+
+def _takes_in(op: Op) -> bool:
     if isinstance(op, Concat):
         return op.axis == 1
-    if isinstance(op, (Pool, MaxPool, GlobalPool)):
-        return not any(p.pool for p in pending)
-    return False
+    return isinstance(op, (BatchNorm, Rectifier, Activation))
+
+
+def _is_pool(op: Op) -> bool:
+    return isinstance(op, (Pool, MaxPool, GlobalPool))
 
 
 def _zeros(pending: tuple[Pending, ...], channels: int) -> Tensor | None:

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from isnet_models.lrp import operations as names
+from isnet_models.lrp.affine import BatchNorm, Conv, Linear
 from isnet_models.lrp.errors import RelevanceError, UnsupportedOperation
 from isnet_models.lrp.graph import Graph, Local, Op
 from isnet_models.lrp.handlers import HANDLERS
@@ -133,9 +134,17 @@ class Tape(TorchFunctionMode):
     def extend_first(self, op: Op, output: Tensor, *, start: bool = False) -> None:
         """Lengthens the first layer's chain by an operation that reads its end."""
         begins = start and self.first is None and self._reads_image(op.ins[0])
-        follows = not start and self.first is not None and op.ins == (self.first[0],)
-        if begins or follows:
+        if begins or (not start and self.first is not None and self._follows(op)):
             self.first = (op.outs[0], output)
+
+    def _follows(self, op: Op) -> bool:
+        """Whether an operation reads the chain's end and may come behind it."""
+        if self.first is None or op.ins != (self.first[0],):
+            return False
+        before = self.graph.maker[self.first[0]]
+        if isinstance(before, (Conv, Linear)):
+            return True
+        return isinstance(before, BatchNorm) and not isinstance(op, BatchNorm)
 
     def local(
         self,

@@ -144,8 +144,25 @@ class PositiveWalk:
                     bias = bias + source.bias.detach() * part
                 found = self._affine(source, weight, bias, source.value, R_part)
                 self._add(source.ins[0], found)
+            elif isinstance(source, (MaxPool, GlobalPool, Pool)):
+                self._add(source.ins[0], self._pooled(source, part, bias, R_part))
             else:
                 self._channelwise(op, R_part, (start, stop), bias)
+
+    def _pooled(
+        self, op: MaxPool | GlobalPool | Pool, scale: Tensor, bias: Tensor, R: Tensor
+    ) -> Tensor:
+        """A pooling fused with the BatchNorm behind it: its weights are the pool's times scale."""
+        value = op.outputs[0] if isinstance(op, Pool) else op.value
+        a = op.inputs[0] if isinstance(op, Pool) else op.inner
+        assert value is not None and a is not None  # noqa: S101, PT018 - kept for z+
+        shape = (-1, *([1] * (value.dim() - 2)))
+        up = torch.maximum(scale, torch.zeros_like(scale)).view(shape)
+        b = torch.maximum(bias, torch.zeros_like(bias)).view(shape)
+        s = R / stabilise(value * up + b, self.epsilon)
+        (g,) = op.signal([up * s])
+        assert g is not None  # noqa: S101 - the pooling has a signal
+        return a * g
 
     def _channelwise(
         self, op: BatchNorm, R: Tensor, channels: tuple[int, int], bias: Tensor
@@ -180,24 +197,27 @@ class PositiveWalk:
     def _affine(
         self, op: Conv | Linear, weight: Tensor, bias: Tensor | None, a: Tensor, R: Tensor
     ) -> Tensor:
-        z = self._positive_part(op, weight, bias, a)
-        s = R / (z + self.epsilon)
+        s = R / stabilise(self._positive_part(op, weight, bias, a), self.epsilon)
         zero = torch.zeros_like(weight)
-        found = a.clamp(min=0) * _transpose(op, torch.maximum(weight, zero), s)
-        if self._nonnegative(op.ins[0]):
-            return found
-        return found + a.clamp(max=0) * _transpose(op, torch.minimum(weight, zero), s)
+        up = _transpose(op, torch.maximum(weight, zero), s)
+        if self._plain(op):
+            return a * up
+        down = _transpose(op, torch.minimum(weight, zero), s)
+        return a.clamp(min=0) * up + a.clamp(max=0) * down
 
     def _positive_part(
         self, op: Conv | Linear, weight: Tensor, bias: Tensor | None, a: Tensor
     ) -> Tensor:
-        """z⁺ = a⁺W⁺ + a⁻W⁻ + b⁺ (AB(1, 0); a⁻ is 0 behind a ReLU)."""
+        """W⁺a + b⁺; for convolutions of signed inputs AB(1, 0): a⁺W⁺ + a⁻W⁻ + b⁺."""
         zero = torch.zeros_like(weight)
         b = None if bias is None else torch.maximum(bias, torch.zeros_like(bias))
+        if self._plain(op):
+            return _forward(op, torch.maximum(weight, zero), b, a)
         z = _forward(op, torch.maximum(weight, zero), b, a.clamp(min=0))
-        if self._nonnegative(op.ins[0]):
-            return z
         return z + _forward(op, torch.minimum(weight, zero), None, a.clamp(max=0))
+
+    def _plain(self, op: Conv | Linear) -> bool:
+        return isinstance(op, Linear) or self._nonnegative(op.ins[0])
 
     def _nonnegative(self, slot: int) -> bool:
         op = self.graph.maker[slot]
