@@ -1,4 +1,4 @@
-"""LRP-Flex by torch's own gradients with other derivatives (LRP_SPEC section 3): a second opinion."""
+"""LRP-Flex by torch's gradients with other derivatives (LRP_SPEC section 3): a second opinion."""
 
 from __future__ import annotations
 
