@@ -28,7 +28,8 @@ name seed
 train.augment.brightness train.augment.contrast train.augment.flip train.augment.rotate
 train.augment.scale train.augment.translate
 train.batch_size train.class_weights train.clip_norm train.early_stop.patience train.epochs
-train.heatmap_loss.batch_norm train.heatmap_loss.cut_epochs train.heatmap_loss.cuts train.heatmap_loss.decay
+train.heatmap_loss.batch_norm train.heatmap_loss.checkpoint
+train.heatmap_loss.cut_epochs train.heatmap_loss.cuts train.heatmap_loss.decay
 train.heatmap_loss.delta train.heatmap_loss.e train.heatmap_loss.epsilon
 train.heatmap_loss.every train.heatmap_loss.foreground train.heatmap_loss.layer_decay
 train.heatmap_loss.layers train.heatmap_loss.loss train.heatmap_loss.map_memory

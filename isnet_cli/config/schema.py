@@ -193,6 +193,7 @@ class HeatmapLoss(Section):
     every: Count = 1  # the map loss is taken in every n-th step
     share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # part of each batch whose maps are made
     map_memory: Annotated[float, Field(ge=0.0)] | None = None  # GB for the maps made at once
+    checkpoint: bool = False  # maps are made twice instead of kept for the backward pass
 
     @model_validator(mode="before")
     @classmethod

@@ -99,7 +99,7 @@ def explanation(config: Config) -> Explanation:
     return Explanation(
         variant=h.variant, epsilon=h.epsilon, zb=h.zb, delta=h.delta, probability=h.probability,
         layers=layers, batch_norm=h.batch_norm, precision=config.train.precision,
-        memory=None if h.map_memory is None else int(h.map_memory * 1e9),
+        memory=None if h.map_memory is None else int(h.map_memory * 1e9), checkpoint=h.checkpoint,
     )  # fmt: skip
 
 

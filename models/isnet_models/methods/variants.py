@@ -62,6 +62,7 @@ class Explanation:
         batch_norm: See `relevance`.
         precision: See `relevance`; "mixed" does not exist for "dual".
         memory: See `relevance`.
+        checkpoint: See `relevance`.
     """
 
     variant: Variant = "selective"
@@ -73,6 +74,7 @@ class Explanation:
     batch_norm: Literal["constant", "authors"] = "constant"
     precision: Literal["float32", "mixed"] = "float32"
     memory: int | None = None
+    checkpoint: bool = False
 
     def maps(
         self,
@@ -100,6 +102,6 @@ class Explanation:
             zb=PIXELS if self.zb and not plain else None, layers=self.layers,
             create_graph=create_graph, delta=self.delta, probability=self.probability,
             generator=generator, batch_norm=self.batch_norm, precision=self.precision,
-            memory=self.memory,
+            memory=self.memory, checkpoint=self.checkpoint,
         )  # fmt: skip
         return {INPUT: found.maps, **found.layers}, found.logits

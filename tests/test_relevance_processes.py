@@ -1,0 +1,53 @@
+"""Two processes with DistributedDataParallel have the gradients of one (gloo, on the CPU)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from isnet_models.backbones import seeded_backbone
+from isnet_models.methods import Explanation, ISNet, ISNetSettings
+from isnet_models.methods.base import Batch
+from tests.method_factory import batch
+
+VARIANTS = ("selective", "original", "dual")
+
+
+def _gradients(net: nn.Module, data: Batch, variant: str) -> list[Tensor]:
+    """Gradients of the ISNet's loss; running statistics, so that halves of a batch add up."""
+    method = ISNet(ISNetSettings({0: 0.5}, Explanation(variant=variant)))  # type: ignore[arg-type]
+    net.zero_grad()
+    method.losses(net.eval(), data, 0).total.backward()
+    return [p.grad.clone() for p in net.parameters() if p.grad is not None]
+
+
+def _work(rank: int, meeting: Path, path: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    try:
+        data = batch(8)
+        half = slice(4 * rank, 4 * rank + 4)
+        part = Batch(data.images[half], data.masks[half], data.labels[half])
+        net = DistributedDataParallel(seeded_backbone("small", 3, channels=1, dropout=0.0, seed=3))
+        found = {variant: _gradients(net, part, variant) for variant in VARIANTS}
+        if rank == 0:
+            torch.save(found, path)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_gradients_are_those_of_one_process(tmp_path: Path) -> None:
+    path = tmp_path / "gradients.pt"
+    torch.multiprocessing.spawn(_work, (tmp_path / "meeting", path), nprocs=2)
+    found = torch.load(path, weights_only=True)
+    net = seeded_backbone("small", 3, channels=1, dropout=0.0, seed=3)
+    for variant in VARIANTS:
+        expected = _gradients(net, batch(8), variant)
+        assert len(found[variant]) == len(expected)
+        for ours, theirs in zip(found[variant], expected, strict=True):
+            scale = theirs.abs().max().clamp(min=1e-6)
+            assert ((ours - theirs).abs().max() / scale).item() < 1e-4
