@@ -43,6 +43,7 @@ class Relevance:
     layers: dict[str, Tensor] = field(default_factory=dict)
 
 
+@torch.inference_mode(False)
 def relevance(
     net: nn.Module,
     x: Tensor,
@@ -111,7 +112,7 @@ def relevance(
     _check(x, target, family, epsilon, batch_norm)
     _check_precision(x, family, precision, create_graph)
     check_visible(net)
-    image = x.detach()
+    image = x.clone() if x.is_inference() else x.detach()
     if zb is None or not all(p.requires_grad for p in net.parameters()):
         image = image.requires_grad_()
     block, positive = family in ("block", "dual"), family in ("z+", "dual")
