@@ -102,8 +102,11 @@ class PositiveWalk:
             self._proportional(op, R)
 
     def _sum(self, op: Sum, R: Tensor) -> None:
+        if len(op.ins) == 1:  # the other terms are constants, which take nothing
+            self._add(op.ins[0], R)
+            return
         terms = [(v * s).clamp(min=0) for v, s in zip(op.values, op.sign, strict=True)]
-        total = torch.stack(terms).sum(0) if len(terms) > 1 else terms[0]
+        total = torch.stack(terms).sum(0)
         s = R / stabilise(total, self.epsilon)
         for slot, term in zip(op.ins, terms, strict=True):
             self._add(slot, term * s)
