@@ -9,3 +9,7 @@ class RelevanceError(ValueError):
 
 class UnsupportedOperation(RelevanceError):  # noqa: N818 - the name says what is wrong
     """The network uses an operation without a relevance rule; the message names it."""
+
+
+class RelevanceWarning(UserWarning):
+    """An operation has no rule of its own, but its plain gradient conserves relevance."""

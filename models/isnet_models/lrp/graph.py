@@ -148,9 +148,9 @@ class Local(Op):
                 )
                 for k in range(present[0][1].shape[0])
             ]  # fmt: skip
-        half = present[0][1].dtype
+        half = present[0][1].dtype.to_real()
         stacked = [_stack([row[i] for row in found]) for i in range(len(self.inputs))]
-        stacked = [None if g is None else g.to(half) for g in stacked]
+        stacked = [g if g is None or g.is_complex() else g.to(half) for g in stacked]
         if self.share == 1:
             return stacked
         return [None if g is None else g * self.share for g in stacked]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -42,26 +43,34 @@ class Activation(Op):
     """An elementwise function f by the proportional rule: the factor f(z)/(z + epsilon·sgn z).
 
     Relevance passes an elementwise function unchanged, f(z)·g = z·g' (identity rule; Achtibat et
-    al., AttnLRP, ICML 2024, section 3.3.1); for ReLU this is the factor of `Rectifier`.
+    al., AttnLRP, ICML 2024, arXiv 2402.05602, section 3.3.1); for ReLU this is the factor of
+    `Rectifier`.
 
     Attributes:
         inner: z.
         value: f(z).
         epsilon: Stabiliser.
+        function: f itself; at epsilon 0 its slope stands for f(z)/z where z is next to 0.
     """
 
     inner: Tensor = None  # type: ignore[assignment]
     value: Tensor = None  # type: ignore[assignment]
     epsilon: float = 0.0
+    function: Callable[[Tensor], Tensor] | None = None
 
     def signal(self, signals: Signals) -> Signals:
         """g·f(z)/(z + epsilon·sgn z)."""
         g = signals[0]
         if g is None:
             return [None]
-        # At epsilon 0 a function with f(0) = 0 has no factor at z = 0, and no relevance either.
-        safe = stabilise(self.inner, self.epsilon if self.epsilon > 0 else 1e-12)
-        return [g * (self.value / safe).to(g.dtype)]
+        if self.epsilon > 0 or self.function is None:
+            safe = stabilise(self.inner, self.epsilon if self.epsilon > 0 else 1e-12)
+            return [g * (self.value / safe).to(g.dtype)]
+        # Nearer to 0 the derivative of f(z)/z would lose all its digits.
+        near = torch.finfo(self.inner.dtype).eps ** (2 / 3)
+        sign = torch.where(self.inner >= 0, near, -near).to(self.inner.dtype)
+        z = torch.where(self.inner.abs() < near, sign, self.inner)
+        return [g * (self.function(z) / z).to(g.dtype)]
 
 
 @dataclass(eq=False)
@@ -69,12 +78,14 @@ class GroupedNorm(Op):
     """Layer, group or instance norm with constant standard deviation; centring is linear.
 
     Source: Ali et al., XAI for Transformers: Better Explanations through Conservative
-    Propagation, ICML 2022, section 4.2.
+    Propagation, ICML 2022 (arXiv 2202.07304), section 4.2. The deviation is a constant of the
+    relevance pass; the training backward pass does see how it depends on the weights.
 
     Attributes:
         shape: View of the input [.., n] whose last axis shares its statistics.
-        invstd: 1/s.d., a constant, broadcastable to that view.
+        invstd: 1/s.d., broadcastable to that view.
         gamma: Weight broadcastable to the input, or None.
+        centred: Whether the mean is taken away (not in RMS norm).
     """
 
     shape: tuple[int, ...] = ()
@@ -95,6 +106,5 @@ class GroupedNorm(Op):
 
 
 def inverse_deviation(x: Tensor, eps: float) -> Tensor:
-    """1/sqrt(var + eps) over the last axis (biased), kept as an axis of size 1; a constant."""
-    with torch.no_grad():
-        return (x.var(-1, correction=0, keepdim=True) + eps).rsqrt()
+    """1/sqrt(var + eps) over the last axis (biased), kept as an axis of size 1."""
+    return (x.var(-1, correction=0, keepdim=True) + eps).rsqrt()

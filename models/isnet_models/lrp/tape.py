@@ -9,13 +9,13 @@ input (the record needs both) and BatchNorm also tells its statistics.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -23,16 +23,12 @@ from isnet_models.lrp import operations as names
 from isnet_models.lrp.affine import BatchNorm, Conv, Linear
 from isnet_models.lrp.errors import RelevanceError, UnsupportedOperation
 from isnet_models.lrp.graph import Graph, Local, Op
-from isnet_models.lrp.handlers import HANDLERS
+from isnet_models.lrp.handlers import HANDLERS, Handler
+from isnet_models.lrp.inplace import out_of_place, overlap, without_inplace
+from isnet_models.lrp.sight import check_visible, made_from, out_of_sight, saving
 from isnet_models.lrp.sites import Sites
 
 CONSTANT = -1
-# Position of the argument `inplace` where a function has one.
-INPLACE_AT = {
-    "relu": 1, "relu6": 1, "hardtanh": 3, "elu": 2, "selu": 1, "celu": 2, "silu": 1, "mish": 1,
-    "hardswish": 1, "hardsigmoid": 1, "leaky_relu": 2, "rrelu": 4, "threshold": 3, "dropout": 3,
-    "dropout1d": 3, "dropout2d": 3, "dropout3d": 3, "alpha_dropout": 3,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,11 +69,18 @@ class Tape(TorchFunctionMode):
         self.graph = Graph()
         self.sites = Sites(self.graph) if rules.block else None
         self.first: tuple[int, Tensor] | None = None
-        self._slots = WeakIdKeyDictionary()
+        self._slots: MutableMapping[Tensor, int] = WeakIdKeyDictionary()
         self._slots[image] = 0
-        self._replaced = WeakIdKeyDictionary()  # tensor -> what an in-place operation made of it
-        self._views = WeakIdKeyDictionary()  # tensor -> weak references to its views
-        self._stale = WeakIdKeyDictionary()  # tensors that share memory with an overwritten one
+        self._image = image
+        # tensor -> what an in-place operation made of it
+        self._replaced: MutableMapping[Tensor, Tensor] = WeakIdKeyDictionary()
+        # tensor -> weak references to its views
+        self._views: MutableMapping[Tensor, list[weakref.ref[Tensor]]] = WeakIdKeyDictionary()
+        # tensors that share memory with an overwritten one
+        self._stale: MutableMapping[Tensor, bool] = WeakIdKeyDictionary()
+        self._saving = saving()
+        # constants that may only be factors: from which f
+        self._factors: MutableMapping[Tensor, str] = WeakIdKeyDictionary()
 
     def slot(self, tensor: Tensor) -> int | None:
         """Slot of a tensor that depends on the image, else None."""
@@ -92,26 +95,34 @@ class Tape(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Runs and records one operation."""
-        kwargs = kwargs or {}
+        if saving() == self._saving:
+            return self._run(func, args, kwargs or {})
+        # Activation checkpointing inside the network: its repetition would not be seen, and what
+        # it saves is small beside the record, so everything is kept.
+        with saved_tensors_hooks(_same, _same):
+            return self._run(func, args, kwargs or {})
+
+    def _run(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._replaced:
             args, kwargs = self._current(args), self._current(kwargs)
+        name, inplace = names.name_of(func)
+        factor = self._factor(args, kwargs) if self._factors else None
         if not self._depends(args, kwargs):
             out = func(*args, **kwargs)
-            self._mark_constant(out)
-            return out
-        name, inplace = names.name_of(func)
-        if name in names.RELU or name in INPLACE_AT:
-            args, kwargs, asked = _without_inplace(name, args, kwargs)
-            inplace = inplace or asked
+            if factor is not None and name not in names.CONSTANTS:
+                self._mark_factor(out, factor)
+            return self.constant(out)
+        if factor is not None and name not in names.FACTORS_IN:
+            raise _no_rule(f"{factor} (but as a factor)")
+        if not torch.is_grad_enabled():
+            if inplace and self.slot(args[0]) is not None:
+                raise UnsupportedOperation(f"{name}_ without gradient on a tensor of the image")
+            return func(*args, **kwargs)
+        args, kwargs, asked = without_inplace(name, args, kwargs)
+        inplace = inplace or asked
         if inplace:
-            func = _out_of_place(func, name)
-        handler = HANDLERS.get(name) if torch.is_grad_enabled() else None
-        if handler is None:
-            out = func(*args, **kwargs)
-            if name not in names.CONSTANTS:
-                self._refuse(name, out)
-            self._mark_constant(out)
-            return out
+            func = out_of_place(func, name)
+        handler: Handler = HANDLERS.get(name, _constant)
         out = handler(self, name, func, args, kwargs)
         if inplace and isinstance(args[0], Tensor):
             self._overwrite(args[0], out)
@@ -125,7 +136,7 @@ class Tape(TorchFunctionMode):
         op.outs = tuple(self.graph.new_slot() for _ in outputs)
         for slot, tensor in zip(op.outs, outputs, strict=True):
             self._slots[tensor] = slot
-            if tensor._is_view():
+            if tensor._base is not None:
                 self._views.setdefault(tensor._base, []).append(weakref.ref(tensor))
         if self.sites is not None:
             self.sites.read(op, inputs, outputs)
@@ -134,6 +145,8 @@ class Tape(TorchFunctionMode):
     def extend_first(self, op: Op, output: Tensor, *, start: bool = False) -> None:
         """Lengthens the first layer's chain by an operation that reads its end."""
         begins = start and self.first is None and self._reads_image(op.ins[0])
+        if begins and isinstance(op, (Conv, Linear)):
+            op.output = output
         if begins or (not start and self.first is not None and self._follows(op)):
             self.first = (op.outs[0], output)
 
@@ -186,11 +199,32 @@ class Tape(TorchFunctionMode):
         args = tuple(alias(a) for a in args)
         kwargs = {k: alias(v) for k, v in kwargs.items()}
         out = func(*args, **kwargs)
-        outputs = tuple(t for t in _tensors(out) if t.is_floating_point())
+        outputs = tuple(t for t in _tensors(out) if t.is_floating_point() or t.is_complex())
         if found and outputs:
             op = kind(name, (), inputs=tuple(a for _, a in found), outputs=outputs)
             self.record(op, tuple(t for t, _ in found), outputs)
+        return self.constant(out)
+
+    def constant(self, out: Any) -> Any:
+        """Takes note of results that carry no relevance, unless they have slots, and returns them.
+
+        Args:
+            out: Result of an operation.
+        """
+        for tensor in _tensors(out):
+            if tensor.requires_grad and tensor not in self._slots:
+                self._slots[tensor] = CONSTANT
         return out
+
+    def factor(self, name: str, out: Any) -> Any:
+        """A constant that may only be a factor or a denominator, since its function has no rule.
+
+        Args:
+            name: Name of the function.
+            out: Its result.
+        """
+        self._mark_factor(out, name)
+        return self.constant(out)
 
     # -- internals -----------------------------------------------------------------------------
 
@@ -213,40 +247,36 @@ class Tape(TorchFunctionMode):
                     "tensor"
                 )
             if slot is None:
-                if tensor.grad_fn is not None:
-                    raise UnsupportedOperation(
-                        f"a tensor of shape {tuple(tensor.shape)} was computed out of sight "
-                        f"({tensor.grad_fn.name()}): compiled and scripted functions, C++ blocks "
-                        "and autograd Functions cannot be explained; give the plain network"
-                    )
+                if tensor.grad_fn is not None and self._hidden(tensor):
+                    raise out_of_sight(tensor)
             elif slot != CONSTANT:
                 depends = True
         return depends
 
-    def _mark_constant(self, out: Any) -> None:
-        for tensor in _tensors(out):
-            if tensor.requires_grad and tensor not in self._slots:
-                self._slots[tensor] = CONSTANT
+    def _hidden(self, tensor: Tensor) -> bool:
+        seen = {t.grad_fn for t, slot in self._slots.items() if slot != CONSTANT}
+        return made_from(tensor, self._image, seen)
 
-    def _refuse(self, name: str, out: Any) -> None:
-        """Raises for an operation without rule whose result could carry relevance."""
-        if any(t.requires_grad for t in _tensors(out)):
-            raise UnsupportedOperation(
-                f"{name}: no relevance rule for this operation; docs/relevance.md lists those "
-                "with a rule"
-            )
+    def _factor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """The function without rule that made one of the arguments, if any."""
+        found = (self._factors.get(t) for t in _tensors((args, tuple(kwargs.values()))))
+        return next((name for name in found if name is not None), None)
+
+    def _mark_factor(self, out: Any, name: str) -> None:
+        for tensor in _tensors(out):
+            self._factors[tensor] = name
 
     def _overwrite(self, tensor: Tensor, out: Tensor) -> None:
         """Lets `out` stand for a tensor written in place; its other views are out of date."""
         if out is tensor:
             return
         self._replaced[tensor] = out
-        base = tensor._base if tensor._is_view() else tensor
+        base = tensor if tensor._base is None else tensor._base
         if out._base is base:  # another shape of the same elements: nothing was written
             return
         views = [reference() for reference in self._views.get(base, ())]
         for other in (base, *views):
-            if other is not None and other is not tensor:
+            if other is not None and other is not tensor and overlap(other, tensor):
                 self._stale[other] = True
 
     def _latest(self, tensor: Tensor) -> Tensor:
@@ -266,53 +296,32 @@ class Tape(TorchFunctionMode):
         return value
 
 
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _constant(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Operations whose results carry no relevance, and those without a rule, which raise."""
+    out = func(*args, **kwargs)
+    if name in names.FACTORS:
+        return tape.factor(name, out)
+    if name not in names.CONSTANTS and any(t.requires_grad for t in _tensors(out)):
+        raise _no_rule(name)
+    return tape.constant(out)
+
+
+def _no_rule(name: str) -> UnsupportedOperation:
+    return UnsupportedOperation(
+        f"{name}: no relevance rule for this operation; docs/relevance.md lists those with a rule"
+    )
+
+
 def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
         for part in value:
             yield from _tensors(part)
-
-
-def _without_inplace(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
-    position = INPLACE_AT[name]
-    asked = bool(kwargs.get("inplace", False))
-    kwargs = {k: v for k, v in kwargs.items() if k != "inplace"}
-    if len(args) > position:
-        asked = asked or bool(args[position])
-        args = args[:position]
-    return args, kwargs, asked
-
-
-def _out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:
-    if not getattr(func, "__name__", "").endswith("_"):
-        return func
-    for home in (Tensor, F, torch):
-        found = getattr(home, name, None)
-        if found is not None:
-            plain: Callable[..., Any] = found
-            return plain
-    raise UnsupportedOperation(f"{name}_: writes into a tensor that depends on the image")
-
-
-def check_visible(net: torch.nn.Module) -> None:
-    """Refuses networks whose operations cannot be seen.
-
-    Raises:
-        UnsupportedOperation: The network or a part of it is compiled or scripted.
-    """
-    for name, module in net.named_modules():
-        hidden = isinstance(module, torch.jit.ScriptModule) or type(module).__name__ in (
-            "OptimizedModule", "GraphModuleImpl",
-        )  # fmt: skip
-        if hidden or getattr(module, "_compiled_call_impl", None) is not None:
-            where = name or type(module).__name__
-            raise UnsupportedOperation(
-                f"{where}: a compiled or scripted module hides its operations; explain the "
-                "network it was made from"
-            )
 
 
 __all__ = ["RelevanceError", "Rules", "Tape", "check_visible"]

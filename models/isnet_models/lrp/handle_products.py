@@ -1,0 +1,105 @@
+"""How products and quotients are run and recorded: who carries the relevance of a product."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from isnet_models.lrp import operations as names
+from isnet_models.lrp.errors import UnsupportedOperation
+from isnet_models.lrp.graph import Local
+from isnet_models.lrp.nonlinear import Activation
+from isnet_models.lrp.structure import Reshape, Sum
+
+if TYPE_CHECKING:
+    from isnet_models.lrp.tape import Tape
+
+SHIFT = "add a number"  # name of a sum with a number, by which gates are told
+
+
+def live(tape: Tape, values: Any) -> list[Tensor]:
+    """The tensors among arguments that depend on the image, in order."""
+    if isinstance(values, Tensor):
+        return [values] if tape.slot(values) is not None else []
+    if isinstance(values, (tuple, list)):
+        return [t for v in values for t in live(tape, v)]
+    return []
+
+
+def halves(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """A product whose n factors that depend on the image get 1/n of its relevance each.
+
+    Source: the uniform rule of Achtibat et al., AttnLRP, ICML 2024 (arXiv 2402.05602), section
+    3.3.2. A gate among the factors is a constant and gets nothing.
+    """
+    factors = live(tape, (args, tuple(kwargs.values())))
+    gates = [len(factors) > 1 and is_gate(tape, t) for t in factors]
+    if all(gates):
+        gates = [False] * len(factors)
+    before = len(tape.graph.ops)
+    out = tape.local(name, func, args, kwargs, keep=lambda position: not gates[position])
+    if len(tape.graph.ops) > before:
+        op = tape.graph.ops[-1]
+        assert isinstance(op, Local)  # noqa: S101 - just recorded
+        op.share = 1 / gates.count(False)
+    return out
+
+
+def is_gate(tape: Tape, tensor: Tensor) -> bool:
+    """Whether a factor is a gate written by hand: a saturating function, shifted by a number.
+
+    Such are relu6(x + 3)/6 of a hard sigmoid, 1 + erf(..) of a GELU, (1 + tanh(..))/2.
+    """
+    saturated = shifted = False
+    slot = tape.slot(tensor)
+    op = None if slot is None else tape.graph.maker[slot]
+    while op is not None and len(op.ins) == 1:
+        if isinstance(op, Activation) and op.name in names.SATURATING and not saturated:
+            saturated = True
+        elif isinstance(op, Sum) and op.name == SHIFT:
+            shifted = True
+        elif not (isinstance(op, Reshape) or op.name in names.ROUTES | SCALINGS):
+            break
+        op = tape.graph.maker[op.ins[0]]
+    return saturated and shifted
+
+
+SCALINGS = frozenset({"mul", "div", "neg"})
+
+
+def ratio(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Quotients: the denominator is a constant, as the statistics of norms.
+
+    Source: Ali et al., ICML 2022 (arXiv 2202.07304), section 4.2.
+
+    Raises:
+        UnsupportedOperation: The quotient is rounded.
+    """
+    if kwargs.get("rounding_mode") is not None:
+        raise UnsupportedOperation(f"{name} with rounding: no relevance rule")
+    return first_only(tape, name, func, args, kwargs)
+
+
+def first_only(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Operations that are linear in their first argument; the others are constants."""
+    if not live(tape, args[0] if args else tuple(kwargs.values())[:1]):
+        return tape.constant(func(*args, **kwargs))
+    return tape.local(name, func, args, kwargs, keep=lambda position: position == 0)
+
+
+def add_product(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """`addcmul` and `addcdiv`: a + value·b·c and a + value·b/c."""
+    a, b, c = args[:3]
+    value = args[3] if len(args) > 3 else kwargs.get("value", 1)
+    with tape:
+        product = torch.mul(b, c) if name == "addcmul" else torch.div(b, c)
+        return torch.add(a, product if value == 1 else product * value)
+
+
+def interpolation(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """`lerp`: a + w·(b - a)."""
+    a, b, w = args if len(args) == 3 else (*args, *kwargs.values())
+    with tape:
+        return torch.add(a, torch.mul(torch.sub(b, a), w))
