@@ -25,6 +25,7 @@ ROWS = st.lists(
         status=st.sampled_from(["ok", "skipped"]),
         reason=TEXT,
         notes=TEXT,
+        spacing=st.sampled_from(["", "0.143;0.143", "1e-05;2"]),
     ),
     max_size=5,
     unique_by=lambda row: row.key,
@@ -54,7 +55,7 @@ def test_other_tables_are_no_manifest(tmp_path: Path) -> None:
     assert not is_manifest(tmp_path)
 
 
-GOOD = Row("a/b", height=5)
+GOOD = Row("a/b", height=5, spacing="0.1;0.2")
 
 
 def broken(path: Path, old: str, new: str) -> Path:
@@ -75,6 +76,10 @@ def broken(path: Path, old: str, new: str) -> Path:
         (",5,", ",-5,", ":2: height '-5', expected a whole number"),
         ("\nc,", "\na/b,", ":3: key 'a/b' a second time"),
         (",,ok", ",ok", ":2: another number of cells"),
+        *(
+            (",0.1;0.2", f",{bad}", ":2: spacing")
+            for bad in ("0.1", "x;1", "0;1", "1;inf", "1;2;3")
+        ),
         (",,ok", ',"ok', "cannot be read as a manifest"),
     ],
 )
@@ -87,6 +92,16 @@ def test_broken_manifests_are_refused_by_line(
     assert caught.value.message.startswith(str(path))
     assert found in caught.value.message
     assert caught.value.fix == "isnet ingest CONFIG"
+
+
+def test_a_manifest_of_before_the_spacing_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    rows = [{k: v for k, v in line.items() if k != "spacing"} for line in rows_to_dicts([GOOD])]
+    write_csv(path, ROW_FIELDS[:-1], rows)
+    assert is_manifest(path)
+    assert read_manifest(path) == [replace(GOOD, spacing="")]
+    assert GOOD.pixel_spacing == (0.1, 0.2)
+    assert read_manifest(path)[0].pixel_spacing is None
 
 
 def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:

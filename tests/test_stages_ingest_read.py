@@ -48,6 +48,20 @@ def test_frames_are_judged_one_by_one(tmp_path: Path) -> None:
     assert found.films() == ["films/a/film_f1.png", "films/a/film_f3.png"]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "noted"),
+    [
+        ({"ImagerPixelSpacing": [0.143, 0.2]}, "0.143;0.2"),
+        ({"PixelSpacing": [0.1, 0.1]}, "0.1;0.1"),
+    ],
+)
+def test_the_spacing_is_noted(tmp_path: Path, attributes: dict[str, object], noted: str) -> None:
+    path = tmp_path / "film"
+    path.write_bytes(dicom_bytes(film_values(), **attributes))
+    assert read_file(task(path, tmp_path)).frames[0].spacing == noted
+    assert read_file(task(png(tmp_path / "in.png", 1), tmp_path)).frames[0].spacing == ""
+
+
 def test_the_stated_view_decides(tmp_path: Path) -> None:
     path = tmp_path / "film"
     path.write_bytes(dicom_bytes(film_values(), ViewPosition="LL"))

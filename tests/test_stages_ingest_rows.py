@@ -42,13 +42,15 @@ def line_of(
 def test_label_row_and_file_make_the_line(tmp_path: Path) -> None:
     said = LabelRow(2, "x", "A", "P7", "frontal", (), "val")
     facts = FileFacts(
-        "5" * 64, (FrameFacts("a/b", 0, "films/a/b.png", 9, 8, 12, "png", notes="n"),)
+        "5" * 64,
+        (FrameFacts("a/b", 0, "films/a/b.png", 9, 8, 12, "png", notes="n", spacing="1;2"),),
     )
     line = line_of(candidate(said), tmp_path, facts)
     assert line.row == Row(
         key="a/b", path="/x/a/b.png", frame=0, sha256="5" * 64, film="films/a/b.png", height=9,
         width=8, bits=12, format="png", view="frontal", source="A", patient=salted(SALT, "P7"),
         label="x", set="val", mask_file="m", status="ok", reason="", notes="n",
+        spacing="1;2",
     )  # fmt: skip
     assert line.patient == "P7"
 

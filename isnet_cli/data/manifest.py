@@ -12,6 +12,7 @@ from isnet_cli.errors import IsnetError
 
 INTEGERS = tuple(f.name for f in fields(Row) if f.type in {"int", int})
 STATUSES = {"ok", "skipped"}
+EARLIER = ROW_FIELDS[:-1]  # runs of before the spacing was noted
 
 
 def rows_to_dicts(rows: Iterable[Row]) -> list[dict[str, str | int]]:
@@ -24,7 +25,7 @@ def is_manifest(path: Path) -> bool:
     if path.suffix.lower() != ".csv" or not path.is_file():
         return False
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return tuple(file.readline().strip().split(",")) == ROW_FIELDS
+        return tuple(file.readline().strip().split(",")) in (ROW_FIELDS, EARLIER)
 
 
 def read_manifest(path: Path) -> list[Row]:
@@ -45,7 +46,7 @@ def read_manifest(path: Path) -> list[Row]:
             f"{path}: cannot be read as a manifest ({type(error).__name__})",
             fix="isnet ingest CONFIG",
         ) from error
-    if header != ROW_FIELDS:
+    if header not in (ROW_FIELDS, EARLIER):
         lacking = [name for name in ROW_FIELDS if name not in header]
         raise IsnetError(
             "data",
@@ -65,7 +66,7 @@ def read_manifest(path: Path) -> list[Row]:
 
 def _row(path: Path, line: int, record: dict[str, str | None]) -> Row:
     if None in record or None in record.values():
-        raise _fault(path, line, f"another number of cells, expected {len(ROW_FIELDS)}")
+        raise _fault(path, line, f"another number of cells, expected the header's")
     cells = {name: value or "" for name, value in record.items()}
     if not cells["key"]:
         raise _fault(path, line, "no key, expected the film's name")
@@ -76,7 +77,18 @@ def _row(path: Path, line: int, record: dict[str, str | None]) -> Row:
         if not cells[name].isascii() or not cells[name].isdigit():
             raise _fault(path, line, f"{name} '{cells[name]}', expected a whole number")
         values[name] = int(cells[name])
+    if not _is_spacing(cells.get("spacing", "")):
+        raise _fault(path, line, f"spacing '{cells['spacing']}', expected 'row;column' in mm")
     return Row(**values)  # type: ignore[arg-type]
+
+
+def _is_spacing(text: str) -> bool:
+    """Empty, or two positive numbers."""
+    parts = text.split(";") if text else ["1", "1"]
+    try:
+        return len(parts) == 2 and all(0 < float(part) < float("inf") for part in parts)
+    except ValueError:
+        return False
 
 
 def _fault(path: Path, line: int, found: str) -> IsnetError:

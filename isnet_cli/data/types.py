@@ -66,6 +66,7 @@ class Row:
         status: ``ok`` or ``skipped``.
         reason: Why skipped: ``code: sentence``; empty otherwise.
         notes: As `Film.notes`, joined by ``; ``.
+        spacing: Pixel spacing of the original, mm: ``row;column``; empty when unknown.
     """
 
     key: str
@@ -86,6 +87,13 @@ class Row:
     status: str = "ok"
     reason: str = ""
     notes: str = ""
+    spacing: str = ""
+
+    @property
+    def pixel_spacing(self) -> tuple[float, float] | None:
+        """`spacing` as numbers (row, column), mm; None when unknown."""
+        row, _, column = self.spacing.partition(";")
+        return (float(row), float(column)) if self.spacing else None
 
 
 ROW_FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Row))

@@ -59,6 +59,7 @@ class FrameFacts:
         format: As `Film.format`.
         view: As `Film.view`.
         notes: As `Row.notes`.
+        spacing: As `Row.spacing`.
         reason: ``code: sentence`` when skipped.
     """
 
@@ -71,6 +72,7 @@ class FrameFacts:
     format: str = ""
     view: str = "unknown"
     notes: str = ""
+    spacing: str = ""
     reason: str = ""
 
 
@@ -149,6 +151,7 @@ def _keep(task: ReadTask, film: Film, frame: int, frames: int) -> FrameFacts:
         format=film.format,
         view=film.view,
         notes="; ".join(film.notes),
+        spacing=_spacing(film.spacing),
     )
     fault = implausible(film, task.view)
     if fault is not None:
@@ -157,6 +160,10 @@ def _keep(task: ReadTask, film: Film, frame: int, frames: int) -> FrameFacts:
     with atomic_path(task.folder / name) as temporary:
         save_film(temporary, reduce_film(film.pixels, task.max_side))
     return replace(facts, film=name)
+
+
+def _spacing(spacing: tuple[float, float] | None) -> str:
+    return "" if spacing is None else f"{spacing[0]:.10g};{spacing[1]:.10g}"
 
 
 def _digest(path: Path) -> str:

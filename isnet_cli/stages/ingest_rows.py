@@ -86,6 +86,7 @@ def lines_of(
                 status="skipped" if frame.reason else "ok",
                 reason=frame.reason,
                 notes=frame.notes,
+                spacing=frame.spacing,
             ),
             candidate.collection,
             patient,
