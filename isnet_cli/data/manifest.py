@@ -66,7 +66,7 @@ def read_manifest(path: Path) -> list[Row]:
 
 def _row(path: Path, line: int, record: dict[str, str | None]) -> Row:
     if None in record or None in record.values():
-        raise _fault(path, line, f"another number of cells, expected the header's")
+        raise _fault(path, line, "another number of cells, expected the header's")
     cells = {name: value or "" for name, value in record.items()}
     if not cells["key"]:
         raise _fault(path, line, "no key, expected the film's name")
