@@ -206,9 +206,9 @@ def live_tensors() -> int:
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="/proc tells the memory in use")
 @pytest.mark.parametrize("fails", [False, True])
 def test_memory_is_flat_over_200_calls(fails: bool) -> None:
-    """A kept record would be 5 MB a call here; the allocator's own noise stays far below."""
+    """A kept record would be 2 MB a call here; the allocator's own noise stays far below."""
     size = (96, 96)
-    net, x = build("chain", size=size).float(), images(8, size).float()
+    net, x = build("chain", size=size).float(), images(3, size).float()
     broken = copy.deepcopy(net)
     broken[-1] = Faulty()
 
