@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from isnet_cli.cli.summaries import demo_table, outcome_line, score_lines, table
+from isnet_cli.cli.summaries import (
+    background_lines,
+    demo_table,
+    outcome_line,
+    score_lines,
+    table,
+)
 from isnet_cli.stages.pipeline import Outcome
 
 
@@ -35,6 +41,25 @@ def test_scores_with_what_is_undefined() -> None:
         "test  standard      6     1.000  1.000              -",
     ]
     assert score_lines({}) == []
+
+
+def test_scores_by_background() -> None:
+    areas = {"full": 1.0, "lungs_only": 0.5, "lungs_removed": 0.95, "other_class": 0.0}
+    found = {"n": 6, "auc": {**areas, "same_class": None}, "flips": 0.875, "gap": None}
+    nothing = {"n": 0, "why": "no masks"}
+    sets = {
+        "test": {"standard": {"background": found}},
+        "far": {"standard": {"background": nothing}},
+    }
+    assert background_lines({"sets": sets}) == [
+        "AUC by background   version   full  lungs only  no lungs  other class  same class"
+        "  flips  gap",
+        "test               standard  1.000       0.500     0.950        0.000           -"
+        "   88 %    -",
+    ]
+    del sets["test"]
+    assert background_lines({"sets": sets}) == ["background reliance: no masks"]
+    assert background_lines({"sets": {"test": {"standard": {"n": 3}}}}) == []
 
 
 def test_the_demos_table() -> None:

@@ -18,7 +18,7 @@ data.labels.classes data.labels.columns data.labels.delimiter data.labels.file d
 data.labels.min_match data.labels.task data.labels.uncertain
 data.max_side data.privacy.rename data.privacy.salt_file data.scale data.sets
 data.split.allow_overlap data.split.group data.split.ids data.split.stratify data.view
-evaluate.batch_size evaluate.model evaluate.relevance evaluate.sets
+evaluate.batch_size evaluate.model evaluate.relevance evaluate.background evaluate.sets
 heatmap.formats heatmap.limit heatmap.model heatmap.sets heatmap.target
 machine.deterministic machine.device machine.workers
 masks.batch_size masks.files masks.model masks.on_suspect masks.postprocess.dilate_percent

@@ -315,6 +315,8 @@ def test_second_identical_run_does_no_work(tmp_path: Path) -> None:
     [
         {"bias": SHAPES},
         {"evaluate": {"relevance": False}},
+        {"evaluate": {"background": False}},
+        {"seed": 1},
         {"masks": {"on_suspect": "keep"}},
         {"evaluate": {"sets": ["test"]}},
     ],
@@ -342,7 +344,7 @@ def test_interrupted_and_continued_equals_uninterrupted(
 ) -> None:
     monkeypatch.setattr(evaluate, "chunk_size", lambda config: 2)
     whole, cut = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
-    config = small_config(bias=SHAPES)
+    config = small_config(bias=SHAPES, evaluate={"background": False})
     run_stage(evaluate, config, whole, Ports())
     stop = StopAfter(2 * 2 * 3).ports()  # two pairs of films in three versions
     assert run_stage(evaluate, config, cut, stop).status == "incomplete"

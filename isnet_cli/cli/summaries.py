@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from isnet_cli.stages.pipeline import Outcome
 
 SCORES = {"n": "films", "macro_f1": "macro F1", "macro_auc": "AUC", "outside": "outside lungs"}
+VARIANTS = {
+    "full": "full", "lungs_only": "lungs only", "lungs_removed": "no lungs",
+    "other_class": "other class", "same_class": "same class",
+}  # fmt: skip
 STATUS_TEXT = {"current": "up to date", "done": "done", "incomplete": "incomplete"}
 
 
@@ -32,6 +36,23 @@ def score_lines(summary: dict[str, Any]) -> list[str]:
     if not rows:
         return []
     return table(["set", "version", *SCORES.values()], rows).splitlines()
+
+
+def background_lines(summary: dict[str, Any]) -> list[str]:
+    """AUC of whole, cut and pasted films, one line per set and version that was examined."""
+    rows, reasons = [], []
+    for name, versions in summary.get("sets", {}).items():
+        for version, figures in versions.items():
+            found = figures.get("background", {})
+            if not found.get("n"):
+                reasons += [found["why"]] if "why" in found else []
+                continue
+            cells = [_cell(found["auc"].get(variant)) for variant in VARIANTS]
+            rows.append([name, version, *cells, _percent(found["flips"]), _cell(found["gap"])])
+    if not rows:
+        return [f"background reliance: {reason}" for reason in dict.fromkeys(reasons)]
+    head = ["AUC by background", "version", *VARIANTS.values(), "flips", "gap"]
+    return table(head, rows).splitlines()
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -63,6 +84,10 @@ def demo_table(document: dict[str, Any]) -> str:
 
 def _cell(value: float | None) -> str:
     return str(value) if isinstance(value, int) else _score(value)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f} %"
 
 
 def _score(value: float | None) -> str:

@@ -261,6 +261,7 @@ class Evaluate(Section):
     sets: list[str] | None = None  # default: every set but train and val
     batch_size: Count = 32
     relevance: bool = True
+    background: bool = True  # also films without lungs, lungs alone, swapped backgrounds
 
 
 class Heatmap(Section):

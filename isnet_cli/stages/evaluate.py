@@ -1,7 +1,8 @@
 """Predictions and scores on every named test set, and how much of each map lies outside the lungs.
 
 Written for each set and version: ``predictions.csv`` (key, label, predicted, ``p_<class>`` ...,
-outside_share), ``metrics.json``, ``roc.svg``, ``confusion.svg``; and one ``metrics.json`` of all.
+outside_share), ``metrics.json``, ``roc.svg``, ``confusion.svg``, ``background.csv`` (predictions on
+cut and pasted films, see `isnet_cli.measure.background`); and one ``metrics.json`` of all.
 With ``bias.kind: shapes`` each labelled set is tested in three versions of the same films: biased
 (as in training), standard (no shape) and deceiving (no class keeps its own shape).
 """
@@ -23,11 +24,13 @@ from isnet_cli.data.manifest import read_manifest
 from isnet_cli.data.types import Row
 from isnet_cli.export.figures import Roc, confusion_figure, roc_figure
 from isnet_cli.export.plotting import svg_text
+from isnet_cli.measure.background import brief
 from isnet_cli.measure.reliance import outside_share, summarise
 from isnet_cli.measure.scores import roc_points, scores
 from isnet_cli.ports import Bar, Ports
 from isnet_cli.runs import files
 from isnet_cli.runs.folder import RunFolder
+from isnet_cli.stages import background
 from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.journal import Journal, remove
 from isnet_cli.stages.predictor import Predictor, dependencies, open_predictor
@@ -45,7 +48,7 @@ from isnet_cli.stages.testsets import (
 )
 
 NAME = "evaluate"
-FORMAT = 1  # raise when the same inputs give another result
+FORMAT = 2  # raise when the same inputs give another result
 SCHEMA = 1  # of metrics.json
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 OFF = "evaluate.relevance is false"
@@ -60,7 +63,8 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     return files.fingerprint(
         NAME,
         FORMAT,
-        config.evaluate.model_dump(include={"sets", "relevance"}),
+        config.evaluate.model_dump(include={"sets", "relevance", "background"}),
+        config.seed if config.evaluate.background else None,  # pairs films
         *dependencies(config, config.evaluate.model, folder),
     )
 
@@ -69,8 +73,8 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     """Evaluates the trained model on the sets of ``evaluate.sets``.
 
     Returns:
-        Outputs ``metrics.json`` and all predictions; summary: macro-F1, AUC and mean share of
-        relevance outside the lungs for each set and version.
+        Outputs ``metrics.json`` and all predictions; summary: macro-F1, AUC, mean share of
+        relevance outside the lungs and background reliance for each set and version.
 
     Raises:
         IsnetError: Kind "data" for a class that the model does not know or when there is no set,
@@ -85,19 +89,16 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     root = folder.stage_dir(NAME)
     old = _written(root)
     steps = sum(len(in_version(r, v)) for r in sets.values() for v in versions(r, config))
+    steps += sum(
+        len(background.usable(predictor, r)) * len(versions(r, config)) for r in sets.values()
+    )
     try:
         with (
             Journal(root, fingerprint(config, folder)) as journal,
             ports.progress.bar("evaluate", steps) as bar,
         ):
             work = _Work(predictor, why, journal, bar, ports)
-            results = {
-                name: {
-                    version: _write_version(root, name, version, part, predictor)
-                    for version, part in _predict_set(work, name, films).items()
-                }
-                for name, films in sets.items()
-            }
+            results = {name: _test_set(work, root, name, films) for name, films in sets.items()}
             content = {"schema": SCHEMA, **predictor.describe(), "sets": results}
             files.write_json(root / METRICS, content)
             remove(root, old - _written(root))
@@ -165,6 +166,16 @@ def _no_relevance(predictor: Predictor, ports: Ports) -> str:
     return why
 
 
+def _test_set(work: _Work, root: Path, name: str, rows: list[Row]) -> dict[Version, dict[str, Any]]:
+    """Metrics of a set in each version; writes their files."""
+    parts = _predict_set(work, name, rows)
+    bench = background.Bench(work.predictor, work.journal, work.bar, work.ports)
+    cut = background.examine(bench, name, rows, tuple(parts))
+    return {
+        version: _write_version(root, name, version, part, cut) for version, part in parts.items()
+    }
+
+
 def _predict_set(work: _Work, name: str, rows: list[Row]) -> dict[Version, _Part]:
     """Predictions in each version, chunk by chunk."""
     names = versions(rows, work.predictor.config)
@@ -209,9 +220,10 @@ def _predict_chunk(work: _Work, rows: Sequence[Row], names: Sequence[Version]) -
 
 
 def _write_version(
-    root: Path, name: str, version: Version, part: _Part, predictor: Predictor
+    root: Path, name: str, version: Version, part: _Part, cut: background.Examined
 ) -> dict[str, Any]:
     """Scores one version, writes its files, returns its metrics."""
+    predictor = cut.predictor
     p = np.array(part.probabilities, np.float64).reshape(len(part.rows), -1)
     labels = encode_labels(part.rows, predictor.classes, predictor.task)
     metrics = scores(p, labels, predictor.classes, predictor.thresholds)
@@ -219,12 +231,18 @@ def _write_version(
     reliance = summarise(shares, p.argmax(axis=1).tolist(), predictor.classes)
     if part.why:
         reliance["why"] = part.why
+    keys = [row.key for row in part.rows]
+    swapped, lines = cut.figures(version, dict(zip(keys, part.probabilities, strict=True)))
     pictures = _figures(f"{name}, {version}", metrics, p, labels, predictor.classes)
     place = Path(safe_name(name)) / version
-    names = [f"{place.as_posix()}/{file}" for file in (PREDICTIONS, METRICS, *pictures)]
+    tables = [PREDICTIONS, *([background.TABLE] if lines else [])]
+    names = [f"{place.as_posix()}/{file}" for file in (*tables, METRICS, *pictures)]
     content = {
-        "films": len(part.rows), **metrics, "relevance_outside": reliance, "files": names
+        "films": len(part.rows), **metrics, "relevance_outside": reliance, "background": swapped,
+        "files": names,
     }  # fmt: skip
+    if lines:
+        files.write_csv(root / place / background.TABLE, background.columns(predictor), lines)
     files.write_csv(root / place / PREDICTIONS, *_table(part, p, predictor))
     for file, text in pictures.items():
         files.write_text(root / place / file, text)
@@ -291,6 +309,7 @@ def _summary(results: dict[str, dict[Version, dict[str, Any]]]) -> dict[str, Any
                     "macro_f1": content["macro"]["f1"],
                     "macro_auc": content["macro"]["auc"],
                     "outside": content["relevance_outside"]["mean"],
+                    "background": brief(content["background"]),
                 }
                 for version, content in parts.items()
             }
