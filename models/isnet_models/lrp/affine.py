@@ -78,6 +78,7 @@ class Conv(Op):
         options: Its geometry.
         size: Height and width of the input.
         value: The input, kept where a family needs it.
+        output: The output, kept of the network's first layer.
     """
 
     weight: Tensor = None  # type: ignore[assignment]
@@ -85,6 +86,7 @@ class Conv(Op):
     options: ConvOptions = None  # type: ignore[assignment]
     size: tuple[int, int] = (0, 0)
     value: Tensor | None = None
+    output: Tensor | None = None
 
     def signal(self, signals: Signals) -> Signals:
         """Wᵀg."""
@@ -103,11 +105,13 @@ class Linear(Op):
         weight: [O, I].
         bias: [O] or None.
         value: The input, kept where a family needs it.
+        output: The output, kept of the network's first layer.
     """
 
     weight: Tensor = None  # type: ignore[assignment]
     bias: Tensor | None = None
     value: Tensor | None = None
+    output: Tensor | None = None
 
     def signal(self, signals: Signals) -> Signals:
         """Wᵀg."""

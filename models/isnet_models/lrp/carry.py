@@ -14,7 +14,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from isnet_models.lrp.affine import ConvOptions
-from isnet_models.lrp.damp import damp, damped, damped_backward
+from isnet_models.lrp.damp import Damping, damp, per_channel
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,10 @@ class Held:
 
     def whole(self) -> Tensor:
         """The signal with its factors."""
-        g, gate = self.g, self.gate
+        g, gate, scale = self.g, self.gate, self.scale
         if gate is not None:
-            g = damp(g, gate.value, gate.epsilon, gate.zero, positive=True)
-        if self.scale is not None:
-            g = g * self.scale.to(g.dtype).view(-1, *([1] * (g.dim() - 3)))
-        return g
+            return damp(g, gate.value, gate.epsilon, gate.zero, positive=True, scale=scale)
+        return g if scale is None else g * per_channel(scale, g[0]).to(g.dtype)
 
     def carried(self, weight: Tensor, options: ConvOptions, size: tuple[int, int]) -> Tensor:
         """Wᵀ of the signal with its factors: the signal [K, B, I, H, W] of a convolution's input.
@@ -66,7 +64,8 @@ class Held:
         value, zero, epsilon = None, None, 0.0
         if self.gate is not None:
             value, zero, epsilon = self.gate.value, self.gate.zero, self.gate.epsilon
-        step = _Step(options, size, epsilon, weight.numel() <= self.g.numel())
+        fold = weight.numel() <= self.g.numel()
+        step = _Step(options, size, Damping(epsilon, positive=True), fold)
         found: Tensor = _Carry.apply(self.g, value, zero, self.scale, weight, step)
         return found
 
@@ -77,7 +76,7 @@ class _Step:
 
     options: ConvOptions
     size: tuple[int, int]
-    epsilon: float
+    damping: Damping
     fold: bool
 
 
@@ -111,15 +110,15 @@ class _Carry(Function):
             dw = step.options.weight_gradient(u, s.flatten(0, 1), w).to(weight.dtype)
         dg = step.options.apply(u, w).view(g.shape)
         if scale is not None and step.fold:
-            column = scale.view(-1, 1, 1, 1)
             dscale = (dw * weight).sum((1, 2, 3)) if want_scale else None
-            dw = dw * column if want_weight else None
-        elif scale is not None:
-            inner = g if t is None else damped(g, t, step.epsilon, True)
-            dscale = (dg * inner).sum((0, 1, 3, 4)).to(scale.dtype) if want_scale else None
-            dg = dg * scale.to(dg.dtype).view(-1, 1, 1)
+            dw = dw * scale.view(-1, 1, 1, 1) if want_weight else None
+            scale = None
         if t is not None:
-            dg, dt, dzero = damped_backward(dg, g, t, step.epsilon, True, want_zero)
+            dg, dt, dzero, by_scale = step.damping.backward(dg, g, t, scale, want_zero)
+            dscale = dscale if by_scale is None else by_scale
+        elif scale is not None:
+            dscale = (dg * g).sum((0, 1, 3, 4)).to(scale.dtype) if want_scale else None
+            dg = dg * per_channel(scale, g[0]).to(dg.dtype)
         return dg, dt, dzero, dscale, dw if want_weight else None, None
 
 
@@ -127,12 +126,12 @@ def _factors(
     g: Tensor, t: Tensor | None, scale: Tensor | None, weight: Tensor, step: _Step
 ) -> tuple[Tensor, Tensor]:
     """The signal and the weights with all factors."""
-    if t is not None:
-        g = damped(g, t, step.epsilon, True)
     weight = weight.to(g.dtype)
-    if scale is None:
-        return g, weight
-    scale = scale.to(g.dtype)
-    if step.fold:
-        return g, weight * scale.view(-1, 1, 1, 1)
-    return g * scale.view(-1, 1, 1), weight
+    if scale is not None and step.fold:
+        weight = weight * scale.to(g.dtype).view(-1, 1, 1, 1)
+        scale = None
+    if t is not None:
+        g = step.damping.forward(g, t, scale)
+    elif scale is not None:
+        g = g * per_channel(scale, g[0]).to(g.dtype)
+    return g, weight

@@ -134,11 +134,14 @@ class Concat(Op):
         """
         if self.before is None or self.before[0] in wanted:
             parts = torch.split_with_sizes(g, self.sizes, self.axis + 1)
-            return [(slot, parts[i]) for slot, i in zip(self.ins, self.live, strict=True)]
+            own = [parts[i].contiguous() for i in self.live]
+            return list(zip(self.ins, own, strict=True))
         slot, n = self.before
         sizes = sum(self.sizes[:n]), *self.sizes[n:]
         parts = torch.split_with_sizes(g, sizes, self.axis + 1)
-        return list(zip((slot, *self.ins[n:]), parts, strict=True))
+        # What is kept of a view keeps the whole: the layers' own parts are copied.
+        own = [part.contiguous() for part in parts[1:]]
+        return list(zip((slot, *self.ins[n:]), (parts[0], *own), strict=True))
 
 
 @dataclass(eq=False)

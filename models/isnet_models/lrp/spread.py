@@ -1,0 +1,59 @@
+"""The transposed convolution of a first layer, which has few input channels.
+
+Kernels for transposed convolutions are slow when they write few channels. The same sums are a
+plain convolution that writes, at each place of its own grid, all pixels of one stride (Shi et al.,
+Real-Time Single Image and Video Super-Resolution, CVPR 2016, section 3.2).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from isnet_models.lrp.affine import ConvOptions
+
+
+def spread(s: Tensor, weight: Tensor, options: ConvOptions, size: tuple[int, int]) -> Tensor:
+    """Wᵀs [N, I, H, W] of s [N, O, h, w]; as `ConvOptions.transpose`, for a single group.
+
+    Args:
+        s: Signal of the outputs.
+        weight: [O, I, kh, kw].
+        options: Geometry with groups 1.
+        size: (H, W).
+    """
+    (rows, top), (columns, left) = (
+        phases(weight.shape[2 + i], options.stride[i], options.padding[i], options.dilation[i])
+        for i in (0, 1)
+    )
+    (sr, Lr), (sc, Lc) = rows.shape, columns.shape
+    kernel = torch.nn.functional.pad(weight, (0, 1, 0, 1))  # the last tap is 0
+    kernel = kernel.index_select(2, rows.flatten().to(s.device))
+    kernel = kernel.index_select(3, columns.flatten().to(s.device))
+    O, I = weight.shape[:2]  # noqa: E741 - the field's names
+    kernel = kernel.view(O, I, sr, Lr, sc, Lc).permute(1, 2, 4, 0, 3, 5)
+    h, w = -(-size[0] // sr), -(-size[1] // sc)
+    pad = (left, w - 1 + Lc - left - s.shape[3], top, h - 1 + Lr - top - s.shape[2])
+    found = torch.conv2d(torch.nn.functional.pad(s, pad), kernel.reshape(I * sr * sc, O, Lr, Lc))
+    found = found.view(-1, I, sr, sc, h, w).permute(0, 1, 4, 2, 5, 3)
+    return found.reshape(-1, I, h * sr, w * sc)[:, :, : size[0], : size[1]]
+
+
+def phases(taps: int, stride: int, padding: int, dilation: int) -> tuple[Tensor, int]:
+    """Which tap of a kernel joins output j + n - before to pixel stride·j + p.
+
+    Returns:
+        Table [stride, n] of taps, the number of taps where there is none; and `before`.
+    """
+    found = {
+        (p, (p + padding - dilation * tap) // stride): tap
+        for p in range(stride)
+        for tap in range(taps)
+        if (p + padding - dilation * tap) % stride == 0
+    }
+    offsets = [offset for _, offset in found]
+    first, last = min(offsets), max(offsets)
+    table = [
+        [found.get((p, offset), taps) for offset in range(first, last + 1)] for p in range(stride)
+    ]
+    return torch.tensor(table), -first
