@@ -206,8 +206,8 @@ def live_tensors() -> int:
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="/proc tells the memory in use")
 @pytest.mark.parametrize("fails", [False, True])
 def test_memory_is_flat_over_200_calls(fails: bool) -> None:
-    """A kept record would be 2 MB a call here; the allocator's own noise stays far below."""
-    size = (96, 96)
+    """A kept record would be 1 MB a call here; the allocator's own noise stays far below."""
+    size = (64, 64)
     net, x = build("chain", size=size).float(), images(3, size).float()
     broken = copy.deepcopy(net)
     broken[-1] = Faulty()

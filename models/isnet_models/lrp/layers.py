@@ -34,6 +34,8 @@ class Watch:
         self._tape = tape
         self._thread = threading.get_ident()
         self._handles: list[RemovableHandle] = []
+        if isinstance(names, str):
+            raise RelevanceError(f"layers {names!r}: expected a list of names, or 'auto'")
         modules = dict(net.named_modules())
         unknown = [name for name in names if name not in modules or name == ""]
         if unknown:
@@ -51,6 +53,20 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         for handle in self._handles:
             handle.remove()
+
+    def layers(self) -> dict[str, tuple[int, Tensor]]:
+        """What was found.
+
+        Raises:
+            RelevanceError: A named module that did not run.
+        """
+        missing = [name for name in self._wanted if name not in self.found]
+        if missing:
+            raise RelevanceError(
+                f"layers {', '.join(map(repr, missing))} did not run in the forward pass: name "
+                "modules that the network calls"
+            )
+        return self.found
 
     def _hook(self, name: str) -> Any:
         def note(module: nn.Module, args: Any, output: Any) -> None:

@@ -142,6 +142,8 @@ class Recorded:
         if self.zb is None or self.tape.first is None:
             return relevance
         low, high = (_bound(b, self.image) for b in self.zb)
+        if low.device.type == "cpu" and not bool((low < high).all()):
+            raise RelevanceError(f"zB bounds {self.zb}: expected the low bound below the high one")
         layer = first_layer(self.tape.graph, self.tape.first[0])
         return first_layer_relevance(self.image, relevance, layer, self.epsilon, low, high)
 

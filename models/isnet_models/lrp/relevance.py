@@ -110,6 +110,10 @@ def relevance(
             among the pixels, or outputs that do not depend on the image.
     """
     _check(x, target, family, epsilon, batch_norm)
+    if not 0 <= probability <= 1:
+        raise RelevanceError(f"probability {probability}: expected a number from 0 to 1")
+    if not delta >= 0:
+        raise RelevanceError(f"delta {delta}: expected >= 0")
     _check_precision(x, family, precision, create_graph)
     check_visible(net)
     image = x.clone() if x.is_inference() else x.detach()
@@ -124,7 +128,7 @@ def relevance(
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise RelevanceError(f"the network returned {found}: expected logits [B, K]")
-    hidden = automatic_layers(tape) if layers == "auto" else watch.found
+    hidden = automatic_layers(tape) if layers == "auto" else watch.layers()
     with nullcontext() if create_graph else torch.no_grad():
         explained = target
         if family == "dual":

@@ -151,7 +151,8 @@ def _denominators(
 
 def damp_sites(g: Tensor, value: Tensor, pending: tuple[Pending, ...], epsilon: float) -> Tensor:
     """Damps the pending channels of a signal [K, *value.shape]."""
-    if len(pending) == 1 and pending[0].stop - pending[0].start == value.shape[1]:
+    whole = value.dim() < 2 or pending[0].stop - pending[0].start == value.shape[1]
+    if len(pending) == 1 and whole:
         return _damp_site(g, value, pending[0], epsilon)
     parts, at = [], 0
     for p in pending:

@@ -44,7 +44,9 @@ def chosen_classes(
         return stochastic_choice(logits, probability, generator)
     if target == "selective":
         if logits.shape[1] < 2:
-            raise RelevanceError("target 'selective' contrasts classes: it needs two or more logits")
+            raise RelevanceError(
+                "target 'selective' contrasts classes: it needs two or more logits"
+            )
         return logits.argmin(1) if classes is None else _checked(classes, logits)
     raise RelevanceError(
         f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices [B]"

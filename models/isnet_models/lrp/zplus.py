@@ -63,10 +63,9 @@ class PositiveWalk:
             if op is end:
                 break
             given = [self._relevance.pop(out, None) for out in op.outs]
-            for out, R in zip(op.outs, given, strict=True):
-                if out in self.wanted and R is not None:
-                    found[out] = R
-            if any(R is not None for R in given):
+            reached = [(s, R) for s, R in zip(op.outs, given, strict=True) if R is not None]
+            found |= {slot: R for slot, R in reached if slot in self.wanted}
+            if reached:
                 self._pass(op, given)
         if self.stop in self._relevance:
             found[self.stop] = self._relevance.pop(self.stop)
