@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -93,8 +94,11 @@ class _Carry(Function):
     ) -> Tensor:
         ctx.save_for_backward(g, t, scale, weight)
         ctx.step = step
-        s, w = _factors(g, t, scale, weight, step)
-        found = step.options.transpose(s.flatten(0, 1), w, step.size)
+        factor = None if t is None else step.damping.factor(t)[1]
+        s = _signal(g, factor, None if step.fold else scale)
+        found = step.options.transpose(
+            s.flatten(0, 1), _weight(weight, scale, step.fold, g.dtype), step.size
+        )
         return found.view(*g.shape[:2], *found.shape[1:])
 
     @staticmethod
@@ -104,34 +108,37 @@ class _Carry(Function):
         step: _Step = ctx.step
         u = grads[0].flatten(0, 1)
         _, _, want_zero, want_scale, want_weight, _ = ctx.needs_input_grad
-        s, w = _factors(g, t, scale, weight, step)
-        dw = dscale = dt = dzero = None
-        if want_weight or (want_scale and step.fold):
-            dw = step.options.weight_gradient(u, s.flatten(0, 1), w).to(weight.dtype)
+        w = _weight(weight, scale, step.fold, g.dtype)
+        factor = None if t is None else step.damping.factor(t)
         dg = step.options.apply(u, w).view(g.shape)
-        if scale is not None and step.fold:
+        dw = dscale = dt = dzero = None
+        on_signal = None if step.fold else scale
+        if want_weight or (want_scale and step.fold):
+            s = _signal(g, None if factor is None else factor[1], on_signal)
+            dw = step.options.weight_gradient(u, s.flatten(0, 1), w).to(weight.dtype)
+        if scale is not None and step.fold and dw is not None:
             dscale = (dw * weight).sum((1, 2, 3)) if want_scale else None
-            dw = dw * scale.view(-1, 1, 1, 1) if want_weight else None
-            scale = None
-        if t is not None:
-            dg, dt, dzero, by_scale = step.damping.backward(dg, g, t, scale, want_zero)
+            dw.mul_(scale.view(-1, 1, 1, 1))
+        if t is not None and factor is not None:
+            dg, dt, dzero, by_scale = step.damping.backward(dg, g, t, on_signal, want_zero, factor)
             dscale = dscale if by_scale is None else by_scale
-        elif scale is not None:
-            dscale = (dg * g).sum((0, 1, 3, 4)).to(scale.dtype) if want_scale else None
-            dg = dg * per_channel(scale, g[0]).to(dg.dtype)
+        elif on_signal is not None:
+            dscale = (dg * g).sum((0, 1, 3, 4)).to(on_signal.dtype) if want_scale else None
+            dg = dg * per_channel(on_signal, g[0]).to(dg.dtype)
         return dg, dt, dzero, dscale, dw if want_weight else None, None
 
 
-def _factors(
-    g: Tensor, t: Tensor | None, scale: Tensor | None, weight: Tensor, step: _Step
-) -> tuple[Tensor, Tensor]:
-    """The signal and the weights with all factors."""
-    weight = weight.to(g.dtype)
-    if scale is not None and step.fold:
-        weight = weight * scale.to(g.dtype).view(-1, 1, 1, 1)
-        scale = None
-    if t is not None:
-        g = step.damping.forward(g, t, scale)
-    elif scale is not None:
-        g = g * per_channel(scale, g[0]).to(g.dtype)
-    return g, weight
+def _signal(g: Tensor, factor: Tensor | None, scale: Tensor | None) -> Tensor:
+    """The signal [K, B, O, h, w] with its factors [B, O, h, w] and [O]."""
+    if factor is None:
+        return g if scale is None else g * per_channel(scale, g[0]).to(g.dtype)
+    if scale is not None:
+        factor = factor * per_channel(scale, factor)
+    return g * factor.to(g.dtype)
+
+
+def _weight(weight: Tensor, scale: Tensor | None, fold: bool, dtype: torch.dtype) -> Tensor:
+    weight = weight.to(dtype)
+    if scale is None or not fold:
+        return weight
+    return weight * scale.to(dtype).view(-1, 1, 1, 1)

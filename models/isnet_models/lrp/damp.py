@@ -64,24 +64,26 @@ class Damping:
     epsilon: float
     positive: bool
 
-    def forward(self, g: Tensor, t: Tensor, scale: Tensor | None) -> Tensor:
-        """scale·g·t/(t + epsilon·sgn t). Arguments: see `damp`."""
+    def factor(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The denominator d = t + epsilon·sgn t and the factor t/d; at epsilon 0 it is t != 0."""
         if self.epsilon == 0:
-            g = g * (t != 0)
-            return g if scale is None else g * per_channel(scale, t).to(g.dtype)
-        d = self._denominator(t)
-        torch.div(t, d, out=d)
-        if scale is not None:
-            d.mul_(per_channel(scale, t))
-        return g * d.to(g.dtype)
+            return t, (t != 0).to(t.dtype)
+        d = t + self.epsilon if self.positive else stabilise(t, self.epsilon)
+        return d, t / d
 
     def backward(
-        self, u: Tensor, g: Tensor, t: Tensor, scale: Tensor | None, zero: bool
+        self,
+        u: Tensor,
+        g: Tensor,
+        t: Tensor,
+        scale: Tensor | None,
+        zero: bool,
+        factor: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """Derivatives of `forward` by g, by t, by `zero` (if wanted) and by scale; None is 0.
+        """Derivatives of scale·q·g by g, by t, by `zero` (if wanted) and by scale; None is 0.
 
-        With d = t + epsilon·sgn t and p = Σ_K u·g/d they are u·scale·t/d, p·scale·epsilon·sgn(t)/d,
-        -Σ p·scale·t/d and Σ p·t, the last two summed over all axes but the channels'.
+        With the factor q = t/d and p = Σ_K u·g they are u·scale·q, p·scale·epsilon·sgn(t)/d²,
+        -Σ p·scale·q/d and Σ p·q, the last two summed over all axes but the channels'.
 
         Args:
             u: Derivative by the damped signal [K, *t.shape].
@@ -89,38 +91,25 @@ class Damping:
             t: Activation.
             scale: Factor per channel, or None.
             zero: Whether the derivative by `zero` is wanted.
+            factor: d and q, which are overwritten.
         """
-        if self.epsilon == 0:
-            return self._open(u, g, t, scale)
-        d = self._denominator(t)
-        q = t / d
-        if scale is not None:
+        d, q = factor
+        p = None
+        if scale is not None or self.epsilon > 0:
+            p = u * g
+            p = (p.squeeze(0) if len(p) == 1 else p.sum(0)).to(t.dtype)
+        dscale = dt = dzero = None
+        if p is not None and scale is not None:
+            dscale = (p * q).sum(other_axes(t))
             q.mul_(per_channel(scale, t))
-        dg = u * q.to(u.dtype)
-        p = u * g
-        p = (p.squeeze(0) if len(p) == 1 else p.sum(0)) / d
-        dscale = dzero = None
-        if scale is not None:
-            dscale = (p * t).sum(other_axes(t))
-            p.mul_(per_channel(scale, t))
-        if zero:
-            dzero = -(p * t / d).sum(other_axes(t))
-        if not self.positive:
-            p = torch.where(t < 0, -p, p)
-        return dg, torch.addcdiv(p.new_zeros(()), p, d, value=self.epsilon), dzero, dscale
-
-    def _open(
-        self, u: Tensor, g: Tensor, t: Tensor, scale: Tensor | None
-    ) -> tuple[Tensor, None, None, Tensor | None]:
-        """Derivatives at epsilon 0, where the factor is 0 or 1."""
-        u = u * (t != 0)
-        if scale is None:
-            return u, None, None, None
-        dscale = (u * g).sum((0, *(axis + 1 for axis in other_axes(t))))
-        return u * per_channel(scale, t).to(u.dtype), None, None, dscale.to(scale.dtype)
-
-    def _denominator(self, t: Tensor) -> Tensor:
-        return t + self.epsilon if self.positive else stabilise(t, self.epsilon)
+        if p is not None and self.epsilon > 0:
+            if zero:
+                dzero = -(p * q / d).sum(other_axes(t))
+            dt = p.div_(d) if scale is None else p.mul_(per_channel(scale, t)).div_(d)
+            if not self.positive:
+                dt = torch.where(t < 0, -dt, dt)
+            dt = torch.addcdiv(dt.new_zeros(()), dt, d, value=self.epsilon)
+        return u * q.to(u.dtype), dt, dzero, dscale
 
 
 class _Damp(Function):
@@ -135,13 +124,18 @@ class _Damp(Function):
     ) -> Tensor:
         ctx.save_for_backward(g, t, scale)
         ctx.damping = damping
-        return damping.forward(g, t, scale)
+        _, q = damping.factor(t)
+        if scale is not None:
+            q.mul_(per_channel(scale, t))
+        return g * q.to(g.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         g, t, scale = ctx.saved_tensors
-        return *ctx.damping.backward(grads[0], g, t, scale, ctx.needs_input_grad[2]), None
+        damping: Damping = ctx.damping
+        zero = ctx.needs_input_grad[2]
+        return *damping.backward(grads[0], g, t, scale, zero, damping.factor(t)), None
 
 
 def per_channel(values: Tensor, t: Tensor) -> Tensor:
