@@ -9,7 +9,7 @@ input (the record needs both) and BatchNorm also tells its statistics.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakIdKeyDictionary
 
 from isnet_models.lrp import operations as names
 from isnet_models.lrp.affine import BatchNorm, Conv, Linear
@@ -25,6 +24,7 @@ from isnet_models.lrp.errors import RelevanceError, UnsupportedOperation
 from isnet_models.lrp.graph import Graph, Local, Op
 from isnet_models.lrp.handlers import HANDLERS, Handler
 from isnet_models.lrp.inplace import out_of_place, overlap, without_inplace
+from isnet_models.lrp.notes import Notes
 from isnet_models.lrp.sight import check_visible, made_from, out_of_sight, saving
 from isnet_models.lrp.sites import Sites
 
@@ -69,18 +69,18 @@ class Tape(TorchFunctionMode):
         self.graph = Graph()
         self.sites = Sites(self.graph) if rules.block else None
         self.first: tuple[int, Tensor] | None = None
-        self._slots: MutableMapping[Tensor, int] = WeakIdKeyDictionary()
+        self._slots: Notes[int] = Notes()
         self._slots[image] = 0
         self._image = image
         # tensor -> what an in-place operation made of it
-        self._replaced: MutableMapping[Tensor, Tensor] = WeakIdKeyDictionary()
+        self._replaced: Notes[Tensor] = Notes()
         # tensor -> weak references to its views
-        self._views: MutableMapping[Tensor, list[weakref.ref[Tensor]]] = WeakIdKeyDictionary()
+        self._views: Notes[list[weakref.ref[Tensor]]] = Notes()
         # tensors that share memory with an overwritten one
-        self._stale: MutableMapping[Tensor, bool] = WeakIdKeyDictionary()
+        self._stale: Notes[bool] = Notes()
         self._saving = saving()
         # constants that may only be factors: from which f
-        self._factors: MutableMapping[Tensor, str] = WeakIdKeyDictionary()
+        self._factors: Notes[str] = Notes()
 
     def slot(self, tensor: Tensor) -> int | None:
         """Slot of a tensor that depends on the image, else None."""
@@ -238,9 +238,9 @@ class Tape(TorchFunctionMode):
 
     def _depends(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         depends = False
-        for tensor in _tensors((args, tuple(kwargs.values()))):
+        for tensor in _tensors((args, tuple(kwargs.values())) if kwargs else args):
             slot = self._slots.get(tensor)
-            if tensor in self._stale:
+            if self._stale and tensor in self._stale:
                 raise UnsupportedOperation(
                     f"a tensor of shape {tuple(tensor.shape)} is read after an operation wrote in "
                     "place into another view of its memory: use the operation that makes a new "
@@ -316,12 +316,18 @@ def _no_rule(name: str) -> UnsupportedOperation:
     )
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
-        for part in value:
-            yield from _tensors(part)
+        return [value]
+    if not isinstance(value, (tuple, list)) or isinstance(value, torch.Size):
+        return []
+    found = []
+    for part in value:
+        if isinstance(part, Tensor):
+            found.append(part)
+        elif isinstance(part, (tuple, list)):
+            found += _tensors(part)
+    return found
 
 
 __all__ = ["RelevanceError", "Rules", "Tape", "check_visible"]
