@@ -22,6 +22,8 @@ evaluate.batch_size evaluate.model evaluate.relevance evaluate.background evalua
 heatmap.formats heatmap.limit heatmap.model heatmap.sets heatmap.target
 machine.deterministic machine.device machine.workers
 masks.batch_size masks.files masks.model masks.on_suspect masks.postprocess.dilate_percent
+evaluate.intervals.bootstrap evaluate.intervals.draws evaluate.intervals.method
+evaluate.intervals.prior evaluate.intervals.shape evaluate.reference
 masks.postprocess.fill_holes masks.postprocess.keep masks.threshold
 model.arch model.channels model.dropout model.input model.weights
 name seed

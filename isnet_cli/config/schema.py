@@ -254,6 +254,17 @@ class Train(Section):
     early_stop: EarlyStop = EarlyStop()
 
 
+class Intervals(Section):
+    """95 % intervals of scores."""
+
+    method: Literal["auto", "closed", "bootstrap"] = "auto"  # auto: closed form where films are
+    # independent, else a bootstrap by patient
+    prior: Literal["jeffreys", "uniform"] = "jeffreys"  # of the confusion matrix
+    shape: Literal["densest", "equal_tails"] = "densest"  # of the posterior's interval
+    draws: Annotated[int, Field(ge=1000, le=10_000_000)] = 100_000  # of the posterior
+    bootstrap: Annotated[int, Field(ge=200, le=1_000_000)] = 2000  # draws of patients
+
+
 class Evaluate(Section):
     """What is measured on which sets."""
 
@@ -262,6 +273,8 @@ class Evaluate(Section):
     batch_size: Count = 32
     relevance: bool = True
     background: bool = True  # also films without lungs, lungs alone, swapped backgrounds
+    reference: str | None = None  # set that the others are compared with; null: the first
+    intervals: Intervals = Intervals()
 
 
 class Heatmap(Section):

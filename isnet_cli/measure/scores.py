@@ -54,7 +54,7 @@ def scores(
         IsnetError: Kind "weights", when probabilities are not finite (a model that diverged).
         ValueError: When shapes or values are outside the ranges above.
     """
-    p = _checked_probabilities(probabilities, classes)
+    p = checked_probabilities(probabilities, classes)
     truth = np.asarray(labels)
     if len(truth) != len(p):
         raise ValueError(f"labels for {len(truth)} images, probabilities for {len(p)}")
@@ -94,7 +94,13 @@ def roc_points(score: ArrayLike, truth: ArrayLike) -> tuple[list[float], list[fl
     return fpr.tolist(), tpr.tolist()
 
 
-def _checked_probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> _Floats:
+def checked_probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> _Floats:
+    """Probabilities [N, K] as float64, refused unless finite and in [0, 1].
+
+    Raises:
+        IsnetError: Kind "weights", when they are not finite (a model that diverged).
+        ValueError: When shape or range are wrong.
+    """
     p = np.asarray(probabilities, np.float64)
     if p.ndim != 2 or p.shape[1] != len(classes) or not classes:
         raise ValueError(f"expected probabilities [N, {len(classes)}], found {list(p.shape)}")
@@ -112,8 +118,6 @@ def _checked_probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> 
 
 
 def _multiclass(p: _Floats, labels: NDArray[Any], classes: Sequence[str]) -> dict[str, Any]:
-    from sklearn.metrics import confusion_matrix
-
     if not np.isin(labels, np.arange(-1, len(classes))).all():
         raise ValueError(f"labels must be class indices -1 to {len(classes) - 1}")
     p, truth = p[labels >= 0], labels[labels >= 0].astype(np.int64)
@@ -124,11 +128,8 @@ def _multiclass(p: _Floats, labels: NDArray[Any], classes: Sequence[str]) -> dic
         for k, name in enumerate(classes)
     }
     macro = _macro(per_class)
-    counts = (
-        confusion_matrix(truth, predicted, labels=np.arange(len(classes)))
-        if n
-        else np.zeros((len(classes), len(classes)), np.int64)
-    )
+    size = len(classes)
+    counts = np.bincount(truth * size + predicted, minlength=size**2).reshape(size, size)
     result = {
         "task": "multiclass",
         "n": n,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
+from isnet_cli.measure.roc import areas_of, p_value, variance
+from isnet_cli.measure.sample import make_sample
 from isnet_cli.measure.scores import scores
 from tests.golden.compare import Ledger
 from tests.golden.folder import Case, UnknownFormError, of_kind, params
@@ -14,12 +17,9 @@ from tests.golden.folder import Case, UnknownFormError, of_kind, params
 pytestmark = pytest.mark.shared
 CASES = of_kind("metrics")
 MATRIX = "performance_rows_classes_then_mean_cols_precision_recall_f1"
-MET = {"confusion_rows_true_cols_pred", "accuracy", MATRIX, "auc"}
-ABSENT = {
-    "confusion_with_implicit_class_th0p5": "an implicit class by threshold",
-    "variance": "DeLong's variance of an area under the ROC curve",
-    "log10_p_value_of_difference": "DeLong's test of two correlated areas",
-}
+TESTED = {"variance", "log10_p_value_of_difference"}  # by DeLong's formulas
+MET = {"confusion_rows_true_cols_pred", "accuracy", MATRIX, "auc", *TESTED}
+ABSENT = {"confusion_with_implicit_class_th0p5": "an implicit class by threshold"}
 BESIDE = {"name", "provenance", "scores", "labels", "rounding", "independent", "note", "delong"}
 DELONG = {"labels", "scores", "scores_second"}
 
@@ -47,7 +47,9 @@ def test_figure(item: tuple[Case, str]) -> None:
     if name not in MET:
         raise UnknownFormError(f"{case.name}: figure '{name}'")
     ledger, exact = Ledger(), case.tolerance("abs")
-    if name == "auc":
+    if name in TESTED:
+        ledger.equal(name, _delong(case.meta["delong"])[name], case.meta["delong"][name], exact)
+    elif name == "auc":
         given = case.meta["delong"]
         p = np.array(given["scores"])
         found = scores(np.stack([1 - p, p], axis=1), given["labels"], ["no", "yes"])
@@ -69,6 +71,19 @@ def test_figure(item: tuple[Case, str]) -> None:
         else:
             ledger.equal(name, found["confusion"], expected, exact, 1.0)
     ledger.close()
+
+
+def _delong(given: dict[str, Any]) -> dict[str, float]:
+    """Variance of the first area, and log10 of p of the difference of the two."""
+    truth = np.array(given["labels"])
+    areas = []
+    for key in ("scores", "scores_second"):
+        p = np.array(given[key])
+        areas.append(areas_of(make_sample(np.stack([1 - p, p], axis=1), truth, ["no", "yes"])))
+    own = np.arange(len(truth))
+    first, second = (a.psi[:, 1] for a in areas)
+    p_found = p_value(areas[1].auc[1] - areas[0].auc[1], variance(second - first, own))
+    return {"variance": variance(first, own), "log10_p_value_of_difference": math.log10(p_found)}
 
 
 def _rate(found: dict[str, Any], name: str, rate: str) -> float:
