@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from isnet_models.lrp.errors import RelevanceError
+from isnet_models.lrp.graph import Graph
 from isnet_models.lrp.nonlinear import Activation, Rectifier
 from isnet_models.lrp.tape import Tape
 
@@ -82,26 +83,61 @@ class Watch:
         return note
 
 
-def automatic_layers(tape: Tape) -> dict[str, tuple[int, Tensor]]:
+def automatic_layers(tape: Tape, image: Tensor, logits: Tensor) -> dict[str, tuple[int, Tensor]]:
     """The last activation of each spatial size, the first layer's left out (LRP_SPEC 3.5).
 
-    For ResNet these are the outputs of layer1 to layer4, for DenseNet the first ReLU of every
-    transition and the last ReLU, for VGG the input of every pooling.
+    Where a size has activations that all relevance passes through (no path leads around them),
+    the last of these. For ResNet these are the outputs of layer1 to layer4, for DenseNet the first
+    ReLU of every transition and the last ReLU, for VGG the input of every pooling.
+
+    Args:
+        tape: The recording.
+        image: The network's input [B, C, H, W].
+        logits: Its output.
 
     Returns:
-        {"HxW": (slot, activation [B, C, H, W])}, largest first.
+        {"HxW": (slot, activation [B, C, H, W])}, in the order of the network.
 
     Raises:
         RelevanceError: The network has no activation with height and width behind the first.
     """
-    found: dict[str, tuple[int, Tensor]] = {}
+    end = tape.slot(logits)
+    if end is None:
+        return {}  # the relevance pass says why nothing can be explained
+    live, passed = _on_the_way(tape.graph, end)
+    chosen: dict[str, tuple[int, Tensor]] = {}
     ops = [op for op in tape.graph.ops if isinstance(op, (Rectifier, Activation))]
     for op in ops[1:]:
-        if op.value.dim() == 4:
-            found[f"{op.value.shape[2]}x{op.value.shape[3]}"] = (op.outs[0], op.value)
-    if not found:
+        if op.value.dim() == 4 and op.outs[0] in live and _like(op.value, image):
+            size, slot = f"{op.value.shape[2]}x{op.value.shape[3]}", op.outs[0]
+            if slot in passed or size not in chosen or chosen[size][0] not in passed:
+                chosen[size] = slot, op.value
+    if not chosen:
         raise RelevanceError(
             "layers='auto': the network has no hidden activations with height and width; "
             "name its layers"
         )
-    return found
+    return chosen
+
+
+def _like(activation: Tensor, image: Tensor) -> bool:
+    """Whether the last two axes are height and width, which they are not with channels last."""
+    skew = activation.shape[2] * image.shape[3] / (activation.shape[3] * image.shape[2])
+    return 1 / 4 <= skew <= 4
+
+
+def _on_the_way(graph: Graph, end: int) -> tuple[set[int], set[int]]:
+    """Slots on any path from the image to slot `end`, and those that every path passes through."""
+    live, farthest = {end}, dict[int, int]()
+    for op in reversed(graph.ops):
+        outs = [slot for slot in op.outs if slot in live]
+        if outs:
+            live.update(op.ins)
+            for slot in op.ins:
+                farthest[slot] = max(farthest.get(slot, 0), *outs)
+    found, reach = set(), 0  # slots are numbered in order: an edge beyond a slot leads around it
+    for slot in sorted(live):
+        if reach <= slot:
+            found.add(slot)
+        reach = max(reach, farthest.get(slot, 0))
+    return live, found

@@ -128,7 +128,7 @@ def relevance(
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise RelevanceError(f"the network returned {found}: expected logits [B, K]")
-    hidden = automatic_layers(tape) if layers == "auto" else watch.layers()
+    hidden = automatic_layers(tape, image, logits) if layers == "auto" else watch.layers()
     with nullcontext() if create_graph else torch.no_grad():
         explained = target
         if family == "dual":
