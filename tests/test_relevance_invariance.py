@@ -208,17 +208,6 @@ def test_a_chain_of_in_place_operations_whose_results_are_thrown_away() -> None:
     assert torch.allclose(ours, theirs, atol=1e-14)
 
 
-@pytest.mark.parametrize("memory", [1, 20_000, 10**9])
-@pytest.mark.parametrize("family", ["flex", "block"])
-def test_maps_in_series_are_the_maps_at_once(family: str, memory: int) -> None:
-    net, x = build("basic"), images(2)
-    at_once = relevance(net, x, "all", family=family, layers="auto")
-    series = relevance(net, x, "all", family=family, layers="auto", memory=memory)
-    assert torch.allclose(series.maps, at_once.maps, atol=1e-14)
-    for name, found in series.layers.items():
-        assert torch.allclose(found, at_once.layers[name], atol=1e-14)
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", NETS)
 def test_float32_errs_by_less_than_a_thousandth(name: str, family: str) -> None:
