@@ -154,6 +154,8 @@ def concatenation(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> T
 def reshape(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Views of the same elements."""
     x = args[0]
+    if tape.slot(x) is None:  # only the shape is the image's
+        return tape.constant(func(*args, **kwargs))
     y = func(*args, **kwargs)
     if y is x:
         return y
@@ -204,6 +206,7 @@ def _table() -> dict[str, Handler]:
         (names.POOLS, pool), (names.PRODUCTS, products.halves), (names.QUOTIENTS, products.ratio),
         (names.ADDITIONS, addition), (names.CONCATENATIONS, concatenation),
         (names.DROPOUTS, dropout), (names.CONVOLUTIONS, weights.other_convolution),
+        (names.TEMPLATES, products.first_only),
     ):  # fmt: skip
         table |= dict.fromkeys(group, handler)
     return table | {

@@ -45,6 +45,8 @@ ROUTES = frozenset({
 })  # fmt: skip
 CONVOLUTIONS = frozenset({"conv1d", "conv3d", "conv_transpose1d", "conv_transpose2d",
                           "conv_transpose3d"})  # fmt: skip
+# Of these a second tensor only gives shape, type or place.
+TEMPLATES = frozenset({"expand_as", "type_as", "to"})
 # Linear in their inputs that depend on the image: torch's own product is the rule.
 LINEAR = ROUTES | CONVOLUTIONS | {
     "neg", "negative", "cumsum", "interpolate", "upsample", "grid_sample", "fold", "diff",
