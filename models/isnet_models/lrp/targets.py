@@ -79,7 +79,8 @@ def one_hot(logits: Tensor, target: Target | Tensor, classes: Tensor | None) -> 
         return torch.eye(K, dtype=logits.dtype, device=logits.device)[:, None].expand(K, B, K)
     if classes is None:
         return logits.new_ones(1, B, K)
-    return torch.nn.functional.one_hot(classes, K).to(logits.dtype)[None]
+    every = torch.arange(K, device=logits.device)  # torch's one_hot would wait for the device
+    return (classes[:, None] == every).to(logits.dtype)[None]
 
 
 def flex_seed(
