@@ -29,7 +29,7 @@ MODELS, STAGES, MEASURE = "isnet_models.", "isnet_cli.stages.", "isnet_cli.measu
 CLI, CONFIG = "isnet_cli.cli.", "isnet_cli.config."
 TENSORS = ("isnet_cli.data.dataset", "isnet_cli.data.augment", "isnet_cli.data.swap")
 DICOM = ("codec", "dicom", "dicom_write", "greyscale", "header", "peek", "pixelmodule", "read")
-FIGURES = ("isnet_cli.export.figures", "isnet_cli.export.plotting")
+FIGURES = tuple(f"isnet_cli.export.{name}" for name in ("curves", "figures", "plotting"))
 HEAVY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "torch": (
         (MODELS, STAGES, MEASURE, *TENSORS, "isnet_cli.runs.runtime", "isnet_cli.runs.checkpoint"),

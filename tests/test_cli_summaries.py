@@ -7,6 +7,7 @@ from isnet_cli.cli.summaries import (
     demo_table,
     outcome_line,
     score_lines,
+    shift_lines,
     table,
 )
 from isnet_cli.stages.pipeline import Outcome
@@ -76,3 +77,29 @@ def test_the_demos_table() -> None:
         "isnet      0.900          -\n\n"
         "report: x/report.html"
     )
+
+
+def test_scores_with_their_intervals() -> None:
+    figures = {"n": 6, "macro_f1": 0.5, "macro_f1_range": [0.4, 0.61], "macro_auc": 0.75}
+    summary = {"sets": {"test": {"standard": {**figures, "macro_auc_range": None, "outside": 0.2}}}}
+    assert score_lines(summary) == [
+        "set    version  films              macro F1    AUC  outside lungs",
+        "test  standard      6  0.500 [0.400, 0.610]  0.750          0.200",
+    ]
+
+
+def test_differences_between_tests() -> None:
+    fall = {"value": -0.25, "low": -0.3, "high": -0.2}
+    empty = {"value": None, "low": None, "high": None}
+    pairs = [
+        {"from": ["test", "biased"], "to": ["test", "deceiving"], "macro_f1": fall,
+         "macro_auc": {**empty, "value": 0.0}},
+        {"from": ["test", "standard"], "to": ["far", "standard"], "macro_f1": empty,
+         "macro_auc": fall},
+    ]  # fmt: skip
+    assert shift_lines({"shift": pairs}) == [
+        "difference                                macro F1                      AUC",
+        "test: biased to deceiving  -0.250 [-0.300, -0.200]                   +0.000",
+        "test to far                                      -  -0.250 [-0.300, -0.200]",
+    ]
+    assert shift_lines({}) == []

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isnet_cli.errors import IsnetError
-from isnet_cli.measure.scores import NO_IMAGES, RATES, decide, roc_points, scores
+from isnet_cli.measure.scores import NO_IMAGES, RATES, decide, pr_points, roc_points, scores
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "metrics.json"
 ABC = ["a", "b", "c"]
@@ -277,3 +277,22 @@ def test_roc_points_enclose_the_area_and_miss_unknown_labels() -> None:
 @pytest.mark.parametrize("truth", [[], [1, 1], [0, 0], [np.nan, 1.0]])
 def test_no_roc_curve_without_both_kinds(truth: list[float]) -> None:
     assert roc_points([0.5] * len(truth), truth) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 30))
+def test_steps_of_the_precision_recall_curve_enclose_the_average_precision(
+    seed: int, n: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    score, truth = rng.integers(0, 6, n) / 5, rng.choice([0.0, 1.0, np.nan], n)
+    known = truth[~np.isnan(truth)]
+    points = pr_points(score, truth)
+    if not known.sum():
+        assert points is None
+        return
+    assert points is not None
+    recall, precision = (np.array(side) for side in points)
+    assert (recall[0], recall[-1]) == (0, 1)
+    expected = slow_ap((known == 1).tolist(), score[~np.isnan(truth)].tolist())
+    assert (np.diff(recall) * precision[1:]).sum() == pytest.approx(expected)

@@ -105,6 +105,28 @@ def test_metrics_are_the_scores_of_the_predictions(tmp_path: Path) -> None:
             assert all((folder.path / "evaluate" / file).is_file() for file in part["files"])
 
 
+def test_metrics_hold_intervals_reference_and_drops(tmp_path: Path) -> None:
+    folder = make_trained(tmp_path / "run", sets={"test": 5, "hospital_b": 7})
+    config = small_config(bias=SHAPES, evaluate={"reference": "hospital_b"})
+    outcome = run_stage(evaluate, config, folder, Ports())
+    content = metrics(folder)
+    assert (content["schema"], content["reference"]) == (2, "hospital_b")
+    pairs = [(one["from"], one["to"]) for one in content["shift"]]
+    assert pairs == [
+        *(([n, "biased"], [n, v]) for n in ("test", "hospital_b") for v in testsets.BIASED[1:]),
+        (["hospital_b", "standard"], ["test", "standard"]),
+    ]
+    first = content["shift"][0]["differences"]["accuracy"]
+    accuracy = {v: content["sets"]["test"][v]["accuracy"] for v in testsets.BIASED}
+    assert first["value"] == pytest.approx(accuracy["standard"] - accuracy["biased"])
+    assert [one["to"] for one in outcome.summary["shift"]] == [to for _, to in pairs]
+    cell = content["sets"]["test"]["standard"]["intervals"]["macro"]["f1"]
+    shown = outcome.summary["sets"]["test"]["standard"]
+    assert shown["macro_f1_range"] == [cell["low"], cell["high"]]
+    with pytest.raises(IsnetError, match=r"evaluate\.reference"):
+        run_stage(evaluate, small_config(evaluate={"reference": "x"}), folder, Ports())
+
+
 def test_versions_show_other_films_and_standard_shows_them_as_they_are(tmp_path: Path) -> None:
     plain, biased = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
     run_stage(evaluate, small_config(), plain, Ports())
@@ -319,6 +341,8 @@ def test_second_identical_run_does_no_work(tmp_path: Path) -> None:
         {"seed": 1},
         {"masks": {"on_suspect": "keep"}},
         {"evaluate": {"sets": ["test"]}},
+        {"evaluate": {"reference": "test"}},
+        {"evaluate": {"intervals": {"prior": "uniform"}}},
     ],
 )
 def test_fingerprint_follows_what_the_result_depends_on(

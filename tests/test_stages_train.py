@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from isnet_cli.errors import IsnetError
+from isnet_cli.measure.thresholds import RULE
 from isnet_cli.ports import Ports
 from isnet_cli.runs.files import read_csv
-from isnet_cli.stages import train
+from isnet_cli.stages import evaluate, train
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.trainer import CHECKPOINT
@@ -116,7 +117,34 @@ def test_multilabel_with_missing_labels(tmp_path: Path) -> None:
     assert run_stage(train, config, folder, Ports()).status == "done"
     card = json.loads((folder.path / "train" / "model.json").read_text())
     assert card["classes"] == ["old", "sick"]
-    assert card["thresholds"] == [0.5, 0.5]
+    assert len(card["thresholds"]) == 2
+    rule = card["threshold_rule"]
+    assert rule["rule"] == RULE
+    # The stored threshold gives the stored F1 on the validation films, as evaluate sees them.
+    outcome = run_stage(
+        evaluate,
+        small_config(data={"labels": {"task": "multilabel"}}, evaluate={"sets": ["val"]}),
+        folder,
+        Ports(),
+    )
+    assert outcome.status == "done"
+    metrics = json.loads((folder.path / "evaluate" / "metrics.json").read_text())
+    assert metrics["thresholds"] == card["thresholds"]
+    per_class = metrics["sets"]["val"]["standard"]["per_class"]
+    assert rule["f1"]
+    for name, f1 in rule["f1"].items():
+        assert per_class[name]["f1"] == pytest.approx(f1)
+
+
+def test_the_fingerprint_of_several_labels_is_their_own(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", multilabel=True)
+    config = small_config(data={"labels": {"task": "multilabel"}})
+    before = train.fingerprint(config, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "LABELS_FORMAT", 99)
+        assert train.fingerprint(config, folder) != before
+        single = train.fingerprint(small_config(), folder)
+    assert train.fingerprint(small_config(), folder) == single
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,3 +30,23 @@ def test_probabilities_sum_to_one() -> None:
     p = probabilities(torch.tensor([[0.0, math.log(3.0)]]), "multiclass")
     assert p[0].tolist() == pytest.approx([0.25, 0.75])
     assert probabilities(torch.zeros(1, 2), "multilabel")[0].tolist() == [0.5, 0.5]
+
+
+def test_exclusive_classes_have_no_thresholds(tmp_path: Path) -> None:
+    store, _ = films(tmp_path)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 2))
+    assert Validator(store, "standard", 4, torch.device("cpu")).thresholds(net) == {}
+
+
+def test_thresholds_of_several_labels_do_not_depend_on_batches_or_mode(tmp_path: Path) -> None:
+    store, _ = films(tmp_path)
+    labels = np.stack([store.labels == 1, store.labels == 0], axis=1).astype(np.float32)
+    labels[0] = np.nan
+    store = dataclasses.replace(store, labels=labels)
+    net = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(32 * 32, 2)
+    ).train()
+    found = [Validator(store, "standard", n, torch.device("cpu")).thresholds(net) for n in (2, 9)]
+    assert net.training
+    assert found[0]["thresholds"] == pytest.approx(found[1]["thresholds"])
+    assert set(found[0]["threshold_rule"]["f1"]) == {"normal", "sick"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from isnet_cli.cli import source as sources
 from isnet_cli.cli.options import RunOptions
 from isnet_cli.cli.session import Result, Session
-from isnet_cli.cli.summaries import background_lines, outcome_line, score_lines
+from isnet_cli.cli.summaries import background_lines, outcome_line, score_lines, shift_lines
 from isnet_cli.errors import EXIT_SKIPPED, IsnetError
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Resu
     for outcome in outcomes:
         if outcome.stage == "evaluate":
             lines += ["", *(f"  {line}" for line in score_lines(outcome.summary)), ""]
-            examined = background_lines(outcome.summary)
-            lines += [*(f"  {line}" for line in examined), ""] if examined else []
+            for more in (shift_lines(outcome.summary), background_lines(outcome.summary)):
+                lines += [*(f"  {line}" for line in more), ""] if more else []
     if incomplete:
         session.console.say(f"stopped in good order; to continue:\n  {resume_line(output)}")
     elif skipped:

@@ -27,15 +27,33 @@ def outcome_line(outcome: Outcome) -> str:
 
 
 def score_lines(summary: dict[str, Any]) -> list[str]:
-    """The scores of `evaluate`, one line per set and version."""
+    """The scores of `evaluate` with their 95 % intervals, one line per set and version."""
     rows = [
-        [name, version, *(_cell(figures.get(key)) for key in SCORES)]
+        [name, version, *(_ranged(figures, key) for key in SCORES)]
         for name, versions in summary.get("sets", {}).items()
         for version, figures in versions.items()
     ]
     if not rows:
         return []
     return table(["set", "version", *SCORES.values()], rows).splitlines()
+
+
+def shift_lines(summary: dict[str, Any]) -> list[str]:
+    """Differences between tests with their 95 % intervals, one line per pair."""
+    rows = []
+    for pair in summary.get("shift", []):
+        (before, version), (after, other) = pair["from"], pair["to"]
+        name = f"{before}: {version} to {other}" if before == after else f"{before} to {after}"
+        cells = []
+        for key in ("macro_f1", "macro_auc"):
+            found = pair[key]
+            value = "-" if found["value"] is None else f"{found['value']:+.3f}"
+            known = found["low"] is not None
+            cells.append(
+                f"{value} [{found['low']:+.3f}, {found['high']:+.3f}]" if known else value
+            )
+        rows.append([name, *cells])
+    return table(["difference", "macro F1", "AUC"], rows).splitlines() if rows else []
 
 
 def background_lines(summary: dict[str, Any]) -> list[str]:
@@ -84,6 +102,12 @@ def demo_table(document: dict[str, Any]) -> str:
 
 def _cell(value: float | None) -> str:
     return str(value) if isinstance(value, int) else _score(value)
+
+
+def _ranged(figures: dict[str, Any], key: str) -> str:
+    """A figure, with its interval where there is one."""
+    text, ends = _cell(figures.get(key)), figures.get(f"{key}_range")
+    return f"{text} [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else text
 
 
 def _percent(value: float | None) -> str:

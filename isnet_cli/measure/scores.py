@@ -94,6 +94,33 @@ def roc_points(score: ArrayLike, truth: ArrayLike) -> tuple[list[float], list[fl
     return fpr.tolist(), tpr.tolist()
 
 
+def pr_points(score: ArrayLike, truth: ArrayLike) -> tuple[list[float], list[float]] | None:
+    """The precision-recall curve of one class: recall rising from 0 to 1, precision beside it.
+
+    Each precision holds from its recall back to the one before it; the first is that of the
+    highest probability. The area below the steps is the average precision.
+
+    Args:
+        score: [n], higher for the class.
+        truth: As in `roc_points`.
+
+    Returns:
+        Two lists of one length, or None when there are no positives.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    values, labels = np.asarray(score, np.float64), np.asarray(truth, np.float64)
+    values, labels = values[~np.isnan(labels)], labels[~np.isnan(labels)]
+    if not labels.sum():
+        return None
+    precision, recall, _ = precision_recall_curve(labels, values)
+    # Falling thresholds; films without a new positive change no step.
+    precision, recall = precision[-2::-1], recall[-2::-1]
+    new = np.r_[recall[0] > 0, np.diff(recall) > 0]
+    precision, recall = precision[new], recall[new]
+    return [0.0, *recall.tolist()], [float(precision[0]), *precision.tolist()]
+
+
 def checked_probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> _Floats:
     """Probabilities [N, K] as float64, refused unless finite and in [0, 1].
 

@@ -1,8 +1,9 @@
 """Predictions and scores on every named test set, and how much of each map lies outside the lungs.
 
 Written for each set and version: ``predictions.csv`` (key, label, predicted, ``p_<class>`` ...,
-outside_share), ``metrics.json``, ``roc.svg``, ``confusion.svg``, ``background.csv`` (predictions on
-cut and pasted films, see `isnet_cli.measure.background`); and one ``metrics.json`` of all.
+outside_share), ``metrics.json``, ``roc.svg``, ``pr.svg``, ``confusion.svg``, ``reliability.svg``,
+``background.csv`` (predictions on cut and pasted films, see `isnet_cli.measure.background`); and
+one ``metrics.json`` of all, with the differences between tests.
 With ``bias.kind: shapes`` each labelled set is tested in three versions of the same films: biased
 (as in training), standard (no shape) and deceiving (no class keeps its own shape).
 """
@@ -19,14 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Config
-from isnet_cli.data.dataset import Version, encode_labels
+from isnet_cli.data.dataset import Version
 from isnet_cli.data.manifest import read_manifest
 from isnet_cli.data.types import Row
-from isnet_cli.export.figures import Roc, confusion_figure, roc_figure
-from isnet_cli.export.plotting import svg_text
 from isnet_cli.measure.background import brief
 from isnet_cli.measure.reliance import outside_share, summarise
-from isnet_cli.measure.scores import roc_points, scores
+from isnet_cli.measure.shift import Test
 from isnet_cli.ports import Bar, Ports
 from isnet_cli.runs import files
 from isnet_cli.runs.folder import RunFolder
@@ -34,6 +33,13 @@ from isnet_cli.stages import background
 from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.journal import Journal, remove
 from isnet_cli.stages.predictor import Predictor, dependencies, open_predictor
+from isnet_cli.stages.scoring import (
+    brief_scores,
+    brief_shifts,
+    reference_set,
+    score_part,
+    shifts,
+)
 from isnet_cli.stages.testsets import (
     TRAINING_SETS,
     Stopped,
@@ -48,8 +54,8 @@ from isnet_cli.stages.testsets import (
 )
 
 NAME = "evaluate"
-FORMAT = 2  # raise when the same inputs give another result
-SCHEMA = 1  # of metrics.json
+FORMAT = 3  # raise when the same inputs give another result
+SCHEMA = 2  # of metrics.json
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 OFF = "evaluate.relevance is false"
 
@@ -63,8 +69,8 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     return files.fingerprint(
         NAME,
         FORMAT,
-        config.evaluate.model_dump(include={"sets", "relevance", "background"}),
-        config.seed if config.evaluate.background else None,  # pairs films
+        config.evaluate.model_dump(exclude={"model", "batch_size"}),
+        config.seed,  # pairs films, draws intervals
         *dependencies(config, config.evaluate.model, folder),
     )
 
@@ -83,6 +89,7 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     predictor = open_predictor(config, config.evaluate.model, folder)
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     sets = chosen_sets(rows, config.evaluate.sets, "evaluate.sets")
+    reference = reference_set(config, list(sets))
     check_labels(sets, predictor.classes, predictor.task)
     _warn_about(sets, ports)
     why = _no_relevance(predictor, ports)
@@ -98,15 +105,22 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
             ports.progress.bar("evaluate", steps) as bar,
         ):
             work = _Work(predictor, why, journal, bar, ports)
-            results = {name: _test_set(work, root, name, films) for name, films in sets.items()}
-            content = {"schema": SCHEMA, **predictor.describe(), "sets": results}
+            tests: dict[tuple[str, str], Test] = {}
+            results = {
+                name: _test_set(work, root, name, films, tests) for name, films in sets.items()
+            }
+            drops = shifts(config, tests, reference)
+            content = {
+                "schema": SCHEMA, **predictor.describe(), "thresholds": predictor.thresholds,
+                "sets": results, "reference": reference, "shift": drops,
+            }  # fmt: skip
             files.write_json(root / METRICS, content)
             remove(root, old - _written(root))
             journal.complete()
     except Stopped:
         return StageResult([], {}, complete=False)
     tables = [name for name in sorted(_written(root)) if name.endswith(PREDICTIONS)]
-    return StageResult([root / METRICS, *(root / t for t in tables)], _summary(results))
+    return StageResult([root / METRICS, *(root / t for t in tables)], _summary(results, drops))
 
 
 @dataclass(frozen=True)
@@ -166,13 +180,16 @@ def _no_relevance(predictor: Predictor, ports: Ports) -> str:
     return why
 
 
-def _test_set(work: _Work, root: Path, name: str, rows: list[Row]) -> dict[Version, dict[str, Any]]:
-    """Metrics of a set in each version; writes their files."""
+def _test_set(
+    work: _Work, root: Path, name: str, rows: list[Row], tests: dict[tuple[str, str], Test]
+) -> dict[Version, dict[str, Any]]:
+    """Metrics of a set in each version; writes their files and adds to `tests`."""
     parts = _predict_set(work, name, rows)
     bench = background.Bench(work.predictor, work.journal, work.bar, work.ports)
     cut = background.examine(bench, name, rows, tuple(parts))
     return {
-        version: _write_version(root, name, version, part, cut) for version, part in parts.items()
+        version: _write_version(root, name, version, part, cut, tests)
+        for version, part in parts.items()
     }
 
 
@@ -220,31 +237,35 @@ def _predict_chunk(work: _Work, rows: Sequence[Row], names: Sequence[Version]) -
 
 
 def _write_version(
-    root: Path, name: str, version: Version, part: _Part, cut: background.Examined
+    root: Path,
+    name: str,
+    version: Version,
+    part: _Part,
+    cut: background.Examined,
+    tests: dict[tuple[str, str], Test],
 ) -> dict[str, Any]:
-    """Scores one version, writes its files, returns its metrics."""
+    """Scores one version, writes its files, adds to `tests`, returns its metrics."""
     predictor = cut.predictor
     p = np.array(part.probabilities, np.float64).reshape(len(part.rows), -1)
-    labels = encode_labels(part.rows, predictor.classes, predictor.task)
-    metrics = scores(p, labels, predictor.classes, predictor.thresholds)
+    scored = score_part((name, version), part.rows, p, predictor)
+    tests[name, version] = scored.test
     shares = [np.nan if share is None else share for share in part.shares]
     reliance = summarise(shares, p.argmax(axis=1).tolist(), predictor.classes)
     if part.why:
         reliance["why"] = part.why
     keys = [row.key for row in part.rows]
     swapped, lines = cut.figures(version, dict(zip(keys, part.probabilities, strict=True)))
-    pictures = _figures(f"{name}, {version}", metrics, p, labels, predictor.classes)
     place = Path(safe_name(name)) / version
     tables = [PREDICTIONS, *([background.TABLE] if lines else [])]
-    names = [f"{place.as_posix()}/{file}" for file in (*tables, METRICS, *pictures)]
+    names = [f"{place.as_posix()}/{file}" for file in (*tables, METRICS, *scored.pictures)]
     content = {
-        "films": len(part.rows), **metrics, "relevance_outside": reliance, "background": swapped,
-        "files": names,
+        "films": len(part.rows), **scored.metrics, "relevance_outside": reliance,
+        "background": swapped, "files": names,
     }  # fmt: skip
     if lines:
         files.write_csv(root / place / background.TABLE, background.columns(predictor), lines)
     files.write_csv(root / place / PREDICTIONS, *_table(part, p, predictor))
-    for file, text in pictures.items():
+    for file, text in scored.pictures.items():
         files.write_text(root / place / file, text)
     files.write_json(root / place / METRICS, {"set": name, "version": version, **content})
     return content
@@ -265,29 +286,6 @@ def _table(
     return columns, lines
 
 
-def _figures(
-    title: str,
-    metrics: dict[str, Any],
-    p: NDArray[np.float64],
-    labels: NDArray[Any],
-    classes: list[str],
-) -> dict[str, str]:
-    """File name -> SVG of the curves that exist for this set."""
-    if not metrics["n"]:
-        return {}
-    curves = []
-    for k, name in enumerate(classes):
-        truth = labels[:, k] if labels.ndim == 2 else np.where(labels < 0, np.nan, labels == k)
-        points = roc_points(p[:, k], truth)
-        if points is not None:
-            curves.append(Roc(name, *points, metrics["per_class"][name]["auc"]))
-    found = {"roc.svg": svg_text(roc_figure(title, curves))} if curves else {}
-    if metrics["task"] == "multiclass":
-        figure = confusion_figure(title, metrics["confusion"], classes)
-        found["confusion.svg"] = svg_text(figure)
-    return found
-
-
 def _written(root: Path) -> set[str]:
     """Files per set and version that the stage's ``metrics.json`` names, relative to `root`."""
     path = root / METRICS
@@ -300,19 +298,20 @@ def _written(root: Path) -> set[str]:
         return set()  # not a file of this stage's form: nothing in it is ours to remove
 
 
-def _summary(results: dict[str, dict[Version, dict[str, Any]]]) -> dict[str, Any]:
+def _summary(
+    results: dict[str, dict[Version, dict[str, Any]]], drops: list[dict[str, Any]]
+) -> dict[str, Any]:
     return {
+        "shift": brief_shifts(drops),
         "sets": {
             name: {
                 version: {
-                    "n": content["n"],
-                    "macro_f1": content["macro"]["f1"],
-                    "macro_auc": content["macro"]["auc"],
+                    **brief_scores(content),
                     "outside": content["relevance_outside"]["mean"],
                     "background": brief(content["background"]),
                 }
                 for version, content in parts.items()
             }
             for name, parts in results.items()
-        }
+        },
     }

@@ -28,7 +28,8 @@ class TrainedModel:
         net: The network on its device, in eval mode.
         card: ``classes``, ``task``, ``arch``, ``input`` [h, w], ``channels``, ``dropout``,
             ``method``, ``heatmap`` {``epsilon``, ``zb``}, ``thresholds`` (multi-label: one per
-            class, else null), ``seed``, ``epoch``, ``selected_by``, ``validation``, ``sha256``.
+            class, else null), ``threshold_rule`` (multi-label: how they were chosen), ``seed``,
+            ``epoch``, ``selected_by``, ``validation``, ``sha256``.
     """
 
     net: nn.Module

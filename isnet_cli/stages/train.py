@@ -44,12 +44,14 @@ from isnet_models.weights import load_weights
 
 NAME = "train"
 FORMAT = 2  # raised when the same input gives another model
+LABELS_FORMAT = 2  # the same for models of several labels alone: 2: thresholds by F1
 HISTORY, CURVES, CUTS = "history.csv", "curves.svg", "cuts.json"
 
 
 def fingerprint(config: Config, folder: RunFolder) -> str:
     """Hash of all that the trained model depends on."""
     start = config.model.weights
+    several = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
     return hash_of(
         FORMAT,
         config.seed,
@@ -62,6 +64,7 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
         folder.require("ingest")["outputs"],
         folder.require("masks")["outputs"],
         sha256_file(Path(start)) if start and Path(start).is_file() else start,
+        *several,
     )
 
 
@@ -105,10 +108,12 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     weights = class_weights(config, train)
     method = build_method(config, cuts, None if weights is None else weights.to(device))
     card = _card(config, classes, net, cuts, len(train_rows), len(val_rows))
+    validator = Validator(val, version, config.evaluate.batch_size, device)
     trainer = Trainer(
-        config, net, method, train, Validator(val, version, config.evaluate.batch_size, device),
-        version, directory, identity,
-        lambda best, row: save_model(directory, best, {**card, **_validation(row)}),
+        config, net, method, train, validator, version, directory, identity,
+        lambda best, row: save_model(
+            directory, best, {**card, **validator.thresholds(best), **_validation(row)}
+        ),
     )  # fmt: skip
     if trainer.restore():
         ports.say(f"continuing after epoch {trainer.progress.epoch}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from isnet_cli.data.dataset import FilmStore, Version
 from isnet_cli.data.swap import partners, swap_backgrounds
 from isnet_cli.measure.scores import scores
+from isnet_cli.measure.thresholds import choose_thresholds
 from isnet_cli.runs.runtime import derive_seed
 from isnet_models.methods import Batch, Method
 
@@ -66,6 +68,22 @@ class Validator:
         sums["val_auc"] = self._auc(logits)
         sums["val_swapped_auc"] = self._auc(swapped) if swapped else float("nan")
         return sums
+
+    def thresholds(self, net: nn.Module) -> dict[str, Any]:
+        """Entries of a model's card: several labels' thresholds by F1 on the validation films.
+
+        Empty for exclusive classes. The network's mode is restored.
+        """
+        if self.store.labels.ndim == 1:
+            return {}
+        was_training = net.training
+        net.eval()
+        with torch.no_grad():
+            images = (self.store.batch(part, version=self.version)[0] for part in self.batches)
+            logits = torch.cat([net(x.to(self.device)).cpu() for x in images])
+        net.train(was_training)
+        p = probabilities(logits, "multilabel")
+        return choose_thresholds(p, self.store.labels, self.store.classes)
 
     def _auc(self, logits: Sequence[Tensor]) -> float:
         labels = self.store.labels
