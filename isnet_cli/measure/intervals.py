@@ -83,9 +83,11 @@ def interval_cells(
     for path, value in values.items():
         if value is not None and path not in cells:
             cells[path] = _bootstrapped(sample, path, value, drawn)
-    if "counts" not in closed:
+    constant = [path for path, cell in cells.items() if cell.get("why") == SAME_DRAWS]
+    if constant and "counts" not in closed:
+        # A bootstrap of a score without a single error says nothing: the posterior does.
         fallback = _counted(sample, values, settings, seed)
-        return {p: _unless_constant(cell, fallback.get(p)) for p, cell in cells.items()}
+        cells |= {path: fallback[path] for path in constant if path in fallback}
     return cells
 
 
@@ -165,11 +167,6 @@ def _positives(sample: Sample, path: Path) -> int:
     if path[0] == "per_class":
         positive = positive[:, [sample.classes.index(path[1])]]
     return len(np.unique(sample.patients[positive.any(axis=1)]))
-
-
-def _unless_constant(cell: Cell, other: Cell | None) -> Cell:
-    """A bootstrap of a score without a single error says nothing: the posterior does."""
-    return other if other is not None and cell.get("why") == SAME_DRAWS else cell
 
 
 def empty_cell(value: float | None, why: str) -> Cell:
