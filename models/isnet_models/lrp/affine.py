@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isnet_models.lrp.graph import Local, Op, Signals
+from isnet_models.lrp.spread import Pair, spread
 
-Pair = tuple[int, int]
+FEW = 8  # input channels up to which a strided convolution's transpose is spread by phases
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class ConvOptions:
         """Wᵀg: the signal [B, I, H, W] of an input of `size` (H, W) from g [B, O, h, w]."""
         if self.groups == 1 and self.pointwise(weight):  # quicker by the forward kernel
             return torch.conv2d(g, weight.transpose(0, 1))
+        if self.groups == 1 and self.stride != (1, 1) and weight.shape[1] <= FEW:
+            return spread(g, weight, self.stride, self.padding, self.dilation, size)
         extra = [
             size[i]
             - ((g.shape[-2 + i] - 1) * self.stride[i] - 2 * self.padding[i]

@@ -1,4 +1,4 @@
-"""The transposed convolution of a first layer, which has few input channels.
+"""The transpose of a first layer, a strided convolution of few input channels.
 
 Kernels for transposed convolutions are slow when they write few channels. The same sums are a
 plain convolution that writes, at each place of its own grid, all pixels of one stride (Shi et al.,
@@ -10,21 +10,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from isnet_models.lrp.affine import ConvOptions
+Pair = tuple[int, int]
 
 
-def spread(s: Tensor, weight: Tensor, options: ConvOptions, size: tuple[int, int]) -> Tensor:
-    """Wᵀs [N, I, H, W] of s [N, O, h, w]; as `ConvOptions.transpose`, for a single group.
+def spread(
+    s: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, size: tuple[int, int]
+) -> Tensor:
+    """Wᵀs [N, I, H, W] of s [N, O, h, w]: what the transposed convolution gives.
 
     Args:
         s: Signal of the outputs.
         weight: [O, I, kh, kw].
-        options: Geometry with groups 1.
+        stride: Of the convolution whose transpose this is; so are the next two.
+        padding: Zeros on either side.
+        dilation: Distance of its taps.
         size: (H, W).
     """
     (rows, top), (columns, left) = (
-        phases(weight.shape[2 + i], options.stride[i], options.padding[i], options.dilation[i])
-        for i in (0, 1)
+        phases(weight.shape[2 + i], stride[i], padding[i], dilation[i]) for i in (0, 1)
     )
     (sr, Lr), (sc, Lc) = rows.shape, columns.shape
     kernel = torch.nn.functional.pad(weight, (0, 1, 0, 1))  # the last tap is 0
@@ -33,10 +36,17 @@ def spread(s: Tensor, weight: Tensor, options: ConvOptions, size: tuple[int, int
     O, I = weight.shape[:2]  # noqa: E741 - the field's names
     kernel = kernel.view(O, I, sr, Lr, sc, Lc).permute(1, 2, 4, 0, 3, 5)
     h, w = -(-size[0] // sr), -(-size[1] // sc)
-    pad = (left, w - 1 + Lc - left - s.shape[3], top, h - 1 + Lr - top - s.shape[2])
-    found = torch.conv2d(torch.nn.functional.pad(s, pad), kernel.reshape(I * sr * sc, O, Lr, Lc))
+    # Padding on both sides and a cut cost less than a copy padded by different amounts.
+    pad = (_padding(top, h, Lr, s.shape[2]), _padding(left, w, Lc, s.shape[3]))
+    found = torch.conv2d(s, kernel.reshape(I * sr * sc, O, Lr, Lc), None, 1, pad)
+    found = found[:, :, pad[0] - top :, pad[1] - left :][:, :, :h, :w]
     found = found.view(-1, I, sr, sc, h, w).permute(0, 1, 4, 2, 5, 3)
     return found.reshape(-1, I, h * sr, w * sc)[:, :, : size[0], : size[1]]
+
+
+def _padding(before: int, outputs: int, taps: int, inputs: int) -> int:
+    """Zeros needed on either side, where the first output starts `before` the first input."""
+    return max(before, outputs - 1 + taps - before - inputs, 0)
 
 
 def phases(taps: int, stride: int, padding: int, dilation: int) -> tuple[Tensor, int]:

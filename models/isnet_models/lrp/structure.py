@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isnet_models.lrp.affine import Pair
 from isnet_models.lrp.graph import Local, Op, Signals
+from isnet_models.lrp.spread import Pair
 
 
 @dataclass(eq=False)

@@ -15,7 +15,6 @@ from isnet_models.lrp.affine import BatchNorm, Conv, ConvOptions, Linear
 from isnet_models.lrp.damp import stabilise
 from isnet_models.lrp.errors import UnsupportedOperation
 from isnet_models.lrp.graph import Graph
-from isnet_models.lrp.spread import spread
 
 
 @dataclass(frozen=True)
@@ -145,12 +144,33 @@ def _both(
     """W⁺ᵀs and W⁻ᵀs, [K, B, I, H, W] each; in one call where there are no groups."""
     flat = s.flatten(0, 1)
     if options.groups == 1:
-        both = spread(flat, torch.cat([positive, negative], 1), options, size)
+        both = _Transposed.apply(flat, torch.cat([positive, negative], 1), options, size)
         both = both.view(*s.shape[:2], *both.shape[1:])
         half = both.shape[2] // 2
         return both[:, :, :half], both[:, :, half:]
     up, down = (options.transpose(flat, w, size) for w in (positive, negative))
     return up.view(*s.shape[:2], *up.shape[1:]), down.view(*s.shape[:2], *down.shape[1:])
+
+
+class _Transposed(Function):
+    """Wᵀs for W of two halves, with derivatives by the kernels that are quick for each."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, s: Tensor, weight: Tensor, options: ConvOptions, size: tuple[int, int]
+    ) -> Tensor:
+        ctx.save_for_backward(s, weight)
+        ctx.options = options
+        return options.transpose(s, weight, size)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        s, weight = ctx.saved_tensors
+        options: ConvOptions = ctx.options
+        halves = zip(grads[0].chunk(2, 1), weight.chunk(2, 1), strict=True)
+        dw = torch.cat([options.weight_gradient(u, s, w) for u, w in halves], 1)
+        return options.apply(grads[0], weight), dw, None, None
 
 
 def over_channels(weight: Tensor, values: Tensor, groups: int) -> Tensor:
@@ -195,16 +215,15 @@ def divide(relevance: Tensor, z: Tensor, epsilon: float) -> Tensor:
 class _Divide(Function):
     @staticmethod
     def forward(ctx: Any, relevance: Tensor, z: Tensor, epsilon: float) -> Tensor:
-        found = relevance / stabilise(z, epsilon)
-        ctx.save_for_backward(found, z)
-        ctx.epsilon = epsilon
+        d = stabilise(z, epsilon)
+        found = relevance / d
+        ctx.save_for_backward(found, d)
         return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        s, z = ctx.saved_tensors
-        dR = grads[0] / stabilise(z, ctx.epsilon)
-        dz = dR * s
-        dz = dz.squeeze(0) if len(dz) == 1 else dz.sum(0)
-        return dR, dz.neg_(), None
+        s, d = ctx.saved_tensors
+        dR = grads[0] / d
+        dz = torch.addcmul(d.new_zeros(()), dR, s, value=-1)
+        return dR, dz.squeeze(0) if len(dz) == 1 else dz.sum(0), None
