@@ -32,7 +32,7 @@ RUN = CONFIG | {
 }
 SURFACE = {  # removing an option takes one version with a warning; new knobs go to the YAML
     "init": SCREEN | {"DIR", "--labels", "--output"},
-    "check": CONFIG | {"SOURCE", "--labels", "--schema", "--resolved"},
+    "check": CONFIG | {"SOURCE", "--labels", "--schema", "--resolved", "--limit"},
     "ingest": RUN | {"SOURCE", "--labels"},
     "masks": RUN | {"SOURCE", "--files", "--threshold", "--keep"},
     "train": RUN

@@ -348,7 +348,16 @@ def test_check_writes_nothing(fresh: Path) -> None:
     found = isnet("check", "c.yaml", "--json").document
     assert found["verb"] == "check"
     assert found["classes"] == ["sick", "well"]
+    assert found["near_duplicates"]["films"] == 12
+    assert "probes" not in isnet("check", "c.yaml", "--limit", "0", "--json").document
     assert tree(fresh) == before
+
+
+def test_check_of_a_run_looks_at_the_films_and_masks_of_the_run(work: Path) -> None:
+    blind = ["--set", "masks.files=null", "--json"]  # no masks but those of the run
+    assert isnet("check", "c.yaml", *blind).document["probes"]["films"] == 0
+    for words in (["out/run"], ["c.yaml", "--set", "upstream=out/run"]):
+        assert isnet("check", *words, *blind).document["probes"]["films"] > 0
 
 
 def test_check_of_what_is_wrong(fresh: Path) -> None:

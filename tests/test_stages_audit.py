@@ -7,7 +7,9 @@ import pytest
 
 from ingest_factory import Told, config, dicom, labels, mask, png, tree, two_classes
 from isnet_cli.errors import IsnetError
+from isnet_cli.runs.folder import RunFolder
 from isnet_cli.stages.audit import audit, audit_text
+from run_factory import make_run
 
 
 def hospital(folder: Path) -> Path:
@@ -70,8 +72,39 @@ def test_the_document_is_json_and_the_text_says_the_same(tmp_path: Path) -> None
 def test_nothing_is_written(tmp_path: Path) -> None:
     settings = config(hospital(tmp_path))
     before = tree(tmp_path, times=True)
-    audit(settings, Told().ports())
+    audit(settings, Told().ports(), films=100)
     assert tree(tmp_path, times=True) == before
+
+
+def test_films_are_looked_at_on_request(tmp_path: Path) -> None:
+    folder = hospital(tmp_path)
+    (folder / "xrays/B/7.png").write_bytes((folder / "xrays/B/6.png").read_bytes())
+    settings = config(folder)
+    found = audit(settings, Told().ports(), films=100)
+    copies = found["near_duplicates"]
+    assert (copies["films"], copies["of"]) == (24, 24)
+    assert copies["across_sets"] + copies["within_sets"] >= 1
+    assert found["probes"]["films"] == 8
+    assert {said["about"] for said in found["verdicts"]} == {"class"}
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    text = audit_text(found)
+    assert "looked at 24 of 24 films" in text
+    assert "verdict: whether the background tells the class is unknown" in text
+    assert "CANARY" not in text + json.dumps(found)
+    assert audit(settings, Told().ports(), films=5)["near_duplicates"]["films"] == 5
+    assert "probes" not in audit(settings, Told().ports())
+
+
+def test_a_runs_films_sets_and_masks_are_looked_at(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", sets={"train": 20, "test": 20})
+    settings = config(two_classes(tmp_path / "in"))
+    found = audit(settings, Told().ports(), films=100, run=run)
+    assert found["images"]["found"] == 12
+    assert (found["near_duplicates"]["of"], found["probes"]["films"]) == (40, 40)
+    assert found["probes"]["class"]["sets"] == ["train"]
+    unfinished = RunFolder(tmp_path / "new")
+    assert audit(settings, Told().ports(), films=9, run=unfinished)["near_duplicates"]["of"] == 12
+    assert not unfinished.path.exists()
 
 
 def test_all_problems_are_collected(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""`isnet check`: the dry run of everything, from headers and tables alone."""
+"""`isnet check`: the dry run of everything: headers, tables, and a look at the films."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +11,12 @@ from isnet_cli.cli.arguments import LabelFile, Target
 from isnet_cli.cli.options import ConfigOptions, takes
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import film_options
-from isnet_cli.cli.source import option_list, resolve
+from isnet_cli.cli.source import Source, option_list, resolve
 from isnet_cli.errors import EXIT_CODES
+
+if TYPE_CHECKING:
+    from isnet_cli.config.schema import Config
+    from isnet_cli.runs.folder import RunFolder
 
 Schema = Annotated[
     bool, typer.Option("--schema", help="Print the JSON Schema of isnet.yaml, for editors.")
@@ -19,6 +24,16 @@ Schema = Annotated[
 Resolved = Annotated[
     bool, typer.Option("--resolved", help="Print the configuration with all defaults as YAML.")
 ]
+Limit = Annotated[
+    int,
+    typer.Option(
+        "--limit",
+        metavar="N",
+        min=0,
+        help="Films to look at for near-duplicates and probes; 0: headers and tables alone.",
+    ),
+]
+LOOKS = 2000
 
 
 @takes(ConfigOptions)
@@ -28,6 +43,7 @@ def check(
     labels: LabelFile = None,
     schema: Schema = False,
     resolved: Resolved = False,
+    limit: Limit = LOOKS,
 ) -> int:
     """Check settings, films, labels and sets; write nothing."""
 
@@ -44,7 +60,17 @@ def check(
             return Result({"config": plain(config)}, dump(config).rstrip())
         from isnet_cli.stages.audit import audit, audit_text
 
-        facts = audit(config, session.ports())
+        facts = audit(config, session.ports(), films=limit, run=_run_of(found, config))
         return Result(facts, audit_text(facts), 0 if facts["ok"] else EXIT_CODES["data"])
 
     return execute("check", options, body)
+
+
+def _run_of(found: Source, config: Config) -> RunFolder | None:
+    """The run whose films and masks are looked at: the one that was named, or the upstream one."""
+    from isnet_cli.runs.folder import RunFolder
+    from isnet_cli.stages.pipeline import open_run
+
+    if found.run is not None:
+        return open_run(found.run, config)
+    return RunFolder(Path(config.upstream)) if config.upstream else None

@@ -1,4 +1,4 @@
-"""The body of `isnet check`: everything that can be said before pixels are read; writes nothing."""
+"""The body of `isnet check`: headers, tables and a look at the films; writes nothing."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from isnet_cli.data.setchecks import UNKNOWN, Finding, check_sets, class_table, 
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError, UnreadableFilm
 from isnet_cli.ports import Ports
+from isnet_cli.runs.folder import RunFolder
+from isnet_cli.stages.audit_looks import Glance, choose, glances_of_run, look_at, with_shapes
+from isnet_cli.stages.audit_probes import ask, looked_lines, near_duplicates, verdicts
 from isnet_cli.stages.ingest_labels import MAIN
 from isnet_cli.stages.ingest_plan import Candidate, Plan, make_plan
 from isnet_cli.stages.ingest_rows import Line, counts, divide, early_lines, stated_view
@@ -27,16 +30,26 @@ TIMED = 6  # films that are read to measure how long reading takes
 EXAMPLES = 5
 
 
-def audit(config: Config, ports: Ports) -> dict[str, Any]:
-    """Reads label files and headers, joins, deals out the sets, and judges all of it.
+def audit(
+    config: Config, ports: Ports, *, films: int = 0, run: RunFolder | None = None
+) -> dict[str, Any]:
+    """Reads label files and headers, joins, deals out the sets, looks at films, judges all of it.
 
-    A few films are read whole to measure the time per film. Faults that only pixels show (damaged
-    or blank films, copies) are found by `ingest`. Labels that cannot be used are a problem among
-    others; when they are those of the main films, the sets, which follow from them, are not judged.
+    A few films are read whole to measure the time per film. Damaged and blank films are found by
+    `ingest`. Labels that cannot be used are a problem among others; when they are those of the main
+    films, the sets, which follow from them, are not judged.
+
+    Args:
+        config: The configuration.
+        ports: Side effects.
+        films: How many films to look at, for near-duplicates and probes; 0 for none.
+        run: A run whose kept films, sets and masks are looked at instead of the input files, when
+            its ingest stage is finished.
 
     Returns:
         JSON-able facts: ``images``, ``labels``, ``classes``, ``sets``, ``sources``, ``patients``,
-        ``masks``, ``estimate``, ``problems`` (each with severity, text, fix, details) and ``ok``.
+        ``masks``, ``near_duplicates``, ``probes``, ``verdicts`` (the last three only with `films`),
+        ``estimate``, ``problems`` (each with severity, text, fix, details) and ``ok``.
 
     Raises:
         IsnetError: When images or settings are so wrong that nothing can be said of the films.
@@ -55,6 +68,8 @@ def audit(config: Config, ports: Ports) -> dict[str, Any]:
     task = config.data.labels.task
     if not any(row.status == "ok" for row in rows):
         problems.append(Finding("error", f"data.images: none of {len(rows)} files can be used"))
+    seen, found = _seen(plan, rows, config, ports, films, run) if films else ({}, [])
+    problems += found
     return {
         "images": _images(plan, rows),
         "labels": _labels(plan, lines),
@@ -63,10 +78,38 @@ def audit(config: Config, ports: Ports) -> dict[str, Any]:
         "sources": class_table(rows, "source", task),
         "patients": _patients(rows),
         "masks": {"given": counts(rows)["masks"], "left_out_of_images": plan.masks_left_out},
+        **seen,
         "estimate": _estimate(plan.candidates, rows, config),
         "problems": [_plain(problem) for problem in problems],
         "ok": all(problem.severity != "error" for problem in problems),
     }
+
+
+def _seen(
+    plan: Plan,
+    rows: Sequence[Row],
+    config: Config,
+    ports: Ports,
+    films: int,
+    run: RunFolder | None,
+) -> tuple[dict[str, Any], list[Finding]]:
+    """What looking at at most `films` films says, and what is wrong with them."""
+    if run is not None and run.stage_record("ingest") is not None:
+        glances = glances_of_run(run, config)
+    else:
+        glances = [
+            Glance(row, candidate.path, False, candidate.masks)
+            for candidate, row in zip(plan.candidates, rows, strict=True)
+            if row.status == "ok"
+        ]
+    chosen = with_shapes(choose(glances, films, config.seed), config)
+    looks = look_at(chosen, config, ports)
+    copies, problems = near_duplicates(looks)
+    probes = ask(looks, config)
+    copies["of"] = len(glances)
+    return {
+        "near_duplicates": copies, "probes": probes, "verdicts": verdicts(probes, config)
+    }, problems  # fmt: skip
 
 
 def _judged(lines: list[Line], plan: Plan, config: Config) -> tuple[list[Line], list[Finding]]:
@@ -113,6 +156,8 @@ def audit_text(found: Mapping[str, Any]) -> str:
         f" {patients['shared']} in more than one set"
     )
     lines.append(f"masks: {found['masks']['given']} films have one")
+    if "probes" in found:
+        lines += looked_lines(found)
     if estimate:
         lines.append(
             f"estimate: reading {estimate['read_seconds']:.0f} s with {estimate['workers']}"

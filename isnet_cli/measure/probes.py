@@ -1,0 +1,229 @@
+"""How well a small probe answers a question from features: cross-validated ROC-AUC.
+
+The probe is a logistic regression; folds keep patients together. The AUC counts pairs of films of
+the same fold only, so that differences between the folds' models neither help nor harm, and, on
+request, pairs of the same stratum only: what tells the class *within* one hospital. Its interval
+is a bootstrap by patient, with the probes' answers as they are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FOLDS = 5
+FEWEST = 10  # films of a class that a probe needs; from FOLDS patients or more
+STRENGTH = 0.03  # C of the logistic regression: inverse weight of its penalty
+DRAWS = 500  # of the bootstrap
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the probe is asked.
+
+    Attributes:
+        name: Of the question.
+        classes: Possible answers, K.
+        answers: Index of the right answer of each film [N], -1 where it is unknown.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    answers: Ints
+
+
+def probe(
+    features: NDArray[np.float32],
+    questions: Sequence[Question],
+    patients: Sequence[str],
+    strata: Sequence[str],
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Cross-validated AUC of the answers to `questions`, as a JSON-able dictionary.
+
+    Args:
+        features: [N, F].
+        questions: One; or several with two answers each (labels of one film), whose AUCs are
+            averaged.
+        patients: Of each film [N]; films of one patient share a fold.
+        strata: Of each film [N], for the AUC within strata.
+        seed: Of folds and bootstrap.
+
+    Returns:
+        ``n``, ``auc`` (mean over classes, one against the rest), ``low`` and ``high`` (95 %
+        interval), ``per_class``; ``within``: the same of pairs of one stratum, for the classes
+        that have such pairs; ``left_out``: class -> films, for classes with too few; ``why``
+        beside each None.
+    """
+    rng = np.random.default_rng(seed)
+    weights = _patient_weights(patients, rng)
+    strata_index = np.unique(np.asarray(strata, dtype=str), return_inverse=True)[1]
+    whole, within = [], []
+    per_class: dict[str, float | None] = {}
+    inside: dict[str, float] = {}
+    left_out: dict[str, int] = {}
+    used = np.zeros(len(features), bool)
+    for question in questions:
+        kept, few = _enough(question, patients)
+        several = len(questions) > 1
+        left_out |= {f"{question.name}={k}" if several else k: n for k, n in few.items()}
+        if len(kept.classes) < 2:
+            continue
+        rows = np.flatnonzero(kept.answers >= 0)
+        used[rows] = True
+        p, folds = _out_of_fold(
+            features[rows], kept.answers[rows], [patients[int(i)] for i in rows], seed
+        )
+        chosen = weights[:, rows]
+        truth = kept.answers[rows]
+        single = areas(p, truth, folds, chosen)
+        whole.append(_mean(single))
+        strata_fold = folds * (strata_index.max() + 1) + strata_index[rows]
+        paired = areas(p, truth, strata_fold, chosen)
+        within.append(_mean(paired))
+        names = (question.name,) if several else kept.classes
+        per_class |= {name: _plain(single[k, 0]) for k, name in enumerate(names)}
+        inside |= {
+            name: float(paired[k, 0]) for k, name in enumerate(names) if not np.isnan(paired[k, 0])
+        }
+    found = {"n": int(used.sum()), **_summary(whole, _few_words(questions, left_out))}
+    why = "no two answers occur in one stratum"
+    return {
+        **found,
+        "per_class": per_class,
+        "within": {**_summary(within, why), "per_class": inside},
+        "left_out": left_out,
+    }
+
+
+def areas(p: Floats, truth: Ints, strata: Ints, weights: Floats) -> Floats:
+    """Area under the ROC curve of each class against the rest, over pairs within strata.
+
+    The share of pairs (a film of the class, another film, of one stratum) in which the film of the
+    class has the higher score, ties one half; each pair counts the product of its films' weights.
+
+    Args:
+        p: Scores [N, K].
+        truth: Class index [N].
+        strata: [N].
+        weights: [D, N], D ways to count the films.
+
+    Returns:
+        [K, D]; NaN where no stratum has a pair.
+    """
+    draws, count = len(weights), p.shape[1]
+    right, pairs = np.zeros((count, draws)), np.zeros((count, draws))
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        for k in range(count):
+            good, all_pairs = _ordered_pairs(p[rows, k], truth[rows] == k, weights[:, rows])
+            right[k] += good
+            pairs[k] += all_pairs
+    return np.divide(right, pairs, out=np.full_like(right, np.nan), where=pairs > 0)
+
+
+def _ordered_pairs(
+    score: Floats, positive: NDArray[np.bool_], weights: Floats
+) -> tuple[Floats, Floats]:
+    """Weight of the pairs in the right order, and of all pairs, [D] each."""
+    order = np.argsort(score, kind="stable")
+    score, positive, weights = score[order], positive[order], weights[:, order]
+    plus, minus = weights * positive, weights * ~positive
+    below = np.concatenate([np.zeros((len(weights), 1)), np.cumsum(minus, axis=1)], axis=1)
+    first = np.searchsorted(score, score, side="left")  # ties: half of those not strictly below
+    last = np.searchsorted(score, score, side="right")
+    good = (plus * (below[:, first] + below[:, last]) / 2).sum(axis=1)
+    return good, plus.sum(axis=1) * minus.sum(axis=1)
+
+
+def _patient_weights(patients: Sequence[str], rng: np.random.Generator) -> Floats:
+    """How often each film is drawn: once each, then `DRAWS` bootstrap draws of patients."""
+    groups = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
+    n = int(groups.max()) + 1 if len(groups) else 0
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) if n else np.zeros((DRAWS, 0))
+    return np.concatenate([np.ones((1, len(groups))), drawn[:, groups]]).astype(np.float64)
+
+
+def _enough(question: Question, patients: Sequence[str]) -> tuple[Question, dict[str, int]]:
+    """The question with the classes that have enough films and patients; and the others' films."""
+    people: dict[int, set[str]] = {}
+    for answer, patient in zip(question.answers.tolist(), patients, strict=True):
+        people.setdefault(answer, set()).add(patient)
+    films = Counter(question.answers.tolist())
+    kept, few = [], {}
+    for k, name in enumerate(question.classes):
+        if films[k] >= FEWEST and len(people[k]) >= FOLDS:
+            kept.append(k)
+        else:
+            few[name] = films[k]
+    index = np.full(len(question.classes) + 1, -1, np.int64)
+    index[kept] = np.arange(len(kept))
+    classes = tuple(question.classes[k] for k in kept)
+    return Question(question.name, classes, index[question.answers]), few
+
+
+def _out_of_fold(
+    features: NDArray[np.float32], answers: Ints, patients: Sequence[str], seed: int
+) -> tuple[Floats, Ints]:
+    """Probabilities [N, K] by probes that did not see the film's patient, and folds [N]."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    p = np.zeros((len(answers), int(answers.max()) + 1))
+    folds = np.zeros(len(answers), np.int64)
+    divide = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # nearly there is enough for a probe
+        for fold, (learn, ask) in enumerate(divide.split(features, answers, patients)):
+            folds[ask] = fold
+            if len(np.unique(answers[learn])) < 2:
+                continue  # nothing to tell apart: all scores of this fold are equal
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=200))
+            model.fit(features[learn], answers[learn])
+            p[np.ix_(ask, model.classes_)] = model.predict_proba(features[ask])
+    return p, folds
+
+
+def _mean(areas_of_classes: Floats) -> Floats:
+    """Mean over classes [D], of those that have a value; NaN where none has."""
+    there = ~np.isnan(areas_of_classes)
+    total = np.where(there, areas_of_classes, 0.0).sum(axis=0)
+    count = there.sum(axis=0)
+    means: Floats = np.full(total.shape, np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
+
+
+def _summary(draws: Sequence[Floats], why: str) -> dict[str, Any]:
+    """Value and interval of the mean over questions; `draws` are [1 + `DRAWS`] each."""
+    means = _mean(np.stack(draws)) if draws else np.array([np.nan])
+    if np.isnan(means[0]):
+        return {"auc": None, "low": None, "high": None, "why": why}
+    low, high = np.nanquantile(means[1:], [0.025, 0.975])
+    return {"auc": _plain(means[0]), "low": _plain(low), "high": _plain(high)}
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _few_words(questions: Sequence[Question], left_out: dict[str, int]) -> str:
+    if not questions:
+        return "nothing to ask"
+    return (
+        f"fewer than two answers with {FEWEST} films of {FOLDS} patients"
+        + (f" (too few: {', '.join(f'{name} {n}' for name, n in left_out.items())})"
+           if left_out else "")
+    )  # fmt: skip
