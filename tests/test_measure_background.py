@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from isnet_cli.config.schema import Intervals
 from isnet_cli.errors import IsnetError
 from isnet_cli.measure.background import (
     FULL,
@@ -19,10 +20,15 @@ from isnet_cli.measure.background import (
     SAME,
     VARIANTS,
     Answers,
+    Films,
     background_reliance,
     brief,
     flip_rate,
 )
+from isnet_cli.measure.intervals import interval_cells
+from isnet_cli.measure.sample import make_sample
+from isnet_cli.measure.scores import scores
+from isnet_cli.measure.shift import Test, paired_differences
 
 CLASSES = ["normal", "sick", "other"]
 
@@ -37,6 +43,13 @@ def auc(score: list[float], truth: list[bool]) -> float:
 def f1(predicted: list[int], labels: list[int], k: int) -> float:
     tp = sum(p == t == k for p, t in zip(predicted, labels, strict=True))
     return 2 * tp / (predicted.count(k) + labels.count(k))
+
+
+def judged(
+    labels: Any, classes: list[str], thresholds: list[float] | None = None, patients: Any = None
+) -> Films:
+    people = [f"p{i}" for i in range(len(labels))] if patients is None else patients
+    return Films(np.asarray(labels), classes, thresholds, people, Intervals(draws=20_000), 0)
 
 
 def random_answers(
@@ -57,7 +70,7 @@ def test_figures_equal_loops_over_films(seed: int) -> None:
     n, missing = 24, (3, 7, 11)
     labels = np.arange(n) % 3
     answers = random_answers(rng, n, missing)
-    found = background_reliance(answers, labels, CLASSES, None)
+    found = background_reliance(answers, judged(labels, CLASSES))
     kept = [i for i in range(n) if i not in missing]
 
     def macro(name: str, films: list[int]) -> tuple[float, float]:
@@ -71,10 +84,10 @@ def test_figures_equal_loops_over_films(seed: int) -> None:
         entry = found["variants"][name]
         assert (entry["macro"]["auc"], entry["macro"]["f1"]) == pytest.approx((area, score))
     assert found["variants"][SAME]["n"] == found["gap"]["n"] == len(kept)
-    assert found["background_auc"] == pytest.approx(macro(REMOVED, list(range(n)))[0])
+    assert found["background_auc"]["value"] == pytest.approx(macro(REMOVED, list(range(n)))[0])
     same, other = macro(SAME, kept), macro(OTHER, kept)
-    assert found["gap"]["auc"] == pytest.approx(same[0] - other[0])
-    assert found["gap"]["f1"] == pytest.approx(same[1] - other[1])
+    assert found["gap"]["auc"]["value"] == pytest.approx(same[0] - other[0])
+    assert found["gap"]["f1"]["value"] == pytest.approx(same[1] - other[1])
     for k, name in enumerate(CLASSES):
         films = [i for i in range(n) if labels[i] == k]
         flipped = [answers[FULL].p[i].argmax() != answers[OTHER].p[i].argmax() for i in films]
@@ -94,13 +107,13 @@ def test_a_model_that_looks_at_the_background_alone() -> None:
     wrong = [row[::-1] for row in right]
     even = [[0.5, 0.5]] * 10
     answers = dict(zip(VARIANTS, map(steady, (right, even, right, wrong, right)), strict=True))
-    found = background_reliance(answers, labels, ["a", "b"], None)
+    found = background_reliance(answers, judged(labels, ["a", "b"]))
     assert brief(found) == {
         "n": 10, "flips": 1.0, "gap": 1.0,
         "auc": {FULL: 1.0, ONLY: 0.5, REMOVED: 1.0, OTHER: 0.0, SAME: 1.0},
     }  # fmt: skip
     answers = dict(zip(VARIANTS, map(steady, (right, right, even, right, right)), strict=True))
-    found = brief(background_reliance(answers, labels, ["a", "b"], None))
+    found = brief(background_reliance(answers, judged(labels, ["a", "b"])))
     assert (found["flips"], found["gap"], found["auc"][REMOVED]) == (0.0, 0.0, 0.5)
 
 
@@ -108,41 +121,41 @@ def test_several_labels_flip_one_by_one() -> None:
     full = steady([[0.9, 0.1], [0.9, 0.9], [0.1, 0.2]])
     other = Answers.of([[0.9, 0.7], [0.2, 0.9], None], 2)
     labels = np.array([[1, 0], [1, np.nan], [0, 0]])
-    found = flip_rate(full, other, labels, ["a", "b"], [0.5, 0.65])
+    found = flip_rate(full, other, judged(labels, ["a", "b"], [0.5, 0.65]))
     assert (found["n"], found["count"], found["rate"]) == (2, 2, 1.0)
-    assert found["per_class"]["a"] == {"n": 2, "count": 1, "rate": 0.5}
-    assert found["per_class"]["b"] == {"n": 2, "count": 1, "rate": 0.5}
+    assert found["per_class"]["a"]["rate"] == 0.5
+    assert found["per_class"]["b"]["count"] == 1
 
 
 def test_one_class_has_no_other_and_says_so() -> None:
     p = [[0.6, 0.4], [0.3, 0.7]]
     none = Answers.of([None, None], 2)
     answers = {**dict.fromkeys(VARIANTS, steady(p)), OTHER: none}
-    found = background_reliance(answers, np.array([0, 0]), ["a", "b"], None)
+    found = background_reliance(answers, judged([0, 0], ["a", "b"]))
     assert found["variants"][FULL]["macro"]["auc"] is None
-    assert found["background_auc"] is None
+    assert found["background_auc"]["value"] is None
     assert found["variants"][OTHER]["n"] == 0
     assert found["variants"][OTHER]["why"]["n"] == NO_PARTNER[OTHER]
     assert (found["flips"]["rate"], found["flips"]["why"]) == (None, NO_PARTNER[OTHER])
-    assert found["gap"] == {
-        "n": 0, "f1": None, "auc": None, "why": dict.fromkeys(("f1", "auc"), NO_PARTNER[OTHER]),
-    }  # fmt: skip
-    found = background_reliance({**answers, OTHER: steady(p), SAME: none}, np.array([0, 1]),
-                                ["a", "b"], None)  # fmt: skip
-    assert found["gap"]["why"]["auc"] == NO_PARTNER[SAME]
+    assert found["gap"]["n"] == 0
+    for rate in ("f1", "auc"):
+        assert (found["gap"][rate]["value"], found["gap"][rate]["why"]) == (None, NO_PARTNER[OTHER])
+    alone = {**answers, OTHER: steady(p), SAME: none}
+    found = background_reliance(alone, judged([0, 1], ["a", "b"]))
+    assert found["gap"]["auc"]["why"] == NO_PARTNER[SAME]
 
 
 def test_a_gap_without_a_score_has_its_reason() -> None:
     p = steady([[0.6, 0.4], [0.3, 0.7]])
-    found = background_reliance(dict.fromkeys(VARIANTS, p), np.array([0, 0]), ["a", "b"], None)
-    assert found["gap"]["auc"] is None
-    assert "every image" in found["gap"]["why"]["auc"]
-    assert found["gap"]["f1"] == 0.0
+    found = background_reliance(dict.fromkeys(VARIANTS, p), judged([0, 0], ["a", "b"]))
+    assert found["gap"]["auc"]["value"] is None
+    assert "every image" in found["gap"]["auc"]["why"]
+    assert found["gap"]["f1"]["value"] == 0.0
 
 
 def test_no_films() -> None:
     nothing: dict[str, Any] = dict.fromkeys(VARIANTS, Answers.of([], 2))
-    found = background_reliance(nothing, np.zeros(0), ["a", "b"], None)
+    found = background_reliance(nothing, judged([], ["a", "b"]))
     assert found == brief(found) == {"n": 0, "why": NO_FILMS}
 
 
@@ -151,5 +164,31 @@ def test_a_model_that_diverges_on_a_variant_is_an_error() -> None:
     bad = steady([[0.6, 0.4], [float("nan"), 0.7]])
     with pytest.raises(IsnetError, match="1 of 2 films got NaN"):
         background_reliance(
-            {**dict.fromkeys(VARIANTS, good), REMOVED: bad}, np.array([0, 1]), ["a", "b"], None
+            {**dict.fromkeys(VARIANTS, good), REMOVED: bad}, judged([0, 1], ["a", "b"])
         )
+
+
+def test_intervals_are_those_of_scores_and_differences() -> None:
+    rng = np.random.default_rng(8)
+    labels = np.arange(60) % 3
+    people = [f"p{i // 2}" for i in range(60)]
+    answers = random_answers(rng, 60)
+    mine = judged(labels, CLASSES, patients=people)
+    found = background_reliance(answers, mine)
+    tests = {}
+    for name in VARIANTS:
+        p = answers[name].p
+        tests[name] = Test(
+            scores(p, labels, CLASSES), make_sample(p, labels, CLASSES, None, people)
+        )
+        cells = interval_cells(tests[name].sample, tests[name].values, mine.settings, 0)
+        assert found["variants"][name]["intervals"]["macro"]["auc"] == cells["macro", "auc"]
+        assert found["variants"][name]["intervals"]["macro"]["f1"] == cells["macro", "f1"]
+    expected = paired_differences(tests[OTHER], tests[SAME], mine.settings, 0)["macro"]
+    for rate in ("f1", "auc"):
+        assert found["gap"][rate] == expected[rate]
+        assert found["gap"][rate]["low"] < found["gap"][rate]["value"] < found["gap"][rate]["high"]
+    assert found["background_auc"] == found["variants"][REMOVED]["intervals"]["macro"]["auc"]
+    flipped = found["flips"]
+    assert flipped["method"] == "bootstrap"
+    assert flipped["low"] < flipped["rate"] < flipped["high"]

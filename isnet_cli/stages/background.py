@@ -32,6 +32,7 @@ from isnet_cli.measure.background import (
     SAME,
     VARIANTS,
     Answers,
+    Films,
     background_reliance,
     flips,
 )
@@ -254,7 +255,15 @@ class Examined:
         everything: Said = {FULL: [full[row.key] for row in rows], **self.said[version]}
         answers = {name: Answers.of(said, count) for name, said in everything.items()}
         labels = encode_labels(rows, predictor.classes, predictor.task)
-        found = background_reliance(answers, labels, predictor.classes, predictor.thresholds)
+        films = Films(
+            labels,
+            predictor.classes,
+            predictor.thresholds,
+            [row.patient for row in rows],
+            predictor.config.evaluate.intervals,
+            derive_seed(predictor.config.seed, "background", version),
+        )
+        found = background_reliance(answers, films)
         found["left_out"] = self.pairs.left_out
         return found, _lines(predictor, self.pairs, answers)
 

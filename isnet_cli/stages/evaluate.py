@@ -54,7 +54,7 @@ from isnet_cli.stages.testsets import (
 )
 
 NAME = "evaluate"
-FORMAT = 3  # raise when the same inputs give another result
+FORMAT = 4  # raise when the same inputs give another result
 SCHEMA = 2  # of metrics.json
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 OFF = "evaluate.relevance is false"
