@@ -28,7 +28,11 @@ ABOVE_THE_MATHEMATICS = ("isnet_cli.stages.", "isnet_cli.measure.", "isnet_cli.d
 MODELS, STAGES, MEASURE = "isnet_models.", "isnet_cli.stages.", "isnet_cli.measure."
 CLI, CONFIG = "isnet_cli.cli.", "isnet_cli.config."
 TENSORS = ("isnet_cli.data.dataset", "isnet_cli.data.augment", "isnet_cli.data.swap")
-DICOM = ("codec", "dicom", "dicom_write", "greyscale", "header", "peek", "pixelmodule", "read")
+DICOM = (
+    *("codec", "dicom", "dicom_write", "greyscale", "header", "origin", "peek", "pixelmodule"),
+    "read",
+)
+VIEWER = tuple(f"isnet_cli.export.dicom_{name}" for name in ("capture", "filing", "seg"))
 FIGURES = tuple(f"isnet_cli.export.{name}" for name in ("curves", "figures", "plotting"))
 HEAVY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "torch": (
@@ -39,10 +43,14 @@ HEAVY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "segmentation_models_pytorch": ((MODELS,), (MODELS,)),
     "safetensors": ((MODELS, STAGES), (MODELS, STAGES)),
     "SimpleITK": (
-        ("isnet_cli.data.codec", f"{MEASURE}masks_qc", f"{STAGES}masks_post", f"{STAGES}doctor"),
+        (
+            *("isnet_cli.data.codec", "isnet_cli.export.nifti", f"{MEASURE}masks_qc"),
+            *(f"{STAGES}masks_post", f"{STAGES}doctor"),
+        ),
         (f"{MEASURE}masks_qc", f"{STAGES}masks_post"),
     ),
-    "pydicom": (tuple(f"isnet_cli.data.{name}" for name in DICOM), ()),
+    "pydicom": ((*(f"isnet_cli.data.{name}" for name in DICOM), *VIEWER), ()),
+    "highdicom": (("isnet_cli.export.dicom_seg",), ()),
     "sklearn": ((MEASURE,), ()),
     "matplotlib": (FIGURES, FIGURES),
     "jinja2": (("isnet_cli.export.",), ("isnet_cli.export.",)),

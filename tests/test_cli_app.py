@@ -39,7 +39,8 @@ SURFACE = {  # removing an option takes one version with a warning; new knobs go
     | {"SOURCE", "--images", "--labels", "--masks", "--arch", "--method", "--epochs"}
     | {"--batch-size", "--lr", "--heatmap-weight", "--stop-after"},
     "evaluate": RUN | {"SOURCE", "--model", "--test", "--labels"},
-    "heatmap": RUN | {"SOURCE", "--model", "--target", "--limit"},
+    "heatmap": RUN
+    | {"SOURCE", "--model", "--target", "--limit", "--method", "--format", "--identity"},
     "run": RUN | {"SOURCE", "--labels", "--stop-after"},
     "report": SCREEN | {"RUN...", "--output"},
     "doctor": SCREEN,

@@ -57,7 +57,7 @@ def test_run_makes_everything(finished: tuple[Path, Done]) -> None:
         assert (run / name).is_file(), name
     assert (run / "train/model.safetensors").is_file()
     assert (run / "evaluate/metrics.json").is_file()
-    assert len(list((run / "heatmap").rglob("*.png"))) == 2
+    assert len(list((run / "heatmap").rglob("*_*.png"))) == 2 + 1  # maps, contact sheet
 
 
 def test_the_recorded_configuration_is_the_run(finished: tuple[Path, Done]) -> None:
@@ -248,9 +248,28 @@ def test_heat_maps_of_other_films(work: Path) -> None:
     done = isnet("heatmap", "new", "--model", "out/run", "--target", "sick", "-o", "maps")
     assert done.code in {0, 7}, done.err
     found = sorted(path.name for path in (work / "maps/heatmap").rglob("*.png"))
-    assert len(found) == 2  # the run's limit
-    assert set(found) < {f"f{n}_sick.png" for n in (50, 51, 52)}
+    assert found[0] == "contact_sheet.png"
+    assert len(found) == 1 + 2  # the run's limit
+    assert set(found[1:]) < {f"f{n}_sick.png" for n in (50, 51, 52)}
     assert load(work / "maps/isnet.yaml").heatmap.model == str(work / "out/run")
+
+
+def test_heat_maps_by_other_methods_and_for_the_viewer(work: Path) -> None:
+    words = ["--model", "out/run", "-o", "out/run", "--overwrite", "--method", "gradcam"]
+    done = isnet("heatmap", *words, "--format", "nifti,dicom-sc", "--limit", "1")
+    assert done.code == 0, done.err
+    found = {path.name.partition(".")[2] for path in (work / "out/run/heatmap").glob("*/*")}
+    assert found == {"nii.gz", "sc.dcm"}
+    heat = load(work / "out/run/isnet.yaml").heatmap
+    assert (heat.method, heat.formats, heat.identity) == (
+        "gradcam",
+        ["nifti", "dicom-sc"],
+        "remove",
+    )
+    done = isnet("heatmap", *words[:-2], "--method", "attention_rollout")
+    assert done.code == 3
+    assert "attention_rollout is not defined for small" in done.err
+    assert isnet("heatmap", *words, "--format", "png,gif").code == 3
 
 
 def test_heat_maps_of_the_runs_own_films(work: Path) -> None:

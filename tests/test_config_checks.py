@@ -63,6 +63,18 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         {"data": {"labels": {"classes": ["a", "b"]}}, "heatmap": {"target": "c"}},
         "predicted, true, all or one of a, b",
     ),
+    ("heatmap.family", {"heatmap": {"method": "gradcam", "family": "z+"}}, "method lrp"),
+    (
+        "heatmap.target",
+        {"heatmap": {"method": "attention_rollout", "target": "all"}},
+        "the same for every class",
+    ),
+    ("heatmap.formats", {"heatmap": {"formats": ["png", "png"]}}, "named twice"),
+    (
+        "heatmap.identity",
+        {"heatmap": {"identity": "keep"}, "data": {"privacy": {"rename": True}}},
+        "contradicts data.privacy.rename",
+    ),
     (
         "train.schedule.warmup_epochs",
         {"train": {"epochs": 3, "schedule": {"warmup_epochs": 3}}},
@@ -84,6 +96,8 @@ GOOD: list[dict[str, Any]] = [
     },
     {"data": {"sets": {"a": {"fraction": 0.7}, "b": {"fraction": 0.2}, "c": {"fraction": 0.1}}}},
     {"data": {"labels": {"classes": ["a", "b"]}}, "heatmap": {"target": "a"}},
+    {"heatmap": {"family": "z+", "identity": "keep", "formats": ["nifti", "dicom-seg"]}},
+    {"heatmap": {"method": "attention_rollout"}},
     {"heatmap": {"target": "anything while the classes are not known"}},
 ]
 

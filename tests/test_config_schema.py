@@ -19,7 +19,8 @@ data.labels.min_match data.labels.task data.labels.uncertain
 data.max_side data.privacy.rename data.privacy.salt_file data.scale data.sets
 data.split.allow_overlap data.split.group data.split.ids data.split.stratify data.view
 evaluate.batch_size evaluate.model evaluate.relevance evaluate.background evaluate.sets
-heatmap.formats heatmap.limit heatmap.model heatmap.sets heatmap.target
+heatmap.family heatmap.formats heatmap.identity heatmap.limit heatmap.method heatmap.model
+heatmap.region heatmap.scale heatmap.sets heatmap.target
 machine.deterministic machine.device machine.workers
 masks.batch_size masks.files masks.model masks.on_suspect masks.postprocess.dilate_percent
 evaluate.intervals.bootstrap evaluate.intervals.draws evaluate.intervals.method

@@ -107,7 +107,9 @@ def links(path: Path) -> list[str]:
     return [target for target in re.findall(r"\]\(([^)#:]+)\)", text) if "://" not in target]
 
 
-@pytest.mark.parametrize("page", ["docs/cli.md", "docs/configuration.md", "docs/skipped.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/cli.md", "docs/configuration.md", "docs/heatmaps.md", "docs/skipped.md"]
+)
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     assert [link for link in links(path) if not (path.parent / link).exists()] == []

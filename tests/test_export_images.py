@@ -37,6 +37,26 @@ def test_contact_sheet_refuses_what_makes_no_sheet(tiles: int, captions: int, co
         contact_sheet([np.zeros((4, 4), np.uint8)] * tiles, ["c"] * captions, columns)
 
 
+def test_a_heading_stands_above_the_same_pictures() -> None:
+    tiles = [np.full((20, 20, 3), level, np.uint8) for level in (60, 200)]
+    plain = contact_sheet(tiles, ["a\nb", "c"], 2, style=SheetStyle(60, 10, 2))
+    headed = contact_sheet(
+        tiles, ["a\nb", "c"], 2, style=SheetStyle(60, 10, 2), heading=["Title", "words"]
+    )
+    extra = headed.shape[0] - plain.shape[0]
+    assert extra > 20
+    assert np.array_equal(headed[extra:], plain)
+    assert (headed[:extra] < 128).any()
+
+
+def test_line_feeds_of_captions_are_kept() -> None:
+    tile = [np.zeros((20, 20, 3), np.uint8)]
+    style = SheetStyle(120, 10, 2)
+    one, two = (contact_sheet(tile, [text], 1, style=style) for text in ("a b", "a\nb"))
+    assert one.shape == two.shape
+    assert not np.array_equal(one, two)
+
+
 def test_png_is_exact_deterministic_and_bare() -> None:
     picture = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
     content = png_bytes(picture)

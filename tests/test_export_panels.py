@@ -72,6 +72,21 @@ def test_a_smoothed_panel_says_so() -> None:
     assert (told[height:] < 128).sum() > (plain[height:] < 128).sum()
 
 
+def test_an_unsigned_panel_has_no_blue_and_says_where_its_scale_comes_from() -> None:
+    film, relevance, mask = scene()
+    signed, unsigned = (
+        compose_panel(film, abs(relevance), None, title="t", caption="c", signed=yes)
+        for yes in (True, False)
+    )
+    assert (signed[..., 2].astype(int) - signed[..., 0]).max() > 60
+    assert (unsigned[..., 2].astype(int) - unsigned[..., 0]).max() < 30
+    given, told = (
+        compose_panel(film, relevance, mask, title="t", caption="c", limit=0.5, scale=scale)
+        for scale in ("of the set", "of another set")
+    )
+    assert not np.array_equal(given, told)
+
+
 @pytest.mark.parametrize("shape", [(40, 400), (400, 40), (3, 3)])
 def test_panels_of_odd_shapes(shape: tuple[int, int]) -> None:
     film = np.full(shape, 0.5, np.float32)

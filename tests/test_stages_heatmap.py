@@ -18,12 +18,14 @@ from isnet_cli.data.labelvalues import labels_of
 from isnet_cli.data.manifest import read_manifest
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
-from isnet_cli.measure.reliance import NO_MASK, NOT_FINITE
+from isnet_cli.measure.gradcam import grad_cam
+from isnet_cli.measure.reliance import NO_MASK, NOT_FINITE, ZERO_MAP
 from isnet_cli.ports import Ports
 from isnet_cli.runs.files import read_csv
 from isnet_cli.runs.folder import RunFolder
-from isnet_cli.stages import evaluate, heatmap, mapwriter, testsets
+from isnet_cli.stages import evaluate, heatmap, mapdicom, mapwriter, testsets
 from isnet_cli.stages.heatmap import choose
+from isnet_cli.stages.mapfiles import FilmMap
 from isnet_cli.stages.mapwriter import NO_LABEL, SUSPECT
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
@@ -97,7 +99,7 @@ def test_each_line_has_its_picture_and_its_arrays(tmp_path: Path) -> None:
             assert picture.mode == "RGB"
         assert arrays(folder, line["npz"])["map"].shape == (SIDE, SIDE)
     named = {line[kind] for line in lines for kind in ("png", "npz")}
-    assert set(tree(folder.path / "heatmap")) == named | {"index.csv"}
+    assert set(tree(folder.path / "heatmap")) == named | {"index.csv", "test/contact_sheet.png"}
 
 
 def test_shares_agree_with_those_of_evaluate(tmp_path: Path) -> None:
@@ -257,8 +259,8 @@ def test_a_broken_map_becomes_a_row_and_the_rest_goes_on(
     folder = make_trained(tmp_path / "run", sets={"test": 3})
     explain = Predictor.explain
 
-    def broken(self: Predictor, images: torch.Tensor, target: Any) -> Any:
-        seen, maps = explain(self, images, target)
+    def broken(self: Predictor, *given: Any) -> Any:
+        seen, maps = explain(self, *given)
         maps = maps.copy()
         maps[1, 0, 0, 3, 3] = np.nan
         return seen, maps
@@ -298,7 +300,7 @@ def test_a_kill_between_films_loses_one_film_at_most(
     killed: list[bool] = []
 
     def counting(path: Path, content: bytes) -> None:
-        if path.suffix in {".png", ".npz"}:
+        if path.suffix in {".png", ".npz"} and path.name != "contact_sheet.png":
             made.append(path.name)
             if len(made) >= 6 and not killed:  # the arrays of the third film, and what follows
                 raise KeyboardInterrupt
@@ -323,7 +325,7 @@ def test_second_identical_run_does_no_work_and_another_replaces_its_files(tmp_pa
     assert outcome.status == "done"
     named = {line[kind] for line in index(folder) for kind in ("png", "npz")}
     assert len(named) == 4
-    assert set(tree(folder.path / "heatmap")) == named | {"index.csv"}
+    assert set(tree(folder.path / "heatmap")) == named | {"index.csv", "test/contact_sheet.png"}
 
 
 def test_maps_are_the_same_bytes_every_time(tmp_path: Path) -> None:
@@ -341,3 +343,138 @@ def test_class_names_that_are_no_file_names(tmp_path: Path) -> None:
     assert {line["target"] for line in lines} == {"no/finding", "a b", "a_b"}
     assert len({line["png"] for line in lines}) == 6
     assert all((folder.path / "heatmap" / line["png"]).is_file() for line in lines)
+
+
+VIEWER = ["png", "npz", "nifti", "dicom-sc", "dicom-seg"]
+
+
+def test_every_format_is_named_and_replaced_formats_are_removed(tmp_path: Path) -> None:
+    folder = make_trained(tmp_path / "run", sets={"test": 2})
+    run_stage(heatmap, settings(formats=VIEWER), folder, Ports())
+    line = index(folder)[0]
+    stem = f"test/{line['key']}_{line['target']}"
+    ends = {"png": "png", "npz": "npz", "nifti": "nii.gz", "dicom-sc": "sc.dcm"}
+    ends |= {"dicom-seg": "seg.dcm"}
+    assert {kind: line[kind] for kind in VIEWER} == {k: f"{stem}.{e}" for k, e in ends.items()}
+    assert line["dicom-film"] == f"test/{line['key']}.film.dcm"
+    named = {line[kind] for line in index(folder) for kind in (*VIEWER, "dicom-film")}
+    assert set(tree(folder.path / "heatmap")) == named | {
+        "index.csv", "test/contact_sheet.png", ".salt"
+    }  # fmt: skip
+    run_stage(heatmap, settings(formats=["npz"]), folder, Ports())
+    assert {Path(name).suffix for name in tree(folder.path / "heatmap")} == {".csv", ".npz", ""}
+
+
+def test_identifiers_are_the_same_each_time_in_a_run_and_new_in_another(tmp_path: Path) -> None:
+    found = []
+    for name in ("a", "b"):
+        folder = make_trained(tmp_path / name, sets={"test": 1})
+        for limit in (1, 2):  # the second time everything is made anew
+            run_stage(heatmap, settings(formats=["dicom-sc"], limit=limit), folder, Ports())
+            found.append((folder.path / "heatmap" / index(folder)[0]["dicom-sc"]).read_bytes())
+    assert found[0] == found[1]
+    assert found[2] == found[3]
+    assert found[0] != found[2]
+
+
+def test_a_missing_package_is_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapdicom, "can_segment", lambda: False)
+    folder = make_trained(tmp_path / "run", sets={"test": 1})
+    with pytest.raises(IsnetError, match="highdicom, which is not installed") as caught:
+        run_stage(heatmap, settings(formats=["dicom-seg"]), folder, Ports())
+    assert caught.value.kind == "machine"
+    assert "pip install 'isnet[dicom]'" in caught.value.fix
+    run_stage(heatmap, settings(formats=["dicom-sc"]), folder, Ports())
+
+
+METHODS = ["gradcam", "grad_input", "integrated_gradients"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("target", ["all", "predicted", "true"])
+def test_methods_write_their_maps(tmp_path: Path, method: str, target: str) -> None:
+    folder = make_trained(tmp_path / "run", sets={"test": 3})
+    run_stage(heatmap, settings(method=method, target=target, formats=["npz"]), folder, Ports())
+    lines = index(folder)
+    assert len(lines) == (6 if target == "all" else 3)
+    for line in lines:
+        assert line["method"] == method
+        values = arrays(folder, line["npz"])["map"]
+        assert (line["conservation_error"] == "") == (method == "gradcam")
+        if np.abs(values).sum() > 0:
+            assert 0 <= float(line["outside_share"]) <= 1
+        else:  # nothing in the last feature map speaks for the class
+            assert (method, line["error"], line["outside_share"]) == ("gradcam", ZERO_MAP, "")
+        if method == "integrated_gradients":
+            assert float(line["conservation_error"]) < 0.05
+        if target == "true":
+            assert line["target"] == line["label"]
+
+
+def test_grad_cam_maps_are_those_of_each_film_alone(tmp_path: Path) -> None:
+    folder = make_trained(tmp_path / "run", sets={"test": 3}, input=[64, 64])
+    run_stage(heatmap, settings(method="gradcam", target="all", formats=["npz"]), folder, Ports())
+    model = load_model(folder.path, torch.device("cpu"))
+    lines = {(line["key"], line["target"]): line for line in index(folder)}
+    total = 0.0
+    for row in read_manifest(folder.path / "ingest" / "manifest.csv"):
+        film = load_film(folder.path / "ingest" / row.film)
+        x = torch.from_numpy(Frame((row.height, row.width), (64, 64)).to_network(film))[None, None]
+        expected = grad_cam(model.net, x, "all").maps[0, :, 0].numpy()
+        for k, name in enumerate(("normal", "sick")):
+            found = arrays(folder, lines[row.key, name]["npz"])["map"]
+            np.testing.assert_allclose(found, expected[k], atol=1e-4 * expected.max())
+        total += expected.sum()
+    assert total > 0
+
+
+@pytest.mark.parametrize("family", ["block", "z+"])
+def test_families_are_those_of_the_engine(tmp_path: Path, family: Any) -> None:
+    folder = make_trained(tmp_path / "run", sets={"test": 1})
+    run_stage(heatmap, settings(family=family, formats=["npz"], target="sick"), folder, Ports())
+    (line,) = index(folder)
+    model = load_model(folder.path, torch.device("cpu"))
+    (row,) = read_manifest(folder.path / "ingest" / "manifest.csv")
+    film = Frame((row.height, row.width), (SIDE, SIDE)).to_network(
+        load_film(folder.path / "ingest" / row.film)
+    )
+    x, sick = torch.from_numpy(film)[None, None], torch.tensor([1])
+    R = relevance(model.net, x, sick, family=family, epsilon=0.01, zb=(0.0, 1.0)).maps[0, 0, 0]
+    found = arrays(folder, line["npz"])["map"]
+    np.testing.assert_allclose(found, R.numpy(), atol=1e-4 * float(R.abs().max()))
+    assert line["method"] == f"lrp {family}"
+
+
+def test_films_of_a_set_share_a_colour_scale_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[tuple[str, float | None]] = []
+    draw = mapwriter.panel_png
+
+    def spy(found: FilmMap, title: str, facts: list[str]) -> bytes:
+        limits.append((title, found.limit))
+        return draw(found, title, facts)
+
+    monkeypatch.setattr(mapwriter, "panel_png", spy)
+    folder = make_trained(tmp_path / "run", sets={"test": 4, "far": 2})
+    run_stage(heatmap, settings(scale="set"), folder, Ports())
+    sets = {
+        name: {limit for title, limit in limits if f"· {name}" in title} for name in ("test", "far")
+    }
+    assert all(len(found) == 1 for found in sets.values())
+    assert sets["test"] != sets["far"]
+    limits.clear()
+    run_stage(heatmap, settings(scale="film"), folder, Ports())
+    assert {limit for _, limit in limits} == {None}
+
+
+def test_a_shared_scale_survives_an_interruption(tmp_path: Path) -> None:
+    whole, cut = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
+    run_stage(heatmap, settings(scale="set"), whole, Ports())
+    assert run_stage(heatmap, settings(scale="set"), cut, StopAfter(3).ports()).status == (
+        "incomplete"
+    )
+    assert run_stage(heatmap, settings(scale="set"), cut, Ports()).status == "done"
+    assert tree(cut.path / "heatmap") == tree(whole.path / "heatmap")

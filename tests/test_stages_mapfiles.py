@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 from PIL import Image
 
 from isnet_cli.data.geometry import Frame
+from isnet_cli.stages.explainers import METHODS
 from isnet_cli.stages.mapfiles import (
     FilmMap,
     lungs_on_film,
+    nifti_map,
     npz_bytes,
     on_film,
     panel_png,
+    said_of,
+    shown_on_film,
     with_shape,
 )
 
@@ -41,6 +47,7 @@ def film_map(values: np.ndarray | None = None, **changes: object) -> FilmMap:
         "logits": np.array([-1.0, 2.0]),
         "probabilities": np.array([0.05, 0.95]),
         "outside": 0.25,
+        "total": 2.0,
         **changes,
     }
     return FilmMap(**fields)  # type: ignore[arg-type]
@@ -88,6 +95,8 @@ def test_npz_holds_the_map_the_geometry_and_the_facts_without_pickles() -> None:
     assert str(arrays["target"]) == "sick"
     assert (float(arrays["logit"]), float(arrays["probability"])) == (2.0, 0.95)
     assert float(arrays["outside_share"]) == 0.25
+    assert str(arrays["method"]) == "Relevance"
+    assert np.isnan(arrays["spacing"]).all()
 
 
 def test_npz_is_reproducible_and_small() -> None:
@@ -100,16 +109,49 @@ def test_npz_is_reproducible_and_small() -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "logit", "error"), [(2.0, 2.0, 0.0), (1.5, 2.0, 0.25), (-1.0, -2.0, 0.5)]
+    ("found", "expected", "error"), [(2.0, 2.0, 0.0), (1.5, 2.0, 0.25), (-1.0, -2.0, 0.5)]
 )
-def test_conservation_error(total: float, logit: float, error: float) -> None:
-    values = np.full(NETWORK, total / (NETWORK[0] * NETWORK[1]), np.float32)
-    found = film_map(values, logits=np.array([9.0, logit]))
-    assert found.conservation_error == pytest.approx(error, abs=1e-6)
+def test_conservation_error(found: float, expected: float, error: float) -> None:
+    values = np.full(NETWORK, found / (NETWORK[0] * NETWORK[1]), np.float32)
+    assert film_map(values, total=expected).conservation_error == pytest.approx(error, abs=1e-6)
 
 
-def test_conservation_of_a_logit_of_zero_is_unknown() -> None:
-    assert np.isnan(film_map(logits=np.array([1.0, 0.0])).conservation_error)
+def test_conservation_of_a_total_of_zero_or_of_none_is_unknown() -> None:
+    assert np.isnan(film_map(total=0.0).conservation_error)
+    assert np.isnan(film_map(total=float("nan")).conservation_error)
+
+
+def test_words_of_each_method() -> None:
+    rollout = said_of(film_map(method=METHODS["attention_rollout"]))
+    assert rollout == [
+        "Attention rollout, of no class in particular", "75 % of the attention in the lungs"
+    ]  # fmt: skip
+    cam = said_of(film_map(method=METHODS["gradcam"], outside=float("nan")))
+    assert cam == ["Grad-CAM for sick (probability 0.95)"]
+
+
+def test_a_picture_of_a_shared_scale_and_of_another_method_differs() -> None:
+    plain = panel_png(film_map(), "x", [])
+    assert panel_png(film_map(limit=9.0), "x", []) != plain
+    assert panel_png(film_map(method=METHODS["gradcam"]), "x", []) != plain
+
+
+def test_films_of_any_size_are_drawn_with_the_same_values() -> None:
+    """So that a colour limit means the same on each of them."""
+    small, large = film_map(), film_map(film=np.zeros((600, 480), np.float32))
+    ours = [shown_on_film(small, KEPT).max(), shown_on_film(large, ORIGINAL).max()]
+    assert ours[0] == pytest.approx(ours[1], rel=0.1)
+
+
+def test_nifti_has_the_film_s_size_spacing_and_sum(tmp_path: Path) -> None:
+    found = film_map(blob(NETWORK, (30, 33), 6.0), spacing=(0.2, 0.1))
+    path = tmp_path / "map.nii.gz"
+    path.write_bytes(nifti_map(found, "frontal", mirrored=False))
+    image = SimpleITK.ReadImage(str(path))
+    assert image.GetSize() == (ORIGINAL[1], ORIGINAL[0], 1)
+    assert image.GetSpacing()[:2] == pytest.approx((0.1, 0.2))
+    values = SimpleITK.GetArrayFromImage(image)[0]
+    assert values.sum(dtype=np.float64) == pytest.approx(found.map.sum(), rel=2e-3)
 
 
 @pytest.mark.parametrize("height", [64, 500, 2000])

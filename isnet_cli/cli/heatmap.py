@@ -23,6 +23,31 @@ Limit = Annotated[
     int | None, typer.Option("--limit", metavar="N", min=1, help="Films per set [50].")
 ]
 
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="lrp, gradcam, grad_input, integrated_gradients or attention_rollout [lrp].",
+    ),
+]
+Formats = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="LIST",
+        help="Some of png,npz,nifti,dicom-sc,dicom-seg, with commas [png,npz].",
+    ),
+]
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        "--identity",
+        metavar="WORD",
+        help="remove, or keep: DICOM output belongs to the film's patient and study [remove].",
+    ),
+]
+
 
 @takes(RunOptions)
 def heatmap(
@@ -31,13 +56,22 @@ def heatmap(
     model: ModelRun = None,
     target: Explained = None,
     limit: Limit = None,
+    method: Method = None,
+    formats: Formats = None,
+    identity: Keep = None,
 ) -> int:
     """Draw where a trained model sees its evidence."""
 
     def body(session: Session) -> Result:
         found = _source(source, options.config, model)
         extra = option_list(
-            [("--target", "heatmap.target", target), ("--limit", "heatmap.limit", limit)]
+            [
+                ("--target", "heatmap.target", target),
+                ("--limit", "heatmap.limit", limit),
+                ("--method", "heatmap.method", method),
+                ("--format", "heatmap.formats", formats.split(",") if formats else None),
+                ("--identity", "heatmap.identity", identity),
+            ]
         )
         if found.images is None:
             other = model if model != found.run else None

@@ -18,6 +18,7 @@ def check(config: Config) -> list[Fault]:
         *_sets(config),
         *_classes(config),
         *_training(config),
+        *_heatmap(config),
     ]
 
 
@@ -99,3 +100,21 @@ def _training(config: Config) -> Iterator[Fault]:
         yield ("bias", "shapes"), "a shape is named twice"
     if shapes is not None and len(shapes) < 2:
         yield ("bias", "shapes"), "expected at least two shapes, one per class"
+
+
+def _heatmap(config: Config) -> Iterator[Fault]:
+    heat = config.heatmap
+    if heat.family is not None and heat.method != "lrp":
+        yield ("heatmap", "family"), f"a family belongs to method lrp, found method {heat.method}"
+    if heat.method == "attention_rollout" and heat.target != "predicted":
+        yield (
+            ("heatmap", "target"),
+            "attention rollout is the same for every class; set heatmap.target: predicted",
+        )
+    if len(set(heat.formats)) < len(heat.formats):
+        yield ("heatmap", "formats"), "a format is named twice"
+    if heat.identity == "keep" and config.data.privacy.rename:
+        yield (
+            ("heatmap", "identity"),
+            "keep contradicts data.privacy.rename: true, which forgets where films come from",
+        )

@@ -282,8 +282,15 @@ class Heatmap(Section):
 
     model: str | None = None  # run folder whose trained model is used; null: this run's
     sets: list[str] | None = None
+    method: Literal["lrp", "gradcam", "grad_input", "integrated_gradients", "attention_rollout"] = (
+        "lrp"
+    )
+    family: Literal["flex", "block", "z+"] | None = None  # of lrp; null: the model's own
     target: str = "predicted"  # predicted | true | all | a class name
-    formats: list[Literal["png", "npz"]] = ["png", "npz"]
+    formats: list[Literal["png", "npz", "nifti", "dicom-sc", "dicom-seg"]] = ["png", "npz"]
+    scale: Literal["film", "set"] = "film"  # what shares one colour scale
+    region: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5  # of dicom-seg: share of the relevance
+    identity: Literal["remove", "keep"] = "remove"  # of DICOM outputs
     limit: Count | None = 50  # films per set; null: all
 
 

@@ -14,6 +14,7 @@ from isnet_cli.data.types import Identity
 from isnet_cli.errors import UnreadableFilm
 
 PROJECTION = frozenset({"CR", "DX", "DR", "RG", "RF", "XR", "OT", "SC", "HC", ""})
+MIRRORED = "mirrored by its patient orientation"  # the note of such films
 MODALITIES = {
     "CT": "computed tomography",
     "MR": "magnetic resonance",
@@ -159,7 +160,7 @@ def notes(ds: Any) -> tuple[str, ...]:
     if text(ds, "PresentationIntentType").upper() == "FOR PROCESSING":
         doubts.append("for processing, not for display")
     if _orientation(ds)[:1] == ["R"]:
-        doubts.append("mirrored by its patient orientation")
+        doubts.append(MIRRORED)
     if text(ds, "BurnedInAnnotation").upper() == "YES":
         doubts.append("burned-in annotation")
     return tuple(doubts)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from isnet_cli.export.lettering import font, wrap
+from isnet_cli.export.lettering import Font, font, wrap
 from isnet_cli.export.overlays import OUTLINE, RGB, film_tile, grey, outlined, overlay
 from isnet_cli.export.panels import compose_panel, panel_parts
 
@@ -51,14 +51,16 @@ def contact_sheet(
     columns: int,
     *,
     style: SheetStyle | None = None,
+    heading: Sequence[str] = (),
 ) -> RGB:
     """Many small pictures with captions in rows of `columns`, on white paper.
 
     Args:
         tiles: uint8 [h, w] or [h, w, 3], each of its own size; aspect ratios are kept.
-        captions: One for each tile; wrapped, then shortened.
+        captions: One for each tile; line feeds are kept, lines wrapped, then shortened.
         columns: Pictures in a row, at least 1.
         style: Measures; see `SheetStyle`.
+        heading: Lines above the pictures, the first in bold; each wrapped to two lines at most.
 
     Returns:
         uint8 RGB.
@@ -73,22 +75,44 @@ def contact_sheet(
     gap = max(6, style.cell // 24)
     words = round(style.lines * 1.3 * style.letters) + gap // 2
     rows = -(-len(tiles) // columns)
-    size = (gap + columns * (style.cell + gap), gap + rows * (style.cell + words + gap))
-    sheet = Image.new("RGB", size, PAPER)
+    width = gap + columns * (style.cell + gap)
+    titles = _heading(heading, style.letters, width - 2 * gap)
+    step = round(1.6 * style.letters)
+    head = len(titles) * step + (gap if titles else 0)
+    sheet = Image.new("RGB", (width, head + gap + rows * (style.cell + words + gap)), PAPER)
     draw = ImageDraw.Draw(sheet)
     letters = font(style.letters)
+    for number, (text, face) in enumerate(titles):
+        draw.text((gap, gap + number * step), text, INK, face)
     for number, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
         row, column = divmod(number, columns)
-        left, top = gap + column * (style.cell + gap), gap + row * (style.cell + words + gap)
+        left = gap + column * (style.cell + gap)
+        top = head + gap + row * (style.cell + words + gap)
         draw.rectangle((left, top, left + style.cell - 1, top + style.cell - 1), (0, 0, 0))
         picture = Image.fromarray(tile).convert("RGB")
         picture = _shrunk(picture, style.cell)
         spare = (style.cell - picture.width) // 2, (style.cell - picture.height) // 2
         sheet.paste(picture, (left + spare[0], top + spare[1]))
-        for line, text in enumerate(wrap(caption, letters, style.cell, style.lines)):
+        for line, text in enumerate(_lines(caption, letters, style)):
             place = (left, top + style.cell + gap // 3 + round(line * 1.3 * style.letters))
             draw.text(place, text, INK, letters)
     return np.asarray(sheet)
+
+
+def _lines(caption: str, letters: Font, style: SheetStyle) -> list[str]:
+    found: list[str] = []
+    for text in caption.split("\n"):
+        found += wrap(text, letters, style.cell, max(1, style.lines - len(found)))
+    return found[: style.lines]
+
+
+def _heading(texts: Sequence[str], size: int, width: int) -> list[tuple[str, Font]]:
+    faces = [font(round(1.15 * size), bold=True), font(size)]
+    lines = []
+    for number, text in enumerate(texts):
+        face = faces[min(number, 1)]
+        lines += [(line, face) for line in wrap(text, face, width, 2)]
+    return lines
 
 
 def png_bytes(picture: NDArray[np.uint8]) -> bytes:

@@ -93,6 +93,9 @@ def compose_panel(
     limit: float | None = None,
     smoothing: float = 0.0,
     height: int = 512,
+    signed: bool = True,
+    amount: str = "|relevance|",
+    scale: str = "",
 ) -> RGB:
     """A picture to show: the outlined film, the overlay beside it, a colour bar and the words.
 
@@ -105,6 +108,9 @@ def compose_panel(
         limit: As in `overlay`.
         smoothing: Standard deviation of the display's Gaussian in px of the panel; a note says so.
         height: Height of the two pictures in px.
+        signed: Whether values may speak against the class; otherwise the bar begins at 0.
+        amount: What the colour limit is a percentile of.
+        scale: Where a given `limit` comes from.
 
     Returns:
         uint8 RGB on white paper.
@@ -119,7 +125,9 @@ def compose_panel(
     strongest = limit if limit is not None and limit > 0 else relevance_limit(shown)
     letters = font(layout.unit)
     words = [(line, _INK) for line in wrap(caption, letters, layout.text_width, _CAPTION_LINES)]
-    note = wrap(_note(limit, smoothing), letters, layout.text_width, _NOTE_LINES)
+    note = wrap(
+        _note(scale if limit else "", amount, smoothing), letters, layout.text_width, _NOTE_LINES
+    )
     words += [(line, _SOFT) for line in note]
     sheet = Image.new("RGB", layout.size(len(words)), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -128,7 +136,7 @@ def compose_panel(
     sheet.paste(Image.fromarray(outlined(grey(film), small)), (layout.unit, layout.top))
     coloured = overlay(film, shown, small, limit=strongest)
     sheet.paste(Image.fromarray(coloured), (layout.second, layout.top))
-    _colour_bar(sheet, layout, strongest)
+    _colour_bar(sheet, layout, strongest, signed=signed)
     _legend(draw, layout, has_mask=small is not None)
     for number, (line, ink) in enumerate(words):
         draw.text((layout.unit, layout.line(number)), line, ink, letters)
@@ -159,20 +167,28 @@ def panel_parts(panel: RGB, film: tuple[int, int]) -> tuple[RGB, RGB]:
     raise ValueError(f"a panel of {width} x {height} px does not belong to a film of {film}")
 
 
-def _colour_bar(sheet: Image.Image, layout: Layout, limit: float) -> None:
-    """The bar from -limit to +limit as it looks over film of a mean grey, with its words."""
+def _colour_bar(sheet: Image.Image, layout: Layout, limit: float, *, signed: bool) -> None:
+    """The bar up to +limit as it looks over film of a mean grey, with its words."""
     draw, letters = ImageDraw.Draw(sheet), font(layout.unit)
-    ramp = np.linspace(-1.0, 1.0, layout.width, dtype=np.float32)[None]
-    ramp = ramp.repeat(layout.unit, axis=0)
-    bar = blend(np.full_like(ramp, _BAR_GREY), ramp, 1.0)
-    sheet.paste(Image.fromarray(levels(bar)), (layout.second, layout.bar))
+    bar = colour_ramp((layout.unit, layout.width), signed=signed)
+    sheet.paste(Image.fromarray(bar), (layout.second, layout.bar))
     below = layout.bar + round(1.25 * layout.unit)
     side = 0.45 * layout.width
     low, high = f"\N{MINUS SIGN}{limit:.2g} against", f"for +{limit:.2g}"
-    draw.text((layout.second, below), fit(low, letters, side), _INK, letters)
     middle, right = layout.second + layout.width / 2, layout.second + layout.width
-    draw.text((middle, below), "0", _INK, letters, anchor="ma")
+    if signed:
+        draw.text((middle, below), "0", _INK, letters, anchor="ma")
+    else:
+        low, high = "0", f"{limit:.2g}"
+    draw.text((layout.second, below), fit(low, letters, side), _INK, letters)
     draw.text((right, below), fit(high, letters, side), _INK, letters, anchor="ra")
+
+
+def colour_ramp(size: tuple[int, int], *, signed: bool) -> RGB:
+    """A colour bar [h, w]: from -1, or from 0, to 1, as it looks over film of a mean grey."""
+    row = np.linspace(-1.0 if signed else 0.0, 1.0, size[1], dtype=np.float32)
+    ramp = np.repeat(row[None], size[0], axis=0)
+    return levels(blend(np.full_like(ramp, _BAR_GREY), ramp, 1.0))
 
 
 def _legend(draw: ImageDraw.ImageDraw, layout: Layout, *, has_mask: bool) -> None:
@@ -185,9 +201,8 @@ def _legend(draw: ImageDraw.ImageDraw, layout: Layout, *, has_mask: bool) -> Non
     draw.text((round(3.6 * unit), layout.bar - unit // 6), "lung outline", _INK, letters)
 
 
-def _note(limit: float | None, smoothing: float) -> str:
-    scale = "as given" if limit else f"{LIMIT_PERCENTILE:g}th percentile of |relevance|"
-    note = f"Colour limit: {scale}."
+def _note(scale: str, amount: str, smoothing: float) -> str:
+    note = f"Colour limit: {scale or f'{LIMIT_PERCENTILE:g}th percentile of {amount}'}."
     if smoothing > 0:
         note += f" Smoothed for display only (Gaussian, standard deviation {smoothing:g} px)."
     return note

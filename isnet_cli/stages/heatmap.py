@@ -1,20 +1,21 @@
 """Relevance maps of chosen films: overlays to look at, arrays to work with, and their index.
 
-Written: ``index.csv``; ``<set>/<key>_<target>.png`` and ``.npz``; with synthetic bias
-``<set>/<version>/<key>_<target>...`` for the versions biased, standard and deceiving.
+Written: ``index.csv``; ``<set>/<key>_<target>`` with ``.png``, ``.npz`` and the other formats asked
+for; with pictures ``<set>/contact_sheet.png``; with synthetic bias ``<set>/<version>/...`` for the
+versions biased, standard and deceiving.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Config
 from isnet_cli.data.dataset import FilmStore, Version
@@ -27,9 +28,13 @@ from isnet_cli.runs import files
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.runs.runtime import workers
 from isnet_cli.stages.base import StageResult
+from isnet_cli.stages.explainers import check_method, explain, method_of
 from isnet_cli.stages.journal import Journal, remove
-from isnet_cli.stages.mapwriter import COLUMNS, Explained, Line, MapWriter, made
-from isnet_cli.stages.predictor import Predictor, Seen, dependencies, open_predictor
+from isnet_cli.stages.mapdicom import KINDS, prepare_dicom
+from isnet_cli.stages.mapscale import own_limit, shared_limit
+from isnet_cli.stages.mapsheet import sheets, write_sheet
+from isnet_cli.stages.mapwriter import COLUMNS, FILES, Explained, Line, MapWriter, made
+from isnet_cli.stages.predictor import Predictor, dependencies, open_predictor
 from isnet_cli.stages.testsets import (
     Stopped,
     check_labels,
@@ -42,7 +47,7 @@ from isnet_cli.stages.testsets import (
 )
 
 NAME = "heatmap"
-FORMAT = 1  # raise when the same inputs give another result
+FORMAT = 2  # raise when the same inputs give another result
 INDEX = "index.csv"
 BATCH = 8  # films explained at a time, at most
 MODES = ("predicted", "true", "all")
@@ -70,30 +75,39 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
         (``skipped``), and the mean share outside the lungs of each set.
 
     Raises:
-        IsnetError: Kind "config" for an unknown set or target, or a network without relevance
-            rules; "data" for a class that the model does not know; "weights" for a missing model.
+        IsnetError: Kind "config" for an unknown set or target, or a network for which the method is
+            not defined; "data" for a class that the model does not know; "weights" for a missing
+            model.
     """
     predictor = open_predictor(config, config.heatmap.model, folder)
     _check_target(config.heatmap.target, predictor)
+    check_method(predictor)
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     sets = chosen_sets(rows, config.heatmap.sets, "heatmap.sets")
     check_labels(sets, predictor.classes, predictor.task)
     chosen = {name: choose(films, config.heatmap.limit) for name, films in sets.items()}
     root = folder.stage_dir(NAME)
+    prepare_dicom(list(config.heatmap.formats), root)
     old = _written(root)
     lines: list[Line] = []
     steps = sum(len(in_version(r, v)) for r in chosen.values() for v in versions(r, config))
+    steps *= 2 if config.heatmap.scale == "set" else 1
     try:
         with (
             Journal(root, fingerprint(config, folder)) as journal,
             ports.progress.bar("heatmap", steps) as bar,
         ):
+            walk = _Walk(journal, bar, ports)
             for name, films in chosen.items():
-                for version in versions(films, config):
-                    writer = MapWriter(predictor, root, name, version)
-                    shown = [films[i] for i in in_version(films, version)]
-                    for chunk in chunks(shown, chunk_size(predictor.config)):
-                        lines += _map_chunk(writer, chunk, journal, bar, ports)
+                looks = versions(films, config)
+                writers = [MapWriter(predictor, root, name, version) for version in looks]
+                if config.heatmap.scale == "set":
+                    limit = shared_limit([x for w in writers for x in walk.limits(w, films)])
+                    writers = [replace(writer, limit=limit) for writer in writers]
+                for writer in writers:
+                    made_here = walk.maps(writer, films)
+                    write_sheet(writer, made_here)
+                    lines += made_here
             files.write_csv(root / INDEX, COLUMNS, lines)
             remove(root, old - _written(root))
             journal.complete()
@@ -126,38 +140,74 @@ def _check_target(target: str, predictor: Predictor) -> None:
             f"{', '.join(predictor.classes)}",
             fix=f"--target {predictor.classes[-1]}",
         )
-    why = predictor.no_rule()
-    if why:
-        raise IsnetError(
-            "config",
-            f"model: no relevance maps: {why}",
-            fix="train a network of convolutions, BatchNorm and ReLU (densenet121, resnet18, ...)",
-        )
 
 
-def _map_chunk(
-    writer: MapWriter, rows: Sequence[Row], journal: Journal, bar: Bar, ports: Ports
-) -> list[Line]:
-    """Maps of a few films, those of an earlier, killed run included."""
-    todo = [row for row in rows if journal.get(writer.part(row)) is None]
-    bar.advance(len(rows) - len(todo))
-    if todo:
-        config = writer.predictor.config
+Work = Callable[[MapWriter, FilmStore, dict[int, Explained]], Iterator[tuple[Any, list[Path]]]]
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """Goes through films batch by batch and notes what was done for each.
+
+    Attributes:
+        journal: What is done, by an earlier, killed run included.
+        bar: Progress.
+        ports: May ask to stop.
+    """
+
+    journal: Journal
+    bar: Bar
+    ports: Ports
+
+    def maps(self, writer: MapWriter, films: Sequence[Row]) -> list[Line]:
+        """Makes and writes the maps of a set in one version: lines of the index."""
+        return [line for lines in self._each(writer, films, "", _drawn) for line in lines]
+
+    def limits(self, writer: MapWriter, films: Sequence[Row]) -> list[float]:
+        """The colour limit that each of those maps would take alone."""
+        return [limit for some in self._each(writer, films, "limit/", _limits) for limit in some]
+
+    def _each(self, writer: MapWriter, films: Sequence[Row], kind: str, work: Work) -> list[Any]:
+        rows = [films[i] for i in in_version(films, writer.version)]
+        for chunk in chunks(rows, chunk_size(writer.predictor.config)):
+            self._chunk(writer, chunk, kind, work)
+        return [self.journal.get(kind + writer.part(row)) for row in rows]
+
+    def _chunk(self, writer: MapWriter, rows: Sequence[Row], kind: str, work: Work) -> None:
+        todo = [row for row in rows if self.journal.get(kind + writer.part(row)) is None]
+        self.bar.advance(len(rows) - len(todo))
+        if not todo:
+            return
         store = writer.predictor.load(todo)
-        for batch in chunks(range(len(todo)), min(BATCH, config.evaluate.batch_size)):
-            go_on(ports)
+        size = min(BATCH, writer.predictor.config.evaluate.batch_size)
+        for batch in chunks(range(len(todo)), size):
+            go_on(self.ports)
             found = _explain(writer.predictor, store, batch, writer.version)
-            for index, (lines, written) in zip(batch, _drawn(writer, store, found), strict=True):
-                journal.add(writer.part(todo[index]), lines, written)
-                bar.advance()
-    return [line for row in rows for line in journal.get(writer.part(row))]
+            done = work(writer, store, found)
+            for index, (content, written) in zip(batch, done, strict=True):
+                self.journal.add(kind + writer.part(todo[index]), content, written)
+                self.bar.advance()
+
+
+def _limits(
+    writer: MapWriter, store: FilmStore, found: dict[int, Explained]
+) -> Iterator[tuple[list[float], list[Path]]]:
+    method = method_of(writer.predictor)
+    for index, explained in found.items():
+        frame = writer.frame(store.rows[index])
+        maps = [values.sum(axis=0) for values in explained.maps.values()]
+        finite = [values for values in maps if np.isfinite(values).all()]
+        yield [own_limit(values, frame, method) for values in finite], []
 
 
 def _drawn(
     writer: MapWriter, store: FilmStore, found: dict[int, Explained]
 ) -> Iterator[tuple[list[Line], list[Path]]]:
     """Draws and writes films in threads (compression releases the interpreter), in order."""
-    threads = max(1, workers(writer.predictor.config.machine.workers))
+    config = writer.predictor.config
+    threads = max(1, workers(config.machine.workers))
+    if set(KINDS) & set(config.heatmap.formats):
+        threads = 1  # the DICOM libraries are silenced for the whole process at a time
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(lambda item: writer.write(store, *item), found.items())
 
@@ -167,26 +217,27 @@ def _explain(
 ) -> dict[int, Explained]:
     """What the model says about films of `store`, by their index, with the maps asked for."""
     images, masks = predictor.batch(store, batch, version)
-    seen, maps, wanted = _maps(predictor, images, [store.rows[i] for i in batch])
+    target, wanted = _wanted(predictor, [store.rows[i] for i in batch])
+    seen, maps, totals = explain(predictor, images, target)
+    if target == "predicted":
+        wanted = [{int(k): 0} for k in seen.logits.argmax(axis=1)]
     return {
         index: Explained(
             seen.logits[place],
             seen.probabilities[place],
             {target: maps[place, position] for target, position in wanted[place].items()},
             masks[place],
+            {target: float(totals[place, position]) for target, position in wanted[place].items()},
         )
         for place, index in enumerate(batch)
     }
 
 
-def _maps(
-    predictor: Predictor, images: torch.Tensor, rows: Sequence[Row]
-) -> tuple[Seen, NDArray[np.float32], list[dict[int, int]]]:
-    """What the model says, its maps, and for each film: explained class -> place in its maps."""
+def _wanted(predictor: Predictor, rows: Sequence[Row]) -> tuple[Any, list[dict[int, int]]]:
+    """The target of a batch, and for each film: explained class -> place in its maps."""
     mode, classes = predictor.config.heatmap.target, predictor.classes
     if mode == "predicted":
-        seen, maps = predictor.explain(images, "predicted")
-        return seen, maps, [{int(k): 0} for k in seen.logits.argmax(axis=1)]
+        return mode, []
     if mode == "all":
         wanted = [list(range(len(classes)))] * len(rows)
     elif mode == "true":
@@ -195,9 +246,9 @@ def _maps(
     else:
         wanted = [[classes.index(mode)]] * len(rows)
     if any(len(some) > 1 for some in wanted):
-        return *predictor.explain(images, "all"), [{k: k for k in some} for some in wanted]
+        return "all", [{k: k for k in some} for some in wanted]
     one = torch.tensor([some[0] if some else 0 for some in wanted])
-    return *predictor.explain(images, one), [dict.fromkeys(some, 0) for some in wanted]
+    return one, [dict.fromkeys(some, 0) for some in wanted]
 
 
 def _summary(lines: list[Line], sets: dict[str, list[Row]]) -> dict[str, Any]:
@@ -220,4 +271,5 @@ def _written(root: Path) -> set[str]:
     if not (root / INDEX).is_file():
         return set()
     lines = files.read_csv(root / INDEX)
-    return {line[kind] for line in lines for kind in ("png", "npz") if line.get(kind)}
+    named = {line[kind] for line in lines for kind in FILES if line.get(kind)}
+    return named | sheets(lines)

@@ -1,4 +1,4 @@
-"""One relevance map as files: a picture for people, an ``.npz`` for programs."""
+"""One map as files: a picture for people, an ``.npz`` for programs, a NIfTI for viewers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 from isnet_cli.data.geometry import Frame, resize
 from isnet_cli.export.images import compose_panel, png_bytes
+from isnet_cli.export.nifti import nifti_bytes
+from isnet_cli.stages.explainers import METHODS, Method
+from isnet_cli.stages.mapscale import SHARED_PERCENTILE, own_limit, shown_part, smoothing
 
+SCALE = f"the same for all films of the set ({SHARED_PERCENTILE:g}th percentile of their own)"
+EVEN = "the value of an even map, or more; shown is what exceeds an even map"
 PANEL_SIDE = (384, 1024)  # px: least height, so that words are readable, and the most
 SIGNIFICANT_BITS = 11  # of the values on the film's grid, so that they compress
-SMOOTHING = 0.7  # px of the network's input: display only; takes the pixel noise off the picture
 _SEEN = 1e-3  # a difference of grey that belongs to a shape
 _DROPPED = 23 - SIGNIFICANT_BITS  # of float32's mantissa
 
@@ -25,7 +29,7 @@ class FilmMap:
     """A map and what it explains.
 
     Attributes:
-        map: Signed relevance at the network's size [h, w], summed over channels.
+        map: Values at the network's size [h, w], summed over channels.
         frame: Where the film lies in the network's input.
         film: The film it was made from [H, W], 0 to 1, on the kept film's grid.
         lungs: Mask on the same grid, or None.
@@ -34,6 +38,10 @@ class FilmMap:
         logits: The network's outputs, K.
         probabilities: K.
         outside: Share of absolute relevance outside the lungs; NaN when unknown.
+        total: What the map should sum to; NaN where the method promises nothing.
+        method: How it was made.
+        limit: Colour limit shared with other films; None: the map's own.
+        spacing: Pixel spacing of the original film (row, column), mm, or None.
     """
 
     map: FloatImage
@@ -45,13 +53,23 @@ class FilmMap:
     logits: NDArray[np.float64]
     probabilities: NDArray[np.float64]
     outside: float
+    total: float
+    method: Method = METHODS["lrp"]
+    limit: float | None = None
+    spacing: tuple[float, float] | None = None
 
     @property
     def conservation_error(self) -> float:
-        """|sum R - logit| / |logit|: what biases and the stabiliser took; NaN for a logit of 0."""
-        logit = float(self.logits[self.target])
-        total = float(self.map.sum(dtype=np.float64))
-        return abs(total - logit) / abs(logit) if logit else float("nan")
+        """|sum R - total| / |total|: what biases and the stabiliser took; NaN for a total of 0."""
+        found = float(self.map.sum(dtype=np.float64))
+        return abs(found - self.total) / abs(self.total) if self.total else float("nan")
+
+    @property
+    def colour_limit(self) -> float | None:
+        """The limit of the pictures where it is not a plain percentile of what they show."""
+        if self.limit is None and self.method.above_even:
+            return own_limit(self.map, self.frame, self.method)
+        return self.limit
 
 
 def on_film(values: FloatImage, frame: Frame, size: tuple[int, int]) -> FloatImage:
@@ -89,8 +107,9 @@ def npz_bytes(found: FilmMap) -> bytes:
     ``map`` [h, w]: relevance at the network's size, float32. ``relevance`` [H, W]: the same on the
     kept film's pixels (bilinear, scaled so that the sum stays), float32 rounded to 11 significant
     bits. ``original``, ``film``, ``network``: (height, width) of the film on disk, of the kept
-    film, of the input. ``inner``: (top, left, height, width) of the film in the input. ``target``
-    (class name), ``logit``, ``probability``, ``outside_share``, ``conservation_error``.
+    film, of the input. ``inner``: (top, left, height, width) of the film in the input. ``spacing``:
+    (row, column) of the original film in mm, NaN when unknown. ``method``, ``target`` (class name),
+    ``logit``, ``probability``, ``outside_share``, ``conservation_error``.
     """
     size = found.film.shape
     arrays = {
@@ -100,6 +119,8 @@ def npz_bytes(found: FilmMap) -> bytes:
         "film": np.array(size),
         "network": np.array(found.frame.network),
         "inner": np.array(found.frame.inner),
+        "spacing": np.array(found.spacing or (np.nan, np.nan)),
+        "method": np.array(found.method.title),
         "target": np.array(found.classes[found.target]),
         "logit": np.array(found.logits[found.target]),
         "probability": np.array(found.probabilities[found.target]),
@@ -117,21 +138,45 @@ def panel_png(found: FilmMap, title: str, facts: list[str]) -> bytes:
     height = min(max(size[0], PANEL_SIDE[0]), PANEL_SIDE[1])
     picture = compose_panel(
         found.film,
-        on_film(found.map, found.frame, size),
+        shown_on_film(found, size),
         found.lungs,
         title=title,
-        caption=" · ".join([*_facts(found), *facts]),
-        smoothing=round(SMOOTHING * height / found.frame.inner[2], 1),
+        caption=" · ".join([*said_of(found), *facts]),
+        limit=found.colour_limit,
+        smoothing=round(smoothing(found.method) * height / found.frame.inner[2], 1),
         height=height,
+        signed=found.method.signed,
+        amount=found.method.amount,
+        scale=SCALE if found.limit else EVEN,
     )
     return png_bytes(picture)
 
 
-def _facts(found: FilmMap) -> list[str]:
+def nifti_map(found: FilmMap, view: str, *, mirrored: bool) -> bytes:
+    """``.nii.gz`` of the map on the original film's pixels (the ``relevance`` of `npz_bytes`).
+
+    Args:
+        found: The map.
+        view: Of the film, as `Film.view`.
+        mirrored: Whether the file says that its columns run to the patient's right.
+    """
+    values = _rounded(on_film(found.map, found.frame, found.frame.original))
+    return nifti_bytes(values, found.spacing, view, mirrored=mirrored)
+
+
+def shown_on_film(found: FilmMap, size: tuple[int, int]) -> FloatImage:
+    """What pictures show: values per pixel of the network's input, alike for films of any size."""
+    return resize(shown_part(found.map, found.frame, found.method), size)
+
+
+def said_of(found: FilmMap) -> list[str]:
+    """What a map shows, and its share in the lungs where there is one."""
     name, p = found.classes[found.target], found.probabilities[found.target]
-    facts = [f"Relevance for {name} (probability {p:.2f})"]
+    facts = [f"{found.method.title} for {name} (probability {p:.2f})"]
+    if not found.method.of_class:
+        facts = [f"{found.method.title}, of no class in particular"]
     if not np.isnan(found.outside):
-        facts.append(f"{100 * (1 - found.outside):.0f} % of |relevance| in the lungs")
+        facts.append(f"{100 * (1 - found.outside):.0f} % of {found.method.amount} in the lungs")
     return facts
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,33 +115,39 @@ class Predictor:
         Raises:
             IsnetError: Kind "machine", when the device's memory does not suffice.
         """
-        with _memory_guard(len(images)), torch.inference_mode():
-            return self._seen(self.model.net(images.to(self.device)))
+        with memory_guard(len(images)), torch.inference_mode():
+            return self.seen(self.model.net(images.to(self.device)))
 
-    def explain(self, images: Tensor, target: Target | Tensor) -> tuple[Seen, NDArray[np.float32]]:
+    def explain(
+        self, images: Tensor, target: Target | Tensor, rules: Mapping[str, Any] | None = None
+    ) -> tuple[Seen, NDArray[np.float32]]:
         """As `predict`, with signed relevance maps [B, K', C, h, w].
 
         Args:
             images: [B, C, h, w] in [0, 1].
             target: As in `isnet_models.lrp.relevance`.
+            rules: Options of `relevance` in place of the model's own.
 
         Raises:
             IsnetError: As `predict`.
         """
-        with _memory_guard(len(images)):
-            found = relevance(self.model.net, images.to(self.device), target, **self._rules())
-            return self._seen(found.logits), found.maps.float().cpu().numpy()
+        options = {**self._rules(), **(rules or {})}
+        with memory_guard(len(images)):
+            found = relevance(self.model.net, images.to(self.device), target, **options)
+            return self.seen(found.logits), found.maps.float().cpu().numpy()
 
-    def _seen(self, logits: Tensor) -> Seen:
+    def seen(self, logits: Tensor) -> Seen:
+        """Logits [B, K] of a forward pass, with their probabilities."""
         y = logits.double().cpu()
         p = y.sigmoid() if self.task == "multilabel" else y.softmax(1)
         return Seen(y.numpy(), p.numpy())
 
-    def no_rule(self) -> str:
-        """Why this network has no relevance maps; "" when it has."""
+    def no_rule(self, rules: Mapping[str, Any] | None = None) -> str:
+        """Why this network has no relevance maps by `rules` (see `explain`); "" when it has."""
         blank = torch.zeros(1, self.config.model.channels, *self.config.model.input)
+        options = {**self._rules(), **(rules or {})}
         try:
-            relevance(self.model.net, blank.to(self.device), "predicted", **self._rules())
+            relevance(self.model.net, blank.to(self.device), "predicted", **options)
         except UnsupportedOperation as error:
             return str(error)
         return ""
@@ -234,7 +240,12 @@ def as_trained(config: Config, card: dict[str, Any]) -> Config:
 
 
 @contextlib.contextmanager
-def _memory_guard(films: int) -> Iterator[None]:
+def memory_guard(films: int) -> Iterator[None]:
+    """Says what to do when `films` films at a time are too many for the device's memory.
+
+    Raises:
+        IsnetError: Kind "machine", in place of torch's error.
+    """
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -1,0 +1,115 @@
+"""DICOM Segmentations: a region of a film, written by highdicom where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli import __version__
+from isnet_cli.export.dicom_filing import MAKER, SERIES, Filing, file_bytes, words
+
+
+def can_segment() -> bool:
+    """Whether highdicom is installed."""
+    return importlib.util.find_spec("highdicom") is not None
+
+
+def segmentation(
+    region: NDArray[np.bool_],
+    filing: Filing,
+    *,
+    series: str,
+    target: str,
+    number: int,
+    meaning: str,
+    model: str,
+) -> bytes:
+    """A region as a DICOM file: one binary segment on the original film's pixels.
+
+    Args:
+        region: [H, W].
+        filing: Patient, study, and the image that the segment refers to.
+        series: Name of the method; the description of the series.
+        target: The explained class; label of the segment.
+        number: Instance number, from 1.
+        meaning: What the region is, in a sentence.
+        model: Serial number of the device: which weights.
+
+    Raises:
+        ImportError: highdicom is missing.
+    """
+    import highdicom
+    from pydicom.sr.coding import Code
+
+    image_region = Code("111030", "DCM", "Image Region")
+    description = highdicom.seg.SegmentDescription(
+        segment_number=1,
+        segment_label=words(f"{target}: {series}"),
+        segmented_property_category=Code("309825002", "SCT", "Spatial and Relational Concept"),
+        segmented_property_type=image_region,
+        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+            name=MAKER, version=__version__, family=Code("123109", "DCM", "Artificial Intelligence")
+        ),
+    )
+    logger = logging.getLogger("highdicom")  # it reports empty regions, which are no fault
+    before, logger.disabled = logger.disabled, True
+    try:
+        ds = highdicom.seg.Segmentation(
+            source_images=[_source_image(filing, region.shape)],
+            pixel_array=region[None],
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[description],
+            series_instance_uid=filing.series("seg", series),
+            series_number=SERIES["seg"],
+            sop_instance_uid=filing.uid("seg", series, target),
+            instance_number=number,
+            manufacturer=MAKER,
+            manufacturer_model_name=MAKER,
+            software_versions=__version__,
+            device_serial_number=model,
+            series_description=words(f"isnet: {series}"),
+            content_label="RELEVANCE",
+            content_description=words(meaning),
+            omit_empty_frames=False,
+        )
+    finally:
+        logger.disabled = before
+    _complete(ds, filing)
+    return file_bytes(ds)
+
+
+def _source_image(filing: Filing, size: tuple[int, ...]) -> Any:
+    """What highdicom has to know of the image: whose it is, which one, how large."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    ds = Dataset()
+    ds.update(filing.header)
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID = filing.reference
+    ds.Modality = "OT"
+    ds.Rows, ds.Columns = size
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return ds
+
+
+def _complete(ds: Any, filing: Filing) -> None:
+    """What highdicom does not copy: the removal of the identity, the frame referred to.
+
+    Pixel measures are left out: a projection has no plane in space, and readers that find measures
+    without a plane refuse the file. The segment's pixels are those of the image it refers to.
+    """
+    for keyword in ("PatientIdentityRemoved", "DeidentificationMethod"):
+        if keyword in filing.header:
+            ds[keyword] = filing.header[keyword]
+    if filing.frame:
+        made_from = [item for group in ds.PerFrameFunctionalGroupsSequence
+                     for item in group.DerivationImageSequence]  # fmt: skip
+        for item in (ds, *made_from):
+            item.SourceImageSequence[0].ReferencedFrameNumber = filing.frame

@@ -1,0 +1,54 @@
+"""Maps as NIfTI volumes of one slice, lying in the patient as the film does."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Direction = tuple[float, float, float]
+
+LEFT, BACK, DOWN = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0)  # DICOM: left, back, head
+UNKNOWN_SPACING = 1.0  # mm
+NOTE = "isnet; pixel spacing unknown"
+
+
+def nifti_bytes(
+    values: NDArray[np.float32],
+    spacing: tuple[float, float] | None,
+    view: str,
+    *,
+    mirrored: bool = False,
+) -> bytes:
+    """A ``.nii.gz`` file of a map; the same map gives the same bytes.
+
+    One coronal slice: rows run towards the feet, columns to the patient's left (to the right when
+    `mirrored`); for a lateral film one sagittal slice whose columns run to the back. The first
+    pixel is the origin. The file holds float32 values, spacing and direction, nothing else; an
+    unknown spacing is written as 1 mm, and the header's description says so.
+
+    Args:
+        values: [H, W].
+        spacing: (row, column) in mm, or None.
+        view: ``frontal``, ``lateral`` or ``unknown`` (taken as frontal).
+        mirrored: Whether columns run the other way.
+    """
+    import SimpleITK
+
+    columns = BACK if view == "lateral" else LEFT
+    if mirrored:
+        columns = (-columns[0], -columns[1], -columns[2])
+    image = SimpleITK.GetImageFromArray(np.asarray(values, np.float32)[None])
+    row, column = spacing or (UNKNOWN_SPACING, UNKNOWN_SPACING)
+    image.SetSpacing((column, row, min(row, column)))
+    normal = np.cross(columns, DOWN)
+    image.SetDirection(np.stack([columns, DOWN, normal], axis=1).ravel().tolist())
+    if spacing is None:
+        image.SetMetaData("ITK_FileNotes", NOTE)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "map.nii"
+        SimpleITK.WriteImage(image, str(path))
+        return gzip.compress(path.read_bytes(), compresslevel=6, mtime=0)
