@@ -53,6 +53,10 @@ CHAINS: dict[str, tuple[Callable[[], list[nn.Module]], int, int]] = {
     "pool norm relu": (
         lambda: [conv(), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ReLU()], 2, 3,
     ),
+    "two pools norm relu": (
+        lambda: [conv(), nn.ReLU(), nn.MaxPool2d(2), nn.AvgPool2d(2, 1), nn.BatchNorm2d(4),
+                 nn.ReLU()], 2, 4,
+    ),
     "shortcut": (lambda: [conv(), nn.ReLU(), BasicBlock(4, 4)], 2, 3),
     "downsampled shortcut": (
         lambda: [conv(), nn.ReLU(), BasicBlock(4, 4, 2, nn.Sequential(
@@ -168,6 +172,41 @@ def test_joined_affine_outputs_are_damped_channel_by_channel(parts: str, trainin
         damped = s * part.relu() / (part.abs() + 0.1)
         maps += torch.autograd.grad(part, image, damped.detach(), retain_graph=True)[0]
     assert torch.allclose(ours, x * maps, atol=1e-12)
+
+
+class Sides(nn.Module):
+    """Two BatchNorms side by side; rectified each, or together."""
+
+    def __init__(self, together: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.together = conv(3, 4), conv(3, 5), together
+        self.n, self.m, self.fc = nn.BatchNorm2d(4), nn.BatchNorm2d(5), nn.Linear(9, 2)
+        for norm in (self.n, self.m):
+            nn.init.normal_(norm.weight)
+            nn.init.normal_(norm.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [self.n(self.a(x)), self.m(self.b(x))]
+        if self.together:
+            return self.fc(torch.cat(parts, 1).relu().sum((2, 3)))
+        return self.fc(torch.cat([p.relu() for p in parts], 1).sum((2, 3)))
+
+
+@pytest.mark.parametrize("batch_norm", ["constant", "authors"])
+def test_joined_outputs_keep_their_constants_while_training(batch_norm: str) -> None:
+    """Maps and gradients are the same, whether branches are rectified before or after joining."""
+    found = []
+    for together in (False, True):
+        net = Sides(together).double().train()
+        result = relevance(
+            net, images(3, (6, 5)), "all", family="block", epsilon=0.1, create_graph=True,
+            batch_norm=batch_norm,  # type: ignore[arg-type]
+        )  # fmt: skip
+        result.maps.square().sum().backward()
+        found.append([result.maps.detach(), *(p.grad for p in net.parameters())])
+    for a, b in zip(*found, strict=True):
+        assert torch.allclose(a, b, atol=1e-12)
 
 
 def test_sites_do_not_depend_on_names() -> None:
