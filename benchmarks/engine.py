@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from isnet_models.heatmap_loss import HeatmapLossSettings, heatmap_loss
 from isnet_models.lrp import relevance
+from isnet_models.lrp.compiled import compiled_relevance
 
 NETS = ("densenet121", "resnet18", "resnet50", "vgg19_bn")
 BOUNDS = (0.0, 1.0)
@@ -89,8 +90,6 @@ def network(name: str, classes: int, device: str) -> nn.Module:
 
 def make_step(name: str, kind: Kind, setting: Setting) -> Step:
     """A training step without the optimiser."""
-    if kind.compiled:
-        raise SystemExit("compiled steps are not built yet")
     B, S, K = setting.batch, setting.size, max(kind.maps, 3)
     net = network(name, K, setting.device)
     x = torch.rand(B, 3, S, S, device=setting.device)
@@ -99,11 +98,17 @@ def make_step(name: str, kind: Kind, setting: Setting) -> Step:
     masks[..., S // 4 : 3 * S // 4, S // 4 : 3 * S // 4] = 1
     settings = HeatmapLossSettings()
 
+    bounds = BOUNDS if kind.zb else None
+    target: Any = kind.target
+    compiled = compiled_relevance(net, x, target, zb=bounds) if kind.compiled else None
+
     def loss() -> Tensor:
         if kind.target is None:
             return F.cross_entropy(net(x), labels)
-        bounds = BOUNDS if kind.zb else None
-        result = relevance(net, x, kind.target, zb=bounds, create_graph=True)  # type: ignore[arg-type]
+        if compiled is not None:
+            result = compiled(x)
+        else:
+            result = relevance(net, x, target, zb=bounds, create_graph=True)
         heat = heatmap_loss(result.maps, masks, settings).total
         return (1 - P) * F.cross_entropy(result.logits, labels) + P * heat
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from isnet_models.lrp.damp import damp, stabilise
 from isnet_models.lrp.errors import RelevanceError
+from isnet_models.lrp.tracing import traced
 
 Target = Literal["all", "predicted", "stochastic", "selective", "every-logit-at-once"]
 TARGETS: tuple[str, ...] = ("all", "predicted", "stochastic", "selective", "every-logit-at-once")
@@ -21,6 +22,7 @@ def chosen_classes(
     probability: float = 0.5,
     generator: torch.Generator | None = None,
     classes: Tensor | None = None,
+    draws: Tensor | None = None,
 ) -> Tensor:
     """The class that every image's one map explains, int64 [B].
 
@@ -32,36 +34,46 @@ def chosen_classes(
         probability: 0 to 1.
         generator: Random source of the stochastic choice (on the CPU).
         classes: For "selective", int64 [B].
+        draws: Chance of the stochastic choice, drawn before (`stochastic_draws`), or None.
 
     Raises:
         RelevanceError: Unknown target, or class indices of the wrong shape or range.
     """
     if isinstance(target, Tensor):
-        return _checked(target, logits)
+        return checked_classes(target, logits)
     if target == "predicted":
         return logits.argmax(1)
     if target == "stochastic":
-        return stochastic_choice(logits, probability, generator)
+        return stochastic_choice(logits, probability, generator, draws)
     if target == "selective":
         if logits.shape[1] < 2:
             raise RelevanceError(
                 "target 'selective' contrasts classes: it needs two or more logits"
             )
-        return logits.argmin(1) if classes is None else _checked(classes, logits)
+        return logits.argmin(1) if classes is None else checked_classes(classes, logits)
     raise RelevanceError(
         f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices [B]"
     )
 
 
+def stochastic_draws(images: int, generator: torch.Generator | None) -> Tensor:
+    """Chance of the stochastic choice of that many images: [2, images], 0 to 1."""
+    return torch.rand(2, images, generator=generator)
+
+
 def stochastic_choice(
-    logits: Tensor, probability: float, generator: torch.Generator | None
+    logits: Tensor,
+    probability: float,
+    generator: torch.Generator | None,
+    draws: Tensor | None = None,
 ) -> Tensor:
     """Class per image, int64 [B]: the largest logit with `probability`, else any other class."""
     B, K = logits.shape
     best = logits.argmax(1)
     if K == 1:
         return best
-    draws = torch.rand(2, B, generator=generator).to(logits.device)
+    draws = stochastic_draws(B, generator) if draws is None else draws
+    draws = draws.to(logits.device)
     other = (best + 1 + (draws[1] * (K - 1)).long().clamp(max=K - 2)) % K
     return torch.where(draws[0] < probability, best, other)
 
@@ -134,13 +146,20 @@ def block_seed(
     return chosen * s.sum(1, keepdim=True) - s
 
 
-def _checked(classes: Tensor, logits: Tensor) -> Tensor:
+def checked_classes(classes: Tensor, logits: Tensor) -> Tensor:
+    """Class indices int64 [B] for logits [B, K]; their range is looked at on the CPU alone.
+
+    Raises:
+        RelevanceError: A wrong shape or type, or an index out of range.
+    """
     B, K = logits.shape
     if classes.shape != (B,) or classes.is_floating_point():
         raise RelevanceError(
             f"class indices {tuple(classes.shape)} {classes.dtype}: expected int64 [{B}]"
         )
-    on_cpu = classes.device.type == "cpu"  # elsewhere the check would wait for the device
+    on_cpu = (
+        classes.device.type == "cpu" and not traced()
+    )  # elsewhere the check would wait for the device
     if on_cpu and B > 0 and not (int(classes.min()) >= 0 and int(classes.max()) < K):
         raise RelevanceError(
             f"class indices {int(classes.min())} to {int(classes.max())}: the network has "

@@ -14,6 +14,7 @@ from isnet_models.lrp.graph import Graph, Op
 from isnet_models.lrp.nonlinear import Rectifier
 from isnet_models.lrp.sites import damp_sites
 from isnet_models.lrp.structure import Concat
+from isnet_models.lrp.tracing import traced
 
 
 class Walk:
@@ -123,6 +124,6 @@ class Walk:
 
 def clean(g: Tensor) -> Tensor:
     """NaN becomes 0 and infinities the largest finite numbers (LRP_SPEC 3.2)."""
-    if g.device.type == "cpu" and math.isfinite(g.detach().sum()):
+    if g.device.type == "cpu" and not traced() and math.isfinite(g.detach().sum()):
         return g  # the usual case in one pass; elsewhere the host would wait for the device
     return torch.nan_to_num(g)
