@@ -16,6 +16,11 @@ EPSILON = 0.05
 Function = Callable[[Tensor], Tensor]
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
 class Net(nn.Module):
     """An operation, ReLU, and a linear layer to two logits, behind a fixed scaling of pixels."""
 
