@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from isnet_models.lrp import relevance
-from tests.relevance_flex import flex_maps
+from tests.relevance_flex import flex_derivatives, flex_maps
 from tests.relevance_nets import CLASSES, NETS, build, images
 from tests.relevance_oracle import Oracle
 
@@ -116,19 +116,20 @@ def test_relevance_of_hidden_layers(name: str, layers: tuple[str, ...], family: 
         assert error(found[layer], torch.stack(oracle.kept[module], 1)) < 1e-10, layer
 
 
+@pytest.mark.parametrize("epsilon", [0.0, 0.05])
 @pytest.mark.parametrize("name", NETS)
-def test_hidden_layers_of_flex_conserve_what_flows_through_them(name: str) -> None:
-    """At epsilon 0 every layer's map is its activation times the gradient there."""
+def test_hidden_layers_of_flex(name: str, epsilon: float) -> None:
+    """Every layer's map is its activation times the modified gradient there (LRP_SPEC 3.5)."""
     net, x = build(name), images(2)
     layers = [n for n, m in net.named_modules() if isinstance(m, (nn.MaxPool2d, nn.Linear))]
+    result = relevance(net, x, "all", epsilon=epsilon, layers=layers)
     caught: dict[str, Tensor] = {}
     hooks = [
         net.get_submodule(n).register_forward_hook(lambda _m, _i, y, n=n: caught.__setitem__(n, y))
         for n in layers
     ]
-    result = relevance(net, x, "all", epsilon=0.0, layers=layers)
-    caught.clear()
-    logits = net(x.clone().requires_grad_())
+    with flex_derivatives(epsilon or 1e-300, []):
+        logits = net(x.clone().requires_grad_())
     for hook in hooks:
         hook.remove()
     for k in range(CLASSES):
@@ -138,6 +139,16 @@ def test_hidden_layers_of_flex_conserve_what_flows_through_them(name: str) -> No
         for (layer, value), slope in zip(caught.items(), slopes, strict=True):
             theirs = torch.zeros_like(value) if slope is None else value * slope
             assert torch.allclose(result.layers[layer][:, k], theirs, atol=1e-12), layer
+
+
+@pytest.mark.parametrize("family", ["flex", "block", "z+"])
+def test_the_first_layers_rule_does_not_reach_hidden_layers(family: str) -> None:
+    net, x = build("bottleneck"), images(2)
+    plain = relevance(net, x, "all", family=family, layers="auto")
+    zb = relevance(net, x, "all", family=family, layers="auto", zb=WIDE)
+    for name, layer in plain.layers.items():
+        assert torch.equal(layer, zb.layers[name])
+    assert not torch.allclose(plain.maps, zb.maps)
 
 
 @pytest.mark.parametrize("size", [(57, 45), (16, 16), (33, 20)])

@@ -171,6 +171,26 @@ def test_threads_with_their_own_settings_share_one_network() -> None:
     assert hooks_of(net) == hooks_of(build("basic"))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_calls_may_be_mixed_before_their_gradients_are_taken(family: str) -> None:
+    """Two networks and stray forward passes between a map and its gradient change neither."""
+
+    def gradient(net: nn.Module, between: bool) -> list[Tensor]:
+        x = images(2)
+        found = relevance(net, x, family=family, create_graph=True)
+        if between:
+            other = build("bottleneck", seed=1)
+            relevance(other, x, family="flex", epsilon=0.5, create_graph=True).maps.sum().backward()
+            relevance(net, images(3, seed=5), "all", epsilon=1.0)
+            net(images(1, seed=6)).sum().backward()
+            net.zero_grad()
+        found.maps.square().sum().backward()
+        return [found.maps.detach(), *(p.grad for p in net.parameters() if p.grad is not None)]
+
+    for a, b in zip(gradient(build("basic"), False), gradient(build("basic"), True), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_one_network_explains_while_another_runs_plainly() -> None:
     """A plain forward pass in another thread is not recorded, nor hooked."""
     net, x = build("basic"), images(2)
