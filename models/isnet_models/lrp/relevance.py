@@ -91,9 +91,8 @@ def relevance(
         generator: Random source of the stochastic target (on the CPU).
         classes: Class of the selective contrast, int64 [B]; None: the smallest logit.
         batch_norm: BatchNorm in training mode. "constant": batch statistics are constants of the
-            pass, so no relevance of one image lands on another. "authors": as their code, for
-            comparison (LRP-Flex differentiates through them; LRP Block takes the unbiased
-            variance).
+            pass, so no relevance of one image lands on another. "authors": as their code, to
+            compare (LRP-Flex differentiates through them, LRP Block takes the unbiased variance).
         precision: "float32": all in the type of the images. "mixed": the forward pass so, the
             relevance pass and the training backward pass in bfloat16 (not for "z+" and "dual").
         memory: Bytes that maps walked at once may take: several maps are then made in series,
@@ -109,60 +108,84 @@ def relevance(
         RelevanceError: Unknown family or target, a bad shape, class index, epsilon or layer, NaN
             among the pixels, or outputs that do not depend on the image.
     """
-    _check(x, target, family, epsilon, batch_norm)
-    if not 0 <= probability <= 1:
-        raise RelevanceError(f"probability {probability}: expected a number from 0 to 1")
-    if not delta >= 0:
-        raise RelevanceError(f"delta {delta}: expected >= 0")
+    _check(x, target, family, batch_norm)
+    _check_numbers(epsilon, delta, probability)
     _check_precision(x, family, precision, create_graph)
-    check_visible(net)
     image = x.clone() if x.is_inference() else x.detach()
     if zb is None or not all(p.requires_grad for p in net.parameters()):
         image = image.requires_grad_()
     block, positive = family in ("block", "dual"), family in ("z+", "dual")
-    mixed = precision == "mixed"
-    tape = Tape(Rules(epsilon, block, positive, batch_norm == "authors", mixed), image)
+    authors, mixed = batch_norm == "authors", precision == "mixed"
+    tape = Tape(Rules(epsilon, block, positive, authors, mixed), image)
+    logits, hidden = _record(net, image, tape, layers)
+    explained = "every-logit-at-once" if family == "dual" else target
+    with nullcontext() if create_graph else torch.no_grad():
+        chosen = _chosen(logits, explained, probability, generator, classes)
+        call = Recorded(tape, image, logits, zb, epsilon, hidden, mixed, memory, checkpoint)
+        found = _walk_back(call, explained, chosen, delta)
+    return found if create_graph else _detached(found)
+
+
+def _chosen(
+    logits: Tensor,
+    target: Target | Tensor,
+    probability: float,
+    generator: torch.Generator | None,
+    classes: Tensor | None,
+) -> Tensor | None:
+    """The class of every image [B], or None for the targets that concern all logits."""
+    if isinstance(target, str) and target in ("all", "every-logit-at-once"):
+        return None
+    return chosen_classes(
+        logits, target, probability=probability, generator=generator, classes=classes
+    )
+
+
+def _walk_back(
+    call: Recorded, target: Target | Tensor, chosen: Tensor | None, delta: float
+) -> Relevance:
+    """Maps and layers of every family that the record was made for, one after the other."""
+    rules, logits, parts = call.tape.rules, call.logits, []
+    if rules.values:
+        parts.append(call.positive(one_hot(logits, target, chosen)))
+    if rules.block:
+        zero = call.logit_correction()
+        parts.append(call.signals(block_seed(logits, target, chosen, rules.epsilon, zero)))
+    if not (rules.values or rules.block):
+        parts.append(call.signals(flex_seed(logits, target, chosen, delta)))
+    maps = torch.cat([p[0] for p in parts]).transpose(0, 1)
+    deep = {n: torch.cat([p[1][n] for p in parts]).transpose(0, 1) for n in call.hidden}
+    return Relevance(maps, logits, deep)
+
+
+def _detached(found: Relevance) -> Relevance:
+    deep = {name: layer.detach() for name, layer in found.layers.items()}
+    return Relevance(found.maps.detach(), found.logits.detach(), deep)
+
+
+def _record(
+    net: nn.Module, image: Tensor, tape: Tape, layers: Sequence[str] | Literal["auto"]
+) -> tuple[Tensor, dict[str, tuple[int, Tensor]]]:
+    """Runs the network; its logits, and the hidden layers (slot, activation) by name."""
+    check_visible(net)
     watch = Watch(net, () if layers == "auto" else layers, tape)
     with torch.enable_grad(), watch, tape:
         logits = net(image)
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise RelevanceError(f"the network returned {found}: expected logits [B, K]")
-    hidden = automatic_layers(tape, image, logits) if layers == "auto" else watch.layers()
-    with nullcontext() if create_graph else torch.no_grad():
-        explained = target
-        if family == "dual":
-            explained = "every-logit-at-once"
-        chosen = None
-        if not (isinstance(explained, str) and explained in ("all", "every-logit-at-once")):
-            chosen = chosen_classes(
-                logits, explained, probability=probability, generator=generator, classes=classes
-            )
-        call = Recorded(tape, image, logits, zb, epsilon, hidden, mixed, memory, checkpoint)
-        parts = []
-        if positive:
-            parts.append(call.positive(one_hot(logits, explained, chosen)))
-        if block:
-            zero = call.logit_correction()
-            parts.append(call.signals(block_seed(logits, explained, chosen, epsilon, zero)))
-        if family == "flex":
-            parts.append(call.signals(flex_seed(logits, explained, chosen, delta)))
-        maps = torch.cat([p[0] for p in parts]).transpose(0, 1)
-        deep = {n: torch.cat([p[1][n] for p in parts]).transpose(0, 1) for n in hidden}
-    if not create_graph:
-        return Relevance(maps.detach(), logits.detach(), {n: r.detach() for n, r in deep.items()})
-    return Relevance(maps, logits, deep)
+    if layers == "auto":
+        return logits, automatic_layers(tape, image, logits)
+    return logits, watch.layers()
 
 
-def _check(x: Tensor, target: Target | Tensor, family: str, epsilon: float, norm: str) -> None:
+def _check(x: Tensor, target: Target | Tensor, family: str, norm: str) -> None:
     if family not in FAMILIES:
         raise RelevanceError(f"family {family!r}: expected one of {', '.join(FAMILIES)}")
     if isinstance(target, str) and target not in TARGETS:
         raise RelevanceError(
             f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices [B]"
         )
-    if not 0 <= epsilon < float("inf"):
-        raise RelevanceError(f"epsilon {epsilon}: expected a number >= 0")
     if norm not in ("constant", "authors"):
         raise RelevanceError(f"batch_norm {norm!r}: expected 'constant' or 'authors'")
     if x.dim() != 4 or not x.is_floating_point():
@@ -171,6 +194,15 @@ def _check(x: Tensor, target: Target | Tensor, family: str, epsilon: float, norm
         )
     if x.device.type == "cpu" and not bool(torch.isfinite(x).all()):
         raise RelevanceError("images contain NaN or infinity: replace these pixels first")
+
+
+def _check_numbers(epsilon: float, delta: float, probability: float) -> None:
+    if not 0 <= epsilon < float("inf"):
+        raise RelevanceError(f"epsilon {epsilon}: expected a number >= 0")
+    if not delta >= 0:
+        raise RelevanceError(f"delta {delta}: expected >= 0")
+    if not 0 <= probability <= 1:
+        raise RelevanceError(f"probability {probability}: expected a number from 0 to 1")
 
 
 def _check_precision(x: Tensor, family: str, precision: str, create_graph: bool) -> None:
