@@ -24,9 +24,11 @@ SMOOTH = {
     "leaky_relu", "prelu", "tanh", "softsign", "pow", "square", "sqrt",
 }  # fmt: skip
 HELD = {
-    "sigmoid", "hardsigmoid", "softmax", "var", "std", "var_mean", "std_mean", "norm",
-    "vector_norm", "rsqrt", "reciprocal", "rtruediv", "exp", "softplus",
+    "softmax", "var", "std", "var_mean", "std_mean", "norm",
+    "vector_norm", "rsqrt", "reciprocal", "rtruediv",
 }  # fmt: skip
+GATES = {"sigmoid": 0.5, "hardsigmoid": 0.5}  # and their values at 0
+WEIGHTED = {"conv2d", "conv1d", "linear", "batch_norm"}  # what a gate does not outlive
 DOUBLE = {"mul", "multiply", "rmul", "matmul", "bmm", "mm", "einsum", "imul"}
 
 
@@ -42,14 +44,23 @@ class Surrogate(TorchFunctionMode):
     ) -> Any:
         spelled = getattr(func, "__name__", "")
         name = spelled.strip("_")
-        if name not in SMOOTH | HELD | DOUBLE | {"div", "truediv"} and name not in OWN:
-            return func(*args, **(kwargs or {}))
+        if name not in SMOOTH | HELD | DOUBLE | {"div", "truediv", *GATES, *OWN}:
+            if name in ("conv2d", "linear") and hasattr(args[1], "gate"):
+                args = (args[0], args[1].detach(), *args[2:])
+            made = func(*args, **(kwargs or {}))
+            sources = args[:1] if name.endswith("_as") else args
+            if name not in WEIGHTED and made is not None and all_gates(sources):
+                mark(made)
+            return made
         given = {k: v for k, v in (kwargs or {}).items() if k != "inplace"}
         if not (spelled.endswith("_") and not spelled.startswith("__")) and name != "imul":
             return self._made(name, func, args, given)
         plain = torch.mul if name == "imul" else getattr(torch, name)
         made = self._made(name, plain, (args[0].clone(), *args[1:]), given)
-        return args[0].copy_(made)
+        written = args[0].copy_(made)
+        if all_gates((made,)):
+            mark(written)
+        return written
 
     def _made(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         if name in OWN:
@@ -62,14 +73,17 @@ class Surrogate(TorchFunctionMode):
             return shared(func, args, kwargs)
         if name == "pow" and not isinstance(args[1], Tensor) and args[1] < 0:
             return detached(func(*args, **kwargs))
-        return self._smooth(func, args, kwargs)
+        made = self._smooth(func, args, kwargs, GATES.get(name, 0.0))
+        if name in GATES:
+            mark(made)
+        return made
 
-    def _smooth(self, func: Any, args: Any, kwargs: Any) -> Tensor:
+    def _smooth(self, func: Any, args: Any, kwargs: Any, at_zero: float) -> Tensor:
         z = args[0] if args else kwargs.pop("input")
         with torch.no_grad():
             value = func(z.clone(), *args[1:], **kwargs)  # it may write in place
             below = torch.where(z >= 0, z + self.epsilon, z - self.epsilon)
-            factor = torch.where(below == 0, torch.zeros_like(z), value / below)
+            factor = torch.where(below == 0, torch.zeros_like(z), (value - at_zero) / below)
         return following(value, z * factor)
 
 
@@ -84,12 +98,32 @@ def detached(value: Any) -> Any:
     return tuple(detached(v) for v in value) if isinstance(value, tuple) else value
 
 
+def tensors(values: Any) -> list[Tensor]:
+    if isinstance(values, Tensor):
+        return [values] if values.requires_grad else []
+    return [t for v in values for t in tensors(v)] if isinstance(values, (tuple, list)) else []
+
+
+def all_gates(args: Any) -> bool:
+    found = tensors(args)
+    return bool(found) and all(hasattr(t, "gate") for t in found)
+
+
+def mark(made: Any) -> None:
+    for t in tensors(made):
+        t.gate = True
+
+
 def shared(func: Any, args: Any, kwargs: Any) -> Tensor:
-    """A product of which every factor with a gradient gets an equal part."""
+    """A product of which every factor with a gradient gets an equal part, and gates none."""
     where = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
     whole: Tensor = func(*args, **kwargs)
+    if all_gates(args):
+        mark(whole)
+    carrying = [i for i in where if not hasattr(args[i], "gate")]
     if len(where) < 2:
         return whole
+    where = carrying or where
     parts = []
     for kept in where:
         held = [a if i == kept else detached(a) for i, a in enumerate(args)]

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from isnet_models.lrp import operations as names
 from isnet_models.lrp.errors import UnsupportedOperation
-from isnet_models.lrp.graph import Local
+from isnet_models.lrp.graph import Graph, Local
 from isnet_models.lrp.nonlinear import Activation
-from isnet_models.lrp.structure import Reshape, Sum
+from isnet_models.lrp.structure import Concat, GlobalPool, Pool, Reshape, Sum
 
 if TYPE_CHECKING:
     from isnet_models.lrp.tape import Tape
@@ -47,26 +47,53 @@ def halves(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     return out
 
 
-def is_gate(tape: Tape, tensor: Tensor) -> bool:
-    """Whether a factor is a gate written by hand: a saturating function, shifted by a number.
+def is_gate(tape: Tape, tensor: Tensor, kernel: bool = False) -> bool:
+    """Whether a factor is a gate or a weight, made from the image but constant in the pass.
 
-    Such are relu6(x + 3)/6 of a hard sigmoid, 1 + erf(..) of a GELU, (1 + tanh(..))/2.
+    Such are sigmoids, exponentials and other functions with f(0) != 0, and saturating functions
+    that are shifted by a number: relu6(x + 3)/6, 1 + erf(..), (1 + tanh(..))/2.
+
+    Args:
+        tape: The recording.
+        tensor: The factor.
+        kernel: Whether it is a convolution's kernel, which gates may mix from learned ones.
     """
-    saturated = shifted = False
     slot = tape.slot(tensor)
-    op = None if slot is None else tape.graph.maker[slot]
-    while op is not None and len(op.ins) == 1:
-        if isinstance(op, Activation) and op.name in names.SATURATING and not saturated:
-            saturated = True
-        elif isinstance(op, Sum) and op.name == SHIFT:
-            shifted = True
-        elif not (isinstance(op, Reshape) or op.name in names.ROUTES | SCALINGS):
-            break
-        op = tape.graph.maker[op.ins[0]]
-    return saturated and shifted
+    return slot is not None and _gate(tape.graph, slot, PASSING | MIXING if kernel else PASSING)
 
 
-SCALINGS = frozenset({"mul", "div", "neg"})
+def _gate(graph: Graph, slot: int, passing: frozenset[str]) -> bool:
+    op = graph.maker[slot]
+    if op is None:
+        return False
+    if isinstance(op, Activation):
+        saturates = op.name in names.SATURATING
+        return op.offset != 0 or (saturates and _shifted(graph, op.ins[0]))
+    if isinstance(op, Sum) and op.name == SHIFT:
+        return _gate(graph, op.ins[0], passing) or _saturated(graph, op.ins[0])
+    passes = isinstance(op, (Concat, GlobalPool, Pool, Reshape, Sum)) or op.name in passing
+    return passes and all(_gate(graph, before, passing) for before in op.ins)
+
+
+def _saturated(graph: Graph, slot: int) -> bool:
+    """Whether a saturating function made a slot, but for scale and shape."""
+    op = graph.maker[slot]
+    if op is None or len(op.ins) != 1:
+        return False
+    if isinstance(op, Activation):
+        return op.name in names.SATURATING
+    return op.name in PASSING and _saturated(graph, op.ins[0])
+
+
+def _shifted(graph: Graph, slot: int) -> bool:
+    """Whether a number was added to make a slot, or a function with f(0) != 0 made it."""
+    op = graph.maker[slot]
+    return _gate(graph, slot, PASSING) or (isinstance(op, Sum) and op.name == SHIFT)
+
+
+# What may stand between a gate's function and its product.
+PASSING = names.ROUTES | names.RESHAPES | {"mul", "div", "neg", "interpolate", "upsample"}
+MIXING = frozenset({"matmul", "mm", "bmm", "einsum", "linear"})
 
 
 def ratio(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isnet_models.lrp.affine import Conv, ConvOptions, Linear, pair
 from isnet_models.lrp.errors import UnsupportedOperation
-from isnet_models.lrp.handle_products import halves
+from isnet_models.lrp.handle_products import halves, is_gate
 from isnet_models.lrp.mixed import mixed_convolution, mixed_linear
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ def convolution(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any
 
 
 def _depend(tape: Tape, weight: Tensor, bias: Tensor | None) -> bool:
-    return tape.slot(weight) is not None or (bias is not None and tape.slot(bias) is not None)
+    """Whether weights or bias come from the image, other than mixed from learned ones by gates."""
+    learned = tape.slot(weight) is None or is_gate(tape, weight, kernel=True)
+    return not learned or (bias is not None and tape.slot(bias) is not None)
 
 
 def other_convolution(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:

@@ -45,7 +45,7 @@ def relu(tape: Tape, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[s
 
 
 def activation(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
-    """Any other elementwise function with f(0) = 0."""
+    """Any other elementwise function."""
     x = _first(args, kwargs)
     rest = {k: v for k, v in kwargs.items() if k != "input"}
     given = (*args[1:], *rest.values())
@@ -62,10 +62,15 @@ def activation(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
 
     y = function(x)
     op = Activation(name, (), inner=x, value=y, epsilon=tape.rules.epsilon,
+                    offset=_at_zero(function) if name in names.OFFSET else 0.0,
                     function=None if name == "rrelu" else function)  # fmt: skip
     tape.record(op, (x,), (y,))
     tape.extend_first(op, y)
     return y
+
+
+def _at_zero(function: Callable[[Tensor], Tensor]) -> float:
+    return float(function(torch.zeros((), dtype=torch.float64)))
 
 
 def _displaces_zero(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
@@ -201,7 +206,7 @@ def dropout(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
 def _table() -> dict[str, Handler]:
     table: dict[str, Handler] = {}
     for group, handler in (
-        (names.RELU, relu), (names.ACTIVATIONS, activation), (names.LINEAR, local),
+        (names.RELU, relu), (names.ACTIVATIONS | names.OFFSET, activation), (names.LINEAR, local),
         (names.RESHAPES, reshape), (names.SELECTIONS, local), (names.HOMOGENEOUS, homogeneous),
         (names.POOLS, pool), (names.PRODUCTS, products.halves), (names.QUOTIENTS, products.ratio),
         (names.ADDITIONS, addition), (names.CONCATENATIONS, concatenation),

@@ -44,18 +44,20 @@ class Activation(Op):
 
     Relevance passes an elementwise function unchanged, f(z)·g = z·g' (identity rule; Achtibat et
     al., AttnLRP, ICML 2024, arXiv 2402.05602, section 3.3.1); for ReLU this is the factor of
-    `Rectifier`.
+    `Rectifier`. Where f(0) is not 0 it is a bias: the factor is (f(z) - f(0))/(z + epsilon·sgn z).
 
     Attributes:
         inner: z.
         value: f(z).
         epsilon: Stabiliser.
+        offset: f(0).
         function: f itself; at epsilon 0 its slope stands for f(z)/z where z is next to 0.
     """
 
     inner: Tensor = None  # type: ignore[assignment]
     value: Tensor = None  # type: ignore[assignment]
     epsilon: float = 0.0
+    offset: float = 0.0
     function: Callable[[Tensor], Tensor] | None = None
 
     def signal(self, signals: Signals) -> Signals:
@@ -65,12 +67,13 @@ class Activation(Op):
             return [None]
         if self.epsilon > 0 or self.function is None:
             safe = stabilise(self.inner, self.epsilon if self.epsilon > 0 else 1e-12)
-            return [g * (self.value / safe).to(g.dtype)]
+            value = self.value - self.offset if self.offset else self.value
+            return [g * (value / safe).to(g.dtype)]
         # Nearer to 0 the derivative of f(z)/z would lose all its digits.
         near = torch.finfo(self.inner.dtype).eps ** (2 / 3)
         sign = torch.where(self.inner >= 0, near, -near).to(self.inner.dtype)
         z = torch.where(self.inner.abs() < near, sign, self.inner)
-        return [g * (self.function(z) / z).to(g.dtype)]
+        return [g * ((self.function(z) - self.offset) / z).to(g.dtype)]
 
 
 @dataclass(eq=False)

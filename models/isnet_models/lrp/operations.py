@@ -15,18 +15,19 @@ ACTIVATIONS = frozenset({
 })  # fmt: skip
 # Among them those whose bounds decide whether f(0) = 0; else a bound takes what it replaces.
 BOUNDED = frozenset({"hardtanh", "clamp", "clip", "clamp_min", "clamp_max", "threshold"})
-# Among them those with bounds: shifted by a number, they are gates written by hand.
+# Among them those with bounds: shifted, they are gates written by hand.
 SATURATING = frozenset({"relu6", "hardtanh", "tanh", "erf", "softsign", "atan", "arctan", "clamp",
                         "clip"})  # fmt: skip
-# Gates, attention weights, statistics and denominators: constants of the relevance pass.
+# f(0) is not 0: gates and weights where they multiply; elsewhere f(0) is a bias.
+OFFSET = frozenset({"sigmoid", "expit", "special_expit", "hardsigmoid", "softplus", "logsigmoid",
+                    "exp", "exp2", "cos", "cosh", "erfc", "rpow"})  # fmt: skip
+# Attention weights, statistics and denominators: constants of the relevance pass.
 CONSTANTS = frozenset({
-    "sigmoid", "expit", "hardsigmoid", "softmax", "softmin", "gumbel_softmax", "var", "std",
-    "var_mean", "std_mean", "norm", "vector_norm", "linalg_norm", "linalg_vector_norm", "rsqrt",
-    "reciprocal", "rdiv", "detach",
+    "softmax", "softmin", "gumbel_softmax", "var", "std", "var_mean", "std_mean", "norm",
+    "vector_norm", "linalg_norm", "linalg_vector_norm", "rsqrt", "reciprocal", "rdiv", "detach",
 })  # fmt: skip
-# Constants as factors and in denominators (weights, gates written by hand); elsewhere without rule.
-FACTORS = frozenset({"exp", "exp2", "log", "log2", "log10", "logsumexp", "softplus", "logsigmoid",
-                     "cos", "cosh", "erfc", "rpow"})  # fmt: skip
+# Constants as factors and in denominators; elsewhere without a rule.
+FACTORS = frozenset({"log", "log2", "log10", "logsumexp"})
 RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze",
                       "view_as", "reshape_as", "ravel"})  # fmt: skip
 # Operations that only move, copy or drop values; relevance moves with them.
