@@ -54,6 +54,21 @@ def plain_chain() -> nn.Sequential:
     )  # fmt: skip
 
 
+class Between(nn.Module):
+    """conv, something, mean, linear."""
+
+    def __init__(self, between: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.conv, self.fc = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 2)
+        self.between = between
+        self.double().eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.between(self.conv(x)).flatten(2).mean(2))
+
+
 NETS: dict[str, Callable[[], nn.Module]] = {
     "basic": lambda: TinyResNet(BasicBlock),
     "bottleneck": lambda: TinyResNet(Bottleneck),
