@@ -48,13 +48,15 @@ CONVOLUTIONS = frozenset({"conv1d", "conv3d", "conv_transpose1d", "conv_transpos
                           "conv_transpose3d"})  # fmt: skip
 # Of these a second tensor only gives shape, type or place.
 TEMPLATES = frozenset({"expand_as", "type_as", "to"})
+FOURIER = frozenset({
+    "fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_fft2", "fft_ifft2", "fft_rfft2",
+    "fft_irfft2", "fft_fftn", "fft_ifftn", "fft_rfftn", "fft_irfftn", "fft_fftshift",
+    "fft_ifftshift", "view_as_real", "view_as_complex", "real", "imag",
+})  # fmt: skip
 # Linear in their inputs that depend on the image: torch's own product is the rule.
-LINEAR = ROUTES | CONVOLUTIONS | {
+LINEAR = ROUTES | CONVOLUTIONS | FOURIER | {
     "neg", "negative", "cumsum", "interpolate", "upsample", "grid_sample", "fold", "diff",
-    "rmatmul", "scatter_add", "index_add", "fft_fft", "fft_ifft", "fft_rfft", "fft_irfft",
-    "fft_fft2", "fft_ifft2", "fft_rfft2", "fft_irfft2", "fft_fftn", "fft_ifftn", "fft_rfftn",
-    "fft_irfftn", "fft_fftshift", "fft_ifftshift", "view_as_real", "view_as_complex", "real",
-    "imag",
+    "rmatmul", "scatter_add", "index_add",
 }  # fmt: skip
 DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout",
                       "alpha_dropout", "feature_alpha_dropout"})  # fmt: skip

@@ -18,12 +18,11 @@ from isnet_models.lrp.graph import Graph, Local, Op
 from isnet_models.lrp.nonlinear import Activation, GroupedNorm, Rectifier
 from isnet_models.lrp.structure import Concat, GlobalPool, MaxPool, Pool, Reshape, Sum
 
-WEIGHTED = frozenset({"conv1d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-                      "conv_transpose3d", "rmatmul"})  # fmt: skip
-# Linear operations that add or change values; the other ones only move them, and relevance too.
-MIXING = frozenset({"neg", "negative", "cumsum", "diff", "fold", "interpolate", "upsample",
-                    "grid_sample"})  # fmt: skip
-MOVING = names.LINEAR - WEIGHTED - MIXING
+# Weighted sums whose z+ rule is not written; the other operations move values, or weigh them one
+# by one, or are convolutions in two dimensions and linear layers.
+WEIGHTED = names.CONVOLUTIONS | names.FOURIER | (names.PRODUCTS - {"mul", "multiply"}) | {
+    "attention", "rmatmul",
+}  # fmt: skip
 
 
 class PositiveWalk:
@@ -77,7 +76,7 @@ class PositiveWalk:
 
     def _pass(self, op: Op, given: list[Tensor | None]) -> None:
         R = given[0]
-        if op.name in MOVING:
+        if op.name in names.ROUTES:
             for slot, part in zip(op.ins, op.signal(given), strict=True):
                 if part is not None:
                     self._add(slot, part)
