@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from isnet_models.lrp.graph import Local, Op, Signals
@@ -119,7 +118,11 @@ class Linear(Op):
     def signal(self, signals: Signals) -> Signals:
         """Wᵀg."""
         g = signals[0]
-        return [None if g is None else F.linear(g, self.weight.to(g.dtype).t())]
+        if g is None:
+            return [None]
+        # A plain product: its weight gradient is added in place, that of a transposed one is not.
+        found = torch.mm(g.reshape(-1, g.shape[-1]), self.weight.to(g.dtype))
+        return [found.view(*g.shape[:-1], -1)]
 
 
 @dataclass(eq=False)
