@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the text of a page
 """Which networks the relevance engine explains as they are, how well and at what cost.
 
     python benchmarks/networks.py [--filter NAME ...] [--rounds 3] [--write docs/networks.md]
@@ -129,7 +130,7 @@ def main() -> None:
         try:
             rows.append(row(network, options.rounds))
             print(" | ".join(rows[-1]), flush=True)
-        except Exception as error:  # noqa: BLE001 - a row says so
+        except Exception as error:
             refused.append(f"{network}: {str(error).splitlines()[0][:150]}")
             print("refused", refused[-1], flush=True)
     if options.write:
