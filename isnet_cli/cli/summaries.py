@@ -49,9 +49,7 @@ def shift_lines(summary: dict[str, Any]) -> list[str]:
             found = pair[key]
             value = "-" if found["value"] is None else f"{found['value']:+.3f}"
             known = found["low"] is not None
-            cells.append(
-                f"{value} [{found['low']:+.3f}, {found['high']:+.3f}]" if known else value
-            )
+            cells.append(f"{value} [{found['low']:+.3f}, {found['high']:+.3f}]" if known else value)
         rows.append([name, *cells])
     return table(["difference", "macro F1", "AUC"], rows).splitlines() if rows else []
 
