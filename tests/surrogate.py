@@ -45,7 +45,7 @@ class Surrogate(TorchFunctionMode):
         spelled = getattr(func, "__name__", "")
         name = spelled.strip("_")
         if name not in SMOOTH | HELD | DOUBLE | {"div", "truediv", *GATES, *OWN}:
-            if name in ("conv2d", "linear") and hasattr(args[1], "gate"):
+            if name in ("conv2d", "linear") and len(args) > 1 and hasattr(args[1], "gate"):
                 args = (args[0], args[1].detach(), *args[2:])
             made = func(*args, **(kwargs or {}))
             sources = args[:1] if name.endswith("_as") else args
@@ -139,34 +139,34 @@ def standardised(x: Tensor, axes: Any, eps: float, centred: bool = True) -> Tens
 
 
 def layer_norm(
-    input: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    x: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Tensor:
     axes = tuple(range(-len(normalized_shape), 0))
-    y = standardised(input, axes, eps)
+    y = standardised(x, axes, eps)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 
 
-def rms_norm(input: Tensor, normalized_shape: Any, weight: Any = None, eps: Any = None) -> Tensor:
+def rms_norm(x: Tensor, normalized_shape: Any, weight: Any = None, eps: Any = None) -> Tensor:
     axes = tuple(range(-len(normalized_shape), 0))
-    y = standardised(input, axes, torch.finfo(input.dtype).eps if eps is None else eps, False)
+    y = standardised(x, axes, torch.finfo(x.dtype).eps if eps is None else eps, False)
     return y if weight is None else y * weight
 
 
 def group_norm(
-    input: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    x: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Tensor:
-    y = standardised(input.reshape(len(input), num_groups, -1), -1, eps).reshape(input.shape)
-    tail = (-1, *[1] * (input.dim() - 2))
+    y = standardised(x.reshape(len(x), num_groups, -1), -1, eps).reshape(x.shape)
+    tail = (-1, *[1] * (x.dim() - 2))
     y = y if weight is None else y * weight.view(tail)
     return y if bias is None else y + bias.view(tail)
 
 
 def instance_norm(
-    input: Tensor, running_mean: Any = None, running_var: Any = None, weight: Any = None,
+    x: Tensor, running_mean: Any = None, running_var: Any = None, weight: Any = None,
     bias: Any = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
 ) -> Tensor:  # fmt: skip
-    return group_norm(input, input.shape[1], weight, bias, eps)
+    return group_norm(x, x.shape[1], weight, bias, eps)
 
 
 def attention(
@@ -202,21 +202,21 @@ def multi_head_attention(
 
 
 def normalize(
-    input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: None = None
+    x: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: None = None
 ) -> Tensor:
-    return input / input.norm(p, dim, keepdim=True).clamp_min(eps).detach()
+    return x / x.norm(p, dim, keepdim=True).clamp_min(eps).detach()
 
 
-def log_softmax(input: Tensor, dim: int = -1, **given: Any) -> Tensor:
-    return input - input.logsumexp(dim, keepdim=True).detach()
+def log_softmax(x: Tensor, dim: int = -1, **given: Any) -> Tensor:
+    return x - x.logsumexp(dim, keepdim=True).detach()
 
 
-def addcmul(input: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
-    return input + value * shared(torch.mul, (a, b), {})
+def addcmul(x: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
+    return x + value * shared(torch.mul, (a, b), {})
 
 
-def glu(input: Tensor, dim: int = -1) -> Tensor:
-    value, gate = input.chunk(2, dim)
+def glu(x: Tensor, dim: int = -1) -> Tensor:
+    value, gate = x.chunk(2, dim)
     return value * gate.sigmoid().detach()
 
 
@@ -229,7 +229,7 @@ OWN: dict[str, Callable[..., Any]] = {
 
 
 def surrogate_maps(net: nn.Module, x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """Maps [B, K, C, H, W] of all logits, and the logits."""
+    """Maps [B, K, C, H, W] of all logits, and the logits; the network was not called before."""
     frozen = copy.deepcopy(net).requires_grad_(False)
     image = x.clone().requires_grad_()
     with Surrogate(epsilon):
