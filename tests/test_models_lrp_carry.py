@@ -45,7 +45,10 @@ def derivatives(make: Callable[[], Tensor], leaves: list[Tensor], u: Tensor) -> 
 
 
 @pytest.mark.parametrize("maps", [1, 3])
-@pytest.mark.parametrize("parts", ["gate scale zero", "gate scale", "gate", "scale", ""])
+@pytest.mark.parametrize(
+    "parts",
+    ["gate scale zero", "gate scale ahead", "gate ahead", "scale ahead", "gate", "scale", ""],
+)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_fused_step_equals_plain_operations(shape: str, parts: str, maps: int) -> None:
     torch.manual_seed(0)
@@ -56,18 +59,25 @@ def test_fused_step_equals_plain_operations(shape: str, parts: str, maps: int) -
     t = torch.randn(y.shape, dtype=torch.float64).relu().requires_grad_()
     scale = torch.randn(O, dtype=torch.float64, requires_grad=True)
     zero = torch.zeros(O, dtype=torch.float64, requires_grad=True)
+    ahead = torch.randn(I, dtype=torch.float64, requires_grad=True)
+    taken = ahead if "ahead" in parts and options.groups == 1 else None
     gate = Gate(t, EPSILON, zero if "zero" in parts else None) if "gate" in parts else None
     held = Held(g, gate, scale if "scale" in parts else None)
     leaves = [g, weight, *([t] if gate else []), *([scale] if "scale" in parts else [])]
     leaves += [zero] if "zero" in parts else []
+    leaves += [] if taken is None else [taken]
 
-    found = held.carried(weight, options, (H, W))
-    wanted = plain(held, weight, options, (H, W))
+    def slow() -> Tensor:
+        found = plain(held, weight, options, (H, W))
+        return found if taken is None else found * taken.view(-1, 1, 1)
+
+    found = held.carried(weight, options, (H, W), taken)
+    wanted = slow()
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
     u = torch.randn_like(found)
     for mine, theirs in zip(
-        derivatives(lambda: held.carried(weight, options, (H, W)), leaves, u),
-        derivatives(lambda: plain(held, weight, options, (H, W)), leaves, u),
+        derivatives(lambda: held.carried(weight, options, (H, W), taken), leaves, u),
+        derivatives(slow, leaves, u),
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)

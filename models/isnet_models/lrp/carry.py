@@ -54,20 +54,27 @@ class Held:
             return damp(g, gate.value, gate.epsilon, gate.zero, positive=True, scale=scale)
         return g if scale is None else g * per_channel(scale, g[0]).to(g.dtype)
 
-    def carried(self, weight: Tensor, options: ConvOptions, size: tuple[int, int]) -> Tensor:
+    def carried(
+        self,
+        weight: Tensor,
+        options: ConvOptions,
+        size: tuple[int, int],
+        ahead: Tensor | None = None,
+    ) -> Tensor:
         """Wᵀ of the signal with its factors: the signal [K, B, I, H, W] of a convolution's input.
 
         Args:
             weight: [O, I/groups, kh, kw].
             options: Geometry.
             size: (H, W).
+            ahead: Factor [I] of the signal that comes out (one group only), or None.
         """
         value, zero, epsilon = None, None, 0.0
         if self.gate is not None:
             value, zero, epsilon = self.gate.value, self.gate.zero, self.gate.epsilon
         fold = weight.numel() <= self.g.numel()
         step = _Step(options, size, Damping(epsilon, positive=True), fold)
-        found: Tensor = _Carry.apply(self.g, value, zero, self.scale, weight, step)
+        found: Tensor = _Carry.apply(self.g, value, zero, self.scale, ahead, weight, step)
         return found
 
 
@@ -89,43 +96,56 @@ class _Carry(Function):
         t: Tensor | None,
         zero: Tensor | None,
         scale: Tensor | None,
+        ahead: Tensor | None,
         weight: Tensor,
         step: _Step,
     ) -> Tensor:
-        ctx.save_for_backward(g, t, scale, weight)
+        ctx.save_for_backward(g, t, scale, ahead, weight)
         ctx.step = step
         factor = None if t is None else step.damping.factor(t)[1]
         s = _signal(g, factor, None if step.fold else scale)
-        found = step.options.transpose(
-            s.flatten(0, 1), _weight(weight, scale, step.fold, g.dtype), step.size
-        )
+        w = _weight(weight, _matrix(scale if step.fold else None, ahead), g.dtype)
+        found = step.options.transpose(s.flatten(0, 1), w, step.size)
         return found.view(*g.shape[:2], *found.shape[1:])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        g, t, scale, weight = ctx.saved_tensors
+        g, t, scale, ahead, weight = ctx.saved_tensors
         step: _Step = ctx.step
         u = grads[0].flatten(0, 1)
-        _, _, want_zero, want_scale, want_weight, _ = ctx.needs_input_grad
-        w = _weight(weight, scale, step.fold, g.dtype)
+        _, _, want_zero, want_scale, want_ahead, want_weight, _ = ctx.needs_input_grad
+        on_weight, on_signal = (scale, None) if step.fold else (None, scale)
+        matrix = _matrix(on_weight, ahead)
+        w = _weight(weight, matrix, g.dtype)
         factor = None if t is None else step.damping.factor(t)
         dg = step.options.apply(u, w).view(g.shape)
-        dw = dscale = dt = dzero = None
-        on_signal = None if step.fold else scale
-        if want_weight or (want_scale and step.fold):
+        dw = dscale = dahead = dt = dzero = None
+        if want_weight or (want_scale and step.fold) or want_ahead:
             s = _signal(g, None if factor is None else factor[1], on_signal)
             dw = step.options.weight_gradient(u, s.flatten(0, 1), w).to(weight.dtype)
-        if scale is not None and step.fold and dw is not None:
-            dscale = (dw * weight).sum((1, 2, 3)) if want_scale else None
-            dw.mul_(scale.view(-1, 1, 1, 1))
+        if matrix is not None and dw is not None:
+            both = (dw * weight).sum((2, 3))
+            if on_weight is not None:
+                dscale = both.sum(1) if ahead is None else both @ ahead
+            if ahead is not None:
+                dahead = both.sum(0) if on_weight is None else on_weight @ both
+            dw.mul_(matrix)
         if t is not None and factor is not None:
             dg, dt, dzero, by_scale = step.damping.backward(dg, g, t, on_signal, want_zero, factor)
             dscale = dscale if by_scale is None else by_scale
         elif on_signal is not None:
             dscale = (dg * g).sum((0, 1, 3, 4)).to(on_signal.dtype) if want_scale else None
             dg = dg * per_channel(on_signal, g[0]).to(dg.dtype)
-        return dg, dt, dzero, dscale, dw if want_weight else None, None
+        return dg, dt, dzero, dscale, dahead, dw if want_weight else None, None
+
+
+def _matrix(scale: Tensor | None, ahead: Tensor | None) -> Tensor | None:
+    """What multiplies the weights: scale [O] times ahead [I], as [O or 1, I or 1, 1, 1]."""
+    if scale is None:
+        return None if ahead is None else ahead.view(1, -1, 1, 1)
+    column = scale.view(-1, 1, 1, 1)
+    return column if ahead is None else column * ahead.view(1, -1, 1, 1)
 
 
 def _signal(g: Tensor, factor: Tensor | None, scale: Tensor | None) -> Tensor:
@@ -137,8 +157,6 @@ def _signal(g: Tensor, factor: Tensor | None, scale: Tensor | None) -> Tensor:
     return g * factor.to(g.dtype)
 
 
-def _weight(weight: Tensor, scale: Tensor | None, fold: bool, dtype: torch.dtype) -> Tensor:
+def _weight(weight: Tensor, matrix: Tensor | None, dtype: torch.dtype) -> Tensor:
     weight = weight.to(dtype)
-    if scale is None or not fold:
-        return weight
-    return weight * scale.to(dtype).view(-1, 1, 1, 1)
+    return weight if matrix is None else weight * matrix.to(dtype)

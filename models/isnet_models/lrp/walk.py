@@ -35,6 +35,7 @@ class Walk:
         self._plain: dict[int, Tensor] = {}
         self._damped: dict[int, Tensor] = {}
         self._held: dict[int, Held] = {}
+        self._scaled: set[int] = set()  # outputs of BatchNorms whose scale was applied before
 
     def run(self, slot: int, seed: Tensor) -> dict[int, Tensor]:
         """Signals of the wanted slots [K, *shape], before any damping at the slot itself.
@@ -72,7 +73,11 @@ class Walk:
         elif factor is not None:
             self._pass(index, [(0, (op.ins[0], factor.whole()))])
         elif isinstance(op, Conv):
-            passed = held.carried(op.weight, op.options, op.size)
+            norm = self._ahead(op, held.g)
+            if norm is not None:
+                self._scaled.add(norm.outs[0])
+            scale = None if norm is None else norm.scale()
+            passed = held.carried(op.weight, op.options, op.size, scale)
             self._pass(index, [(0, (op.ins[0], passed))])
         elif isinstance(op, Concat):
             self._pass(index, enumerate(op.shares(held.whole(), self.wanted)))
@@ -80,16 +85,37 @@ class Walk:
             passed_on = op.signal([held.whole()])
             self._pass(index, enumerate(zip(op.ins, passed_on, strict=True)))
 
-    @staticmethod
-    def _factor(op: Op, held: Held) -> Held | None:
+    def _factor(self, op: Op, held: Held) -> Held | None:
         """The signal behind an operation that only multiplies it, the product not yet taken."""
         if isinstance(op, Rectifier) and op.denominator is None:
             return Held(held.whole(), Gate(op.value, op.epsilon, op.zero))
         if isinstance(op, BatchNorm) and op.through is None:
+            if op.outs[0] in self._scaled:
+                return held
             if held.scale is not None:
                 held = Held(held.whole())
             return Held(held.g, held.gate, op.scale())
         return None
+
+    def _ahead(self, conv: Conv, g: Tensor) -> BatchNorm | None:
+        """The BatchNorm of BatchNorm -> ReLU -> convolution, if its scale is better taken now.
+
+        Its scale commutes with the ReLU's factor, so the convolution's weights can take it, which
+        are fewer numbers than the signal of its input.
+        """
+        relu = self.graph.maker[conv.ins[0]]
+        if not (isinstance(relu, Rectifier) and relu.denominator is None):
+            return None
+        norm = self.graph.maker[relu.ins[0]]
+        if not (isinstance(norm, BatchNorm) and norm.through is None):
+            return None
+        alone = all(
+            self.graph.uses[slot] == 1 and slot not in self.wanted and slot not in self.graph.sites
+            for slot in (conv.ins[0], relu.ins[0])
+        )
+        signal = g.shape[0] * g.shape[1] * conv.weight.shape[1] * conv.size[0] * conv.size[1]
+        few = 2 * conv.weight.numel() <= signal
+        return norm if alone and few and conv.options.groups == 1 else None
 
     def _waits(self, index: int, op: Op) -> bool:
         """Whether the operation's input gets no other signal and can take one with factors."""
