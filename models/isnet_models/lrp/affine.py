@@ -123,7 +123,7 @@ class Linear(Op):
             return [None]
         # A plain product: its weight gradient is added in place, that of a transposed one is not.
         found = torch.mm(g.reshape(-1, g.shape[-1]), self.weight.to(g.dtype))
-        return [found.view(*g.shape[:-1], -1)]
+        return [found.view(*g.shape[:-1], found.shape[-1])]
 
 
 @dataclass(eq=False)
