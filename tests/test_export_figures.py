@@ -1,5 +1,6 @@
 """Figures: they say what the data say, survive hostile names, and come out the same each time."""
 
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -148,8 +149,13 @@ def test_one_loss_is_drawn_once() -> None:
 
 
 def test_no_pyplot() -> None:
-    shift_figure(Bars(["a"], {"m": [0.1]}, "F1"))
-    assert "matplotlib.pyplot" not in sys.modules
+    code = (
+        "import sys\n"
+        "from isnet_cli.export.figures import Bars, shift_figure\n"
+        "shift_figure(Bars(['a'], {'m': [0.1]}, 'F1'))\n"
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
