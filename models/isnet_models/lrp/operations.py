@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -82,6 +83,7 @@ ADDITIONS = frozenset({"add", "sub", "subtract", "rsub"})
 CONCATENATIONS = frozenset({"cat", "concat", "concatenate"})
 
 
+@functools.lru_cache(maxsize=4096)
 def name_of(func: Callable[..., Any]) -> tuple[str, bool]:
     """The plain name of an operation in any spelling, and whether it writes into its input."""
     name = getattr(func, "__name__", str(func))

@@ -132,8 +132,8 @@ class Tape(TorchFunctionMode):
 
     def record(self, op: Op, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         """Appends an operation, giving slots to its outputs."""
-        op.ins = tuple(self._slots[t] for t in inputs)
-        op.outs = tuple(self.graph.new_slot() for _ in outputs)
+        op.ins = tuple([self._slots[t] for t in inputs])
+        op.outs = tuple([self.graph.new_slot() for _ in outputs])
         for slot, tensor in zip(op.outs, outputs, strict=True):
             self._slots[tensor] = slot
             if tensor._base is not None:
@@ -325,8 +325,8 @@ def _tensors(value: Any) -> list[Tensor]:
     for part in value:
         if isinstance(part, Tensor):
             found.append(part)
-        elif isinstance(part, (tuple, list)):
-            found += _tensors(part)
+        elif isinstance(part, (tuple, list)) and part and not isinstance(part[0], int):
+            found += _tensors(part)  # sizes and strides hold none
     return found
 
 
