@@ -30,6 +30,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
+from isnet_cli.runs.allocator import keep_freed_memory
 from isnet_models.heatmap_loss import HeatmapLossSettings, heatmap_loss
 from isnet_models.lrp import relevance
 from isnet_models.lrp.compiled import compiled_relevance
@@ -277,6 +278,7 @@ def main() -> None:
     if given.peak_of:
         print(peak_of(names[0], given.peak_of, setting))
         return
+    keep_freed_memory()  # as `isnet train` does
     if not given.json:
         where = torch.cuda.get_device_name() if given.device == "cuda" else "one CPU thread"
         print(f"torch {torch.__version__}, {where}, {size} px, batch {given.batch}")

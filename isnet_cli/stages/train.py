@@ -18,6 +18,7 @@ from isnet_cli.errors import IsnetError
 from isnet_cli.export.figures import curves_figure
 from isnet_cli.export.plotting import svg_text
 from isnet_cli.ports import Ports
+from isnet_cli.runs.allocator import keep_freed_memory
 from isnet_cli.runs.files import fingerprint as hash_of
 from isnet_cli.runs.files import sha256_file, write_csv, write_text
 from isnet_cli.runs.folder import RunFolder
@@ -78,6 +79,7 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     method_class = check_method(config)
     device = choose_device(config.machine.device)
     make_deterministic(config.machine.deterministic)
+    keep_freed_memory()
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     classes = class_names([row for row in rows if row.set == "train"] or rows, config)
     qc = verdicts(folder)
