@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,6 +12,7 @@ from isnet_cli.export.document import Report
 from isnet_cli.export.lettering import clean
 
 TEMPLATE = "report.html.j2"
+_WITH_RANGE = re.compile(r"([^\[\]]+) (\[[^\[\]]+\])")
 
 
 def render(report: Report) -> str:
@@ -37,12 +39,22 @@ def _environment() -> Environment:
         finalize=_finalize,
     )
     environment.filters["path"] = _path
+    environment.filters["ranged"] = _ranged
     return environment
 
 
 def _path(text: str) -> Markup:
     """A file's key that may be broken after a slash; escaped."""
     return Markup(str(escape(clean(text))).replace("/", "/<wbr>"))  # noqa: S704 - escaped
+
+
+def _ranged(text: str) -> Markup:
+    """A figure with its interval on a line of its own; escaped."""
+    found = _WITH_RANGE.fullmatch(clean(text))
+    if found is None:
+        return escape(clean(text, lines=True))
+    value, ends = map(escape, found.groups())
+    return Markup(f'{value} <span class="range">{ends}</span>')  # noqa: S704 - escaped
 
 
 def _finalize(value: object) -> object:
