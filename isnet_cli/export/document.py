@@ -97,6 +97,24 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Columns:
+    """Grids in two columns where there is room, each with its own title.
+
+    Attributes:
+        title: One line above all.
+        grids: From left to right, row by row.
+        note: One line below the title.
+        sources: Files that all of them were made from, as in `Section`.
+    """
+
+    kind: ClassVar[str] = "columns"
+    title: str
+    grids: Sequence[Grid]
+    note: str = ""
+    sources: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Step:
     """One box of a flow and what left it afterwards.
 
@@ -168,7 +186,7 @@ class Fold:
     table: Table
 
 
-Block = Text | Notice | Table | Picture | Grid | Flow | Gallery | Code | Fold
+Block = Text | Notice | Table | Picture | Grid | Columns | Flow | Gallery | Code | Fold
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,8 @@ class Pick:
         kind: ``most`` or ``least`` relevance outside the lungs; ``wrong`` predictions, the surest
             first; ``right`` ones, the surest first.
         maps: The films, at least one.
-        among: Number of films of that kind from which they are the first.
+        among: Number of films that they are the first of: those with a share, or the wrong ones,
+            or the right ones.
         sources: Files that the choice was made from.
     """
 

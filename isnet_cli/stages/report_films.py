@@ -132,7 +132,9 @@ def _added(run: RunFacts, source: Source, count: int) -> RunFacts:
                 for line in chosen
             ]
             origin = ["heatmap/index.csv", *files, *swapped]
-            picks.append(Pick(title, kind, maps, len(found), origin))
+            measured = sum(film.outside is not None for film in films)
+            among = measured if kind in ("most", "least") else len(found)
+            picks.append(Pick(title, kind, maps, among, origin))
     return replace(run, picks=picks, covers=covers)
 
 

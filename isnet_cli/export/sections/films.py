@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from isnet_cli.export.document import Block, Grid, Notice, Section, Text
+from isnet_cli.export.document import Block, Columns, Grid, Notice, Section, Text
 from isnet_cli.export.facts import Cover, Pick, RunFacts
 from isnet_cli.export.sections.maps import shown_map
 
 TITLES = {
-    "most": "most relevance outside the lungs",
-    "least": "least relevance outside the lungs",
-    "wrong": "wrong, the surest first",
-    "right": "right, the surest first",
+    "most": "Most relevance outside the lungs",
+    "least": "Least relevance outside the lungs",
+    "wrong": "Wrong, the surest first",
+    "right": "Right, the surest first",
 }
 FILES = (
     "heatmap/index.csv",
@@ -30,8 +30,8 @@ def films_section(runs: Sequence[RunFacts]) -> Section:
     for run in runs:
         name = f"{run.name}, " if len(runs) > 1 else ""
         if run.picks:
-            blocks += [Text(words) for words in _coverage(run, name)]
-            blocks += [_gallery(run, pick, name) for pick in run.picks]
+            groups = dict.fromkeys(pick.group for pick in run.picks)
+            blocks += [_of_group(run, group, name) for group in groups]
         else:
             blocks.append(Notice(f"No films to show for {run.name}: {_reason(run)}", "empty"))
     return Section("films", "Films to look at", blocks, FILES if chosen else FILES[:1])
@@ -57,24 +57,30 @@ def _meaning(runs: Sequence[RunFacts]) -> Text:
     )
 
 
-def _coverage(run: RunFacts, name: str) -> Iterator[str]:
-    for cover in run.covers:
-        if cover.mapped < cover.tested or cover.errors:
-            yield f"{name}{cover.group}: {_covered(cover)}"
+def _of_group(run: RunFacts, group: str, name: str) -> Columns:
+    picks = [pick for pick in run.picks if pick.group == group]
+    covers = [_covered(cover) for cover in run.covers if cover.group == group]
+    sources = dict.fromkeys(source for pick in picks for source in pick.sources)
+    prefix = f"{run.name}/" if name else ""
+    return Columns(
+        f"{name}{group}",
+        [_gallery(run, pick) for pick in picks],
+        note=" ".join(covers),
+        sources=[f"{prefix}{source}" for source in sources],
+    )
 
 
 def _covered(cover: Cover) -> str:
     words = f"{cover.mapped} of {cover.tested} films have a map"
     if cover.limit is not None:
-        words += f" (heatmap.limit: {cover.limit} of each set; films of all labels are drawn)"
+        words += f" (heatmap.limit is {cover.limit} films of a set, drawn evenly over the labels)"
     if cover.errors:
-        lost = ", ".join(f"{count} films: {reason}" for reason, count in cover.errors)
-        words += f". Without map or share: {lost}"
+        lost = ", ".join(f"{count} films ({reason})" for reason, count in cover.errors)
+        words += f"; without map or share: {lost}"
     return f"{words}."
 
 
-def _gallery(run: RunFacts, pick: Pick, name: str) -> Grid:
+def _gallery(run: RunFacts, pick: Pick) -> Grid:
     pictures = [shown_map(run, item) for item in pick.maps]
-    count = f"{len(pictures)} of {pick.among}"
-    title = f"{name}{pick.group}: {TITLES[pick.kind]} ({count})"
-    return Grid(pictures, least=150, title=title, sources=pick.sources)
+    title = f"{TITLES[pick.kind]} ({len(pictures)} of {pick.among})"
+    return Grid(pictures, least=115, title=title)
