@@ -54,3 +54,41 @@ def test_multilabel_has_a_matrix_for_each_label() -> None:
     (grid,) = [g for g in only(section, Grid) if "Confusion" in g.title]
     assert len(grid.pictures) == 1  # b has no film
     assert "true no: 5 as no, 1 as yes" in grid.pictures[0].alt
+
+
+def pr(name: str, recall: list[float], precision: list[float], ap: float) -> PrecisionRecall:
+    return PrecisionRecall(name, recall, precision, ap)
+
+
+def test_the_mean_of_precisions_has_the_mean_area() -> None:
+    one = pr("a", [0.0, 0.5, 1.0], [1.0, 1.0, 0.5], 0.75)
+    two = pr("b", [0.0, 0.25, 1.0], [1.0, 0.8, 0.4], 0.5)
+    mean = _mean_pr([one, two])
+    area = sum(
+        (right - left) * height
+        for left, right, height in zip(
+            mean.recall, mean.recall[1:], mean.precision[1:], strict=False
+        )
+    )
+    assert mean.ap == pytest.approx(0.625)
+    assert area == pytest.approx(mean.ap)
+    assert mean.precision == pytest.approx([1.0, 0.9, 0.7, 0.45])
+    assert _mean_pr([one]) is one
+
+
+def test_precision_recall_stands_beside_the_roc_and_names_its_files() -> None:
+    curves = [pr("a", [0, 1], [1, 0.6], 0.6), pr("b", [0, 1], [1, 0.7], 0.7)]
+    found = scored(0.8, 0.8) | {"files": ["t/standard/predictions.csv", "t/standard/pr.svg"]}
+    one = run("one", {"test": {"standard": found}}, prs={("test", "standard"): curves})
+    _, grid, _ = only(scores_section([one]), Grid)
+    assert grid.title == "Precision-recall curves for the class b"
+    (picture,) = grid.pictures
+    assert "b, AP 0.700" in letters(picture)
+    assert "a, AP" not in letters(picture)
+    assert picture.alt.endswith("average precision: b 0.700")
+    expected = ["evaluate/t/standard/predictions.csv", "evaluate/t/standard/pr.svg"]
+    assert picture.sources == expected
+    two = run("two", {"test": {"standard": found}}, prs={("test", "standard"): curves})
+    both = only(scores_section([one, two]), Grid)[1].pictures[0]
+    assert "two, AP 0.700" in letters(both)
+    assert both.sources == [f"{name}/{expected[0]}" for name in ("one", "two")]

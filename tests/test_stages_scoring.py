@@ -13,7 +13,6 @@ from isnet_cli.config.schema import Config
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
 from isnet_cli.measure.scores import scores
-from isnet_cli.stages import scoring
 from isnet_cli.stages.scoring import (
     brief_scores,
     brief_shifts,

@@ -138,9 +138,7 @@ def _added(run: RunFacts, source: Source, count: int) -> RunFacts:
     return replace(run, picks=picks, covers=covers)
 
 
-def _films(
-    run: RunFacts, index: Mapping[str, Cells], lines: Mapping[str, Cells]
-) -> Iterator[Film]:
+def _films(run: RunFacts, index: Mapping[str, Cells], lines: Mapping[str, Cells]) -> Iterator[Film]:
     classes, task = run.metrics["classes"], str(run.metrics.get("task"))
     for key, line in index.items():
         if key in lines:

@@ -146,8 +146,10 @@ def _each(
 
 def _leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Cell]]:
     for name, found in tree.items():
-        if isinstance(found, Mapping) and "value" in found and not isinstance(
-            found["value"], Mapping
+        if (
+            isinstance(found, Mapping)
+            and "value" in found
+            and not isinstance(found["value"], Mapping)
         ):
             yield (*path, name), found
         elif isinstance(found, Mapping):

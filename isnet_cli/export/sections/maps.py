@@ -38,7 +38,9 @@ def maps_section(runs: Sequence[RunFacts], note: str = "") -> Section:
         )
         blocks.append(Text(words.strip()))
         if any(run.picks for run in runs):
-            blocks.append(Text("These films were drawn evenly over the labels, whatever they show."))
+            blocks.append(
+                Text("These films were drawn evenly over the labels, whatever they show.")
+            )
     for name in sets:
         title = name if len(sets) > 1 else ""
         blocks.append(_single(runs, name, title) if len(runs) == 1 else _rows(runs, name, title))

@@ -96,9 +96,7 @@ def _table(
     )
 
 
-def _reasons(
-    where: str, found: Mapping[str, Any], titles: Mapping[str, str] = RATES
-) -> list[str]:
+def _reasons(where: str, found: Mapping[str, Any], titles: Mapping[str, str] = RATES) -> list[str]:
     why = {**(found.get("macro", {}).get("why") or {}), **(found.get("why") or {})}
     groups: dict[str, list[str]] = {}
     for name, reason in why.items():
