@@ -64,7 +64,8 @@ def spread_shares(folder: RunFolder) -> None:
 
 
 def test_lists_are_those_of_the_tables(tmp_path: Path) -> None:
-    folder = make_report_run(tmp_path / "run", biased=False, full=True)
+    skill = {"standard": 0.0}
+    folder = make_report_run(tmp_path / "run", biased=False, full=True, skill=skill)
     spread_shares(folder)
     run = chosen(folder)
     assert [p.kind for p in run.picks if p.group == "Set test"] == list(KINDS)
