@@ -285,16 +285,17 @@ def test_a_browser_shows_it_and_asks_for_nothing(built: Path, tmp_path: Path, wi
 
 @needs_browser
 def test_a_phone_need_not_scroll_sideways(built: Path, tmp_path: Path) -> None:
-    """Measured by a script in a copy of the page that may run scripts."""
+    """Measured by a script in a copy of the page that may run scripts, in a frame of that width."""
     content = built.read_text(encoding="utf-8")
     content = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", content)
     script = (
         "<script>const d = document.documentElement;"
         "console.log(`wide ${d.scrollWidth} of ${d.clientWidth}`)</script></body>"
     )
-    page = tmp_path / "measured.html"
-    page.write_text(content.replace("</body>", script), encoding="utf-8")
-    _, _, console = seen(page, tmp_path, 390)
+    inner, page = tmp_path / "inner.html", tmp_path / "frame.html"
+    inner.write_text(content.replace("</body>", script), encoding="utf-8")
+    page.write_text('<iframe src="inner.html" width="390" height="800" style="border: 0">')
+    _, _, console = seen(page, tmp_path, 500)
     assert len(console) == 1
     found = re.search(r"wide (\d+) of (\d+)", console[0])
     assert found is not None

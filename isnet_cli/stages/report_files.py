@@ -175,7 +175,8 @@ def _of_test(
         if points is not None:
             rocs.append(Roc(name, *points, entry.get("auc")))
         if steps is not None and entry.get("ap") is not None:
-            prs.append(PrecisionRecall(name, *map(thinned, steps), entry["ap"]))
+            recall, precision = (thinned(side) for side in steps)
+            prs.append(PrecisionRecall(name, recall, precision, entry["ap"]))
     return rocs, prs
 
 

@@ -76,7 +76,8 @@ def _table(
             found = run.scores(test)
             if not found:
                 continue
-            entries = {(k,): number(found.get(k)) for k in own}
+            entries: dict[tuple[str, ...], float | None] = {}
+            entries |= {(k,): number(found.get(k)) for k in own}
             entries |= {("macro", rate): run.macro(test, rate) for rate in means}
             numbers = [str(found.get(count, "n/a")) for count in counts]
             values = [ranged(value, run.cell(test, *path)) for path, value in entries.items()]
