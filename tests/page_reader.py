@@ -15,6 +15,7 @@ class Page(HTMLParser):
         tags: Names of all start tags, in order.
         attributes: (tag, attribute, value) of all attributes.
         words: All text, style sheets apart, joined by spaces.
+        codes: Texts of all code elements.
         cells: Rows of table cells, of all tables.
         style: Text of the style sheets.
         ids: Values of all ids.
@@ -26,6 +27,7 @@ class Page(HTMLParser):
         self.attributes: list[tuple[str, str, str]] = []
         self.style, self.ids = "", []
         self.cells: list[list[str]] = []
+        self.codes: list[str] = []
         self._open: list[str] = []
         self._words: list[str] = []
         self._broken = False
@@ -50,6 +52,8 @@ class Page(HTMLParser):
             self.cells.append([])
         if tag in {"td", "th"}:
             self.cells[-1].append("")
+        if tag == "code":
+            self.codes.append("")
         if tag not in VOID:
             self._open.append(tag)
 
@@ -66,5 +70,7 @@ class Page(HTMLParser):
         else:
             self._words.append(data)
         self._broken = False
+        if "code" in self._open:
+            self.codes[-1] += data
         if {"td", "th"} & set(self._open):
             self.cells[-1][-1] += data

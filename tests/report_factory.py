@@ -20,6 +20,7 @@ from isnet_cli.measure.reliance import summarise
 from isnet_cli.measure.scores import scores
 from isnet_cli.runs.files import write_bytes, write_csv, write_json
 from isnet_cli.runs.folder import RunFolder
+from report_scores import drops, full_scores, swapped
 from run_factory import QC_FIELDS, lungs
 
 VERSIONS = ("biased", "standard", "deceiving")
@@ -55,6 +56,8 @@ class Plan:
         formats: Of maps.
         make: (index, class) -> film, mask.
         config: Further sections of the configuration.
+        hostile: Names of sets are not fit for files; folders get numbers.
+        full: Also intervals, calibration, background reliance and drops (slower).
     """
 
     classes: Sequence[str] = ("normal", "tb")
@@ -72,6 +75,8 @@ class Plan:
     formats: Sequence[str] = ("png", "npz")
     make: Maker = plain_film
     config: dict[str, Any] = field(default_factory=dict)
+    hostile: bool = False
+    full: bool = False
 
 
 def make_report_run(path: Path, plan: Plan | None = None, **options: Any) -> RunFolder:
@@ -110,10 +115,11 @@ def _rows(plan: Plan) -> list[dict[str, str]]:
     rows = []
     for name, count in plan.sets.items():
         for number in range(count):
+            folder = f"set{len(rows) - number}" if plan.hostile else name
             rows.append(
                 _row(
-                    key=f"{name}/{number:03d}",
-                    film=f"films/{name}/{number:03d}.png",
+                    key=f"{folder}/{number:03d}",
+                    film=f"films/{folder}/{number:03d}.png",
                     source=plan.sources.get(name, "Shenzhen"),
                     patient=f"{len(rows):012x}",
                     label=plan.classes[number % len(plan.classes)],
@@ -189,8 +195,8 @@ def _model(plan: Plan) -> dict[str, Any]:
 
 
 def _evaluate(folder: RunFolder, plan: Plan, rows: list[dict[str, str]]) -> list[Path]:
-    root, sets = folder.stage_dir("evaluate"), {}
-    classes = list(plan.classes)
+    root, sets, tests = folder.stage_dir("evaluate"), {}, {}
+    classes, tables = list(plan.classes), []
     for name in (n for n in plan.sets if n not in {"train", "val"}):
         films = [row for row in rows if row["set"] == name]
         sets[name] = {}
@@ -201,12 +207,21 @@ def _evaluate(folder: RunFolder, plan: Plan, rows: list[dict[str, str]]) -> list
             logits[np.arange(len(films)), truth] += 2 * plan.skill[version]
             p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
             shares = np.clip(rng.normal(plan.outside, 0.05, len(films)), 0, 1)
-            place = f"{name}/{version}/predictions.csv"
+            place = f"{number}{len(sets)}" if plan.hostile else f"{name}/{version}"
+            place = f"{place}/predictions.csv"
+            tables.append(root / place)
+            found, files = scores(p, truth, classes), [place]
+            if plan.full:
+                keys = [row["key"] for row in films]
+                found, tests[name, version] = full_scores(p, truth, classes)
+                found["background"], lines = swapped(p, truth, classes, keys)
+                files.append(place.replace("predictions", "background"))
+                write_csv(root / files[-1], list(lines[0]), lines)
             sets[name][version] = {
                 "films": len(films),
-                **scores(p, truth, classes),
+                **found,
                 "relevance_outside": summarise(shares.tolist(), p.argmax(axis=1), classes),
-                "files": [place],
+                "files": files,
             }
             lines = [
                 {"key": row["key"], "label": row["label"], "predicted": classes[values.argmax()],
@@ -216,8 +231,9 @@ def _evaluate(folder: RunFolder, plan: Plan, rows: list[dict[str, str]]) -> list
             ]  # fmt: skip
             write_csv(root / place, list(lines[0]), lines)
     content = {"schema": 1, "classes": classes, "task": "multiclass", "model": _model(plan)}
-    write_json(root / "metrics.json", {**content, "sets": sets})
-    return [root / "metrics.json"]
+    more = {"shift": drops(tests, next(iter(sets))), "reference": next(iter(sets))} if tests else {}
+    write_json(root / "metrics.json", {**content, "sets": sets, **more})
+    return [root / "metrics.json", *tables]
 
 
 def _heatmap(

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from matplotlib.figure import Figure
 
-from isnet_cli.export.curves import PrecisionRecall, pr_figure, reliability_figure
+from isnet_cli.export.curves import PrecisionRecall, pr_figure, reliability_figure, thinned
 from isnet_cli.export.plotting import svg_text
 
 BINS = [
@@ -47,3 +47,10 @@ def test_any_number_of_curves(count: int) -> None:
     assert len(figure.axes[0].collections) == (count if count <= 2 else 0)
     curves = [PrecisionRecall(name, [0, 1], [1, 0.5], 0.5) for name in names]
     assert svg_text(pr_figure("t", curves)) == svg_text(pr_figure("t", curves))
+
+
+def test_long_curves_are_thinned_and_keep_their_ends() -> None:
+    assert thinned([0.0, 1.0]) == [0.0, 1.0]
+    found = thinned([i / 1000 for i in range(1001)])
+    assert (len(found), found[0], found[-1]) == (400, 0.0, 1.0)
+    assert found == sorted(found)

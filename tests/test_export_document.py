@@ -11,7 +11,7 @@ from isnet_cli.export.document import Block, Notice, Report, Section
 
 def test_each_block_has_its_own_kind_and_the_template_knows_it() -> None:
     kinds = [block.kind for block in get_args(Block)]
-    assert len(set(kinds)) == len(kinds) == 9
+    assert len(set(kinds)) == len(kinds) == 10
     folder = resources.files("isnet_cli.export") / "templates"
     template = (folder / "report.html.j2").read_text(encoding="utf-8")
     assert [kind for kind in kinds if f'block.kind == "{kind}"' not in template] == []

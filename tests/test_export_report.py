@@ -8,6 +8,7 @@ from jinja2 import UndefinedError
 from isnet_cli.export.document import (
     Block,
     Code,
+    Columns,
     Flow,
     Fold,
     Gallery,
@@ -24,7 +25,7 @@ from isnet_cli.export.document import (
 from isnet_cli.export.report import _environment, render
 from page_reader import Page
 
-SHOWN = 38  # how often `report` shows its word, alternative texts apart
+SHOWN = 48  # how often `report` shows its word, alternative texts apart
 URI = "data:image/png;base64,AAAA"
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -41,13 +42,16 @@ HOSTILE = [
 def blocks(word: str) -> list[Block]:
     """One block of each kind, `word` wherever text may stand."""
     picture = Picture(URI, word, word, head=word, width=500)
-    table = Table([word, "n"], [[word, "1"]], word, notes=[word], groups=[("", 1), (word, 1)])
+    cells = [word, f"{word} [0.1, 0.2]"]
+    groups = [("", 1), (word, 1)]
+    table = Table([word, "n"], [cells], word, notes=[word], groups=groups, sources=[word])
     return [
         Text(word),
         Notice(word, "warning"),
         table,
         picture,
         Grid([picture, picture], title=word),
+        Columns(word, [Grid([picture], title=word)], note=word, sources=[word]),
         Flow([Step(3, word, [(word, 1)]), Step(2, word)], word),
         Gallery(2, [GalleryRow(word, [picture, None])], word),
         Code(word, word),
@@ -62,7 +66,7 @@ def report(word: str) -> Report:
 def test_every_block_is_shown() -> None:
     page = Page(render(report("finding")))
     assert page.words.count("finding") == SHOWN
-    assert page.tags.count("img") == 4
+    assert page.tags.count("img") == 5
     assert page.tags.count("table") == 2
     assert page.tags.count("details") == 2
     assert "no map" in page.words
@@ -104,6 +108,7 @@ def test_nothing_is_loaded_and_nothing_runs(word: str) -> None:
 @pytest.mark.parametrize("make", [
     lambda p: p,
     lambda p: Grid([p]),
+    lambda p: Columns("t", [Grid([p])]),
     lambda p: Gallery(1, [GalleryRow("t", [None, p])]),
 ])  # fmt: skip
 def test_pictures_from_elsewhere_are_refused(make: object, uri: str) -> None:
@@ -119,3 +124,19 @@ def test_a_name_that_the_template_does_not_know_is_an_error() -> None:
 
 def test_same_report_same_page() -> None:
     assert render(report("x")) == render(report("x"))
+
+
+def test_an_interval_stands_on_a_line_of_its_own_and_only_an_interval() -> None:
+    cells = ["0.812 [0.745, 0.871]", "[0.7]", "plain"]
+    table = Table(["a", "b", "c", "d"], [["row", *cells]])
+    content = render(Report("t", "s", [Section("one", "One", [table])]))
+    assert content.count('class="range"') == 1
+    assert Page(content).cells[1] == ["row", *cells]
+
+
+def test_tables_can_be_scrolled_by_keyboard_and_have_a_name() -> None:
+    table = Table(["a"], [["x"]])
+    page = Page(render(Report("t", "s", [Section("one", "Scores <b>", [table])])))
+    found = {name: value for tag, name, value in page.attributes if tag == "div"}
+    assert found["tabindex"] == "0"
+    assert ("div", "aria-label", "Scores <b>") in page.attributes

@@ -7,8 +7,8 @@ from page_reader import Page
 from section_factory import biased, relevance_map, run
 
 ORDER = [
-    "about", "cohort", "masks", "training", "scores", "shift", "relevance", "maps",
-    "configuration", "versions", "limits",
+    "about", "cohort", "masks", "training", "scores", "calibration", "shift", "background",
+    "relevance", "maps", "films", "configuration", "versions", "limits",
 ]  # fmt: skip
 
 

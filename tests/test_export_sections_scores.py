@@ -1,15 +1,14 @@
 """Scores: numbers in their cells, reasons for empty ones, drawings that say the same."""
 
-from isnet_cli.export.document import Fold, Grid, Notice, Table
-from isnet_cli.export.figures import Roc
-from isnet_cli.export.sections.scores import _mean, scores_section
-from section_factory import biased, letters, only, run, scored
+from isnet_cli.export.document import Fold, Notice, Table
+from isnet_cli.export.sections.scores import scores_section
+from section_factory import biased, only, run, scored
 
 
 def test_every_test_and_run_has_a_line() -> None:
     runs = [biased("one", [0.8, 0.7, 0.6]), biased("two", [0.5, 0.4, 0.3])]
     section = scores_section(runs)
-    (table,) = only(section, Table)
+    table, parts = only(section, Table)
     assert [row[:3] for row in table.rows] == [
         ("test", version, name)
         for version in ("biased", "standard", "deceiving")
@@ -18,9 +17,47 @@ def test_every_test_and_run_has_a_line() -> None:
     assert table.rows[0][3:5] == ("20", "0.900")
     assert table.rows[0][table.columns.index("F1")] == "0.800"
     assert table.rows[5][table.columns.index("AUC")] == "0.300"
-    assert sum(span for _, span in table.groups) == len(table.columns) == len(table.rows[0])
+    assert parts.columns[3:] == ("precision", "recall", "specificity")
+    for one in (table, parts):
+        assert sum(span for _, span in one.groups) == len(one.columns) == len(one.rows[0])
     (fold,) = only(section, Fold)
     assert len(fold.table.rows) == 12
+
+
+def test_intervals_stand_beside_the_figures_and_reasons_below() -> None:
+    found = scored(0.8, 0.9)
+    cell = {"value": 0.8, "low": 0.71, "high": 0.866, "sd": 0.1, "method": "dirichlet"}
+    found["intervals"] = {
+        "accuracy": {**cell, "value": 0.9},
+        "macro": {"f1": cell, "auc": {"value": 0.9, "low": None, "high": None, "why": "one film"}},
+        "per_class": {"a": {"f1": {**cell, "method": "bootstrap"}}},
+    }
+    found["patients"] = 17
+    section = scores_section([run("one", {"test": {"standard": found}})])
+    table, _ = only(section, Table)
+    assert table.columns[:3] == ("test set", "films", "patients")
+    assert table.rows[0][1:6] == (
+        "20",
+        "17",
+        "0.900 [0.710, 0.866]",
+        "0.800 [0.710, 0.866]",
+        "0.900",
+    )
+    assert "accuracy, F1: posterior of the confusion matrix" in table.notes[0]
+    assert table.notes[1] == "No interval for AUC (test, one): one film."
+    assert table.sources == ["evaluate/metrics.json: sets.<set>.<version>.intervals"]
+    (fold,) = only(section, Fold)
+    assert fold.table.rows[0][fold.table.columns.index("F1")] == "0.800 [0.710, 0.866]"
+    assert "F1: bootstrap by patient" in fold.table.notes[0]
+
+
+def test_thresholds_of_labels_with_their_reason() -> None:
+    card = {"threshold_rule": {"a": {"f1": 0.75}, "b": {"f1": None, "why": "no film with it"}}}
+    one = run("one", {"test": {"standard": scored(0.8, 0.9)}}, card=card)
+    one.metrics["thresholds"] = [0.25, 0.5]
+    fold = only(scores_section([one]), Fold)[1]
+    assert fold.table.rows == [("one", "a", "0.250", "0.750"), ("one", "b", "0.500", "n/a")]
+    assert fold.table.notes == ["one, b: no film with it."]
 
 
 def test_balanced_accuracy_has_a_column_only_where_it_is_not_the_recall() -> None:
@@ -35,55 +72,10 @@ def test_empty_cells_have_their_reason() -> None:
     found = scored(0.8, None)
     found["macro"]["why"] = {"auc": "one class only", "ap": "one class only"}
     section = scores_section([run("one", {"test": {"standard": found}})])
-    (table,) = only(section, Table)
+    table, parts = only(section, Table)
     assert table.rows[0][table.columns.index("AUC")] == "n/a"
+    assert parts.notes == []
     assert table.notes == ["test, one: AUC, avg. precision: one class only."]
-
-
-def test_one_run_has_the_curve_of_the_second_class_of_two() -> None:
-    section = scores_section([run(sets={"test": {"standard": scored(0.8, 0.8)}})])
-    roc, confusion = only(section, Grid)
-    assert roc.title == "ROC curves for the class b"
-    assert "b, AUC 0.800" in letters(roc.pictures[0])
-    assert "a, AUC" not in letters(roc.pictures[0])
-    assert "true a: 7 as a, 3 as b" in confusion.pictures[0].alt
-
-
-def test_the_curve_is_of_the_disease_whatever_the_order_of_classes() -> None:
-    healthy_last = run(sets={"test": {"standard": scored(0.8, 0.8)}})
-    healthy_last.metrics["classes"] = ["a", "Normal"]
-    roc = only(scores_section([healthy_last]), Grid)[0]
-    assert roc.title == "ROC curves for the class a"
-    assert "a, AUC 0.700" in letters(roc.pictures[0])
-
-
-def test_several_runs_share_a_panel() -> None:
-    runs = [biased("one", [0.8, 0.7, 0.6]), biased("two", [0.5, 0.4, 0.3])]
-    roc, first, second = only(scores_section(runs), Grid)
-    assert len(roc.pictures) == 3
-    assert "one, AUC" in letters(roc.pictures[0])
-    assert "two, AUC" in letters(roc.pictures[0])
-    assert first.title == "Confusion matrices of one"
-    assert len(second.pictures) == 3
-
-
-def test_mean_of_curves_keeps_steps_and_ends() -> None:
-    perfect, chance = Roc("a", [0, 0, 1], [0, 1, 1], 1.0), Roc("b", [0, 1], [0, 1], 0.5)
-    mean = _mean([perfect, chance])
-    assert mean.auc == 0.75
-    assert (mean.fpr[0], mean.tpr[0]) == (0, 0)
-    assert (mean.fpr[-1], mean.tpr[-1]) == (1, 1)
-    assert 0.5 in mean.tpr  # the step of the perfect one, halved
-    assert all(a <= b for a, b in zip(mean.tpr, mean.tpr[1:], strict=False))
-
-
-def test_multilabel_has_a_matrix_for_each_label() -> None:
-    found = scored(0.8, 0.8)
-    found["confusion"] = {"a": [[5, 1], [2, 3]], "b": [[0, 0], [0, 0]]}
-    section = scores_section([run(sets={"test": {"standard": found}})])
-    (grid,) = [g for g in only(section, Grid) if "Confusion" in g.title]
-    assert len(grid.pictures) == 1  # b has no film
-    assert "true no: 5 as no, 1 as yes" in grid.pictures[0].alt
 
 
 def test_a_run_without_evaluation_is_named() -> None:

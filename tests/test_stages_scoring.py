@@ -13,7 +13,6 @@ from isnet_cli.config.schema import Config
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
 from isnet_cli.measure.scores import scores
-from isnet_cli.stages import scoring
 from isnet_cli.stages.scoring import (
     brief_scores,
     brief_shifts,
@@ -105,13 +104,6 @@ def test_draws_depend_on_seed_set_and_version() -> None:
 
     assert low(("a", "standard")) == low(("a", "standard"))
     assert len({low(("a", "standard")), low(("b", "standard")), low(("a", "standard"), 1)}) == 3
-
-
-def test_long_curves_are_thinned_and_keep_their_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "CURVES_AT_MOST", 5)
-    assert scoring._thinned([0.0, 1.0]) == [0.0, 1.0]
-    found = scoring._thinned([i / 100 for i in range(101)])
-    assert (len(found), found[0], found[-1]) == (5, 0.0, 1.0)
 
 
 def test_the_reference_is_the_first_set_or_the_chosen_one() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,6 +16,7 @@ from isnet_cli.export.plotting import SERIES, SOFT, drawn
 
 _SIZE = (3.7, 3.7)  # inches, as the ROC
 _TICKS = [0, 0.25, 0.5, 0.75, 1]
+_POINTS = 400  # of a precision-recall curve that are drawn
 _BARS = 2  # curves that get error bars; more would hide each other
 
 
@@ -33,6 +35,14 @@ class PrecisionRecall:
     recall: Sequence[float]
     precision: Sequence[float]
     ap: float | None
+
+
+def thinned(values: Sequence[float]) -> list[float]:
+    """Of many points of a curve some hundreds, evenly, the first and the last among them."""
+    if len(values) <= _POINTS:
+        return list(values)
+    chosen = np.linspace(0, len(values) - 1, _POINTS).round().astype(int)
+    return [values[i] for i in chosen]
 
 
 def pr_figure(title: str, curves: Sequence[PrecisionRecall]) -> Figure:

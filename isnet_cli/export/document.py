@@ -37,6 +37,9 @@ class Table:
         numbers_from: First column of figures, set to the right; columns before it are names.
         notes: Lines below, such as why a cell is empty.
         groups: Heads above the heads: (words, number of columns); they cover all columns.
+        sources: Files that the figures were read from, as in `Section`.
+
+    A cell of figures such as ``0.81 [0.75, 0.87]`` is shown with its interval on a line below.
     """
 
     kind: ClassVar[str] = "table"
@@ -46,6 +49,7 @@ class Table:
     numbers_from: int = 1
     notes: Sequence[str] = ()
     groups: Sequence[tuple[str, int]] = ()
+    sources: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Picture:
         photo: True for films, false for drawings with letters of their own.
         head: A word above the caption, such as the run.
         width: Width in px up to which a drawing grows; 0 for any.
+        sources: Files that it was made from, as in `Section`.
     """
 
     kind: ClassVar[str] = "picture"
@@ -68,16 +73,45 @@ class Picture:
     photo: bool = False
     head: str = ""
     width: int = 0
+    sources: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Pictures side by side where there is room, each at least `least` px wide."""
+    """Pictures side by side where there is room, each at least `least` px wide.
+
+    Attributes:
+        pictures: From left to right.
+        least: Width, px.
+        title: One line above.
+        note: One line below the title.
+        sources: Files that all of them were made from, as in `Section`.
+    """
 
     kind: ClassVar[str] = "grid"
     pictures: Sequence[Picture]
     least: int = 320
     title: str = ""
+    note: str = ""
+    sources: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Grids in two columns where there is room, each with its own title.
+
+    Attributes:
+        title: One line above all.
+        grids: From left to right, row by row.
+        note: One line below the title.
+        sources: Files that all of them were made from, as in `Section`.
+    """
+
+    kind: ClassVar[str] = "columns"
+    title: str
+    grids: Sequence[Grid]
+    note: str = ""
+    sources: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -97,11 +131,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Flow:
-    """Boxes from top to bottom, the lost beside them."""
+    """Boxes from top to bottom, the lost beside them; `sources` as in `Section`."""
 
     kind: ClassVar[str] = "flow"
     steps: Sequence[Step]
     title: str = ""
+    sources: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +186,7 @@ class Fold:
     table: Table
 
 
-Block = Text | Notice | Table | Picture | Grid | Flow | Gallery | Code | Fold
+Block = Text | Notice | Table | Picture | Grid | Columns | Flow | Gallery | Code | Fold
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, Literal
 
+from isnet_cli.export.curves import PrecisionRecall
 from isnet_cli.export.document import Picture
 from isnet_cli.export.figures import Roc, number
 
 Cells = Mapping[str, str]
 VERSIONS = ("biased", "standard", "deceiving")
+METRICS = "evaluate/metrics.json"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class MapFacts:
         probability: Of the explained class, or None.
         outside: Share of absolute relevance outside the lungs, or None.
         picture: The overlay.
+        note: What else is known of the film, such as its prediction on another background.
     """
 
     group: str
@@ -73,6 +77,62 @@ class MapFacts:
     probability: float | None
     outside: float | None
     picture: Picture
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Films of one set and version that stand out.
+
+    Attributes:
+        group: As in `MapFacts`.
+        kind: ``most`` or ``least`` relevance outside the lungs; ``wrong`` predictions, the surest
+            first; ``right`` ones, the surest first.
+        maps: The films, at least one.
+        among: Number of films that they are the first of: those with a share, or the wrong ones,
+            or the right ones.
+        sources: Files that the choice was made from.
+    """
+
+    group: str
+    kind: Literal["most", "least", "wrong", "right"]
+    maps: Sequence[MapFacts]
+    among: int
+    sources: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Cover:
+    """How many films of one set and version have a map, and why others have none.
+
+    Attributes:
+        group: As in `MapFacts`.
+        tested: Films with predictions.
+        mapped: Those with a map.
+        limit: ``heatmap.limit``, when there are more films than that; else None.
+        errors: (reason, films): those without a map, or with one that could not be measured.
+    """
+
+    group: str
+    tested: int
+    mapped: int
+    limit: int | None = None
+    errors: Sequence[tuple[str, int]] = ()
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """A file that the report was made from.
+
+    Attributes:
+        name: Relative to the run folder.
+        sha256: Of its content when the report was made.
+        recorded: The same as the stage noted it in ``run.json``, or empty.
+    """
+
+    name: str
+    sha256: str
+    recorded: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +150,10 @@ class RunFacts:
         rocs: (set, version) -> curves, one a class.
         maps: Maps to show.
         missing: Stage -> how to make it, for stages that are not finished.
+        prs: (set, version) -> precision-recall curves, one a class.
+        picks: Films that stand out, set by set.
+        covers: How many films have maps, set by set.
+        files: What the report was made from, pictures apart.
     """
 
     name: str
@@ -102,6 +166,10 @@ class RunFacts:
     rocs: Mapping[tuple[str, str], Sequence[Roc]] = field(default_factory=dict)
     maps: Sequence[MapFacts] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
+    prs: Mapping[tuple[str, str], Sequence[PrecisionRecall]] = field(default_factory=dict)
+    picks: Sequence[Pick] = ()
+    covers: Sequence[Cover] = ()
+    files: Sequence[FileFacts] = ()
 
     @property
     def model(self) -> dict[str, Any]:
@@ -127,6 +195,20 @@ class RunFacts:
         found: Mapping[str, Any] = self.metrics.get("sets", {}).get(test[0], {}).get(test[1], {})
         return found
 
+    def cell(self, test: tuple[str, str], *path: str) -> Mapping[str, Any]:
+        """The cell of ``intervals`` at `path`; empty where there is none."""
+        return cell_at(self.scores(test), "intervals", *path)
+
+    def background(self, test: tuple[str, str]) -> Mapping[str, Any]:
+        """Predictions on cut and pasted films of one (set, version); empty where not asked for."""
+        found: Mapping[str, Any] = self.scores(test).get("background") or {}
+        return found
+
+    def made_from(self, test: tuple[str, str], *names: str) -> list[str]:
+        """Those of the test's files that are called `names`, relative to the run folder."""
+        files = [str(name) for name in self.scores(test).get("files", ())]
+        return [f"evaluate/{file}" for file in files if PurePosixPath(file).name in names]
+
     def macro(self, test: tuple[str, str], rate: str) -> float | None:
         """A macro mean on one (set, version)."""
         return number(self.scores(test).get("macro", {}).get(rate))
@@ -134,6 +216,24 @@ class RunFacts:
     def outside(self, test: tuple[str, str], figure: str = "mean") -> float | None:
         """Share of relevance outside the lungs on one (set, version): ``mean`` or ``p95``."""
         return number((self.scores(test).get("relevance_outside") or {}).get(figure))
+
+
+def cell_at(tree: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """What stands at `path` of nested mappings; empty where nothing does."""
+    found: Any = tree
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def origins(runs: Sequence[RunFacts], test: tuple[str, str], *names: str) -> list[str]:
+    """The files of one test that are called `names`, of each run; with its name when several."""
+    several = len(runs) > 1
+    return [
+        f"{run.name}/{file}" if several else file
+        for run in runs
+        for file in run.made_from(test, *names)
+    ]
 
 
 def all_tests(runs: Sequence[RunFacts]) -> list[tuple[str, str]]:
@@ -168,6 +268,16 @@ def heads_of_tests(tests: Sequence[tuple[str, str]]) -> tuple[str, ...]:
 def cells_of_tests(tests: Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
     """What each test is called in the first columns of a table."""
     return [test if versioned(tests) else test[:1] for test in tests]
+
+
+def heads_of_runs(runs: Sequence[RunFacts]) -> tuple[str, ...]:
+    """Head of the column that names the run; a run by itself needs none."""
+    return ("run",) if len(runs) > 1 else ()
+
+
+def cells_of_run(runs: Sequence[RunFacts], run: RunFacts) -> tuple[str, ...]:
+    """The run in that column."""
+    return (run.name,) if len(runs) > 1 else ()
 
 
 def figure_of(value: float | None, digits: int = 3) -> str:

@@ -62,6 +62,7 @@ class Bars:
         line: Height of a dashed line and its name (chance), or None.
         marks: Model -> one further value for each group, drawn as a tick (95th percentile).
         mark_label: What the ticks are.
+        ranges: Model -> (low, high) of an interval for each group, None where there is none.
     """
 
     groups: Sequence[str]
@@ -71,6 +72,7 @@ class Bars:
     line: tuple[float, str] | None = None
     marks: Mapping[str, Values] | None = None
     mark_label: str = ""
+    ranges: Mapping[str, Sequence[tuple[float, float] | None]] | None = None
 
 
 def curves_figure(history: Sequence[Mapping[str, str | float | None]]) -> Figure:
@@ -236,12 +238,15 @@ def _draw_bars(bars: Bars, axes: Axes) -> None:
             mark = bars.marks[model][group] if bars.marks else None
             if mark is not None:
                 axes.plot([at - width * 0.4, at + width * 0.4], [mark] * 2, color=INK, lw=1.4)
+            ends = bars.ranges[model][group] if bars.ranges else None
+            if ends is not None:
+                axes.vlines(at, *ends, color=INK, linewidth=1)
             words = "n/a" if value is None else f"{value:.2f}"
             # A tick above the bar leaves no room there: the figure goes into the bar, or above it.
             inside = mark is not None and (value or 0.0) > 0.12 * (bars.top or 1.0)
             axes.annotate(
                 words,
-                (at, (value or 0.0) if inside else max(value or 0.0, mark or 0.0)),
+                (at, (value or 0.0) if inside else max(value or 0.0, mark or 0.0, _top(ends))),
                 (0, -2 if inside else 2),
                 textcoords="offset points",
                 ha="center",
@@ -252,6 +257,10 @@ def _draw_bars(bars: Bars, axes: Axes) -> None:
     _finish_bars(bars, axes)
 
 
+def _top(ends: tuple[float, float] | None) -> float:
+    return 0.0 if ends is None else ends[1]
+
+
 def _finish_bars(bars: Bars, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if bars.marks is not None:
@@ -260,6 +269,9 @@ def _finish_bars(bars: Bars, axes: Axes) -> None:
     if bars.line is not None:
         handles.append(axes.axhline(bars.line[0], color=SOFT, lw=1, ls=":", zorder=0.5))
         labels.append(bars.line[1])
+    if bars.ranges is not None and any(ends for own in bars.ranges.values() for ends in own):
+        handles += axes.plot([], [], color=INK, lw=1)
+        labels.append("95 % interval")
     axes.set_xticks(range(len(bars.groups)), [wrapped(g, 14, lines=3) for g in bars.groups])
     axes.set_ylabel(bars.label)
     axes.set_ylim(0, bars.top * 1.08 if bars.top else None)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from isnet_cli.export.document import Report
+from isnet_cli.export.document import Block, Columns, Gallery, Grid, Picture, Report
 from isnet_cli.export.lettering import clean
 
 TEMPLATE = "report.html.j2"
+_WITH_RANGE = re.compile(r"([^\[\]]+) (\[[^\[\]]+\])")
 
 
 def render(report: Report) -> str:
@@ -37,12 +39,22 @@ def _environment() -> Environment:
         finalize=_finalize,
     )
     environment.filters["path"] = _path
+    environment.filters["ranged"] = _ranged
     return environment
 
 
 def _path(text: str) -> Markup:
     """A file's key that may be broken after a slash; escaped."""
     return Markup(str(escape(clean(text))).replace("/", "/<wbr>"))  # noqa: S704 - escaped
+
+
+def _ranged(text: str) -> Markup:
+    """A figure with its interval on a line of its own; escaped."""
+    found = _WITH_RANGE.fullmatch(clean(text))
+    if found is None:
+        return escape(clean(text, lines=True))
+    value, ends = map(escape, found.groups())
+    return Markup(f'{value} <span class="range">{ends}</span>')  # noqa: S704 - escaped
 
 
 def _finalize(value: object) -> object:
@@ -53,10 +65,17 @@ def _finalize(value: object) -> object:
 
 def _check_pictures(report: Report) -> None:
     for section in report.sections:
-        for block in section.blocks:
-            uris = [getattr(block, "uri", None)]
-            uris += [p.uri for p in getattr(block, "pictures", ())]
-            for row in getattr(block, "rows", ()):
-                uris += [p.uri for p in getattr(row, "cells", ()) if p is not None]
-            if any(uri is not None and not uri.startswith("data:image/") for uri in uris):
-                raise ValueError(f"section '{section.name}': a picture is not a data: address")
+        if not all(uri.startswith("data:image/") for b in section.blocks for uri in _uris(b)):
+            raise ValueError(f"section '{section.name}': a picture is not a data: address")
+
+
+def _uris(block: Block) -> list[str]:
+    if isinstance(block, Picture):
+        return [block.uri]
+    if isinstance(block, Grid):
+        return [picture.uri for picture in block.pictures]
+    if isinstance(block, Columns):
+        return [uri for grid in block.grids for uri in _uris(grid)]
+    if isinstance(block, Gallery):
+        return [cell.uri for row in block.rows for cell in row.cells if cell is not None]
+    return []

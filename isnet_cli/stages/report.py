@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isnet_cli.errors import IsnetError
-from isnet_cli.export.facts import Cohort
+from isnet_cli.export.facts import Cohort, RunFacts
 from isnet_cli.export.report import render
 from isnet_cli.export.sections.page import page
 from isnet_cli.ports import Ports
 from isnet_cli.runs.files import write_text
 from isnet_cli.runs.folder import RECORD, RunFolder
 from isnet_cli.stages.report_files import read_cohort, read_run, run_names
+from isnet_cli.stages.report_films import add_films, limited
 from isnet_cli.stages.report_pictures import NOTE, mask_tiles, run_maps
 
 LARGE = 8_000_000  # bytes; mail servers and old browsers start to refuse
+FEWER = (6, 3, 1, 0)  # films in each list of a page that would be too large
+TILES_PER_FILM = 4  # masks shown for each of them
 
 
 def build_report(folders: Sequence[RunFolder], output: Path, ports: Ports) -> Path:
@@ -42,12 +45,27 @@ def build_report(folders: Sequence[RunFolder], output: Path, ports: Ports) -> Pa
     ports.say(f"report: {', '.join(names)}")
     maps = run_maps(folders)
     runs = [read_run(f, n, m) for f, n, m in zip(folders, names, maps, strict=True)]
-    content = render(page(runs, _cohorts(folders, names), NOTE if any(maps) else ""))
+    runs = add_films(runs, folders)
+    content = _fitting(runs, _cohorts(folders, names), NOTE if any(maps) else "")
     write_text(output, content)
     size = len(content.encode("utf-8"))
-    if size > LARGE:
+    if size >= LARGE:
         ports.warn("report", f"{output}: {size / 1e6:.1f} MB, more than {LARGE / 1e6:g} MB")
     return output
+
+
+def _fitting(runs: Sequence[RunFacts], cohorts: Sequence[Cohort], note: str) -> str:
+    """The page with as many films as keep it below `LARGE`; without any when nothing helps."""
+    content = render(page(runs, cohorts, note))
+    for most in FEWER:
+        if len(content.encode("utf-8")) < LARGE:
+            break
+        fewer = [
+            dataclasses.replace(c, tiles=list(c.tiles)[: most * TILES_PER_FILM]) for c in cohorts
+        ]
+        words = f"{note} Fewer films than usual are shown, so that the page stays small."
+        content = render(page([limited(run, most) for run in runs], fewer, words.strip()))
+    return content
 
 
 def _check(folders: Sequence[RunFolder]) -> None:

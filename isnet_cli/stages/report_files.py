@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -13,11 +13,20 @@ from isnet_cli.config.load import dump, load, plain
 from isnet_cli.config.schema import Config
 from isnet_cli.data.labelvalues import UnknownValueError, decode_findings
 from isnet_cli.errors import IsnetError
-from isnet_cli.export.facts import Cohort, MapFacts, RunFacts
+from isnet_cli.export.curves import PrecisionRecall, thinned
+from isnet_cli.export.facts import Cohort, FileFacts, MapFacts, RunFacts
 from isnet_cli.export.figures import Roc
-from isnet_cli.measure.scores import roc_points
-from isnet_cli.runs.files import read_csv
+from isnet_cli.measure.scores import pr_points, roc_points
+from isnet_cli.runs.files import read_csv, sha256_file
 from isnet_cli.runs.folder import STAGES, RunFolder
+
+READ: Mapping[str, Sequence[str]] = {  # stage -> tables and records that the page is made from
+    "ingest": ("manifest.csv",),
+    "masks": ("qc.csv",),
+    "train": ("history.csv", "model.json"),
+    "evaluate": ("metrics.json",),
+    "heatmap": ("index.csv",),
+}
 
 
 def run_names(folders: Sequence[RunFolder]) -> list[str]:
@@ -42,17 +51,20 @@ def read_run(folder: RunFolder, name: str, maps: Sequence[MapFacts] = ()) -> Run
     train, evaluate = folder.stage_dir("train"), folder.stage_dir("evaluate")
     metrics = _json(evaluate / "metrics.json") if "evaluate" in done else {}
     history = train / "history.csv"
+    curves = _curves(evaluate, metrics)
     return RunFacts(
         name,
         settings,
         dump(config) if config else "",
         folder.record(),
-        _csv(history) if history.is_file() else [],
+        read_table(history) if history.is_file() else [],
         _json(train / "model.json") if "train" in done else {},
         metrics,
-        _rocs(evaluate, metrics) if metrics else {},
+        {test: rocs for test, (rocs, _) in curves.items()},
         maps,
         missing(folder, settings),
+        {test: prs for test, (_, prs) in curves.items()},
+        files=_files(folder, metrics),
     )
 
 
@@ -71,7 +83,7 @@ def read_cohort(folder: RunFolder, name: str, users: Sequence[str]) -> Cohort:
     found: dict[str, list[dict[str, str]]] = {"ingest": [], "masks": []}
     for stage, file in (("ingest", "manifest.csv"), ("masks", "qc.csv")):
         if folder.stage_record(stage) is not None:
-            found[stage] = _csv(folder.stage_dir(stage) / file)
+            found[stage] = read_table(folder.stage_dir(stage) / file)
     return Cohort(
         name,
         users,
@@ -119,30 +131,53 @@ def _shortened(value: Any) -> Any:
     return value
 
 
-def _rocs(evaluate: Path, metrics: dict[str, Any]) -> dict[tuple[str, str], list[Roc]]:
-    """ROC curves from the predictions that ``metrics.json`` names."""
+def _files(folder: RunFolder, metrics: dict[str, Any]) -> list[FileFacts]:
+    """Tables and records that are read, those that exist, with their hashes."""
+    parts = [part for versions in metrics.get("sets", {}).values() for part in versions.values()]
+    tables = [f for part in parts for f in part.get("files", ()) if f.endswith(".csv")]
+    found = []
+    for stage, names in (*READ.items(), ("evaluate", tables)):
+        outputs = (folder.stage_record(stage) or {}).get("outputs", {})
+        for name in names:
+            path = folder.stage_dir(stage) / name
+            if path.is_file():
+                recorded = str(outputs.get(name, ""))
+                found.append(FileFacts(f"{stage}/{name}", sha256_file(path), recorded))
+    return found
+
+
+def _curves(
+    evaluate: Path, metrics: dict[str, Any]
+) -> dict[tuple[str, str], tuple[list[Roc], list[PrecisionRecall]]]:
+    """Curves from the predictions that ``metrics.json`` names."""
     found = {}
     for name, versions in metrics.get("sets", {}).items():
         for version, content in versions.items():
             paths = [f for f in content.get("files", ()) if f.endswith("predictions.csv")]
             if paths and (evaluate / paths[0]).is_file():
-                found[name, version] = _curves(evaluate / paths[0], metrics, content)
+                found[name, version] = _of_test(evaluate / paths[0], metrics, content)
     return found
 
 
-def _curves(path: Path, metrics: dict[str, Any], content: dict[str, Any]) -> list[Roc]:
-    rows = _csv(path)
-    curves = []
+def _of_test(
+    path: Path, metrics: dict[str, Any], content: dict[str, Any]
+) -> tuple[list[Roc], list[PrecisionRecall]]:
+    rows = read_table(path)
+    rocs, prs = [], []
     for name in metrics.get("classes", ()):
         try:
             truth = [_truth(row["label"], name, str(metrics.get("task"))) for row in rows]
-            points = roc_points([float(row[f"p_{name}"]) for row in rows], truth)
+            p = [float(row[f"p_{name}"]) for row in rows]
         except (KeyError, ValueError, UnknownValueError) as error:
             raise _damaged(path, f"labels and a column p_{name}") from error
+        points, steps = roc_points(p, truth), pr_points(p, truth)
+        entry = content.get("per_class", {}).get(name, {})
         if points is not None:
-            area = content.get("per_class", {}).get(name, {}).get("auc")
-            curves.append(Roc(name, *points, area))
-    return curves
+            rocs.append(Roc(name, *points, entry.get("auc")))
+        if steps is not None and entry.get("ap") is not None:
+            recall, precision = (thinned(side) for side in steps)
+            prs.append(PrecisionRecall(name, recall, precision, entry["ap"]))
+    return rocs, prs
 
 
 def _truth(label: str, name: str, task: str) -> float:
@@ -164,7 +199,12 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _csv(path: Path) -> list[dict[str, str]]:
+def read_table(path: Path) -> list[dict[str, str]]:
+    """A CSV of a finished stage.
+
+    Raises:
+        IsnetError: Kind "data", when it is missing or damaged.
+    """
     try:
         return read_csv(path)
     except (OSError, UnicodeDecodeError) as error:

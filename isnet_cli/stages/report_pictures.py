@@ -28,7 +28,7 @@ from isnet_cli.stages.masks_sheet import doubt
 MASK_TILES = 24  # half of them the most doubtful, half drawn evenly from the others
 TILE_SIDE = 200  # px
 MAP_SIDE = 360  # px
-MAPS = 60  # pictures of maps in one report
+MAPS = 48  # pictures of maps in one report
 FILMS = (2, 12)  # films of one set and version: at least, at most
 SMOOTHING = 1.0  # px of a map's picture; see `NOTE`
 NOTE = (
@@ -69,7 +69,7 @@ def run_maps(folders: Sequence[RunFolder]) -> list[list[MapFacts]]:
     Raises:
         IsnetError: Kind "data", when a map that an index names is missing or damaged.
     """
-    sources = [_source(folder) for folder in folders]
+    sources = [open_source(folder) for folder in folders]
     groups = list(dict.fromkeys(group for source in sources for group in source.index))
     pictures = max(1, len(groups) * sum(bool(source.index) for source in sources))
     count = min(FILMS[1], max(FILMS[0], MAPS // pictures // 2 * 2))
@@ -79,7 +79,7 @@ def run_maps(folders: Sequence[RunFolder]) -> list[list[MapFacts]]:
             for maps, source in zip(found, sources, strict=True):
                 line = source.index.get(group, {}).get(key)
                 if line is not None:
-                    maps.append(_map(source, line, _title(group, groups)))
+                    maps.append(read_map(source, line, group_title(group, groups)))
     return found
 
 
@@ -104,20 +104,21 @@ def choose(indices: Sequence[Mapping[str, Cells]], count: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """A set in one version."""
 
     set: str
     version: str
 
 
-def _title(group: _Group, groups: Sequence[_Group]) -> str:
+def group_title(group: Group, groups: Sequence[Group]) -> str:
+    """What a group is called among all `groups`; the version is named where there are several."""
     alone = len({g.version for g in groups}) == 1
     return f"Set {group.set}" + ("" if alone else f", {group.version} films")
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """What one run has to draw from.
 
     Attributes:
@@ -128,17 +129,18 @@ class _Source:
     """
 
     folder: RunFolder
-    index: Mapping[_Group, Mapping[str, Cells]]
+    index: Mapping[Group, Mapping[str, Cells]]
     films: Mapping[str, str]
     qc: Mapping[str, Cells]
 
 
-def _source(folder: RunFolder) -> _Source:
+def open_source(folder: RunFolder) -> Source:
+    """The maps of a run; no index where a stage before them is not finished."""
     if any(folder.stage_record(stage) is None for stage in ("ingest", "masks", "heatmap")):
-        return _Source(folder, {}, {}, {})
+        return Source(folder, {}, {}, {})
     rows = read_csv(folder.stage_dir("ingest") / "manifest.csv")
     qc = read_csv(folder.stage_dir("masks") / "qc.csv")
-    return _Source(
+    return Source(
         folder,
         _index(read_csv(folder.stage_dir("heatmap") / "index.csv")),
         {row["key"]: row["film"] for row in rows},
@@ -146,13 +148,13 @@ def _source(folder: RunFolder) -> _Source:
     )
 
 
-def _index(lines: Sequence[Cells]) -> dict[_Group, dict[str, Cells]]:
+def _index(lines: Sequence[Cells]) -> dict[Group, dict[str, Cells]]:
     """One line for each set, version and film: of the predicted class, else the true, else any."""
-    found: dict[_Group, dict[str, Cells]] = {}
+    found: dict[Group, dict[str, Cells]] = {}
     for line in lines:
         if not (line["png"] or line["npz"]):
             continue
-        films = found.setdefault(_Group(line["set"], line.get("version", "")), {})
+        films = found.setdefault(Group(line["set"], line.get("version", "")), {})
         old = films.get(line["key"])
         if old is None or _fitness(line) > _fitness(old):
             films[line["key"]] = line
@@ -163,9 +165,14 @@ def _fitness(line: Cells) -> tuple[bool, bool]:
     return line["target"] == line["predicted"], line["target"] == line["label"]
 
 
-def _map(source: _Source, line: Cells, group: str) -> MapFacts:
+def read_map(source: Source, line: Cells, group: str, side: int = MAP_SIDE) -> MapFacts:
+    """The map of one line of ``heatmap/index.csv`` as a picture with a long side of `side` px.
+
+    Raises:
+        IsnetError: Kind "data", when the map is missing or damaged.
+    """
     try:
-        picture = jpeg_bytes(_drawn(source, line))
+        picture = jpeg_bytes(_drawn(source, line, side))
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise IsnetError(
             "data",
@@ -185,8 +192,8 @@ def _map(source: _Source, line: Cells, group: str) -> MapFacts:
     )
 
 
-def _drawn(source: _Source, line: Cells) -> RGB:
-    """The overlay at `MAP_SIDE`, from the raw map where there is one, else from the panel."""
+def _drawn(source: Source, line: Cells, side: int) -> RGB:
+    """The overlay, from the raw map where there is one, else from the panel."""
     key, root = line["key"], source.folder.stage_dir("heatmap")
     kept = load_film(source.folder.stage_dir("ingest") / source.films[key])
     seen = None
@@ -195,16 +202,16 @@ def _drawn(source: _Source, line: Cells) -> RGB:
             panel = np.asarray(image.convert("RGB"))
         outlined_film, coloured = panel_parts(panel, (kept.shape[0], kept.shape[1]))
         if not line["npz"]:
-            return _small(coloured)
+            return _small(coloured, side)
         seen = outlined_film
     with np.load(root / line["npz"], allow_pickle=False) as arrays:
         relevance = np.asarray(arrays["relevance"], np.float32)
     lungs = _lungs(source.folder, key, kept, source.qc[key])
-    size = _size(kept.shape)
+    size = _size(kept.shape, side)
     film = resize(kept, size)
     if seen is not None and line.get("version", "standard") != "standard":
         # The kept film has no shape; the panel shows the film that the model saw.
-        grey = Image.fromarray(_small(seen)).convert("L")
+        grey = Image.fromarray(_small(seen, side)).convert("L")
         film = np.asarray(grey, np.float32) / np.float32(255)
     small = None if lungs is None else resize(lungs.astype(np.float32), size) >= 0.5
     return overlay(film, resize(relevance, size), small, smoothing=SMOOTHING)
@@ -222,11 +229,11 @@ def _lungs(
     return lungs
 
 
-def _size(shape: tuple[int, ...]) -> tuple[int, int]:
-    scale = MAP_SIDE / max(shape)
+def _size(shape: tuple[int, ...], side: int) -> tuple[int, int]:
+    scale = side / max(shape)
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def _small(picture: RGB) -> RGB:
-    height, width = _size(picture.shape[:2])
+def _small(picture: RGB, side: int) -> RGB:
+    height, width = _size(picture.shape[:2], side)
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))

@@ -13,7 +13,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.data.dataset import encode_labels
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
-from isnet_cli.export.curves import PrecisionRecall, pr_figure, reliability_figure
+from isnet_cli.export.curves import PrecisionRecall, pr_figure, reliability_figure, thinned
 from isnet_cli.export.figures import Roc, confusion_figure, roc_figure
 from isnet_cli.export.plotting import svg_text
 from isnet_cli.measure.intervals import with_intervals
@@ -23,7 +23,6 @@ from isnet_cli.measure.shift import Test, shift_tables
 from isnet_cli.runs.runtime import derive_seed
 from isnet_cli.stages.predictor import Predictor
 
-CURVES_AT_MOST = 400  # points of a precision-recall curve that are drawn
 Key = tuple[str, str]  # set, version
 
 
@@ -83,7 +82,7 @@ def _pictures(
         if points is not None:
             rocs.append(Roc(name, *points, entry["auc"]))
         if steps is not None and entry["ap"] is not None:
-            recall, precision = (_thinned(side) for side in steps)
+            recall, precision = (thinned(side) for side in steps)
             curves.append(PrecisionRecall(name, recall, precision, entry["ap"]))
     found = {"roc.svg": svg_text(roc_figure(title, rocs))} if rocs else {}
     if curves:
@@ -93,14 +92,6 @@ def _pictures(
         found["confusion.svg"] = svg_text(figure)
     found["reliability.svg"] = svg_text(reliability_figure(title, _reliability(metrics)))
     return found
-
-
-def _thinned(values: list[float]) -> list[float]:
-    """At most `CURVES_AT_MOST` of many points, the first and the last among them."""
-    if len(values) <= CURVES_AT_MOST:
-        return values
-    chosen = np.linspace(0, len(values) - 1, CURVES_AT_MOST).round().astype(int)
-    return [values[i] for i in chosen]
 
 
 def _reliability(metrics: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from isnet_cli.export.cells import Shown, notes_on, ranged
 from isnet_cli.export.document import Block, Notice, Section, Table, Text
 from isnet_cli.export.facts import (
+    METRICS,
     VERSIONS,
     RunFacts,
     all_tests,
     cells_of_tests,
-    figure_of,
     heads_of_tests,
+    names_of_tests,
     percent,
 )
 
@@ -25,8 +27,9 @@ LIMITS = (
     "A relevance map explains the classifier, not the disease. A map that stays inside the lungs "
     "does not prove by itself that the classifier is right or robust: read it beside the scores "
     "on changed backgrounds and on films from other hospitals.",
-    "Scores are point estimates on the sets named here. Small sets give uncertain scores; other "
-    "hospitals, devices, ages and diseases can give different ones.",
+    "An interval says how much a score depends on which films happened to be tested, not on chance "
+    "in training (train with several seeds for that), and not on what other hospitals, devices, "
+    "ages and diseases would give.",
     "Lung masks from a network can be wrong, above all on children, on lateral films, after "
     "surgery and with large opacities. The contact sheet shows them for checking.",
     "Names and dates in file headers are not written to any output. Letters burned into the film "
@@ -87,8 +90,8 @@ def _glance(runs: Sequence[RunFacts]) -> list[Block]:
     rows = [
         (
             *cells,
-            *(figure_of(run.macro(test, "f1")) for run in runs),
-            *(figure_of(run.macro(test, "auc")) for run in runs),
+            *(_macro(run, test, "f1") for run in runs),
+            *(_macro(run, test, "auc") for run in runs),
             *(percent(run.outside(test)) for run in runs),
         )
         for test, cells in zip(tests, cells_of_tests(tests), strict=True)
@@ -100,9 +103,20 @@ def _glance(runs: Sequence[RunFacts]) -> list[Block]:
         "Main results",
         numbers_from=len(heads),
         groups=[("", len(heads)), *((words, len(runs)) for words in figures)],
+        notes=notes_on(
+            Shown(f"{name}, {run.name}", f"macro-{rate.upper()}", run.cell(test, "macro", rate))
+            for test, name in zip(tests, names_of_tests(tests), strict=True)
+            for run in runs
+            for rate in ("f1", "auc")
+        ),
+        sources=[f"{METRICS}: sets"],
     )
     sentences = [s for s in (_shift_sentence(run, tests) for run in runs) if s]
     return [table, *(Text(s) for s in sentences)]
+
+
+def _macro(run: RunFacts, test: tuple[str, str], rate: str) -> str:
+    return ranged(run.macro(test, rate), run.cell(test, "macro", rate))
 
 
 def _shift_sentence(run: RunFacts, tests: Sequence[tuple[str, str]]) -> str:

@@ -12,6 +12,7 @@ from isnet_cli.export.figures import number
 NO_LABEL = "no label"
 NO_SET = "in no set"
 UNKNOWN = "unknown"
+MANIFEST, QC = "ingest/manifest.csv", "masks/qc.csv"
 
 
 def cohort_section(cohorts: Sequence[Cohort]) -> Section:
@@ -25,7 +26,7 @@ def cohort_section(cohorts: Sequence[Cohort]) -> Section:
             blocks.append(Notice(f"No cohort to show: {reason}", "empty"))
             continue
         blocks += [_flow(cohort), *_fate(cohort), *_set_table(cohort), *_source_tables(cohort)]
-    files = ("ingest/manifest.csv", "masks/qc.csv", "run.json")
+    files = (MANIFEST, QC)
     return Section("cohort", "Cohort", blocks, files)
 
 
@@ -78,7 +79,7 @@ def _flow(cohort: Cohort) -> Flow:
     if cohort.qc:
         good = {row["key"] for row in cohort.qc if row["verdict"] == "ok"}
         steps.append(Step(sum(r["key"] in good for r in used), "films with a sound lung mask"))
-    return Flow(steps)
+    return Flow(steps, sources=(MANIFEST, QC) if cohort.qc else (MANIFEST,))
 
 
 def _doubtful(cohort: Cohort, used: Sequence[Cells]) -> list[tuple[str, int]]:
@@ -124,7 +125,10 @@ def _set_table(cohort: Cohort) -> Iterator[Block]:
         for name in order
     ]
     notes = ["A film can be positive for several labels."] if cohort.task == "multilabel" else []
-    yield Table(("set", *classes, "films", "patients"), rows, "Sets and classes", notes=notes)
+    yield Table(
+        ("set", *classes, "films", "patients"), rows, "Sets and classes", notes=notes,
+        sources=[MANIFEST],
+    )  # fmt: skip
 
 
 def _source_tables(cohort: Cohort) -> Iterator[Block]:
@@ -140,7 +144,7 @@ def _source_tables(cohort: Cohort) -> Iterator[Block]:
         )
         return
     rows = [(name, *(str(counts[name][s]) for s in sources)) for name in _ordered(counts)]
-    yield Table(("class", *sources), rows, "Classes and sources")
+    yield Table(("class", *sources), rows, "Classes and sources", sources=[MANIFEST])
     training = [row for row in cohort.films if row["set"] in {"train", "val"}]
     yield from _one_source(training or cohort.films, cohort.task)
 
@@ -178,7 +182,7 @@ def _verdicts(cohort: Cohort) -> Table:
         mean = percent(sum(areas) / len(areas)) if areas else "n/a"
         rows.append((origin, *(str(counts[origin, v]) for v in ("ok", "suspect", "missing")), mean))
     columns = ("origin of the mask", "ok", "suspect", "missing", "mean lung area of ok masks")
-    return Table(columns, rows)
+    return Table(columns, rows, sources=[QC])
 
 
 def _doubts(cohort: Cohort) -> Iterator[Block]:
@@ -190,7 +194,7 @@ def _doubts(cohort: Cohort) -> Iterator[Block]:
     )
     if reasons:
         rows = [(_words(reason or UNKNOWN), str(count)) for reason, count in reasons.most_common()]
-        yield Table(("why a mask is suspect or missing", "films"), rows)
+        yield Table(("why a mask is suspect or missing", "films"), rows, sources=[QC])
 
 
 def _without(*entries: tuple[str, int]) -> list[tuple[str, int]]:

@@ -37,6 +37,10 @@ def maps_section(runs: Sequence[RunFacts], note: str = "") -> Section:
             f"outline of the lungs. {note}"
         )
         blocks.append(Text(words.strip()))
+        if any(run.picks for run in runs):
+            blocks.append(
+                Text("These films were drawn evenly over the labels, whatever they show.")
+            )
     for name in sets:
         title = name if len(sets) > 1 else ""
         blocks.append(_single(runs, name, title) if len(runs) == 1 else _rows(runs, name, title))
@@ -50,8 +54,13 @@ def _reason(run: RunFacts) -> str:
 def _single(runs: Sequence[RunFacts], name: str, title: str) -> Grid:
     """One run: films side by side, each with its own caption."""
     items = [item for item in runs[0].maps if item.group == name]
-    pictures = [_shown(item, f"label {_label(runs[0], item)}", item.key) for item in items]
+    pictures = [shown_map(runs[0], item) for item in items]
     return Grid(pictures, least=220, title=title)
+
+
+def shown_map(run: RunFacts, item: MapFacts) -> Picture:
+    """A film's map under its key, with label, prediction and share outside the lungs."""
+    return _shown(item, f"label {_label(run, item)}", item.key)
 
 
 def _rows(runs: Sequence[RunFacts], name: str, title: str) -> Gallery:
@@ -82,6 +91,6 @@ def _shown(item: MapFacts, label: str, head: str) -> Picture:
     elif item.target:
         says += f"; map of {item.target} ({figure_of(item.probability, 2)})"
     share = f"{percent(item.outside)} outside" if item.outside is not None else ""
-    caption = " · ".join(part for part in (label, says.strip("; "), share) if part)
+    caption = " · ".join(part for part in (label, says.strip("; "), share, item.note) if part)
     alt = f"Relevance map over film {item.key}: {head}, {caption}"
     return Picture(item.picture.uri, alt, caption, photo=True, head=head)

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from isnet_cli.export.document import Report
 from isnet_cli.export.facts import Cohort, RunFacts
 from isnet_cli.export.sections.about import about_section, limits_section
+from isnet_cli.export.sections.background import background_section
+from isnet_cli.export.sections.calibration import calibration_section
 from isnet_cli.export.sections.cohort import cohort_section, masks_section
+from isnet_cli.export.sections.films import films_section
 from isnet_cli.export.sections.maps import maps_section
 from isnet_cli.export.sections.scores import scores_section
 from isnet_cli.export.sections.setup import configuration_section, versions_section
@@ -35,9 +38,12 @@ def page(runs: Sequence[RunFacts], cohorts: Sequence[Cohort], note: str = "") ->
             masks_section(cohorts),
             training_section(runs),
             scores_section(runs),
+            calibration_section(runs),
             shift_section(runs),
+            background_section(runs),
             reliance_section(runs, even),
             maps_section(runs, note),
+            films_section(runs),
             configuration_section(runs),
             versions_section(runs),
             limits_section(),

@@ -47,9 +47,31 @@ def versions_section(runs: Sequence[RunFacts]) -> Section:
     if hashes:
         table = Table(("run", "file", "SHA-256"), hashes, numbers_from=9)
         blocks.append(Fold("SHA-256 of the main files", table))
+    blocks += _read(runs)
     if not blocks:
         blocks.append(Notice("No stage has been recorded.", "empty"))
     return Section("versions", "Versions and hashes", blocks, ("run.json",))
+
+
+def _read(runs: Sequence[RunFacts]) -> list[Block]:
+    """The files that the page was made from, and whether they are those that the stages wrote."""
+    rows, changed = [], []
+    for run in runs:
+        for file in run.files:
+            same = file.recorded == file.sha256
+            state = ("same" if same else "differs") if file.recorded else "not recorded"
+            rows.append((run.name, file.name, state, file.sha256))
+            changed += [] if same or not file.recorded else [f"{file.name} of {run.name}"]
+    if not rows:
+        return []
+    columns = ("run", "file", "as recorded in run.json", "SHA-256")
+    notes = ["Pictures of films and maps, and isnet.yaml, are not hashed here."]
+    table = Table(columns, rows, numbers_from=9, notes=notes)
+    blocks: list[Block] = [Fold("Files that the figures of this page were read from", table)]
+    if changed:
+        words = f"Changed after the stage that wrote them: {', '.join(changed)}."
+        blocks.insert(0, Notice(words, "warning"))
+    return blocks
 
 
 def _differences(runs: Sequence[RunFacts]) -> Block:

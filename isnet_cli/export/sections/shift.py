@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from isnet_cli.export.document import Block, Fold, Grid, Notice, Picture, Section, Table, Text
 from isnet_cli.export.facts import (
+    METRICS,
     VERSIONS,
     RunFacts,
     all_tests,
@@ -19,12 +20,15 @@ from isnet_cli.export.facts import (
 )
 from isnet_cli.export.figures import Bars, number, reliance_figure, shift_figure
 from isnet_cli.export.plotting import data_uri, svg_text
+from isnet_cli.export.sections.drops import drop_blocks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Test = tuple[str, str]
 RATES = {"f1": "macro-F1", "auc": "macro AUC"}
+VALUES = f"{METRICS}: sets.<set>.<version>.macro"
+OUTSIDE = f"{METRICS}: sets.<set>.<version>.relevance_outside"
 
 
 def shift_section(runs: Sequence[RunFacts]) -> Section:
@@ -36,7 +40,8 @@ def shift_section(runs: Sequence[RunFacts]) -> Section:
         blocks.append(Notice(f"{found}, so there is no shift to show.", "empty"))
     else:
         blocks += [_explanation(tests), _bars(runs, tests), _table(runs, tests)]
-    return Section("shift", "Scores under shift", blocks, ("evaluate/metrics.json",))
+        blocks += drop_blocks(runs)
+    return Section("shift", "Scores under shift", blocks, (METRICS,))
 
 
 def reliance_section(runs: Sequence[RunFacts], even: float | None) -> Section:
@@ -83,9 +88,17 @@ def _bars(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Grid:
         ("auc", "macro AUC", (0.5, "chance")),
     ):
         values = {run.name: [run.macro(t, rate) for t in tests] for run in runs}
-        bars = Bars([n.replace(" · ", "\n") for n in names], values, label, line=line)
+        ranges = {run.name: [_ends(run.cell(t, "macro", rate)) for t in tests] for run in runs}
+        groups = [n.replace(" · ", "\n") for n in names]
+        bars = Bars(groups, values, label, line=line, ranges=ranges)
         pictures.append(_picture(shift_figure(bars), label, names, values, figure_of))
-    return Grid(pictures, least=_least(pictures))
+    files = [VALUES, f"{METRICS}: sets.<set>.<version>.intervals.macro"]
+    return Grid(pictures, least=_least(pictures), sources=files)
+
+
+def _ends(cell: Mapping[str, Any]) -> tuple[float, float] | None:
+    low, high = number(cell.get("low")), number(cell.get("high"))
+    return None if low is None or high is None else (low, high)
 
 
 def _table(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
@@ -97,7 +110,7 @@ def _table(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
             for run in runs
         ]
         groups = [("", 1), *((label, len(keys)) for label in RATES.values())]
-        return Table(("run", *names * len(RATES)), rows, groups=groups)
+        return Table(("run", *names * len(RATES)), rows, groups=groups, sources=[VALUES])
     versions = [v for v in VERSIONS if any(version == v for _, version in tests)]
     rows = []
     for name in dict.fromkeys(name for name, _ in tests):
@@ -111,7 +124,7 @@ def _table(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
     groups = [("", 2), *((label, len(heads)) for label in RATES.values())]
     notes = ["range: largest minus smallest of the versions; a robust classifier has 0."]
     columns = ("test set", "run", *heads * len(RATES))
-    return Table(columns, rows, numbers_from=2, groups=groups, notes=notes)
+    return Table(columns, rows, numbers_from=2, groups=groups, notes=notes, sources=[VALUES])
 
 
 def _spread(values: Sequence[float | None]) -> float | None:
@@ -143,7 +156,8 @@ def _outside_bars(runs: Sequence[RunFacts], tests: Sequence[Test], even: float |
         mark_label="95th percentile",
     )
     picture = _picture(reliance_figure(bars), "share outside the lungs", names, values, percent)
-    return Grid([picture], least=_least([picture]))
+    files = [OUTSIDE] if even is None else [OUTSIDE, "masks/qc.csv: area"]
+    return Grid([picture], least=_least([picture]), sources=files)
 
 
 def _outside(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
@@ -161,7 +175,7 @@ def _outside(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
     names, heads = heads_of_tests(tests), ("films", "mean", "95th percentile")
     per_class = Table((*names, "run", "class", *heads), classes, numbers_from=len(names) + 2)
     return [
-        Table((*names, "run", *heads), rows, numbers_from=len(names) + 1),
+        Table((*names, "run", *heads), rows, numbers_from=len(names) + 1, sources=[OUTSIDE]),
         Fold("Shares by the class that the map explains", per_class),
     ]
 

@@ -9,6 +9,8 @@ from isnet_cli.export.facts import RunFacts, figure_of
 from isnet_cli.export.figures import curve_panels, number, quantities
 from isnet_cli.export.plotting import data_uri, svg_text
 
+FILES = ("train/history.csv", "train/model.json")
+
 
 def training_section(runs: Sequence[RunFacts]) -> Section:
     """One row of curves a run, and a table of the last epoch and of the kept one."""
@@ -22,7 +24,7 @@ def training_section(runs: Sequence[RunFacts]) -> Section:
             blocks.append(Notice(f"No training to show for {run.name}: {reason}", "empty"))
     if trained:
         blocks.insert(0, _kept(trained))
-    return Section("training", "Training", blocks, ("train/history.csv", "train/model.json"))
+    return Section("training", "Training", blocks, FILES)
 
 
 def _kept(runs: Sequence[RunFacts]) -> Table:
@@ -40,7 +42,7 @@ def _kept(runs: Sequence[RunFacts]) -> Table:
             )
         )
     columns = ("run", "epochs trained", "epoch kept", "kept by", "training time, min")
-    return Table(columns, rows, numbers_from=1)
+    return Table(columns, rows, numbers_from=1, sources=FILES)
 
 
 def _curves(run: RunFacts, *, titled: bool) -> Grid:
@@ -51,7 +53,9 @@ def _curves(run: RunFacts, *, titled: bool) -> Grid:
         )
         for title, figure in curve_panels(run.history).items()
     ]
-    return Grid(pictures, least=300, title=run.name if titled else "")
+    prefix = f"{run.name}/" if titled else ""
+    sources = [f"{prefix}train/history.csv"]
+    return Grid(pictures, least=300, title=run.name if titled else "", sources=sources)
 
 
 def _last_values(run: RunFacts) -> Table:
@@ -63,4 +67,4 @@ def _last_values(run: RunFacts) -> Table:
             cells = [figure_of(values[at], 4)] if at is not None else []
             rows.append((title, line, figure_of(values[-1], 4), *cells))
     head = ("figure", "films", "last epoch", *(["epoch kept"] if at is not None else []))
-    return Table(head, rows, f"Final figures of {run.name}", numbers_from=2)
+    return Table(head, rows, f"Final figures of {run.name}", numbers_from=2, sources=FILES[:1])
