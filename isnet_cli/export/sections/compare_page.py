@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from isnet_cli.export.document import Block, Notice, Report, Section, Table, Text
-from isnet_cli.export.facts import percent
+from isnet_cli.export.facts import figure_of, percent
 from isnet_cli.export.sections.compare_reliance import reliance_section
 from isnet_cli.export.sections.compare_scores import scores_section, seeds_section
 from isnet_cli.export.sections.compare_tests import tests_section
@@ -15,7 +15,6 @@ from isnet_cli.export.sections.compare_text import (
     cells,
     heads,
     names_of,
-    ranged,
 )
 
 LIMITS = (
@@ -91,11 +90,11 @@ def _models(content: Content) -> Table:
     rows = [
         (
             run["name"], run["method"], run["arch"], " x ".join(map(str, run["input"])),
-            "n/a" if run["seed"] is None else str(run["seed"]), run["settings"] or "alone",
+            "n/a" if run["seed"] is None else str(run["seed"]), run["settings"] or "none",
         )
         for run in content["runs"]
     ]  # fmt: skip
-    columns = ("run", "method", "network", "input, px", "seed", "same settings as")
+    columns = ("run", "method", "network", "input, px", "seed", "seed group")
     return Table(columns, rows, numbers_from=len(columns))
 
 
@@ -105,17 +104,20 @@ def _glance(content: Content) -> list[Block]:
     for test in content["tests"]:
         for run, own in test["runs"].items():
             found, cut = own["scores"], own["reliance"]
+            figures = (
+                found["macro_f1"], found["macro_auc"], cut["auc"]["lungs_removed"],
+            )  # fmt: skip
             rows.append(
                 (
-                    *cells(content, test), run, ranged(found["macro_f1"]),
-                    ranged(found["macro_auc"]), ranged(cut["auc"]["lungs_removed"]),
-                    ranged(cut["flips"]), percent(cut["outside"]["mean"]),
+                    *cells(content, test), run, *(figure_of(cell["value"]) for cell in figures),
+                    percent(cut["flips"]["value"]), percent(cut["outside"]["mean"]),
                 )
             )  # fmt: skip
     columns = (
         *names, "run", "macro F1", "macro AUC", "AUC without lungs", "flips", "relevance outside",
     )  # fmt: skip
-    return [Table(columns, rows, "Main results", numbers_from=len(names) + 1)]
+    note = "Intervals and tests are in the sections below."
+    return [Table(columns, rows, "Main results", numbers_from=len(names) + 1, notes=[note])]
 
 
 def _left_out(content: Content) -> list[Block]:

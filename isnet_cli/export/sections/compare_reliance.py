@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from isnet_cli.export.document import Block, Notice, Section, Table, Text
-from isnet_cli.export.facts import percent
+from isnet_cli.export.document import Block, Fold, Notice, Section, Table, Text
+from isnet_cli.export.facts import figure_of, percent
 from isnet_cli.export.sections.compare_text import (
     VARIANTS,
     Content,
@@ -22,13 +22,15 @@ def reliance_section(content: Content, stem: str) -> Section:
     if any(one["n"] for one in found):
         blocks += [
             Text(
-                "The same films whole, cut and pasted. Above 0.5 with the lungs removed, a model "
-                "reads the class off the background. Flips: share of films whose prediction "
-                "changes on the background of another class. Gap: score on backgrounds of the same "
-                "class minus that on backgrounds of another; 0 for a model that does not care."
+                "The same films whole, cut, and pasted on the background of another film, of "
+                "another class or of the same one. Above 0.5 with the lungs removed, a model reads "
+                "the class off the background. Flips: share of films whose prediction changes on "
+                "the background of another class. Gap: score on backgrounds of the same class "
+                "minus that on backgrounds of another; 0 for a model that does not care."
             ),
             _variants(content),
             _behaviour(content),
+            _intervals(content),
         ]
     else:
         why = reasons([(title(content, t), r["reliance"]["why"]) for t, _, r in _each(content)])
@@ -55,30 +57,59 @@ def _each(content: Content) -> list[tuple[Content, str, Content]]:
 
 
 def _variants(content: Content) -> Table:
-    rows, why = [], []
-    for test, run, own in _each(content):
-        found = own["reliance"]
-        figures = [ranged(found["auc"][name]) for name in VARIANTS]
-        rows.append((*cells(content, test), run, str(found["n"]), *figures))
-        where = f"{title(content, test)}, {run}"
-        why += [(f"{where}, {VARIANTS[name]}", found["auc"][name]["why"]) for name in VARIANTS]
     names = heads(content)
+    rows = [
+        (
+            *cells(content, test), run, str(own["reliance"]["n"]),
+            *(figure_of(own["reliance"]["auc"][name]["value"]) for name in VARIANTS),
+        )
+        for test, run, own in _each(content)
+    ]  # fmt: skip
+    groups = [("", len(names) + 2), ("macro AUC", len(VARIANTS))]
     columns = (*names, "run", "films", *VARIANTS.values())
-    caption, notes = "Macro AUC of each variant of the films", reasons(why)
-    return Table(columns, rows, caption, numbers_from=len(names) + 1, notes=notes)
+    return Table(columns, rows, numbers_from=len(names) + 1, groups=groups, notes=_why(content))
+
+
+def _why(content: Content) -> list[str]:
+    return reasons(
+        [
+            (f"{title(content, test)}, {run}, {words}", own["reliance"]["auc"][name]["why"])
+            for test, run, own in _each(content)
+            for name, words in VARIANTS.items()
+        ]
+    )
+
+
+def _intervals(content: Content) -> Fold:
+    names = heads(content)
+    rows = [
+        (
+            *cells(content, test), run,
+            *(ranged(own["reliance"]["auc"][name]) for name in VARIANTS),
+            ranged(own["reliance"]["gap_f1"], signed=True),
+        )
+        for test, run, own in _each(content)
+    ]  # fmt: skip
+    columns = (*names, "run", *VARIANTS.values(), "gap of macro F1")
+    table = Table(columns, rows, numbers_from=len(names) + 1)
+    return Fold("All variants with their intervals", table)
 
 
 def _behaviour(content: Content) -> Table:
     rows, why = [], []
     for test, run, own in _each(content):
         found = own["reliance"]
-        gaps = [ranged(found[name], signed=True) for name in ("gap_f1", "gap_auc")]
-        rows.append((*cells(content, test), run, ranged(found["flips"]), *gaps))
+        rows.append(
+            (
+                *cells(content, test), run, ranged(found["auc"]["lungs_removed"]),
+                ranged(found["flips"]), ranged(found["gap_auc"], signed=True),
+            )
+        )  # fmt: skip
         where = f"{title(content, test)}, {run}"
-        why += [(where, found[name]["why"]) for name in ("flips", "gap_f1", "gap_auc")]
+        why += [(where, found[name]["why"]) for name in ("flips", "gap_auc")]
     names = heads(content)
-    columns = (*names, "run", "flips", "gap of macro F1", "gap of macro AUC")
-    caption = "What exchanged backgrounds change"
+    columns = (*names, "run", "AUC, lungs removed", "flips", "gap of macro AUC")
+    caption = "The critical figures with their intervals"
     return Table(columns, rows, caption, numbers_from=len(names) + 1, notes=reasons(why))
 
 

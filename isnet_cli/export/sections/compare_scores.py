@@ -23,7 +23,11 @@ RATES = {
     "auc": "AUC", "ap": "avg. precision",
 }  # fmt: skip
 DRAWN = ("macro_f1", "macro_auc")
-SEEDED = ("macro_f1", "macro_auc", "balanced_accuracy", "accuracy")
+TABLES = (  # three scores with intervals are as wide as a page
+    ("macro_f1", "macro_auc", "macro_ap"),
+    ("accuracy", "balanced_accuracy", "brier"),
+)
+SEEDED = ("macro_f1", "macro_auc", "balanced_accuracy")
 
 
 def scores_section(content: Content, stem: str) -> Section:
@@ -40,7 +44,7 @@ def scores_section(content: Content, stem: str) -> Section:
     blocks: list[Block] = [
         Text(words),
         Grid([_forest(content, name) for name in DRAWN], least=400),
-        _scores(content),
+        *(_scores(content, names) for names in TABLES),
         Fold("Scores of each class", _per_class(content)),
     ]
     return Section("scores", "Scores", blocks, (f"{stem}.json", f"{stem}_scores.csv"))
@@ -67,21 +71,18 @@ def _span(cell: Content) -> tuple[float | None, float | None, float | None]:
     return cell["value"], cell["low"], cell["high"]
 
 
-def _scores(content: Content) -> Table:
+def _scores(content: Content, scores: Sequence[str]) -> Table:
     rows, why = [], []
     for test in content["tests"]:
         for run, found in test["runs"].items():
-            figures = [ranged(found["scores"][name]) for name in SCORES]
+            figures = [ranged(found["scores"][name]) for name in scores]
             rows.append((*cells(content, test), run, str(test["labelled"]), *figures))
             where = f"{title(content, test)}, {run}"
-            why += [
-                (f"{where}, {words}", found["scores"][name]["why"])
-                for name, words in SCORES.items()
-            ]
+            why += [(f"{where}, {SCORES[name]}", found["scores"][name]["why"]) for name in scores]
     names = heads(content)
-    columns = (*names, "run", "films", *SCORES.values())
-    notes = ["The Brier score is better when it is lower.", *reasons(why)]
-    return Table(columns, rows, numbers_from=len(names) + 1, notes=notes)
+    columns = (*names, "run", "films", *(SCORES[name] for name in scores))
+    notes = ["The Brier score is better when it is lower."] if "brier" in scores else []
+    return Table(columns, rows, numbers_from=len(names) + 1, notes=[*notes, *reasons(why)])
 
 
 def _per_class(content: Content) -> Table:

@@ -17,7 +17,7 @@ from isnet_cli.export.sections.compare_text import (
 )
 
 SHOWN = ("macro_f1", "macro_auc")  # the others are folded
-LONG = 24  # lines of a table that is shown unasked
+LONG = 40  # lines of a table that is shown unasked
 
 
 def tests_section(content: Content, stem: str) -> Section:

@@ -20,8 +20,8 @@ VARIANTS = {
     "full": "whole film",
     "lungs_only": "lungs only",
     "lungs_removed": "lungs removed",
-    "other_class": "background of another class",
-    "same_class": "background of the same class",
+    "other_class": "other class",
+    "same_class": "same class",
 }
 
 
@@ -79,7 +79,7 @@ def reasons(found: Sequence[tuple[str, str | None]]) -> list[str]:
     for where, why in found:
         if why and where not in places.setdefault(why, []):
             places[why].append(where)
-    return [f"{why}: {_listed(names)}." for why, names in places.items()]
+    return [f"{why[0].upper()}{why[1:]}: {_listed(names)}." for why, names in places.items()]
 
 
 def _listed(names: Sequence[str]) -> str:
