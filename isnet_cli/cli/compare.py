@@ -29,7 +29,7 @@ def compare(
     output: Output = Path("compare.html"),
     overwrite: Overwrite = False,
 ) -> int:
-    """Compare runs on the same films: scores, paired tests, reliance, maps."""
+    """Compare runs on the same films, with paired tests."""
 
     def body(session: Session) -> Result:
         from isnet_cli.cli.compare_text import comparison_text

@@ -55,7 +55,8 @@ def _tests(content: Content) -> str:
             cells += [_ranged(cell, "+"), _p(cell["p_holm"])]
         rows.append([pair["set"], pair["version"], f"{pair['second']} - {pair['first']}", *cells])
     heads = [words for name in TESTED for words in (SCORES[name], "p (Holm)")]
-    words = f"p (Holm): corrected for the {len(pairs)} comparisons of each score"
+    count = "1 comparison" if len(pairs) == 1 else f"{len(pairs)} comparisons"
+    words = f"p (Holm): corrected for the {count} of each score"
     return f"{table(['paired', 'version', 'difference', *heads], rows)}\n{words}"
 
 

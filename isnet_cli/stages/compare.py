@@ -26,7 +26,7 @@ from isnet_cli.runs.files import sha256_file, write_csv, write_json, write_text
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.stages.compare_figures import TABLES, document
 from isnet_cli.stages.compare_films import Common, check_runs, common_tests
-from isnet_cli.stages.compare_read import Evaluated, paired_tests, read_evaluated
+from isnet_cli.stages.compare_read import METRICS, Evaluated, paired_tests, read_evaluated
 from isnet_cli.stages.compare_seeds import seed_groups, training_seed
 from isnet_cli.stages.report_files import missing, run_names
 from isnet_cli.stages.report_pictures import NOTE, run_maps
@@ -169,7 +169,7 @@ def _described(run: Evaluated) -> dict[str, Any]:
     """What a run is, and which files its figures come from."""
     model = run.metrics.get("model") or {}
     root = run.folder.stage_dir("evaluate")
-    paths = [root / "metrics.json", *(p for t in run.tests if (p := run.file(t)) is not None)]
+    names = [METRICS, *(run.predictions(test) for test in run.tests)]
     return {
         "name": run.name,
         "method": model.get("method") or run.config.train.method,
@@ -181,7 +181,9 @@ def _described(run: Evaluated) -> dict[str, Any]:
         "settings": None,
         "films_of": run.folder.owner("ingest").path.absolute().name,
         "files": {
-            f"evaluate/{path.relative_to(root).as_posix()}": sha256_file(path) for path in paths
+            f"evaluate/{name}": sha256_file(root / name)
+            for name in names
+            if (root / name).is_file()  # of tests left out, a table may be gone
         },
     }
 

@@ -78,7 +78,8 @@ def _cell(values: Mapping[str, Any], intervals: Mapping[str, Any], path: Sequenc
     for name in path:
         place = place.get(name) or {} if isinstance(place, Mapping) else {}
         value = value.get(name) if isinstance(value, Mapping) else None
-    return {**_known(place), "value": value}
+    cell = {**_known(place), "value": value}
+    return cell if value is not None else {**cell, "why": cell["why"] or intervals.get("why")}
 
 
 def _known(cell: Mapping[str, Any]) -> Cell:
@@ -187,7 +188,7 @@ def score_rows(content: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def test_rows(content: Mapping[str, Any]) -> list[Row]:
+def pair_rows(content: Mapping[str, Any]) -> list[Row]:
     """One line a pair of runs, test and score."""
     names = ("value", "low", "high", "sd", "p", "p_holm", "method", "why")
     return [
@@ -246,7 +247,7 @@ WHERE = ("set", "version")
 TABLES: Mapping[str, tuple[Any, tuple[str, ...]]] = {  # name -> rows, columns
     "scores": (score_rows, (*WHERE, "run", "score", "class", *EMPTY)),
     "tests": (
-        test_rows,
+        pair_rows,
         (*WHERE, "first", "second", "score", "value", "low", "high", "sd", "p", "p_holm", "method",
          "why"),
     ),

@@ -67,10 +67,10 @@ class Evaluated:
         found: Mapping[str, Any] = self.metrics["sets"][test[0]][test[1]]
         return found
 
-    def file(self, test: Key, name: str = PREDICTIONS) -> Path | None:
-        """A file of one test; None when `metrics` names none."""
-        listed = [f for f in self.scores(test).get("files", ()) if f.rpartition("/")[2] == name]
-        return self.folder.stage_dir("evaluate") / listed[0] if listed else None
+    def predictions(self, test: Key) -> str:
+        """Where the predictions of one test lie, below the stage's folder."""
+        listed = [f for f in self.scores(test)["files"] if f.rpartition("/")[2] == PREDICTIONS]
+        return str(listed[0])
 
 
 @dataclass(frozen=True)
@@ -115,17 +115,23 @@ def read_evaluated(folder: RunFolder, config: Config, name: str) -> Evaluated:
 
 def _metrics(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        sets = content["sets"]
-        sound = isinstance(content["classes"], list) and isinstance(content["task"], str)
-        sound &= all(
-            isinstance(s["n"], int) and s["macro"] for v in sets.values() for s in v.values()
-        )
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, parse_constant=_refused)
+        classes = content["classes"]
+        sound = isinstance(classes, list) and isinstance(content["task"], str)
+        for found in (one for versions in content["sets"].values() for one in versions.values()):
+            tables = [name for name in found["files"] if name.rpartition("/")[2] == PREDICTIONS]
+            sound &= isinstance(found["n"], int) and isinstance(found["macro"], dict)
+            sound &= len(tables) == 1 and set(found["per_class"]) == set(classes)
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, "the scores of isnet evaluate") from error
     if not sound:
         raise _damaged(path, "the scores of isnet evaluate")
     return dict(content)
+
+
+def _refused(constant: str) -> float:
+    raise ValueError(constant)  # NaN and Infinity are no JSON
 
 
 def _check_hash(path: Path, record: Mapping[str, Any], name: str) -> None:
@@ -151,9 +157,8 @@ def read_predictions(run: Evaluated, test: Key, classes: Sequence[str]) -> Predi
             no known class, a film is not in the manifest. Kind "weights": a probability is not
             finite.
     """
-    path = run.file(test)
-    if path is None:
-        path = run.folder.stage_dir("evaluate") / test[0] / test[1] / PREDICTIONS
+    name = run.predictions(test)
+    path = run.folder.stage_dir("evaluate") / name
     try:
         lines = read_csv(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -169,8 +174,7 @@ def read_predictions(run: Evaluated, test: Key, classes: Sequence[str]) -> Predi
             raise _damaged(Path(place), f"each film of the run once, found '{line['key']}' {found}")
         labels[line["key"]] = _known_label(place, line["label"] or "", classes, run.task)
         p[number] = [_probability(place, name, line[f"p_{name}"]) for name in classes]
-    root = run.folder.stage_dir("evaluate")
-    _check_hash(path, run.record, path.relative_to(root).as_posix())
+    _check_hash(path, run.record, name)
     return Predictions(path, labels, p)
 
 

@@ -9,6 +9,7 @@ from isnet_cli.export.sections.compare_text import (
     SCORES,
     Content,
     cells,
+    counted,
     heads,
     p_text,
     ranged,
@@ -35,9 +36,9 @@ def tests_section(content: Content, stem: str) -> Section:
             "same for both runs. p is two-sided and of that line alone."
         ),
         Text(
-            f"p (Holm) is corrected for the {size} comparisons of its score. The family: "
-            f"{found['family']}. The chance of any false difference in one score's family is held "
-            f"at {100 * alpha:g} %; the scores are not corrected for each other, so choose the "
+            f"p (Holm) is corrected for the {counted(size, 'comparison')} of its score. The "
+            f"family: {found['family']}. The chance of any false difference in one score's family "
+            f"is held at {100 * alpha:g} %; the scores are not corrected for each other, so choose the "
             "score that decides before looking."
         ),
         Text(_summary(content)),

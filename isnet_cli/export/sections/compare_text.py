@@ -69,6 +69,11 @@ def p_text(p: float | None) -> str:
     return "<\N{NO-BREAK SPACE}0.001" if p < 0.001 else figure_of(p)
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 comparison``, ``3 comparisons``."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def reasons(found: Sequence[tuple[str, str | None]]) -> list[str]:
     """One sentence for each reason, with the places where it holds.
 
@@ -79,7 +84,12 @@ def reasons(found: Sequence[tuple[str, str | None]]) -> list[str]:
     for where, why in found:
         if why and where not in places.setdefault(why, []):
             places[why].append(where)
-    return [f"{why[0].upper()}{why[1:]}: {_listed(names)}." for why, names in places.items()]
+    return [f"{_begun(why)}: {_listed(names)}." for why, names in places.items()]
+
+
+def _begun(text: str) -> str:
+    """With a capital, unless it begins with the key of a setting."""
+    return text if "." in text.split(" ", 1)[0] else text[0].upper() + text[1:]
 
 
 def _listed(names: Sequence[str]) -> str:
