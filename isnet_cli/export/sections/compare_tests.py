@@ -38,8 +38,8 @@ def tests_section(content: Content, stem: str) -> Section:
         Text(
             f"p (Holm) is corrected for the {counted(size, 'comparison')} of its score. The "
             f"family: {found['family']}. The chance of any false difference in one score's family "
-            f"is held at {100 * alpha:g} %; the scores are not corrected for each other, so choose the "
-            "score that decides before looking."
+            f"is held at {100 * alpha:g} %; the scores are not corrected for each other, so choose "
+            "the score that decides before looking."
         ),
         Text(_summary(content)),
         *(_block(content, name) for name in SCORES),
