@@ -134,6 +134,7 @@ def _rows(plan: Plan) -> list[dict[str, str]]:
 
 def _row(**cells: str) -> dict[str, str]:
     base = dict.fromkeys(ROW_FIELDS, "") | {"status": "ok", "frame": "0", "height": "96"}
+    base["bits"] = "16"
     return base | {"width": "80", "path": "/home/someone/xrays/secret.dcm"} | cells
 
 

@@ -43,6 +43,7 @@ SURFACE = {  # removing an option takes one version with a warning; new knobs go
     | {"SOURCE", "--model", "--target", "--limit", "--method", "--format", "--identity"},
     "run": RUN | {"SOURCE", "--labels", "--stop-after"},
     "report": SCREEN | {"RUN...", "--output"},
+    "compare": SCREEN | {"RUN...", "--output", "--overwrite"},
     "doctor": SCREEN,
     "demo": SCREEN | {"--output", "--seed"},
 }

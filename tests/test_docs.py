@@ -108,7 +108,11 @@ def links(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/cli.md", "docs/configuration.md", "docs/heatmaps.md", "docs/skipped.md"]
+    "page",
+    [
+        *("docs/cli.md", "docs/compare.md", "docs/configuration.md", "docs/heatmaps.md"),
+        "docs/skipped.md",
+    ],
 )
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page

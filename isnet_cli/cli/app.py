@@ -11,7 +11,19 @@ from typing import Annotated, TextIO, cast
 import typer
 
 from isnet_cli import __version__
-from isnet_cli.cli import check, demo, doctor, evaluate, heatmap, ingest, init, masks, report, run
+from isnet_cli.cli import (
+    check,
+    compare,
+    demo,
+    doctor,
+    evaluate,
+    heatmap,
+    ingest,
+    init,
+    masks,
+    report,
+    run,
+)
 from isnet_cli.cli import train as train_verb
 from isnet_cli.errors import EXIT_CODES, EXIT_INTERRUPTED
 
@@ -64,6 +76,7 @@ for _verb in (
     heatmap.heatmap,
     run.run,
     report.report,
+    compare.compare,
     doctor.doctor,
     demo.demo,
 ):

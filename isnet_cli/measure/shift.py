@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -64,17 +65,42 @@ def paired_differences(first: Test, second: Test, settings: Intervals, seed: int
     Raises:
         ValueError: When the films, patients or classes are not the same.
     """
-    a, b = first.sample, second.sample
-    if a.classes != b.classes or not np.array_equal(a.truth, b.truth):
+    return all_paired_differences([first, second], settings, seed)[0, 1]
+
+
+def all_paired_differences(
+    tests: Sequence[Test], settings: Intervals, seed: int
+) -> dict[tuple[int, int], dict[str, Any]]:
+    """`paired_differences` of all pairs of models; their draws are made once for all.
+
+    Args:
+        tests: Scores and predictions of each model for the same labelled films in the same order.
+        settings: Method and numbers of draws.
+        seed: Of the draws.
+
+    Returns:
+        (i, j), i < j -> the tree of model j minus model i.
+
+    Raises:
+        ValueError: As `paired_differences`.
+    """
+    samples = [test.sample for test in tests]
+    a = samples[0]
+    if any(a.classes != b.classes or not np.array_equal(a.truth, b.truth) for b in samples[1:]):
         raise ValueError("paired samples must be of the same films, labels and classes")
-    values = (first.values, second.values)
-    areas = _area_differences(a, b, paired=True) if settings.method != "bootstrap" else {}
-    draws: dict[Path, Floats] = {}
+    values = [test.values for test in tests]
+    closed = settings.method != "bootstrap"
+    drawn: list[dict[Path, Floats]] = [{} for _ in tests]
     if a.clusters > 1:
-        kinds = frozenset({"counts", "ap", "brier"} | (set() if areas else {"auc"}))
-        one, other = drawn_scores([a, b], values, settings.bootstrap, seed, kinds)
+        kinds = frozenset({"counts", "ap", "brier"} | (set() if closed else {"auc"}))
+        drawn = drawn_scores(samples, values, settings.bootstrap, seed, kinds)
+    found = {}
+    for i, j in combinations(range(len(tests)), 2):
+        one, other = drawn[i], drawn[j]
         draws = {path: other[path] - one[path] for path in one.keys() & other.keys()}
-    return _tree(values, areas, {}, draws, a.clusters)
+        areas = _area_differences(samples[i], samples[j], paired=True) if closed else {}
+        found[i, j] = _tree((values[i], values[j]), areas, {}, draws, a.clusters)
+    return found
 
 
 def independent_differences(
