@@ -11,7 +11,8 @@ from typing import Annotated, TextIO, cast
 import typer
 
 from isnet_cli import __version__
-from isnet_cli.cli import check, demo, doctor, evaluate, heatmap, ingest, init, masks, report, run
+from isnet_cli.cli import check, demo, doctor, evaluate, heatmap, ingest, init, masks, predict
+from isnet_cli.cli import report, run
 from isnet_cli.cli import train as train_verb
 from isnet_cli.errors import EXIT_CODES, EXIT_INTERRUPTED
 
@@ -61,6 +62,7 @@ for _verb in (
     masks.masks,
     train_verb.train,
     evaluate.evaluate,
+    predict.predict,
     heatmap.heatmap,
     run.run,
     report.report,
