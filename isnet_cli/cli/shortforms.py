@@ -104,6 +104,7 @@ def films_to_predict(
         ("--model", "name", name_of(images)),
         ("SOURCE", "data.images", str(images)),
         ("SOURCE", "data.sets", {FILMS: {"fraction": 1.0}}),
+        ("SOURCE", "data.split", {"group": "none"}),  # nothing is divided
         ("SOURCE", "heatmap.sets", [FILMS]),
         ("--maps", "heatmap.formats", maps),
     ]

@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 AXES = 16  # directions with a variance of their own, at most
 FEWEST = 10  # training films
-FLOOR = 0.1  # of the mean s.d.: least s.d. of a feature, for units that were silent in training
+FLOOR = 0.1  # least s.d.: of a feature, as share of the mean one, for units silent in training;
+# and of a direction of the scaled features
 _TINY = 1e-12
 
 Floats = NDArray[np.float64]
@@ -62,7 +63,7 @@ def fit_cloud(features: ArrayLike) -> Cloud:
     """The cloud of training films with features [N, F].
 
     The residual variance is the mean of the covariance's F - r smallest eigenvalues, its maximum
-    likelihood (Tipping and Bishop, eq. 8). r = `AXES`, less where N or F is small.
+    likelihood (Tipping and Bishop, eq. 8), at least `FLOOR`². r = `AXES`, at most N / 2 and F / 2.
 
     Raises:
         ValueError: Fewer than `FEWEST` films, fewer than two features, a value that is not finite,
@@ -78,8 +79,8 @@ def fit_cloud(features: ArrayLike) -> Cloud:
         raise ValueError("features of training films do not differ")
     scale = np.maximum(spread, FLOOR * spread.mean())
     values, vectors = _spectrum((x - mean) / scale)
-    r = min(AXES, len(x) // 2, x.shape[1] - 1)
-    rest = max(float(values[r:].sum()) / (x.shape[1] - r), _TINY)
+    r = min(AXES, len(x) // 2, x.shape[1] // 2)
+    rest = max(float(values[r:].sum()) / (x.shape[1] - r), FLOOR**2)
     return Cloud(mean, scale, vectors[:r], np.maximum(values[:r], rest), rest)
 
 

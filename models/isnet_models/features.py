@@ -47,11 +47,3 @@ def _last_layer(net: nn.Module) -> nn.Module:
         if found:
             return found[-1]
     raise ValueError(f"{type(net).__name__}: no linear layer and no convolution")
-
-
-def feature_count(net: nn.Module, channels: int, size: tuple[int, int]) -> int:
-    """Number F of `decision_features` for images of `channels` and `size` (rows, columns)."""
-    with torch.inference_mode():
-        device = next(net.parameters()).device
-        blank = torch.zeros(1, channels, *size, device=device)
-        return int(decision_features(net, blank)[1].shape[1])
