@@ -108,7 +108,7 @@ def links(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/cli.md", "docs/configuration.md", "docs/heatmaps.md", "docs/skipped.md"]
+    "page", [f"docs/{name}.md" for name in ("cli", "configuration", "heatmaps", "predict", "skipped")]
 )
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page

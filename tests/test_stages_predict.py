@@ -171,8 +171,8 @@ def test_limits_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_input_that_the_network_does_not_take_is_refused(tmp_path: Path) -> None:
-    folder = make_trained(tmp_path / "a", sets={"test": 2}, arch="vit_b_16", input=[32, 32])
-    with pytest.raises(IsnetError, match=r"does not belong to the network \(32 x 32 px\)"):
+    folder = make_trained(tmp_path / "a", sets={"test": 2}, input=[2, 2])
+    with pytest.raises(IsnetError, match=r"does not belong to the network \(2 x 2 px\)"):
         predicted(folder)
 
 

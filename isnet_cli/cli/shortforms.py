@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 CARD = Path("train", "model.json")
 WEIGHTS_NAME, CARD_NAME = "model.safetensors", "model.json"
+READING = {  # what a card may say about films and masks
+    "data": ("view", "scale", "max_side", "dicom"),
+    "masks": ("model", "threshold", "postprocess"),
+}
 FILMS = "films"  # the set of films that are predicted
 
 
@@ -121,11 +125,15 @@ def films_to_predict(
             pairs.append(("--model", "masks.on_suspect", "exclude"))
         return Source(run / RECORD), [*option_list(pairs), *_blanks(), limit], ""
     card = _card(model, run)
-    for name, values in card.get("reading", {}).items():
-        pairs += [("--model", f"{name}.{key}", value) for key, value in values.items()]
+    reading = card.get("reading", {})
+    pairs += [
+        ("--model", f"{section}.{key}", reading.get(section, {}).get(key))
+        for section, keys in READING.items()
+        for key in keys
+    ]
     variant = card.get("heatmap", {}).get("variant")
     pairs += [
-        ("--model", "data.labels", {"task": card.get("task"), "classes": card.get("classes")}),
+        ("--model", "data.labels", {"task": card["task"], "classes": card["classes"]}),
         ("--model", "train.method", card.get("method")),
         ("--model", "train.heatmap_loss.variant", variant),
     ]
@@ -157,9 +165,12 @@ def _card(model: Path, place: Path) -> dict[str, Any]:
         )
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(card, dict) and isinstance(card.get("reading", {}), dict):
+        if not isinstance(card, dict):
+            fault = "not a model's card"
+        elif card.get("task") is None or not card.get("classes"):
+            fault = "lacks task or classes"
+        else:
             return card
-        fault = "not a model's card"
     except ValueError as error:
         fault = f"not JSON ({type(error).__name__})"
     raise IsnetError("weights", f"{path}: {fault}", fix="copy it again from the training run")

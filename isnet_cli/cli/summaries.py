@@ -87,6 +87,11 @@ def prediction_lines(summary: dict[str, Any]) -> list[str]:
     lines = table(["predicted", "films"], rows).splitlines()
     if expected is not None:
         lines.append(f"(of films like the training films, {100 * expected:.1f} % are called unlike)")
+    if 2 * (summary["flags"]["unlike"] or 0) > films:
+        lines += [
+            "most films are unlike the training films: another hospital, device or kind of film;",
+            "isnet evaluate on labelled films of this source tells what the model is worth there",
+        ]
     return lines
 
 
