@@ -1,4 +1,4 @@
-"""`isnet predict` from words to files: a run or its two model files, and everything that can lack."""
+"""`isnet predict` from words to files: a run or its two model files, and all that can lack."""
 
 from __future__ import annotations
 

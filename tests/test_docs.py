@@ -108,7 +108,8 @@ def links(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "page", [f"docs/{name}.md" for name in ("cli", "configuration", "heatmaps", "predict", "skipped")]
+    "page",
+    [f"docs/{name}.md" for name in ("cli", "configuration", "heatmaps", "predict", "skipped")],
 )
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page

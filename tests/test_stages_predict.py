@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 from eval_factory import StopAfter, edit_rows, finish_train, make_trained, save_random_model
+from isnet_cli.data.manifest import read_manifest
 from isnet_cli.errors import IsnetError
 from isnet_cli.measure.unlike import fit_cloud, pack
 from isnet_cli.ports import Ports
@@ -50,8 +50,6 @@ def test_each_film_has_the_networks_answer(tmp_path: Path, multilabel: bool) -> 
     predictor = open_predictor(small_config(), None, folder)
     card = json.loads((folder.path / "train/model.json").read_text(encoding="utf-8"))
     limits = predict.limits_of(card, "card")
-    from isnet_cli.data.manifest import read_manifest
-
     rows = read_manifest(folder.path / "ingest/manifest.csv")
     assert [line["key"] for line in lines] == [row.key for row in rows]
     for line, row in zip(lines, rows, strict=True):
@@ -159,7 +157,7 @@ def test_one_answer_that_is_no_number_is_one_skipped_film(
     assert sum(outcome.summary["predicted"].values()) == 2
     assert (lines[1]["predicted"], lines[1]["p_sick"], lines[1]["doubt"]) == ("", "", "1")
     assert "not_finite" in lines[1]["why"]
-    assert lines[0]["predicted"] and lines[2]["predicted"]
+    assert all(lines[i]["predicted"] for i in (0, 2))
 
 
 def test_limits_of_another_network_are_refused(tmp_path: Path) -> None:
@@ -189,5 +187,4 @@ def test_another_model_makes_the_result_outdated(tmp_path: Path) -> None:
     before = predict.fingerprint(small_config(), folder)
     with_limits(folder)
     assert predict.fingerprint(small_config(), folder) != before
-    other = dataclasses.replace(Ports())
-    assert run_stage(predict, small_config(), folder, other).status == "done"
+    assert run_stage(predict, small_config(), folder, Ports()).status == "done"

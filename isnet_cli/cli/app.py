@@ -11,8 +11,19 @@ from typing import Annotated, TextIO, cast
 import typer
 
 from isnet_cli import __version__
-from isnet_cli.cli import check, demo, doctor, evaluate, heatmap, ingest, init, masks, predict
-from isnet_cli.cli import report, run
+from isnet_cli.cli import (
+    check,
+    demo,
+    doctor,
+    evaluate,
+    heatmap,
+    ingest,
+    init,
+    masks,
+    predict,
+    report,
+    run,
+)
 from isnet_cli.cli import train as train_verb
 from isnet_cli.errors import EXIT_CODES, EXIT_INTERRUPTED
 

@@ -1,4 +1,4 @@
-"""`isnet predict`: probabilities for films without labels, and doubt where there is reason for it."""
+"""`isnet predict`: probabilities for films without labels, and where to doubt them."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ def predict(
 
     def body(session: Session) -> Result:
         if source is None and options.config is None:
-            raise IsnetError(
-                "usage", "no films to predict", fix="isnet predict FILMS --model RUN"
-            )
+            raise IsnetError("usage", "no films to predict", fix="isnet predict FILMS --model RUN")
         found = resolve(source, options.config)
         formats = maps.split(",") if maps else None
         stages = ["ingest", "masks", "predict", *(["heatmap"] if formats else [])]

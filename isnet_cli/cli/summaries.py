@@ -86,7 +86,7 @@ def prediction_lines(summary: dict[str, Any]) -> list[str]:
         rows.append([f"  {DOUBTS[flag]}", "not known" if count is None else str(count)])
     lines = table(["predicted", "films"], rows).splitlines()
     if expected is not None:
-        lines.append(f"(of films like the training films, {100 * expected:.1f} % are called unlike)")
+        lines.append(f"(of films like those of training, {100 * expected:.1f} % are called unlike)")
     if 2 * (summary["flags"]["unlike"] or 0) > films:
         lines += [
             "most films are unlike the training films: another hospital, device or kind of film;",

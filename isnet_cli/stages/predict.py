@@ -1,4 +1,4 @@
-"""Predictions on films without labels: ``predictions.csv``, with doubt where there is reason for it.
+"""Predictions on films without labels: ``predictions.csv``, which says where to doubt them.
 
 A line for each readable film: key, predicted, ``p_<class>`` ..., and the cells of
 `isnet_cli.stages.doubts`. Labels that films may have play no part.
