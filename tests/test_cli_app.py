@@ -39,6 +39,7 @@ SURFACE = {  # removing an option takes one version with a warning; new knobs go
     | {"SOURCE", "--images", "--labels", "--masks", "--arch", "--method", "--epochs"}
     | {"--batch-size", "--lr", "--heatmap-weight", "--stop-after"},
     "evaluate": RUN | {"SOURCE", "--model", "--test", "--labels"},
+    "predict": RUN | {"SOURCE", "--model", "--maps"},
     "heatmap": RUN
     | {"SOURCE", "--model", "--target", "--limit", "--method", "--format", "--identity"},
     "run": RUN | {"SOURCE", "--labels", "--stop-after"},

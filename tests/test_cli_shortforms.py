@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.cli.shortforms import film_options, films_to_explain, sets_to_evaluate
+from isnet_cli.cli.shortforms import (
+    film_options,
+    films_to_explain,
+    films_to_predict,
+    sets_to_evaluate,
+)
 from isnet_cli.cli.source import Source
 from isnet_cli.config.load import Option, dump, load
 from isnet_cli.config.schema import Config
@@ -105,6 +110,43 @@ def test_sets_to_evaluate(run: Path) -> None:
     assert b.labels is not None
     assert (a.labels.file, b.labels.file) == (str(run.parent / "a.csv"), None)
     assert a.labels.classes == b.labels.classes == ["ill", "well"]
+
+
+def test_films_to_predict(run: Path) -> None:
+    write_json(run / "run.json", {})
+    for model in (run, run / "train", run / "train/model.json"):
+        source, options, warning = films_to_predict(model, Path("new"), ["png"])
+        config = load(source.config, (), options)
+        assert config.predict.model == config.heatmap.model == str(run)
+        nothing_old(config.model_copy(update={"predict": Config().predict}))
+        assert config.name == "new"
+        assert config.bias.kind == "none"
+        assert (config.heatmap.limit, config.heatmap.sets) == (None, ["films"])
+        assert config.heatmap.formats == ["png"]
+        assert warning == ""
+
+
+def test_a_card_says_how_films_are_read_and_nothing_else(tmp_path: Path) -> None:
+    card = {
+        "classes": ["a", "b"], "task": "multilabel", "method": "isnet",
+        "heatmap": {"variant": "flex"},
+        "reading": {
+            "data": {"scale": "range", "dicom": {"voi": "none"}, "images": "/elsewhere"},
+            "masks": {"threshold": 0.4, "files": "/elsewhere"},
+            "name": {"x": "y"},
+        },
+    }  # fmt: skip
+    write_json(tmp_path / "model.json", card)
+    (tmp_path / "model.safetensors").touch()
+    source, options, warning = films_to_predict(tmp_path, Path("new"), None)
+    config = load(source.config, (), options)
+    assert (config.data.scale, config.data.dicom.voi, config.masks.threshold) == (
+        "range", "none", 0.4,
+    )  # fmt: skip
+    assert config.data.labels.classes == ["a", "b"]
+    assert config.masks.files is None
+    assert "/elsewhere" not in dump(config)
+    assert warning == ""
 
 
 def test_a_run_without_a_model(run: Path) -> None:

@@ -6,6 +6,7 @@ from isnet_cli.cli.summaries import (
     background_lines,
     demo_table,
     outcome_line,
+    prediction_lines,
     score_lines,
     shift_lines,
     table,
@@ -103,3 +104,25 @@ def test_differences_between_tests() -> None:
         "test to far                                      -  -0.250 [-0.300, -0.200]",
     ]
     assert shift_lines({}) == []
+
+
+def test_predictions_are_counted_with_their_doubts() -> None:
+    summary = {
+        "films": 10, "doubts": 7, "skipped": 0, "predicted": {"ill": 4, "well": 6},
+        "flags": {"mask": 1, "unlike": 6, "undecided": None}, "expected": 0.019,
+    }  # fmt: skip
+    lines = prediction_lines(summary)
+    cells = [" ".join(line.split()) for line in lines]
+    assert cells[:7] == [
+        "predicted films",
+        "ill 4",
+        "well 6",
+        "in doubt 7 of 10",
+        "lung mask suspect or missing 1",
+        "unlike the training films 6",
+        "undecided not known",
+    ]
+    assert cells[7] == "(of films like those of training, 1.9 % are called unlike)"
+    assert cells[8].startswith("most films are unlike the training films")
+    calm = {**summary, "flags": {"mask": 1, "unlike": 5, "undecided": 0}, "expected": None}
+    assert len(prediction_lines(calm)) == 7

@@ -20,6 +20,7 @@ data.max_side data.privacy.rename data.privacy.salt_file data.scale data.sets
 data.split.allow_overlap data.split.group data.split.ids data.split.stratify data.view
 evaluate.batch_size evaluate.model evaluate.relevance evaluate.background evaluate.sets
 heatmap.family heatmap.formats heatmap.identity heatmap.limit heatmap.method heatmap.model
+predict.model
 heatmap.region heatmap.scale heatmap.sets heatmap.target
 machine.deterministic machine.device machine.workers
 masks.batch_size masks.files masks.model masks.on_suspect masks.postprocess.dilate_percent

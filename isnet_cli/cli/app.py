@@ -21,6 +21,7 @@ from isnet_cli.cli import (
     ingest,
     init,
     masks,
+    predict,
     report,
     run,
 )
@@ -73,6 +74,7 @@ for _verb in (
     masks.masks,
     train_verb.train,
     evaluate.evaluate,
+    predict.predict,
     heatmap.heatmap,
     run.run,
     report.report,

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from isnet_cli.cli import source as sources
 from isnet_cli.cli.options import RunOptions
 from isnet_cli.cli.session import Result, Session
-from isnet_cli.cli.summaries import background_lines, outcome_line, score_lines, shift_lines
+from isnet_cli.cli.summaries import (
+    background_lines,
+    outcome_line,
+    prediction_lines,
+    score_lines,
+    shift_lines,
+)
 from isnet_cli.errors import EXIT_SKIPPED, IsnetError
 
 if TYPE_CHECKING:
@@ -109,7 +115,9 @@ def _with_report(
 
 def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Result:
     incomplete = any(outcome.status == "incomplete" for outcome in outcomes)
-    skipped = sum(int(outcome.summary.get("skipped", 0)) for outcome in outcomes)
+    skipped = sum(map(_lost, outcomes))
+    if any(outcome.stage == "predict" for outcome in outcomes):  # a film without a mask is doubted
+        skipped = sum(_lost(outcome) for outcome in outcomes if outcome.stage != "masks")
     code = session.stop_code if incomplete else EXIT_SKIPPED if skipped else 0
     lines = [str(output), *(f"  {outcome_line(outcome)}" for outcome in outcomes)]
     for outcome in outcomes:
@@ -117,6 +125,8 @@ def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Resu
             lines += ["", *(f"  {line}" for line in score_lines(outcome.summary)), ""]
             for more in (shift_lines(outcome.summary), background_lines(outcome.summary)):
                 lines += [*(f"  {line}" for line in more), ""] if more else []
+        if outcome.stage == "predict" and outcome.status != "incomplete":
+            lines += ["", *(f"  {line}" for line in prediction_lines(outcome.summary)), ""]
     if incomplete:
         session.console.say(f"stopped in good order; to continue:\n  {resume_line(output)}")
     elif skipped:
@@ -128,6 +138,10 @@ def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Resu
     status = "incomplete" if incomplete else "done"
     document: dict[str, Any] = {"run": str(output), "status": status, "stages": stages}
     return Result(document, "\n".join(lines), code)
+
+
+def _lost(outcome: Outcome) -> int:
+    return int(outcome.summary.get("skipped", 0))
 
 
 def _plan(config: Config, output: Path, stages: Sequence[str]) -> Result:

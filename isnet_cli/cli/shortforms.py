@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isnet_cli.cli.source import RECORD, Source, name_of, option_list
+from isnet_cli.cli.source import RECORD, Source, is_run, name_of, option_list
 from isnet_cli.errors import IsnetError
 
 if TYPE_CHECKING:
     from isnet_cli.config.load import Option
 
 CARD = Path("train", "model.json")
+WEIGHTS_NAME, CARD_NAME = "model.safetensors", "model.json"
+READING = {  # what a card may say about films and masks
+    "data": ("view", "scale", "max_side", "dicom"),
+    "masks": ("model", "threshold", "postprocess"),
+}
+FILMS = "films"  # the set of films that are predicted
 
 
 def film_options(source: Source) -> list[Option]:
@@ -78,6 +84,105 @@ def sets_to_evaluate(
     return Source(run / RECORD), [*option_list(pairs), *_blanks("data.images", "evaluate.sets")]
 
 
+def films_to_predict(
+    model: Path, images: Path, maps: list[str] | None
+) -> tuple[Source, list[Option], str]:
+    """Settings that predict other films, with heat maps of all of them on request.
+
+    Args:
+        model: Run folder, its ``train`` folder, a folder with the two model files, or one of them.
+        images: The films.
+        maps: Formats of heat maps, or None.
+
+    Returns:
+        The configuration to start from, what has to change in it, and a warning or "".
+
+    Raises:
+        IsnetError: Kind "weights", when there is no trained model.
+    """
+    place = model.parent if model.name in (WEIGHTS_NAME, CARD_NAME) else model
+    run = place.parent if place.name == CARD.parent.name and is_run(place.parent) else place
+    pairs: list[tuple[str, str, Any]] = [
+        ("--model", "predict.model", run),
+        ("--model", "heatmap.model", run),
+        ("--model", "name", name_of(images)),
+        ("SOURCE", "data.images", str(images)),
+        ("SOURCE", "data.sets", {FILMS: {"fraction": 1.0}}),
+        ("SOURCE", "data.split", {"group": "none"}),  # nothing is divided
+        ("SOURCE", "heatmap.sets", [FILMS]),
+        ("--maps", "heatmap.formats", maps),
+    ]
+    limit = _no_limit()
+    if is_run(run):
+        labels, tree = _label_settings(run), _record(run)
+        pairs += [
+            ("--model", "bias", {}),  # these films are taken as they are
+            ("SOURCE", "data.labels", labels),
+            ("SOURCE", "data.columns", {}),
+        ]
+        masks = tree.get("masks") or {}
+        if masks.get("on_suspect") == "fail":  # a doubtful mask is a doubt, no failure
+            pairs.append(("--model", "masks.on_suspect", "exclude"))
+        return Source(run / RECORD), [*option_list(pairs), *_blanks(), limit], ""
+    card = _card(model, run)
+    reading = card.get("reading", {})
+    pairs += [
+        ("--model", f"{section}.{key}", reading.get(section, {}).get(key))
+        for section, keys in READING.items()
+        for key in keys
+    ]
+    variant = card.get("heatmap", {}).get("variant")
+    pairs += [
+        ("--model", "data.labels", {"task": card["task"], "classes": card["classes"]}),
+        ("--model", "train.method", card.get("method")),
+        ("--model", "train.heatmap_loss.variant", variant),
+    ]
+    warning = "" if "reading" in card else (
+        f"{run / CARD_NAME} does not say how films were read and masked in training:"
+        " the defaults are used"
+    )  # fmt: skip
+    return Source(), [*option_list(pairs), limit], warning
+
+
+def _no_limit() -> Option:
+    """Maps of all films, not of a selection."""
+    from isnet_cli.config.load import Option
+
+    return Option("--maps", "heatmap.limit", None)
+
+
+def _card(model: Path, place: Path) -> dict[str, Any]:
+    """The card of a model without its run."""
+    path = place / CARD_NAME
+    lacking = [name for name in (WEIGHTS_NAME, CARD_NAME) if not (place / name).is_file()]
+    if lacking:
+        found = f"no {lacking[0]}" if place.is_dir() else "no such folder"
+        raise IsnetError(
+            "weights",
+            f"--model {model}: {found}, expected the folder of a trained run, or one with"
+            f" {WEIGHTS_NAME} and {CARD_NAME}",
+            fix="isnet train",
+        )
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(card, dict):
+            fault = "not a model's card"
+        elif card.get("task") is None or not card.get("classes"):
+            fault = "lacks task or classes"
+        else:
+            return card
+    except ValueError as error:
+        fault = f"not JSON ({type(error).__name__})"
+    raise IsnetError("weights", f"{path}: {fault}", fix="copy it again from the training run")
+
+
+def _record(run: Path) -> dict[str, Any]:
+    from isnet_cli.config.yaml_tree import parse
+
+    tree = parse((run / RECORD).read_text(encoding="utf-8")).value
+    return tree if isinstance(tree, dict) else {}
+
+
 def _blanks(*keys: str) -> list[Option]:
     """Keys that the run's own films had and these films do not."""
     from isnet_cli.config.load import Option
@@ -87,8 +192,6 @@ def _blanks(*keys: str) -> list[Option]:
 
 def _label_settings(run: Path) -> dict[str, Any]:
     """What the model's classes mean; where and how labels are found is the new films' own."""
-    from isnet_cli.config.yaml_tree import parse
-
     card = run / CARD
     if not card.is_file():
         raise IsnetError(
@@ -96,8 +199,7 @@ def _label_settings(run: Path) -> dict[str, Any]:
             f"--model {run}: not trained, {card} is missing",
             fix=f"isnet train {run}",
         )
-    tree = parse((run / RECORD).read_text(encoding="utf-8")).value
-    settings = tree["data"]["labels"] if isinstance(tree, dict) else {}
+    settings = _record(run).get("data", {}).get("labels", {})
     classes = json.loads(card.read_text(encoding="utf-8"))["classes"]
     kept = {key: settings[key] for key in ("task", "uncertain") if key in settings}
     return {**kept, "classes": classes}

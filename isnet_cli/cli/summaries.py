@@ -71,6 +71,30 @@ def background_lines(summary: dict[str, Any]) -> list[str]:
     return table(head, rows).splitlines()
 
 
+DOUBTS = {
+    "mask": "lung mask suspect or missing", "unlike": "unlike the training films",
+    "undecided": "undecided",
+}  # fmt: skip
+
+
+def prediction_lines(summary: dict[str, Any]) -> list[str]:
+    """Films of each class, and films in doubt by reason (a film may have several)."""
+    films, expected = summary["films"], summary["expected"]
+    rows = [[name, str(count)] for name, count in summary["predicted"].items()]
+    rows.append(["in doubt", f"{summary['doubts']} of {films}"])
+    for flag, count in summary["flags"].items():
+        rows.append([f"  {DOUBTS[flag]}", "not known" if count is None else str(count)])
+    lines = table(["predicted", "films"], rows).splitlines()
+    if expected is not None:
+        lines.append(f"(of films like those of training, {100 * expected:.1f} % are called unlike)")
+    if 2 * (summary["flags"]["unlike"] or 0) > films:
+        lines += [
+            "most films are unlike the training films: another hospital, device or kind of film;",
+            "isnet evaluate on labelled films of this source tells what the model is worth there",
+        ]
+    return lines
+
+
 def table(head: list[str], rows: list[list[str]]) -> str:
     """Columns of text, the first to the left and the others to the right."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]

@@ -29,6 +29,7 @@ PATHS: tuple[tuple[str, ...], ...] = (  # keys whose values are paths; "*" is an
     ("masks", "model"),  # a shipped network's name, or a file that ends in WEIGHTS
     ("model", "weights"),
     ("evaluate", "model"),
+    ("predict", "model"),
     ("heatmap", "model"),
 )
 # Choices of numbers, where Python takes true for 1:

@@ -277,6 +277,12 @@ class Evaluate(Section):
     intervals: Intervals = Intervals()
 
 
+class Predict(Section):
+    """Predictions on films, labelled or not."""
+
+    model: str | None = None  # run folder, or folder of the two model files; null: this run's
+
+
 class Heatmap(Section):
     """Which maps are exported."""
 
@@ -315,5 +321,6 @@ class Config(Section):
     bias: Bias = Bias()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    predict: Predict = Predict()
     heatmap: Heatmap = Heatmap()
     machine: Machine = Machine()

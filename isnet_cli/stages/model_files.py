@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from isnet_cli.config.schema import Config
 from isnet_cli.errors import IsnetError
 from isnet_cli.runs.files import write_json
 from isnet_models.backbones import build_backbone
@@ -18,6 +19,7 @@ from isnet_models.weights import load_weights, save_weights
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 SCHEMA = 1
+NEEDED = ("classes", "task", "arch", "input", "channels", "dropout", "heatmap", "thresholds")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class TrainedModel:
         card: ``classes``, ``task``, ``arch``, ``input`` [h, w], ``channels``, ``dropout``,
             ``method``, ``heatmap`` {``epsilon``, ``zb``}, ``thresholds`` (multi-label: one per
             class, else null), ``threshold_rule`` (multi-label: how they were chosen), ``seed``,
-            ``epoch``, ``selected_by``, ``validation``, ``sha256``.
+            ``epoch``, ``selected_by``, ``validation``, ``reading`` (see `reading`), ``doubts``
+            (limits of `isnet_cli.stages.doubt_limits`), ``sha256``.
     """
 
     net: nn.Module
@@ -40,6 +43,18 @@ def save_model(directory: Path, net: nn.Module, card: dict[str, Any]) -> None:
     """Writes weights and card into `directory`, the card last and with the weights' hash."""
     digest = save_weights(net.state_dict(), directory / WEIGHTS)
     write_json(directory / CARD, {"schema": SCHEMA, **card, "sha256": digest})
+
+
+def reading(config: Config) -> dict[str, Any]:
+    """How films are read and masked, for users of the model who do not have its run.
+
+    A lung network from a file of the user's own is not named.
+    """
+    data = config.data.model_dump(mode="json", include={"view", "scale", "max_side", "dicom"})
+    masks = config.masks.model_dump(mode="json", include={"model", "threshold", "postprocess"})
+    if masks["model"].endswith(".safetensors"):
+        del masks["model"]
+    return {"data": data, "masks": masks}
 
 
 def load_model(place: Path, device: torch.device) -> TrainedModel:
@@ -62,12 +77,17 @@ def load_model(place: Path, device: torch.device) -> TrainedModel:
         )
     try:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        net = build_backbone(
-            card["arch"], len(card["classes"]), channels=card["channels"], dropout=card["dropout"]
-        )
+        lacking = [name for name in NEEDED if name not in card]
+        if lacking:
+            raise ValueError(f"{CARD} lacks {', '.join(lacking)}")
+        count = len(card["classes"])
+        with torch.random.fork_rng(devices=[]):  # initial weights, which are replaced at once
+            net = build_backbone(
+                card["arch"], count, channels=card["channels"], dropout=card["dropout"]
+            )
         state = load_weights(directory / WEIGHTS, card["sha256"])
         net.load_state_dict(state)
-    except (json.JSONDecodeError, KeyError, ValueError, RuntimeError, WeightsError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, WeightsError) as error:
         raise IsnetError(
             "weights",
             f"{directory}: model cannot be loaded: {str(error).splitlines()[0]}",

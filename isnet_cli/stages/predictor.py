@@ -24,6 +24,7 @@ from isnet_cli.runs.folder import RunFolder
 from isnet_cli.runs.runtime import choose_device, make_deterministic
 from isnet_cli.stages.model_files import CARD, WEIGHTS, TrainedModel, load_model
 from isnet_cli.stages.training_films import verdicts
+from isnet_models.features import decision_features
 from isnet_models.lrp import UnsupportedOperation, relevance
 from isnet_models.lrp.targets import Target
 from isnet_models.methods.variants import PIXELS
@@ -117,6 +118,12 @@ class Predictor:
         """
         with memory_guard(len(images)), torch.inference_mode():
             return self.seen(self.model.net(images.to(self.device)))
+
+    def look(self, images: Tensor) -> tuple[Seen, NDArray[np.float64]]:
+        """As `predict`, with the features [B, F] that the last layer decides from."""
+        with memory_guard(len(images)), torch.inference_mode():
+            logits, features = decision_features(self.model.net, images.to(self.device))
+            return self.seen(logits), features.double().cpu().numpy()
 
     def explain(
         self, images: Tensor, target: Target | Tensor, rules: Mapping[str, Any] | None = None

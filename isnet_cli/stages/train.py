@@ -25,7 +25,8 @@ from isnet_cli.runs.folder import RunFolder
 from isnet_cli.runs.runtime import choose_device, make_deterministic
 from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.cuts import describe_cuts, find_cuts
-from isnet_cli.stages.model_files import CARD, WEIGHTS, save_model
+from isnet_cli.stages.doubt_limits import add_limits, find_limits
+from isnet_cli.stages.model_files import CARD, WEIGHTS, load_model, reading, save_model
 from isnet_cli.stages.trainer import Trainer
 from isnet_cli.stages.training_films import check_classes, choose_films, load_films, verdicts
 from isnet_cli.stages.training_setup import (
@@ -125,6 +126,9 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     summary = _summary(trainer, excluded, train, val)
     if not finished:
         return StageResult([], summary, complete=False)
+    best = load_model(directory, device)
+    batch_size = config.evaluate.batch_size
+    add_limits(directory, best, find_limits(best, train, val, version, batch_size))
     return StageResult([directory / name for name in (WEIGHTS, CARD, HISTORY, CURVES)], summary)
 
 
@@ -207,6 +211,7 @@ def _card(
         "seed": config.seed,
         "films": {"train": films, "val": validation},
         "selected_by": config.train.select,
+        "reading": reading(config),
         "use": "research only; not a medical device",
     }
 

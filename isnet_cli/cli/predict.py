@@ -1,0 +1,67 @@
+"""`isnet predict`: probabilities for films without labels, and where to doubt them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isnet_cli.cli.arguments import Target
+from isnet_cli.cli.options import RunOptions, takes
+from isnet_cli.cli.running import run_stages
+from isnet_cli.cli.session import Result, Session, execute
+from isnet_cli.cli.shortforms import films_to_predict
+from isnet_cli.cli.source import option_list, resolve
+from isnet_cli.errors import IsnetError
+
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="RUN",
+        help="Run folder of the trained model, or a folder with its model.safetensors and "
+        "model.json.",
+    ),
+]
+Maps = Annotated[
+    str | None,
+    typer.Option(
+        "--maps",
+        metavar="LIST",
+        help="Heat maps too: some of png,npz,nifti,dicom-sc,dicom-seg, with commas.",
+    ),
+]
+
+
+@takes(RunOptions)
+def predict(
+    options: RunOptions, source: Target = None, model: Model = None, maps: Maps = None
+) -> int:
+    """Predict films without labels, and say where to doubt it."""
+
+    def body(session: Session) -> Result:
+        if source is None and options.config is None:
+            raise IsnetError("usage", "no films to predict", fix="isnet predict FILMS --model RUN")
+        found = resolve(source, options.config)
+        formats = maps.split(",") if maps else None
+        stages = ["ingest", "masks", "predict", *(["heatmap"] if formats else [])]
+        if found.images is None:
+            pairs = [
+                ("--model", "predict.model", model),
+                ("--model", "heatmap.model", model if formats else None),
+                ("--maps", "heatmap.formats", formats),
+            ]
+            return run_stages(session, options, found, stages, option_list(pairs))
+        if model is None:
+            raise IsnetError(
+                "usage",
+                f"{source}: a folder of X-rays needs a trained model",
+                fix=f"isnet predict {source} --model RUN",
+            )
+        found, extra, warning = films_to_predict(model, found.images, formats)
+        if warning:
+            session.console.warn("model", warning)
+        return run_stages(session, options, found, stages, extra)
+
+    return execute("predict", options, body)
