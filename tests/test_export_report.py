@@ -72,7 +72,7 @@ def test_every_block_is_shown() -> None:
     assert "no map" in page.words
     assert page.ids == ["one"]
     assert ("a", "href", "#one") in page.attributes
-    assert page.cells == [["", "finding"], ["finding", "n"], ["finding", "1"]] * 2
+    assert page.cells == [["", "finding"], ["finding", "n"], ["finding", "finding [0.1, 0.2]"]] * 2
 
 
 @pytest.mark.parametrize("word", HOSTILE)
