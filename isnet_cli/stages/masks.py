@@ -21,12 +21,14 @@ from isnet_cli.runs import files, runtime
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.journal import Journal, remove
+from isnet_cli.stages.mapdicom import prepare_dicom
+from isnet_cli.stages.masks_files import MaskFiles
 from isnet_cli.stages.masks_make import Maker, ahead
 from isnet_cli.stages.masks_sheet import contact_sheet_png
 from isnet_models.registry import Card, WeightsError, find_card
 
 NAME = "masks"
-FORMAT = 1  # goes up when the same settings and films give other masks or figures
+FORMAT = 2  # goes up when the same settings and films give other masks or figures
 NO_NETWORK = "none"  # value of masks.model: given files only
 QC, SHEET = "qc.csv", "contact_sheet.png"
 
@@ -53,8 +55,10 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     rows = _rows(folder)
     sources = _sources(rows)
     _report_sources(sources, config, ports)
+    _check_spacing(rows, sources, config)
     root = folder.stage_dir(NAME)
     before = _keys_before(root)
+    prepare_dicom(list(config.masks.formats), root, "masks.formats")
     with Journal(root, _work(config, folder)) as journal:
         done = _make_all(rows, sources, config, folder, ports, journal)
         lines = [line for row in rows if (line := journal.get(row.key)) is not None]
@@ -64,7 +68,7 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
         sheet = contact_sheet_png(lines, {row.key: row for row in rows}, folder)
         files.write_bytes(root / SHEET, sheet)
         kept = {line["key"] for line in lines if line["verdict"] != "missing"}
-        remove(root, [f"{key}.png" for key in before - kept])
+        remove(root, _further(config, folder).stale(before, kept))
         _report_verdicts(lines, config, root, ports)
         journal.complete()
     return StageResult([root / QC, root / SHEET], _summary(lines))
@@ -152,6 +156,29 @@ def _report_sources(sources: dict[str, str], config: Config, ports: Ports) -> No
     ports.say(f"lung masks: {given} given, {lacking} by {config.masks.model}")
 
 
+def _further(config: Config, folder: RunFolder) -> MaskFiles:
+    """What writes and finds the formats asked for."""
+    made = config.masks.model != NO_NETWORK
+    model = _card(config.masks.model).sha256[:16] if made else "given"
+    return MaskFiles(config, folder.stage_dir("ingest"), folder.stage_dir(NAME), model)
+
+
+def _check_spacing(rows: Sequence[Row], sources: dict[str, str], config: Config) -> None:
+    """Refuses a dilation in mm of films whose pixels have no known size."""
+    if config.masks.postprocess.dilate_mm == 0 or config.masks.model == NO_NETWORK:
+        return
+    made = [row for row in rows if not sources[row.key]]
+    lacking = [row.key for row in made if row.pixel_spacing is None]
+    if lacking:
+        raise IsnetError(
+            "data",
+            f"masks.postprocess.dilate_mm: {len(lacking)} of {len(made)} films have no pixel"
+            " spacing, expected one in the header of each",
+            fix="masks.postprocess.dilate_percent, or --dilate 2%",
+            details=tuple(f"film {key}" for key in lacking[:3]),
+        )
+
+
 def _make_all(
     rows: Sequence[Row],
     sources: dict[str, str],
@@ -169,6 +196,8 @@ def _make_all(
     if not chunks:
         return True
     maker = Maker(config, folder.stage_dir("ingest"), folder.stage_dir(NAME), sources)
+    further = _further(config, folder)
+    maker = dataclasses.replace(maker, further=further)
     if config.masks.model != NO_NETWORK and any(not sources[chunk[0].key] for chunk in chunks):
         maker = _with_network(maker, config, ports)
     workers = max(1, runtime.workers(config.machine.workers))
@@ -181,7 +210,8 @@ def _make_all(
         going = _until(chunks, ports)
         for lines in ahead(pool, maker.make, going, depth=2 * workers):
             for line in lines:
-                written = [] if line["verdict"] == "missing" else [maker.path(line["key"])]
+                absent = line["verdict"] == "missing"
+                written = [] if absent else further.written(line["key"])
                 journal.add(line["key"], line, written)
             bar.advance(len(lines))
             made += len(lines)
