@@ -104,7 +104,7 @@ def test_an_undecided_network_is_suspect() -> None:
     mask = lungs()
     sure = np.where(mask, 0.99, 0.01).astype(np.float32)
     assert assess(mask, sure).verdict == "ok"
-    quality = assess(mask, np.where(mask, 0.6, 0.01).astype(np.float32))
+    quality = assess(mask, np.where(mask, 0.88, 0.01).astype(np.float32))
     assert quality.verdict == "suspect"
     assert codes(quality.reason) == ["unsure"]
 
