@@ -51,7 +51,7 @@ def contact_sheet_png(
     """
     tiles = list(pool.map(lambda line: _tile(line, rows[line["key"]], folder), chosen))
     captions = [_caption(line) for line in chosen]
-    style = SheetStyle(CELL, 11, 3)
+    style = SheetStyle(CELL, 11, 2)
     return png_bytes(contact_sheet(tiles, captions, COLUMNS, style=style, heading=heading))
 
 
