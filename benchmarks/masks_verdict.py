@@ -3,8 +3,8 @@
 Usage:
     python benchmarks/masks_verdict.py FOLDER [--limit N]
 
-FOLDER holds ``labels.csv`` with the columns ``file`` and ``mask`` (Montgomery and Shenzhen films with
-manual masks). Only films that the shipped network was not trained on are used; their names are in
+FOLDER holds ``labels.csv`` with the columns ``file`` and ``mask`` (Montgomery and Shenzhen films
+with manual masks). Only films that the shipped network was not trained on are used; their names are in
 its card. Each film is masked as it is and after changes that a film may have suffered; masks are
 compared with the manual ones, which are changed in the same way. Pictures that are no chest film
 are drawn, or come with scikit-learn and matplotlib.
@@ -134,8 +134,9 @@ def blank(rng: np.random.Generator) -> Picture:
 def photographs() -> Iterator[Picture]:
     """Grey photographs, whole and in halves."""
     folders = (
-        Path(sklearn.__path__[0], "datasets/images"), Path(matplotlib.get_data_path(), "sample_data")
-    )  # fmt: skip
+        Path(sklearn.__path__[0], "datasets/images"),
+        Path(matplotlib.get_data_path(), "sample_data"),
+    )
     for path in (path for folder in folders for path in sorted(folder.glob("*.jpg"))):
         film = np.asarray(Image.open(path).convert("L"), np.float32) / 255
         half = film.shape[1] // 2
@@ -196,7 +197,9 @@ def main() -> None:
         pool += found
         scores = np.array([score for score, _ in found])
         low, middle = np.percentile(scores, 5), np.median(scores)
-        print(f"{name:26s} {len(found):6d}  {low:7.3f}  {middle:6.3f}  {_shares(found)}", flush=True)
+        print(
+            f"{name:26s} {len(found):6d}  {low:7.3f}  {middle:6.3f}  {_shares(found)}", flush=True
+        )
         if name == "as it is":
             _pooled("held-out films as they are", found)
     rng = np.random.default_rng(0)

@@ -142,7 +142,9 @@ def _dilation(text: str | None) -> list[Option]:
     name = {"%": "percent", "mm": "mm", "px": "px"}[found[2]]
     others = {"percent", "mm", "px"} - {name}
     values = {name: float(found[1]), **dict.fromkeys(sorted(others), 0.0)}
-    return option_list([("--dilate", f"masks.postprocess.dilate_{k}", v) for k, v in values.items()])
+    return option_list(
+        [("--dilate", f"masks.postprocess.dilate_{k}", v) for k, v in values.items()]
+    )
 
 
 def _compared(session: Session, result: Result, truth: Path) -> Result:
@@ -152,9 +154,7 @@ def _compared(session: Session, result: Result, truth: Path) -> Result:
 
     summary = score_masks(RunFolder(Path(result.document["run"])), truth, session.ports())
     lines = "\n".join(f"  {line}" for line in truth_lines(summary))
-    return Result(
-        {**result.document, "truth": summary}, f"{result.text}\n\n{lines}\n", result.code
-    )
+    return Result({**result.document, "truth": summary}, f"{result.text}\n\n{lines}\n", result.code)
 
 
 def _judged(session: Session, result: Result, limit: float) -> Result:

@@ -34,9 +34,7 @@ REGION = Kind(
     ("111030", "DCM", "Image Region"),
     "RELEVANCE",
 )
-LUNGS = Kind(
-    ("123037004", "SCT", "Anatomical Structure"), ("39607008", "SCT", "Lung"), "LUNGS"
-)
+LUNGS = Kind(("123037004", "SCT", "Anatomical Structure"), ("39607008", "SCT", "Lung"), "LUNGS")
 
 
 def can_segment() -> bool:

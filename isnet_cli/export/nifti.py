@@ -27,8 +27,8 @@ def nifti_bytes(
 
     One coronal slice: rows run towards the feet, columns to the patient's left (to the right when
     `mirrored`); for a lateral film one sagittal slice whose columns run to the back. The first
-    pixel is the origin. The file holds float32 values (uint8 0 and 1 of a mask), spacing and direction, nothing else; an
-    unknown spacing is written as 1 mm, and the header's description says so.
+    pixel is the origin. The file holds float32 values (uint8 0 and 1 of a mask), spacing and
+    direction, nothing else; an unknown spacing is written as 1 mm, and the header says so.
 
     Args:
         values: [H, W].

@@ -70,9 +70,7 @@ def surface_distance(
     from scipy.spatial import cKDTree
 
     points = [np.argwhere(_surface(mask)) * np.asarray(spacing) for mask in (a, b)]
-    ways = [
-        cKDTree(points[other]).query(points[one])[0] for one, other in ((0, 1), (1, 0))
-    ]
+    ways = [cKDTree(points[other]).query(points[one])[0] for one, other in ((0, 1), (1, 0))]
     return float(max(np.percentile(way, percentile) for way in ways))
 
 

@@ -29,7 +29,7 @@ MIN_TALL = 0.90  # height by width of a lung; manual masks: 1.07 to 2.9
 FILL = (0.27, 0.80)  # of its box that a lung fills; manual masks: 0.28 to 0.78, median 0.56
 MAX_WAIST = 0.6  # of the tallest column: one piece without a waist is no pair of lungs
 SPECK = 0.002  # of the film: smaller pieces are not counted
-PIECES_SIDE = 512  # px, longest side at which pieces are looked for: quick on large films too
+PIECES_SIDE = 256  # px, longest side at which pieces are looked for: quick on large films too
 DOUBT = 0.05  # probability from which a pixel takes part in the margin
 
 QC_FIELDS = (
@@ -105,6 +105,7 @@ def assess(mask: NDArray[np.bool_], probability: NDArray[np.float32] | None = No
     step = -(-max(mask.shape) // PIECES_SIDE)
     small = mask[step // 2 :: step, step // 2 :: step]
     labels, pieces = _pieces(small)
+    tilt, tall, fill, waist = _shape(small, labels, pieces)
     touched = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
     quality = MaskQuality(
         area=float(mask.mean()),
@@ -112,7 +113,10 @@ def assess(mask: NDArray[np.bool_], probability: NDArray[np.float32] | None = No
         components=len(pieces),
         borders=sum(bool(line.any()) for line in touched),
         margin=margin,
-        **_shape(small, labels, pieces),
+        tilt=tilt,
+        tall=tall,
+        fill=fill,
+        waist=waist,
     )
     faults = list(_faults(quality))
     return replace(quality, verdict="suspect", reason="; ".join(faults)) if faults else quality
@@ -139,8 +143,8 @@ def _pieces(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], list[tuple[int,
 
 def _shape(
     mask: NDArray[np.bool_], labels: NDArray[np.int64], pieces: list[tuple[int, int]]
-) -> dict[str, float]:
-    """Tilt, tallness, filling and waist; nothing when there are no two lungs to look at."""
+) -> tuple[float | None, float | None, float | None, float]:
+    """Tilt, tallness, filling (None when there are no two lungs to look at), and waist."""
     waist = 0.0
     if len(pieces) >= 2:
         lungs = [labels == number for _, number in pieces[:2]]
@@ -156,14 +160,10 @@ def _shape(
         lungs[1][:, :cut] = False
     boxes = [_box(lung) for lung in lungs if lung.any()]
     if len(boxes) < 2:
-        return {"waist": waist}
+        return None, None, None, waist
     (y, x, *_), (other_y, other_x, *_) = boxes
-    return {
-        "tilt": float(np.degrees(np.arctan2(abs(y - other_y), abs(x - other_x)))),
-        "tall": min(box[2] for box in boxes),
-        "fill": min(box[3] for box in boxes),
-        "waist": waist,
-    }
+    tilt = float(np.degrees(np.arctan2(abs(y - other_y), abs(x - other_x))))
+    return tilt, min(box[2] for box in boxes), min(box[3] for box in boxes), waist
 
 
 def _box(lung: NDArray[np.bool_]) -> tuple[float, float, float, float]:
