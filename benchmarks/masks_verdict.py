@@ -4,8 +4,8 @@ Usage:
     python benchmarks/masks_verdict.py FOLDER [--limit N]
 
 FOLDER holds ``labels.csv`` with the columns ``file`` and ``mask`` (Montgomery and Shenzhen films
-with manual masks). Only films that the shipped network was not trained on are used; their names are in
-its card. Each film is masked as it is and after changes that a film may have suffered; masks are
+with manual masks). Only films that the shipped network was not trained on are used; their names are
+in its card. Each film is masked as it is and after changes that a film may have suffered; masks are
 compared with the manual ones, which are changed in the same way. Pictures that are no chest film
 are drawn, or come with scikit-learn and matplotlib.
 """

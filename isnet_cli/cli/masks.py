@@ -160,7 +160,8 @@ def _compared(session: Session, result: Result, truth: Path) -> Result:
 def _judged(session: Session, result: Result, limit: float) -> Result:
     """Exit code 7 when more than `limit` of the films have no sound mask."""
     stages: list[dict[str, Any]] = result.document.get("stages", [])
-    figures = next((s["summary"] for s in stages if s["stage"] == "masks"), {})
+    found = [stage["summary"] for stage in stages if stage["stage"] == "masks"]
+    figures: dict[str, Any] = found[0] if found else {}
     films = int(figures.get("films", 0))
     if result.document["status"] != "done" or not films:
         return result
