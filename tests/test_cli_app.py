@@ -34,7 +34,9 @@ SURFACE = {  # removing an option takes one version with a warning; new knobs go
     "init": SCREEN | {"DIR", "--labels", "--output"},
     "check": CONFIG | {"SOURCE", "--labels", "--schema", "--resolved", "--limit"},
     "ingest": RUN | {"SOURCE", "--labels"},
-    "masks": RUN | {"SOURCE", "--files", "--threshold", "--keep"},
+    "masks": RUN
+    | {"SOURCE", "--labels", "--files", "--model", "--threshold", "--keep", "--dilate", "--flip"}
+    | {"--no-flip", "--format", "--identity", "--truth", "--qc-fail-above"},
     "train": RUN
     | {"SOURCE", "--images", "--labels", "--masks", "--arch", "--method", "--epochs"}
     | {"--batch-size", "--lr", "--heatmap-weight", "--stop-after"},

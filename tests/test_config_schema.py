@@ -23,7 +23,9 @@ heatmap.family heatmap.formats heatmap.identity heatmap.limit heatmap.method hea
 predict.model
 heatmap.region heatmap.scale heatmap.sets heatmap.target
 machine.deterministic machine.device machine.workers
-masks.batch_size masks.files masks.model masks.on_suspect masks.postprocess.dilate_percent
+masks.batch_size masks.files masks.flip masks.formats masks.identity masks.model
+masks.on_suspect masks.postprocess.dilate_mm masks.postprocess.dilate_percent
+masks.postprocess.dilate_px
 evaluate.intervals.bootstrap evaluate.intervals.draws evaluate.intervals.method
 evaluate.intervals.prior evaluate.intervals.shape evaluate.reference
 masks.postprocess.fill_holes masks.postprocess.keep masks.threshold

@@ -86,6 +86,51 @@ def test_lungs_that_meet_in_the_middle_are_balanced() -> None:
     assert quality.balance == pytest.approx(1.0, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("mask", "code"),
+    [
+        (ellipse(300, 280, (0.3, 0.25, 0.2, 0.15)) | ellipse(300, 280, (0.7, 0.75, 0.2, 0.15)),
+         "tilted"),
+        (ellipse(300, 280, (0.5, 0.25, 0.12, 0.2)) | ellipse(300, 280, (0.5, 0.75, 0.12, 0.2)),
+         "flat"),
+        (ellipse(300, 280, (0.5, 0.5, 0.35, 0.35)), "merged"),
+    ],
+)  # fmt: skip
+def test_shapes_unlike_lungs_are_suspect(mask: Mask, code: str) -> None:
+    quality = assess(mask)
+    assert quality.verdict == "suspect"
+    assert code in codes(quality.reason)
+
+
+def test_boxes_and_ribbons_are_no_lungs() -> None:
+    boxes = np.zeros((300, 280), bool)
+    boxes[60:240, 30:110] = boxes[60:240, 170:250] = True
+    assert assess(boxes).fill == 1.0
+    assert codes(assess(boxes).reason) == ["outline"]
+    ribbons = boxes.copy()
+    ribbons[70:230, 40:100] = ribbons[70:230, 180:240] = False
+    ribbons[:, [105, 245]] = False
+    ribbons[150:, 100:106] = ribbons[150:, 240:246] = False
+    assert "outline" in codes(assess(ribbons).reason)
+
+
+def test_shape_by_hand() -> None:
+    mask = np.zeros((100, 100), bool)
+    mask[20:60, 10:30] = True  # centre 39.5, 19.5; 40 x 20
+    mask[30:80, 60:85] = True  # centre 54.5, 72; 50 x 25
+    quality = assess(mask)
+    assert quality.tilt == pytest.approx(np.degrees(np.arctan(15 / 52.5)))
+    assert (quality.tall, quality.fill, quality.waist) == (2.0, 1.0, 0.0)
+
+
+def test_a_picture_in_which_the_network_knows_nothing_is_no_chest_film() -> None:
+    quality = assess(lungs(), np.where(lungs(), 0.7, 0.3).astype(np.float32))
+    assert quality.verdict == "missing"
+    assert quality.reason.startswith("not_chest: margin 0.40")
+    assert quality.margin == pytest.approx(0.4)
+    assert quality.area is None
+
+
 def test_an_empty_mask_is_missing() -> None:
     quality = assess(np.zeros((20, 30), bool))
     assert quality.verdict == "missing"
@@ -104,7 +149,7 @@ def test_an_undecided_network_is_suspect() -> None:
     mask = lungs()
     sure = np.where(mask, 0.99, 0.01).astype(np.float32)
     assert assess(mask, sure).verdict == "ok"
-    quality = assess(mask, np.where(mask, 0.6, 0.01).astype(np.float32))
+    quality = assess(mask, np.where(mask, 0.88, 0.01).astype(np.float32))
     assert quality.verdict == "suspect"
     assert codes(quality.reason) == ["unsure"]
 

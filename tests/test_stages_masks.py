@@ -65,7 +65,7 @@ def test_the_network_masks_every_film_at_its_original_size(tmp_path: Path) -> No
         assert 0 < float(lines[key]["margin"]) <= 1
     assert any(line["verdict"] == "ok" for line in lines.values())
     with Image.open(root / "contact_sheet.png") as sheet:
-        assert sheet.width > 4 * 176
+        assert sheet.width > 4 * 144
     assert not (root / JOURNAL).exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,38 @@ def test_the_networks_mask_lies_on_the_films_own_pixels(tmp_path: Path) -> None:
         assert mask.shape == size
         overlap = 2 * (mask & lungs(size)).sum() / (mask.sum() + lungs(size).sum())
         assert overlap > 0.985
+
+
+def test_a_film_known_to_be_lateral_gets_no_mask(tmp_path: Path) -> None:
+    folder = ingested(tmp_path / "run")
+    rows = [replace(row, view="lateral") for row in rows_of(folder)]
+    make = maker(folder, Ideal())
+    lines = make.make(rows)
+    assert {line["reason"].partition(":")[0] for line in lines} == {"lateral"}
+    assert not list(make.root.rglob("*.png"))
+
+
+def test_flips_average_the_film_and_its_mirror_image(tmp_path: Path) -> None:
+    class Leaning(Ideal):
+        """Sees lung in the left half of what it is shown only."""
+
+        def forward(self, films: torch.Tensor) -> torch.Tensor:
+            found = super().forward(films)
+            found[..., found.shape[-1] // 2 :] = 0
+            return found
+
+    folder, network = ingested(tmp_path / "run"), Leaning()
+    make = replace(maker(folder, network), config=settings(flip=True, threshold=0.4))
+    row = next(row for row in rows_of(folder) if row.key == "three")
+    make._predicted([row])
+    assert network.batches == [1, 1]
+    assert (make.root / "three.png").exists() is False  # half as sure: taken for no chest film
+    plain, flipped = Ideal(), replace(maker(folder, Ideal()), config=settings(flip=True))
+    maker(folder, plain).make([row])
+    before = load_mask(make.path("three"))
+    flipped.make([row])
+    after = load_mask(make.path("three"))
+    assert 2 * (before & after).sum() / (before.sum() + after.sum()) > 0.99
 
 
 def test_results_come_in_order_and_only_a_few_are_begun() -> None:

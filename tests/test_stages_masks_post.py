@@ -46,6 +46,44 @@ def test_a_mask_returns_to_the_films_pixels_within_half_a_pixel(size: tuple[int,
     assert wrong < 2 * np.pi * radius * 0.5 * pixel
 
 
+@pytest.mark.parametrize("size", [(257, 255), (333, 777), (1001, 999), (1025, 1023), (641, 213)])
+def test_a_round_trip_is_exact_within_half_a_pixel_on_odd_sizes(size: tuple[int, int]) -> None:
+    """The centre of each lung, and the left and right end of its middle row."""
+    height, width = size
+    frame = Frame(size, NET)
+    lungs = [(0.45 * height, x * width, 0.18 * min(size)) for x in (0.27, 0.74)]
+    truth = np.maximum(*(disc(size, y, x, r) for y, x, r in lungs))
+    found = mask_on_original(frame.to_network(truth), frame, 0.5, PLAIN)
+    for left, right in ((0, width // 2), (width // 2, width)):
+        one, other = found.copy(), truth >= 0.5
+        for mask in (one, other):
+            mask[:, :left] = mask[:, right:] = False
+        assert np.hypot(*np.subtract(centre(one), centre(other))) < 0.5
+    # a mask at the film's own resolution comes back to the bit
+    whole = Frame(size, size)
+    assert np.array_equal(mask_on_original(truth, whole, 0.5, PLAIN), truth >= 0.5)
+
+
+def test_a_dilation_in_mm_follows_the_pixel_spacing() -> None:
+    frame = Frame((900, 900), NET)
+    truth = frame.to_network(disc((900, 900), 450, 450, 200))
+    mask = mask_on_original(truth, frame, 0.5, Postprocess(dilate_mm=10.0), (0.5, 0.25))
+    rows, columns = np.nonzero(mask)
+    assert np.ptp(rows) + 1 == pytest.approx(2 * (200 + 10 / 0.5), abs=5)
+    assert np.ptp(columns) + 1 == pytest.approx(2 * (200 + 10 / 0.25), abs=5)
+    with pytest.raises(ValueError, match="pixel spacing"):
+        mask_on_original(truth, frame, 0.5, Postprocess(dilate_mm=10.0))
+
+
+def test_a_dilation_in_px_counts_the_films_own_pixels() -> None:
+    frame = Frame((2200, 2200), NET)
+    truth = frame.to_network(disc((2200, 2200), 1100, 1100, 500))
+    mask = mask_on_original(truth, frame, 0.5, Postprocess(dilate_px=30.0))
+    assert np.sqrt(mask.sum() / np.pi) == pytest.approx(530, abs=4)
+    with pytest.raises(ValueError, match="one of them at most"):
+        Postprocess(dilate_px=3.0, dilate_percent=1.0)
+
+
 def test_padding_of_the_letterbox_never_reaches_the_film() -> None:
     frame = Frame((200, 800), NET)
     probability = np.ones(NET, np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from isnet_cli.export.images import OUTLINE
 from isnet_cli.measure.masks_qc import MaskQuality, missing
 from isnet_cli.ports import Ports
 from isnet_cli.stages import masks
-from isnet_cli.stages.masks_sheet import TILES, contact_sheet_png, doubt
+from isnet_cli.stages.masks_sheet import PAGES, TILES, contact_sheet_png, doubt, page_name, pages
 from isnet_cli.stages.pipeline import run_stage
 from masks_factory import SIZES, given_masks, ingested, settings
 
@@ -45,20 +46,31 @@ def test_films_without_a_mask_are_shown_without_an_outline(tmp_path: Path) -> No
     for key in SIZES:
         verdict = "missing" if key == "three" else "ok"
         quality = MaskQuality(verdict=verdict)  # type: ignore[arg-type]
-        picture = contact_sheet_png([quality.cells(key, "file")], rows, folder)
+        with ThreadPoolExecutor(2) as pool:
+            picture = contact_sheet_png([quality.cells(key, "file")], rows, folder, pool)
         pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
         shown[key] = int((np.abs(pixels - OUTLINE).max(axis=-1) < 40).sum())
     assert shown["three"] == 0
     assert all(shown[key] > 100 for key in SIZES if key != "three")
 
 
-def test_the_sheet_has_an_end(tmp_path: Path) -> None:
+def test_pages_hold_all_masks_worst_first_up_to_an_end() -> None:
+    lines = [line(f"{n:05}", margin=0.9, balance=0.9) for n in range(PAGES * TILES + 5)]
+    lines.append(line("bad", verdict="suspect", reason="small: 1 %"))
+    found = pages(lines)
+    assert [len(page) for page in found] == [TILES] * PAGES
+    assert [entry["key"] for entry in found[0][:2]] == ["bad", "00000"]
+    assert [len(page) for page in pages(lines[: TILES + 3])] == [TILES, 3]
+    assert [page_name(n) for n in (0, 1, 11)] == [
+        "contact_sheet.png", "contact_sheet_02.png", "contact_sheet_12.png"
+    ]  # fmt: skip
+
+
+def test_pages_of_an_earlier_larger_result_go(tmp_path: Path) -> None:
     folder = ingested(tmp_path / "run", given_masks(tmp_path / "given"))
+    old = folder.stage_dir("masks") / "contact_sheet_02.png"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"old")
     run_stage(masks, settings(), folder, Ports())
-    row = read_manifest(folder.stage_dir("ingest") / "manifest.csv")[1]
-    sizes = []
-    for count in (TILES, 5 * TILES):
-        lines = [line(row.key, margin=0.9, balance=0.9) for _ in range(count)]
-        picture = contact_sheet_png(lines, {row.key: row}, folder)
-        sizes.append(Image.open(io.BytesIO(picture)).size)
-    assert sizes[0] == sizes[1]
+    assert not old.exists()
+    assert (folder.stage_dir("masks") / "contact_sheet.png").exists()

@@ -138,3 +138,32 @@ def _percent(value: float | None) -> str:
 
 def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def truth_lines(summary: dict[str, Any]) -> list[str]:
+    """Agreement with given masks, one line for all films and one per source and verdict."""
+    groups = [("all films", summary["all"])]
+    groups += [(f"source {name}", found) for name, found in summary["sources"].items()]
+    groups += [(f"verdict {name}", found) for name, found in summary["verdicts"].items()]
+    rows = []
+    for name, found in groups:
+        if not found["dice"]["films"]:
+            continue
+        distances = [
+            f"{found[key]['mean']:.1f} {key[-2:]}"
+            for key in ("distance95_mm", "distance95_px")
+            if key in found
+        ]
+        dice = [found["dice"][key] for key in ("mean", "sd", "p5", "min")]
+        cells = ["-" if value is None else f"{value:.3f}" for value in dice]
+        rows.append(
+            [name, str(found["dice"]["films"]), *cells, f"{found['iou']['mean']:.3f}",
+             ", ".join(distances)]
+        )  # fmt: skip
+    head = ["compared with", "films", "Dice", "s.d.", "p5", "least", "IoU", "95th distance"]
+    lines = table(head, rows).splitlines() if rows else []
+    worst = ", ".join(
+        f"{entry['key']} {'-' if entry['dice'] is None else format(entry['dice'], '.3f')}"
+        for entry in summary["worst"][:5]
+    )
+    return [*lines, f"worst: {worst}"]

@@ -104,6 +104,14 @@ class Postprocess(Section):
     keep: Annotated[int, Field(ge=1, le=10)] = 2
     fill_holes: bool = True
     dilate_percent: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0  # of the film's width
+    dilate_mm: Annotated[float, Field(ge=0.0, le=50.0)] = 0.0  # where the pixel spacing is known
+    dilate_px: Annotated[float, Field(ge=0.0, le=500.0)] = 0.0  # of the film's own pixels
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Postprocess:
+        if sum(value > 0 for value in (self.dilate_percent, self.dilate_mm, self.dilate_px)) > 1:
+            raise ValueError("dilate_percent, dilate_mm, dilate_px: expected one of them at most")
+        return self
 
 
 class Masks(Section):
@@ -114,6 +122,9 @@ class Masks(Section):
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     postprocess: Postprocess = Postprocess()
     on_suspect: Literal["exclude", "keep", "fail"] = "exclude"
+    flip: bool = False  # average over the film and its mirror image; twice the network's time
+    formats: list[Literal["png", "nifti", "dicom-seg"]] = ["png"]  # png is always written
+    identity: Literal["remove", "keep"] = "remove"  # of DICOM output
     batch_size: Count = 8
 
 

@@ -12,7 +12,7 @@ from isnet_cli.data.geometry import resize
 from isnet_cli.errors import IsnetError
 
 WHITE = 65535
-_COMPRESSION = 3  # on radiographs level 6 takes 2-3 times as long for files a few percent smaller
+_COMPRESSION = 1  # on radiographs level 3 takes half as long again for files 6 % smaller
 
 
 def reduce_film(pixels: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:

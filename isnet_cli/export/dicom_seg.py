@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,29 @@ from numpy.typing import NDArray
 
 from isnet_cli import __version__
 from isnet_cli.export.dicom_filing import MAKER, SERIES, Filing, file_bytes, words
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a segment is, in DICOM's codes.
+
+    Attributes:
+        category: Value, scheme and meaning of the category.
+        type: The same of the type.
+        content: Label of the object's content, upper case.
+    """
+
+    category: tuple[str, str, str]
+    type: tuple[str, str, str]
+    content: str
+
+
+REGION = Kind(
+    ("309825002", "SCT", "Spatial and Relational Concept"),
+    ("111030", "DCM", "Image Region"),
+    "RELEVANCE",
+)
+LUNGS = Kind(("123037004", "SCT", "Anatomical Structure"), ("39607008", "SCT", "Lung"), "LUNGS")
 
 
 def can_segment() -> bool:
@@ -27,6 +51,7 @@ def segmentation(
     number: int,
     meaning: str,
     model: str,
+    kind: Kind = REGION,
 ) -> bytes:
     """A region as a DICOM file: one binary segment on the original film's pixels.
 
@@ -34,10 +59,11 @@ def segmentation(
         region: [H, W].
         filing: Patient, study, and the image that the segment refers to.
         series: Name of the method; the description of the series.
-        target: The explained class; label of the segment.
+        target: The explained class, or what is segmented; label of the segment.
         number: Instance number, from 1.
         meaning: What the region is, in a sentence.
         model: Serial number of the device: which weights.
+        kind: What the segment is.
 
     Raises:
         ImportError: highdicom is missing.
@@ -45,12 +71,11 @@ def segmentation(
     import highdicom
     from pydicom.sr.coding import Code
 
-    image_region = Code("111030", "DCM", "Image Region")
     description = highdicom.seg.SegmentDescription(
         segment_number=1,
         segment_label=words(f"{target}: {series}"),
-        segmented_property_category=Code("309825002", "SCT", "Spatial and Relational Concept"),
-        segmented_property_type=image_region,
+        segmented_property_category=Code(*kind.category),
+        segmented_property_type=Code(*kind.type),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
             name=MAKER, version=__version__, family=Code("123109", "DCM", "Artificial Intelligence")
@@ -73,7 +98,7 @@ def segmentation(
             software_versions=__version__,
             device_serial_number=model,
             series_description=words(f"isnet: {series}"),
-            content_label="RELEVANCE",
+            content_label=kind.content,
             content_description=words(meaning),
             omit_empty_frames=False,
         )

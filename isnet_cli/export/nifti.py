@@ -17,18 +17,18 @@ NOTE = "isnet; pixel spacing unknown"
 
 
 def nifti_bytes(
-    values: NDArray[np.float32],
+    values: NDArray[np.float32] | NDArray[np.bool_],
     spacing: tuple[float, float] | None,
     view: str,
     *,
     mirrored: bool = False,
 ) -> bytes:
-    """A ``.nii.gz`` file of a map; the same map gives the same bytes.
+    """A ``.nii.gz`` file of a map or mask; the same map gives the same bytes.
 
     One coronal slice: rows run towards the feet, columns to the patient's left (to the right when
     `mirrored`); for a lateral film one sagittal slice whose columns run to the back. The first
-    pixel is the origin. The file holds float32 values, spacing and direction, nothing else; an
-    unknown spacing is written as 1 mm, and the header's description says so.
+    pixel is the origin. The file holds float32 values (uint8 0 and 1 of a mask), spacing and
+    direction, nothing else; an unknown spacing is written as 1 mm, and the header says so.
 
     Args:
         values: [H, W].
@@ -41,7 +41,8 @@ def nifti_bytes(
     columns = BACK if view == "lateral" else LEFT
     if mirrored:
         columns = (-columns[0], -columns[1], -columns[2])
-    image = SimpleITK.GetImageFromArray(np.asarray(values, np.float32)[None])
+    kind = np.uint8 if values.dtype == np.bool_ else np.float32
+    image = SimpleITK.GetImageFromArray(values.astype(kind)[None])
     row, column = spacing or (UNKNOWN_SPACING, UNKNOWN_SPACING)
     image.SetSpacing((column, row, min(row, column)))
     normal = np.cross(columns, DOWN)

@@ -130,8 +130,13 @@ def open_dicom(
     return DicomWriter(filing, series, share, model)
 
 
-def prepare_dicom(formats: list[str], root: Path) -> None:
+def prepare_dicom(formats: list[str], root: Path, key: str = "heatmap.formats") -> None:
     """Makes what DICOM output needs: the salt of its identifiers, once.
+
+    Args:
+        formats: The formats asked for.
+        root: The stage's folder.
+        key: Where they were asked for.
 
     Raises:
         IsnetError: Kind "machine": segmentations need a package that is not installed.
@@ -139,7 +144,7 @@ def prepare_dicom(formats: list[str], root: Path) -> None:
     if "dicom-seg" in formats and not can_segment():
         raise IsnetError(
             "machine",
-            "heatmap.formats: dicom-seg needs the package highdicom, which is not installed",
+            f"{key}: dicom-seg needs the package highdicom, which is not installed",
             fix="pip install 'isnet[dicom]'   or leave dicom-seg out of --format",
         )
     if set(formats) & set(KINDS) and not (root / SALT).exists():

@@ -21,14 +21,16 @@ from isnet_cli.runs import files, runtime
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.journal import Journal, remove
+from isnet_cli.stages.mapdicom import prepare_dicom
+from isnet_cli.stages.masks_files import MaskFiles
 from isnet_cli.stages.masks_make import Maker, ahead
-from isnet_cli.stages.masks_sheet import contact_sheet_png
+from isnet_cli.stages.masks_sheet import PAGES, SHEET, contact_sheet_png, page_name, pages
 from isnet_models.registry import Card, WeightsError, find_card
 
 NAME = "masks"
-FORMAT = 1  # goes up when the same settings and films give other masks or figures
+FORMAT = 2  # goes up when the same settings and films give other masks or figures
 NO_NETWORK = "none"  # value of masks.model: given files only
-QC, SHEET = "qc.csv", "contact_sheet.png"
+QC = "qc.csv"
 
 
 def fingerprint(config: Config, folder: RunFolder) -> str:
@@ -41,7 +43,7 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
 
 
 def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
-    """Writes ``<key>.png`` for each film, ``qc.csv`` and ``contact_sheet.png``.
+    """Writes ``<key>.png`` for each film, ``qc.csv`` and contact sheets.
 
     A film without a given mask gets the network's, unless ``masks.model`` is ``none``; a given mask
     that cannot be used is reported and not replaced.
@@ -53,18 +55,19 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     rows = _rows(folder)
     sources = _sources(rows)
     _report_sources(sources, config, ports)
+    _check_spacing(rows, sources, config)
     root = folder.stage_dir(NAME)
     before = _keys_before(root)
+    prepare_dicom(list(config.masks.formats), root, "masks.formats")
     with Journal(root, _work(config, folder)) as journal:
         done = _make_all(rows, sources, config, folder, ports, journal)
         lines = [line for row in rows if (line := journal.get(row.key)) is not None]
         if not done:
             return StageResult([], _summary(lines), complete=False)
         files.write_csv(root / QC, QC_FIELDS, lines)
-        sheet = contact_sheet_png(lines, {row.key: row for row in rows}, folder)
-        files.write_bytes(root / SHEET, sheet)
+        _write_sheets(lines, {row.key: row for row in rows}, folder, ports)
         kept = {line["key"] for line in lines if line["verdict"] != "missing"}
-        remove(root, [f"{key}.png" for key in before - kept])
+        remove(root, _further(config, folder).stale(before, kept))
         _report_verdicts(lines, config, root, ports)
         journal.complete()
     return StageResult([root / QC, root / SHEET], _summary(lines))
@@ -79,10 +82,13 @@ def _rows(folder: RunFolder) -> list[Row]:
     folder.require("ingest")
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     usable = [row for row in rows if row.status == "ok"]
-    if any(f"{row.key}.png".casefold() == SHEET for row in usable):
+    taken = {page_name(number) for number in range(PAGES)}
+    for row in usable:
+        if f"{row.key}.png".casefold() not in taken:
+            continue
         raise IsnetError(
             "data",
-            f"film '{Path(SHEET).stem}': the masks' contact sheet has this name",
+            f"film '{row.key}': the masks' contact sheet has this name",
             fix="rename the film's file, or data.privacy.rename: true",
         )
     return usable
@@ -152,6 +158,29 @@ def _report_sources(sources: dict[str, str], config: Config, ports: Ports) -> No
     ports.say(f"lung masks: {given} given, {lacking} by {config.masks.model}")
 
 
+def _further(config: Config, folder: RunFolder) -> MaskFiles:
+    """What writes and finds the formats asked for."""
+    made = config.masks.model != NO_NETWORK
+    model = _card(config.masks.model).sha256[:16] if made else "given"
+    return MaskFiles(config, folder.stage_dir("ingest"), folder.stage_dir(NAME), model)
+
+
+def _check_spacing(rows: Sequence[Row], sources: dict[str, str], config: Config) -> None:
+    """Refuses a dilation in mm of films whose pixels have no known size."""
+    if config.masks.postprocess.dilate_mm == 0 or config.masks.model == NO_NETWORK:
+        return
+    made = [row for row in rows if not sources[row.key]]
+    lacking = [row.key for row in made if row.pixel_spacing is None]
+    if lacking:
+        raise IsnetError(
+            "data",
+            f"masks.postprocess.dilate_mm: {len(lacking)} of {len(made)} films have no pixel"
+            " spacing, expected one in the header of each",
+            fix="masks.postprocess.dilate_percent, or --dilate 2%",
+            details=tuple(f"film {key}" for key in lacking[:3]),
+        )
+
+
 def _make_all(
     rows: Sequence[Row],
     sources: dict[str, str],
@@ -169,6 +198,8 @@ def _make_all(
     if not chunks:
         return True
     maker = Maker(config, folder.stage_dir("ingest"), folder.stage_dir(NAME), sources)
+    further = _further(config, folder)
+    maker = dataclasses.replace(maker, further=further)
     if config.masks.model != NO_NETWORK and any(not sources[chunk[0].key] for chunk in chunks):
         maker = _with_network(maker, config, ports)
     workers = max(1, runtime.workers(config.machine.workers))
@@ -181,7 +212,8 @@ def _make_all(
         going = _until(chunks, ports)
         for lines in ahead(pool, maker.make, going, depth=2 * workers):
             for line in lines:
-                written = [] if line["verdict"] == "missing" else [maker.path(line["key"])]
+                absent = line["verdict"] == "missing"
+                written = [] if absent else further.written(line["key"])
                 journal.add(line["key"], line, written)
             bar.advance(len(lines))
             made += len(lines)
@@ -226,6 +258,28 @@ def _chunks(rows: Sequence[Row], sources: dict[str, str], size: int) -> list[lis
         chosen = [row for row in rows if bool(sources[row.key]) is given]
         chunks += [chosen[i : i + size] for i in range(0, len(chosen), size)]
     return chunks
+
+
+def _write_sheets(
+    lines: Sequence[dict[str, Any]], rows: dict[str, Row], folder: RunFolder, ports: Ports
+) -> None:
+    """Pages of all masks by doubt; pages of an earlier result that are no more are removed."""
+    root, found = folder.stage_dir(NAME), pages(lines)
+    counts = Counter(line["verdict"] for line in lines)
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("ok", "suspect", "missing"))
+    with (
+        ports.progress.bar("contact sheets", len(found)) as bar,
+        ThreadPoolExecutor(max(1, runtime.workers(None))) as pool,
+    ):
+        for number, chosen in enumerate(found):
+            heading = (
+                f"Lung masks of {len(lines)} films: {said}",
+                f"The most doubtful first; page {number + 1} of {len(found)}. Reasons: {QC}",
+            )
+            sheet = contact_sheet_png(chosen, rows, folder, pool, heading)
+            files.write_bytes(root / page_name(number), sheet)
+            bar.advance(1)
+    remove(root, [page_name(number) for number in range(len(found), PAGES)])
 
 
 def _until(chunks: Sequence[list[Row]], ports: Ports) -> Iterator[list[Row]]:

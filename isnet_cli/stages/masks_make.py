@@ -20,6 +20,7 @@ from isnet_cli.data.types import Row
 from isnet_cli.errors import UnreadableFilm
 from isnet_cli.measure.masks_qc import MaskQuality, assess, missing
 from isnet_cli.runs.files import atomic_path
+from isnet_cli.stages.masks_files import MaskFiles
 from isnet_cli.stages.masks_post import mask_on_original
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Maker:
         sources: Given mask file of each key, empty for the network's.
         network: The lung U-Net, or None when all masks are given.
         device: Where the network is.
+        further: Writes the other formats, or None.
     """
 
     config: Config
@@ -68,6 +70,7 @@ class Maker:
     sources: dict[str, str]
     network: LungUNet | None = None
     device: torch.device | None = None
+    further: MaskFiles | None = None
 
     def path(self, key: str) -> Path:
         """The mask file of a film."""
@@ -108,14 +111,22 @@ class Maker:
         assert self.network is not None  # noqa: S101 - `make` checked it
         with torch.inference_mode():
             batch = torch.from_numpy(np.stack(films))[:, None].to(self.device)
-            probabilities = self.network(batch)[:, 0].cpu().numpy()
+            found = self.network(batch)
+            if self.config.masks.flip:
+                found = (found + self.network(batch.flip(-1)).flip(-1)) / 2
+            probabilities = found[:, 0].cpu().numpy()
         lines = []
         for row, frame, probability in zip(rows, frames, probabilities, strict=True):
             options = self.config.masks
-            mask = mask_on_original(probability, frame, options.threshold, options.postprocess)
+            mask = mask_on_original(
+                probability, frame, options.threshold, options.postprocess, row.pixel_spacing
+            )
             top, left, height, width = frame.inner
             seen = probability[top : top + height, left : left + width]
-            lines.append(self._note(row, mask, assess(mask, seen), options.model))
+            quality = assess(mask, seen)
+            if row.view == "lateral":
+                quality = missing("lateral: the film is known to be lateral, expected frontal")
+            lines.append(self._note(row, mask, quality, options.model))
         return lines
 
     def _note(
@@ -125,4 +136,6 @@ class Maker:
         if mask is not None and quality.verdict != "missing":
             with atomic_path(self.path(row.key)) as temporary:
                 save_mask(temporary, mask)
+            if self.further is not None:
+                self.further.write(row, mask)
         return quality.cells(row.key, origin)

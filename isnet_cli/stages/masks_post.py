@@ -14,7 +14,11 @@ DILATION_SIDE = 1024  # longest side, px, at which distances for the dilation ar
 
 
 def mask_on_original(
-    probability: NDArray[np.float32], frame: Frame, threshold: float, options: Postprocess
+    probability: NDArray[np.float32],
+    frame: Frame,
+    threshold: float,
+    options: Postprocess,
+    spacing: tuple[float, float] | None = None,
 ) -> NDArray[np.bool_]:
     """The film's lung mask [H, W] from the network's probabilities [h, w].
 
@@ -26,11 +30,34 @@ def mask_on_original(
         frame: The letterbox.
         threshold: Probability from which a pixel is lung.
         options: Number of pieces kept, filling of holes, dilation.
+        spacing: Of the film's pixels (row, column), mm; needed for a dilation in mm.
     """
     cleaned = clean_probability(probability, threshold, options)
-    if options.dilate_percent == 0:
+    radii = dilation_radii(frame.original[1], options, spacing)
+    if radii is None:
         return frame.to_original(cleaned) >= threshold
-    return _dilated(cleaned, frame, threshold, options.dilate_percent)
+    return _dilated(cleaned, frame, threshold, radii)
+
+
+def dilation_radii(
+    width: int, options: Postprocess, spacing: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """How far a mask grows along rows and columns, px of the film; None: not at all.
+
+    Args:
+        width: Of the film, px.
+        options: The dilation, in one unit.
+        spacing: (row, column) in mm, or None.
+
+    Raises:
+        ValueError: For a dilation in mm without spacing.
+    """
+    if options.dilate_mm > 0:
+        if spacing is None:
+            raise ValueError("a dilation in mm needs the pixel spacing")
+        return options.dilate_mm / spacing[0], options.dilate_mm / spacing[1]
+    radius = options.dilate_px or width * options.dilate_percent / 100
+    return (radius, radius) if radius > 0 else None
 
 
 def clean_probability(
@@ -59,9 +86,9 @@ def clean_probability(
 
 
 def _dilated(
-    probability: NDArray[np.float32], frame: Frame, threshold: float, percent: float
+    probability: NDArray[np.float32], frame: Frame, threshold: float, radii: tuple[float, float]
 ) -> NDArray[np.bool_]:
-    """The mask grown by `percent` of the film's width, by distance from its outline."""
+    """The mask grown by an ellipse of `radii` (down, across), px, by distance from its outline."""
     height, width = frame.original
     shrink = min(1.0, DILATION_SIDE / max(height, width))
     work = max(1, round(height * shrink)), max(1, round(width * shrink))
@@ -69,7 +96,7 @@ def _dilated(
     if not mask.any():
         return np.zeros(frame.original, bool)
     image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=False)
+    image.SetSpacing((width / work[1] / radii[1], height / work[0] / radii[0]))  # radius 1
+    distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
     outside = sitk.GetArrayFromImage(distance).astype(np.float32)
-    radius = work[1] * percent / 100
-    return resize(outside, frame.original) <= radius
+    return resize(outside, frame.original) <= 1

@@ -1,8 +1,9 @@
-"""The contact sheet of a run's lung masks: those most in need of a look come first."""
+"""Contact sheets of a run's lung masks: all of them, those most in need of a look first."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 from isnet_cli.data.films import load_film
@@ -10,38 +11,66 @@ from isnet_cli.data.geometry import resize
 from isnet_cli.data.maskfiles import load_mask
 from isnet_cli.data.types import Row
 from isnet_cli.export.images import SheetStyle, contact_sheet, film_tile, png_bytes
+from isnet_cli.export.overlays import RGB
 from isnet_cli.runs.folder import RunFolder
 
-TILES = 60  # films on the sheet
-COLUMNS = 10
-CELL = 176  # side of one picture, px
+SHEET = "contact_sheet.png"  # the first page
+TILES = 96  # films on a page: a screen that one can look over in some seconds
+COLUMNS = 12
+CELL = 144  # side of one picture, px
+PAGES = 40  # at most: 3,840 films, worst first; the rest are sound and alike
 _RANK = {"suspect": 0, "missing": 1, "ok": 2}
 
 
+def page_name(number: int) -> str:
+    """Name of a page, from 0: ``contact_sheet.png``, ``contact_sheet_02.png`` and so on."""
+    return SHEET if number == 0 else f"contact_sheet_{number + 1:02d}.png"
+
+
+def pages(lines: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Lines of ``qc.csv`` by doubt, `TILES` a page, at most `PAGES` pages."""
+    ordered = sorted(lines, key=doubt)
+    return [ordered[i : i + TILES] for i in range(0, len(ordered), TILES)][:PAGES]
+
+
 def contact_sheet_png(
-    lines: Sequence[Mapping[str, Any]], rows: Mapping[str, Row], folder: RunFolder
+    chosen: Sequence[Mapping[str, Any]],
+    rows: Mapping[str, Row],
+    folder: RunFolder,
+    pool: Executor,
+    heading: Sequence[str] = (),
 ) -> bytes:
-    """PNG of the first `TILES` films by doubt: suspect, missing, then by the network's margin.
+    """PNG of one page.
 
     Args:
-        lines: Lines of ``qc.csv``, at least one.
+        chosen: Lines of ``qc.csv``, at least one.
         rows: The manifest by key.
         folder: The run.
+        pool: Reads films and masks.
+        heading: Lines above the pictures.
     """
-    chosen = sorted(lines, key=doubt)[:TILES]
-    tiles, captions = [], []
-    for line in chosen:
-        key = line["key"]
-        film = load_film(folder.stage_dir("ingest") / rows[key].film)
-        mask = None
-        if line["verdict"] != "missing":
-            whole = load_mask(folder.stage_dir("masks") / f"{key}.png")
-            height, width = film.shape
-            mask = resize(whole.astype("float32"), (height, width)) >= 0.5
-        tiles.append(film_tile(film, mask, side=CELL))
-        word = line["verdict"] if line["verdict"] == "ok" else line["reason"]
-        captions.append(f"{key} {word}")
-    return png_bytes(contact_sheet(tiles, captions, COLUMNS, style=SheetStyle(CELL, 11, 3)))
+    tiles = list(pool.map(lambda line: _tile(line, rows[line["key"]], folder), chosen))
+    captions = [_caption(line) for line in chosen]
+    style = SheetStyle(CELL, 11, 2)
+    return png_bytes(contact_sheet(tiles, captions, COLUMNS, style=style, heading=heading))
+
+
+def _tile(line: Mapping[str, Any], row: Row, folder: RunFolder) -> RGB:
+    film = load_film(folder.stage_dir("ingest") / row.film)
+    mask = None
+    if line["verdict"] != "missing":
+        whole = load_mask(folder.stage_dir("masks") / f"{line['key']}.png")
+        height, width = film.shape
+        mask = resize(whole.astype("float32"), (height, width)) >= 0.5
+    return film_tile(film, mask, side=CELL)
+
+
+def _caption(line: Mapping[str, Any]) -> str:
+    """Name, then the verdict with its codes, or how sure the network is."""
+    codes = ", ".join(part.partition(":")[0] for part in line["reason"].split("; ") if part)
+    margin = f"margin {float(line['margin']):.2f}" if line["margin"] else ""
+    said = f"{line['verdict']}: {codes}" if codes else margin or line["verdict"]
+    return f"{line['key']}\n{said}"
 
 
 def doubt(line: Mapping[str, Any]) -> tuple[int, float, str]:
