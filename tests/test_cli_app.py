@@ -35,6 +35,9 @@ SURFACE = {  # removing an option takes one version with a warning; new knobs go
     "check": CONFIG | {"SOURCE", "--labels", "--schema", "--resolved", "--limit"},
     "ingest": RUN | {"SOURCE", "--labels"},
     "masks": RUN | {"SOURCE", "--files", "--threshold", "--keep"},
+    "masks train": SCREEN
+    | {"CONFIG", "--set", "--output", "--device", "--epochs", "--seed", "--overwrite"}
+    | {"--stop-after"},
     "train": RUN
     | {"SOURCE", "--images", "--labels", "--masks", "--arch", "--method", "--epochs"}
     | {"--batch-size", "--lr", "--heatmap-weight", "--stop-after"},
