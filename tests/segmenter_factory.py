@@ -36,7 +36,7 @@ def settings(table: Path | None, **sections: Any) -> Segmenter:
         "seed": 3,
         "data": {"table": str(table) if table else None, "held_out": 0.3, "validation": 0.3},
         "network": SMALL,
-        "train": {"epochs": 2, "batch_size": 3, "coarse": {"size": 64, "share": 0.5}},
+        "train": {"epochs": 2, "batch_size": 3, "coarse": {"size": 64, "share": 1.0}},
         "machine": {"device": "cpu"},
     }
     for name, values in sections.items():

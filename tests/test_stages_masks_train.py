@@ -138,7 +138,7 @@ def test_unknown_networks_are_refused(table: Path, tmp_path: Path) -> None:
     assert caught.value.kind == "config"
     config = settings(table)
     config = config.model_copy(update={"network": config.network.__class__(start="nothing")})
-    with pytest.raises(IsnetError, match="network.start: 'nothing': no such network") as caught:
+    with pytest.raises(IsnetError, match=r"network\.start: 'nothing': no such network") as caught:
         run(config, tmp_path / "a", Ports())
     assert caught.value.kind == "weights"
 

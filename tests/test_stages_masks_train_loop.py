@@ -34,7 +34,7 @@ def trainer(config: Segmenter, films: Films, folder: Path, identity: str = "x") 
 
 
 def test_a_stopped_training_continues_bit_for_bit(films: Films, tmp_path: Path) -> None:
-    config = settings(None, train={"epochs": 3})
+    config = settings(None, train={"epochs": 3, "coarse": {"size": 64, "share": 0.5}})
     whole = trainer(config, films, tmp_path / "whole")
     assert whole.run(Ports())
     looks = []
@@ -89,9 +89,7 @@ def test_without_validation_the_last_epoch_is_kept(films: Films, tmp_path: Path)
 
 
 def test_a_few_steps_lower_the_loss_on_the_films(films: Films, tmp_path: Path) -> None:
-    config = settings(
-        None, train={"epochs": 12, "lr": 0.02, "augment": False, "coarse": {"share": 0.0}}
-    )
+    config = settings(None, train={"epochs": 12, "lr": 0.02, "augment": False})
     found = trainer(config, [e for e in films if e.part == "train"], tmp_path)
     found.run(Ports())
     losses = [row["train_loss"] for row in found.progress.history]

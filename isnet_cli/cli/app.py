@@ -11,8 +11,19 @@ from typing import Annotated, TextIO, cast
 import typer
 
 from isnet_cli import __version__
-from isnet_cli.cli import check, demo, doctor, evaluate, heatmap, ingest, init, masks, report, run
-from isnet_cli.cli import masks_train as masks_train_verb
+from isnet_cli.cli import (
+    check,
+    demo,
+    doctor,
+    evaluate,
+    heatmap,
+    ingest,
+    init,
+    masks,
+    report,
+    run,
+    segmenter,
+)
 from isnet_cli.cli import train as train_verb
 from isnet_cli.errors import EXIT_CODES, EXIT_INTERRUPTED
 
@@ -60,7 +71,7 @@ for _verb in (
     check.check,
     ingest.ingest,
     masks.masks,
-    masks_train_verb.masks_train,
+    segmenter.masks_train,
     train_verb.train,
     evaluate.evaluate,
     heatmap.heatmap,
@@ -81,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         _survive_any_text(stream)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if " ".join(words[:2]) == masks_train_verb.NAME:  # a folder of this name is ./train
-        words[:2] = [masks_train_verb.NAME]
+    if " ".join(words[:2]) == segmenter.NAME:  # a folder of this name is ./train
+        words[:2] = [segmenter.NAME]
     command = typer.main.get_command(app)
     try:
         code = command.main(

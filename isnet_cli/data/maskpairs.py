@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from isnet_cli.config.segmenter import Pairs
@@ -98,8 +98,10 @@ def _from_table(path: Path) -> list[Pair]:
     for place, (name, film, mask) in enumerate(zip(names, films, masks, strict=True)):
         told = {key: cells[place] for key, cells in more.items() if cells[place]}
         sides = PAIR.join(str(path.parent / side.strip()) for side in mask.split(PAIR) if side)
-        pair = Pair(name, path.parent / film, sides, told.pop("patient", name))
-        pairs.append(replace(pair, **told))
+        patient, source, label = (
+            told.get(key, default) for key, default in zip(KNOWN, (name, ALONE, ""), strict=True)
+        )
+        pairs.append(Pair(name, path.parent / film, sides, patient, source, label))
     return sorted(pairs, key=lambda pair: pair.name)
 
 
