@@ -37,6 +37,9 @@ SURFACE = {  # removing an option takes one version with a warning; new knobs go
     "masks": RUN
     | {"SOURCE", "--labels", "--files", "--model", "--threshold", "--keep", "--dilate", "--flip"}
     | {"--no-flip", "--format", "--identity", "--truth", "--qc-fail-above"},
+    "masks train": SCREEN
+    | {"CONFIG", "--set", "--output", "--device", "--epochs", "--seed", "--overwrite"}
+    | {"--stop-after"},
     "train": RUN
     | {"SOURCE", "--images", "--labels", "--masks", "--arch", "--method", "--epochs"}
     | {"--batch-size", "--lr", "--heatmap-weight", "--stop-after"},

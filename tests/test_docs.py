@@ -10,6 +10,7 @@ import pytest
 
 from isnet_cli.config.load import load, plain
 from isnet_cli.config.schema import Columns, Config, FilmSet, Labels
+from isnet_cli.config.segmenter import Segmenter, load_segmenter
 from isnet_cli.config.yaml_tree import parse
 from isnet_cli.runs.folder import STAGES
 from tests.architecture import ROOT
@@ -99,7 +100,19 @@ def test_short_forms_of_the_page_are_accepted_words() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "sample_configs").glob("*.yaml")), ids=str)
 def test_sample_configurations_load(path: Path) -> None:
-    assert load(path).version == 1
+    own = load_segmenter if path.stem == "lung_unet" else load
+    assert own(path).version == 1
+
+
+def test_every_key_of_the_segmenters_training_is_documented_with_its_default() -> None:
+    page = (ROOT / "docs/lung_unet.md").read_text(encoding="utf-8")
+    expected = defaults(plain(Segmenter()))
+    shared = {key for key in expected if key.startswith(("machine.", "data.dicom."))}
+    found = {
+        row[1]: parse(f"x: {row[2]}").value["x"]
+        for row in re.finditer(r"^\| `([\w.]+)` \| `(.*?)` \| .+ \|$", page, re.MULTILINE)
+    }
+    assert found == {key: value for key, value in expected.items() if key not in shared}
 
 
 def links(path: Path) -> list[str]:

@@ -21,7 +21,7 @@ def test_each_shipped_card_is_whole_and_its_weights_are_its_own(name: str) -> No
     load_weights(card.weights, card.sha256)
     for field in ("licence_reason", "data", "training", "figures", "limits", "held_out", "input"):
         assert card.content[field], field
-    assert "train_lung_unet.py" in card.content["training"]["command"]
+    assert card.content["training"]["command"]
 
 
 def test_the_lung_unet_carries_the_licence_of_its_masks() -> None:

@@ -24,6 +24,7 @@ from isnet_cli.cli import (
     predict,
     report,
     run,
+    segmenter,
 )
 from isnet_cli.cli import train as train_verb
 from isnet_cli.errors import EXIT_CODES, EXIT_INTERRUPTED
@@ -72,6 +73,7 @@ for _verb in (
     check.check,
     ingest.ingest,
     masks.masks,
+    segmenter.masks_train,
     train_verb.train,
     evaluate.evaluate,
     predict.predict,
@@ -82,7 +84,7 @@ for _verb in (
     doctor.doctor,
     demo.demo,
 ):
-    app.command()(_verb)
+    app.command(_verb.__name__.replace("_", " "))(_verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         _survive_any_text(stream)
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if " ".join(words[:2]) == segmenter.NAME:  # a folder of this name is ./train
+        words[:2] = [segmenter.NAME]
     command = typer.main.get_command(app)
     try:
         code = command.main(

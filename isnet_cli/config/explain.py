@@ -15,12 +15,14 @@ from isnet_cli.config.yaml_tree import Key
 LONGEST = 60  # characters of a found value that a message shows
 
 
-def explain(error: ValidationError, tree: Any) -> list[tuple[Key, str]]:
+def explain(
+    error: ValidationError, tree: Any, root: type[BaseModel] = Config
+) -> list[tuple[Key, str]]:
     """Keys and messages of a failed validation of `tree`, one per key, in the order of the file."""
     found: dict[Key, list[str]] = {}
     for item in error.errors(include_url=False, include_context=True):
         key = locate(item["loc"], tree)
-        text = _sentence(item, key)
+        text = _sentence(item, key, root)
         if text not in found.setdefault(key, []):
             found[key].append(text)
     return [(key, _together(texts, _value(tree, key))) for key, texts in found.items()]
@@ -38,9 +40,9 @@ def locate(loc: tuple[int | str, ...], tree: Any) -> Key:
     return tuple(key)
 
 
-def known_keys(key: Key) -> list[str]:
-    """Names that the section at `key` has; empty when `key` is no section."""
-    model: type[BaseModel] | None = Config
+def known_keys(key: Key, root: type[BaseModel] = Config) -> list[str]:
+    """Names that the section at `key` below `root` has; empty when `key` is no section."""
+    model: type[BaseModel] | None = root
     rest = list(key)
     while rest and model is not None:
         name = rest.pop(0)
@@ -63,9 +65,9 @@ def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
             yield from _sections(branch)
 
 
-def _sentence(item: Any, key: Key) -> str:
+def _sentence(item: Any, key: Key, root: type[BaseModel]) -> str:
     if item["type"] == "extra_forbidden":
-        return _unknown(key)
+        return _unknown(key, root)
     if item["type"] in {"value_error", "assertion_error"}:
         return str(item["ctx"]["error"])
     message = str(item["msg"])
@@ -76,8 +78,8 @@ def _sentence(item: Any, key: Key) -> str:
     return message.replace("Input should be", "expected", 1).replace("Input should", "should", 1)
 
 
-def _unknown(key: Key) -> str:
-    names = known_keys(key[:-1])
+def _unknown(key: Key, root: type[BaseModel]) -> str:
+    names = known_keys(key[:-1], root)
     close = difflib.get_close_matches(str(key[-1]), names, n=1, cutoff=0.6)
     if close:
         return f"unknown key, did you mean '{close[0]}'?"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -14,7 +14,7 @@ from isnet_cli import __version__
 from isnet_cli.config import yaml_tree
 from isnet_cli.config.checks import check
 from isnet_cli.config.explain import explain
-from isnet_cli.config.schema import Config
+from isnet_cli.config.schema import Config, Section
 from isnet_cli.config.yaml_tree import Key, Problem
 from isnet_cli.errors import IsnetError
 
@@ -35,7 +35,31 @@ PATHS: tuple[tuple[str, ...], ...] = (  # keys whose values are paths; "*" is an
 # Choices of numbers, where Python takes true for 1:
 NUMBERS: tuple[Key, ...] = (("version",), ("model", "channels"))
 WEIGHTS = ".safetensors"
+NAME_OR_FILE: tuple[Key, ...] = (("masks", "model"), ("network", "start"))
 MAX_LINES = 50  # of one error message
+Tree = TypeVar("Tree", bound=Section)
+
+
+@dataclass(frozen=True)
+class Form(Generic[Tree]):
+    """What one kind of configuration file is.
+
+    Attributes:
+        kind: The root section.
+        paths: Keys whose values are paths, "*" being any name.
+        numbers: Choices of numbers, where Python takes true for 1.
+        rules: Faults of several keys at once, as key and sentence.
+        retry: Command that reads the file again.
+    """
+
+    kind: type[Tree]
+    paths: tuple[tuple[str, ...], ...]
+    numbers: tuple[Key, ...]
+    rules: Callable[[Tree], list[tuple[Key, str]]]
+    retry: str
+
+
+PIPELINE = Form(Config, PATHS, NUMBERS, check, "isnet check")
 
 
 @dataclass(frozen=True)
@@ -62,6 +86,7 @@ class _Draft:
     bases: dict[Key, Path] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     name: str = "command line"
+    retry: str = PIPELINE.retry
 
     def origin(self, key: Key) -> str:
         """Origin of a key or of its nearest known parent."""
@@ -94,21 +119,32 @@ def load(
     Raises:
         IsnetError: Kind "config", with every fault as ``file:line: key: message``.
     """
+    return load_form(PIPELINE, path, overrides, options)
+
+
+def load_form(
+    form: Form[Tree],
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    options: Iterable[Option] = (),
+) -> Tree:
+    """As `load`, for any kind of configuration file."""
     draft = _read(path)
+    draft.retry = form.retry
     for option in options:
         _assign(draft, option.key, option.value, option.flag)
     for pair in overrides:
         _override(draft, pair)
-    return _validate(draft)
+    return _validate(draft, form)
 
 
-def dump(config: Config) -> str:
+def dump(config: Section) -> str:
     """The resolved tree as YAML, all defaults written out; `load` reads it back to an equal one."""
     head = f"# isnet {__version__}: resolved configuration, all defaults written out\n"
     return head + yaml_tree.write(plain(config))
 
 
-def plain(config: Config) -> dict[str, Any]:
+def plain(config: Section) -> dict[str, Any]:
     """The configuration as dict, list, str, int, float, bool and None."""
     tree: dict[str, Any] = _plain(config.model_dump())
     return tree
@@ -211,21 +247,21 @@ def _assign(draft: _Draft, name: str, value: Any, flag: str) -> None:
     draft.bases[key] = Path.cwd()
 
 
-def _validate(draft: _Draft) -> Config:
-    for pattern in PATHS:
+def _validate(draft: _Draft, form: Form[Tree]) -> Tree:
+    for pattern in form.paths:
         _absolute(draft, draft.value, pattern, ())
-    for key in NUMBERS:
+    for key in form.numbers:
         if _at(draft.value, key) is True:
             message = "found true, expected a number"
             draft.problems.append(Problem(draft.origin(key), dotted(key), message))
     config = None
     try:
-        config = Config.model_validate(draft.value)
+        config = form.kind.model_validate(draft.value)
     except ValidationError as error:
-        for key, message in explain(error, draft.value):
+        for key, message in explain(error, draft.value, form.kind):
             draft.problems.append(Problem(draft.origin(key), dotted(key), message))
     if config is not None:
-        for key, message in check(config):
+        for key, message in form.rules(config):
             draft.problems.append(Problem(draft.origin(key), dotted(key), message))
     if draft.problems or config is None:
         raise _refusal(draft)
@@ -246,7 +282,7 @@ def _absolute(draft: _Draft, here: Any, pattern: tuple[str, ...], key: Key) -> N
         inner = (*key, name)
         if len(pattern) > 1:
             _absolute(draft, here[name], pattern[1:], inner)
-        elif inner == ("masks", "model") and not str(here[name]).endswith(WEIGHTS):
+        elif inner in NAME_OR_FILE and not str(here[name]).endswith(WEIGHTS):
             continue
         elif isinstance(here[name], str):
             here[name] = _join(draft, inner, here[name])
@@ -270,7 +306,7 @@ def _join(draft: _Draft, key: Key, text: str) -> str:
 def _refusal(draft: _Draft) -> IsnetError:
     first = {(problem.where, problem.key): problem for problem in reversed(draft.problems)}
     lines = [problem.line() for problem in sorted(first.values(), key=_place)]
-    fix = f"isnet check {draft.name} tries again" if draft.name.endswith(("yaml", "yml")) else ""
+    fix = f"{draft.retry} {draft.name} tries again" if draft.name.endswith(("yaml", "yml")) else ""
     if len(lines) == 1:
         return IsnetError("config", lines[0], fix=fix)
     shown = lines[:MAX_LINES]

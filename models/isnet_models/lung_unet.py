@@ -38,6 +38,7 @@ class LungUNet(nn.Module):
         decoder_channels: tuple[int, ...] = DECODER_CHANNELS,
     ) -> None:
         super().__init__()
+        self.encoder, self.decoder_channels = encoder, tuple(decoder_channels)
         self.unet: nn.Module = smp.Unet(
             encoder,
             encoder_weights=None,  # never a download
@@ -97,6 +98,15 @@ def lung_unet(name: str = "lung-unet", device: torch.device | str = "cpu") -> Lu
 
 def from_card(card: Card, device: torch.device | str = "cpu") -> LungUNet:
     """As `lung_unet`, for a card that was read before."""
+    return fold_normalisation(unfolded(card).eval()).to(device)
+
+
+def unfolded(card: Card) -> LungUNet:
+    """The network of a card as it was trained, on the CPU, to be trained further.
+
+    Raises:
+        WeightsError: As `lung_unet`.
+    """
     options: dict[str, Any] = dict(card.architecture)
     if options.pop("class", None) != LungUNet.__name__:
         raise WeightsError(f"{card.name}: not a lung U-Net but {card.architecture.get('class')!r}")
@@ -110,7 +120,7 @@ def from_card(card: Card, device: torch.device | str = "cpu") -> LungUNet:
         raise WeightsError(
             f"{card.weights.name}: weights do not fit the architecture of the card"
         ) from error
-    return fold_normalisation(net.eval()).to(device)
+    return net
 
 
 def fold_normalisation(net: LungUNet) -> LungUNet:

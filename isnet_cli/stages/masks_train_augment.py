@@ -1,4 +1,4 @@
-"""Random changes of films and masks for the training of the lung U-Net; batches of tensors.
+"""Random changes of films and masks for the training of the lung U-Net, as batches of tensors.
 
 Each change stands for something that real films do: patients turned or cut off, other exposure and
 tube voltage, collimation, letters and cables, consolidated lungs. Films are [B, 1, H, W] in [0, 1].
@@ -11,9 +11,11 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+Picture = NDArray[np.float32]
 WORDS = (
     "L",
     "R",
@@ -136,7 +138,7 @@ def _sharpen_or_blur(films: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(films > 0, (films + amount * (films - soft)).clamp(1e-3, 1), films)
 
 
-def _letters_and_cables(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _letters_and_cables(film: Picture, rng: np.random.Generator) -> Picture:
     """Burnt-in words anywhere, thin bright lines and rings (cables, electrodes)."""
     height, width = film.shape
     canvas = Image.fromarray(film)
@@ -158,9 +160,7 @@ def _letters_and_cables(film: np.ndarray, rng: np.random.Generator) -> np.ndarra
     return np.asarray(canvas, np.float32)
 
 
-def _collimate(
-    film: np.ndarray, mask: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _collimate(film: Picture, mask: Picture, rng: np.random.Generator) -> tuple[Picture, Picture]:
     """Black, grey or white bars along some borders; what they cover is no visible lung."""
     if rng.random() > 0.35:
         return film, mask

@@ -1,0 +1,174 @@
+"""Lung masks from a COCO annotation file: polygons and run lengths, plain or compressed.
+
+Format: Lin et al., "Microsoft COCO: common objects in context" (arXiv:1405.0312) and its reference
+code, ``cocoapi/common/maskApi.c``: runs go down the columns and begin with background; polygon
+corners are in pixels, (0, 0) being the outer corner of the first pixel.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.errors import IsnetError, UnreadableFilm
+
+Mask = NDArray[np.bool_]
+MAX_PIXELS = 100_000_000  # as for films
+LUNG = "lung"  # categories with this word, where there are any; else all
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """All lung annotations of one picture.
+
+    Attributes:
+        file: The picture's name in the annotation file.
+        height: Its rows, px.
+        width: Its columns, px.
+        parts: ``segmentation`` of each annotation, as found: the mask is their union.
+    """
+
+    file: str
+    height: int
+    width: int
+    parts: tuple[Any, ...]
+
+
+def read_coco(path: Path) -> list[Outlines]:
+    """Pictures with at least one lung annotation, in the order of the file.
+
+    Where a category's name holds the word lung, other categories are left out.
+
+    Raises:
+        IsnetError: Kind "data": not JSON, or not a COCO annotation file.
+    """
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        pictures = {
+            item["id"]: (str(item["file_name"]), int(item["height"]), int(item["width"]))
+            for item in tree["images"]
+        }
+        names = {c["id"]: str(c["name"]).casefold() for c in tree.get("categories", [])}
+        lungs = {number for number, name in names.items() if LUNG in name}
+        parts: dict[Any, list[Any]] = defaultdict(list)
+        for item in tree["annotations"]:
+            if not lungs or item["category_id"] in lungs:
+                parts[item["image_id"]].append(item["segmentation"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise IsnetError(
+            "data",
+            f"{path}: not a COCO annotation file ({type(error).__name__} {error}), expected images"
+            " (id, file_name, height, width) and annotations (image_id, segmentation)",
+            fix="data.masks: such a .json, or a folder of mask pictures",
+        ) from error
+    return [
+        Outlines(*pictures[number], tuple(parts[number])) for number in pictures if number in parts
+    ]
+
+
+def draw(outlines: Outlines) -> Mask:
+    """The mask [H, W]: the union of all parts.
+
+    Raises:
+        UnreadableFilm: ``mask_unreadable`` or ``mask_size``, naming what was found.
+    """
+    height, width = outlines.height, outlines.width
+    if min(height, width) < 1 or height * width > MAX_PIXELS:
+        raise UnreadableFilm("mask_unreadable", f"annotation of {width} x {height} pixels")
+    mask = np.zeros((height, width), np.bool_)
+    for part in outlines.parts:
+        try:
+            if isinstance(part, dict):
+                mask |= _runs(part, (height, width))
+            else:
+                for corners in part:
+                    mask |= fill_polygon(_corners(corners), (height, width))
+        except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
+            raise UnreadableFilm(
+                "mask_unreadable",
+                "annotation is neither a polygon (x, y, x, y, ...) nor run lengths (size, counts)",
+            ) from error
+    return mask
+
+
+def _corners(numbers: Sequence[float]) -> NDArray[np.float64]:
+    corners = np.asarray(numbers, np.float64)
+    if corners.ndim != 1 or len(corners) < 6 or len(corners) % 2 or not np.isfinite(corners).all():
+        raise ValueError("not a polygon")
+    return corners.reshape(-1, 2)
+
+
+def fill_polygon(corners: NDArray[np.float64], size: tuple[int, int]) -> Mask:
+    """Pixels of [H, W] whose centres lie inside a polygon, by the even-odd rule.
+
+    Args:
+        corners: [N, 2], x and y in pixels.
+        size: Height and width.
+    """
+    height, width = size
+    ends = np.roll(corners, -1, axis=0)
+    change = np.zeros((height, width + 1), np.int64)
+    for (x0, y0), (x1, y1) in zip(corners, ends, strict=True):
+        low, high = sorted((y0, y1))
+        first, last = max(0, math.ceil(low - 0.5)), min(height, math.ceil(high - 0.5))
+        if first >= last:
+            continue
+        rows = np.arange(first, last)
+        crossing = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
+        columns = np.ceil(crossing - 0.5).clip(0, width).astype(np.int64)
+        np.add.at(change, (rows, columns), 1)
+    return np.asarray(np.cumsum(change, axis=1)[:, :width] % 2 == 1)
+
+
+def _runs(part: dict[str, Any], size: tuple[int, int]) -> Mask:
+    """The mask of a ``{size, counts}`` annotation; `counts` is a list, or text when compressed."""
+    found = tuple(int(n) for n in part["size"])
+    if found != size:
+        raise UnreadableFilm(
+            "mask_size",
+            f"run lengths of {' x '.join(map(str, found[::-1]))} pixels, expected the picture's"
+            f" {size[1]} x {size[0]}",
+        )
+    counts = part["counts"]
+    runs = decompress(counts) if isinstance(counts, str) else [int(n) for n in counts]
+    if min(runs, default=0) < 0 or sum(runs) != size[0] * size[1]:
+        raise ValueError("runs do not fill the picture")
+    levels = np.arange(len(runs)) % 2 == 1
+    return np.repeat(levels, runs).reshape(size[1], size[0]).T
+
+
+def decompress(text: str) -> list[int]:
+    """Run lengths of COCO's compressed text.
+
+    Each number is written in groups of five bits, lowest first, as the character 48 + group, plus
+    32 where another group follows; the sign is the highest bit of the last one. From the fourth run
+    on, the difference to the run two before is written.
+
+    Raises:
+        ValueError: Not such a text.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in text:
+        group = ord(character) - 48
+        if not 0 <= group < 64 or shift > 60:
+            raise ValueError("not COCO run lengths")
+        value |= (group & 31) << shift
+        shift += 5
+        if group & 32:
+            continue
+        if group & 16:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise ValueError("run lengths end within a number")
+    return runs

@@ -1,0 +1,62 @@
+"""Dice per film at its own size, and the figures of the card, recomputed slowly."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from isnet_cli.data.maskpairs import find_pairs
+from isnet_cli.ports import Ports
+from isnet_cli.stages.masks_train_films import deal, drawn_examples, read_examples, read_pair
+from isnet_cli.stages.masks_train_measure import figures, measure, summary
+from isnet_models.lung_unet import lung_unet
+from tests.segmenter_factory import settings, write_pairs
+
+
+def test_scores_are_those_of_the_masks_that_the_product_makes(tmp_path: Path) -> None:
+    config = settings(write_pairs(tmp_path, size=200), data={"phantoms": 2})
+    found, _ = read_examples(find_pairs(config.data), config.data, Ports())
+    examples = deal([*found, *drawn_examples(2)], config.data, 3)
+    rows = measure(lung_unet(), examples, config, Ports())
+    assert len(rows) == 14
+    assert {row["part"] for row in rows} == {"train", "validation", "held_out"}
+    assert [(r["part"], r["dice"]) for r in rows] == sorted((r["part"], r["dice"]) for r in rows)
+    assert all(row["dice"] > 0.9 for row in rows)  # the shipped network knows phantoms
+    example = next(e for e in examples if e.pair.name == "film_3")
+    _, true = read_pair(example.pair, config.data)
+    with torch.inference_mode():
+        film = torch.from_numpy(example.film.astype(np.float32))[None, None]
+        small = lung_unet()(film)[0, 0].numpy()
+    nearest = np.array(  # another way back to the film's pixels: within a pixel of the outline
+        [[small[int((y + 0.5) * 256 / 200), int((x + 0.5) * 256 / 200)] for x in range(200)]
+         for y in range(200)]
+    )[: true.shape[0], : true.shape[1]] if true.shape == (200, 200) else None  # fmt: skip
+    if nearest is not None:
+        both = np.logical_and(nearest >= 0.5, true).sum()
+        expected = 2 * both / ((nearest >= 0.5).sum() + true.sum())
+        assert next(r["dice"] for r in rows if r["film"] == "film_3") == pytest.approx(
+            expected, abs=0.02
+        )
+
+
+def row(source: str, label: str, dice: float, part: str = "held_out") -> dict[str, object]:
+    return {"film": "f", "source": source, "label": label, "part": part, "dice": dice}
+
+
+def test_figures_are_of_held_out_films_by_source_and_label() -> None:
+    scores = [0.9, 0.95, 0.99, 0.7]
+    rows = [row("a", "ill" if n % 2 else "", d) for n, d in enumerate(scores)]
+    rows += [row("a", "", 0.1, "train"), row("b", "", 0.5)]
+    found = figures(rows)
+    assert list(found) == ["a", "a, no label", "a, ill", "b"]
+    assert found["a, ill"]["films"] == 2
+    assert found["a"]["dice_mean"] == pytest.approx(statistics.fmean(scores))
+    assert found["a"]["dice_sd"] == pytest.approx(statistics.pstdev(scores), abs=1e-4)
+    assert found["a"]["dice_min"] == 0.7
+    # linear between ranks: place 0.05 * 3 = 0.15 between 0.7 and 0.9
+    assert found["a"]["dice_p5"] == pytest.approx(0.7 + 0.15 * 0.2)
+    assert summary([0.5])["dice_sd"] == 0
