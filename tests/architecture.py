@@ -33,7 +33,9 @@ DICOM = (
     "read",
 )
 VIEWER = tuple(f"isnet_cli.export.dicom_{name}" for name in ("capture", "filing", "seg"))
-FIGURES = tuple(f"isnet_cli.export.{name}" for name in ("curves", "figures", "forest", "plotting"))
+FIGURES = tuple(
+    f"isnet_cli.export.{name}" for name in ("curves", "figures", "forest", "plotting", "spans")
+)
 HEAVY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "torch": (
         (MODELS, STAGES, MEASURE, *TENSORS, "isnet_cli.runs.runtime", "isnet_cli.runs.checkpoint"),
