@@ -241,8 +241,9 @@ def test_a_browser_shows_it_and_asks_for_nothing(
 ) -> None:
     from tests.test_stages_report import seen
 
-    image, asked = seen(built.page, tmp_path, width)
+    image, asked, console = seen(built.page, tmp_path, width)
     colours = image.getcolors(2**24)
     assert colours is not None
     assert len(colours) > 500
     assert asked == set()
+    assert console == []
