@@ -10,13 +10,13 @@ from section_factory import letters, only, said
 
 def test_every_score_of_every_run() -> None:
     section = scores_section(content(), "c")
-    first, second = only(section, Table)
-    assert first.columns == (
-        "test set", "run", "films", "macro F1", "macro AUC", "macro avg. precision",
+    (table,) = only(section, Table)
+    assert table.columns == (
+        "test", "run", "films", "macro F1", "macro AUC", "macro avg. precision", "accuracy",
+        "balanced accuracy", "Brier score",
     )  # fmt: skip
-    assert first.rows[1] == ("test", "two", "8", *["0.800 [0.750, 0.850]"] * 3)
-    assert second.columns[3:] == ("accuracy", "balanced accuracy", "Brier score")
-    assert second.notes == ["The Brier score is better when it is lower."]
+    assert table.rows[1] == ("test", "two", "8", *["0.800 [0.750, 0.850]"] * 6)
+    assert table.notes == ["The Brier score is better when it is lower."]
     (fold,) = only(section, Fold)
     assert fold.table.rows[0][:4] == ("test", "one", "tb", "4")
     assert section.sources == ("c.json", "c_scores.csv")
@@ -32,9 +32,9 @@ def test_pictures_say_what_they_show() -> None:
 
 def test_scores_without_value_give_their_reason() -> None:
     test = one_test(0.7, scores=scores(None, "no labelled film in this set"))
-    table = only(scores_section(content(tests=[test]), "c"), Table)[0]
-    assert table.rows[0][3:] == ("n/a", "n/a", "n/a")
-    assert table.notes[0].startswith("No labelled film in this set: test, one, macro F1; ")
+    (table,) = only(scores_section(content(tests=[test]), "c"), Table)
+    assert table.rows[0][3:] == ("n/a",) * 6
+    assert table.notes[1].startswith("No labelled film in this set: test, one, macro F1; ")
 
 
 def test_seeds_stand_on_lines_of_their_own() -> None:

@@ -13,13 +13,11 @@ def test_differences_with_raw_and_corrected_p() -> None:
     section = section_of(content(pairs=[pair(0.02, 0.04), pair(0.04, 0.06)]), "c")
     f1, auc = only(section, Table)
     assert (f1.caption, auc.caption) == ("Differences of macro F1", "Differences of macro AUC")
-    assert f1.columns == (
-        "test set", "first", "second", "difference", "p", "p (Holm)", "significant",
-    )  # fmt: skip
+    assert f1.columns == ("test", "runs", "difference", "p", "p (Holm)", "significant")
     assert f1.rows[0] == (
-        "test", "one", "two", "+0.100 [+0.050, +0.150]", "0.020", "0.040", "yes",
+        "test", "two \N{MINUS SIGN} one", "+0.100 [+0.050, +0.150]", "0.020", "0.040", "yes",
     )  # fmt: skip
-    assert f1.rows[1][4:] == ("0.040", "0.060", "no")
+    assert f1.rows[1][3:] == ("0.040", "0.060", "no")
     assert [fold.title for fold in only(section, Fold)] == [
         "Differences of macro avg. precision", "Differences of accuracy",
         "Differences of balanced accuracy", "Differences of Brier score",
@@ -37,7 +35,7 @@ def test_the_family_is_said_in_words_and_number() -> None:
 def test_a_comparison_without_p_says_why() -> None:
     found = pair(macro_f1=difference(None, None, "every draw gave the same value"))
     table = only(section_of(content(pairs=[found]), "c"), Table)[0]
-    assert table.rows[0][4:] == ("n/a", "n/a", "no")
+    assert table.rows[0][3:] == ("n/a", "n/a", "no")
     assert table.notes == ["Every draw gave the same value: test, one and two."]
 
 

@@ -98,8 +98,8 @@ def test_numbers_are_those_of_the_runs(built: Compared, runs: list[RunFolder]) -
     for run in runs:
         metrics = json.loads((run.path / "evaluate" / "metrics.json").read_text())
         macro = metrics["sets"]["test"]["deceiving"]["macro"]
-        row = next(r for r in page.cells if r[:3] == ["test", "deceiving", run.path.name])
-        assert row[3:5] == [f"{macro[rate]:.3f}" for rate in ("f1", "auc")]
+        row = next(r for r in page.cells if r[:2] == ["test · deceiving", run.path.name])
+        assert row[2:4] == [f"{macro[rate]:.3f}" for rate in ("f1", "auc")]
 
 
 def test_seeds_stand_beside_runs_and_are_not_mixed(built: Compared) -> None:
@@ -241,9 +241,9 @@ def test_a_browser_shows_it_and_asks_for_nothing(
 ) -> None:
     from tests.test_stages_report import seen
 
-    image, asked, said = seen(built.page, tmp_path, width)
+    image, asked, console = seen(built.page, tmp_path, width)
     colours = image.getcolors(2**24)
     assert colours is not None
     assert len(colours) > 500
     assert asked == set()
-    assert said == []
+    assert console == []

@@ -11,10 +11,10 @@ from isnet_cli.export.sections.compare_reliance import reliance_section
 from isnet_cli.export.sections.compare_scores import scores_section, seeds_section
 from isnet_cli.export.sections.compare_tests import tests_section
 from isnet_cli.export.sections.compare_text import (
+    HEADS,
     Content,
-    cells,
-    heads,
     names_of,
+    title,
 )
 
 LIMITS = (
@@ -99,7 +99,6 @@ def _models(content: Content) -> Table:
 
 
 def _glance(content: Content) -> list[Block]:
-    names = heads(content)
     rows: list[Sequence[str]] = []
     for test in content["tests"]:
         for run, own in test["runs"].items():
@@ -109,15 +108,15 @@ def _glance(content: Content) -> list[Block]:
             )  # fmt: skip
             rows.append(
                 (
-                    *cells(content, test), run, *(figure_of(cell["value"]) for cell in figures),
+                    title(content, test), run, *(figure_of(cell["value"]) for cell in figures),
                     percent(cut["flips"]["value"]), percent(cut["outside"]["mean"]),
                 )
             )  # fmt: skip
     columns = (
-        *names, "run", "macro F1", "macro AUC", "AUC without lungs", "flips", "relevance outside",
+        "test", "run", "macro F1", "macro AUC", "AUC without lungs", "flips", "relevance outside",
     )  # fmt: skip
     note = "Intervals and tests are in the sections below."
-    return [Table(columns, rows, "Main results", numbers_from=len(names) + 1, notes=[note])]
+    return [Table(columns, rows, "Main results", numbers_from=HEADS, notes=[note])]
 
 
 def _left_out(content: Content) -> list[Block]:

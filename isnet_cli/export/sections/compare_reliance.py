@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from isnet_cli.export.document import Block, Fold, Notice, Section, Table, Text
-from isnet_cli.export.facts import figure_of, percent
+from isnet_cli.export.document import Block, Notice, Section, Table, Text
+from isnet_cli.export.facts import percent
 from isnet_cli.export.sections.compare_text import (
+    HEADS,
     VARIANTS,
     Content,
-    cells,
-    heads,
-    ranged,
+    difference,
+    figure,
     reasons,
     title,
 )
@@ -30,7 +30,6 @@ def reliance_section(content: Content, stem: str) -> Section:
             ),
             _variants(content),
             _behaviour(content),
-            _intervals(content),
         ]
     else:
         why = reasons([(title(content, t), r["reliance"]["why"]) for t, _, r in _each(content)])
@@ -57,60 +56,29 @@ def _each(content: Content) -> list[tuple[Content, str, Content]]:
 
 
 def _variants(content: Content) -> Table:
-    names = heads(content)
-    rows = [
-        (
-            *cells(content, test), run, str(own["reliance"]["n"]),
-            *(figure_of(own["reliance"]["auc"][name]["value"]) for name in VARIANTS),
-        )
-        for test, run, own in _each(content)
-    ]  # fmt: skip
-    groups = [("", len(names) + 2), ("macro AUC", len(VARIANTS))]
-    columns = (*names, "run", "films", *VARIANTS.values())
-    return Table(columns, rows, numbers_from=len(names) + 1, groups=groups, notes=_why(content))
-
-
-def _why(content: Content) -> list[str]:
-    return reasons(
-        [
-            (f"{title(content, test)}, {run}, {words}", own["reliance"]["auc"][name]["why"])
-            for test, run, own in _each(content)
-            for name, words in VARIANTS.items()
-        ]
-    )
-
-
-def _intervals(content: Content) -> Fold:
-    names = heads(content)
-    rows = [
-        (
-            *cells(content, test), run,
-            *(ranged(own["reliance"]["auc"][name]) for name in VARIANTS),
-            ranged(own["reliance"]["gap_f1"], signed=True),
-        )
-        for test, run, own in _each(content)
-    ]  # fmt: skip
-    columns = (*names, "run", *VARIANTS.values(), "gap of macro F1")
-    table = Table(columns, rows, numbers_from=len(names) + 1)
-    return Fold("All variants with their intervals", table)
+    rows, why = [], []
+    for test, run, own in _each(content):
+        found = own["reliance"]
+        figures = [figure(found["auc"][name]) for name in VARIANTS]
+        rows.append((title(content, test), run, str(found["n"]), *figures))
+        where = f"{title(content, test)}, {run}"
+        why += [(f"{where}, {words}", found["auc"][v]["why"]) for v, words in VARIANTS.items()]
+    groups = [("", HEADS + 1), ("macro AUC", len(VARIANTS))]
+    columns = ("test", "run", "films", *VARIANTS.values())
+    return Table(columns, rows, numbers_from=HEADS, groups=groups, notes=reasons(why))
 
 
 def _behaviour(content: Content) -> Table:
     rows, why = [], []
     for test, run, own in _each(content):
         found = own["reliance"]
-        rows.append(
-            (
-                *cells(content, test), run, ranged(found["auc"]["lungs_removed"]),
-                ranged(found["flips"]), ranged(found["gap_auc"], signed=True),
-            )
-        )  # fmt: skip
+        gaps = [difference(found[name]) for name in ("gap_f1", "gap_auc")]
+        rows.append((title(content, test), run, figure(found["flips"]), *gaps))
         where = f"{title(content, test)}, {run}"
-        why += [(where, found[name]["why"]) for name in ("flips", "gap_auc")]
-    names = heads(content)
-    columns = (*names, "run", "AUC, lungs removed", "flips", "gap of macro AUC")
-    caption = "The critical figures with their intervals"
-    return Table(columns, rows, caption, numbers_from=len(names) + 1, notes=reasons(why))
+        why += [(where, found[name]["why"]) for name in ("flips", "gap_f1", "gap_auc")]
+    columns = ("test", "run", "flips", "gap of macro F1", "gap of macro AUC")
+    caption = "What exchanged backgrounds change"
+    return Table(columns, rows, caption, numbers_from=HEADS, notes=reasons(why))
 
 
 def _outside(content: Content) -> Table:
@@ -119,10 +87,9 @@ def _outside(content: Content) -> Table:
         found = own["reliance"]["outside"]
         count = str(found["n"] or 0)
         rows.append(
-            (*cells(content, test), run, count, percent(found["mean"]), percent(found["p95"]))
+            (title(content, test), run, count, percent(found["mean"]), percent(found["p95"]))
         )
         why.append((f"{title(content, test)}, {run}", found["why"]))
-    names = heads(content)
-    columns = (*names, "run", "films", "mean", "95th percentile")
+    columns = ("test", "run", "films", "mean", "95th percentile")
     caption = "Relevance outside the lungs"
-    return Table(columns, rows, caption, numbers_from=len(names) + 1, notes=reasons(why))
+    return Table(columns, rows, caption, numbers_from=HEADS, notes=reasons(why))

@@ -8,11 +8,10 @@ from typing import Any
 from isnet_cli.export.document import Block, Fold, Grid, Notice, Picture, Section, Table, Text
 from isnet_cli.export.plotting import data_uri, svg_text
 from isnet_cli.export.sections.compare_text import (
+    HEADS,
     SCORES,
     Content,
-    cells,
-    heads,
-    ranged,
+    figure,
     reasons,
     title,
 )
@@ -23,10 +22,6 @@ RATES = {
     "auc": "AUC", "ap": "avg. precision",
 }  # fmt: skip
 DRAWN = ("macro_f1", "macro_auc")
-TABLES = (  # three scores with intervals are as wide as a page
-    ("macro_f1", "macro_auc", "macro_ap"),
-    ("accuracy", "balanced_accuracy", "brier"),
-)
 SEEDED = ("macro_f1", "macro_auc", "balanced_accuracy")
 
 
@@ -43,14 +38,14 @@ def scores_section(content: Content, stem: str) -> Section:
     )
     blocks: list[Block] = [
         Text(words),
-        Grid([_forest(content, name) for name in DRAWN], least=400),
-        *(_scores(content, names) for names in TABLES),
+        Grid([_spans(content, name) for name in DRAWN], least=400),
+        _scores(content),
         Fold("Scores of each class", _per_class(content)),
     ]
     return Section("scores", "Scores", blocks, (f"{stem}.json", f"{stem}_scores.csv"))
 
 
-def _forest(content: Content, name: str) -> Picture:
+def _spans(content: Content, name: str) -> Picture:
     tests = {
         title(content, test): [
             (run, _span(found["scores"][name])) for run, found in test["runs"].items()
@@ -60,7 +55,7 @@ def _forest(content: Content, name: str) -> Picture:
     text = svg_text(spans_figure(SCORES[name], tests))
     said = "; ".join(
         f"{title(content, test)}: "
-        + ", ".join(f"{run} {ranged(own['scores'][name])}" for run, own in test["runs"].items())
+        + ", ".join(f"{run} {figure(own['scores'][name])}" for run, own in test["runs"].items())
         for test in content["tests"]
     )
     uri = data_uri(text.encode(), "image/svg+xml")
@@ -71,33 +66,34 @@ def _span(cell: Content) -> tuple[float | None, float | None, float | None]:
     return cell["value"], cell["low"], cell["high"]
 
 
-def _scores(content: Content, scores: Sequence[str]) -> Table:
+def _scores(content: Content) -> Table:
     rows, why = [], []
     for test in content["tests"]:
         for run, found in test["runs"].items():
-            figures = [ranged(found["scores"][name]) for name in scores]
-            rows.append((*cells(content, test), run, str(test["labelled"]), *figures))
+            figures = [figure(found["scores"][name]) for name in SCORES]
+            rows.append((title(content, test), run, str(test["labelled"]), *figures))
             where = f"{title(content, test)}, {run}"
-            why += [(f"{where}, {SCORES[name]}", found["scores"][name]["why"]) for name in scores]
-    names = heads(content)
-    columns = (*names, "run", "films", *(SCORES[name] for name in scores))
-    notes = ["The Brier score is better when it is lower."] if "brier" in scores else []
-    return Table(columns, rows, numbers_from=len(names) + 1, notes=[*notes, *reasons(why)])
+            why += [
+                (f"{where}, {words}", found["scores"][name]["why"])
+                for name, words in SCORES.items()
+            ]
+    columns = ("test", "run", "films", *SCORES.values())
+    notes = ["The Brier score is better when it is lower.", *reasons(why)]
+    return Table(columns, rows, numbers_from=HEADS, notes=notes)
 
 
 def _per_class(content: Content) -> Table:
     rows = [
         (
-            *cells(content, test), run, label, _count(entry["positives"]),
-            *(ranged(entry[rate]) for rate in RATES),
+            title(content, test), run, label, _count(entry["positives"]),
+            *(figure(entry[rate]) for rate in RATES),
         )
         for test in content["tests"]
         for run, found in test["runs"].items()
         for label, entry in found["per_class"].items()
     ]  # fmt: skip
-    names = heads(content)
-    columns = (*names, "run", "class", "films", *RATES.values())
-    return Table(columns, rows, numbers_from=len(names) + 2)
+    columns = ("test", "run", "class", "films", *RATES.values())
+    return Table(columns, rows, numbers_from=HEADS + 1)
 
 
 def _count(value: Any) -> str:
@@ -132,16 +128,15 @@ def _seeds(content: Content, group: Content) -> Table:
     tests = {(test["set"], test["version"]): test["runs"] for test in content["tests"]}
     rows: list[tuple[str, ...]] = []
     for test in group["tests"]:
-        where = cells(content, test)
+        where = title(content, test)
         for run, seed in zip(group["runs"], group["seeds"], strict=True):
             own = tests[test["set"], test["version"]][run]["scores"]
-            figures = [ranged(own[name]) for name in SEEDED]
-            rows.append((*where, f"{run}, seed {seed}", *figures))
+            figures = [figure(own[name]) for name in SEEDED]
+            rows.append((where, f"{run}, seed {seed}", *figures))
         figures = [_spread(test["figures"][name]) for name in SEEDED]
-        rows.append((*where, f"mean, s.d. of {len(group['runs'])} seeds", *figures))
-    names = heads(content)
-    columns = (*names, "training", *(SCORES[name] for name in SEEDED))
-    return Table(columns, rows, f"{group['name']}: {_said(group)}", numbers_from=len(names) + 1)
+        rows.append((where, f"mean, s.d. of {len(group['runs'])} seeds", *figures))
+    columns = ("test", "training", *(SCORES[name] for name in SEEDED))
+    return Table(columns, rows, f"{group['name']}: {_said(group)}", numbers_from=HEADS)
 
 
 def _said(group: Mapping[str, Sequence[Any]]) -> str:

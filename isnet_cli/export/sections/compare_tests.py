@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from isnet_cli.export.cells import p_text
 from isnet_cli.export.document import Block, Fold, Notice, Section, Table, Text
 from isnet_cli.export.sections.compare_text import (
+    HEADS,
     SCORES,
     Content,
-    cells,
     counted,
-    heads,
-    p_text,
-    ranged,
+    difference,
     reasons,
     title,
 )
@@ -79,14 +78,10 @@ def _table(content: Content, name: str) -> Table:
         cell = pair["differences"][name]
         p = cell["p_holm"]
         verdict = "no" if p is None or p > content["comparisons"]["alpha"] else "yes"
-        rows.append(
-            (
-                *cells(content, pair), pair["first"], pair["second"], ranged(cell, signed=True),
-                p_text(cell["p"]), p_text(p), verdict,
-            )
-        )  # fmt: skip
+        names = f"{pair['second']} \N{MINUS SIGN} {pair['first']}"
+        figures = (difference(cell), p_text(cell), p_text({"p": p}), verdict)
+        rows.append((title(content, pair), names, *figures))
         where = f"{title(content, pair)}, {pair['first']} and {pair['second']}"
         why.append((where, cell.get("why")))
-    names = heads(content)
-    columns = (*names, "first", "second", "difference", "p", "p (Holm)", "significant")
-    return Table(columns, rows, numbers_from=len(names) + 2, notes=reasons(why))
+    columns = ("test", "runs", "difference", "p", "p (Holm)", "significant")
+    return Table(columns, rows, numbers_from=HEADS, notes=reasons(why))

@@ -1,11 +1,11 @@
-"""Words of a comparison: names of its scores and tests, figures with their intervals, p-values."""
+"""Words of a comparison: names of its scores and tests, figures with their intervals, reasons."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from isnet_cli.export.facts import figure_of
+from isnet_cli.export.cells import ranged, signed
 
 Content = Mapping[str, Any]
 SCORES = {
@@ -23,6 +23,7 @@ VARIANTS = {
     "other_class": "other class",
     "same_class": "same class",
 }
+HEADS = 2  # first columns of most tables: the test, the run
 
 
 def names_of(content: Content) -> list[str]:
@@ -35,38 +36,19 @@ def versioned(content: Content) -> bool:
     return any(test["version"] != "standard" for test in content["tests"])
 
 
-def heads(content: Content) -> tuple[str, ...]:
-    """Heads of the columns that `cells` fills."""
-    return ("test set", "version") if versioned(content) else ("test set",)
-
-
-def cells(content: Content, where: Content) -> tuple[str, ...]:
-    """What a test is called in the first columns of a table."""
-    return (where["set"], where["version"]) if versioned(content) else (where["set"],)
-
-
 def title(content: Content, where: Content) -> str:
-    """What a test is called on one line."""
-    return " · ".join(cells(content, where))
+    """What a test is called: its version is named where there are several."""
+    return f"{where['set']} · {where['version']}" if versioned(content) else str(where["set"])
 
 
-def ranged(cell: Content, digits: int = 3, *, signed: bool = False) -> str:
+def figure(cell: Content) -> str:
     """A figure with its interval where there is one; ``n/a`` for none."""
-    value = cell.get("value")
-    if value is None:
-        return "n/a"
-    sign = "+" if signed else ""
-    text = f"{value:{sign}.{digits}f}"
-    if cell.get("low") is None:
-        return text
-    return f"{text} [{cell['low']:{sign}.{digits}f}, {cell['high']:{sign}.{digits}f}]"
+    return ranged(cell["value"], cell)
 
 
-def p_text(p: float | None) -> str:
-    """A p-value; never 0."""
-    if p is None:
-        return "n/a"
-    return "<\N{NO-BREAK SPACE}0.001" if p < 0.001 else figure_of(p)
+def difference(cell: Content) -> str:
+    """The same of a difference, with its sign."""
+    return ranged(cell["value"], cell, signed)
 
 
 def counted(count: int, noun: str) -> str:
