@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from isnet_cli.config.segmenter import Segmenter
+from isnet_cli.config.segmenter import Network, Segmenter
 from isnet_cli.data.maskpairs import find_pairs
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Ports
@@ -17,6 +17,7 @@ from isnet_cli.stages.masks_train import network
 from isnet_cli.stages.masks_train_films import Example, deal, read_examples
 from isnet_cli.stages.masks_train_loop import SegmenterTrainer, as_tensors, follow, rate
 from isnet_models.lung_unet import LungUNet
+from isnet_models.registry import find_card
 from tests.segmenter_factory import SMALL, settings, write_pairs
 
 Films = list[Example]
@@ -76,6 +77,19 @@ def test_another_training_is_not_continued(films: Films, tmp_path: Path) -> None
     first.path.write_bytes(b"torn")
     with pytest.raises(IsnetError, match="not a readable checkpoint"):
         trainer(config, films, tmp_path).restore()
+
+
+def test_trained_weights_are_not_forgotten(films: Films, tmp_path: Path) -> None:
+    config = settings(None, train={"lr": 1e-5})
+    config = config.model_copy(update={"network": Network(start="lung-unet")})
+    net = network(config, find_card("lung-unet"))
+    found = SegmenterTrainer(config, net, films, tmp_path, "x")
+    sizes = {tuple(t.shape[2:]) for t in found._batch(np.random.default_rng(0), 0)}
+    assert sizes == {(256, 256)}  # however small films are in the first epochs of others
+    before = found._validate()["val_dice"]
+    assert found.run(Ports())
+    assert before > 0.9
+    assert found.progress.history[-1]["val_dice"] == pytest.approx(before, abs=0.01)
 
 
 def test_without_validation_the_last_epoch_is_kept(films: Films, tmp_path: Path) -> None:

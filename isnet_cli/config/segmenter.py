@@ -52,7 +52,7 @@ class Network(Section):
 
 
 class Coarse(Section):
-    """Films are shrunk in the first epochs, which saves time."""
+    """Films are shrunk in the first epochs, which saves time; not where training goes on."""
 
     size: Annotated[int, Field(ge=64, le=256, multiple_of=32)] = 192  # px
     share: Fraction = 0.7  # of the epochs

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isnet_cli.config.segmenter import Segmenter
+from isnet_cli.config.segmenter import NO_START, Segmenter
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Bar, Ports
 from isnet_cli.runs.checkpoint import load_checkpoint, save_checkpoint
@@ -68,6 +68,7 @@ class SegmenterTrainer:
         self.config, self.net, self.identity = config, net, identity
         self.device = next(net.parameters()).device
         self.path = folder / CHECKPOINT
+        self.fresh = config.network.start == NO_START  # trained weights would forget at other sizes
         self.train = [e for e in examples if e.part == "train"]
         self.validation = [e for e in examples if e.part == "validation"]
         self.chances = chances([e.pair.source for e in self.train], config.train.drawn)
@@ -139,7 +140,7 @@ class SegmenterTrainer:
         chosen = rng.choice(len(self.train), self.batch, replace=False, p=self.chances)
         films, masks = as_tensors([self.train[i] for i in chosen])
         coarse, train = self.config.train.coarse, self.config.train
-        if epoch < coarse.share * train.epochs:
+        if self.fresh and epoch < coarse.share * train.epochs:
             films, masks = (_shrink(values, coarse.size) for values in (films, masks))
         if train.augment:
             films, masks = augment(films, masks, rng)
@@ -160,7 +161,8 @@ class SegmenterTrainer:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
         self.optimizer.step()
-        follow(self.average, self.net, min(train.average, (1 + step) / (10 + step)))
+        early = (1 + step) / (10 + step) if self.fresh else 1.0  # random weights are soon forgotten
+        follow(self.average, self.net, min(train.average, early))
         return value
 
     def _validate(self) -> dict[str, float]:
