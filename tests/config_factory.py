@@ -21,6 +21,8 @@ SPECIAL: dict[tuple[str, ...], st.SearchStrategy[Any]] = {
     ("name",): st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,8}\Z"),
     ("machine", "device"): st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:3"]),
     ("masks", "model"): st.just("lung-unet"),
+    ("masks", "postprocess", "dilate_mm"): st.just(0.0),  # one kind of width at most
+    ("masks", "postprocess", "dilate_px"): st.just(0.0),
     ("train", "schedule", "milestones"): st.sets(st.integers(1, 99)).map(sorted),
     ("train", "schedule", "warmup_epochs"): st.just(0),
     ("train", "class_weights"): st.sampled_from(["none", "balanced"]),

@@ -72,7 +72,7 @@ def test_true_masks_that_cannot_be_used_have_a_reason(folder: RunFolder, tmp_pat
     assert lines["a/one"]["reason"] == (
         "mask_size: the true mask has 130 x 150 pixels, expected the film's 260 x 300"
     )
-    assert lines["a/two"]["reason"] == "empty: the true mask holds no lung"
+    assert lines["a/two"]["reason"] == "mask_values: the true mask holds no lung"
     assert "b/four" not in lines  # no truth, no line
     assert (summary["films"], summary["compared"], summary["unusable_truth"]) == (4, 1, 2)
 

@@ -122,7 +122,7 @@ def _line(row: Row, qc: Mapping[str, str], truth: str, root: Path) -> Line:
                 f" expected the film's {row.width} x {row.height}",
             )
         if not given.any():
-            raise UnreadableFilm("empty", "the true mask holds no lung")
+            raise UnreadableFilm("mask_values", "the true mask holds no lung")
     except UnreadableFilm as fault:
         return {**head, **_nothing(f"{fault.reason}: {fault.detail}")}
     score: MaskScore = score_mask(mask, given, row.pixel_spacing)
