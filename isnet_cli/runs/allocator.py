@@ -12,7 +12,7 @@ def keep_freed_memory() -> bool:
     """Tells glibc to keep freed blocks in this process.
 
     By default it returns large ones, and the next step pays for every page of them again: in a
-    training step with relevance maps on a CPU that is up to an eighth of the time. The process
+    training step with relevance maps on a CPU that was up to a tenth of the time. The process
     keeps its peak memory until it ends.
 
     Returns:
