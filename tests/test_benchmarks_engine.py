@@ -39,6 +39,7 @@ def test_limit_of_vgg_by_hand(engine: ModuleType) -> None:
     assert found["three_maps_eager"] == (standard + 9 * (whole - first) + 18 * first) / standard
 
 
+@pytest.mark.slow
 def test_small_run_prints_every_figure() -> None:
     words = ["--nets", "resnet18", "--size", "32", "--batch", "2", "--rounds", "1", "--json"]
     done = subprocess.run(

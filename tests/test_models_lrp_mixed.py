@@ -50,7 +50,7 @@ def _gradient(name: str, precision: str, variant: str = "selective") -> Tensor:
 
 
 @pytest.mark.parametrize("variant", ["selective", "flex", "original"])
-@pytest.mark.parametrize("name", ["small", "resnet18"])
+@pytest.mark.parametrize("name", ["small", pytest.param("resnet18", marks=pytest.mark.slow)])
 def test_gradient_of_the_map_loss_keeps_its_direction(name: str, variant: str) -> None:
     cosine = _cosine(_gradient(name, "mixed", variant), _gradient(name, "float32", variant))
     assert 0.98 < cosine < 1 - 1e-9  # rounded, but not turned

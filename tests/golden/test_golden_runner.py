@@ -125,6 +125,7 @@ def write_right(writer: Writer) -> dict[str, dict[str, Array]]:
     return kept
 
 
+@pytest.mark.slow
 def test_a_right_folder_passes(tmp_path: Path, child_environment: dict[str, str]) -> None:
     folder = tmp_path / "golden"
     folder.mkdir()
@@ -149,6 +150,7 @@ def test_a_right_folder_passes(tmp_path: Path, child_environment: dict[str, str]
     assert "test_cuts[cuts-K2]" in results
 
 
+@pytest.mark.slow
 def test_what_is_off_fails(tmp_path: Path, child_environment: dict[str, str]) -> None:
     folder = tmp_path / "golden"
     folder.mkdir()
