@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,16 @@ def test_an_empty_region_is_written_in_silence(caplog: pytest.LogCaptureFixture)
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
     assert not pydicom.dcmread(io.BytesIO(written)).pixel_array.any()
     assert not logging.getLogger("highdicom").disabled
+
+
+def test_threads_leave_the_log_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    filing = anonymous(SALT, "test/a", "p", None, ())
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: made(filing, np.zeros_like(REGION)), range(12)))
+    logger = logging.getLogger("highdicom")
+    assert not logger.disabled
+    assert logger.filters == []
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
 def test_the_package_is_found() -> None:

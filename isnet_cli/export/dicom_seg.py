@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,9 +84,7 @@ def segmentation(
             name=MAKER, version=__version__, family=Code("123109", "DCM", "Artificial Intelligence")
         ),
     )
-    logger = logging.getLogger("highdicom")  # it reports empty regions, which are no fault
-    before, logger.disabled = logger.disabled, True
-    try:
+    with _silent("highdicom"):  # it reports empty regions, which are no fault
         ds = highdicom.seg.Segmentation(
             source_images=[_source_image(filing, region.shape)],
             pixel_array=region[None],
@@ -102,10 +103,23 @@ def segmentation(
             content_description=words(meaning),
             omit_empty_frames=False,
         )
-    finally:
-        logger.disabled = before
     _complete(ds, filing)
     return file_bytes(ds)
+
+
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Drops what this thread logs under `name`; other threads may do the same at the same time."""
+    logger, own = logging.getLogger(name), threading.get_ident()
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return record.thread != own
+
+    logger.addFilter(of_others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(of_others)
 
 
 def _source_image(filing: Filing, size: tuple[int, ...]) -> Any:
