@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isnet_cli.errors import IsnetError
-from isnet_cli.runs.checkpoint import load_checkpoint, save_checkpoint
+from isnet_cli.runs.checkpoint import load_checkpoint, own_checkpoint, save_checkpoint
 
 
 def test_checkpoint_round_trip(tmp_path: Path) -> None:
@@ -33,3 +33,11 @@ def test_a_checkpoint_with_code_or_damage_is_refused(
         with pytest.raises(IsnetError, match="not a readable checkpoint"):
             load_checkpoint(tmp_path / name)
     assert "executed" not in capsys.readouterr().out
+
+
+def test_only_the_checkpoint_of_the_same_training_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    assert own_checkpoint(path, "a") is None
+    save_checkpoint(path, {"identity": "a", "epoch": 3})
+    assert own_checkpoint(path, "a") == {"identity": "a", "epoch": 3}
+    assert own_checkpoint(path, "b") is None

@@ -30,3 +30,10 @@ ModelRun = Annotated[
     Path | None,
     typer.Option("--model", metavar="RUN", help="Run folder whose trained model is used."),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option("-d", "--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of all random choices.")
+]

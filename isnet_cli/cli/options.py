@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from isnet_cli.cli.arguments import Device, Seed
+
 Options = TypeVar("Options", bound="ScreenOptions")
 
 
@@ -67,17 +69,12 @@ class RunOptions(ConfigOptions):
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Run folder [runs/NAME-DATE]."),
     ] = None
-    device: Annotated[
-        str | None,
-        typer.Option("-d", "--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),
-    ] = None
+    device: Device = None
     workers: Annotated[
         int | None,
         typer.Option("-j", "--workers", metavar="N", min=0, help="Worker processes."),
     ] = None
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of all random choices.")
-    ] = None
+    seed: Seed = None
     deterministic: Annotated[
         bool | None,
         typer.Option(

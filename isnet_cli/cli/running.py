@@ -115,9 +115,9 @@ def _with_report(
 
 def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Result:
     incomplete = any(outcome.status == "incomplete" for outcome in outcomes)
-    skipped = sum(map(_lost, outcomes))
-    if any(outcome.stage == "predict" for outcome in outcomes):  # a film without a mask is doubted
-        skipped = sum(_lost(outcome) for outcome in outcomes if outcome.stage != "masks")
+    doubted = any(outcome.stage == "predict" for outcome in outcomes)
+    counted = [o for o in outcomes if not (doubted and o.stage == "masks")]  # no mask: a doubt
+    skipped = sum(int(outcome.summary.get("skipped", 0)) for outcome in counted)
     code = session.stop_code if incomplete else EXIT_SKIPPED if skipped else 0
     lines = [str(output), *(f"  {outcome_line(outcome)}" for outcome in outcomes)]
     for outcome in outcomes:
@@ -138,10 +138,6 @@ def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Resu
     status = "incomplete" if incomplete else "done"
     document: dict[str, Any] = {"run": str(output), "status": status, "stages": stages}
     return Result(document, "\n".join(lines), code)
-
-
-def _lost(outcome: Outcome) -> int:
-    return int(outcome.summary.get("skipped", 0))
 
 
 def _plan(config: Config, output: Path, stages: Sequence[str]) -> Result:

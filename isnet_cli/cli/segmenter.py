@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isnet_cli.cli.arguments import StopAfter
+from isnet_cli.cli.arguments import Device, Seed, StopAfter
 from isnet_cli.cli.options import ScreenOptions, takes
 from isnet_cli.cli.running import resume_line
 from isnet_cli.cli.session import Result, Session, execute
@@ -27,14 +27,7 @@ Changes = Annotated[
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="DIR", help="Its folder [runs/NAME].")
 ]
-Device = Annotated[
-    str | None,
-    typer.Option("-d", "--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),
-]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs [60].")]
-Seed = Annotated[
-    int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of all random choices.")
-]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace a training of other settings or films.")
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isnet_cli.cli.source import RECORD, Source, is_run, name_of, option_list
+from isnet_cli.config.reading import READING
 from isnet_cli.errors import IsnetError
 
 if TYPE_CHECKING:
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
 
 CARD = Path("train", "model.json")
 WEIGHTS_NAME, CARD_NAME = "model.safetensors", "model.json"
-READING = {  # what a card may say about films and masks
-    "data": ("view", "scale", "max_side", "dicom"),
-    "masks": ("model", "threshold", "postprocess"),
-}
 FILMS = "films"  # the set of films that are predicted
 
 

@@ -34,3 +34,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             fix="remove it to train anew from the first epoch",
         ) from error
     return state
+
+
+def own_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
+    """The checkpoint of this very training; None when there is none, or another's.
+
+    Args:
+        path: The file.
+        identity: Hash of what the training depends on, as `save_checkpoint` got it.
+
+    Raises:
+        IsnetError: As `load_checkpoint`.
+    """
+    state = load_checkpoint(path) if path.is_file() else {}
+    return state if state.get("identity") == identity else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from isnet_cli.measure.background import VARIANTS
 from isnet_cli.measure.comparison import ALPHA, FAMILY, SCORES, Comparison
 from isnet_cli.measure.seeds import over_runs
 from isnet_cli.stages.compare_films import LeftOut
@@ -12,7 +13,6 @@ from isnet_cli.stages.compare_read import Evaluated, Key, Predictions
 from isnet_cli.stages.compare_seeds import Group
 
 RATES = ("precision", "recall", "specificity", "f1", "auc", "ap")  # of one class
-VARIANTS = ("full", "lungs_only", "lungs_removed", "other_class", "same_class")
 EMPTY: Mapping[str, None] = dict.fromkeys(("value", "low", "high", "sd", "method", "why"))
 NOT_MEASURED = "not measured"
 SEED_SCORES = ("macro_f1", "macro_auc", "macro_ap", "accuracy", "balanced_accuracy", "brier")

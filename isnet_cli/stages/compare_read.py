@@ -69,8 +69,7 @@ class Evaluated:
 
     def predictions(self, test: Key) -> str:
         """Where the predictions of one test lie, below the stage's folder."""
-        listed = [f for f in self.scores(test)["files"] if f.rpartition("/")[2] == PREDICTIONS]
-        return str(listed[0])
+        return _tables(self.scores(test))[0]
 
 
 @dataclass(frozen=True)
@@ -120,14 +119,18 @@ def _metrics(path: Path) -> dict[str, Any]:
         classes = content["classes"]
         sound = isinstance(classes, list) and isinstance(content["task"], str)
         for found in (one for versions in content["sets"].values() for one in versions.values()):
-            tables = [name for name in found["files"] if name.rpartition("/")[2] == PREDICTIONS]
             sound &= isinstance(found["n"], int) and isinstance(found["macro"], dict)
-            sound &= len(tables) == 1 and set(found["per_class"]) == set(classes)
+            sound &= len(_tables(found)) == 1 and set(found["per_class"]) == set(classes)
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, "the scores of isnet evaluate") from error
     if not sound:
         raise _damaged(path, "the scores of isnet evaluate")
     return dict(content)
+
+
+def _tables(scores: Mapping[str, Any]) -> list[str]:
+    """The tables of predictions that one test names."""
+    return [str(name) for name in scores["files"] if name.rpartition("/")[2] == PREDICTIONS]
 
 
 def _refused(constant: str) -> float:

@@ -18,7 +18,7 @@ from isnet_cli.export.captures import compose_capture
 from isnet_cli.export.colours import smooth
 from isnet_cli.export.dicom_capture import film_capture, overlay_capture
 from isnet_cli.export.dicom_filing import Filing, anonymous, of_source, patient_orientation
-from isnet_cli.export.dicom_seg import can_segment, segmentation
+from isnet_cli.export.dicom_seg import REGION, Kind, can_segment, segmentation
 from isnet_cli.measure.region import region_threshold
 from isnet_cli.runs import files
 from isnet_cli.stages.mapfiles import FilmMap, said_of
@@ -70,17 +70,45 @@ class DicomWriter:
                 facts=said_of(found),
             )  # fmt: skip
         meaning = f"smallest region with {100 * self.share:.0f} % of what speaks for it"
+        return self.segment(
+            region(found, self.share), REGION, target=target, number=number, meaning=meaning,
+            instead="dicom-sc alone",
+        )  # fmt: skip
+
+    def segment(
+        self,
+        mask: NDArray[np.bool_],
+        kind: Kind,
+        *,
+        target: str,
+        number: int,
+        meaning: str,
+        instead: str,
+    ) -> bytes:
+        """A region [H, W] of the original film as a DICOM Segmentation.
+
+        Args:
+            mask: The region.
+            kind: What it is.
+            target: See `segmentation`.
+            number: See `segmentation`.
+            meaning: See `segmentation`.
+            instead: Formats to ask for where it cannot be made.
+
+        Raises:
+            IsnetError: Kind "data": the source's header does not allow a segmentation.
+        """
         try:
             return segmentation(
-                region(found, self.share), self.filing, series=self.series, target=target,
-                number=number, meaning=meaning, model=self.model,
+                mask, self.filing, series=self.series, target=target, number=number,
+                meaning=meaning, model=self.model, kind=kind,
             )  # fmt: skip
         except (AttributeError, TypeError, ValueError) as error:
             raise IsnetError(
                 "data",
                 f"{self.filing.name}: no segmentation can refer to this film's header "
                 f"({type(error).__name__})",
-                fix="leave --identity keep out, or ask for --format dicom-sc alone",
+                fix=f"leave --identity keep out, or ask for --format {instead}",
             ) from None
 
     def film(self, film: NDArray[np.float32], size: tuple[int, int]) -> bytes:

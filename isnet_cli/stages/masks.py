@@ -197,9 +197,10 @@ def _make_all(
     ]
     if not chunks:
         return True
-    maker = Maker(config, folder.stage_dir("ingest"), folder.stage_dir(NAME), sources)
     further = _further(config, folder)
-    maker = dataclasses.replace(maker, further=further)
+    maker = Maker(
+        config, folder.stage_dir("ingest"), folder.stage_dir(NAME), sources, further=further
+    )
     if config.masks.model != NO_NETWORK and any(not sources[chunk[0].key] for chunk in chunks):
         maker = _with_network(maker, config, ports)
     workers = max(1, runtime.workers(config.machine.workers))

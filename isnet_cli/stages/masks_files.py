@@ -12,8 +12,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.data.films import load_film
 from isnet_cli.data.header import MIRRORED
 from isnet_cli.data.types import Row
-from isnet_cli.errors import IsnetError
-from isnet_cli.export.dicom_seg import LUNGS, segmentation
+from isnet_cli.export.dicom_seg import LUNGS
 from isnet_cli.export.nifti import nifti_bytes
 from isnet_cli.runs import files
 from isnet_cli.stages.mapdicom import open_dicom
@@ -83,18 +82,10 @@ class MaskFiles:
         writer = open_dicom(
             row, row.key, self.root, keep=keep, series=SERIES, share=1.0, model=self.model
         )
-        try:
-            content = segmentation(
-                mask, writer.filing, series=SERIES, target="Lungs", number=1,
-                meaning="both lungs, heart excluded", model=self.model, kind=LUNGS,
-            )  # fmt: skip
-        except (AttributeError, TypeError, ValueError) as error:
-            raise IsnetError(
-                "data",
-                f"{row.key}: no segmentation can refer to this film's header"
-                f" ({type(error).__name__})",
-                fix="leave --identity keep out, or ask for --format png,nifti",
-            ) from None
+        content = writer.segment(
+            mask, LUNGS, target="Lungs", number=1, meaning="both lungs, heart excluded",
+            instead="png,nifti",
+        )  # fmt: skip
         files.write_bytes(self.root / f"{row.key}.seg.dcm", content)
         if not writer.filing.kept:
             picture = writer.film(load_film(self.ingest / row.film), (row.height, row.width))

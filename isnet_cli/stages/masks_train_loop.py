@@ -17,7 +17,7 @@ from torch import Tensor
 from isnet_cli.config.segmenter import NO_START, Segmenter
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Bar, Ports
-from isnet_cli.runs.checkpoint import load_checkpoint, save_checkpoint
+from isnet_cli.runs.checkpoint import own_checkpoint, save_checkpoint
 from isnet_cli.runs.runtime import derive_seed
 from isnet_cli.stages.masks_train_augment import augment
 from isnet_cli.stages.masks_train_films import Example, chances
@@ -84,10 +84,8 @@ class SegmenterTrainer:
 
     def restore(self) -> bool:
         """Continues from the checkpoint if there is one of this very training; tells whether."""
-        if not self.path.is_file():
-            return False
-        state = load_checkpoint(self.path)
-        if state.get("identity") != self.identity:
+        state = own_checkpoint(self.path, self.identity)
+        if state is None:
             return False
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])

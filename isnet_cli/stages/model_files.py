@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from isnet_cli.config.reading import READING
 from isnet_cli.config.schema import Config
 from isnet_cli.errors import IsnetError
 from isnet_cli.runs.files import write_json
@@ -50,8 +51,8 @@ def reading(config: Config) -> dict[str, Any]:
 
     A lung network from a file of the user's own is not named.
     """
-    data = config.data.model_dump(mode="json", include={"view", "scale", "max_side", "dicom"})
-    masks = config.masks.model_dump(mode="json", include={"model", "threshold", "postprocess"})
+    data = config.data.model_dump(mode="json", include=set(READING["data"]))
+    masks = config.masks.model_dump(mode="json", include=set(READING["masks"]))
     if masks["model"].endswith(".safetensors"):
         del masks["model"]
     return {"data": data, "masks": masks}

@@ -111,6 +111,8 @@ def _by_share(film: Film) -> tuple[float, str]:
 def _added(run: RunFacts, source: Source, count: int) -> RunFacts:
     picks, covers = [], []
     groups = list(source.index)
+    index = source.folder.stage_dir("heatmap") / "index.csv"
+    drawn = read_table(index) if groups else []
     for group in groups:
         test = (group.set, group.version)
         files = run.made_from(test, "predictions.csv")
@@ -120,7 +122,7 @@ def _added(run: RunFacts, source: Source, count: int) -> RunFacts:
         title = group_title(group, groups)
         swapped = run.made_from(test, "background.csv")
         notes = _notes(source.folder, swapped)
-        covers.append(_cover(run, source, group, title, len(lines)))
+        covers.append(_cover(run, drawn, group, title, source.index[group], len(lines)))
         films = list(_films(run, source.index[group], lines))
         for kind in KINDS:
             found = pick(films, kind)
@@ -158,19 +160,23 @@ def _notes(folder: RunFolder, files: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _cover(run: RunFacts, source: Source, group: Group, title: str, tested: int) -> Cover:
-    lines = read_table(source.folder.stage_dir("heatmap") / "index.csv")
+def _cover(
+    run: RunFacts,
+    lines: Sequence[Cells],
+    group: Group,
+    title: str,
+    mapped: Mapping[str, Cells],
+    tested: int,
+) -> Cover:
     own = [line for line in lines if (line["set"], line.get("version", "")) == _test(group)]
     reasons = {line["key"]: line["error"] for line in own if line["error"]}
     for line in own:
-        if line["key"] not in source.index[group]:
+        if line["key"] not in mapped:
             reasons.setdefault(line["key"], NOT_DRAWN)
     limit = number(run.setting("heatmap.limit"))
     reached = limit is not None and tested > limit
     errors = Counter(reasons.values()).most_common()
-    return Cover(
-        title, tested, len(source.index[group]), int(limit) if limit and reached else None, errors
-    )
+    return Cover(title, tested, len(mapped), int(limit) if limit and reached else None, errors)
 
 
 def _test(group: Group) -> tuple[str, str]:

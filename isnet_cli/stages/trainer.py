@@ -17,7 +17,7 @@ from isnet_cli.data.augment import augment
 from isnet_cli.data.dataset import FilmStore, Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Bar, Ports
-from isnet_cli.runs.checkpoint import load_checkpoint, save_checkpoint
+from isnet_cli.runs.checkpoint import own_checkpoint, save_checkpoint
 from isnet_cli.runs.runtime import derive_seed, generator
 from isnet_cli.stages.training_setup import build_optimizer, epoch_batches, learning_rate
 from isnet_cli.stages.validation import Validator
@@ -82,10 +82,8 @@ class Trainer:
 
     def restore(self) -> bool:
         """Continues from the checkpoint if there is one of this very training; tells whether."""
-        if not self.path.is_file():
-            return False
-        state = load_checkpoint(self.path)
-        if state.get("identity") != self.identity:
+        state = own_checkpoint(self.path, self.identity)
+        if state is None:
             return False
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -20,7 +20,7 @@ from isnet_cli.export.facts import (
 )
 from isnet_cli.export.figures import number
 from isnet_cli.export.forest import Estimate, Forest
-from isnet_cli.export.sections.drops import estimate_of, forest_picture
+from isnet_cli.export.sections.drops import RATES, estimate_of, forest_picture
 
 Test = tuple[str, str]
 VARIANTS = {
@@ -30,7 +30,6 @@ VARIANTS = {
     "other_class": "background of another class",
     "same_class": "background of the same class",
 }
-RATES = {"f1": "macro-F1", "auc": "macro AUC"}
 WHERE = f"{METRICS}: sets.<set>.<version>.background"
 LINES = "evaluate/<set>/<version>/background.csv"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from isnet_cli.export.cells import p_text
 from isnet_cli.export.document import Block, Fold, Notice, Section, Table, Text
@@ -64,10 +65,7 @@ def _summary(content: Content) -> str:
 def _block(content: Content, name: str) -> Block:
     table = _table(content, name)
     if name in SHOWN and len(table.rows) <= LONG:
-        return Table(
-            table.columns, table.rows, f"Differences of {SCORES[name]}", table.numbers_from,
-            table.notes,
-        )  # fmt: skip
+        return replace(table, caption=f"Differences of {SCORES[name]}")
     return Fold(f"Differences of {SCORES[name]}", table)
 
 

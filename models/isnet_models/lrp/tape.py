@@ -325,8 +325,8 @@ def _tensors(value: Any) -> list[Tensor]:
     for part in value:
         if isinstance(part, Tensor):
             found.append(part)
-        elif isinstance(part, (tuple, list)) and part and not isinstance(part[0], int):
-            found += _tensors(part)  # sizes and strides hold none
+        elif isinstance(part, (tuple, list)):
+            found += _tensors(part)
     return found
 
 
