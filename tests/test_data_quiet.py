@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import warnings
 
 import pytest
@@ -34,6 +35,25 @@ def test_silence_ends_after_an_exception_and_nests(caplog) -> None:
         shout("inside")
     logging.getLogger("after").error("heard")
     assert [record.name for record in caplog.records] == ["after"]
+
+
+def test_the_silence_of_one_thread_outlives_that_of_another(caplog) -> None:
+    inside, go = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with quiet():
+            inside.set()
+            go.wait(10)
+            shout("a header")
+
+    thread = threading.Thread(target=other)
+    with quiet():
+        thread.start()
+        inside.wait(0.3)
+    go.set()
+    thread.join()
+    assert caplog.records == []
+    assert logging.root.manager.disable == 0
 
 
 def test_stderr_is_muted_below_python_and_comes_back(capfd) -> None:

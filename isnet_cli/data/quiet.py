@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator
+
+_ONE = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -14,16 +17,18 @@ def quiet() -> Iterator[None]:
     """Silences warnings and logging of the whole process while a file's header is at hand.
 
     The imaging libraries quote header values in warnings and log records, and those may name the
-    patient. What matters of them reaches the caller as an exception.
+    patient. What matters of them reaches the caller as an exception. Threads wait for each other:
+    the first to leave would end the silence of the rest.
     """
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    with _ONE:
+        before = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logging.disable(before)
 
 
 @contextlib.contextmanager
