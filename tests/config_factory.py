@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from isnet_cli.config.checks import check
 from isnet_cli.config.load import PATHS
 from isnet_cli.config.schema import Config
+from isnet_models.methods import registry
 
 TEXT = st.text(max_size=12).filter(lambda text: text.strip() != "")
 PATH = TEXT.filter(lambda text: "\0" not in text).map(lambda t: os.path.normpath(f"/base/{t}"))
@@ -26,6 +27,12 @@ SPECIAL: dict[tuple[str, ...], st.SearchStrategy[Any]] = {
     ("train", "schedule", "milestones"): st.sets(st.integers(1, 99)).map(sorted),
     ("train", "schedule", "warmup_epochs"): st.just(0),
     ("train", "class_weights"): st.sampled_from(["none", "balanced"]),
+    ("train", "method"): st.sampled_from(["standard", "isnet", "grad_input"]),
+    ("train", "settings"): st.dictionaries(
+        st.sampled_from(registry.names()),
+        st.dictionaries(TEXT, st.floats(-1e6, 1e6) | st.booleans() | TEXT, max_size=2),
+        max_size=2,
+    ),
     ("train", "heatmap_loss", "w1"): st.floats(0.5, 2.0),
     ("train", "heatmap_loss", "weight"): st.one_of(
         st.floats(0, 1),

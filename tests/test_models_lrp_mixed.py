@@ -11,8 +11,11 @@ from isnet_models.backbones import build_backbone
 from isnet_models.lrp import RelevanceError, relevance
 from isnet_models.lrp.affine import ConvOptions
 from isnet_models.lrp.mixed import mixed_convolution, mixed_linear
-from isnet_models.methods import Explanation, ISNet, ISNetSettings, Standard
-from method_factory import batch
+from isnet_models.methods.base import Context
+from isnet_models.methods.isnet import ISNetSettings
+from isnet_models.methods.standard import Standard
+from isnet_models.methods.variants import Explanation
+from method_factory import batch, isnet
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:
@@ -44,7 +47,7 @@ def _gradient(name: str, precision: str, variant: str = "selective") -> Tensor:
     torch.manual_seed(1)
     net, data = build_backbone(name, 3).train(), batch(size=64)
     explanation = Explanation(variant=variant, precision=precision)  # type: ignore[arg-type]
-    losses = ISNet(ISNetSettings({0: 1.0}, explanation)).losses(net, data, 0)
+    losses = isnet(ISNetSettings({0: 1.0}, explanation)).losses(net, data, 0)
     losses.total.backward()
     return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
 
@@ -83,7 +86,9 @@ def test_a_rounded_forward_pass_is_refused_where_a_gradient_is_asked_for() -> No
 
 def test_the_plain_method_uses_autocast() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
-    half, full = (Standard(autocast=on).losses(net, data, 0) for on in (True, False))
+    half, full = (
+        Standard(context=Context(autocast=on)).losses(net, data, 0) for on in (True, False)
+    )
     assert half.logits.dtype == torch.float32
     assert not torch.equal(half.logits, full.logits)
     assert torch.allclose(half.logits, full.logits, atol=0.1)

@@ -1,4 +1,4 @@
-"""Training methods: one common set of promises, and the ISNet's sum by hand."""
+"""Classification loss by hand; what every method does by itself."""
 
 from __future__ import annotations
 
@@ -6,57 +6,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
-from isnet_models.backbones import build_backbone
-from isnet_models.methods import METHODS
-from isnet_models.methods.base import classification_loss
-from isnet_models.methods.isnet import ISNet, ISNetSettings
+from isnet_models.methods.base import Batch, Context, Losses, Method, NetSpec, classification_loss
 from isnet_models.methods.standard import Standard
 from method_factory import batch
-
-MAKERS = {"standard": Standard, "isnet": lambda: ISNet(ISNetSettings())}
-
-
-def test_the_registry_is_what_is_tested() -> None:
-    assert set(MAKERS) == set(METHODS)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_steps_lower_the_loss_with_finite_gradients(name: str) -> None:
-    torch.manual_seed(0)
-    net, method, data = build_backbone("small", 3).train(), MAKERS[name](), batch()
-    optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
-    values = []
-    for _ in range(12):
-        losses = method.losses(net, data, 0)
-        optimizer.zero_grad()
-        losses.total.backward()
-        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
-        optimizer.step()
-        values.append(losses.total.item())
-        assert losses.logits.shape == (6, 3)
-        assert all(not v.requires_grad for v in losses.parts.values())
-    assert values[-1] < 0.8 * values[0]
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_losses_without_gradient(name: str) -> None:
-    net, method = build_backbone("small", 3).eval(), MAKERS[name]()
-    with torch.no_grad():
-        losses = method.losses(net, batch(), 0)
-    assert not losses.total.requires_grad
-    assert math.isfinite(losses.total.item())
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_an_epoch_is_a_function_of_its_generator(name: str) -> None:
-    net, method = build_backbone("small", 3).eval(), MAKERS[name]()
-    totals = []
-    for _ in range(2):
-        method.begin_epoch(3, torch.Generator().manual_seed(5))
-        totals += [method.losses(net, batch(), 3).total.item()]
-    assert totals[0] == totals[1]
-    assert all(math.isfinite(value) for value in method.figures(3).values())
 
 
 def test_missing_labels_cost_nothing() -> None:
@@ -73,3 +27,35 @@ def test_class_weights_by_hand() -> None:
     ce = [math.log(2), math.log(1 + math.exp(-1))]
     loss = classification_loss(logits, labels, torch.tensor([1.0, 3.0]))
     assert loss.item() == pytest.approx((ce[0] + 3 * ce[1]) / 4)
+    weighted = Standard(context=Context(class_weights=torch.tensor([1.0, 3.0])))
+    assert weighted.classification(logits, labels) == loss
+
+
+class _Twice(Method):
+    """An addition: the inner loss, doubled."""
+
+    def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
+        found = self.inner.losses(net, batch, epoch)  # type: ignore[union-attr]
+        return Losses(2 * found.total, found.logits, found.parts)
+
+
+def test_an_addition_stands_around_its_method() -> None:
+    net = Method.build(NetSpec("small", 3)).eval()
+    inner = Standard()
+    outer = _Twice(None, Context(), _Twice(None, Context(), inner))
+    assert outer.base is inner
+    assert inner.base is inner
+    data = batch()
+    assert outer.losses(net, data, 0).total == 4 * inner.losses(net, data, 0).total
+    with pytest.raises(NotImplementedError):
+        Method().losses(net, data, 0)
+
+
+def test_logits_keep_the_images_type() -> None:
+    net, data = Method.build(NetSpec("small", 3)).eval(), batch()
+    wide, narrow = (Method(context=Context(autocast=on)) for on in (False, True))
+    assert wide.logits(net, data.images).equal(net(data.images))
+    rough = narrow.logits(net, data.images)
+    assert rough.dtype == torch.float32
+    assert not rough.equal(net(data.images))
+    assert torch.allclose(rough, net(data.images), atol=0.05)

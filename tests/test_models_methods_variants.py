@@ -14,7 +14,7 @@ from isnet_models.lrp import relevance
 from isnet_models.methods.base import Batch
 from isnet_models.methods.isnet import ISNet, ISNetSettings
 from isnet_models.methods.variants import VARIANTS, Explanation
-from method_factory import batch
+from method_factory import batch, isnet
 
 
 def _maps(variant: str, net: nn.Module, images: Tensor, **settings: object) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ def test_steps_lower_the_loss(variant: str, layers: tuple[()] | str) -> None:
     torch.manual_seed(0)
     net, data = build_backbone("small", 3).train(), batch()
     explanation = Explanation(variant=variant, layers=layers)  # type: ignore[arg-type]
-    method = ISNet(ISNetSettings(weight={0: 0.5}, explanation=explanation))
+    method = isnet(ISNetSettings(weight={0: 0.5}, explanation=explanation))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     totals = [_step(net, method, data, optimizer) for _ in range(6)]
     assert totals[-1] < totals[0]
@@ -71,7 +71,7 @@ def test_steps_lower_the_loss(variant: str, layers: tuple[()] | str) -> None:
 
 def test_the_energy_loss_is_a_drop_in() -> None:
     net, data = build_backbone("small", 3).train(), batch()
-    method = ISNet(ISNetSettings(weight={0: 0.5}, loss=EnergyLossSettings()))
+    method = isnet(ISNetSettings(weight={0: 0.5}, loss=EnergyLossSettings()))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     assert _step(net, method, data, optimizer) > min(
         _step(net, method, data, optimizer) for _ in range(5)

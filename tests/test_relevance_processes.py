@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from isnet_models.backbones import seeded_backbone
-from isnet_models.methods import Explanation, ISNet, ISNetSettings
 from isnet_models.methods.base import Batch
+from isnet_models.methods.isnet import ISNetSettings
+from isnet_models.methods.variants import Explanation
+from method_factory import isnet
 from tests.method_factory import batch
 
 VARIANTS = ("selective", "original", "dual")
@@ -19,7 +21,7 @@ VARIANTS = ("selective", "original", "dual")
 
 def _gradients(net: nn.Module, data: Batch, variant: str) -> list[Tensor]:
     """Gradients of the ISNet's loss; running statistics, so that halves of a batch add up."""
-    method = ISNet(ISNetSettings({0: 0.5}, Explanation(variant=variant)))  # type: ignore[arg-type]
+    method = isnet(ISNetSettings({0: 0.5}, Explanation(variant=variant)))  # type: ignore[arg-type]
     net.zero_grad()
     method.losses(net.eval(), data, 0).total.backward()
     return [p.grad.clone() for p in net.parameters() if p.grad is not None]

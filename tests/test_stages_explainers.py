@@ -12,10 +12,10 @@ import torch
 from eval_factory import SIDE, make_trained
 from isnet_cli.config.schema import Heatmap
 from isnet_cli.errors import IsnetError
-from isnet_cli.measure.gradcam import grad_cam
 from isnet_cli.stages import explainers
 from isnet_cli.stages.explainers import METHODS, check_method, described, explain, method_of
 from isnet_cli.stages.predictor import Predictor, open_predictor
+from isnet_models.explanations.gradcam import grad_cam
 from run_factory import small_config
 
 

@@ -18,7 +18,6 @@ from isnet_cli.data.labelvalues import labels_of
 from isnet_cli.data.manifest import read_manifest
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
-from isnet_cli.measure.gradcam import grad_cam
 from isnet_cli.measure.reliance import NO_MASK, NOT_FINITE, ZERO_MAP
 from isnet_cli.ports import Ports
 from isnet_cli.runs.files import read_csv
@@ -30,6 +29,7 @@ from isnet_cli.stages.mapwriter import NO_LABEL, SUSPECT
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.predictor import Predictor
+from isnet_models.explanations.gradcam import grad_cam
 from isnet_models.lrp import relevance
 from isnet_models.lrp.handlers import HANDLERS
 from run_factory import lungs, make_run, small_config

@@ -13,7 +13,7 @@ from isnet_cli.stages import train
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.trainer import SELECT
-from isnet_models.methods import Standard
+from isnet_models.methods.standard import Standard
 from run_factory import make_run, small_config
 
 

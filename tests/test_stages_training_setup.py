@@ -17,7 +17,8 @@ from isnet_cli.stages.training_setup import (
     learning_rate,
 )
 from isnet_models.energy_loss import EnergyLossSettings
-from isnet_models.methods import ISNet, Standard
+from isnet_models.methods.isnet import ISNet
+from isnet_models.methods.standard import Standard
 from run_factory import small_config
 from train_factory import films
 
@@ -64,17 +65,17 @@ def test_method_takes_its_settings(tmp_path: Path) -> None:
     method = build_method(config, {"input": (2.0, 9.0), "layer1": (1.0, 3.0)}, None)
     assert isinstance(method, ISNet)
     assert [method.heatmap_weight(e) for e in (0, 2, 3, 9)] == [0.1, 0.1, 0.8, 0.8]
-    s = method.settings.loss["input"]
+    s = method.loss.loss["input"]
     assert (s.C1, s.C2, s.d, s.E, s.w2) == (2.0, 9.0, 0.5, 2.0, 3.0)
-    assert method.settings.loss["layer1"].C2 == 3.0
+    assert method.loss.loss["layer1"].C2 == 3.0
     one = build_method(config, {EVERY: (2.0, 9.0)}, None)
     assert isinstance(one, ISNet)
-    assert one.settings.loss == s
+    assert one.loss.loss == s
     energy = small_config(train={"heatmap_loss": {"loss": "energy", "layers": ["layer1"]}})
     method = build_method(energy, {}, None)
     assert isinstance(method, ISNet)
-    assert method.settings.loss == EnergyLossSettings()
-    assert method.settings.explanation.layers == ("layer1",)
+    assert method.loss.loss == EnergyLossSettings()
+    assert method.loss.explanation.layers == ("layer1",)
     assert isinstance(
         build_method(small_config(train={"method": "standard"}), None, None), Standard
     )

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from isnet_cli.stages.validation import Validator, probabilities
-from isnet_models.methods import Standard
+from isnet_models.methods.standard import Standard
 from train_factory import films
 
 

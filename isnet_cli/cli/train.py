@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from isnet_cli.cli.arguments import LabelFile, StopAfter, Target
+from isnet_cli.cli.methods import methods_result
 from isnet_cli.cli.options import RunOptions, takes
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
@@ -22,13 +23,18 @@ MaskFiles = Annotated[
     Path | None, typer.Option("--masks", metavar="DIR", help="Folder of given lung masks.")
 ]
 Arch = Annotated[str | None, typer.Option("--arch", metavar="NAME", help="Network [densenet121].")]
-Method = Annotated[str | None, typer.Option("--method", metavar="NAME", help="isnet or standard.")]
+Method = Annotated[
+    str | None, typer.Option("--method", metavar="NAME", help="How to train [isnet].")
+]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs [60].")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", metavar="N", help="Films [16].")]
 Rate = Annotated[float | None, typer.Option("--lr", metavar="X", help="Learning rate [0.01].")]
 Weight = Annotated[
     float | None,
     typer.Option("--heatmap-weight", metavar="P", help="Weight P of the heat-map loss [0.7]."),
+]
+ListMethods = Annotated[
+    bool, typer.Option("--list-methods", help="List the methods and what each needs; no training.")
 ]
 
 
@@ -45,6 +51,7 @@ def train(
     batch_size: BatchSize = None,
     lr: Rate = None,
     heatmap_weight: Weight = None,
+    list_methods: ListMethods = False,
     stop_after: StopAfter = None,
 ) -> int:
     """Train a classifier that looks at the lungs."""
@@ -60,6 +67,8 @@ def train(
     ]
 
     def body(session: Session) -> Result:
+        if list_methods:
+            return methods_result()
         session.stop_after(stop_after)
         found = _source(source, images, options.config)
         stages = ["ingest", "masks", "train"]

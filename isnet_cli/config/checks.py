@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from isnet_cli.config.schema import Config
 from isnet_cli.config.yaml_tree import Key
+from isnet_models.methods import registry
 
 Fault = tuple[Key, str]
 
@@ -14,6 +15,7 @@ Fault = tuple[Key, str]
 def check(config: Config) -> list[Fault]:
     """All faults of a configuration whose single keys are valid; empty when it is good."""
     return [
+        *_methods(config),
         *_multilabel(config),
         *_sets(config),
         *_classes(config),
@@ -31,12 +33,35 @@ def _multilabel(config: Config) -> Iterator[Fault]:
             "shapes stand for one class per film and cannot be drawn with"
             " data.labels.task: multilabel; set bias.kind: none",
         )
-    if config.train.method == "isnet" and config.train.heatmap_loss.variant == "selective":
+    if _has(config, "isnet") and config.train.heatmap_loss.variant == "selective":
         yield (
             ("train", "heatmap_loss", "variant"),
             "selective explains one class against the others and does not exist with"
             " data.labels.task: multilabel; set train.heatmap_loss.variant: flex, or stochastic",
         )
+
+
+def _methods(config: Config) -> Iterator[Fault]:
+    try:
+        needs = registry.needs(config.train.method)
+    except ValueError as error:
+        yield ("train", "method"), str(error)
+        return
+    if "one label" in needs and config.data.labels.task == "multilabel":
+        yield (
+            ("train", "method"),
+            f"{config.train.method} needs {registry.NEEDS['one label']}",
+        )
+    for name in config.train.settings:
+        if name not in registry.names():
+            yield (
+                ("train", "settings", name),
+                f"no such method, expected one of {', '.join(registry.names())}",
+            )
+
+
+def _has(config: Config, method: str) -> bool:
+    return method in config.train.method.split("+")
 
 
 def _sets(config: Config) -> Iterator[Fault]:
@@ -90,7 +115,8 @@ def _training(config: Config) -> Iterator[Fault]:
             f"found {train.schedule.warmup_epochs}, expected fewer than train.epochs"
             f" ({train.epochs})",
         )
-    if (train.method, train.precision, train.heatmap_loss.variant) == ("isnet", "mixed", "dual"):
+    dual = _has(config, "isnet") and train.heatmap_loss.variant == "dual"
+    if dual and train.precision == "mixed":
         yield ("train", "precision"), "the z+ rule of variant dual needs float32"
     if train.schedule.milestones != sorted(set(train.schedule.milestones)):
         yield ("train", "schedule", "milestones"), "expected epochs in rising order"

@@ -249,7 +249,8 @@ class EarlyStop(Section):
 class Train(Section):
     """Training of the classifier."""
 
-    method: str = "isnet"
+    method: str = "isnet"  # a name, or name+addition
+    settings: dict[str, dict[str, Any]] = {}  # of methods, by name
     epochs: Count = 60
     batch_size: Count = 16
     optimizer: Optimizer = Optimizer()

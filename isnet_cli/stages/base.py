@@ -27,7 +27,10 @@ class StageResult:
 
 
 class Stage(Protocol):
-    """A stage module: ``ingest``, ``masks``, ``train``, ``evaluate`` or ``heatmap``."""
+    """A stage module: ``ingest``, ``masks``, ``train``, ``evaluate`` or ``heatmap``.
+
+    It may have a ``preflight(config)``, which refuses before any stage begins.
+    """
 
     NAME: str
 

@@ -22,7 +22,7 @@ from isnet_cli.stages.training_setup import (
     build_net,
     build_optimizer,
     epoch_batches,
-    explanation,
+    map_method,
 )
 from isnet_models.cut_estimation import Cut, CutEstimator
 from isnet_models.methods.base import classification_loss
@@ -110,7 +110,8 @@ def estimate_cuts(
     steps = len(epoch_batches(config, films, 0))
     net = build_net(config, len(films.classes)).to(device).train()
     optimizer = build_optimizer(config.train.optimizer, net)
-    explain, measured = explanation(config), CutEstimator(dual=h.variant == "dual")
+    method = map_method(config)
+    measured = CutEstimator(dual=method.loss.explanation.variant == "dual")
     with (
         torch.random.fork_rng(devices=[]),
         ports.progress.bar("relevance range", h.cut_epochs * steps) as bar,
@@ -127,7 +128,7 @@ def estimate_cuts(
                 images, labels = images.to(device), films.targets(indices).to(device)
                 if epoch == h.cut_epochs - 1:
                     net.eval()  # maps of the running statistics; the step below trains on
-                    maps, _ = explain.maps(net, images, create_graph=False, generator=targets)
+                    maps, _ = method.maps(net, images, create_graph=False, generator=targets)
                     measured.update(maps)
                     net.train()
                 loss = classification_loss(net(images), labels)

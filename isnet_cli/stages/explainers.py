@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isnet_cli.errors import IsnetError
-from isnet_cli.measure.explanation import Explanation, MethodError, explained_classes
-from isnet_cli.measure.gradcam import grad_cam
-from isnet_cli.measure.path_gradients import STEPS, integrated_gradients
-from isnet_cli.measure.rollout import attention_rollout
 from isnet_cli.stages.predictor import Predictor, Seen, memory_guard
+from isnet_models.explanations.explanation import Explanation, MethodError, explained_classes
+from isnet_models.explanations.gradcam import grad_cam
+from isnet_models.explanations.path_gradients import STEPS, integrated_gradients
+from isnet_models.explanations.rollout import attention_rollout
 
 _CONVOLUTIONS = "train a network of convolutions, BatchNorm and ReLU (densenet121, resnet18, ...)"
 

@@ -14,13 +14,17 @@ from isnet_cli.config.reading import READING
 from isnet_cli.config.schema import Config
 from isnet_cli.errors import IsnetError
 from isnet_cli.runs.files import write_json
-from isnet_models.backbones import build_backbone
+from isnet_models.methods import registry
+from isnet_models.methods.base import NetSpec
 from isnet_models.registry import WeightsError
 from isnet_models.weights import load_weights, save_weights
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 SCHEMA = 1
-NEEDED = ("classes", "task", "arch", "input", "channels", "dropout", "heatmap", "thresholds")
+NEEDED = (
+    *("classes", "task", "arch", "method", "input", "channels", "dropout"),
+    *("heatmap", "thresholds"),
+)
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,10 @@ def load_model(place: Path, device: torch.device) -> TrainedModel:
             raise ValueError(f"{CARD} lacks {', '.join(lacking)}")
         count = len(card["classes"])
         with torch.random.fork_rng(devices=[]):  # initial weights, which are replaced at once
-            net = build_backbone(
-                card["arch"], count, channels=card["channels"], dropout=card["dropout"]
+            spec = NetSpec(
+                card["arch"], count, card["channels"], card["dropout"], tuple(card["input"])
             )
+            net = registry.parts(card["method"])[0].load().build(spec)
         state = load_weights(directory / WEIGHTS, card["sha256"])
         net.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError, WeightsError) as error:

@@ -107,6 +107,8 @@ def run_pipeline(
         IsnetError: As `run_stage`.
     """
     outcomes: list[Outcome] = []
+    for name in stages:
+        getattr(stage_module(name), "preflight", lambda config: None)(config)
     with folder.lock():
         for name in stages:
             if ports.stop_requested():

@@ -35,12 +35,14 @@ from isnet_cli.stages.training_setup import (
     build_net,
     check_method,
     class_weights,
-    explanation,
+    map_method,
 )
 from isnet_cli.stages.validation import Validator
 from isnet_models.backbones import count_parameters
 from isnet_models.lrp import RelevanceError
-from isnet_models.methods.variants import VARIANTS
+from isnet_models.methods import registry
+from isnet_models.methods.isnet import ISNet
+from isnet_models.methods.variants import VARIANTS, Explanation
 from isnet_models.registry import WeightsError
 from isnet_models.weights import load_weights
 
@@ -70,6 +72,15 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     )
 
 
+def preflight(config: Config) -> None:
+    """What can be refused before any film is read.
+
+    Raises:
+        IsnetError: Kind "config", for an unknown method or setting.
+    """
+    check_method(config)
+
+
 def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     """Trains, or continues a training of the same fingerprint.
 
@@ -77,14 +88,15 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
         IsnetError: Unknown method or architecture, a method without its masks, an empty set, a
             diverged training.
     """
-    method_class = check_method(config)
+    check_method(config)
+    needs = registry.needs(config.train.method)
     device = choose_device(config.machine.device)
     make_deterministic(config.machine.deterministic)
     keep_freed_memory()
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     classes = class_names([row for row in rows if row.set == "train"] or rows, config)
     qc = verdicts(folder)
-    train_rows, val_rows, excluded = choose_films(rows, qc, config, method_class.needs_masks)
+    train_rows, val_rows, excluded = choose_films(rows, qc, config, "masks" in needs)
     ports.say(
         f"training {config.model.arch} ({config.train.method}) on {device}: "
         f"{len(train_rows)} films, {len(val_rows)} for validation, "
@@ -101,8 +113,9 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     _start_from(net, config)
     net.to(device)
     cuts = None
-    if method_class.needs_masks:
+    if "rules" in needs:
         _check_relevance(net, config, device)
+    if "range" in needs:
         cuts = find_cuts(config, train, version, device, directory / CUTS, identity, ports)
         if cuts is None:
             return StageResult([], {"epoch": 0}, complete=False)
@@ -159,10 +172,10 @@ def _start_from(net: nn.Module, config: Config) -> None:
 def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> None:
     """Fails before training when the network has an operation without relevance rule."""
     x = torch.full((2, config.model.channels, *config.model.input), 0.5, device=device)
-    training = net.training
+    training, method = net.training, map_method(config)
     net.eval()
     try:
-        explanation(config).maps(net, x, create_graph=False)
+        method.maps(net, x, create_graph=False)
     except RelevanceError as error:
         hint = "train.heatmap_loss.zb: false" if "zB" in str(error) else (
             "train.heatmap_loss.layers: auto" if "layer" in str(error)
@@ -188,7 +201,9 @@ def _card(
     films: int,
     validation: int,
 ) -> dict[str, Any]:
-    h = config.train.heatmap_loss
+    method = build_method(config, None, None).base
+    rules = method.loss.explanation if isinstance(method, ISNet) else Explanation()
+    plain = rules.variant == "grad_input"
     return {
         "name": config.name,
         "isnet": __version__,
@@ -201,10 +216,10 @@ def _card(
         "dropout": config.model.dropout,
         "method": config.train.method,
         "heatmap": {
-            "variant": h.variant,
-            "family": "flex" if VARIANTS[h.variant].family == "flex" else "block",
-            "epsilon": 0.0 if h.variant == "grad_input" else h.epsilon,
-            "zb": h.zb and h.variant != "grad_input",
+            "variant": rules.variant,
+            "family": "flex" if VARIANTS[rules.variant].family == "flex" else "block",
+            "epsilon": 0.0 if plain else rules.epsilon,
+            "zb": rules.zb and not plain,
             "cuts": cuts or None,
         },
         "thresholds": None if config.data.labels.task == "multiclass" else [0.5] * len(classes),

@@ -21,7 +21,7 @@ from isnet_cli.runs.checkpoint import own_checkpoint, save_checkpoint
 from isnet_cli.runs.runtime import derive_seed, generator
 from isnet_cli.stages.training_setup import build_optimizer, epoch_batches, learning_rate
 from isnet_cli.stages.validation import Validator
-from isnet_models.methods import Batch, Method
+from isnet_models.methods.base import Batch, Method
 
 CHECKPOINT = "last.ckpt"
 SELECT = {"loss": ("val_loss", -1), "auc": ("val_auc", 1), "swapped": ("val_swapped_auc", 1)}

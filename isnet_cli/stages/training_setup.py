@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from isnet_cli.config.method_settings import SettingError, settings_record
 from isnet_cli.config.schema import Config, Optimizer, Schedule
 from isnet_cli.data.dataset import FilmStore
 from isnet_cli.errors import IsnetError
 from isnet_cli.runs.runtime import derive_seed
-from isnet_models.backbones import seeded_backbone
 from isnet_models.cut_estimation import Cut
 from isnet_models.deep_supervision import MapLossSettings
 from isnet_models.energy_loss import EnergyLossSettings
 from isnet_models.heatmap_loss import HeatmapLossSettings
-from isnet_models.methods import METHODS, Explanation, ISNet, ISNetSettings, Method, Standard
+from isnet_models.methods import registry
+from isnet_models.methods.base import Context, Method, NetSpec
+from isnet_models.methods.isnet import ISNet, ISNetSettings
+from isnet_models.methods.variants import Explanation
 
 Cuts = dict[str, tuple[Cut, Cut]]  # layer ("input" is the image) -> (C1, C2)
 EVERY = "every layer"  # the key of a pair that holds for all
@@ -33,45 +35,82 @@ def build_net(config: Config, classes: int) -> nn.Module:
         IsnetError: Kind "config", for an unknown architecture.
     """
     model = config.model
+    spec = NetSpec(model.arch, classes, model.channels, model.dropout, model.input)
     try:
-        return seeded_backbone(
-            model.arch, classes, channels=model.channels, dropout=model.dropout,
-            seed=derive_seed(config.seed, "weights"),
-        )  # fmt: skip
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(config.seed, "weights"))
+            return registry.parts(config.train.method)[0].load().build(spec)
     except ValueError as error:
         raise IsnetError(
             "config", f"model.arch: {error}", fix="model.arch: densenet121, resnet18, small, ..."
         ) from error
 
 
-def check_method(config: Config) -> type[Method]:
-    """The class of the configured method.
+def check_method(config: Config) -> dict[str, Any]:
+    """Settings records of the configured method and its additions, by name.
 
     Raises:
-        IsnetError: Kind "config", for an unknown method.
+        IsnetError: Kind "config", for an unknown method or setting, or a value of another type.
     """
-    name = config.train.method
-    if name not in METHODS:
-        close = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
+    try:
+        entries = registry.parts(config.train.method)
+    except ValueError as error:
         raise IsnetError(
-            "config",
-            f"train.method: '{name}' is unknown, expected {' or '.join(METHODS)}{hint}",
-            fix=f"train.method: {close[0] if close else 'isnet'}",
-        )
-    return METHODS[name]
+            "config", f"train.method: {error}", fix="isnet train --list-methods"
+        ) from error
+    found = {}
+    for entry in entries:
+        given = config.train.settings.get(entry.name, {})
+        try:
+            found[entry.name] = settings_record(entry.load().Settings, given)
+        except SettingError as error:
+            raise IsnetError(
+                "config",
+                f"train.settings.{entry.name}.{error}",
+                fix="isnet train --list-methods names the settings of each method",
+            ) from error
+    return found
 
 
-def build_method(config: Config, cuts: Cuts | None, class_weights: Tensor | None) -> Method:
+def build_method(
+    config: Config,
+    cuts: Cuts | None,
+    class_weights: Tensor | None,
+    teacher: nn.Module | None = None,
+) -> Method:
     """The training method with its settings.
 
     Args:
         config: The configuration.
         cuts: C1 and C2 of every supervised layer; needed by the ISNet's own loss.
         class_weights: [K] or None, on the training's device.
+        teacher: Network of the run that is learnt from, for methods that need one.
+
+    Raises:
+        IsnetError: As `check_method`.
     """
-    if check_method(config) is Standard:
-        return Standard(class_weights, autocast=config.train.precision == "mixed")
+    context = Context(
+        class_weights=class_weights,
+        autocast=config.train.precision == "mixed",
+        isnet=_isnet(config, cuts),
+        teacher=teacher,
+    )
+    return registry.make(config.train.method, context, check_method(config))
+
+
+def map_method(config: Config) -> ISNet:
+    """The method whose maps are penalised, before its range is known; as `build_method`.
+
+    Raises:
+        TypeError: The configured method has no such maps.
+    """
+    method = build_method(config, None, None).base
+    if not isinstance(method, ISNet):
+        raise TypeError(f"{config.train.method} needs a range and is no ISNet")
+    return method
+
+
+def _isnet(config: Config, cuts: Cuts | None) -> ISNetSettings:
     h = config.train.heatmap_loss
     loss: MapLossSettings | dict[str, MapLossSettings] = EnergyLossSettings()
     if h.loss == "isnet":
@@ -83,11 +122,10 @@ def build_method(config: Config, cuts: Cuts | None, class_weights: Tensor | None
         }
         loss = each.get(EVERY, each)
     weight = h.weight if isinstance(h.weight, dict) else {0: h.weight}
-    settings = ISNetSettings(
+    return ISNetSettings(
         weight=weight, explanation=explanation(config), loss=loss, layer_decay=h.layer_decay,
         every=h.every, share=h.share,
     )  # fmt: skip
-    return ISNet(settings, class_weights)
 
 
 def explanation(config: Config) -> Explanation:

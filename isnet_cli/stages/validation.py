@@ -15,7 +15,7 @@ from isnet_cli.data.swap import partners, swap_backgrounds
 from isnet_cli.measure.scores import scores
 from isnet_cli.measure.thresholds import choose_thresholds
 from isnet_cli.runs.runtime import derive_seed
-from isnet_models.methods import Batch, Method
+from isnet_models.methods.base import Batch, Method
 
 
 class Validator:

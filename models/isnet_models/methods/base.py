@@ -1,12 +1,17 @@
-"""What every training method offers: a loss of a batch, and what it needs."""
+"""What every training method offers: its network, its loss of a batch, its settings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from isnet_models.backbones import build_backbone
+
+if TYPE_CHECKING:
+    from isnet_models.methods.isnet import ISNetSettings
 
 
 @dataclass(frozen=True)
@@ -39,16 +44,83 @@ class Losses:
     parts: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Method(Protocol):
-    """A way to train a classifier.
-
-    Methods inherit from it: what an epoch begins with and what it reports are empty by default.
+@dataclass(frozen=True)
+class NetSpec:
+    """The classifier that was asked for.
 
     Attributes:
-        needs_masks: Whether training films must have lung masks.
+        arch: Name of a backbone; a method with a network of its own does without.
+        classes: Number of outputs K.
+        channels: Channels of the input.
+        dropout: Probability before the last layer.
+        size: Rows and columns of the input, px.
+        segmenter: Options of the lung U-Net's class, for methods that keep one in their network.
     """
 
-    needs_masks: ClassVar[bool]
+    arch: str
+    classes: int
+    channels: int = 1
+    dropout: float = 0.0
+    size: tuple[int, int] = (224, 224)
+    segmenter: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method may use besides its settings.
+
+    Attributes:
+        class_weights: [K], weights of the classification loss, or None for equal ones.
+        autocast: Whether the network may run in bfloat16 where that does no harm.
+        isnet: The configured heat-map loss, with C1 and C2; None where no method needs it.
+        teacher: A trained classifier in eval mode; None where no method needs it.
+    """
+
+    class_weights: Tensor | None = None
+    autocast: bool = False
+    isnet: ISNetSettings | None = None
+    teacher: nn.Module | None = None
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """A method without settings of its own."""
+
+
+class Method:
+    """A way to train a classifier; every method inherits from it.
+
+    What an epoch begins with and what it reports are empty by default, and the network is the
+    backbone that was asked for.
+
+    Args:
+        settings: Record of the class's `Settings`.
+        context: What it may use besides.
+        inner: The method that an addition is added to; None for methods of their own.
+    """
+
+    Settings: ClassVar[type] = NoSettings  # a frozen dataclass with defaults: `train.settings`
+
+    def __init__(
+        self, settings: Any = None, context: Context | None = None, inner: Method | None = None
+    ) -> None:
+        self.settings = self.Settings() if settings is None else settings
+        self.context = context or Context()
+        self.inner = inner
+
+    @property
+    def base(self) -> Method:
+        """The method below all additions."""
+        return self if self.inner is None else self.inner.base
+
+    @classmethod
+    def build(cls, spec: NetSpec) -> nn.Module:
+        """The untrained network: [B, C, H, W] in [0, 1] -> logits [B, K].
+
+        Raises:
+            ValueError: Unknown backbone, or a network that cannot be made as asked for.
+        """
+        return build_backbone(spec.arch, spec.classes, channels=spec.channels, dropout=spec.dropout)
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Prepares for `epoch` (counted from 0), before its first batch.
@@ -60,15 +132,29 @@ class Method(Protocol):
             epoch: The epoch.
             generator: All of the method's chance in this epoch (on the CPU).
         """
-        return
+        if self.inner is not None:
+            self.inner.begin_epoch(epoch, generator)
 
     def figures(self, epoch: int) -> dict[str, float]:
         """What the history says of `epoch` beside the losses, by name; asked at its end."""
-        return {}
+        return {} if self.inner is None else self.inner.figures(epoch)
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
-        """Loss of `batch` in `epoch` (counted from 0); `net` is in the mode of the caller."""
-        ...
+        """Loss of `batch` in `epoch` (counted from 0); `net` is in the mode of the caller.
+
+        Without gradient mode (validation) films are taken as they are, and no chance is used.
+        """
+        raise NotImplementedError
+
+    def logits(self, net: nn.Module, images: Tensor) -> Tensor:
+        """Logits [B, K] of `images`, by autocast where the context allows it, as wide as they."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.context.autocast):
+            found: Tensor = net(images)
+        return found.to(images.dtype)
+
+    def classification(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """`classification_loss` with the context's class weights."""
+        return classification_loss(logits, labels, self.context.class_weights)
 
 
 def classification_loss(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from isnet_models.deep_supervision import MapLossSettings, deep_supervision_loss
 from isnet_models.heatmap_loss import HeatmapLossSettings
-from isnet_models.methods.base import Batch, Losses, Method, classification_loss
+from isnet_models.methods.base import Batch, Context, Losses, Method
 from isnet_models.methods.variants import INPUT, Explanation
 
 
@@ -46,27 +46,21 @@ class ISNet(Method):
     """Penalises relevance outside the lungs while it trains the classifier.
 
     Args:
-        settings: Settings.
-        class_weights: [K] or None.
-        generator: Random source of the stochastic target (on the CPU).
+        settings: None; the heat-map loss is the context's.
+        context: With `isnet`, the settings of the heat-map loss; None: the defaults.
     """
 
-    needs_masks: ClassVar[bool] = True
-
     def __init__(
-        self,
-        settings: ISNetSettings,
-        class_weights: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        self, settings: Any = None, context: Context | None = None, inner: Method | None = None
     ) -> None:
-        self.settings = settings
-        self.class_weights = class_weights
-        self.generator = generator
+        super().__init__(settings, context, inner)
+        self.loss = self.context.isnet or ISNetSettings()
+        self.generator: torch.Generator | None = None
         self._step = 0
 
     def heatmap_weight(self, epoch: int) -> float:
         """P in `epoch`."""
-        return self.settings.weight[max(e for e in self.settings.weight if e <= epoch)]
+        return self.loss.weight[max(e for e in self.loss.weight if e <= epoch)]
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Takes the epoch's chance for the stochastic target and counts its steps anew."""
@@ -77,30 +71,43 @@ class ISNet(Method):
         """P of the epoch."""
         return {"heatmap_weight": self.heatmap_weight(epoch)}
 
+    def maps(
+        self,
+        net: nn.Module,
+        images: Tensor,
+        *,
+        create_graph: bool,
+        generator: torch.Generator | None = None,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The maps that the loss looks at; see `Explanation.maps`."""
+        return self.loss.explanation.maps(
+            net, images, create_graph=create_graph, generator=generator
+        )
+
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """(1-P)·classification + P·map loss of the batch; all of it without gradient mode.
 
         Films whose mask is empty or full take part in the classification alone; "mapped" is the
         others' share of the batch.
         """
-        s, P = self.settings, self.heatmap_weight(epoch)
+        s, P = self.loss, self.heatmap_weight(epoch)
         training = torch.is_grad_enabled()
         if training:
             self._step += 1
         if training and (self._step - 1) % s.every:
             logits = net(batch.images)
-            classification = classification_loss(logits, batch.labels, self.class_weights)
+            classification = self.classification(logits, batch.labels)
             parts = {"classification": classification.detach()}
             return Losses((1 - P) * classification, logits, parts)
         B = len(batch.images)
         n = self._mapped(B) if training else B
-        maps, logits = s.explanation.maps(
+        maps, logits = self.maps(
             net, batch.images[:n], create_graph=training, generator=self.generator
         )
         if n < B:
             logits = torch.cat([logits, net(batch.images[n:])])
         heat = deep_supervision_loss(maps, batch.masks[:n], s.loss, s.layer_decay)
-        classification = classification_loss(logits, batch.labels, self.class_weights)
+        classification = self.classification(logits, batch.labels)
         parts = {
             "classification": classification.detach(),
             "heatmap": heat.total.detach(),
@@ -113,8 +120,22 @@ class ISNet(Method):
         return Losses((1 - P) * classification + P * heat.total, logits, parts)
 
     def _mapped(self, batch_size: int) -> int:
-        n = math.ceil(self.settings.share * batch_size)
+        n = math.ceil(self.loss.share * batch_size)
         return batch_size if batch_size - n == 1 else n  # BatchNorm cannot train on one film
 
 
-__all__ = ["INPUT", "ISNet", "ISNetSettings"]
+class GradInput(ISNet):
+    """The ISNet with gradient x input maps of all classes: LRP-0 of networks of ReLUs.
+
+    Source: the ablation of Bassi et al., Nature Communications 15:291 (2024).
+    """
+
+    def __init__(
+        self, settings: Any = None, context: Context | None = None, inner: Method | None = None
+    ) -> None:
+        super().__init__(settings, context, inner)
+        explanation = replace(self.loss.explanation, variant="grad_input")
+        self.loss = replace(self.loss, explanation=explanation)
+
+
+__all__ = ["INPUT", "GradInput", "ISNet", "ISNetSettings"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from isnet_cli.measure.explanation import Explanation, MethodError, explained_classes
+from isnet_models.explanations.explanation import Explanation, MethodError, explained_classes
 
 _POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 

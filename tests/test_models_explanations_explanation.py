@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from isnet_cli.measure.explanation import explained_classes
+from isnet_models.explanations.explanation import explained_classes
 
 LOGITS = torch.tensor([[1.0, 3.0, 2.0], [0.0, -1.0, -2.0]])
 

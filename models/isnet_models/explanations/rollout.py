@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from isnet_cli.measure.explanation import Explanation, MethodError
-from isnet_cli.measure.gradcam import watched
+from isnet_models.explanations.explanation import Explanation, MethodError
+from isnet_models.explanations.gradcam import watched
 
 
 def attention_rollout(net: nn.Module, x: Tensor) -> Explanation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from isnet_cli.measure.explanation import Explanation, explained_classes
+from isnet_models.explanations.explanation import Explanation, explained_classes
 
 STEPS = 64
 

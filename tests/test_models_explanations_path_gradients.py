@@ -7,8 +7,8 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 
-from isnet_cli.measure.path_gradients import integrated_gradients
 from isnet_models.backbones import seeded_backbone
+from isnet_models.explanations.path_gradients import integrated_gradients
 
 
 def network() -> nn.Module:

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.models.vision_transformer import VisionTransformer
 
-from isnet_cli.measure.explanation import MethodError
-from isnet_cli.measure.rollout import attention_rollout
 from isnet_models.backbones import seeded_backbone
+from isnet_models.explanations.explanation import MethodError
+from isnet_models.explanations.rollout import attention_rollout
 
 LAYERS, HEADS, WIDTH = 3, 2, 16
 

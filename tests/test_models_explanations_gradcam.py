@@ -8,9 +8,9 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from isnet_cli.measure.explanation import MethodError
-from isnet_cli.measure.gradcam import grad_cam, watched
 from isnet_models.backbones import seeded_backbone
+from isnet_models.explanations.explanation import MethodError
+from isnet_models.explanations.gradcam import grad_cam, watched
 
 LAST = {  # family -> module whose output is the last feature map
     "small": "stages", "resnet18": "layer4", "mobilenet_v3_small": "features",

@@ -1,0 +1,51 @@
+"""The training methods as a table: what each does, what it needs, its settings."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from isnet_cli.cli.session import Result
+from isnet_models.methods import registry
+
+
+def methods_result() -> Result:
+    """All methods and additions, for `isnet train --list-methods`."""
+    found = [_described(entry) for entry in registry.ENTRIES]
+    width = max(len(one["name"]) for one in found)
+    lines = []
+    for addition, title in ((False, "methods"), (True, "additions: METHOD+ADDITION")):
+        chosen = [one for one in found if one["addition"] == addition]
+        if chosen:
+            lines += [title, *(line for one in chosen for line in _lines(one, width))]
+    lines += ["", "settings go under train.settings.NAME; those of the ISNet's loss are the keys",
+              "of train.heatmap_loss"]  # fmt: skip
+    return Result({"methods": found}, "\n".join(lines))
+
+
+def _described(entry: registry.Entry) -> dict[str, Any]:
+    kind = entry.load()
+    return {
+        "name": entry.name,
+        "addition": entry.addition,
+        "summary": entry.summary,
+        "source": entry.source,
+        "needs": [registry.NEEDS[need] for need in entry.needs],
+        "explains": entry.explains,
+        "settings": {
+            field.name: getattr(kind.Settings(), field.name) for field in fields(kind.Settings)
+        },
+    }
+
+
+def _lines(one: dict[str, Any], width: int) -> list[str]:
+    lines = [f"  {one['name']:<{width}}  {one['summary']}"]
+    blank = " " * (width + 4)
+    if one["source"]:
+        lines.append(f"{blank}source: {one['source']}")
+    if one["needs"]:
+        lines.append(f"{blank}needs: {'; '.join(one['needs'])}")
+    if one["settings"]:
+        values = ", ".join(f"{name}: {value}" for name, value in one["settings"].items())
+        lines.append(f"{blank}settings: {values}")
+    return lines

@@ -1,0 +1,146 @@
+"""Names of the training methods and what each needs; importable without torch.
+
+A method is one file with one class (`isnet_models.methods.base.Method`) and one line in `ENTRIES`.
+An addition changes the training of the method before it: ``isnet+background_mix``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from isnet_models.methods.base import Context, Method
+
+Need = Literal["masks", "one label", "rules", "range", "feature map", "teacher", "segmenter"]
+NEEDS: dict[Need, str] = {
+    "masks": "a lung mask for every training film",
+    "one label": "one class per film (data.labels.task: multiclass)",
+    "rules": "a relevance rule for every operation of the network",
+    "range": "C1 and C2 of the heat-map loss",
+    "feature map": "a network that ends in a convolutional feature map",
+    "teacher": "a trained run to learn from",
+    "segmenter": "the lung U-Net",
+}
+BASE = "standard"  # what an addition named alone is added to
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A training method, or an addition to one.
+
+    Attributes:
+        name: As `train.method` has it.
+        home: ``module:class`` below `isnet_models.methods`.
+        summary: What is done, one sentence.
+        source: Where it was published, or "".
+        needs: What must be there; keys of `NEEDS`.
+        explains: Its usual explanation: ``lrp``, ``gradcam`` or ``attention_rollout``.
+        addition: Whether it changes another method's training instead of being one.
+    """
+
+    name: str
+    home: str
+    summary: str
+    source: str = ""
+    needs: tuple[Need, ...] = ()
+    explains: Literal["lrp", "grad_input", "gradcam", "attention_rollout"] = "lrp"
+    addition: bool = False
+
+    def load(self) -> type[Method]:
+        """The class, imported now."""
+        module, _, name = self.home.partition(":")
+        found: type[Method] = getattr(
+            importlib.import_module(f"isnet_models.methods.{module}"), name
+        )
+        return found
+
+
+NATURE = "Bassi et al., Nature Communications 15:291 (2024)"
+FASTER = "Bassi et al., IEEE Access 12:155151 (2024)"
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry("standard", "standard:Standard", "classification loss alone"),
+    Entry(
+        "isnet", "isnet:ISNet", "classification, and LRP relevance held inside the lungs",
+        f"{NATURE}; {FASTER}", needs=("masks", "rules", "range"),
+    ),
+    Entry(
+        "grad_input", "isnet:GradInput", "the ISNet with gradient x input maps of all classes",
+        NATURE, needs=("masks", "rules", "range"), explains="grad_input",
+    ),
+)  # fmt: skip
+
+
+def names(entries: Sequence[Entry] = ENTRIES) -> tuple[str, ...]:
+    """All names, in order."""
+    return tuple(entry.name for entry in entries)
+
+
+def parts(method: str, entries: Sequence[Entry] = ENTRIES) -> list[Entry]:
+    """The method and its additions, in order; an addition named first is added to `BASE`.
+
+    Args:
+        method: ``isnet``, ``isnet+background_mix``, ``background_mix``.
+        entries: Where names are looked up.
+
+    Raises:
+        ValueError: Unknown name (with the nearest), a name twice, or two methods that are no
+            additions.
+    """
+    table = {entry.name: entry for entry in entries}
+    found: list[Entry] = []
+    for name in (word.strip() for word in method.split("+")):
+        if name not in table:
+            close = difflib.get_close_matches(name, table, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise ValueError(f"'{name}' is unknown, expected one of {', '.join(table)}{hint}")
+        entry = table[name]
+        if not found and entry.addition:
+            found.append(table[BASE])
+        if entry in found:
+            raise ValueError(f"'{name}' is named twice")
+        if found and not entry.addition:
+            raise ValueError(
+                f"'{name}' is a method of its own and cannot be added to '{found[0].name}'; "
+                f"additions are {', '.join(e.name for e in entries if e.addition)}"
+            )
+        found.append(entry)
+    return found
+
+
+def needs(method: str, entries: Sequence[Entry] = ENTRIES) -> set[Need]:
+    """What a method and its additions need together.
+
+    Raises:
+        ValueError: As `parts`.
+    """
+    return {need for entry in parts(method, entries) for need in entry.needs}
+
+
+def make(
+    method: str,
+    context: Context,
+    settings: Mapping[str, Any] | None = None,
+    entries: Sequence[Entry] = ENTRIES,
+) -> Method:
+    """The method with its additions around it, ready to train.
+
+    Args:
+        method: As in `parts`.
+        context: What methods may use besides their settings.
+        settings: Settings record by name; absent ones have their defaults.
+        entries: Where names are looked up.
+
+    Raises:
+        ValueError: As `parts`; or from a method that lacks something in `context`.
+    """
+    given = settings or {}
+    first, *additions = parts(method, entries)
+    built = first.load()(given.get(first.name), context)
+    for entry in additions:
+        built = entry.load()(given.get(entry.name), context, built)
+    return built
