@@ -42,7 +42,7 @@ SURFACE = {  # removing an option takes one version with a warning; new knobs go
     | {"--stop-after"},
     "train": RUN
     | {"SOURCE", "--images", "--labels", "--masks", "--arch", "--method", "--epochs"}
-    | {"--batch-size", "--lr", "--heatmap-weight", "--stop-after"},
+    | {"--batch-size", "--lr", "--heatmap-weight", "--list-methods", "--stop-after"},
     "evaluate": RUN | {"SOURCE", "--model", "--test", "--labels"},
     "predict": RUN | {"SOURCE", "--model", "--maps"},
     "heatmap": RUN

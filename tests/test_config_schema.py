@@ -44,7 +44,8 @@ train.heatmap_loss.share train.heatmap_loss.variant
 train.heatmap_loss.w1 train.heatmap_loss.w2 train.heatmap_loss.weight train.heatmap_loss.zb
 train.method train.optimizer.lr train.optimizer.momentum train.optimizer.name
 train.optimizer.weight_decay train.sampler train.schedule.final train.schedule.gamma
-train.schedule.milestones train.schedule.name train.schedule.warmup_epochs train.select train.settings
+train.schedule.milestones train.schedule.name train.schedule.warmup_epochs train.select
+train.settings
 upstream version
 """
 

@@ -25,6 +25,7 @@ def methods_result() -> Result:
 
 def _described(entry: registry.Entry) -> dict[str, Any]:
     kind = entry.load()
+    names = [field.name for field in fields(kind.Settings)]
     return {
         "name": entry.name,
         "addition": entry.addition,
@@ -32,9 +33,7 @@ def _described(entry: registry.Entry) -> dict[str, Any]:
         "source": entry.source,
         "needs": [registry.NEEDS[need] for need in entry.needs],
         "explains": entry.explains,
-        "settings": {
-            field.name: getattr(kind.Settings(), field.name) for field in fields(kind.Settings)
-        },
+        "settings": {name: getattr(kind.Settings(), name) for name in names},
     }
 
 

@@ -23,9 +23,7 @@ MaskFiles = Annotated[
     Path | None, typer.Option("--masks", metavar="DIR", help="Folder of given lung masks.")
 ]
 Arch = Annotated[str | None, typer.Option("--arch", metavar="NAME", help="Network [densenet121].")]
-Method = Annotated[
-    str | None, typer.Option("--method", metavar="NAME", help="How to train [isnet].")
-]
+Method = Annotated[str | None, typer.Option("--method", metavar="NAME", help="Method [isnet].")]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs [60].")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", metavar="N", help="Films [16].")]
 Rate = Annotated[float | None, typer.Option("--lr", metavar="X", help="Learning rate [0.01].")]
