@@ -12,6 +12,7 @@ import typer
 
 from isnet_cli import __version__
 from isnet_cli.cli import (
+    benchmark,
     check,
     compare,
     demo,
@@ -81,6 +82,7 @@ for _verb in (
     run.run,
     report.report,
     compare.compare,
+    benchmark.benchmark,
     doctor.doctor,
     demo.demo,
 ):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+import typer
+
 from isnet_cli.cli.arguments import LabelFile, StopAfter, Target
 from isnet_cli.cli.options import RunOptions, takes
 from isnet_cli.cli.running import run_stages
@@ -9,12 +13,18 @@ from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import film_options
 from isnet_cli.cli.source import option_list, resolve
 
+Until = Annotated[
+    Literal["ingest", "masks", "train", "evaluate", "heatmap"] | None,
+    typer.Option("--until", help="Last stage; without a report."),
+]
+
 
 @takes(RunOptions)
 def run(
     options: RunOptions,
     source: Target = None,
     labels: LabelFile = None,
+    until: Until = None,
     stop_after: StopAfter = None,
 ) -> int:
     """Do all of the above that is not up to date, and report."""
@@ -25,6 +35,7 @@ def run(
         session.stop_after(stop_after)
         found = resolve(source, options.config)
         extra = [*film_options(found), *option_list([("--labels", "data.labels.file", labels)])]
-        return run_stages(session, options, found, STAGES, extra, report=True)
+        stages = STAGES if until is None else STAGES[: STAGES.index(until) + 1]
+        return run_stages(session, options, found, stages, extra, report=until is None)
 
     return execute("run", options, body)

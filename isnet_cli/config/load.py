@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -148,6 +149,16 @@ def plain(config: Section) -> dict[str, Any]:
     """The configuration as dict, list, str, int, float, bool and None."""
     tree: dict[str, Any] = _plain(config.model_dump())
     return tree
+
+
+def rooted(key: str, value: Any, base: Path) -> Any:
+    """`value` of the dotted `key` with its relative paths made absolute, starting at `base`."""
+    draft = _Draft()
+    _assign(draft, key, copy.deepcopy(value), "")
+    draft.bases = {key_[:1]: base for key_ in draft.bases}
+    for pattern in PATHS:
+        _absolute(draft, draft.value, pattern, ())
+    return _at(draft.value, tuple(key.split(".")))
 
 
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -24,7 +24,9 @@ def scores_of(run: Evaluated, test: Key) -> dict[str, Cell]:
     """`SCORES` of one run with the intervals that its evaluation gave."""
     found = run.scores(test)
     tree = {**found, "calibration": found.get("calibration") or {}}
-    return {name: _cell(tree, found.get("intervals") or {}, path) for name, path in SCORES.items()}
+    return {
+        name: cell_at(tree, found.get("intervals") or {}, path) for name, path in SCORES.items()
+    }
 
 
 def classes_of(run: Evaluated, test: Key) -> dict[str, dict[str, Cell]]:
@@ -34,7 +36,7 @@ def classes_of(run: Evaluated, test: Key) -> dict[str, dict[str, Cell]]:
     return {
         name: {
             "positives": found["per_class"][name].get("positives"),
-            **{rate: _cell(found, intervals, ("per_class", name, rate)) for rate in RATES},
+            **{rate: cell_at(found, intervals, ("per_class", name, rate)) for rate in RATES},
         }
         for name in run.classes
     }
@@ -59,7 +61,7 @@ def reliance_of(run: Evaluated, test: Key) -> dict[str, Any]:
             "flips": nothing, "gap_f1": nothing, "gap_auc": nothing, "outside": outside,
         }  # fmt: skip
     areas = {
-        name: _cell(entry, entry.get("intervals") or {}, ("macro", "auc"))
+        name: cell_at(entry, entry.get("intervals") or {}, ("macro", "auc"))
         for name, entry in cut["variants"].items()
     }
     flips = cut["flips"]
@@ -71,8 +73,14 @@ def reliance_of(run: Evaluated, test: Key) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _cell(values: Mapping[str, Any], intervals: Mapping[str, Any], path: Sequence[str]) -> Cell:
-    """The cell at `path`: the value of the scores, the rest of the intervals."""
+def cell_at(values: Mapping[str, Any], intervals: Mapping[str, Any], path: Sequence[str]) -> Cell:
+    """The cell at `path`, with the keys of `EMPTY`: value of the scores, rest of the intervals.
+
+    Args:
+        values: Tree of scores.
+        intervals: Tree of the same form, with ``low``, ``high``, ``method`` at its ends.
+        path: Names from the root.
+    """
     place: Any = intervals
     value: Any = values
     for name in path:

@@ -1,0 +1,112 @@
+"""The configuration of a benchmark: methods x seeds x data settings over one pipeline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from isnet_cli.config import yaml_tree
+from isnet_cli.config.load import Form, load_form, rooted
+from isnet_cli.config.schema import Count, Section
+from isnet_cli.config.yaml_tree import Key
+from isnet_cli.errors import IsnetError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of a row; a folder is called so
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Keys = dict[str, Any]  # dotted key of the pipeline -> value, as with --set
+
+
+class Cost(Section):
+    """How the cost of each method is measured."""
+
+    steps: Count = 20  # timed training steps, each beside one of `standard`
+    batch_size: Count = 16
+    films: Count = 64  # predicted to time the trained network
+
+
+class Drawn(Section):
+    """Films that the benchmark draws for itself, as `isnet demo` does."""
+
+    hospital_a: Annotated[int, Field(ge=8)] = 120  # patients: training, validation, test
+    hospital_b: Annotated[int, Field(ge=2)] = 30  # patients: test alone
+    side: Annotated[int, Field(ge=96, le=2048)] = 320  # longer side, px
+    seed: Seed = 0
+
+
+class Benchmark(Section):
+    """A whole benchmark."""
+
+    version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "benchmark"
+    base: str | None = None  # a pipeline's configuration file
+    pipeline: dict[str, Any] | None = None  # or the pipeline itself
+    root: str | None = None  # where relative paths of the keys below start; null: at this file
+    drawn: Drawn | None = None  # films drawn for it, in place of data.images and its labels
+    set: Keys = Field(default_factory=dict)  # hold for every cell
+    seeds: list[Seed] = Field(default_factory=lambda: [0])
+    films_seed: Seed | None = None  # deals the films out for all cells; null: each cell's seed
+    methods: dict[str, Keys | None] = Field(default_factory=dict)
+    data: dict[str, Keys | None] = Field(default_factory=lambda: {"all": None})
+    heatmaps: bool = False  # also draw the relevance maps of each cell
+    cost: Cost | None = Cost()
+
+
+def check(bench: Benchmark) -> list[tuple[Key, str]]:
+    """All faults of a file whose single keys are valid; empty when it is good."""
+    faults: list[tuple[Key, str]] = []
+    if (bench.base is None) == (bench.pipeline is None):
+        faults.append((("base",), "expected either base: FILE, or the keys under pipeline"))
+    if not bench.seeds:
+        faults.append((("seeds",), "expected at least one seed"))
+    if len(set(bench.seeds)) < len(bench.seeds):
+        faults.append((("seeds",), "a seed stands twice"))
+    tables: dict[str, dict[str, Keys | None]] = {"methods": bench.methods, "data": bench.data}
+    for table, rows in tables.items():
+        if not rows:
+            faults.append(((table,), "expected at least one row, as NAME: {KEY: VALUE}"))
+        faults += [
+            ((table, name), "a name is letters, digits and . _ + -, since it names a folder")
+            for name in rows
+            if NAME.fullmatch(name) is None
+        ]
+    return faults
+
+
+FORM = Form(Benchmark, (("base",), ("root",)), (("version",),), check, "isnet benchmark")
+
+
+def load_benchmark(path: Path, overrides: Sequence[str] = ()) -> Benchmark:
+    """Reads a benchmark's file.
+
+    Args:
+        path: YAML file.
+        overrides: ``key=value`` pairs of the pipeline, added to the section ``set``; paths in
+            them start at the working folder.
+
+    Raises:
+        IsnetError: Kind "config", with every fault as ``file:line: key: message``.
+    """
+    bench = load_form(FORM, path)
+    typed = dict(_pair(text) for text in overrides)
+    root = bench.root or str(path.absolute().parent)
+    return bench.model_copy(update={"root": root, "set": {**bench.set, **typed}})
+
+
+def row_lines(path: Path) -> Mapping[Key, int]:
+    """Lines of the file's keys, for messages; empty when it cannot be read."""
+    try:
+        return yaml_tree.parse(path.read_text(encoding="utf-8-sig")).lines
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    tree = yaml_tree.parse(value)
+    if not sign or not name.strip() or tree.problems:
+        raise IsnetError("config", f"--set {text}: expected KEY=VALUE, as in --set train.epochs=30")
+    return name.strip(), rooted(name.strip(), tree.value, Path.cwd())

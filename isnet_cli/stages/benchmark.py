@@ -1,0 +1,291 @@
+"""`isnet benchmark`: methods x seeds x data settings, each cell an ordinary run, and their tables.
+
+Written: ``benchmark.yaml``, ``films/`` (runs of films and masks, shared), ``cells/`` (runs of
+trainings and evaluations), ``benchmark.json``, ``benchmark.md``, ``tables/``, ``cost.json``,
+``compare-*.html`` and ``logs/``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isnet_cli import __version__
+from isnet_cli.config.benchmark import Benchmark
+from isnet_cli.config.load import dump
+from isnet_cli.data.phantoms_set import plan_films
+from isnet_cli.errors import IsnetError
+from isnet_cli.ports import Ports
+from isnet_cli.runs.files import write_csv, write_json, write_text
+from isnet_cli.runs.folder import RunFolder
+from isnet_cli.stages.benchmark_cells import CELLS, DRAWN, FILM_RUNS, Cell, Grid, refusal
+from isnet_cli.stages.benchmark_measure import Measure, measure_costs
+from isnet_cli.stages.benchmark_pages import compare_cells
+from isnet_cli.stages.benchmark_pool import Ended, Launch, failure, launcher, run_tasks
+from isnet_cli.stages.benchmark_read import COLUMNS, Results, read_results, rows
+from isnet_cli.stages.benchmark_state import State, states, tasks_of
+from isnet_cli.stages.benchmark_tables import (
+    BIAS,
+    COST_COLUMNS,
+    DOMAINS,
+    FIGURE_COLUMNS,
+    Table,
+    cost_table,
+    markdown,
+    score_tables,
+)
+from isnet_cli.stages.demo_films import make_films
+from isnet_cli.stages.pipeline import stage_module
+
+SCHEMA = 1
+CONFIG, RECORD, PAGE, TABLES = "benchmark.yaml", "benchmark.json", "benchmark.md", "tables"
+FAILED_COLUMNS = ("task", "status", "code", "error")
+OWN = {"logs", DRAWN, ".lock"}  # of a benchmark that ended before its record was written
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a benchmark came to.
+
+    Attributes:
+        content: Of ``benchmark.json``.
+        tables: The tables.
+        complete: False when it was stopped; the same call continues.
+    """
+
+    content: dict[str, Any]
+    tables: list[Table]
+    complete: bool
+
+
+def run_benchmark(
+    bench: Benchmark,
+    grid: Grid,
+    file: Path,
+    output: Path,
+    ports: Ports,
+    *,
+    jobs: int = 1,
+    overwrite: bool = False,
+    launch: Launch | None = None,
+    measure: Measure | None = None,
+) -> Outcome:
+    """Starts, continues, or finds up to date; a cell that fails leaves the others alone.
+
+    Args:
+        bench: The benchmark.
+        grid: Its cells, made for `output`.
+        file: Where it was read, for messages.
+        output: Its folder; made when missing.
+        ports: Side effects.
+        jobs: Cells that run at once; they share the processor's cores.
+        overwrite: Replace finished results of other settings or inputs.
+        launch: Starts one task; None: a process of its own.
+        measure: Measures one cost; None: in a process of its own.
+
+    Raises:
+        IsnetError: Kind "config": a setting of a method is wrong, finished cells of other settings
+            are in the way; "usage": foreign files in `output`; "data": films are missing;
+            "machine": another process works there.
+    """
+    output = output.absolute()
+    _check_folder(output)
+    _preflight(bench, grid, file)
+    with RunFolder(output).lock():
+        _draw(bench, output, ports)
+        found = states(bench, grid, output)
+        if not overwrite:
+            _check_states(found, output)
+        write_text(output / CONFIG, dump(bench))
+        threads = threads_each(jobs)
+        start = launch or launcher(output, threads, overwrite=overwrite)
+        ended = run_tasks(
+            tasks_of(bench, grid), start, ports, jobs=jobs,
+            current=[name for name, state in found.items() if state.plan == "current"],
+            describe=lambda task: failure(output, task.name),
+            counted=lambda task: task.name.startswith(f"{CELLS}/"),
+        )  # fmt: skip
+        return _finish(bench, grid, output, ports, ended, measure)
+
+
+def plan_benchmark(bench: Benchmark, grid: Grid, file: Path, output: Path) -> dict[str, State]:
+    """What `run_benchmark` would find, by task; reads only.
+
+    Raises:
+        IsnetError: As there.
+    """
+    output = output.absolute()
+    _check_folder(output)
+    _preflight(bench, grid, file)
+    return states(bench, grid, output)
+
+
+def threads_each(jobs: int) -> int:
+    """Processor threads of each of `jobs` processes: OMP_NUM_THREADS where it is set."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // jobs)
+
+
+def _check_folder(output: Path) -> None:
+    if not output.exists() or (output / CONFIG).is_file():
+        return
+    if not output.is_dir():
+        raise IsnetError("usage", f"{output}: a file, expected a folder for the benchmark")
+    foreign = sorted({path.name for path in output.iterdir()} - OWN)
+    if foreign:
+        raise IsnetError(
+            "usage",
+            f"{output}: holds other files ({foreign[0]}), expected a new folder or a benchmark's",
+            fix=f"-o {output / 'benchmark'}",
+        )
+
+
+def _preflight(bench: Benchmark, grid: Grid, file: Path) -> None:
+    """Refuses what a stage of any cell would refuse before it begins."""
+    faults: dict[str, None] = {}
+    names = ["train", "evaluate", *(["heatmap"] if bench.heatmaps else [])]
+    for cell in grid.cells:
+        for name in names:
+            check: Callable[[Any], None] = getattr(stage_module(name), "preflight", lambda c: None)
+            try:
+                check(cell.config)
+            except IsnetError as error:
+                faults[f"{file}: methods.{cell.method}: {error.message}"] = None
+    if faults:
+        raise refusal(file, list(faults))
+
+
+def _draw(bench: Benchmark, output: Path, ports: Ports) -> None:
+    if bench.drawn is not None:
+        d = bench.drawn
+        make_films(output / DRAWN, plan_films(d.hospital_a, d.hospital_b, d.seed, d.side), ports)
+
+
+def _check_states(found: Mapping[str, State], output: Path) -> None:
+    old = {name: state for name, state in found.items() if state.plan == "outdated"}
+    if not old:
+        return
+    lines = [
+        f"{name}: changed: {', '.join(state.changed)}" if state.changed
+        else f"{name}: the input files changed"
+        for name, state in old.items()
+    ]  # fmt: skip
+    more = [f"... and {len(lines) - 5} more"] if len(lines) > 5 else []
+    count = "1 run was" if len(old) == 1 else f"{len(old)} runs were"
+    raise IsnetError(
+        "config",
+        f"{output}: {count} finished with other settings or inputs",
+        details=(*lines[:5], *more),
+        fix="--overwrite replaces them; -o DIR writes a new benchmark",
+    )
+
+
+def _finish(
+    bench: Benchmark,
+    grid: Grid,
+    output: Path,
+    ports: Ports,
+    ended: Mapping[str, Ended],
+    measure: Measure | None,
+) -> Outcome:
+    """Figures, tables and pages of what is finished."""
+    cells = [c for c in grid.cells if ended[f"{CELLS}/{c.name}"].status in ("current", "done")]
+    results = read_results(cells, output)
+    complete = all(one.status != "stopped" for one in ended.values())
+    cost: dict[str, dict[str, Any]] = {}
+    pages: list[str] = []
+    if complete:
+        new = {name for name, one in ended.items() if one.status == "done"}
+        pages = compare_cells(cells, new, output, ports)
+        cost, complete = measure_costs(bench, cells, results.classes, output, ports, measure)
+    methods = list(bench.methods)
+    tables = score_tables(results, methods, len(bench.seeds))
+    tables += [cost_table(cost, methods)] if cost else []
+    content = _content(bench, grid, output, ended, cost, pages, complete=complete)
+    _write(output, bench, results, tables, content)
+    return Outcome(content, tables, complete)
+
+
+def _content(
+    bench: Benchmark,
+    grid: Grid,
+    output: Path,
+    ended: Mapping[str, Ended],
+    cost: Mapping[str, Mapping[str, Any]],
+    pages: Sequence[str],
+    *,
+    complete: bool,
+) -> dict[str, Any]:
+    before = _seconds(output)
+    cells = []
+    for cell in grid.cells:
+        name = f"{CELLS}/{cell.name}"
+        one = ended[name]
+        seconds = before.get(name) if one.seconds is None else one.seconds
+        cells.append(
+            {
+                "data": cell.data, "method": cell.method, "seed": cell.seed, "run": name,
+                "films": f"{FILM_RUNS}/{cell.films}" if cell.films else cell.config.upstream,
+                "status": one.status, "seconds": None if seconds is None else round(seconds, 1),
+            }
+        )  # fmt: skip
+    return {
+        "schema": SCHEMA,
+        "isnet": __version__,
+        "name": bench.name,
+        "status": "done" if complete else "incomplete",
+        "cells": cells,
+        "failed": [
+            {"task": name, "status": one.status, "code": one.code, "error": one.error}
+            for name, one in ended.items()
+            if one.status in ("failed", "blocked")
+        ],
+        "cost": cost,
+        "pages": list(pages),
+    }
+
+
+def _seconds(output: Path) -> dict[str, float]:
+    """Durations by run, from the record of an earlier call."""
+    try:
+        cells = json.loads((output / RECORD).read_text(encoding="utf-8"))["cells"]
+        return {one["run"]: one["seconds"] for one in cells if one["seconds"] is not None}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _write(
+    output: Path,
+    bench: Benchmark,
+    results: Results,
+    tables: Sequence[Table],
+    content: dict[str, Any],
+) -> None:
+    folder = output / TABLES
+    write_csv(folder / "scores.csv", COLUMNS, rows(results))
+    for kind in (BIAS, DOMAINS):
+        lines = [line for table in tables if table.kind == kind for line in table.figures]
+        write_csv(folder / f"{kind}.csv", FIGURE_COLUMNS, lines)
+    lines = [line for table in tables if table.kind == "cost" for line in table.figures]
+    write_csv(folder / "cost.csv", COST_COLUMNS, lines)
+    write_csv(folder / "failed.csv", FAILED_COLUMNS, content["failed"])
+    write_text(output / PAGE, markdown(bench.name, tables, content["failed"]))
+    shown = [
+        {"kind": t.kind, "title": t.title, "rows": t.figures, "notes": t.notes} for t in tables
+    ]
+    write_json(output / RECORD, {**content, "tables": shown})
+
+
+def describe_cells(cells: Sequence[Cell]) -> str:
+    """How many cells of what."""
+    counts = [len({getattr(cell, key) for cell in cells}) for key in ("method", "seed", "data")]
+    words = ("method", "seed", "data setting")
+    parts = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in zip(counts, words, strict=True)]
+    return f"{len(cells)} cells: {', '.join(parts)}"

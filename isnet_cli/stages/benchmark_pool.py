@@ -1,0 +1,267 @@
+"""Runs tasks as processes of their own, some at once, each after those that it waits for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from isnet_cli.config.load import dump
+from isnet_cli.config.schema import Config
+from isnet_cli.errors import EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_TERMINATED
+from isnet_cli.ports import Bar, Ports
+from isnet_cli.runs.files import write_text
+
+POLL_SECONDS = 0.1
+GRACE_SECONDS = 10.0  # between asking a process to stop at once and ending it
+SHOWN = 3  # names beside the bar
+STOPPED = (EXIT_INTERRUPTED, EXIT_TERMINATED)
+Status = Literal["current", "done", "failed", "blocked", "stopped"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to bring up to date.
+
+    Attributes:
+        name: Its folder below the benchmark's.
+        config: Its pipeline.
+        until: Last stage.
+        waits: Names of tasks that must be done before.
+    """
+
+    name: str
+    config: Config
+    until: str
+    waits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a task.
+
+    Attributes:
+        status: ``current``, ``done``, ``failed``; ``blocked``: it waits for one that failed;
+            ``stopped``: not finished, the same command continues.
+        code: Exit code, None where no process was started.
+        seconds: Duration of its process.
+        error: The line that says what failed, or "".
+    """
+
+    status: Status
+    code: int | None = None
+    seconds: float | None = None
+    error: str = ""
+
+
+class Process(Protocol):
+    """A started task, as `subprocess.Popen` is one."""
+
+    def poll(self) -> int | None:
+        """Exit code, or None while it runs."""
+        ...
+
+    def send_signal(self, number: int, /) -> None:
+        """Sends a signal; nothing happens once it has ended."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the end.
+
+        Raises:
+            subprocess.TimeoutExpired: It did not end in time.
+        """
+        ...
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        ...
+
+
+Launch = Callable[[Task], Process]
+
+
+def launcher(output: Path, threads: int, *, overwrite: bool) -> Launch:
+    """Starts ``isnet run`` for a task; what it prints goes to ``logs/``.
+
+    Args:
+        output: The benchmark's folder.
+        threads: Processor threads of each process.
+        overwrite: Replace finished results of other settings.
+    """
+
+    def launch(task: Task) -> Process:
+        folder = output / task.name
+        write_text(folder / "isnet.yaml", dump(task.config))
+        words = ["run", str(folder / "isnet.yaml"), "-o", str(folder), "--until", task.until]
+        words += ["--json", "--no-progress", *(["--overwrite"] if overwrite else [])]
+        if task.config.machine.workers is None:
+            words += ["-j", str(min(4, threads))]
+        return start(["-m", "isnet_cli.cli.app", *words], log_of(output, task.name), threads)
+
+    return launch
+
+
+def start(words: Sequence[str], log: Path, threads: int) -> subprocess.Popen[bytes]:
+    """Starts this Python with `words`, in a process group that the terminal's Ctrl-C spares.
+
+    Args:
+        words: Arguments of the interpreter.
+        log: Where stderr goes; stdout goes beside it, as ``.json``.
+        threads: Processor threads.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    with log.open("wb") as err, log.with_suffix(".json").open("wb") as out:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and our own words
+            [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+
+
+def log_of(output: Path, name: str) -> Path:
+    """Where a task's messages are kept."""
+    return output / "logs" / f"{name.replace('/', '.')}.log"
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    launch: Launch,
+    ports: Ports,
+    *,
+    jobs: int,
+    current: Sequence[str] = (),
+    describe: Callable[[Task], str] = lambda task: "",
+    counted: Callable[[Task], bool] = lambda task: True,
+) -> dict[str, Ended]:
+    """Brings all tasks to an end; a failure is noted and the others go on.
+
+    Once a stop is asked for, no further task starts and the running ones are asked to stop in good
+    order; when this call is broken off, they are ended.
+
+    Args:
+        tasks: The tasks; none waits for itself.
+        launch: Starts one.
+        ports: Side effects.
+        jobs: How many run at once.
+        current: Names of tasks that have nothing to do.
+        describe: Why a task failed, once it did.
+        counted: Whether the bar counts a task.
+    """
+    pool = _Pool(tasks, launch, ports, jobs, describe, counted)
+    pool.ended = {name: Ended("current") for name in current}
+    total = sum(counted(task) for task in tasks)
+    with ports.progress.bar("benchmark", total) as bar:
+        bar.advance(sum(counted(t) for t in tasks if t.name in pool.ended))
+        try:
+            while pool.work(bar):
+                time.sleep(POLL_SECONDS)
+        finally:
+            pool.end()
+    return pool.ended
+
+
+class _Pool:
+    """Tasks that wait, run and have ended."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        launch: Launch,
+        ports: Ports,
+        jobs: int,
+        describe: Callable[[Task], str],
+        counted: Callable[[Task], bool],
+    ) -> None:
+        self.tasks, self.launch, self.ports, self.jobs = tasks, launch, ports, jobs
+        self.describe, self.counted = describe, counted
+        self.ended: dict[str, Ended] = {}
+        self.running: dict[str, tuple[Task, Process, float]] = {}
+        self._asked = False
+
+    def work(self, bar: Bar) -> bool:
+        """One round; False when nothing is left to do."""
+        for name, (task, process, began) in list(self.running.items()):
+            code = process.poll()
+            if code is not None:
+                del self.running[name]
+                self._note(task, self._outcome(task, code, time.monotonic() - began), bar)
+        stopping = self.ports.stop_requested()
+        if stopping and not self._asked:
+            self._asked = True
+            self._signal()
+        for task in self.tasks:
+            if task.name in self.ended or task.name in self.running:
+                continue
+            states = [self.ended[name].status for name in task.waits if name in self.ended]
+            lost = [n for n in task.waits if n in self.ended and not _good(self.ended[n])]
+            if stopping or "stopped" in states:
+                self._note(task, Ended("stopped"), bar)
+            elif lost:
+                self._note(task, Ended("blocked", error=f"waits for {lost[0]}, which failed"), bar)
+            elif len(states) == len(task.waits) and len(self.running) < self.jobs:
+                self.running[task.name] = (task, self.launch(task), time.monotonic())
+        names = [name.partition("/")[2] for name in self.running]
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        bar.advance(0, running=", ".join(names[:SHOWN]) + more)
+        return len(self.ended) < len({task.name for task in self.tasks})
+
+    def _outcome(self, task: Task, code: int, seconds: float) -> Ended:
+        if code in (0, EXIT_SKIPPED):
+            return Ended("done", code, seconds)
+        if code in STOPPED or (self._asked and code == -signal.SIGTERM):
+            return Ended("stopped", code, seconds)
+        return Ended("failed", code, seconds, self.describe(task) or f"ended with code {code}")
+
+    def _note(self, task: Task, ended: Ended, bar: Bar) -> None:
+        self.ended[task.name] = ended
+        if ended.status in ("failed", "blocked"):
+            self.ports.warn("benchmark", f"{task.name}: {ended.error}")
+        elif ended.seconds is not None:
+            self.ports.say(f"{task.name}: {ended.status}, {ended.seconds:.0f} s")
+        if self.counted(task) and ended.status != "stopped":
+            bar.advance()
+
+    def _signal(self) -> None:
+        for _, process, _ in self.running.values():
+            process.send_signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """Ends what still runs: at once, but whole files only."""
+        self._signal()
+        if not self._asked:
+            self._signal()  # the second one means: at once
+        deadline = time.monotonic() + GRACE_SECONDS
+        for _, process, _ in self.running.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+                continue
+            process.kill()
+            process.wait()
+        self.running.clear()
+
+
+def _good(ended: Ended) -> bool:
+    return ended.status in ("current", "done")
+
+
+def failure(output: Path, name: str) -> str:
+    """The error line of a task that failed: of its document, else the last line it printed."""
+    log = log_of(output, name)
+    try:
+        found: Mapping[str, Any] = json.loads(log.with_suffix(".json").read_text("utf-8"))["error"]
+        fault = f"error[{found['kind']}]: {found.get('message', '')}"
+        details = [f"; {line}" for line in found.get("details", [])[:1]]
+        return "".join([fault, *details])
+    except (OSError, ValueError, KeyError, TypeError):
+        text = log.read_text("utf-8", "replace") if log.is_file() else ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else ""
