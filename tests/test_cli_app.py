@@ -47,9 +47,12 @@ SURFACE = {  # removing an option takes one version with a warning; new knobs go
     "predict": RUN | {"SOURCE", "--model", "--maps"},
     "heatmap": RUN
     | {"SOURCE", "--model", "--target", "--limit", "--method", "--format", "--identity"},
-    "run": RUN | {"SOURCE", "--labels", "--stop-after"},
+    "run": RUN | {"SOURCE", "--labels", "--until", "--stop-after"},
     "report": SCREEN | {"RUN...", "--output"},
     "compare": SCREEN | {"RUN...", "--output", "--overwrite"},
+    "benchmark": SCREEN
+    | {"CONFIG", "--output", "--jobs", "--set", "--device", "--overwrite", "--dry-run"}
+    | {"--stop-after"},
     "doctor": SCREEN,
     "demo": SCREEN | {"--output", "--seed"},
 }

@@ -46,6 +46,24 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         },
         "of source p, q add up to 1.2",
     ),
+    (
+        "data.sets.a.only",
+        {"data": {"sets": {"a": {"source": "p", "only": {"p": ["x"]}}}}},
+        "remove source",
+    ),
+    ("data.sets.a.only", {"data": {"sets": {"a": {"only": {"p": []}}}}}, "at least one class"),
+    (
+        "data.sets",
+        {
+            "data": {
+                "sets": {
+                    "a": {"only": {"p": ["x", "y"]}, "fraction": 0.6},
+                    "b": {"only": {"p": ["y", "x"]}, "fraction": 0.6},
+                }
+            }
+        },
+        "of source p add up to 1.2",
+    ),
     ("data.labels.classes", {"data": {"labels": {"classes": ["a", "a"]}}}, "named twice"),
     (
         "train.class_weights",

@@ -144,6 +144,24 @@ def test_sources_select_and_share() -> None:
     }  # fmt: skip
 
 
+def test_only_chooses_classes_by_source() -> None:
+    rows = [film(i, "xy"[i % 2], source="AB"[i // 2 % 2]) for i in range(80)]
+    mixed, reversed_ = {"A": ["x"], "B": ["y"]}, {"A": ["y"], "B": ["x"]}
+    sets = {
+        "train": FilmSet(only=mixed, fraction=0.75),
+        "test": FilmSet(only=mixed),
+        "far": FilmSet(only=reversed_),
+    }
+    found = split(rows, sets=sets)
+    for row, name in zip(rows, found, strict=True):
+        assert (name == "far") == ((row.source, row.label) in {("A", "y"), ("B", "x")})
+    assert Counter(found) == {"train": 30, "test": 10, "far": 40}
+    kinds = Counter((row.source, name) for row, name in zip(rows, found, strict=True))
+    assert kinds["A", "train"] == kinds["B", "train"] == 15
+    rest = split(rows, sets={"a": FilmSet(only={"A": ["x"]}), "rest": FilmSet()})
+    assert Counter(rest) == {"a": 20, "rest": 60}
+
+
 def test_a_set_without_fraction_gets_what_is_left() -> None:
     rows = [film(i) for i in range(20)]
     found = split(rows, sets={"train": FilmSet(), "val": FilmSet(fraction=0.25)})
@@ -204,6 +222,12 @@ BAD = {
     ),
     "two rests": ({"a": FilmSet(source="A"), "b": FilmSet(source="A")}, "without a fraction"),
     "overlap": ({"a": FilmSet(source="A"), "b": FilmSet(source=["A", "B"])}, "equal or disjoint"),
+    "overlap of a class": (
+        {"a": FilmSet(source="A"), "b": FilmSet(only={"A": ["x"]})},
+        "equal or disjoint",
+    ),
+    "unknown class": ({"a": FilmSet(only={"A": ["z"]})}, "only.A: no film of class 'z', found x"),
+    "unknown of only": ({"a": FilmSet(only={"Z": ["x"]})}, "only: no film of source 'Z'"),
     "unknown": ({"a": FilmSet(source="Z")}, "no film of source 'Z', found 'A', 'B'"),
 }
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from isnet_cli.config.benchmark import Benchmark, Drawn, load_benchmark
 from isnet_cli.config.load import load, plain
 from isnet_cli.config.schema import Columns, Config, FilmSet, Labels
 from isnet_cli.config.segmenter import Segmenter, load_segmenter
 from isnet_cli.config.yaml_tree import parse
 from isnet_cli.runs.folder import STAGES
+from isnet_cli.stages.benchmark_cells import make_grid
 from tests.architecture import ROOT
 from tests.cli_factory import isnet
 from tests.test_cli_app import SHORT, SURFACE
@@ -100,8 +102,38 @@ def test_short_forms_of_the_page_are_accepted_words() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "sample_configs").glob("*.yaml")), ids=str)
 def test_sample_configurations_load(path: Path) -> None:
+    if path.stem.startswith("bench_"):
+        bench = load_benchmark(path)
+        assert make_grid(bench, path, Path("out")).cells
+        return
     own = load_segmenter if path.stem == "lung_unet" else load
     assert own(path).version == 1
+
+
+def test_every_key_of_a_benchmark_is_documented_with_its_default() -> None:
+    page = (ROOT / "docs/benchmark.md").read_text(encoding="utf-8")
+    kept = {"drawn": plain(Drawn()), "data": {}}
+    expected = defaults({**plain(Benchmark()), **kept})
+    found = {
+        row[1]: parse(f"x: {row[2]}").value["x"]
+        for row in re.finditer(r"^\| `([\w.]+)` \| `(.*?)` \| .+ \|$", page, re.MULTILINE)
+    }
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    re.findall(
+        r"```yaml\n(version: 1\n.*?)```",
+        (ROOT / "docs/benchmark.md").read_text(encoding="utf-8"),
+        re.DOTALL,
+    ),
+)
+def test_examples_of_benchmarks_load(text: str, tmp_path: Path) -> None:
+    (tmp_path / "tb_shapes.yaml").write_text((ROOT / "sample_configs/tb_shapes.yaml").read_text())
+    path = tmp_path / "b.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert make_grid(load_benchmark(path), path, tmp_path).cells
 
 
 def test_every_key_of_the_segmenters_training_is_documented_with_its_default() -> None:

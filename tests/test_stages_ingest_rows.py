@@ -84,6 +84,10 @@ def test_own_films_take_the_set_s_name_unless_their_source_is_not_asked_for(tmp_
     for source, expected in (("A", "far"), ("B", "")):
         said = LabelRow(2, "x", source, set="train")
         assert line_of(candidate(said, "far"), tmp_path, sets=sets).row.set == expected
+    sets = {"far": {"images": "x", "only": {"A": ["x"]}}}
+    for source, label, expected in (("A", "x", "far"), ("A", "y", ""), ("B", "x", "")):
+        said = LabelRow(2, label, source)
+        assert line_of(candidate(said, "far"), tmp_path, sets=sets).row.set == expected
     free = {"far": {"images": "x"}}
     row = line_of(candidate(LabelRow(0, ""), "far"), tmp_path, sets=free).row
     assert (row.set, row.source) == ("far", "far")

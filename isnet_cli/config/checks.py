@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from isnet_cli.config.schema import Config
+from isnet_cli.config.schema import Choice, Config, FilmSet, chosen_films
 from isnet_cli.config.yaml_tree import Key
 from isnet_models.methods import registry
 
@@ -65,26 +65,39 @@ def _has(config: Config, method: str) -> bool:
 
 
 def _sets(config: Config) -> Iterator[Fault]:
-    shares: dict[tuple[str, ...], float] = defaultdict(float)
+    shares: dict[tuple[Choice, ...], float] = defaultdict(float)
     for name, entry in config.data.sets.items():
+        yield from _only(config, name, entry)
         if entry.images is not None and entry.fraction is not None:
             yield (
                 ("data", "sets", name, "fraction"),
                 "a set with images of its own takes all of them; remove fraction or images",
             )
         elif entry.fraction is not None:
-            named = [entry.source] if isinstance(entry.source, str) else entry.source or []
-            shares[tuple(sorted(named))] += entry.fraction
+            shares[tuple(chosen_films(entry))] += entry.fraction
         task = entry.labels.task if entry.labels is not None else config.data.labels.task
         if task != config.data.labels.task:
             yield (
                 ("data", "sets", name, "labels", "task"),
                 f"found {task}, but data.labels.task is {config.data.labels.task}",
             )
-    for sources, share in shares.items():
+    for chosen, share in shares.items():
         if share > 1.0 + 1e-9:
-            of = f" of source {', '.join(sources)}" if sources else ""
+            names = dict.fromkeys(source for source, _ in chosen)
+            of = f" of source {', '.join(names)}" if chosen else ""
             yield ("data", "sets"), f"the fractions{of} add up to {share:g}, expected at most 1"
+
+
+def _only(config: Config, name: str, entry: FilmSet) -> Iterator[Fault]:
+    if entry.only is None:
+        return
+    key = ("data", "sets", name, "only")
+    if entry.source is not None:
+        yield key, "sources are named by only already; remove source"
+    if config.data.labels.task == "multilabel":
+        yield key, "expected one class per film (data.labels.task: multiclass)"
+    if not entry.only or not all(entry.only.values()):
+        yield key, "expected sources, each with at least one class"
 
 
 def _classes(config: Config) -> Iterator[Fault]:

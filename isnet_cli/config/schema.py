@@ -54,10 +54,22 @@ class FilmSet(Section):
     """One named set: a share of the main films, filtered by source, or films of its own."""
 
     source: str | list[str] | None = None
+    only: dict[str, list[str]] | None = None  # source -> classes: such films alone
     fraction: Fraction | None = None
     images: str | None = None
     labels: Labels | None = None
     columns: Columns | None = None
+
+
+Choice = tuple[str, str | None]  # source and class; None: every class of it
+
+
+def chosen_films(entry: FilmSet) -> list[Choice]:
+    """Which of the main films a set draws from, sorted; empty: those that no other set names."""
+    if entry.only is not None:
+        return sorted({(source, c) for source, classes in entry.only.items() for c in classes})
+    named = [entry.source] if isinstance(entry.source, str) else entry.source or []
+    return [(source, None) for source in sorted(set(named))]
 
 
 class Split(Section):

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from isnet_cli.config.schema import FilmSet, Split
+from isnet_cli.config.schema import Choice, FilmSet, Split, chosen_films
 from isnet_cli.data.labelvalues import decode_findings
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
@@ -55,11 +55,12 @@ def assign_sets(
 ) -> list[Row]:
     """Gives each usable film of the main images its set.
 
-    A set with `source` draws from the films of these sources, a set without draws from the films
-    that no other set's `source` names. Sets that draw from the same films share them by `fraction`;
-    one of them may leave it out and gets the rest. With a `set` column in the label file (now in
-    `Row.set`), the column is followed when no sets are configured, and for configured sets that
-    have neither source nor fraction; its films are not dealt out again.
+    A set with `source` draws from the films of these sources, one with `only` from those of them
+    that have the classes named; a set without either draws from the films that no other names.
+    Sets that draw from the same films share them by `fraction`; one of them may leave it out and
+    gets the rest. With a `set` column in the label file (now in `Row.set`), the column is followed
+    when no sets are configured, and for configured sets that have neither a choice nor a fraction;
+    its films are not dealt out again.
 
     Only rows that are ``ok`` and labelled take part; when no row has a label, all take part in
     configured sets, and without configured ones they stay in no set. The result depends on the
@@ -97,7 +98,8 @@ def assign_sets(
 
 def _open(sets: Mapping[str, FilmSet], name: str) -> bool:
     """Whether a configured set leaves it to the label file's column which films it has."""
-    return name in sets and sets[name].source is None and sets[name].fraction is None
+    entry = sets.get(name)
+    return entry is not None and not chosen_films(entry) and entry.fraction is None
 
 
 def deal(
@@ -154,43 +156,60 @@ def _pools(
     rows: Sequence[Row], free: Sequence[int], sets: Mapping[str, FilmSet]
 ) -> list[tuple[list[str], list[int]]]:
     """Sets that draw from the same films, with these films."""
-    pools: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    pools: dict[tuple[Choice, ...], list[str]] = defaultdict(list)
     for name, entry in sets.items():
-        named = [entry.source] if isinstance(entry.source, str) else entry.source or []
-        pools[tuple(sorted(set(named)))].append(name)
-    claimed: dict[str, tuple[str, ...]] = {}
-    for sources, names in pools.items():
-        for source in sources:
-            if source in claimed:
+        pools[tuple(chosen_films(entry))].append(name)
+    claimed: dict[Choice, tuple[Choice, ...]] = {}
+    for choices, names in pools.items():
+        for choice in choices:
+            if _overlaps(choice, claimed):
+                source = choice[0]
+                key = "source" if choice[1] is None else "only"
                 raise IsnetError(
                     "config",
-                    f"data.sets.{names[0]}.source: source '{source}' is also part of another"
+                    f"data.sets.{names[0]}.{key}: source '{source}' is also part of another"
                     " choice of sources, expected equal or disjoint ones",
                     fix="give the sets that share a source the same list of sources",
                 )
-            claimed[source] = sources
-    _check_sources(rows, claimed, pools)
-    return [
-        (names, [i for i in free if claimed.get(rows[i].source, ()) == sources])
-        for sources, names in pools.items()
+        claimed |= dict.fromkeys(choices, choices)
+    _check_choices(rows, claimed, pools)
+    owners = [
+        claimed.get((row.source, row.label), claimed.get((row.source, None), ())) for row in rows
     ]
+    return [(names, [i for i in free if owners[i] == choices]) for choices, names in pools.items()]
 
 
-def _check_sources(
+def _overlaps(choice: Choice, claimed: Mapping[Choice, object]) -> bool:
+    source, label = choice
+    if label is None:
+        return any(source == other for other, _ in claimed)
+    return choice in claimed or (source, None) in claimed
+
+
+def _check_choices(
     rows: Sequence[Row],
-    claimed: Mapping[str, tuple[str, ...]],
-    pools: Mapping[tuple[str, ...], list[str]],
+    claimed: Mapping[Choice, tuple[Choice, ...]],
+    pools: Mapping[tuple[Choice, ...], list[str]],
 ) -> None:
     found = sorted({row.source for row in rows if row.source})
-    for source, sources in claimed.items():
+    for (source, label), choices in claimed.items():
+        where = f"data.sets.{pools[choices][0]}"
         if source not in found:
             raise IsnetError(
                 "data",
-                f"data.sets.{pools[sources][0]}.source: no film of source '{source}',"
+                f"{where}.{'source' if label is None else 'only'}: no film of source '{source}',"
                 f" found {', '.join(repr(name) for name in found[:12]) or 'no source at all'}",
                 fix="write the source as in the label file"
                 if found
                 else "name the column of the source: data.columns.source: NAME",
+            )
+        labels = sorted({row.label for row in rows if row.source == source and row.label})
+        if label is not None and label not in labels:
+            raise IsnetError(
+                "data",
+                f"{where}.only.{source}: no film of class '{label}', found "
+                f"{', '.join(labels[:12]) or 'no class'}",
+                fix="write the class as in the label file",
             )
 
 

@@ -157,7 +157,7 @@ def _preflight(bench: Benchmark, grid: Grid, file: Path) -> None:
             try:
                 check(cell.config)
             except IsnetError as error:
-                faults[f"{file}: methods.{cell.method}: {error.message}"] = None
+                faults[f"{cell.place}: {error.message}"] = None
     if faults:
         raise refusal(file, list(faults))
 

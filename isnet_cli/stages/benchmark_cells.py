@@ -33,6 +33,7 @@ class Cell:
         config: Its pipeline.
         films: Name of the run whose films and masks it uses; "" for one that the user named.
         waits: Rows of methods whose cells of the same seed and data setting come first.
+        place: Where the file has its method's row, for messages.
     """
 
     data: str
@@ -41,6 +42,7 @@ class Cell:
     config: Config
     films: str = ""
     waits: tuple[str, ...] = ()
+    place: str = ""
 
     @property
     def name(self) -> str:
@@ -183,7 +185,8 @@ def _cell(
         options.append(Option("drawn", "data.images", str(films / FILMS)))
         options.append(Option("drawn", "data.labels.file", str(films / LABELS)))
     base = None if bench.base is None else Path(bench.base)
-    return Cell(data, method, seed, load(base, (), options), waits=tuple(waits))
+    config = load(base, (), options)
+    return Cell(data, method, seed, config, waits=tuple(waits), place=layers[-1].place())
 
 
 def _cycle(cell: Cell, cells: list[Cell], file: Path) -> Iterator[str]:

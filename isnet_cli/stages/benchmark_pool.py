@@ -99,15 +99,21 @@ def launcher(output: Path, threads: int, *, overwrite: bool) -> Launch:
     """
 
     def launch(task: Task) -> Process:
-        folder = output / task.name
-        write_text(folder / "isnet.yaml", dump(task.config))
-        words = ["run", str(folder / "isnet.yaml"), "-o", str(folder), "--until", task.until]
-        words += ["--json", "--no-progress", *(["--overwrite"] if overwrite else [])]
-        if task.config.machine.workers is None:
-            words += ["-j", str(min(4, threads))]
+        words = prepare(task, output, threads, overwrite=overwrite)
         return start(["-m", "isnet_cli.cli.app", *words], log_of(output, task.name), threads)
 
     return launch
+
+
+def prepare(task: Task, output: Path, threads: int, *, overwrite: bool) -> list[str]:
+    """Writes the task's configuration into its run; the words after ``isnet`` that do it."""
+    folder = output / task.name
+    write_text(folder / "isnet.yaml", dump(task.config))
+    words = ["run", str(folder / "isnet.yaml"), "-o", str(folder), "--until", task.until]
+    words += ["--json", "--no-progress", *(["--overwrite"] if overwrite else [])]
+    if task.config.machine.workers is None:
+        words += ["-j", str(min(4, threads))]
+    return words
 
 
 def start(words: Sequence[str], log: Path, threads: int) -> subprocess.Popen[bytes]:

@@ -18,7 +18,11 @@ from isnet_cli.stages.testsets import TRAINING_SETS
 RATES = ("f1", "auc", "precision", "recall", "specificity")
 SINGLE = ("accuracy", "balanced_accuracy")
 OUTSIDE = "relevance_outside"
-COLUMNS = ("data", "method", "seed", "set", "version", "score", *EMPTY)
+OF_CELL = {"method": "interval"}  # the method of an interval; that of a training is another
+COLUMNS = (
+    *("data", "method", "seed", "set", "version", "score"),
+    *(OF_CELL.get(key, key) for key in EMPTY),
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,8 @@ def rows(results: Results) -> list[dict[str, Any]]:
     return [
         {
             "data": data, "method": method, "seed": figure.seed, "set": name, "version": version,
-            "score": score, **{key: plain(figure.cell.get(key)) for key in EMPTY},
+            "score": score,
+            **{OF_CELL.get(key, key): plain(figure.cell.get(key)) for key in EMPTY},
         }
         for (data, method, name, version, score), found in results.figures.items()
         for figure in found

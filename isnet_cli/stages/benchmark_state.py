@@ -14,10 +14,11 @@ from isnet_cli.runs.folder import SHARED_STAGES, RunFolder
 from isnet_cli.stages.benchmark_cells import CELLS, DRAWN, FILM_RUNS, Cell, Grid, cell_name
 from isnet_cli.stages.benchmark_pool import Task
 from isnet_cli.stages.demo_films import LABELS
-from isnet_cli.stages.pipeline import Plan, open_run, plan
+from isnet_cli.stages.pipeline import Plan, open_run, plan, stage_module
 
 WORST: tuple[Plan, ...] = ("outdated", "undecided", "continue", "new", "current")
 UNLIKE = ("name", "machine", "upstream")  # keys that no result depends on
+OF_FILMS = ("data", "masks", "seed")  # all that films and masks depend on
 EXAMPLES = 5
 
 
@@ -56,8 +57,12 @@ def states(bench: Benchmark, grid: Grid, output: Path) -> dict[str, State]:
     undrawn = bench.drawn is not None and not (output / DRAWN / LABELS).is_file()
     for name, config in grid.films.items():
         task = f"{FILM_RUNS}/{name}"
-        stages = SHARED_STAGES
-        found[task] = State("new") if undrawn else _state(config, output / task, stages)
+        if undrawn:
+            found[task] = State("new")
+            continue
+        folder = RunFolder(output / task)
+        stage_module(SHARED_STAGES[0]).fingerprint(config, folder)  # looks for all files
+        found[task] = _state(config, output / task, SHARED_STAGES)
     later = {f"{CELLS}/{cell.name}": cell for cell in grid.cells}
     waits = {task.name: task.waits for task in tasks_of(bench, grid)}
     while later:
@@ -77,7 +82,7 @@ def _cell_state(bench: Benchmark, cell: Cell, path: Path, *, sound: bool) -> Sta
     if not any(folder.stage_record(stage) for stage in stages):
         return State("continue" if folder.record()["stages"] else "new")
     changed = _changed(path, cell.config)
-    return State("outdated", changed) if changed else State("undecided")
+    return State("outdated", _few(changed)) if changed else State("undecided")
 
 
 def _state(config: Config, path: Path, stages: Sequence[str]) -> State:
@@ -85,12 +90,18 @@ def _state(config: Config, path: Path, stages: Sequence[str]) -> State:
     worst = next(state for state in WORST if state in plans)
     if worst == "new" and any(state != "new" for state in plans):
         worst = "continue"
-    return State(worst, _changed(path, config) if worst == "outdated" else ())
+    found = _changed(path, config) if worst == "outdated" else ()
+    if tuple(stages) == SHARED_STAGES:
+        found = tuple(key for key in found if key.split(".")[0] in OF_FILMS)
+    return State(worst, _few(found))
+
+
+def _few(keys: Sequence[str]) -> tuple[str, ...]:
+    return (*keys[:EXAMPLES], *(["..."] if len(keys) > EXAMPLES else []))
 
 
 def _changed(path: Path, config: Config) -> tuple[str, ...]:
     record = path / "isnet.yaml"
     old = parse(record.read_text(encoding="utf-8")).value if record.is_file() else {}
     keys = changed_keys(old, plain(config)) if isinstance(old, dict) and old else []
-    found = [key for key in keys if key.split(".")[0] not in UNLIKE]
-    return (*found[:EXAMPLES], *(["..."] if len(found) > EXAMPLES else []))
+    return tuple(key for key in keys if key.split(".")[0] not in UNLIKE)

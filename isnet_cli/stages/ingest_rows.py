@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from isnet_cli.config.schema import Config
+from isnet_cli.config.schema import Config, chosen_films
 from isnet_cli.data.peek import without_placeholder
 from isnet_cli.data.salt import salted
 from isnet_cli.data.splits import assign_sets
@@ -188,6 +188,6 @@ def _patient(candidate: Candidate, config: Config) -> str:
 
 
 def _own_set(candidate: Candidate, source: str, config: Config) -> str:
-    wanted = config.data.sets[candidate.collection].source
-    named = [wanted] if isinstance(wanted, str) else wanted
-    return candidate.collection if named is None or source in named else ""
+    chosen = chosen_films(config.data.sets[candidate.collection])
+    wanted = not chosen or (source, None) in chosen or (source, candidate.said.label) in chosen
+    return candidate.collection if wanted else ""

@@ -1,0 +1,98 @@
+"""`isnet benchmark`: from the words to the tables, with processes of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.benchmark_factory import write
+from tests.cli_factory import isnet
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    root = Path(__file__).resolve().parents[1]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(root / "models")]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return write(tmp_path, methods="  standard: {}\n", seeds="0, 1").relative_to(tmp_path)
+
+
+def test_two_cells_at_once_and_a_second_call(file: Path) -> None:
+    done = isnet("benchmark", file, "--jobs", "2", "-d", "cpu", "--no-progress")
+    assert done.code == 0, done.err
+    assert "2 cells: 1 method, 2 seeds, 1 data setting" in done.err
+    assert done.err.count(": done, ") == 4
+    lines = done.out.splitlines()
+    assert lines[0] == "all: test, i.i.d."
+    assert lines[1].split() == [
+        "method",
+        "maF1",
+        "macro",
+        "AUC",
+        "precision",
+        "recall",
+        "specificity",
+    ]
+    assert "±" in lines[2]
+    assert lines[-1] == "page: runs/tiny/benchmark.md"
+    again = isnet("benchmark", file, "-d", "cpu", "--json")
+    document = again.document
+    assert (again.code, document["verb"], document["status"]) == (0, "benchmark", "done")
+    assert {cell["status"] for cell in document["cells"]} == {"current"}
+    assert document["tables"][0]["kind"] == "domains"
+
+
+def test_a_dry_run_writes_nothing(file: Path) -> None:
+    done = isnet("benchmark", file, "-o", "out", "--dry-run")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[1].split(maxsplit=1) == ["films/all-seed-0", "would run"]
+    assert not Path("out").exists()
+    found = isnet("benchmark", file, "-o", "out", "--dry-run", "--json").document
+    assert found["plan"]["cells/all/standard/seed-1"] == "new"
+
+
+def test_stopping_by_the_clock_says_how_to_go_on(file: Path) -> None:
+    done = isnet("benchmark", file, "-o", "out", "--stop-after", "0s", "--json")
+    assert done.code == 0
+    assert done.document["status"] == "incomplete"
+    assert "stopped in good order; to continue:" in done.err
+
+
+def test_a_signal_stops_the_cells_in_good_order(file: Path) -> None:
+    words = [sys.executable, "-m", "isnet_cli.cli.app", "benchmark", str(file), "-o", "out"]
+    words += ["--set", "train.epochs=500", "-d", "cpu", "--json"]
+    cell = Path("out/cells/all/standard/seed-0/train/last.ckpt")
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while process.poll() is None and not cell.is_file():
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 143, (out, err)
+    assert b'"incomplete"' in out
+    assert cell.is_file()
+    log = Path("out/logs/cells.all.standard.seed-0.log").read_text()
+    assert "stopped in good order" in log
+
+
+def test_failures_have_their_codes(file: Path, tmp_path: Path) -> None:
+    assert isnet("benchmark").code == 2
+    assert isnet("benchmark", "none.yaml").code == 3
+    assert isnet("benchmark", file, "--set", "train.epoch=3").code == 3
+    assert isnet("benchmark", file, "--set", "data.images=none").code == 4
+    assert isnet("benchmark", file, "--jobs", "0").code == 2
+    inside = isnet("benchmark", file, "-o", "xrays/out")
+    assert (inside.code, "never written to" in inside.err) == (2, True)
+    broken = isnet(
+        "benchmark", file, "-o", "out", "--set", "model.arch=nothing", "--set",
+        "machine.workers=0", "--no-progress", "--jobs", "2",
+    )  # fmt: skip
+    assert broken.code == 7, broken.err
+    assert "warning[benchmark]: cells/all/standard/seed-0: error[config]: model.arch" in broken.err
+    assert "not done:" in broken.out
