@@ -14,6 +14,7 @@ from isnet_cli.cli.source import Source
 from isnet_cli.errors import EXIT_INTERRUPTED
 from isnet_cli.stages import pipeline
 from isnet_cli.stages.base import StageResult
+from tests.cli_factory import isnet, write_inputs
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,13 @@ def test_a_stopped_stage_is_incomplete_and_the_next_does_not_start(
     assert [entry["stage"] for entry in result.document["stages"]] == ["ingest"]
     assert "report" not in result.document
     assert "stopped in good order; to continue:\n  isnet " in capsys.readouterr().err
+
+
+def test_a_run_may_end_at_a_stage_without_a_report(tmp_path: Path) -> None:
+    config, run = write_inputs(tmp_path, 8), tmp_path / "run"
+    done = isnet("run", config, "-o", run, "--until", "masks", "--json")
+    assert done.code == 0, done.err
+    assert [stage["stage"] for stage in done.document["stages"]] == ["ingest", "masks"]
+    assert not (run / "train").exists()
+    assert not (run / "report.html").exists()
+    assert isnet("run", config, "-o", run, "--until", "report").code == 2

@@ -9,7 +9,6 @@ import pytest
 from isnet_cli.errors import IsnetError
 from isnet_cli.stages.benchmark_state import State, states, tasks_of
 from tests.benchmark_factory import in_process, loaded, write
-from tests.cli_factory import isnet
 
 
 def plans(file: Path, output: Path) -> dict[str, State]:
@@ -41,8 +40,6 @@ def test_states_follow_the_work(tmp_path: Path) -> None:
     first, second = tasks_of(*loaded(file, output))
     launch(first)
     assert plans(file, output) == {films: State("current"), cell: State("new")}
-    train = isnet("run", file.parent / "c.yaml", "-o", output / "half", "--until", "ingest")
-    assert train.code == 0
     launch(second)
     assert plans(file, output) == {films: State("current"), cell: State("current")}
     text = file.read_text()

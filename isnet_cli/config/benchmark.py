@@ -19,6 +19,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of a row; a folder is calle
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Keys = dict[str, Any]  # dotted key of the pipeline -> value, as with --set
 
+ALL: Mapping[str, Keys | None] = {"all": None}  # one data setting, the base's own
+
 
 class Cost(Section):
     """How the cost of each method is measured."""
@@ -50,7 +52,7 @@ class Benchmark(Section):
     seeds: list[Seed] = Field(default_factory=lambda: [0])
     films_seed: Seed | None = None  # deals the films out for all cells; null: each cell's seed
     methods: dict[str, Keys | None] = Field(default_factory=dict)
-    data: dict[str, Keys | None] = Field(default_factory=lambda: {"all": None})
+    data: dict[str, Keys | None] = Field(default_factory=lambda: dict(ALL))
     heatmaps: bool = False  # also draw the relevance maps of each cell
     cost: Cost | None = Cost()
 
