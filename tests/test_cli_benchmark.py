@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmark_factory import write
+from isnet_cli.config.load import dump
+from isnet_cli.stages.benchmark_pool import Launch
+from isnet_cli.stages.benchmark_state import tasks_of
+from tests.benchmark_factory import in_process, loaded, write
 from tests.cli_factory import isnet
 
 
@@ -21,14 +24,17 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = Path(__file__).resolve().parents[1]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(root / "models")]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return write(tmp_path, methods="  standard: {}\n", seeds="0, 1").relative_to(tmp_path)
+    file = write(tmp_path, methods="  standard: {}\n", seeds="0, 1")
+    file.write_text(file.read_text() + "films_seed: 0\n")
+    return file.relative_to(tmp_path)
 
 
 def test_two_cells_at_once_and_a_second_call(file: Path) -> None:
     done = isnet("benchmark", file, "--jobs", "2", "-d", "cpu", "--no-progress")
     assert done.code == 0, done.err
     assert "2 cells: 1 method, 2 seeds, 1 data setting" in done.err
-    assert done.err.count(": done, ") == 4
+    assert done.err.count(": done, ") == 3
+    assert Path("runs/tiny/compare-all.html").is_file()
     lines = done.out.splitlines()
     assert lines[0] == "all: test, i.i.d."
     assert lines[1].split() == [
@@ -41,7 +47,7 @@ def test_two_cells_at_once_and_a_second_call(file: Path) -> None:
         "specificity",
     ]
     assert "±" in lines[2]
-    assert lines[-1] == "page: runs/tiny/benchmark.md"
+    assert lines[-2:] == ["page: runs/tiny/benchmark.md", "page: runs/tiny/compare-all.html"]
     again = isnet("benchmark", file, "-d", "cpu", "--json")
     document = again.document
     assert (again.code, document["verb"], document["status"]) == (0, "benchmark", "done")
@@ -66,6 +72,9 @@ def test_stopping_by_the_clock_says_how_to_go_on(file: Path) -> None:
 
 
 def test_a_signal_stops_the_cells_in_good_order(file: Path) -> None:
+    bench, grid = loaded(file, Path("out"))
+    in_process(Path("out").absolute())(tasks_of(bench, grid)[0])  # the films
+    (Path("out") / "benchmark.yaml").write_text(dump(bench))
     words = [sys.executable, "-m", "isnet_cli.cli.app", "benchmark", str(file), "-o", "out"]
     words += ["--set", "train.epochs=500", "-d", "cpu", "--json"]
     cell = Path("out/cells/all/standard/seed-0/train/last.ckpt")
@@ -89,10 +98,16 @@ def test_failures_have_their_codes(file: Path, tmp_path: Path) -> None:
     assert isnet("benchmark", file, "--jobs", "0").code == 2
     inside = isnet("benchmark", file, "-o", "xrays/out")
     assert (inside.code, "never written to" in inside.err) == (2, True)
-    broken = isnet(
-        "benchmark", file, "-o", "out", "--set", "model.arch=nothing", "--set",
-        "machine.workers=0", "--no-progress", "--jobs", "2",
-    )  # fmt: skip
-    assert broken.code == 7, broken.err
-    assert "warning[benchmark]: cells/all/standard/seed-0: error[config]: model.arch" in broken.err
-    assert "not done:" in broken.out
+
+
+def test_failed_cells_are_named_and_have_their_code(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def launcher(output: Path, threads: int, *, overwrite: bool) -> Launch:
+        return in_process(output, overwrite=overwrite)
+
+    monkeypatch.setattr("isnet_cli.stages.benchmark.launcher", launcher)
+    done = isnet("benchmark", file, "-o", "out", "--set", "model.arch=nothing", "--no-progress")
+    assert done.code == 7, done.err
+    assert "warning[benchmark]: cells/all/standard/seed-0: error[config]: model.arch" in done.err
+    assert done.out.splitlines()[0] == "not done:"
