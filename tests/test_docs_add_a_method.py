@@ -40,7 +40,7 @@ def test_the_example_is_a_method(entries: tuple[Entry, ...]) -> None:
     assert registry.needs("mirror", entries) == {"one label"}
     kind = registry.parts("mirror", entries)[-1].load()
     assert issubclass(kind, Method)
-    with pytest.raises(SettingError, match="smoothing: found 2.0"):
+    with pytest.raises(SettingError, match=r"smoothing: found 2\.0"):
         settings_record(kind.Settings, {"smoothing": 2.0})
 
 
