@@ -30,10 +30,10 @@ from isnet_cli.ports import Bar, Ports
 from isnet_cli.runs import files
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.stages import background
+from isnet_cli.stages.ablation import with_segmenter
 from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.journal import Journal, remove
 from isnet_cli.stages.predictor import Predictor, dependencies, open_predictor
-from isnet_cli.stages.ablation import with_segmenter
 from isnet_cli.stages.scoring import (
     brief_scores,
     brief_shifts,

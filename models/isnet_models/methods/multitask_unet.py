@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -61,10 +62,7 @@ class UNetWithHead(nn.Module):
         self.encoder = nn.ModuleList(map(_block, [channels, *widths[:-1]], widths))
         self.pool = nn.MaxPool2d(2)
         falling = widths[::-1]
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(a, b, 2, stride=2)
-            for a, b in zip(falling, falling[1:], strict=False)
-        )
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairwise(falling))
         self.decoder = nn.ModuleList(_block(2 * width, width) for width in falling[1:])
         self.segmentation = nn.Conv2d(widths[0], 1, 1)
         hidden, p = settings.hidden, settings.dropout
