@@ -284,6 +284,7 @@ class Evaluate(Section):
     sets: list[str] | None = None  # default: every set but train and val
     batch_size: Count = 32
     relevance: bool = True
+    segmenter: bool = True  # false: a model that cuts out the lungs gets the whole film
     background: bool = True  # also films without lungs, lungs alone, swapped backgrounds
     reference: str | None = None  # set that the others are compared with; null: the first
     intervals: Intervals = Intervals()
@@ -300,9 +301,9 @@ class Heatmap(Section):
 
     model: str | None = None  # run folder whose trained model is used; null: this run's
     sets: list[str] | None = None
-    method: Literal["lrp", "gradcam", "grad_input", "integrated_gradients", "attention_rollout"] = (
-        "lrp"
-    )
+    method: Literal[
+        "own", "lrp", "gradcam", "grad_input", "integrated_gradients", "attention_rollout"
+    ] = "own"  # own: the explanation that belongs to the model's training method
     family: Literal["flex", "block", "z+"] | None = None  # of lrp; null: the model's own
     target: str = "predicted"  # predicted | true | all | a class name
     formats: list[Literal["png", "npz", "nifti", "dicom-sc", "dicom-seg"]] = ["png", "npz"]

@@ -80,6 +80,8 @@ class Predictor:
         """What metrics and maps say about their model."""
         names = ("arch", "method", "input", "epoch", "sha256", "heatmap")
         model = {name: self.model.card.get(name) for name in names}
+        if "segmenter" in self.model.card:
+            model["segmenter"] = self.model.card["segmenter"].get("used")
         return {"classes": self.classes, "task": self.task, "model": model}
 
     def load(self, rows: Sequence[Row]) -> FilmStore:

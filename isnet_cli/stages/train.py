@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from pathlib import Path
@@ -36,6 +37,9 @@ from isnet_cli.stages.training_setup import (
     check_method,
     class_weights,
     map_method,
+    segmenter,
+    segmenter_options,
+    untrained,
 )
 from isnet_cli.stages.validation import Validator
 from isnet_models.backbones import count_parameters
@@ -43,7 +47,7 @@ from isnet_models.lrp import RelevanceError
 from isnet_models.methods import registry
 from isnet_models.methods.isnet import ISNet
 from isnet_models.methods.variants import VARIANTS, Explanation
-from isnet_models.registry import WeightsError
+from isnet_models.registry import Card, WeightsError
 from isnet_models.weights import load_weights
 
 NAME = "train"
@@ -55,7 +59,10 @@ HISTORY, CURVES, CUTS = "history.csv", "curves.svg", "cuts.json"
 def fingerprint(config: Config, folder: RunFolder) -> str:
     """Hash of all that the trained model depends on."""
     start = config.model.weights
-    several = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
+    several: list[Any] = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
+    network = segmenter(config)
+    if network is not None:
+        several.append(network.sha256)
     return hash_of(
         FORMAT,
         config.seed,
@@ -76,9 +83,14 @@ def preflight(config: Config) -> None:
     """What can be refused before any film is read.
 
     Raises:
-        IsnetError: Kind "config", for an unknown method or setting.
+        IsnetError: Kind "config", for an unknown method or setting, or a method whose own network
+            does not take the films' size; "weights", for a missing segmenter.
     """
     check_method(config)
+    card = segmenter(config)
+    if registry.parts(config.train.method)[0].own_network:
+        with torch.device("meta"):  # shapes alone
+            untrained(config, 2, card)
 
 
 def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
@@ -98,7 +110,7 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     qc = verdicts(folder)
     train_rows, val_rows, excluded = choose_films(rows, qc, config, "masks" in needs)
     ports.say(
-        f"training {config.model.arch} ({config.train.method}) on {device}: "
+        f"training {_arch(config)} ({config.train.method}) on {device}: "
         f"{len(train_rows)} films, {len(val_rows)} for validation, "
         f"{sum(excluded.values())} left out"
     )
@@ -143,6 +155,12 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     batch_size = config.evaluate.batch_size
     add_limits(directory, best, find_limits(best, train, val, version, batch_size))
     return StageResult([directory / name for name in (WEIGHTS, CARD, HISTORY, CURVES)], summary)
+
+
+def _arch(config: Config) -> str:
+    """The network's name: the backbone's, or that of the method that brings its own."""
+    first = registry.parts(config.train.method)[0]
+    return first.name if first.own_network else config.model.arch
 
 
 def _start_from(net: nn.Module, config: Config) -> None:
@@ -204,22 +222,25 @@ def _card(
     method = build_method(config, None, None).base
     rules = method.loss.explanation if isinstance(method, ISNet) else Explanation()
     plain = rules.variant == "grad_input"
+    network = segmenter(config)
     return {
         "name": config.name,
         "isnet": __version__,
         "task": config.data.labels.task,
         "classes": classes,
-        "arch": config.model.arch,
+        "arch": _arch(config),
         "parameters": count_parameters(net),
         "input": list(config.model.input),
         "channels": config.model.channels,
         "dropout": config.model.dropout,
         "method": config.train.method,
+        "settings": {k: dataclasses.asdict(v) for k, v in check_method(config).items()},
+        **({} if network is None else {"segmenter": _segmenter_facts(network)}),
         "heatmap": {
             "variant": rules.variant,
             "family": "flex" if VARIANTS[rules.variant].family == "flex" else "block",
             "epsilon": 0.0 if plain else rules.epsilon,
-            "zb": rules.zb and not plain,
+            "zb": rules.zb and not plain and method.bounded,
             "cuts": cuts or None,
         },
         "thresholds": None if config.data.labels.task == "multiclass" else [0.5] * len(classes),
@@ -228,6 +249,16 @@ def _card(
         "selected_by": config.train.select,
         "reading": reading(config),
         "use": "research only; not a medical device",
+    }
+
+
+def _segmenter_facts(card: Card) -> dict[str, Any]:
+    """What a model's card says of the lung U-Net inside."""
+    return {
+        "options": segmenter_options(card),
+        "name": card.name,
+        "sha256": card.sha256,
+        "licence": card.licence,
     }
 
 

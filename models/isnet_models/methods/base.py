@@ -55,6 +55,7 @@ class NetSpec:
         dropout: Probability before the last layer.
         size: Rows and columns of the input, px.
         segmenter: Options of the lung U-Net's class, for methods that keep one in their network.
+        settings: The method's settings, for those that the network depends on; None: the defaults.
     """
 
     arch: str
@@ -63,6 +64,7 @@ class NetSpec:
     dropout: float = 0.0
     size: tuple[int, int] = (224, 224)
     segmenter: dict[str, Any] | None = None
+    settings: Any = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class Method:
     """
 
     Settings: ClassVar[type] = NoSettings  # a frozen dataclass with defaults: `train.settings`
+    bounded: ClassVar[bool] = True  # whether the first layer reads the film itself (rule zB)
 
     def __init__(
         self, settings: Any = None, context: Context | None = None, inner: Method | None = None

@@ -38,8 +38,9 @@ class Entry:
         summary: What is done, one sentence.
         source: Where it was published, or "".
         needs: What must be there; keys of `NEEDS`.
-        explains: Its usual explanation: ``lrp``, ``gradcam`` or ``attention_rollout``.
+        explains: Its usual explanation; `heatmap.method: own` makes it.
         addition: Whether it changes another method's training instead of being one.
+        own_network: Whether it brings its network along, so that `model.arch` is not used.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Entry:
     needs: tuple[Need, ...] = ()
     explains: Literal["lrp", "grad_input", "gradcam", "attention_rollout"] = "lrp"
     addition: bool = False
+    own_network: bool = False
 
     def load(self) -> type[Method]:
         """The class, imported now."""
@@ -71,6 +73,26 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "grad_input", "isnet:GradInput", "the ISNet with gradient x input maps of all classes",
         NATURE, needs=("masks", "rules", "range"), explains="grad_input",
+    ),
+    Entry(
+        "segment_then_classify", "segment_then_classify:SegmentThenClassify",
+        "a frozen lung U-Net blackens what is no lung, a classifier sees the rest",
+        NATURE, needs=("segmenter", "masks"),
+    ),
+    Entry(
+        "multitask_unet", "multitask_unet:MultitaskUNet",
+        "one U-Net learns the lung masks, and the classes from its coarsest features",
+        NATURE, own_network=True,
+    ),
+    Entry(
+        "ag_sononet", "ag_sononet:AGSononet",
+        "a network of convolutions with attention gates, classification loss alone",
+        "Schlemper et al., Medical Image Analysis 53:197 (2019)", own_network=True,
+    ),
+    Entry(
+        "vit", "vit:ViT", "a vision transformer, classification loss alone",
+        "Dosovitskiy et al., ICLR 2021; maps: Abnar and Zuidema, ACL 2020",
+        explains="attention_rollout", own_network=True,
     ),
 )  # fmt: skip
 
