@@ -72,6 +72,12 @@ ENTRIES: tuple[Entry, ...] = (
         "grad_input", "isnet:GradInput", "the ISNet with gradient x input maps of all classes",
         NATURE, needs=("masks", "rules", "range"), explains="grad_input",
     ),
+    Entry(
+        "background_mix", "background_mix:BackgroundMix",
+        "some films of each batch get another film's background",
+        "Xiao et al., arXiv 2006.09994 (2020); Bransby et al., arXiv 2406.19148 (2024)",
+        needs=("masks",), addition=True,
+    ),
 )  # fmt: skip
 
 
