@@ -34,9 +34,9 @@ class TrainedModel:
     Attributes:
         net: The network on its device, in eval mode.
         card: ``classes``, ``task``, ``arch``, ``input`` [h, w], ``channels``, ``dropout``,
-            ``method``, ``heatmap`` {``epsilon``, ``zb``}, ``thresholds`` (multi-label: one per
-            class, else null), ``threshold_rule`` (multi-label: how they were chosen), ``seed``,
-            ``epoch``, ``selected_by``, ``validation``, ``reading`` (see `reading`), ``doubts``
+            ``standardise``, ``method``, ``heatmap`` {``epsilon``, ``zb``}, ``thresholds``
+            (multi-label: one per class, else null), ``threshold_rule`` (multi-label: how they were
+            chosen), ``seed``, ``epoch``, ``selected_by``, ``validation``, ``reading`` (see `reading`), ``doubts``
             (limits of `isnet_cli.stages.doubt_limits`), ``sha256``.
     """
 

@@ -49,7 +49,7 @@ class Predictor:
 
     Attributes:
         model: Network and card.
-        config: The run's configuration with the card's input, channels, task and classes.
+        config: The run's configuration with what the card says of films, task and classes.
         device: Where the network is.
         folder: The run whose films are looked at.
         qc: Verdict on the mask of each key.
@@ -238,9 +238,13 @@ def dependencies(config: Config, chosen: str | None, folder: RunFolder) -> list[
 
 
 def as_trained(config: Config, card: dict[str, Any]) -> Config:
-    """`config` with the architecture, input, channels, task and classes of the model's card."""
-    size = tuple(card["input"])
-    model = {"arch": card["arch"], "input": size, "channels": card["channels"]}
+    """`config` with the architecture, films' form, task and classes of the model's card."""
+    model = {
+        "arch": card["arch"],
+        "input": tuple(card["input"]),
+        "channels": card["channels"],
+        "standardise": card.get("standardise", "none"),
+    }
     labels = {"classes": list(card["classes"]), "task": card["task"]}
     data = config.data.model_copy(update={"labels": config.data.labels.model_copy(update=labels)})
     return config.model_copy(update={"model": config.model.model_copy(update=model), "data": data})

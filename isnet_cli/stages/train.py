@@ -214,6 +214,7 @@ def _card(
         "input": list(config.model.input),
         "channels": config.model.channels,
         "dropout": config.model.dropout,
+        "standardise": config.model.standardise,
         "method": config.train.method,
         "heatmap": {
             "variant": rules.variant,
