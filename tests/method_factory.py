@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from isnet_models.backbones import build_backbone
 from isnet_models.explanations.gradcam import grad_cam
 from isnet_models.explanations.rollout import attention_rollout
 from isnet_models.lrp import relevance
@@ -17,12 +18,9 @@ from isnet_models.methods.isnet import ISNet, ISNetSettings
 
 # Methods as `train.method` has them: every entry of the registry at least once.
 CASES: tuple[str, ...] = (
-    "standard",
-    "isnet",
-    "grad_input",
-    "background_mix",
-    "isnet+background_mix",
-)
+    "standard", "isnet", "grad_input", "background_mix", "isnet+background_mix", "masked_mix",
+    "isnet+masked_mix", "distillation",
+)  # fmt: skip
 SIZES: dict[str, int] = {}  # methods whose network needs larger images than SIZE
 SIZE = 32
 
@@ -58,8 +56,11 @@ def prepare(name: str, *, autocast: bool = False) -> Prepared:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         net = first.load().build(NetSpec("small", 3, size=(size, size)))
-    context = Context(autocast=autocast)
-    return Prepared(name, net, registry.make(name, context), EXPLAIN[first.explains], size)
+        teacher = build_backbone("small", 3).eval() if "teacher" in registry.needs(name) else None
+    context = Context(autocast=autocast, teacher=teacher)
+    method = registry.make(name, context)
+    method.prepare(net)
+    return Prepared(name, net, method, EXPLAIN[first.explains], size)
 
 
 def _lrp(net: nn.Module, images: Tensor) -> Tensor:

@@ -36,8 +36,8 @@ class TrainedModel:
         card: ``classes``, ``task``, ``arch``, ``input`` [h, w], ``channels``, ``dropout``,
             ``standardise``, ``method``, ``heatmap`` {``epsilon``, ``zb``}, ``thresholds``
             (multi-label: one per class, else null), ``threshold_rule`` (multi-label: how they were
-            chosen), ``seed``, ``epoch``, ``selected_by``, ``validation``, ``reading`` (see `reading`), ``doubts``
-            (limits of `isnet_cli.stages.doubt_limits`), ``sha256``.
+            chosen), ``seed``, ``epoch``, ``selected_by``, ``validation``, ``reading`` (see
+            `reading`), ``doubts`` (limits of `isnet_cli.stages.doubt_limits`), ``sha256``.
     """
 
     net: nn.Module

@@ -190,18 +190,20 @@ def open_predictor(config: Config, chosen: str | None, folder: RunFolder) -> Pre
     return Predictor(model, as_trained(config, model.card), device, folder, verdicts(folder))
 
 
-def model_folder(chosen: str | None, folder: RunFolder) -> Path:
+def model_folder(chosen: str | None, folder: RunFolder | None) -> Path:
     """Folder that holds the trained model: of this run, or of the run at `chosen`.
 
     Args:
         chosen: A run folder or its ``train`` folder; None for this run.
-        folder: This run.
+        folder: This run; not looked at when another is chosen.
 
     Raises:
         IsnetError: Kind "weights", when there is no model; "data", when this run's training is not
             finished.
     """
     if chosen is None:
+        if folder is None:
+            raise TypeError("model_folder: neither a chosen run nor this one")
         folder.require("train")
         return folder.stage_dir("train")
     path = Path(chosen)
