@@ -178,3 +178,22 @@ def test_the_blurred_fill_equals_its_transcription() -> None:
 def test_an_unknown_fill_is_refused() -> None:
     with pytest.raises(ValueError, match="expected black, noise or blur"):
         filled(torch.rand(1, 1, 32, 32), squares(1), "white")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("fill", ["film", "black", "noise", "blur"])
+def test_a_gpu_changes_the_same_films_in_the_same_way(fill: str) -> None:
+    films = torch.rand(5, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = []
+    for device in ("cpu", "cuda"):
+        x, masks = films.to(device), squares().to(device)
+        g = torch.Generator().manual_seed(1)
+        at = draw_partners(masks, torch.arange(5).to(device), "other", g)
+        if fill == "film":
+            made = transplant(x, masks, x[at], masks[at])
+        else:
+            made = filled(x, masks, fill, generator=g)
+        found.append((at, made.cpu()))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-5)
