@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isnet_models.backbones import build_backbone
 from isnet_models.explanations.gradcam import grad_cam
 from isnet_models.explanations.rollout import attention_rollout
 from isnet_models.lrp import relevance
@@ -23,6 +24,7 @@ from isnet_models.methods.vit import ViTSettings
 CASES: tuple[str, ...] = (
     *("standard", "isnet", "grad_input"),
     *("segment_then_classify", "multitask_unet", "ag_sononet", "vit"),
+    *("background_mix", "isnet+background_mix", "masked_mix", "isnet+masked_mix", "distillation"),
 )
 SIZES: dict[str, int] = {}  # methods whose network needs larger images than SIZE
 SIZE = 32
@@ -68,7 +70,9 @@ def prepare(name: str, *, autocast: bool = False) -> Prepared:
         for p in net.parameters():  # ViT's last layer begins at zero: nothing before it would learn
             if p.requires_grad and p.dim() == 2 and not p.any():
                 torch.nn.init.xavier_uniform_(p)
-    method = registry.make(name, Context(autocast=autocast), SETTINGS)
+        teacher = build_backbone("small", 3).eval() if "teacher" in registry.needs(name) else None
+    method = registry.make(name, Context(autocast=autocast, teacher=teacher), SETTINGS)
+    method.prepare(net)
     return Prepared(name, net, method, EXPLAIN[first.explains], size)
 
 

@@ -30,7 +30,7 @@ masks.postprocess.dilate_px
 evaluate.intervals.bootstrap evaluate.intervals.draws evaluate.intervals.method
 evaluate.intervals.prior evaluate.intervals.shape evaluate.reference
 masks.postprocess.fill_holes masks.postprocess.keep masks.threshold
-model.arch model.channels model.dropout model.input model.weights
+model.arch model.channels model.dropout model.input model.standardise model.weights
 name seed
 train.augment.brightness train.augment.contrast train.augment.flip train.augment.rotate
 train.augment.scale train.augment.translate

@@ -13,9 +13,10 @@ from isnet_cli.runs.files import read_csv, sha256_file
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.stages import evaluate, heatmap, train
 from isnet_cli.stages.pipeline import run_stage
+from isnet_models.methods import registry
 from method_factory import CASES, SIZES
 from run_factory import make_run, small_config
-from train_factory import settings_of
+from tests.network_runs import SETTINGS, own_segmenter
 
 SETS = {"train": 9, "val": 4, "test": 2}
 
@@ -32,13 +33,23 @@ class _Stop:
 
 
 def _config(name: str, tmp_path: Path) -> Any:
-    size = SIZES.get(name, 32)
-    loss = {"weight": 0.5, "cuts": [1.0, 25.0]}
-    settings = {"method": name, "epochs": 2, "heatmap_loss": loss}
-    settings["settings"] = settings_of(name, tmp_path)
+    first, size = name.split("+", maxsplit=1)[0], SIZES.get(name, 32)
+    own = dict(SETTINGS.get(first, {}))
+    if first == "distillation":
+        teacher = make_run(tmp_path / "teacher", sets=SETS)
+        plain = small_config(train={"method": "standard", "epochs": 1})
+        assert run_stage(train, plain, teacher, Ports()).status == "done"
+        own["teacher"] = str(teacher.path)
+    masks = {}
+    if first == "segment_then_classify":
+        masks = {"masks": {"model": str(own_segmenter(tmp_path / "segmenter"))}}
+    settings = {
+        "method": name, "epochs": 2, "heatmap_loss": {"weight": 0.5, "cuts": [1.0, 25.0]},
+        "settings": {first: own},
+    }  # fmt: skip
     return small_config(
         train=settings, model={"arch": "small", "input": [size, size]},
-        heatmap={"formats": ["npz"], "limit": 1},
+        heatmap={"formats": ["npz"], "limit": 1}, **masks,
     )  # fmt: skip
 
 
@@ -63,4 +74,4 @@ def test_trains_resumes_evaluates_and_explains(tmp_path: Path, name: str) -> Non
     for stage in (evaluate, heatmap):
         assert run_stage(stage, config, whole, Ports()).status == "done"
     (line,) = read_csv(whole.path / "heatmap" / "index.csv")
-    assert line["method"]
+    assert line["method"].split()[0] == registry.parts(name)[0].explains

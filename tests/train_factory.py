@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from isnet_cli.config.schema import Config
 from isnet_cli.data.dataset import FilmStore
@@ -11,8 +10,6 @@ from isnet_cli.data.manifest import read_manifest
 from isnet_cli.ports import Ports
 from isnet_cli.stages.training_films import choose_films, load_films, verdicts
 from run_factory import make_run, small_config
-
-SETTINGS: dict[str, dict[str, Any]] = {}  # method -> its settings in tests of stages
 
 
 def films(tmp_path: Path, **sections: dict) -> tuple[FilmStore, Config]:
@@ -23,8 +20,3 @@ def films(tmp_path: Path, **sections: dict) -> tuple[FilmStore, Config]:
     qc = verdicts(folder)
     train, _, _ = choose_films(rows, qc, config, needs_masks=True)
     return load_films(train, folder, qc, ["normal", "sick"], config, Ports()), config
-
-
-def settings_of(name: str, tmp_path: Path) -> dict[str, Any]:
-    """Settings that make the methods of `name` small, or that they cannot do without."""
-    return {part: dict(SETTINGS[part]) for part in name.split("+") if part in SETTINGS}

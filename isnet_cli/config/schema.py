@@ -139,6 +139,7 @@ class Model(Section):
     channels: Literal[1, 3] = 1
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     weights: str | None = None  # safetensors file of an earlier run to start from
+    standardise: Literal["none", "lungs", "bands"] = "none"  # grey levels, by those of the lungs
 
     @model_validator(mode="before")
     @classmethod

@@ -35,8 +35,8 @@ class TrainedModel:
     Attributes:
         net: The network on its device, in eval mode.
         card: ``classes``, ``task``, ``arch``, ``input`` [h, w], ``channels``, ``dropout``,
-            ``method``, ``settings`` (of the method and its additions, by name), ``segmenter``
-            (where there is one: its ``options``, ``name``, ``sha256``, ``licence``),
+            ``standardise``, ``method``, ``settings`` (of the method and its additions, by name),
+            ``segmenter`` (where there is one: its ``options``, ``name``, ``sha256``, ``licence``),
             ``heatmap`` {``epsilon``, ``zb``}, ``thresholds`` (multi-label: one per
             class, else null), ``threshold_rule`` (multi-label: how they were chosen), ``seed``,
             ``epoch``, ``selected_by``, ``validation``, ``reading`` (see `reading`), ``doubts``

@@ -28,6 +28,7 @@ from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.cuts import describe_cuts, find_cuts
 from isnet_cli.stages.doubt_limits import add_limits, find_limits
 from isnet_cli.stages.model_files import CARD, WEIGHTS, load_model, reading, save_model
+from isnet_cli.stages.teacher import load_teacher, teacher_folder, teacher_hash
 from isnet_cli.stages.trainer import Trainer
 from isnet_cli.stages.training_films import check_classes, choose_films, load_films, verdicts
 from isnet_cli.stages.training_setup import (
@@ -43,8 +44,9 @@ from isnet_cli.stages.training_setup import (
 )
 from isnet_cli.stages.validation import Validator
 from isnet_models.backbones import count_parameters
-from isnet_models.lrp import RelevanceError
+from isnet_models.lrp import RelevanceError, relevance
 from isnet_models.methods import registry
+from isnet_models.methods.base import Method
 from isnet_models.methods.isnet import ISNet
 from isnet_models.methods.variants import VARIANTS, Explanation
 from isnet_models.registry import Card, WeightsError
@@ -63,6 +65,7 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     network = segmenter(config)
     if network is not None:
         several.append(network.sha256)
+    taught = [found] if (found := teacher_hash(config)) else []
     return hash_of(
         FORMAT,
         config.seed,
@@ -76,6 +79,7 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
         folder.require("masks")["outputs"],
         sha256_file(Path(start)) if start and Path(start).is_file() else start,
         *several,
+        *taught,
     )
 
 
@@ -84,9 +88,11 @@ def preflight(config: Config) -> None:
 
     Raises:
         IsnetError: Kind "config", for an unknown method or setting, or a method whose own network
-            does not take the films' size; "weights", for a missing segmenter.
+            does not take the films' size; "weights", for a missing segmenter, or a teacher that is
+            no trained run.
     """
     check_method(config)
+    teacher_folder(config)
     card = segmenter(config)
     if registry.parts(config.train.method)[0].own_network:
         with torch.device("meta"):  # shapes alone
@@ -134,7 +140,9 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
         for line in describe_cuts(cuts):
             ports.say(line)
     weights = class_weights(config, train)
-    method = build_method(config, cuts, None if weights is None else weights.to(device))
+    weights = None if weights is None else weights.to(device)
+    method = build_method(config, cuts, weights, load_teacher(config, classes, device))
+    _prepare(method, net)
     card = _card(config, classes, net, cuts, len(train_rows), len(val_rows))
     validator = Validator(val, version, config.evaluate.batch_size, device)
     trainer = Trainer(
@@ -161,6 +169,15 @@ def _arch(config: Config) -> str:
     """The network's name: the backbone's, or that of the method that brings its own."""
     first = registry.parts(config.train.method)[0]
     return first.name if first.own_network else config.model.arch
+
+
+def _prepare(method: Method, net: nn.Module) -> None:
+    try:
+        method.prepare(net)
+    except ValueError as error:
+        raise IsnetError(
+            "config", f"train.method: {error}", fix="isnet train --list-methods says what it needs"
+        ) from error
 
 
 def _start_from(net: nn.Module, config: Config) -> None:
@@ -190,10 +207,13 @@ def _start_from(net: nn.Module, config: Config) -> None:
 def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> None:
     """Fails before training when the network has an operation without relevance rule."""
     x = torch.full((2, config.model.channels, *config.model.input), 0.5, device=device)
-    training, method = net.training, map_method(config)
+    training = net.training
     net.eval()
     try:
-        method.maps(net, x, create_graph=False)
+        if "range" in registry.needs(config.train.method):
+            map_method(config).maps(net, x, create_graph=False)
+        else:
+            relevance(net, x, "predicted", family="flex")
     except RelevanceError as error:
         hint = "train.heatmap_loss.zb: false" if "zB" in str(error) else (
             "train.heatmap_loss.layers: auto" if "layer" in str(error)
@@ -233,6 +253,7 @@ def _card(
         "input": list(config.model.input),
         "channels": config.model.channels,
         "dropout": config.model.dropout,
+        "standardise": config.model.standardise,
         "method": config.train.method,
         "settings": {k: dataclasses.asdict(v) for k, v in check_method(config).items()},
         **({} if network is None else {"segmenter": _segmenter_facts(network)}),

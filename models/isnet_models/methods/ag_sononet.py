@@ -59,7 +59,8 @@ class GridAttention(nn.Module):
         above = q - q.amin(2, keepdim=True) + FLOOR
         # Softmax of the logarithm is division by the sum. Written so, relevance takes attention for
         # the constant that it is in every transformer.
-        return above.log().softmax(2).view(len(x), 1, *x.shape[-2:]).to(x.dtype)
+        attention: Tensor = above.log().softmax(2).view(len(x), 1, *x.shape[-2:])
+        return attention.to(x.dtype)
 
 
 class Sononet(nn.Module):

@@ -125,6 +125,11 @@ class Method:
         """
         return build_backbone(spec.arch, spec.classes, channels=spec.channels, dropout=spec.dropout)
 
+    def prepare(self, net: nn.Module) -> None:
+        """Changes the network before its training; a continued training calls it again."""
+        if self.inner is not None:
+            self.inner.prepare(net)
+
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Prepares for `epoch` (counted from 0), before its first batch.
 

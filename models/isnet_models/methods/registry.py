@@ -94,6 +94,22 @@ ENTRIES: tuple[Entry, ...] = (
         "Dosovitskiy et al., ICLR 2021; maps: Abnar and Zuidema, ACL 2020",
         explains="attention_rollout", own_network=True,
     ),
+    Entry(
+        "background_mix", "background_mix:BackgroundMix",
+        "some films of each batch get another film's background",
+        "Xiao et al., arXiv 2006.09994 (2020); Bransby et al., arXiv 2406.19148 (2024)",
+        needs=("masks",), addition=True,
+    ),
+    Entry(
+        "masked_mix", "masked_mix:MaskedMix",
+        "films with and without their background, and the same answer asked for both",
+        "Viviano et al., ICLR (2021), arXiv 1910.00199", needs=("masks",), addition=True,
+    ),
+    Entry(
+        "distillation", "distillation:Distillation",
+        "a student learns the relevance maps of a trained run that sees the lungs alone",
+        "Bassi et al., arXiv 2407.09788 (2024)", needs=("masks", "rules", "teacher"),
+    ),
 )  # fmt: skip
 
 
