@@ -32,8 +32,9 @@ evaluate.intervals.prior evaluate.intervals.shape evaluate.reference
 masks.postprocess.fill_holes masks.postprocess.keep masks.threshold
 model.arch model.channels model.dropout model.input model.standardise model.weights
 name seed
-train.augment.brightness train.augment.contrast train.augment.flip train.augment.rotate
-train.augment.scale train.augment.translate
+train.augment.brightness train.augment.contrast train.augment.flip train.augment.gamma
+train.augment.rotate
+train.augment.scale train.augment.spectrum train.augment.translate
 train.batch_size train.class_weights train.clip_norm train.early_stop.patience train.epochs
 train.heatmap_loss.batch_norm train.heatmap_loss.checkpoint
 train.heatmap_loss.cut_epochs train.heatmap_loss.cuts train.heatmap_loss.decay

@@ -239,6 +239,8 @@ class Augment(Section):
     flip: bool = True
     contrast: Annotated[float, Field(ge=0.0, le=0.9)] = 0.2
     brightness: Annotated[float, Field(ge=0.0, le=0.9)] = 0.1
+    gamma: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0  # exponent 2**(-x) to 2**x
+    spectrum: Annotated[float, Field(ge=0.0, le=3.0)] = 0.0  # octaves' gains 2**(-x) to 2**x
 
 
 class EarlyStop(Section):
