@@ -71,9 +71,18 @@ def masked_maps(
         if keep_degenerate:
             counts = masks.new_ones(len(masks), dtype=torch.bool)
         else:
-            counts = (masks.amax(dim=(1, 2, 3)) > 0) & (masks.amin(dim=(1, 2, 3)) < 1)
+            counts = usable(masks)
         M = shrink_mask(masks, maps.shape[-2:])[:, None]
         return MaskedMaps(sanitise(maps, M, counts), M, counts)
+
+
+def usable(masks: Tensor) -> Tensor:
+    """Which masks are neither empty (no mask is an empty one) nor full, bool [B].
+
+    Args:
+        masks: 0 or 1 [B, C, H, W].
+    """
+    return (masks.amax(dim=(1, 2, 3)) > 0) & (masks.amin(dim=(1, 2, 3)) < 1)
 
 
 def check_shapes(maps: Tensor, masks: Tensor) -> None:

@@ -72,6 +72,14 @@ ENTRIES: tuple[Entry, ...] = (
         "grad_input", "isnet:GradInput", "the ISNet with gradient x input maps of all classes",
         NATURE, needs=("masks", "rules", "range"), explains="grad_input",
     ),
+    Entry(
+        "rrr", "rrr:RRR", "right for the right reasons: input gradients held inside the lungs",
+        "Ross et al., IJCAI 2017 (arXiv 1703.03717)", needs=("masks",), explains="grad_input",
+    ),
+    Entry(
+        "gain", "gain:GAIN", "extended GAIN: Grad-CAM maps held to the lungs, attention mining",
+        "Li et al., CVPR 2018", needs=("masks", "feature map"), explains="gradcam",
+    ),
 )  # fmt: skip
 
 
