@@ -16,7 +16,9 @@ from isnet_models.methods.base import Batch, Context, Method, NetSpec
 from isnet_models.methods.isnet import ISNet, ISNetSettings
 
 # Methods as `train.method` has them: every entry of the registry at least once.
-CASES: tuple[str, ...] = ("standard", "isnet", "grad_input", "rrr", "gain")
+CASES: tuple[str, ...] = (
+    "standard", "isnet", "grad_input", "softmax_grad_input", "rrr", "gain",
+)  # fmt: skip
 SIZES: dict[str, int] = {}  # methods whose network needs larger images than SIZE
 SIZE = 32
 

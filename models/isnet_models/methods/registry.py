@@ -73,6 +73,11 @@ ENTRIES: tuple[Entry, ...] = (
         NATURE, needs=("masks", "rules", "range"), explains="grad_input",
     ),
     Entry(
+        "softmax_grad_input", "softmax_grad_input:SoftmaxGradInput",
+        "the ISNet with one gradient x input map, of the largest softmax probability",
+        FASTER, needs=("masks", "one label", "rules", "range"), explains="grad_input",
+    ),
+    Entry(
         "rrr", "rrr:RRR", "right for the right reasons: input gradients held inside the lungs",
         "Ross et al., IJCAI 2017 (arXiv 1703.03717)", needs=("masks",), explains="grad_input",
     ),
