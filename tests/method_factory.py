@@ -17,9 +17,9 @@ from isnet_models.methods.isnet import ISNet, ISNetSettings
 
 # Methods as `train.method` has them: every entry of the registry at least once.
 CASES: tuple[str, ...] = (
-    "standard", "isnet", "grad_input", "softmax_grad_input", "rrr", "gain",
+    "standard", "isnet", "grad_input", "softmax_grad_input", "rrr", "gain", "ham",
 )  # fmt: skip
-SIZES: dict[str, int] = {}  # methods whose network needs larger images than SIZE
+SIZES: dict[str, int] = {"ham": 64}  # methods whose network needs larger images than SIZE
 SIZE = 32
 
 

@@ -29,8 +29,8 @@ def method(**settings: object) -> SoftmaxGradInput:
 def slow(net: nn.Module, x: Tensor) -> Tensor:
     """x · dq/dx [B, 1, C, H, W], q the largest of exp(y_k)/sum exp(y); film by film."""
     maps = []
-    for image in x:
-        image = image[None].clone().requires_grad_()
+    for one in x:
+        image = one[None].clone().requires_grad_()
         y = net(image)[0]
         q = max(y, key=lambda v: v.item()).exp() / sum(v.exp() for v in y)
         maps.append(image.detach() * torch.autograd.grad(q, image)[0])

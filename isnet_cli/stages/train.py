@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,8 @@ from isnet_cli.stages.training_setup import (
 )
 from isnet_cli.stages.validation import Validator
 from isnet_models.backbones import count_parameters
+from isnet_models.explanations.explanation import MethodError
+from isnet_models.explanations.gradcam import feature_map, watched
 from isnet_models.lrp import RelevanceError
 from isnet_models.methods import registry
 from isnet_models.methods.isnet import ISNet
@@ -115,6 +119,8 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     cuts = None
     if "rules" in needs:
         _check_relevance(net, config, device)
+    if "feature map" in needs:
+        _check_feature_map(net, config, device)
     if "range" in needs:
         cuts = find_cuts(config, train, version, device, directory / CUTS, identity, ports)
         if cuts is None:
@@ -171,17 +177,42 @@ def _start_from(net: nn.Module, config: Config) -> None:
 
 def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> None:
     """Fails before training when the network has an operation without relevance rule."""
-    x = torch.full((2, config.model.channels, *config.model.input), 0.5, device=device)
-    training, method = net.training, map_method(config)
-    net.eval()
+    method = map_method(config)
     try:
-        method.maps(net, x, create_graph=False)
+        with _blank(net, config, device) as x:
+            method.maps(net, x, create_graph=False)
     except RelevanceError as error:
         hint = "train.heatmap_loss.zb: false" if "zB" in str(error) else (
             "train.heatmap_loss.layers: auto" if "layer" in str(error)
             else "train.heatmap_loss.variant: selective, or train.method: standard"
         )  # fmt: skip
         raise IsnetError("config", f"model.arch {config.model.arch}: {error}", fix=hint) from error
+
+
+def _check_feature_map(net: nn.Module, config: Config, device: torch.device) -> None:
+    """Fails before training when the network has no feature map that a method could look at."""
+    try:
+        with _blank(net, config, device) as x, watched(net) as seen:
+            net(x)
+            feature_map(seen)
+    except MethodError as error:
+        raise IsnetError(
+            "config",
+            f"model.arch {config.model.arch}: {config.train.method} needs "
+            f"{registry.NEEDS['feature map']}: {error}",
+            fix="model.arch: densenet121, resnet18, small, ..., or train.method: standard",
+        ) from error
+
+
+@contextmanager
+def _blank(net: nn.Module, config: Config, device: torch.device) -> Iterator[torch.Tensor]:
+    """Two grey films; inside, `net` is in evaluation mode, and what it cannot take is refused."""
+    training = net.training
+    net.eval()
+    try:
+        yield torch.full((2, config.model.channels, *config.model.input), 0.5, device=device)
+    except (RelevanceError, MethodError):
+        raise
     except (RuntimeError, ValueError) as error:
         raise IsnetError(
             "config",

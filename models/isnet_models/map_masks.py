@@ -68,10 +68,8 @@ def masked_maps(
     with full_precision(maps.device):
         maps = maps if maps.dtype == torch.float64 else maps.float()
         masks = masks.to(maps.dtype)
-        if keep_degenerate:
-            counts = masks.new_ones(len(masks), dtype=torch.bool)
-        else:
-            counts = usable(masks)
+        every = masks.new_ones(len(masks), dtype=torch.bool)
+        counts = every if keep_degenerate else usable(masks)
         M = shrink_mask(masks, maps.shape[-2:])[:, None]
         return MaskedMaps(sanitise(maps, M, counts), M, counts)
 

@@ -106,9 +106,12 @@ def _gain(
     batch = Batch(batch.images, batch.masks, labels)
     method = GAIN(
         GAINSettings(
-            alpha=expected["alpha"], weight=expected["w"], omega=expected["omega"],
-            sigma=expected["sigma"], **GAIN_FORMS[form],
-        )  # fmt: skip
+            alpha=expected["alpha"],
+            weight=expected["w"],
+            omega=expected["omega"],
+            sigma=expected["sigma"],
+            **GAIN_FORMS[form],
+        )
     )
     losses = method.losses(net, batch, 0)
     names = {

@@ -72,11 +72,10 @@ def relevance(
     Args:
         net: Network [B, C, H, W] -> [B, K]; docs/networks.md lists what was tried.
         x: Images [B, C, H, W].
-        target: What each image's map explains. "all": every logit in turn (K maps); "predicted":
-            the largest; "stochastic": the largest with `probability`, else another at random;
-            "selective": the contrast of the smallest logit (or of `classes`) with the others;
-            "every-logit-at-once": the sum of all classes' maps; "max-probability": the largest
-            softmax probability ("flex" alone); or class indices, int64 [B].
+        target: What a map explains. "all": every logit (K maps); "predicted": the largest;
+            "stochastic": the largest with `probability`, else another; "selective": the contrast
+            of the smallest (or of `classes`) with the others; "every-logit-at-once": the sum of all
+            maps; "max-probability" ("flex"): the largest softmax; or class indices, int64 [B].
         family: "flex": LRP-Flex, damping at ReLUs. "block": LRP Block, damping at every affine
             output. "z+": only positive contributions. "dual": z+ map and block map together.
             Epsilon 0 with "flex" is LRP-0, which is gradient x input.

@@ -30,9 +30,9 @@ def chosen_classes(
 
     Args:
         logits: [B, K].
-        target: "predicted", "max-probability": the largest logit. "stochastic": the largest with `probability`, else
-            a uniformly drawn other class. "selective": `classes`, or the smallest logit. Or class
-            indices [B] themselves.
+        target: "predicted", "max-probability": the largest logit. "stochastic": the largest with
+            `probability`, else a uniformly drawn other class. "selective": `classes`, or the
+            smallest logit. Or class indices [B] themselves.
         probability: 0 to 1.
         generator: Random source of the stochastic choice (on the CPU).
         classes: For "selective", int64 [B].

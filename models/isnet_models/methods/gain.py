@@ -1,6 +1,6 @@
 """Extended GAIN: Grad-CAM is held to the lungs while the classifier is trained.
 
-Source: Li et al., Tell Me Where to Look: Guided Attention Inference Network, CVPR 2018, eqs. 2 to 7.
+Source: Li et al., Tell Me Where to Look: Guided Attention Inference Network, CVPR 2018.
 """
 
 from __future__ import annotations

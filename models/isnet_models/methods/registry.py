@@ -85,6 +85,11 @@ ENTRIES: tuple[Entry, ...] = (
         "gain", "gain:GAIN", "extended GAIN: Grad-CAM maps held to the lungs, attention mining",
         "Li et al., CVPR 2018", needs=("masks", "feature map"), explains="gradcam",
     ),
+    Entry(
+        "ham", "ham:HAM", "hierarchical attention mining: class maps inside an abnormality map",
+        "Ouyang et al., IEEE TMI 40:2698 (2021)", needs=("masks", "feature map"),
+        explains="gradcam",
+    ),
 )  # fmt: skip
 
 

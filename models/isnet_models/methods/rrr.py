@@ -1,6 +1,6 @@
 """Right for the right reasons: input gradients outside the lungs are penalised.
 
-Source: Ross, Hughes and Doshi-Velez, IJCAI 2017 (arXiv 1703.03717), eq. 2.
+Source: Ross, Hughes and Doshi-Velez, IJCAI 2017 (arXiv 1703.03717).
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class RRR(Method):
     """Classification loss, and the squared input gradient outside the lungs.
 
     L = L_class + weight · mean_b sum_(c,h,w) [(1 - M) · d/dx sum_k ln p_k]². The forward pass is in
-    the images' type: half precision would turn a gradient of gradients.
+    the images' type: half precision would turn a gradient of gradients. p is the softmax, or with
+    several labels the sigmoid of each. The derivative is the plain one: BatchNorm in training mode
+    mixes a little of the other films into it.
     """
 
     Settings = RRRSettings
@@ -74,7 +76,7 @@ class RRR(Method):
 
 
 def log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
-    """ln p of every class [B, K]: of the softmax, or of each label's sigmoid (multi-label).
+    """Logarithms of all classes' probabilities [B, K]: of the softmax, or of each label's sigmoid.
 
     Args:
         logits: [B, K].
