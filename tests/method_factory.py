@@ -22,11 +22,11 @@ from isnet_models.methods.vit import ViTSettings
 
 # Methods as `train.method` has them: every entry of the registry at least once.
 CASES: tuple[str, ...] = (
-    *("standard", "isnet", "grad_input"),
+    *("standard", "isnet", "grad_input", "softmax_grad_input", "rrr", "gain", "ham"),
     *("segment_then_classify", "multitask_unet", "ag_sononet", "vit"),
     *("background_mix", "isnet+background_mix", "masked_mix", "isnet+masked_mix", "distillation"),
 )
-SIZES: dict[str, int] = {}  # methods whose network needs larger images than SIZE
+SIZES: dict[str, int] = {"ham": 64}  # methods whose network needs larger images than SIZE
 SIZE = 32
 SETTINGS: dict[str, Any] = {  # of methods whose network is too large for a test by default
     "multitask_unet": MultitaskSettings(width=8, depth=3, hidden=64, dropout=0.1),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,8 @@ from isnet_cli.stages.training_setup import (
 )
 from isnet_cli.stages.validation import Validator
 from isnet_models.backbones import count_parameters
+from isnet_models.explanations.explanation import MethodError
+from isnet_models.explanations.gradcam import feature_map, watched
 from isnet_models.lrp import RelevanceError, relevance
 from isnet_models.methods import registry
 from isnet_models.methods.base import Method
@@ -133,6 +137,8 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     cuts = None
     if "rules" in needs:
         _check_relevance(net, config, device)
+    if "feature map" in needs:
+        _check_feature_map(net, config, device)
     if "range" in needs:
         cuts = find_cuts(config, train, version, device, directory / CUTS, identity, ports)
         if cuts is None:
@@ -206,20 +212,44 @@ def _start_from(net: nn.Module, config: Config) -> None:
 
 def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> None:
     """Fails before training when the network has an operation without relevance rule."""
-    x = torch.full((2, config.model.channels, *config.model.input), 0.5, device=device)
-    training = net.training
-    net.eval()
     try:
-        if "range" in registry.needs(config.train.method):
-            map_method(config).maps(net, x, create_graph=False)
-        else:
-            relevance(net, x, "predicted", family="flex")
+        with _blank(net, config, device) as x:
+            if "range" in registry.needs(config.train.method):
+                map_method(config).maps(net, x, create_graph=False)
+            else:
+                relevance(net, x, "predicted", family="flex")
     except RelevanceError as error:
         hint = "train.heatmap_loss.zb: false" if "zB" in str(error) else (
             "train.heatmap_loss.layers: auto" if "layer" in str(error)
             else "train.heatmap_loss.variant: selective, or train.method: standard"
         )  # fmt: skip
         raise IsnetError("config", f"model.arch {config.model.arch}: {error}", fix=hint) from error
+
+
+def _check_feature_map(net: nn.Module, config: Config, device: torch.device) -> None:
+    """Fails before training when the network has no feature map that a method could look at."""
+    try:
+        with _blank(net, config, device) as x, watched(net) as seen:
+            net(x)
+            feature_map(seen)
+    except MethodError as error:
+        raise IsnetError(
+            "config",
+            f"model.arch {config.model.arch}: {config.train.method} needs "
+            f"{registry.NEEDS['feature map']}: {error}",
+            fix="model.arch: densenet121, resnet18, small, ..., or train.method: standard",
+        ) from error
+
+
+@contextmanager
+def _blank(net: nn.Module, config: Config, device: torch.device) -> Iterator[torch.Tensor]:
+    """Two grey films; inside, `net` is in evaluation mode, and what it cannot take is refused."""
+    training = net.training
+    net.eval()
+    try:
+        yield torch.full((2, config.model.channels, *config.model.input), 0.5, device=device)
+    except (RelevanceError, MethodError):
+        raise
     except (RuntimeError, ValueError) as error:
         raise IsnetError(
             "config",

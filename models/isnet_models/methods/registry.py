@@ -110,6 +110,24 @@ ENTRIES: tuple[Entry, ...] = (
         "a student learns the relevance maps of a trained run that sees the lungs alone",
         "Bassi et al., arXiv 2407.09788 (2024)", needs=("masks", "rules", "teacher"),
     ),
+    Entry(
+        "softmax_grad_input", "softmax_grad_input:SoftmaxGradInput",
+        "the ISNet with one gradient x input map, of the largest softmax probability",
+        FASTER, needs=("masks", "one label", "rules", "range"), explains="grad_input",
+    ),
+    Entry(
+        "rrr", "rrr:RRR", "right for the right reasons: input gradients held inside the lungs",
+        "Ross et al., IJCAI 2017 (arXiv 1703.03717)", needs=("masks",), explains="grad_input",
+    ),
+    Entry(
+        "gain", "gain:GAIN", "extended GAIN: Grad-CAM maps held to the lungs, attention mining",
+        "Li et al., CVPR 2018", needs=("masks", "feature map"), explains="gradcam",
+    ),
+    Entry(
+        "ham", "ham:HAM", "hierarchical attention mining: class maps inside an abnormality map",
+        "Ouyang et al., IEEE TMI 40:2698 (2021)", needs=("masks", "feature map"),
+        explains="gradcam",
+    ),
 )  # fmt: skip
 
 
