@@ -40,8 +40,8 @@ class MaskedMixSettings:
         feather: Width of the seam as a share of the shorter side, 0 to 0.25.
     """
 
-    removed: float = 1 / 3
-    replaced: float = 1 / 3
+    removed: float = 0.33
+    replaced: float = 0.33
     fill: Fill = "black"
     consistency: float = 1.0
     feather: float = FEATHER
