@@ -28,7 +28,7 @@ WITHOUT_TORCH = ("isnet_models.methods", "isnet_models.methods.registry")  # any
 # Heavy library -> modules that may import it at all, then those that may do so at their top.
 MODELS, STAGES, MEASURE = "isnet_models.", "isnet_cli.stages.", "isnet_cli.measure."
 CLI, CONFIG = "isnet_cli.cli.", "isnet_cli.config."
-TENSORS = ("isnet_cli.data.dataset", "isnet_cli.data.augment", "isnet_cli.data.swap")
+TENSORS = ("isnet_cli.data.dataset", "isnet_cli.data.augment")
 DICOM = (
     *("codec", "dicom", "dicom_write", "greyscale", "header", "origin", "peek", "pixelmodule"),
     "read",

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from isnet_models.backbones import build_backbone
 from isnet_models.explanations.gradcam import grad_cam
 from isnet_models.explanations.rollout import attention_rollout
 from isnet_models.lrp import relevance
 from isnet_models.methods import registry
+from isnet_models.methods.ag_sononet import SononetSettings
 from isnet_models.methods.base import Batch, Context, Method, NetSpec
 from isnet_models.methods.isnet import ISNet, ISNetSettings
+from isnet_models.methods.multitask_unet import MultitaskSettings
+from isnet_models.methods.vit import ViTSettings
 
 # Methods as `train.method` has them: every entry of the registry at least once.
-CASES: tuple[str, ...] = ("standard", "isnet", "grad_input")
-SIZES: dict[str, int] = {}  # methods whose network needs larger images than SIZE
+CASES: tuple[str, ...] = (
+    *("standard", "isnet", "grad_input", "softmax_grad_input", "rrr", "gain", "ham"),
+    *("segment_then_classify", "multitask_unet", "ag_sononet", "vit"),
+    *("background_mix", "isnet+background_mix", "masked_mix", "isnet+masked_mix", "distillation"),
+)
+SIZES: dict[str, int] = {"ham": 64}  # methods whose network needs larger images than SIZE
 SIZE = 32
+SETTINGS: dict[str, Any] = {  # of methods whose network is too large for a test by default
+    "multitask_unet": MultitaskSettings(width=8, depth=3, hidden=64, dropout=0.1),
+    "ag_sononet": SononetSettings(feature_scale=8),
+    "vit": ViTSettings(arch="small", patch=8),
+}
+SEGMENTER = {"decoder_channels": (16, 8, 8, 4, 4)}  # options of a smaller lung U-Net
 
 
 @dataclass(frozen=True)
@@ -51,9 +66,21 @@ def prepare(name: str, *, autocast: bool = False) -> Prepared:
     size = SIZES.get(name, SIZE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        net = first.load().build(NetSpec("small", 3, size=(size, size)))
-    context = Context(autocast=autocast)
-    return Prepared(name, net, registry.make(name, context), EXPLAIN[first.explains], size)
+        net = first.load().build(spec(name))
+        for p in net.parameters():  # ViT's last layer begins at zero: nothing before it would learn
+            if p.requires_grad and p.dim() == 2 and not p.any():
+                torch.nn.init.xavier_uniform_(p)
+        teacher = build_backbone("small", 3).eval() if "teacher" in registry.needs(name) else None
+    method = registry.make(name, Context(autocast=autocast, teacher=teacher), SETTINGS)
+    method.prepare(net)
+    return Prepared(name, net, method, EXPLAIN[first.explains], size)
+
+
+def spec(name: str) -> NetSpec:
+    """A network of three classes for the method `name`."""
+    first = registry.parts(name)[0].name
+    size = SIZES.get(name, SIZE)
+    return NetSpec("small", 3, size=(size, size), segmenter=SEGMENTER, settings=SETTINGS.get(first))
 
 
 def _lrp(net: nn.Module, images: Tensor) -> Tensor:

@@ -87,6 +87,21 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         {"heatmap": {"method": "attention_rollout", "target": "all"}},
         "the same for every class",
     ),
+    (
+        "heatmap.target",
+        {"train": {"method": "vit"}, "heatmap": {"target": "true"}},
+        "the same for every class",
+    ),
+    (
+        "heatmap.family",
+        {"train": {"method": "vit"}, "heatmap": {"family": "flex"}},
+        "found method attention_rollout",
+    ),
+    (
+        "masks.model",
+        {"train": {"method": "segment_then_classify"}, "masks": {"model": "none"}},
+        "segment_then_classify needs the lung U-Net, found none",
+    ),
     ("heatmap.formats", {"heatmap": {"formats": ["png", "png"]}}, "named twice"),
     (
         "heatmap.identity",
@@ -116,6 +131,9 @@ GOOD: list[dict[str, Any]] = [
     {"data": {"labels": {"classes": ["a", "b"]}}, "heatmap": {"target": "a"}},
     {"heatmap": {"family": "z+", "identity": "keep", "formats": ["nifti", "dicom-seg"]}},
     {"heatmap": {"method": "attention_rollout"}},
+    {"train": {"method": "vit"}, "heatmap": {"target": "true", "method": "lrp"}},
+    {"train": {"method": "vit"}, "heatmap": {"target": "true", "model": "/another/run"}},
+    {"train": {"method": "segment_then_classify"}, "masks": {"model": "own.safetensors"}},
     {"heatmap": {"target": "anything while the classes are not known"}},
 ]
 

@@ -18,7 +18,8 @@ data.labels.classes data.labels.columns data.labels.delimiter data.labels.file d
 data.labels.min_match data.labels.task data.labels.uncertain
 data.max_side data.privacy.rename data.privacy.salt_file data.scale data.sets
 data.split.allow_overlap data.split.group data.split.ids data.split.stratify data.view
-evaluate.batch_size evaluate.model evaluate.relevance evaluate.background evaluate.sets
+evaluate.batch_size evaluate.model evaluate.relevance evaluate.background evaluate.segmenter
+evaluate.sets
 heatmap.family heatmap.formats heatmap.identity heatmap.limit heatmap.method heatmap.model
 predict.model
 heatmap.region heatmap.scale heatmap.sets heatmap.target
@@ -29,10 +30,11 @@ masks.postprocess.dilate_px
 evaluate.intervals.bootstrap evaluate.intervals.draws evaluate.intervals.method
 evaluate.intervals.prior evaluate.intervals.shape evaluate.reference
 masks.postprocess.fill_holes masks.postprocess.keep masks.threshold
-model.arch model.channels model.dropout model.input model.weights
+model.arch model.channels model.dropout model.input model.standardise model.weights
 name seed
-train.augment.brightness train.augment.contrast train.augment.flip train.augment.rotate
-train.augment.scale train.augment.translate
+train.augment.brightness train.augment.contrast train.augment.flip train.augment.gamma
+train.augment.rotate
+train.augment.scale train.augment.spectrum train.augment.translate
 train.batch_size train.class_weights train.clip_norm train.early_stop.patience train.epochs
 train.heatmap_loss.batch_norm train.heatmap_loss.checkpoint
 train.heatmap_loss.cut_epochs train.heatmap_loss.cuts train.heatmap_loss.decay

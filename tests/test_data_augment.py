@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from isnet_cli.config.schema import Augment
-from isnet_cli.data.augment import augment
+from isnet_cli.data.augment import OCTAVES, augment, change_spectrum
 
 STILL = Augment(rotate=0, translate=0, scale=0, flip=False, contrast=0, brightness=0)
 
@@ -67,3 +69,48 @@ def test_contrast_leaves_the_mask_alone() -> None:
     assert a.std() > 0.01
     assert a.min() >= 0
     assert a.max() <= 1
+
+
+def _off(**values: float) -> Augment:
+    still = {"rotate": 0.0, "translate": 0.0, "scale": 0.0, "contrast": 0.0, "brightness": 0.0}
+    return Augment.model_validate({**still, "flip": False, **values})
+
+
+def test_gamma_and_spectrum_draw_only_when_they_are_on() -> None:
+    images, masks = torch.rand(4, 1, 32, 32), torch.ones(4, 1, 32, 32)
+    plain, _ = augment(images, masks, _off(), torch.Generator().manual_seed(1))
+    assert torch.allclose(plain, images, atol=1e-5)
+    for name in ("gamma", "spectrum"):
+        changed, _ = augment(images, masks, _off(**{name: 1.0}), torch.Generator().manual_seed(1))
+        assert (changed - images).abs().mean() > 0.01
+        assert changed.min() >= 0
+        assert changed.max() <= 1
+
+
+def test_gamma_is_a_power() -> None:
+    images, masks = torch.rand(3, 1, 16, 16), torch.ones(3, 1, 16, 16)
+    changed, _ = augment(images, masks, _off(gamma=1.0), torch.Generator().manual_seed(1))
+    inside = (images > 0.1) & (images < 0.9)
+    for before, after, where in zip(images, changed, inside, strict=True):
+        power = (after[where].log() / before[where].log()).mean().item()
+        assert 0.5 <= power <= 2
+        assert torch.allclose(after, before**power, atol=1e-3)
+
+
+def test_equal_gains_scale_what_is_not_the_mean() -> None:
+    images = torch.rand(2, 1, 32, 48, dtype=torch.float64)
+    same = change_spectrum(images, torch.ones(2, OCTAVES, dtype=torch.float64))
+    assert torch.allclose(same, images, atol=1e-9)
+    twice = change_spectrum(images, torch.full((2, OCTAVES), 2.0, dtype=torch.float64))
+    assert torch.allclose(twice - 2 * images, (twice - 2 * images).mean((2, 3), keepdim=True))
+
+
+@pytest.mark.parametrize(("period", "octave"), [(2, 0), (4, 1), (8, 2), (16, 3)])
+def test_a_wave_is_scaled_by_its_own_octave(period: int, octave: int) -> None:
+    """Against the formula: a pure wave of a known frequency has one gain."""
+    x = torch.arange(64, dtype=torch.float64)
+    wave = torch.cos(2 * math.pi * x / period).expand(1, 1, 64, 64)
+    gains = torch.tensor([[1.3, 0.7, 2.0, 0.5, 1.1, 0.9]], dtype=torch.float64)
+    found = change_spectrum(0.5 + 0.1 * wave, gains)
+    inner = (slice(None), slice(None), slice(None), slice(20, 44))  # reflection bends the ends
+    assert torch.allclose(found[inner], (0.5 + 0.1 * gains[0, octave] * wave)[inner], atol=0.012)

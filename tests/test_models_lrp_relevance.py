@@ -77,13 +77,20 @@ def test_epsilon_zero_is_gradient_times_input() -> None:
     assert torch.allclose(ours.maps[:, 0], x * gradient, atol=1e-13)
 
 
-MAPS = {"all": CLASSES, "predicted": 1, "stochastic": 1, "selective": 1, "every-logit-at-once": 1}
+MAPS = {
+    "all": CLASSES, "predicted": 1, "stochastic": 1, "selective": 1, "every-logit-at-once": 1,
+    "max-probability": 1,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("target", TARGETS)
 def test_shapes(target: str, family: str) -> None:
     net, x = build("vgg_bn"), images(3)
+    if target == "max-probability" and family != "flex":
+        with pytest.raises(lrp.RelevanceError, match="belongs to 'flex'"):
+            relevance(net, x, target, family=family)
+        return
     found = relevance(net, x, target, family=family, layers=["features.3", "classifier.0"])
     count = 2 if family == "dual" else MAPS[target]
     assert isinstance(found, Relevance)

@@ -39,6 +39,7 @@ def test_every_image_is_drawn_for_itself() -> None:
 def test_chosen_classes() -> None:
     given = torch.tensor([2, 0])
     assert chosen_classes(LOGITS, "predicted").tolist() == [3, 1]
+    assert chosen_classes(LOGITS, "max-probability").tolist() == [3, 1]
     assert chosen_classes(LOGITS, "selective").tolist() == [1, 2]
     assert chosen_classes(LOGITS, "selective", classes=given).tolist() == [2, 0]
     assert chosen_classes(LOGITS, given).tolist() == [2, 0]
@@ -116,3 +117,11 @@ def test_block_signals_have_the_correction_for_biases(target: str) -> None:
     weights = torch.randn(corrected.shape, dtype=torch.float64)
     assert torch.autograd.grad((plain * weights).sum(), bias)[0].abs().max() > 1e-3
     assert torch.autograd.grad((corrected * weights).sum(), bias)[0].abs().max() < 1e-15
+
+
+def test_signal_of_the_largest_probability_is_its_gradient() -> None:
+    y = LOGITS.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(y.softmax(1).amax(1).sum(), y)
+    seed = flex_seed(LOGITS, "max-probability", LOGITS.argmax(1), 0.01)
+    assert torch.allclose(seed[0], gradient, atol=1e-15)
+    assert seed.abs().sum() > 0.1

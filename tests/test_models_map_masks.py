@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isnet_models.map_masks import MaskValueError, masked_maps, shrink_mask
+from isnet_models.map_masks import MaskValueError, masked_maps, shrink_mask, usable
 from slow_losses import finite_maps, small_mask
 
 
@@ -132,3 +132,10 @@ def test_no_sum_overflows() -> None:
     assert masked_maps(H, half(2)).H.sum().isfinite()
     assert masked_maps(torch.full((2, 2, 1, 4, 4), 1e35), half(2)).H.max() == 1e35
     assert masked_maps(torch.full((1, 1, 1, 4, 4), math.nan), half()).H.abs().max() == 0
+
+
+def test_usable_masks_are_neither_empty_nor_full() -> None:
+    masks = torch.zeros(3, 1, 4, 4)
+    masks[1, 0, 0, 0] = 1
+    masks[2] = 1
+    assert usable(masks).tolist() == [False, True, False]

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.network_list import NETWORKS, build, images
+from isnet_models.energy_loss import energy_loss
 from isnet_models.heatmap_loss import HeatmapLossSettings, heatmap_loss
 from isnet_models.lrp import relevance
 
@@ -22,8 +23,12 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_few_steps_lower_the_loss(name: str) -> None:
+ENERGY = ("mobilenet_v3_small", "vit_tiny_patch16_224")  # smooth activations; attention
+CASES = [*((name, "isnet") for name in NAMES), *((name, "energy") for name in ENERGY)]
+
+
+@pytest.mark.parametrize(("name", "loss"), CASES)
+def test_a_few_steps_lower_the_loss(name: str, loss: str) -> None:
     (network,) = [n for n in NETWORKS if n.name == name]
     torch.manual_seed(0)
     net, x = build(network), images(network, 3)
@@ -35,7 +40,10 @@ def test_a_few_steps_lower_the_loss(name: str) -> None:
 
     def losses(create_graph: bool) -> tuple[Tensor, Tensor]:
         found = relevance(net, x, "selective", classes=labels, create_graph=create_graph)
-        heat = heatmap_loss(found.maps, masks, settings).total
+        if loss == "energy":
+            heat = energy_loss(found.maps, masks).total
+        else:
+            heat = heatmap_loss(found.maps, masks, settings).total
         return heat, 0.1 * F.cross_entropy(found.logits, labels) + 0.9 * heat
 
     weights = [p for p in net.parameters() if p.requires_grad]

@@ -15,6 +15,7 @@ from isnet_cli.data.films import load_film
 from isnet_cli.data.geometry import Frame
 from isnet_cli.data.read import read_films
 from isnet_cli.data.shapes import draw_shape, rng_for
+from isnet_cli.data.standardise import standardise
 from isnet_cli.data.types import Row
 from isnet_cli.measure.thumbnails import background_view, lung_view
 from isnet_cli.ports import Ports
@@ -43,6 +44,19 @@ def test_looks_of_a_run_are_those_of_its_films_and_masks(tmp_path: Path) -> None
         assert np.array_equal(look.hash, film_hash(pixels))
         assert np.array_equal(look.background, background_view(film, inside))
         assert np.array_equal(look.lungs, lung_view(film, inside))
+
+
+def test_films_are_standardised_as_in_training(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", sets={"train": 2})
+    for how in ("lungs", "bands"):
+        settings = small_config(model={"arch": "small", "input": [32, 32], "standardise": how})
+        for look in look_at(glances_of_run(run, settings), settings, Ports()):
+            frame = Frame((look.row.height, look.row.width), (32, 32))
+            inside = frame.mask_to_network(lungs(look.row.height))
+            film = frame.to_network(load_film(run.path / "ingest" / look.row.film))
+            alike = standardise(film, inside, frame.inner, how)
+            assert np.array_equal(look.lungs, lung_view(alike, inside))
+            assert not np.array_equal(look.lungs, lung_view(film, inside))
 
 
 def test_shapes_are_drawn_as_in_training(tmp_path: Path) -> None:

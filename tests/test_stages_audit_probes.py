@@ -78,9 +78,10 @@ def test_an_exposure_per_hospital_is_told_by_the_lungs_alone(tmp_path: Path) -> 
     assert text.startswith("the lungs alone tell the source (AUC 1.00 [")
     assert text.endswith(
         "background methods cannot remove that; standardise intensities and check again:"
-        " --set data.scale=percentile"
+        " --set model.standardise=lungs"
     )
-    assert "standardised already" in asked(looks, data={"scale": "percentile"})[1][1]["text"]
+    for how, words in (("lungs", "model.standardise=bands"), ("bands", "standardised already")):
+        assert words in asked(looks, model={"standardise": how})[1][1]["text"]
 
 
 def test_without_signal_nothing_is_told(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from eval_factory import SIDE, StopAfter, edit_rows, make_trained
 from isnet_cli.data.films import load_film, save_film
 from isnet_cli.data.geometry import Frame
 from isnet_cli.data.manifest import read_manifest
-from isnet_cli.data.swap import transplant
 from isnet_cli.errors import IsnetError
 from isnet_cli.measure.background import NO_FILMS, VARIANTS
 from isnet_cli.ports import Ports
@@ -26,6 +25,7 @@ from isnet_cli.stages import background, evaluate
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.predictor import Predictor, Seen
+from isnet_models.backgrounds import transplant
 from run_factory import lungs, small_config
 
 SHAPES = {"kind": "shapes"}

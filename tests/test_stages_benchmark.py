@@ -172,6 +172,18 @@ def test_a_failing_cell_is_a_row_and_is_tried_again(tmp_path: Path) -> None:
     assert [cell["status"] for cell in again.content["cells"]] == ["current", "done", "done"]
 
 
+def test_a_teacher_is_another_row_and_comes_first(tmp_path: Path) -> None:
+    student = '{train.settings: {distillation: {teacher: "cell:masked_mix"}}}'
+    methods = f"  distillation: {student}\n  masked_mix: {{}}\n"
+    file, output, order = write(tmp_path, methods=methods), tmp_path / "out", list[str]()
+    found = go(file, output, launch=in_process(output, watch=lambda task: order.append(task.name)))
+    assert found.content["failed"] == []
+    assert [name.split("/")[2] for name in order[1:]] == ["masked_mix", "distillation"]
+    wrong = write(tmp_path, methods=methods.replace("{teacher:", "{teachr: x, teacher:"))
+    with pytest.raises(IsnetError, match="distillation.teachr: no such setting"):
+        go(wrong, output)
+
+
 def test_a_stopped_benchmark_shows_what_is_there_and_goes_on(tmp_path: Path) -> None:
     file, output = write(tmp_path), tmp_path / "out"
     done: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ from isnet_cli.stages import explainers
 from isnet_cli.stages.explainers import METHODS, check_method, described, explain, method_of
 from isnet_cli.stages.predictor import Predictor, open_predictor
 from isnet_models.explanations.gradcam import grad_cam
+from isnet_models.methods import registry
 from run_factory import small_config
 
 
@@ -31,7 +33,46 @@ def images(count: int = 2, side: int = SIDE) -> torch.Tensor:
 
 
 def test_every_method_of_the_configuration_is_known() -> None:
-    assert set(METHODS) == set(get_args(Heatmap.model_fields["method"].annotation))
+    names = set(get_args(Heatmap.model_fields["method"].annotation))
+    assert set(METHODS) == names - {"own"}
+    assert {entry.explains for entry in registry.ENTRIES} <= set(METHODS)
+
+
+OWN = {"standard": "lrp flex", "isnet": "lrp flex", "grad_input": "grad_input"}
+
+
+@pytest.mark.parametrize("method", OWN)
+def test_the_default_is_the_training_method_s_own(tmp_path: Path, method: str) -> None:
+    found = predictor(tmp_path, "own", {"method": method})
+    assert small_config().heatmap.method == "own"
+    assert described(found) == OWN[method]
+    check_method(found)
+    x = images()
+    plain = predictor(tmp_path, OWN[method].split()[0], {"method": method})
+    for target in ("predicted", "all"):
+        _, maps, totals = explain(found, x, target)
+        _, expected, sums = explain(plain, x, target)
+        assert np.array_equal(maps, expected)
+        assert np.array_equal(totals, sums)
+
+
+@pytest.mark.parametrize(
+    ("heat", "said"),
+    [
+        ({"target": "all"}, r"heatmap\.target: attention rollout is the same for every class"),
+        ({"family": "z+"}, r"heatmap\.family: a family belongs to method lrp, found .*rollout"),
+    ],
+)
+def test_settings_that_do_not_go_with_the_own_method(
+    tmp_path: Path, heat: dict[str, Any], said: str
+) -> None:
+    """The model may be another run's, so this is told when its card is read."""
+    found = predictor(tmp_path, "own", **heat)
+    check_method(found)
+    model = dataclasses.replace(found.model, card={**found.model.card, "method": "vit"})
+    with pytest.raises(IsnetError, match=said) as caught:
+        check_method(dataclasses.replace(found, model=model))
+    assert caught.value.kind == "config"
 
 
 @pytest.mark.parametrize("method", ["lrp", "gradcam", "grad_input", "integrated_gradients"])

@@ -24,6 +24,8 @@ def test_the_card_decides_what_the_model_is() -> None:
     assert (found.model.arch, found.model.input, found.model.channels) == ("vgg11", (64, 48), 3)
     assert (found.data.labels.classes, found.data.labels.task) == (["b", "a"], "multilabel")
     assert found.train == config.train
+    assert found.model.standardise == "none"
+    assert as_trained(config, {**card, "standardise": "bands"}).model.standardise == "bands"
 
 
 def test_probabilities_are_softmax_or_sigmoid_of_the_logits(tmp_path: Path) -> None:

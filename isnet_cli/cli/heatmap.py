@@ -28,7 +28,8 @@ Method = Annotated[
     typer.Option(
         "--method",
         metavar="NAME",
-        help="lrp, gradcam, grad_input, integrated_gradients or attention_rollout [lrp].",
+        help="own (of the training method), lrp, gradcam, grad_input, integrated_gradients or "
+        "attention_rollout [own].",
     ),
 ]
 Formats = Annotated[

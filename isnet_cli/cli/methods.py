@@ -33,6 +33,7 @@ def _described(entry: registry.Entry) -> dict[str, Any]:
         "source": entry.source,
         "needs": [registry.NEEDS[need] for need in entry.needs],
         "explains": entry.explains,
+        "own_network": entry.own_network,
         "settings": {name: getattr(kind.Settings(), name) for name in names},
     }
 
@@ -44,6 +45,8 @@ def _lines(one: dict[str, Any], width: int) -> list[str]:
         lines.append(f"{blank}source: {one['source']}")
     if one["needs"]:
         lines.append(f"{blank}needs: {'; '.join(one['needs'])}")
+    if one["own_network"]:
+        lines.append(f"{blank}has a network of its own: model.arch is not used")
     if one["settings"]:
         values = ", ".join(f"{name}: {value}" for name, value in one["settings"].items())
         lines.append(f"{blank}settings: {values}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
 
-from isnet_cli.config.schema import Choice, Config, FilmSet, chosen_films
+from isnet_cli.config.schema import Choice, Config, FilmSet, Heatmap, chosen_films
 from isnet_cli.config.yaml_tree import Key
 from isnet_models.methods import registry
 
@@ -51,6 +52,11 @@ def _methods(config: Config) -> Iterator[Fault]:
         yield (
             ("train", "method"),
             f"{config.train.method} needs {registry.NEEDS['one label']}",
+        )
+    if "segmenter" in needs and config.masks.model == "none":
+        yield (
+            ("masks", "model"),
+            f"{config.train.method} needs {registry.NEEDS['segmenter']}, found none",
         )
     for name in config.train.settings:
         if name not in registry.names():
@@ -141,15 +147,29 @@ def _training(config: Config) -> Iterator[Fault]:
         yield ("bias", "shapes"), "expected at least two shapes, one per class"
 
 
-def _heatmap(config: Config) -> Iterator[Fault]:
-    heat = config.heatmap
-    if heat.family is not None and heat.method != "lrp":
-        yield ("heatmap", "family"), f"a family belongs to method lrp, found method {heat.method}"
-    if heat.method == "attention_rollout" and heat.target != "predicted":
+def method_faults(heat: Heatmap, method: str) -> Iterator[Fault]:
+    """Faults of heat-map settings that depend on how maps are made.
+
+    Args:
+        heat: The settings.
+        method: Method of explanation; of ``own`` the one that it stands for.
+    """
+    if heat.family is not None and method != "lrp":
+        yield ("heatmap", "family"), f"a family belongs to method lrp, found method {method}"
+    if method == "attention_rollout" and heat.target != "predicted":
         yield (
             ("heatmap", "target"),
             "attention rollout is the same for every class; set heatmap.target: predicted",
         )
+
+
+def _heatmap(config: Config) -> Iterator[Fault]:
+    heat = config.heatmap
+    if heat.method != "own":
+        yield from method_faults(heat, heat.method)
+    elif heat.model is None:  # else the model's card tells, when it is opened
+        with contextlib.suppress(ValueError):  # an unknown method is a fault of its own
+            yield from method_faults(heat, registry.parts(config.train.method)[0].explains)
     if len(set(heat.formats)) < len(heat.formats):
         yield ("heatmap", "formats"), "a format is named twice"
     if heat.identity == "keep" and config.data.privacy.rename:

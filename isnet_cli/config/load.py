@@ -29,6 +29,7 @@ PATHS: tuple[tuple[str, ...], ...] = (  # keys whose values are paths; "*" is an
     ("masks", "files"),
     ("masks", "model"),  # a shipped network's name, or a file that ends in WEIGHTS
     ("model", "weights"),
+    ("train", "settings", "*", "teacher"),
     ("evaluate", "model"),
     ("predict", "model"),
     ("heatmap", "model"),

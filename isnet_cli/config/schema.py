@@ -151,6 +151,7 @@ class Model(Section):
     channels: Literal[1, 3] = 1
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     weights: str | None = None  # safetensors file of an earlier run to start from
+    standardise: Literal["none", "lungs", "bands"] = "none"  # grey levels, by those of the lungs
 
     @model_validator(mode="before")
     @classmethod
@@ -250,6 +251,8 @@ class Augment(Section):
     flip: bool = True
     contrast: Annotated[float, Field(ge=0.0, le=0.9)] = 0.2
     brightness: Annotated[float, Field(ge=0.0, le=0.9)] = 0.1
+    gamma: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0  # exponent 2**(-x) to 2**x
+    spectrum: Annotated[float, Field(ge=0.0, le=3.0)] = 0.0  # octaves' gains 2**(-x) to 2**x
 
 
 class EarlyStop(Section):
@@ -296,6 +299,7 @@ class Evaluate(Section):
     sets: list[str] | None = None  # default: every set but train and val
     batch_size: Count = 32
     relevance: bool = True
+    segmenter: bool = True  # false: a model that cuts out the lungs gets the whole film
     background: bool = True  # also films without lungs, lungs alone, swapped backgrounds
     reference: str | None = None  # set that the others are compared with; null: the first
     intervals: Intervals = Intervals()
@@ -312,9 +316,9 @@ class Heatmap(Section):
 
     model: str | None = None  # run folder whose trained model is used; null: this run's
     sets: list[str] | None = None
-    method: Literal["lrp", "gradcam", "grad_input", "integrated_gradients", "attention_rollout"] = (
-        "lrp"
-    )
+    method: Literal[
+        "own", "lrp", "gradcam", "grad_input", "integrated_gradients", "attention_rollout"
+    ] = "own"  # own: the explanation that belongs to the model's training method
     family: Literal["flex", "block", "z+"] | None = None  # of lrp; null: the model's own
     target: str = "predicted"  # predicted | true | all | a class name
     formats: list[Literal["png", "npz", "nifti", "dicom-sc", "dicom-seg"]] = ["png", "npz"]

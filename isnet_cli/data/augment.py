@@ -1,4 +1,7 @@
-"""Random changes of training films, the same for image and mask, reproducible by generator."""
+"""Random changes of training films, the same for image and mask, reproducible by generator.
+
+Each kind of change draws from the generator only when it is on, in a fixed order.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,13 @@ from torch import Tensor
 
 from isnet_cli.config.schema import Augment
 
+OCTAVES = 6  # of spatial frequency: from a half to a 64th of a cycle per pixel
+
 
 def augment(
     images: Tensor, masks: Tensor, settings: Augment, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Rotates, shifts, scales and mirrors films with their masks; changes contrast of the films.
+    """Rotates, shifts, scales and mirrors films with their masks; changes the films' grey values.
 
     Films are sampled bicubically; masks are 1 where their bilinear value is at least 0.5.
 
@@ -53,4 +58,38 @@ def augment(
     images = F.grid_sample(images, grid, mode="bicubic", align_corners=False).clamp(0, 1)
     masks = (F.grid_sample(masks, grid, align_corners=False) >= 0.5).to(masks.dtype)
     scale, offset = (t.view(-1, 1, 1, 1).to(images) for t in (contrast, brightness))
-    return ((images - 0.5) * scale + 0.5 + offset).clamp(0, 1), masks
+    images = ((images - 0.5) * scale + 0.5 + offset).clamp(0, 1)
+    if settings.gamma:
+        images = images ** (2 ** draw(settings.gamma)).view(-1, 1, 1, 1).to(images)
+    if settings.spectrum:
+        gains = (torch.rand(B, OCTAVES, generator=generator) * 2 - 1) * settings.spectrum
+        images = change_spectrum(images, 2**gains).clamp(0, 1)
+    return images, masks
+
+
+def change_spectrum(images: Tensor, gains: Tensor) -> Tensor:
+    """Scales each octave of spatial frequency, leaving each film's mean as it is.
+
+    Octave k, from 0, is centred at 2**-(k + 1) cycles per pixel; between the centres the logarithm
+    of the gain is interpolated over the logarithm of the frequency, beyond them it is constant.
+    Films are continued by reflection, so that no edge meets the one opposite.
+
+    Args:
+        images: [B, C, h, w].
+        gains: Gain of each octave, fine to coarse [B, OCTAVES], > 0.
+    """
+    h, w = images.shape[-2:]
+    pad = (w // 4, w // 4, h // 4, h // 4)
+    x = F.pad(images, pad, mode="reflect")
+    H, W = x.shape[-2:]
+    fy = torch.fft.fftfreq(H, device=x.device, dtype=x.dtype)[:, None]
+    fx = torch.fft.rfftfreq(W, device=x.device, dtype=x.dtype)[None]
+    octave = -torch.log2((fx.square() + fy.square()).sqrt().clamp(min=1e-6)) - 1
+    place = octave.clamp(0, OCTAVES - 1)
+    below = place.floor().long().clamp(max=OCTAVES - 2)
+    share = place - below
+    logs = gains.log().to(x)
+    gain = torch.exp(logs[:, below] * (1 - share) + logs[:, below + 1] * share)[:, None]
+    gain[..., 0, 0] = 1
+    changed: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * gain, s=(H, W))
+    return changed[..., pad[2] : pad[2] + h, pad[0] : pad[0] + w]

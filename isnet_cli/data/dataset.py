@@ -19,6 +19,7 @@ from isnet_cli.data.geometry import Frame
 from isnet_cli.data.labelvalues import UnknownValueError, labels_of
 from isnet_cli.data.maskfiles import load_mask
 from isnet_cli.data.shapes import draw_shape, rng_for, shape_for, shapes_for_classes
+from isnet_cli.data.standardise import standardise
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Ports
@@ -158,7 +159,7 @@ def load_store(
     config: Config,
     ports: Ports,
 ) -> FilmStore:
-    """Reads films and masks at the network's size.
+    """Reads films and masks at the network's size; films are standardised as configured.
 
     Args:
         rows: Manifest lines with status ``ok``.
@@ -177,6 +178,7 @@ def load_store(
         mask = np.zeros((h, w), bool)
         if qc.get(row.key, "missing") != "missing":
             mask = frame.mask_to_network(load_mask(str(masks_dir / f"{row.key}.png")))
+        film = standardise(film, mask, frame.inner, config.model.standardise)
         return np.rint(film.clip(0, 1) * DEPTH).astype(np.uint16), mask
 
     films = np.zeros((len(rows), h, w), np.uint16)

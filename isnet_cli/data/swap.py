@@ -1,20 +1,13 @@
-"""Films with another film's background: what a model that looks at the lungs does not notice."""
+"""Partners whose backgrounds a film may take: of another or the same class, with lungs alike."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import max_pool2d
-from torchvision.transforms.v2.functional import gaussian_blur
 
 CANDIDATES = 32  # partners compared per film
-FEATHER = 1 / 64  # of the shorter side: width of the seam's blur
-RING = 1 / 16  # of the shorter side: width of the band beside the seam whose brightness is matched
-GAIN = (0.5, 2.0)  # limits of the change of brightness
 
 
 def partners(
@@ -75,66 +68,3 @@ def _agree(labels: NDArray[np.float32], i: int) -> NDArray[np.bool_]:
         return np.asarray((labels == labels[i]) & (labels[i] >= 0))
     known = ~np.isnan(labels) & ~np.isnan(labels[i])
     return np.asarray(known.any(axis=1) & ~(known & (labels != labels[i])).any(axis=1))
-
-
-def swap_backgrounds(images: Tensor, masks: Tensor, backgrounds: Tensor) -> Tensor:
-    """Lungs of `images` on `backgrounds`, with a feathered seam that leaves the lungs whole.
-
-    Args:
-        images: [B, C, h, w].
-        masks: Lungs of `images`, 0 or 1 [B, 1, h, w].
-        backgrounds: The partners' films [B, C, h, w].
-    """
-    sigma = max(0.5, FEATHER * min(images.shape[-2:]))
-    size = 2 * round(2 * sigma) + 1
-    soft = torch.maximum(gaussian_blur(masks, [size, size], [sigma, sigma]), masks)
-    return images * soft + backgrounds * (1 - soft)
-
-
-def transplant(images: Tensor, masks: Tensor, others: Tensor, their_masks: Tensor) -> Tensor:
-    """Lungs of `images` on the partners' backgrounds; of the partners' lungs nothing shows.
-
-    Where a partner's lung would show beside the film's own, the film's own background stays. The
-    partner's film is made as bright as the film beside the seam (`match_brightness`).
-
-    Args:
-        images: [B, C, h, w] in [0, 1].
-        masks: Lungs of `images`, 0 or 1 [B, 1, h, w].
-        others: The partners' films [B, C, h, w] in [0, 1].
-        their_masks: Lungs of `others`, 0 or 1 [B, 1, h, w].
-
-    Returns:
-        [B, C, h, w] in [0, 1].
-    """
-    keep = torch.maximum(masks, their_masks)
-    return swap_backgrounds(images, keep, match_brightness(images, keep, others))
-
-
-def match_brightness(images: Tensor, keep: Tensor, others: Tensor) -> Tensor:
-    """`others`, scaled so that the median beside the kept region is that of `images`.
-
-    The factor is the ratio of the medians in a band around `keep` of `RING` of the shorter side,
-    limited to `GAIN`; it is 1 where the band is empty or black. Black stays black.
-
-    Args:
-        images: [B, C, h, w] in [0, 1].
-        keep: Kept region, 0 or 1 [B, 1, h, w].
-        others: [B, C, h, w] in [0, 1].
-    """
-    reach = max(1, round(RING * min(images.shape[-2:])))
-    ring = (max_pool2d(keep, 2 * reach + 1, 1, reach) > 0) & (keep == 0)
-    gains = [
-        _gain(image[:, band[0]], other[:, band[0]])
-        for image, other, band in zip(images, others, ring, strict=True)
-    ]
-    scale = torch.tensor(gains, dtype=others.dtype).reshape(-1, 1, 1, 1)
-    return (others * scale).clamp(0, 1)
-
-
-def _gain(own: Tensor, theirs: Tensor) -> float:
-    if own.numel() == 0:
-        return 1.0
-    over, under = float(own.median()), float(theirs.median())
-    if over <= 0 or under <= 0:
-        return 1.0
-    return min(max(over / under, GAIN[0]), GAIN[1])

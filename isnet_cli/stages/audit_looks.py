@@ -22,6 +22,7 @@ from isnet_cli.data.maskfiles import load_mask
 from isnet_cli.data.plausible import implausible
 from isnet_cli.data.read import read_films
 from isnet_cli.data.shapes import draw_shape, rng_for, shape_for, shapes_for_classes
+from isnet_cli.data.standardise import standardise
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError, UnreadableFilm
 from isnet_cli.measure.thumbnails import background_view, lung_view
@@ -150,6 +151,7 @@ def _look(task: _Task) -> Look | None:
     film, lungs = frame.to_network(pixels), frame.mask_to_network(mask)
     if not lungs.any() or lungs.all():
         return Look(glance.row, code)
+    film = standardise(film, lungs, frame.inner, config.model.standardise)
     if glance.shape:
         bias = config.bias
         rng = rng_for(glance.row.key, config.seed)

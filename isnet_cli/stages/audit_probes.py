@@ -164,8 +164,7 @@ def verdicts(found: Mapping[str, Any], config: Config) -> list[dict[str, str]]:
     if len(found["source"]["names"]) > 1:
         source = _verdict("source", found["source"]["lungs"], SOURCE_WORDS)
         if source["tells"] == "yes":
-            done = config.data.scale == "percentile"
-            source["text"] += STANDARDISED if done else STANDARDISE
+            source["text"] += ADVICE[config.model.standardise]
         said.append(source)
     return said
 
@@ -178,11 +177,12 @@ CLASS_WORDS: Mapping[str, str] = {
     "unknown": "whether the background tells the class is unknown: {why}",
     "within": "source",
 }
-STANDARDISE = "; standardise intensities and check again: --set data.scale=percentile"
-STANDARDISED = (
-    "; intensities are standardised already: vary them in training (train.augment.contrast,"
-    " .brightness) and test on films of other sources"
-)
+ADVICE: Mapping[str, str] = {  # by how films are standardised already
+    "none": "; standardise intensities and check again: --set model.standardise=lungs",
+    "lungs": "; standardise the spectrum too and check again: --set model.standardise=bands",
+    "bands": "; films are standardised already: vary intensities in training"
+    " (train.augment.contrast, .brightness) and test on films of other sources",
+}
 SOURCE_WORDS: Mapping[str, str] = {
     "yes": "the lungs alone tell the source ({auc}): background methods cannot remove that",
     "little": "the lungs alone tell a little of the source ({auc}): background methods cannot"

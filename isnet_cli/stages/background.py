@@ -21,7 +21,7 @@ from torch import Tensor
 from isnet_cli.data.dataset import FilmStore, Version, encode_labels
 from isnet_cli.data.geometry import Frame
 from isnet_cli.data.maskfiles import load_mask
-from isnet_cli.data.swap import partners, transplant
+from isnet_cli.data.swap import partners
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError, UnreadableFilm
 from isnet_cli.measure.background import (
@@ -41,6 +41,7 @@ from isnet_cli.runs.runtime import derive_seed
 from isnet_cli.stages.journal import Journal
 from isnet_cli.stages.predictor import Predictor
 from isnet_cli.stages.testsets import chunk_size, chunks, go_on
+from isnet_models.backgrounds import transplant
 
 OFF = "evaluate.background is false"
 TABLE = "background.csv"

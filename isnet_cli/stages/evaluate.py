@@ -30,6 +30,7 @@ from isnet_cli.ports import Bar, Ports
 from isnet_cli.runs import files
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.stages import background
+from isnet_cli.stages.ablation import with_segmenter
 from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.journal import Journal, remove
 from isnet_cli.stages.predictor import Predictor, dependencies, open_predictor
@@ -69,7 +70,9 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     return files.fingerprint(
         NAME,
         FORMAT,
-        config.evaluate.model_dump(exclude={"model", "batch_size"}),
+        config.evaluate.model_dump(
+            exclude={"model", "batch_size", *(["segmenter"] if config.evaluate.segmenter else [])}
+        ),
         config.seed,  # pairs films, draws intervals
         *dependencies(config, config.evaluate.model, folder),
     )
@@ -86,7 +89,7 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
         IsnetError: Kind "data" for a class that the model does not know or when there is no set,
             "config" for an unknown set, "weights" when the model is missing or diverged.
     """
-    predictor = open_predictor(config, config.evaluate.model, folder)
+    predictor = with_segmenter(open_predictor(config, config.evaluate.model, folder))
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     sets = chosen_sets(rows, config.evaluate.sets, "evaluate.sets")
     reference = reference_set(config, list(sets))

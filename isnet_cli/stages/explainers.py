@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isnet_cli.config.checks import method_faults
 from isnet_cli.errors import IsnetError
 from isnet_cli.stages.predictor import Predictor, Seen, memory_guard
 from isnet_models.explanations.explanation import Explanation, MethodError, explained_classes
 from isnet_models.explanations.gradcam import grad_cam
 from isnet_models.explanations.path_gradients import STEPS, integrated_gradients
 from isnet_models.explanations.rollout import attention_rollout
+from isnet_models.methods import registry
 
 _CONVOLUTIONS = "train a network of convolutions, BatchNorm and ReLU (densenet121, resnet18, ...)"
 
@@ -60,16 +62,25 @@ METHODS = {
 }
 
 
+def chosen(predictor: Predictor) -> str:
+    """Name of the method that the configuration asks for.
+
+    ``own`` is the explanation that belongs to the model's training method.
+    """
+    asked: str = predictor.config.heatmap.method
+    return registry.parts(predictor.model.card["method"])[0].explains if asked == "own" else asked
+
+
 def method_of(predictor: Predictor) -> Method:
     """The method that the configuration asks for."""
-    return METHODS[predictor.config.heatmap.method]
+    return METHODS[chosen(predictor)]
 
 
 def described(predictor: Predictor) -> str:
     """The method in one word or two, for the index: ``gradcam``, ``lrp flex``, ``lrp z+``."""
-    heat = predictor.config.heatmap
-    own = predictor.model.card["heatmap"]["family"]
-    return f"lrp {heat.family or own}" if heat.method == "lrp" else heat.method
+    method = chosen(predictor)
+    family = predictor.config.heatmap.family or predictor.model.card["heatmap"]["family"]
+    return f"lrp {family}" if method == "lrp" else method
 
 
 def explain(
@@ -89,8 +100,7 @@ def explain(
     Raises:
         IsnetError: Kind "machine", when the device's memory does not suffice.
     """
-    heat = predictor.config.heatmap
-    if heat.method in ("lrp", "grad_input"):
+    if chosen(predictor) in ("lrp", "grad_input"):
         seen, maps = predictor.explain(images, target, _rules(predictor))
         logits = torch.from_numpy(seen.logits)
         return seen, maps, logits.gather(1, explained_classes(logits, target)).numpy()
@@ -107,10 +117,14 @@ def check_method(predictor: Predictor) -> None:
     """Tries the method on a black image.
 
     Raises:
-        IsnetError: Kind "config": the method is not defined for this network.
+        IsnetError: Kind "config": the method is not defined for this network, or settings do not
+            go with it.
     """
-    heat = predictor.config.heatmap
-    if heat.method in ("lrp", "grad_input"):
+    method = chosen(predictor)
+    for key, said in method_faults(predictor.config.heatmap, method):
+        fix = "--target predicted" if key[-1] == "target" else "heatmap.family: null"
+        raise IsnetError("config", f"{'.'.join(map(str, key))}: {said}", fix=fix)
+    if method in ("lrp", "grad_input"):
         why = predictor.no_rule(_rules(predictor))
         if why:
             raise IsnetError(
@@ -123,17 +137,16 @@ def check_method(predictor: Predictor) -> None:
     try:
         _run(predictor, blank.to(predictor.device), "predicted", steps=1)
     except MethodError as error:
-        other = "gradcam" if heat.method == "attention_rollout" else "attention_rollout"
+        other = "gradcam" if method == "attention_rollout" else "attention_rollout"
         raise IsnetError(
             "config",
-            f"heatmap.method: {heat.method} is not defined for {predictor.config.model.arch}: "
-            f"{error}",
+            f"heatmap.method: {method} is not defined for {predictor.config.model.arch}: {error}",
             fix=f"--method lrp, or --method {other}",
         ) from error
 
 
 def _run(predictor: Predictor, images: Tensor, target: Any, steps: int = STEPS) -> Explanation:
-    net, method = predictor.model.net, predictor.config.heatmap.method
+    net, method = predictor.model.net, chosen(predictor)
     if method == "attention_rollout":
         return attention_rollout(net, images)
     if method == "gradcam":
@@ -143,6 +156,6 @@ def _run(predictor: Predictor, images: Tensor, target: Any, steps: int = STEPS) 
 
 def _rules(predictor: Predictor) -> dict[str, Any]:
     heat = predictor.config.heatmap
-    if heat.method == "grad_input":
+    if chosen(predictor) == "grad_input":
         return {"family": "flex", "epsilon": 0.0, "zb": None}
     return {} if heat.family is None else {"family": heat.family}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from isnet_cli.config.method_settings import settings_record
 from isnet_cli.config.reading import READING
 from isnet_cli.config.schema import Config
 from isnet_cli.errors import IsnetError
@@ -34,7 +35,9 @@ class TrainedModel:
     Attributes:
         net: The network on its device, in eval mode.
         card: ``classes``, ``task``, ``arch``, ``input`` [h, w], ``channels``, ``dropout``,
-            ``method``, ``heatmap`` {``epsilon``, ``zb``}, ``thresholds`` (multi-label: one per
+            ``standardise``, ``method``, ``settings`` (of the method and its additions, by name),
+            ``segmenter`` (where there is one: its ``options``, ``name``, ``sha256``, ``licence``),
+            ``heatmap`` {``epsilon``, ``zb``}, ``thresholds`` (multi-label: one per
             class, else null), ``threshold_rule`` (multi-label: how they were chosen), ``seed``,
             ``epoch``, ``selected_by``, ``validation``, ``reading`` (see `reading`), ``doubts``
             (limits of `isnet_cli.stages.doubt_limits`), ``sha256``.
@@ -85,12 +88,7 @@ def load_model(place: Path, device: torch.device) -> TrainedModel:
         lacking = [name for name in NEEDED if name not in card]
         if lacking:
             raise ValueError(f"{CARD} lacks {', '.join(lacking)}")
-        count = len(card["classes"])
-        with torch.random.fork_rng(devices=[]):  # initial weights, which are replaced at once
-            spec = NetSpec(
-                card["arch"], count, card["channels"], card["dropout"], tuple(card["input"])
-            )
-            net = registry.parts(card["method"])[0].load().build(spec)
+        net = _network(card)
         state = load_weights(directory / WEIGHTS, card["sha256"])
         net.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError, WeightsError) as error:
@@ -100,3 +98,20 @@ def load_model(place: Path, device: torch.device) -> TrainedModel:
             fix="copy both model.safetensors and model.json from the training run",
         ) from error
     return TrainedModel(net.to(device).eval(), card)
+
+
+def _network(card: dict[str, Any]) -> nn.Module:
+    """The network that a card describes, with weights that are replaced at once."""
+    entry = registry.parts(card["method"])[0]
+    method = entry.load()
+    spec = NetSpec(
+        arch=card["arch"],
+        classes=len(card["classes"]),
+        channels=card["channels"],
+        dropout=card["dropout"],
+        size=tuple(card["input"]),
+        segmenter=card.get("segmenter", {}).get("options"),
+        settings=settings_record(method.Settings, card.get("settings", {}).get(entry.name, {})),
+    )
+    with torch.random.fork_rng(devices=[]):
+        return method.build(spec)

@@ -49,7 +49,7 @@ class Predictor:
 
     Attributes:
         model: Network and card.
-        config: The run's configuration with the card's input, channels, task and classes.
+        config: The run's configuration with what the card says of films, task and classes.
         device: Where the network is.
         folder: The run whose films are looked at.
         qc: Verdict on the mask of each key.
@@ -80,6 +80,8 @@ class Predictor:
         """What metrics and maps say about their model."""
         names = ("arch", "method", "input", "epoch", "sha256", "heatmap")
         model = {name: self.model.card.get(name) for name in names}
+        if "segmenter" in self.model.card:
+            model["segmenter"] = self.model.card["segmenter"].get("used")
         return {"classes": self.classes, "task": self.task, "model": model}
 
     def load(self, rows: Sequence[Row]) -> FilmStore:
@@ -190,18 +192,20 @@ def open_predictor(config: Config, chosen: str | None, folder: RunFolder) -> Pre
     return Predictor(model, as_trained(config, model.card), device, folder, verdicts(folder))
 
 
-def model_folder(chosen: str | None, folder: RunFolder) -> Path:
+def model_folder(chosen: str | None, folder: RunFolder | None) -> Path:
     """Folder that holds the trained model: of this run, or of the run at `chosen`.
 
     Args:
         chosen: A run folder or its ``train`` folder; None for this run.
-        folder: This run.
+        folder: This run; not looked at when another is chosen.
 
     Raises:
         IsnetError: Kind "weights", when there is no model; "data", when this run's training is not
             finished.
     """
     if chosen is None:
+        if folder is None:
+            raise TypeError("model_folder: neither a chosen run nor this one")
         folder.require("train")
         return folder.stage_dir("train")
     path = Path(chosen)
@@ -238,9 +242,13 @@ def dependencies(config: Config, chosen: str | None, folder: RunFolder) -> list[
 
 
 def as_trained(config: Config, card: dict[str, Any]) -> Config:
-    """`config` with the architecture, input, channels, task and classes of the model's card."""
-    size = tuple(card["input"])
-    model = {"arch": card["arch"], "input": size, "channels": card["channels"]}
+    """`config` with the architecture, films' form, task and classes of the model's card."""
+    model = {
+        "arch": card["arch"],
+        "input": tuple(card["input"]),
+        "channels": card["channels"],
+        "standardise": card.get("standardise", "none"),
+    }
     labels = {"classes": list(card["classes"]), "task": card["task"]}
     data = config.data.model_copy(update={"labels": config.data.labels.model_copy(update=labels)})
     return config.model_copy(update={"model": config.model.model_copy(update=model), "data": data})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.cuts import describe_cuts, find_cuts
 from isnet_cli.stages.doubt_limits import add_limits, find_limits
 from isnet_cli.stages.model_files import CARD, WEIGHTS, load_model, reading, save_model
+from isnet_cli.stages.teacher import load_teacher, teacher_folder, teacher_hash
 from isnet_cli.stages.trainer import Trainer
 from isnet_cli.stages.training_films import check_classes, choose_films, load_films, verdicts
 from isnet_cli.stages.training_setup import (
@@ -36,14 +40,20 @@ from isnet_cli.stages.training_setup import (
     check_method,
     class_weights,
     map_method,
+    segmenter,
+    segmenter_options,
+    untrained,
 )
 from isnet_cli.stages.validation import Validator
 from isnet_models.backbones import count_parameters
-from isnet_models.lrp import RelevanceError
+from isnet_models.explanations.explanation import MethodError
+from isnet_models.explanations.gradcam import feature_map, watched
+from isnet_models.lrp import RelevanceError, relevance
 from isnet_models.methods import registry
+from isnet_models.methods.base import Method
 from isnet_models.methods.isnet import ISNet
 from isnet_models.methods.variants import VARIANTS, Explanation
-from isnet_models.registry import WeightsError
+from isnet_models.registry import Card, WeightsError
 from isnet_models.weights import load_weights
 
 NAME = "train"
@@ -55,7 +65,11 @@ HISTORY, CURVES, CUTS = "history.csv", "curves.svg", "cuts.json"
 def fingerprint(config: Config, folder: RunFolder) -> str:
     """Hash of all that the trained model depends on."""
     start = config.model.weights
-    several = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
+    several: list[Any] = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
+    network = segmenter(config)
+    if network is not None:
+        several.append(network.sha256)
+    taught = [found] if (found := teacher_hash(config)) else []
     return hash_of(
         FORMAT,
         config.seed,
@@ -69,6 +83,7 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
         folder.require("masks")["outputs"],
         sha256_file(Path(start)) if start and Path(start).is_file() else start,
         *several,
+        *taught,
     )
 
 
@@ -76,9 +91,16 @@ def preflight(config: Config) -> None:
     """What can be refused before any film is read.
 
     Raises:
-        IsnetError: Kind "config", for an unknown method or setting.
+        IsnetError: Kind "config", for an unknown method or setting, or a method whose own network
+            does not take the films' size; "weights", for a missing segmenter, or a teacher that is
+            no trained run.
     """
     check_method(config)
+    teacher_folder(config)
+    card = segmenter(config)
+    if registry.parts(config.train.method)[0].own_network:
+        with torch.device("meta"):  # shapes alone
+            untrained(config, 2, card)
 
 
 def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
@@ -98,7 +120,7 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     qc = verdicts(folder)
     train_rows, val_rows, excluded = choose_films(rows, qc, config, "masks" in needs)
     ports.say(
-        f"training {config.model.arch} ({config.train.method}) on {device}: "
+        f"training {_arch(config)} ({config.train.method}) on {device}: "
         f"{len(train_rows)} films, {len(val_rows)} for validation, "
         f"{sum(excluded.values())} left out"
     )
@@ -115,6 +137,8 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     cuts = None
     if "rules" in needs:
         _check_relevance(net, config, device)
+    if "feature map" in needs:
+        _check_feature_map(net, config, device)
     if "range" in needs:
         cuts = find_cuts(config, train, version, device, directory / CUTS, identity, ports)
         if cuts is None:
@@ -122,7 +146,9 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
         for line in describe_cuts(cuts):
             ports.say(line)
     weights = class_weights(config, train)
-    method = build_method(config, cuts, None if weights is None else weights.to(device))
+    weights = None if weights is None else weights.to(device)
+    method = build_method(config, cuts, weights, load_teacher(config, classes, device))
+    _prepare(method, net)
     card = _card(config, classes, net, cuts, len(train_rows), len(val_rows))
     validator = Validator(val, version, config.evaluate.batch_size, device)
     trainer = Trainer(
@@ -143,6 +169,21 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     batch_size = config.evaluate.batch_size
     add_limits(directory, best, find_limits(best, train, val, version, batch_size))
     return StageResult([directory / name for name in (WEIGHTS, CARD, HISTORY, CURVES)], summary)
+
+
+def _arch(config: Config) -> str:
+    """The network's name: the backbone's, or that of the method that brings its own."""
+    first = registry.parts(config.train.method)[0]
+    return first.name if first.own_network else config.model.arch
+
+
+def _prepare(method: Method, net: nn.Module) -> None:
+    try:
+        method.prepare(net)
+    except ValueError as error:
+        raise IsnetError(
+            "config", f"train.method: {error}", fix="isnet train --list-methods says what it needs"
+        ) from error
 
 
 def _start_from(net: nn.Module, config: Config) -> None:
@@ -171,17 +212,44 @@ def _start_from(net: nn.Module, config: Config) -> None:
 
 def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> None:
     """Fails before training when the network has an operation without relevance rule."""
-    x = torch.full((2, config.model.channels, *config.model.input), 0.5, device=device)
-    training, method = net.training, map_method(config)
-    net.eval()
     try:
-        method.maps(net, x, create_graph=False)
+        with _blank(net, config, device) as x:
+            if "range" in registry.needs(config.train.method):
+                map_method(config).maps(net, x, create_graph=False)
+            else:
+                relevance(net, x, "predicted", family="flex")
     except RelevanceError as error:
         hint = "train.heatmap_loss.zb: false" if "zB" in str(error) else (
             "train.heatmap_loss.layers: auto" if "layer" in str(error)
             else "train.heatmap_loss.variant: selective, or train.method: standard"
         )  # fmt: skip
         raise IsnetError("config", f"model.arch {config.model.arch}: {error}", fix=hint) from error
+
+
+def _check_feature_map(net: nn.Module, config: Config, device: torch.device) -> None:
+    """Fails before training when the network has no feature map that a method could look at."""
+    try:
+        with _blank(net, config, device) as x, watched(net) as seen:
+            net(x)
+            feature_map(seen)
+    except MethodError as error:
+        raise IsnetError(
+            "config",
+            f"model.arch {config.model.arch}: {config.train.method} needs "
+            f"{registry.NEEDS['feature map']}: {error}",
+            fix="model.arch: densenet121, resnet18, small, ..., or train.method: standard",
+        ) from error
+
+
+@contextmanager
+def _blank(net: nn.Module, config: Config, device: torch.device) -> Iterator[torch.Tensor]:
+    """Two grey films; inside, `net` is in evaluation mode, and what it cannot take is refused."""
+    training = net.training
+    net.eval()
+    try:
+        yield torch.full((2, config.model.channels, *config.model.input), 0.5, device=device)
+    except (RelevanceError, MethodError):
+        raise
     except (RuntimeError, ValueError) as error:
         raise IsnetError(
             "config",
@@ -204,22 +272,26 @@ def _card(
     method = build_method(config, None, None).base
     rules = method.loss.explanation if isinstance(method, ISNet) else Explanation()
     plain = rules.variant == "grad_input"
+    network = segmenter(config)
     return {
         "name": config.name,
         "isnet": __version__,
         "task": config.data.labels.task,
         "classes": classes,
-        "arch": config.model.arch,
+        "arch": _arch(config),
         "parameters": count_parameters(net),
         "input": list(config.model.input),
         "channels": config.model.channels,
         "dropout": config.model.dropout,
+        "standardise": config.model.standardise,
         "method": config.train.method,
+        "settings": {k: dataclasses.asdict(v) for k, v in check_method(config).items()},
+        **({} if network is None else {"segmenter": _segmenter_facts(network)}),
         "heatmap": {
             "variant": rules.variant,
             "family": "flex" if VARIANTS[rules.variant].family == "flex" else "block",
             "epsilon": 0.0 if plain else rules.epsilon,
-            "zb": rules.zb and not plain,
+            "zb": rules.zb and not plain and method.bounded,
             "cuts": cuts or None,
         },
         "thresholds": None if config.data.labels.task == "multiclass" else [0.5] * len(classes),
@@ -228,6 +300,16 @@ def _card(
         "selected_by": config.train.select,
         "reading": reading(config),
         "use": "research only; not a medical device",
+    }
+
+
+def _segmenter_facts(card: Card) -> dict[str, Any]:
+    """What a model's card says of the lung U-Net inside."""
+    return {
+        "options": segmenter_options(card),
+        "name": card.name,
+        "sha256": card.sha256,
+        "licence": card.licence,
     }
 
 

@@ -19,31 +19,80 @@ from isnet_models.cut_estimation import Cut
 from isnet_models.deep_supervision import MapLossSettings
 from isnet_models.energy_loss import EnergyLossSettings
 from isnet_models.heatmap_loss import HeatmapLossSettings
+from isnet_models.lung_unet import unfolded
 from isnet_models.methods import registry
 from isnet_models.methods.base import Context, Method, NetSpec
 from isnet_models.methods.isnet import ISNet, ISNetSettings
 from isnet_models.methods.variants import Explanation
+from isnet_models.registry import Card, WeightsError, find_card
 
 Cuts = dict[str, tuple[Cut, Cut]]  # layer ("input" is the image) -> (C1, C2)
 EVERY = "every layer"  # the key of a pair that holds for all
 
 
 def build_net(config: Config, classes: int) -> nn.Module:
-    """The untrained classifier of the configuration.
+    """The untrained classifier of the configuration; its segmenter, if it has one, is trained.
 
     Raises:
-        IsnetError: Kind "config", for an unknown architecture.
+        IsnetError: Kind "config", for an unknown architecture or one that cannot be made for
+            these films; "weights", when the segmenter is missing or damaged.
     """
-    model = config.model
-    spec = NetSpec(model.arch, classes, model.channels, model.dropout, model.input)
+    card = segmenter(config)
+    net = untrained(config, classes, card)
+    if card is not None:
+        net.get_submodule("segmenter").load_state_dict(unfolded(card).state_dict())
+    return net
+
+
+def untrained(config: Config, classes: int, card: Card | None) -> nn.Module:
+    """As `build_net`, all weights at random.
+
+    Args:
+        config: The configuration.
+        classes: K.
+        card: Of the segmenter, for methods that need one.
+    """
+    model, settings = config.model, check_method(config)
+    entry = registry.parts(config.train.method)[0]
+    options = None if card is None else segmenter_options(card)
+    spec = NetSpec(
+        model.arch, classes, model.channels, model.dropout, model.input, options,
+        settings[entry.name],
+    )  # fmt: skip
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.seed, "weights"))
-            return registry.parts(config.train.method)[0].load().build(spec)
+            return entry.load().build(spec)
     except ValueError as error:
+        key, fix = "model.arch", "model.arch: densenet121, resnet18, small, ..."
+        if entry.own_network:
+            key, fix = f"train.method {entry.name}", "model.input: 224"
+        raise IsnetError("config", f"{key}: {error}", fix=fix) from error
+
+
+def segmenter(config: Config) -> Card | None:
+    """Card of the lung U-Net that becomes part of the classifier; None where none does.
+
+    Raises:
+        IsnetError: Kind "weights", when it is missing, damaged or no lung U-Net.
+    """
+    if "segmenter" not in registry.needs(config.train.method):
+        return None
+    try:
+        card = find_card(config.masks.model)
+        unfolded(card)
+    except WeightsError as error:
         raise IsnetError(
-            "config", f"model.arch: {error}", fix="model.arch: densenet121, resnet18, small, ..."
+            "weights",
+            f"masks.model: {error}",
+            fix="masks.model: lung-unet, or the .safetensors file of isnet masks train",
         ) from error
+    return card
+
+
+def segmenter_options(card: Card) -> dict[str, Any]:
+    """Arguments of `isnet_models.lung_unet.LungUNet` for the network of a card."""
+    return {name: value for name, value in card.architecture.items() if name != "class"}
 
 
 def check_method(config: Config) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isnet_cli.data.dataset import FilmStore, Version
-from isnet_cli.data.swap import partners, swap_backgrounds
+from isnet_cli.data.swap import partners
 from isnet_cli.measure.scores import scores
 from isnet_cli.measure.thresholds import choose_thresholds
 from isnet_cli.runs.runtime import derive_seed
+from isnet_models.backgrounds import swap_backgrounds
 from isnet_models.methods.base import Batch, Method
 
 

@@ -85,13 +85,18 @@ def build_backbone(
             raise ValueError(f"architecture {name!r}: unknown{hint}")
         net = zoo.get_model(name, weights=None, num_classes=classes, **_WITHOUT_AUX.get(name, {}))
         if channels != 3:
-            _replace_first_convolution(net, channels)
+            adapt_channels(net, channels)
     if dropout:
-        _add_dropout(net, dropout)
+        add_dropout(net, dropout)
     return net
 
 
-def _replace_first_convolution(net: nn.Module, channels: int) -> None:
+def adapt_channels(net: nn.Module, channels: int) -> None:
+    """Replaces the first convolution by one of `channels` input channels, weights at random.
+
+    Raises:
+        ValueError: There is no convolution.
+    """
     for path, layer in net.named_modules():
         if isinstance(layer, nn.Conv2d):
             new = nn.Conv2d(
@@ -110,7 +115,12 @@ def _replace_first_convolution(net: nn.Module, channels: int) -> None:
     raise ValueError(f"{type(net).__name__}: has no convolution to adapt to {channels} channels")
 
 
-def _add_dropout(net: nn.Module, dropout: float) -> None:
+def add_dropout(net: nn.Module, dropout: float) -> None:
+    """Puts dropout before the last linear layer.
+
+    Raises:
+        ValueError: There is no linear layer.
+    """
     linear = [path for path, layer in net.named_modules() if isinstance(layer, nn.Linear)]
     if not linear:
         raise ValueError(f"{type(net).__name__}: has no linear layer to put dropout before")

@@ -68,12 +68,19 @@ def masked_maps(
     with full_precision(maps.device):
         maps = maps if maps.dtype == torch.float64 else maps.float()
         masks = masks.to(maps.dtype)
-        if keep_degenerate:
-            counts = masks.new_ones(len(masks), dtype=torch.bool)
-        else:
-            counts = (masks.amax(dim=(1, 2, 3)) > 0) & (masks.amin(dim=(1, 2, 3)) < 1)
+        every = masks.new_ones(len(masks), dtype=torch.bool)
+        counts = every if keep_degenerate else usable(masks)
         M = shrink_mask(masks, maps.shape[-2:])[:, None]
         return MaskedMaps(sanitise(maps, M, counts), M, counts)
+
+
+def usable(masks: Tensor) -> Tensor:
+    """Which masks are neither empty (no mask is an empty one) nor full, bool [B].
+
+    Args:
+        masks: 0 or 1 [B, C, H, W].
+    """
+    return (masks.amax(dim=(1, 2, 3)) > 0) & (masks.amin(dim=(1, 2, 3)) < 1)
 
 
 def check_shapes(maps: Tensor, masks: Tensor) -> None:

@@ -50,6 +50,44 @@ def watched(net: nn.Module) -> Iterator[LastMap]:
             handle.remove()
 
 
+def feature_map(seen: LastMap) -> Tensor:
+    """The map [B, C, h, w] that Grad-CAM weighs, with its graph.
+
+    Raises:
+        MethodError: The network has no such feature map, or works on it as a sequence of tokens.
+    """
+    A = seen.features
+    if A is None or not A.requires_grad:
+        raise MethodError("the network has no convolutional feature map")
+    if seen.tokens:
+        raise MethodError(
+            "the network turns its feature map into tokens (a vision transformer), so the last "
+            "convolution is its first layer"
+        )
+    return A
+
+
+def class_map(y: Tensor, A: Tensor) -> Tensor:
+    """Signed Grad-CAM sum_k a_k A_k, differentiable in A [B, 1, h, w], at least in float32.
+
+    a_k, the mean over positions of dy/dA_k, is a constant (Selvaraju et al., ICCV 2017, eq. 1).
+
+    Args:
+        y: What is explained, of every image [B]; its graph is kept.
+        A: Feature map of the same pass [B, C, h, w].
+    """
+    (slope,) = torch.autograd.grad(y.sum(), A, retain_graph=True)
+    weight = slope.mean(dim=(2, 3), keepdim=True)
+    wide = torch.promote_types(A.dtype, torch.float32)
+    return (weight.to(wide) * A.to(wide)).sum(1, keepdim=True)
+
+
+def enlarged(maps: Tensor, images: Tensor) -> Tensor:
+    """Maps [B, C, h, w] at the size of `images`, bilinear."""
+    size = (images.shape[2], images.shape[3])
+    return interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
 @torch.inference_mode(False)
 def grad_cam(net: nn.Module, x: Tensor, target: str | Tensor) -> Explanation:
     """Grad-CAM maps at the images' size (bilinear), >= 0; they promise no sum.
@@ -68,21 +106,10 @@ def grad_cam(net: nn.Module, x: Tensor, target: str | Tensor) -> Explanation:
     image = x.detach().clone().requires_grad_()
     with torch.enable_grad(), watched(net) as seen:
         logits = net(image)
-    A = seen.features
-    if A is None or not A.requires_grad:
-        raise MethodError("the network has no convolutional feature map")
-    if seen.tokens:
-        raise MethodError(
-            "the network turns its feature map into tokens (a vision transformer), so the last "
-            "convolution is its first layer"
-        )
+    A = feature_map(seen)
     classes = explained_classes(logits, target)
-    cams = []
+    maps = []
     for chosen in classes.unbind(1):
-        y = logits.gather(1, chosen[:, None]).sum()
-        (slope,) = torch.autograd.grad(y, A, retain_graph=True)
-        weight = slope.mean(dim=(2, 3), keepdim=True)
-        cams.append((weight * A.detach()).sum(1, keepdim=True).relu())
-    size = (x.shape[2], x.shape[3])
-    maps = [interpolate(cam, size, mode="bilinear", align_corners=False) for cam in cams]
+        y = logits.gather(1, chosen[:, None])
+        maps.append(enlarged(class_map(y, A).detach().relu(), x))
     return Explanation(logits.detach(), torch.stack(maps, 1))

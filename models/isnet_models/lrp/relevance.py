@@ -72,10 +72,10 @@ def relevance(
     Args:
         net: Network [B, C, H, W] -> [B, K]; docs/networks.md lists what was tried.
         x: Images [B, C, H, W].
-        target: What each image's map explains. "all": every logit in turn (K maps); "predicted":
-            the largest; "stochastic": the largest with `probability`, else another at random;
-            "selective": the contrast of the smallest logit (or of `classes`) with the others;
-            "every-logit-at-once": the sum of all classes' maps; or class indices, int64 [B].
+        target: What a map explains. "all": every logit (K maps); "predicted": the largest;
+            "stochastic": the largest with `probability`, else another; "selective": the contrast
+            of the smallest (or of `classes`) with the others; "every-logit-at-once": the sum of all
+            maps; "max-probability" ("flex"): the largest softmax; or class indices, int64 [B].
         family: "flex": LRP-Flex, damping at ReLUs. "block": LRP Block, damping at every affine
             output. "z+": only positive contributions. "dual": z+ map and block map together.
             Epsilon 0 with "flex" is LRP-0, which is gradient x input.
@@ -185,6 +185,11 @@ def _check(x: Tensor, target: Target | Tensor, family: str, norm: str) -> None:
     if isinstance(target, str) and target not in TARGETS:
         raise RelevanceError(
             f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices [B]"
+        )
+    if isinstance(target, str) and target == "max-probability" and family != "flex":
+        raise RelevanceError(
+            f"target 'max-probability' with family {family!r}: the rule of the softmax is its "
+            "gradient, which belongs to 'flex'"
         )
     if norm not in ("constant", "authors"):
         raise RelevanceError(f"batch_norm {norm!r}: expected 'constant' or 'authors'")

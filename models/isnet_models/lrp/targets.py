@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,8 +11,10 @@ from isnet_models.lrp.damp import damp, stabilise
 from isnet_models.lrp.errors import RelevanceError
 from isnet_models.lrp.tracing import traced
 
-Target = Literal["all", "predicted", "stochastic", "selective", "every-logit-at-once"]
-TARGETS: tuple[str, ...] = ("all", "predicted", "stochastic", "selective", "every-logit-at-once")
+Target = Literal[
+    "all", "predicted", "stochastic", "selective", "every-logit-at-once", "max-probability"
+]
+TARGETS: tuple[str, ...] = get_args(Target)
 
 
 def chosen_classes(
@@ -28,9 +30,9 @@ def chosen_classes(
 
     Args:
         logits: [B, K].
-        target: "predicted": the largest logit. "stochastic": the largest with `probability`, else
-            a uniformly drawn other class. "selective": `classes`, or the smallest logit. Or class
-            indices [B] themselves.
+        target: "predicted", "max-probability": the largest logit. "stochastic": the largest with
+            `probability`, else a uniformly drawn other class. "selective": `classes`, or the
+            smallest logit. Or class indices [B] themselves.
         probability: 0 to 1.
         generator: Random source of the stochastic choice (on the CPU).
         classes: For "selective", int64 [B].
@@ -41,7 +43,7 @@ def chosen_classes(
     """
     if isinstance(target, Tensor):
         return checked_classes(target, logits)
-    if target == "predicted":
+    if target in ("predicted", "max-probability"):
         return logits.argmax(1)
     if target == "stochastic":
         return stochastic_choice(logits, probability, generator, draws)
@@ -101,14 +103,15 @@ def flex_seed(
     """Signal at the logits for LRP-Flex [K', B, K]: the quantity's gradient (LRP_SPEC 3.3).
 
     The selective quantity is ln(p+delta) - ln(1-p+delta), p the softmax of the chosen class c:
-    its gradient is p·(1/(p+delta) + 1/(1-p+delta))·(e_c - softmax).
+    its gradient is p·(1/(p+delta) + 1/(1-p+delta))·(e_c - softmax). That of the largest
+    probability is p·(e_c - softmax).
     """
     chosen = one_hot(logits, target, classes)
-    if not (isinstance(target, str) and target == "selective"):
+    if not (isinstance(target, str) and target in ("selective", "max-probability")):
         return chosen
     softmax = logits.softmax(1)
     p = (softmax * chosen[0]).sum(1, keepdim=True)
-    factor = p * (1 / (p + delta) + 1 / (1 - p + delta))
+    factor = p * (1 / (p + delta) + 1 / (1 - p + delta)) if target == "selective" else p
     return factor * (chosen - softmax)
 
 

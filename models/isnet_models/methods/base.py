@@ -55,6 +55,7 @@ class NetSpec:
         dropout: Probability before the last layer.
         size: Rows and columns of the input, px.
         segmenter: Options of the lung U-Net's class, for methods that keep one in their network.
+        settings: The method's settings, for those that the network depends on; None: the defaults.
     """
 
     arch: str
@@ -63,6 +64,7 @@ class NetSpec:
     dropout: float = 0.0
     size: tuple[int, int] = (224, 224)
     segmenter: dict[str, Any] | None = None
+    settings: Any = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class Method:
     """
 
     Settings: ClassVar[type] = NoSettings  # a frozen dataclass with defaults: `train.settings`
+    bounded: ClassVar[bool] = True  # whether the first layer reads the film itself (rule zB)
 
     def __init__(
         self, settings: Any = None, context: Context | None = None, inner: Method | None = None
@@ -121,6 +124,11 @@ class Method:
             ValueError: Unknown backbone, or a network that cannot be made as asked for.
         """
         return build_backbone(spec.arch, spec.classes, channels=spec.channels, dropout=spec.dropout)
+
+    def prepare(self, net: nn.Module) -> None:
+        """Changes the network before its training; a continued training calls it again."""
+        if self.inner is not None:
+            self.inner.prepare(net)
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Prepares for `epoch` (counted from 0), before its first batch.

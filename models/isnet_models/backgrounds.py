@@ -1,0 +1,181 @@
+"""Films with another background: lungs of one, the rest of another or a fill, a feathered seam."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+from torchvision.transforms.v2.functional import gaussian_blur
+
+FEATHER = 1 / 64  # of the shorter side: width of the seam's blur
+RING = 1 / 16  # of the shorter side: width of the band beside the seam whose brightness is matched
+GAIN = (0.5, 2.0)  # limits of the change of brightness
+BLUR = 1 / 8  # of the shorter side: standard deviation of the fill ``blur``
+
+Fill = Literal["film", "black", "noise", "blur"]
+Partner = Literal["any", "same", "other"]
+
+
+def usable_masks(masks: Tensor) -> Tensor:
+    """Films whose mask is neither empty nor full: bool [B], on the CPU, of `masks` [B, 1, h, w]."""
+    inside = masks.flatten(1).amax(1) > 0
+    return (inside & (masks.flatten(1).amin(1) == 0)).cpu()
+
+
+def draw_partners(
+    masks: Tensor,
+    labels: Tensor,
+    kind: Partner = "any",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """For each film another film of the batch, each fitting one with equal chance.
+
+    Args:
+        masks: Lungs, 0 or 1 [B, 1, h, w]; films without a usable mask are no partners.
+        labels: Class indices, int64 [B], or 0/1 with NaN for missing [B, K].
+        kind: ``any``, or of the ``same`` or an``other`` class. Several labels are another class
+            where any label known of both differs, the same where one is known of both and none
+            differs.
+        generator: Chance (on the CPU).
+
+    Returns:
+        int64 [B] on the CPU; -1 where no film fits.
+    """
+    B = len(masks)
+    fits = usable_masks(masks)[None].repeat(B, 1) & ~torch.eye(B, dtype=torch.bool)
+    if kind != "any":
+        y = labels.cpu()
+        y = y[:, None] if y.dim() == 1 else y
+        known = ~(torch.isnan(y)[:, None] | torch.isnan(y)[None])
+        differ = (known & (y[:, None] != y[None])).any(2)
+        fits &= differ if kind == "other" else known.any(2) & ~differ
+    drawn = torch.rand(B, B, generator=generator).masked_fill(~fits, -1)
+    return torch.where(fits.any(1), drawn.argmax(1), torch.tensor(-1))
+
+
+def filled(
+    images: Tensor,
+    masks: Tensor,
+    fill: Fill,
+    feather: float = FEATHER,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Lungs of `images` on a background that is no other film's.
+
+    Args:
+        images: [B, C, h, w] in [0, 1].
+        masks: Lungs, 0 or 1 [B, 1, h, w]; none full.
+        fill: ``black``; ``noise``: uniform in [0, 1], equal in all channels; ``blur``: the film's
+            own background, blurred by `BLUR` of the shorter side, without anything of the lungs.
+        feather: As in `feathered`.
+        generator: Chance of the noise (on the CPU).
+
+    Raises:
+        ValueError: Another fill.
+    """
+    if fill == "black":
+        background = torch.zeros_like(images)
+    elif fill == "noise":
+        noise = torch.rand(len(images), 1, *images.shape[-2:], generator=generator)
+        background = noise.to(images).expand_as(images)
+    elif fill == "blur":
+        sigma = BLUR * min(images.shape[-2:])
+        size = [2 * round(2 * sigma) + 1] * 2
+        weight = gaussian_blur(1 - masks, size, [sigma, sigma])
+        total = gaussian_blur(images * (1 - masks), size, [sigma, sigma])
+        background = total / weight.clamp(min=1e-6)
+    else:
+        raise ValueError(f"fill: found {fill!r}, expected black, noise or blur")
+    return swap_backgrounds(images, masks, background, feather)
+
+
+def feathered(masks: Tensor, feather: float = FEATHER) -> Tensor:
+    """Weight of the film itself [B, 1, h, w]: 1 where `masks` is 1, falling smoothly outside.
+
+    Args:
+        masks: 0 or 1 [B, 1, h, w].
+        feather: Standard deviation of the blur as a share of the shorter side; at least half a
+            pixel is taken.
+    """
+    sigma = max(0.5, feather * min(masks.shape[-2:]))
+    reach = min(round(2 * sigma), min(masks.shape[-2:]) - 1)  # the border is mirrored
+    size = 2 * reach + 1
+    return torch.maximum(gaussian_blur(masks, [size, size], [sigma, sigma]), masks)
+
+
+def swap_backgrounds(
+    images: Tensor, masks: Tensor, backgrounds: Tensor, feather: float = FEATHER
+) -> Tensor:
+    """Lungs of `images` on `backgrounds`, with a feathered seam that leaves the lungs whole.
+
+    Args:
+        images: [B, C, h, w].
+        masks: Lungs of `images`, 0 or 1 [B, 1, h, w].
+        backgrounds: The partners' films [B, C, h, w].
+        feather: As in `feathered`.
+    """
+    soft = feathered(masks, feather)
+    return images * soft + backgrounds * (1 - soft)
+
+
+def transplant(
+    images: Tensor,
+    masks: Tensor,
+    others: Tensor,
+    their_masks: Tensor,
+    *,
+    feather: float = FEATHER,
+    brightness: bool = True,
+) -> Tensor:
+    """Lungs of `images` on the partners' backgrounds; of the partners' lungs nothing shows.
+
+    Where a partner's lung would show beside the film's own, the film's own background stays.
+
+    Args:
+        images: [B, C, h, w] in [0, 1].
+        masks: Lungs of `images`, 0 or 1 [B, 1, h, w].
+        others: The partners' films [B, C, h, w] in [0, 1].
+        their_masks: Lungs of `others`, 0 or 1 [B, 1, h, w].
+        feather: As in `feathered`.
+        brightness: Whether the partner's film is made as bright as the film beside the seam
+            (`match_brightness`).
+
+    Returns:
+        [B, C, h, w] in [0, 1].
+    """
+    keep = torch.maximum(masks, their_masks)
+    if brightness:
+        others = match_brightness(images, keep, others)
+    return swap_backgrounds(images, keep, others, feather)
+
+
+def match_brightness(images: Tensor, keep: Tensor, others: Tensor) -> Tensor:
+    """`others`, scaled so that the median beside the kept region is that of `images`.
+
+    The factor is the ratio of the medians in a band around `keep` of `RING` of the shorter side,
+    limited to `GAIN`; it is 1 where the band is empty or black. Black stays black.
+
+    Args:
+        images: [B, C, h, w] in [0, 1].
+        keep: Kept region, 0 or 1 [B, 1, h, w].
+        others: [B, C, h, w] in [0, 1].
+    """
+    reach = max(1, round(RING * min(images.shape[-2:])))
+    ring = (max_pool2d(keep, 2 * reach + 1, 1, reach) > 0) & (keep == 0)
+    gains = [
+        _gain(image[:, band[0]], other[:, band[0]])
+        for image, other, band in zip(images, others, ring, strict=True)
+    ]
+    scale = torch.tensor(gains, dtype=others.dtype, device=others.device).reshape(-1, 1, 1, 1)
+    return (others * scale).clamp(0, 1)
+
+
+def _gain(own: Tensor, theirs: Tensor) -> float:
+    if own.numel() == 0:
+        return 1.0
+    over, under = float(own.median()), float(theirs.median())
+    if over <= 0 or under <= 0:
+        return 1.0
+    return min(max(over / under, GAIN[0]), GAIN[1])

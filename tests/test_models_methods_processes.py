@@ -1,0 +1,66 @@
+"""Two processes that average their gradients (gloo, on the CPU) learn what one process learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from isnet_models.methods import registry
+from isnet_models.methods.base import Batch
+from method_factory import CASES, batch, prepare
+
+FILMS = 12
+Gradients = list[Tensor]
+
+
+def _gradients(name: str, parts: list[slice]) -> Gradients:
+    """Mean over `parts` of the batch; running statistics, so that halves of a batch add up."""
+    case = prepare(name)
+    data = batch(FILMS, size=case.size)
+    case.net.eval().zero_grad()
+    for part in parts:
+        case.method.begin_epoch(0, torch.Generator().manual_seed(part.start))
+        some = Batch(data.images[part], data.masks[part], data.labels[part])
+        (case.method.losses(case.net, some, 0).total / len(parts)).backward()
+    return [p.grad.clone() for p in case.net.parameters() if p.grad is not None]
+
+
+def _half(rank: int) -> slice:
+    return slice(rank * FILMS // 2, (rank + 1) * FILMS // 2)
+
+
+def _work(rank: int, meeting: Path, path: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    try:
+        found = {}
+        for name in CASES:
+            found[name] = _gradients(name, [_half(rank)])
+            for gradient in found[name]:
+                dist.all_reduce(gradient)
+                gradient.div_(2)
+        if rank == 0:
+            torch.save(found, path)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_gradients_are_those_of_one_process(tmp_path: Path) -> None:
+    path = tmp_path / "gradients.pt"
+    torch.multiprocessing.spawn(_work, (tmp_path / "meeting", path), nprocs=2)
+    found = torch.load(path, weights_only=True)
+    for name in CASES:
+        _equal(found[name], _gradients(name, [_half(0), _half(1)]), name)
+        if not any(entry.addition or "teacher" in entry.needs for entry in registry.parts(name)):
+            # a mean over films: halves say what the whole says
+            _equal(found[name], _gradients(name, [slice(0, FILMS)]), name)
+
+
+def _equal(ours: Gradients, theirs: Gradients, name: str) -> None:
+    assert len(ours) == len(theirs), name
+    largest = max(float(g.abs().max()) for g in theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert float((mine - other).abs().max()) < 1e-4 * largest, name
