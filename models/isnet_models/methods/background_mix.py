@@ -39,7 +39,7 @@ class BackgroundMixSettings:
         brightness: Whether the partner's film is made as bright as the film beside the seam.
     """
 
-    share: float = 0.5
+    share: float = 1.0
     fill: Fill = "film"
     partner: Partner = "any"
     feather: float = FEATHER
