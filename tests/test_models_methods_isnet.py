@@ -41,6 +41,20 @@ def test_stochastic_targets_follow_their_generator() -> None:
     assert values[0] == values[1] != values[2]
 
 
+def test_validation_takes_nothing_from_the_generator() -> None:
+    net, data = build_backbone("small", 3).eval(), batch()
+    method = isnet(ISNetSettings(explanation=Explanation(variant="stochastic")))
+    values = []
+    for seed in (1, 2):
+        stream = torch.Generator().manual_seed(seed)
+        method.begin_epoch(0, stream)
+        before = stream.get_state()
+        with torch.no_grad():
+            values += [method.losses(net, data, 0).total.item() for _ in range(2)]
+        assert torch.equal(stream.get_state(), before)
+    assert len(set(values)) == 1
+
+
 def test_the_history_shows_the_weight_of_the_epoch() -> None:
     method = isnet(ISNetSettings(weight={0: 0.25, 2: 0.5}))
     assert [method.figures(epoch) for epoch in (1, 2)] == [

@@ -87,6 +87,8 @@ class ISNet(Method):
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """(1-P)·classification + P·map loss of the batch; all of it without gradient mode.
 
+        There the stochastic target has the same draws in each batch of every epoch.
+
         Films whose mask is empty or full take part in the classification alone; "mapped" is the
         others' share of the batch.
         """
@@ -101,9 +103,8 @@ class ISNet(Method):
             return Losses((1 - P) * classification, logits, parts)
         B = len(batch.images)
         n = self._mapped(B) if training else B
-        maps, logits = self.maps(
-            net, batch.images[:n], create_graph=training, generator=self.generator
-        )
+        chance = self.generator if training else torch.Generator().manual_seed(0)
+        maps, logits = self.maps(net, batch.images[:n], create_graph=training, generator=chance)
         if n < B:
             logits = torch.cat([logits, net(batch.images[n:])])
         heat = deep_supervision_loss(maps, batch.masks[:n], s.loss, s.layer_decay)
