@@ -147,7 +147,7 @@ def test_the_last_layer_is_copied_and_frozen_where_it_fits() -> None:
 
 def test_features_of_another_width_are_refused() -> None:
     with pytest.raises(ValueError, match="expected as many, or features: 0"):
-        distil(features=1.0).losses(net(2, "resnet18"), batch(2), 0)
+        distil(features=1.0).prepare(net(2, "resnet18"))
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,13 @@ def test_an_unknown_label_leaves_the_abnormality_unknown() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(ValueError, match="normal = 3: there are 3 classes"):
-        HAM(HAMSettings(normal=3)).losses(net(), films(), 0)
+    for refused in (
+        lambda: HAM(HAMSettings(normal=3)).prepare(net()),
+        lambda: HAM(HAMSettings(normal=3)).losses(net(), films(), 0),
+    ):
+        with pytest.raises(ValueError, match="normal = 3: there are 3 classes"):
+            refused()
+    HAM(HAMSettings(normal=2)).prepare(net())
     for wrong in ({"mask": -1.0}, {"sharpness": 0.0}, {"normal": -1}):
         with pytest.raises(ValueError, match="must be"):
             HAMSettings(**wrong)  # type: ignore[arg-type]

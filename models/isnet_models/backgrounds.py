@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 from torchvision.transforms.v2.functional import gaussian_blur
 
+from isnet_models.map_masks import usable
+
 FEATHER = 1 / 64  # of the shorter side: width of the seam's blur
 RING = 1 / 16  # of the shorter side: width of the band beside the seam whose brightness is matched
 GAIN = (0.5, 2.0)  # limits of the change of brightness
@@ -20,8 +22,7 @@ Partner = Literal["any", "same", "other"]
 
 def usable_masks(masks: Tensor) -> Tensor:
     """Films whose mask is neither empty nor full: bool [B], on the CPU, of `masks` [B, 1, h, w]."""
-    inside = masks.flatten(1).amax(1) > 0
-    return (inside & (masks.flatten(1).amin(1) == 0)).cpu()
+    return usable(masks).cpu()
 
 
 def draw_partners(

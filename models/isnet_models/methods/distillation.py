@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -125,8 +125,18 @@ class Distillation(Method):
         return self.context.teacher
 
     def prepare(self, net: nn.Module) -> None:
-        """Copies the teacher's last layer into the student and freezes it, if asked for."""
+        """Copies the teacher's last layer into the student and freezes it, if asked for.
+
+        Raises:
+            ValueError: Features are compared, and the two networks have not as many.
+        """
         ours, theirs = last_layer(net), last_layer(self.teacher)
+        widths = [cast(Tensor, layer.weight).shape[1] for layer in (ours, theirs)]
+        if self.settings.features and widths[0] != widths[1]:
+            raise ValueError(
+                f"distillation: {widths[0]} features, the teacher has {widths[1]}: "
+                "expected as many, or features: 0"
+            )
         shapes = [[tuple(p.shape) for p in layer.parameters()] for layer in (ours, theirs)]
         if self.settings.freeze_last and type(ours) is type(theirs) and shapes[0] == shapes[1]:
             ours.load_state_dict(theirs.state_dict())
@@ -159,11 +169,6 @@ class Distillation(Method):
             terms["maps"] = mean_of(apart, counted)
         if s.features:
             own = features(net, seen, len(batch.images)).to(logits.dtype)
-            if own.shape != lesson.features.shape:
-                raise ValueError(
-                    f"distillation: {own.shape[1]} features, the teacher has "
-                    f"{lesson.features.shape[1]}: expected as many, or features: 0"
-                )
             terms["features"] = mean_of((own - lesson.features).square().mean(1), counted)
         if s.logits:
             T = s.temperature

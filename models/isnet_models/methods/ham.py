@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
+from isnet_models.agreement import mean_of
 from isnet_models.backbones import build_backbone
 from isnet_models.map_masks import usable
 from isnet_models.methods.base import Batch, Losses, Method, NetSpec
@@ -87,6 +88,15 @@ class HAM(Method):
             )
         return HAMNet(features, channels, spec.classes, spec.dropout)
 
+    def prepare(self, net: nn.Module) -> None:
+        """Looks whether `normal` is a class, before any training.
+
+        Raises:
+            ValueError: It is none.
+        """
+        K = cast(HAMNet, net).classes.out_features
+        with_maps(torch.zeros(1, K, dtype=torch.bool), self.settings.normal)
+
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Loss of the batch.
 
@@ -141,7 +151,7 @@ class HAM(Method):
         C = (seen.class_maps * mapped[:, :, None, None]).amax(1, keepdim=True)
         some = mapped.any(1)
         each = self._outside(seen.abnormality_map, C)[:, 0]
-        return torch.where(some, each, 0.0).sum() / some.sum().clamp(min=1)
+        return mean_of(each, some)
 
     def _outside(self, maps: Tensor, bounds: Tensor) -> Tensor:
         """1 - sum min(map, bound)·softmask(map) / sum map, [B, K]; 0 for a map of zeros."""
@@ -203,4 +213,4 @@ def abnormality_loss(
         known = some | ~missing.any(1)
     there = some.to(abnormality.dtype)
     each = binary_cross_entropy_with_logits(abnormality, there, reduction="none")
-    return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
+    return mean_of(each, known)

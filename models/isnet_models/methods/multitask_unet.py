@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from isnet_models.agreement import mean_of
 from isnet_models.methods.base import Batch, Losses, Method, NetSpec
 
 GRID = 7  # side of the head's pooled features
@@ -155,4 +156,4 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """
     each = binary_cross_entropy_with_logits(logits, masks, reduction="none").mean((1, 2, 3))
     known = masks.amax((1, 2, 3)) > 0
-    return torch.where(known, each, torch.zeros_like(each)).sum() / known.sum().clamp(min=1)
+    return mean_of(each, known)

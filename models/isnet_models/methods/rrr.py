@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from isnet_models.agreement import mean_of
 from isnet_models.map_masks import usable
 from isnet_models.methods.base import Batch, Losses, Method
 
@@ -95,4 +96,4 @@ def outside(slope: Tensor, masks: Tensor, counts: Tensor) -> Tensor:
     """
     away = torch.isfinite(slope) & (masks == 0)
     each = torch.where(away, slope, 0.0).square().sum(dim=(1, 2, 3))
-    return torch.where(counts, each, 0.0).sum() / counts.sum().clamp(min=1)
+    return mean_of(each, counts)
