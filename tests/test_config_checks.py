@@ -20,6 +20,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("train.heatmap_loss.variant", {"data": MULTILABEL}, "set train.heatmap_loss.variant: flex"),
     (
+        "train.heatmap_loss.variant",
+        {"data": MULTILABEL, "train": {"method": "isnet + background_mix"}},
+        "set train.heatmap_loss.variant: flex",
+    ),
+    (
         "data.sets.a.fraction",
         {"data": {"sets": {"a": {"images": "/x", "fraction": 0.5}}}},
         "takes all of them",

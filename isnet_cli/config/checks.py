@@ -67,7 +67,10 @@ def _methods(config: Config) -> Iterator[Fault]:
 
 
 def _has(config: Config, method: str) -> bool:
-    return method in config.train.method.split("+")
+    try:
+        return method in {entry.name for entry in registry.parts(config.train.method)}
+    except ValueError:  # an unknown method is a fault of its own
+        return False
 
 
 def _sets(config: Config) -> Iterator[Fault]:
