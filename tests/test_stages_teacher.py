@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from isnet_cli.config.load import load
 from isnet_cli.config.schema import Config
@@ -18,6 +22,7 @@ from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.teacher import load_teacher, teacher_folder, teacher_hash
 from isnet_models.features import last_layer
+from network_runs import network_config, trained
 from run_factory import make_run, small_config
 
 CPU = torch.device("cpu")
@@ -52,6 +57,59 @@ def test_a_student_is_trained_and_keeps_the_teacher_s_last_layer(
     first = [next(net.parameters()) for net in nets]
     assert not torch.equal(*first)
     assert run_stage(train, student(teacher), folder, Ports()).status == "current"
+
+
+def test_where_the_teacher_lies_is_in_no_card_and_no_fingerprint(
+    tmp_path: Path, teacher: Path
+) -> None:
+    folder = make_run(tmp_path / "run")
+    moved = shutil.copytree(teacher, tmp_path / "moved")
+    first, second = student(teacher), student(moved)
+    assert train.fingerprint(first, folder) == train.fingerprint(second, folder)
+    card = train._card(first, ["normal", "sick"], load_model(teacher, CPU).net, None, 1, 1)
+    assert card["teacher"]["sha256"] == teacher_hash(first)
+    assert card["settings"]["distillation"]["maps"] == 1.0
+    assert str(teacher) not in json.dumps(card)
+
+
+def test_settings_of_other_methods_are_no_part_of_the_fingerprint(tmp_path: Path) -> None:
+    folder, unused = make_run(tmp_path / "run"), {"rrr": {"weight": 0.5}}
+    found = [
+        train.fingerprint(small_config(train={"method": method, "settings": settings}), folder)
+        for method in ("standard", "rrr")
+        for settings in ({}, unused)
+    ]
+    assert found[0] == found[1]
+    assert found[2] != found[3]
+
+
+def test_a_teacher_with_a_segmenter_takes_the_student_s_masks(tmp_path: Path) -> None:
+    config = network_config("segment_then_classify", tmp_path)
+    folder = trained("segment_then_classify", tmp_path, config)
+    said = []
+    for own in ({}, {"masked": False}, {"fill": "blur"}):
+        settings = {"distillation": {"teacher": str(folder.path), **own}}
+        found = student(folder.path, train={"settings": settings})
+        said.append(load_teacher(found, ["normal", "sick"], CPU).at_test)
+    assert said == ["whole", "segment", "segment"]
+
+
+def test_a_teacher_without_relevance_maps_is_refused(
+    teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Opaque(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x.flatten(1).cumprod(1)[:, :4])
+
+    model = dataclasses.replace(load_model(teacher, CPU), net=Opaque().eval())
+    monkeypatch.setattr("isnet_cli.stages.teacher.load_model", lambda *_: model)
+    with pytest.raises(IsnetError, match=r"teacher .*cumprod") as caught:
+        load_teacher(student(teacher), ["normal", "sick"], CPU)
+    assert caught.value.kind == "config"
 
 
 def test_another_teacher_is_another_training(tmp_path: Path, teacher: Path) -> None:

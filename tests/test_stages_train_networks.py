@@ -16,8 +16,9 @@ from isnet_cli.stages import evaluate, heatmap, train
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.predictor import open_predictor
+from isnet_cli.stages.training_setup import build_net
 from isnet_models.registry import find_card
-from isnet_models.weights import load_weights
+from isnet_models.weights import load_weights, save_weights
 from network_runs import SETS, SETTINGS, network_config, own_segmenter, trained
 from run_factory import make_run, small_config
 
@@ -77,6 +78,20 @@ def test_the_run_s_segmenter_is_in_the_model_unchanged(tmp_path: Path) -> None:
     assert str(path) not in json.dumps(model.card)
     path.unlink()  # the model file is whole without it
     load_model(folder.path, CPU)
+
+
+def test_weights_to_start_from_do_not_bring_their_segmenter(tmp_path: Path) -> None:
+    config = network_config("segment_then_classify", tmp_path)
+    net, other = (build_net(config, 2) for _ in range(2))
+    for p in (*other.segmenter.parameters(), *other.classifier.parameters()):
+        p.data += 1
+    save_weights(other.state_dict(), tmp_path / "start.safetensors")
+    start = config.model.model_copy(update={"weights": str(tmp_path / "start.safetensors")})
+    train._start_from(net, config.model_copy(update={"model": start}))
+    ours, before, theirs = (n.state_dict() for n in (net, build_net(config, 2), other))
+    for name, value in ours.items():
+        expected = before if name.startswith("segmenter.") else theirs
+        assert torch.equal(value, expected[name]), name
 
 
 def test_another_segmenter_is_another_training(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ class TrainedModel:
         card: ``classes``, ``task``, ``arch``, ``input`` [h, w], ``channels``, ``dropout``,
             ``standardise``, ``method``, ``settings`` (of the method and its additions, by name),
             ``segmenter`` (where there is one: its ``options``, ``name``, ``sha256``, ``licence``),
+            ``teacher`` (where there was one: ``sha256`` of its weights),
             ``heatmap`` {``epsilon``, ``zb``}, ``thresholds`` (multi-label: one per
             class, else null), ``threshold_rule`` (multi-label: how they were chosen), ``seed``,
             ``epoch``, ``selected_by``, ``validation``, ``reading`` (see `reading`), ``doubts``

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,7 +15,10 @@ from isnet_cli.runs.files import sha256_file
 from isnet_cli.stages.model_files import WEIGHTS, load_model
 from isnet_cli.stages.predictor import model_folder
 from isnet_cli.stages.training_setup import check_method
+from isnet_models.lrp import RelevanceError, relevance
 from isnet_models.methods import registry
+from isnet_models.methods.segment_then_classify import LungsOnly
+from isnet_models.methods.variants import PIXELS
 
 
 def teacher_folder(config: Config) -> Path | None:
@@ -23,19 +27,22 @@ def teacher_folder(config: Config) -> Path | None:
     Raises:
         IsnetError: Kind "config", when none is named; "weights", when it is no trained run.
     """
-    for entry in registry.parts(config.train.method):
-        if "teacher" not in entry.needs:
-            continue
-        named: str = check_method(config)[entry.name].teacher
-        key = f"train.settings.{entry.name}.teacher"
-        if not named:
+    for name, settings in _taught(config).items():
+        key = f"train.settings.{name}.teacher"
+        if not settings.teacher:
             raise IsnetError(
                 "config",
                 f"{key}: none, expected the folder of a trained run",
                 fix=f"--set {key}=RUN, RUN a folder in which isnet train has finished",
             )
-        return _found(named, key)
+        return _found(settings.teacher, key)
     return None
+
+
+def _taught(config: Config) -> dict[str, Any]:
+    """Settings of the methods that learn from a teacher, by name."""
+    names = [e.name for e in registry.parts(config.train.method) if "teacher" in e.needs]
+    return {name: check_method(config)[name] for name in names}
 
 
 def _found(named: str, key: str) -> Path:
@@ -58,9 +65,12 @@ def teacher_hash(config: Config) -> str | None:
 def load_teacher(config: Config, classes: Sequence[str], device: torch.device) -> nn.Module | None:
     """The teacher in eval mode, frozen; None when the method needs none.
 
+    Films that are black outside the given masks are not cut once more by a teacher's own segmenter,
+    which knows whole films alone.
+
     Raises:
         IsnetError: As `teacher_folder`; kind "weights", for a damaged model; kind "config", for
-            one of other classes, or that sees films in another form.
+            one of other classes, that sees films in another form, or without relevance maps.
     """
     place = teacher_folder(config)
     if place is None:
@@ -84,4 +94,18 @@ def load_teacher(config: Config, classes: Sequence[str], device: torch.device) -
                 f"teacher {place}: {name} {theirs}, expected {ours} as the student has",
                 fix=f"{key} of both runs must be equal",
             )
-    return model.net.requires_grad_(False)
+    net = model.net.requires_grad_(False)
+    settings = _taught(config).values()
+    if isinstance(net, LungsOnly) and all(s.masked and s.fill == "black" for s in settings):
+        net.at_test = "whole"
+    zb = PIXELS if any(s.zb for s in settings) else None
+    try:
+        blank = torch.full((1, config.model.channels, *config.model.input), 0.5, device=device)
+        relevance(net, blank, "predicted", family="flex", zb=zb)
+    except RelevanceError as error:
+        raise IsnetError(
+            "config",
+            f"teacher {place}: {error}",
+            fix="a teacher of convolutions, BatchNorm and ReLU (densenet121, resnet18, small, ...)",
+        ) from error
+    return net

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,12 @@ HISTORY, CURVES, CUTS = "history.csv", "curves.svg", "cuts.json"
 
 
 def fingerprint(config: Config, folder: RunFolder) -> str:
-    """Hash of all that the trained model depends on."""
+    """Hash of all that the trained model depends on.
+
+    Raises:
+        IsnetError: As `check_method`, `segmenter` and `teacher_folder`.
+    """
+    used = check_method(config)
     start = config.model.weights
     several: list[Any] = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
     network = segmenter(config)
@@ -75,7 +80,7 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
         config.seed,
         config.model.model_dump(),
         config.bias.model_dump(),
-        config.train.model_dump(),
+        _training(config, used),
         config.data.labels.model_dump(),
         config.masks.on_suspect,
         config.machine.deterministic,
@@ -85,6 +90,13 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
         *several,
         *taught,
     )
+
+
+def _training(config: Config, used: Container[str]) -> dict[str, Any]:
+    """The section ``train``, of the settings those that are used; not where a teacher lies."""
+    given = {k: v for k, v in config.train.settings.items() if k in used}
+    settings = {k: {n: v for n, v in own.items() if n != "teacher"} for k, own in given.items()}
+    return {**config.train.model_dump(), "settings": settings}
 
 
 def preflight(config: Config) -> None:
@@ -191,8 +203,11 @@ def _start_from(net: nn.Module, config: Config) -> None:
         return
     try:
         state = load_weights(Path(config.model.weights))
-        last = list(net.state_dict())[-1].rpartition(".")[0]
         own = net.state_dict()
+        last = list(own)[-1].rpartition(".")[0]
+        if "segmenter" in registry.needs(config.train.method):  # it is the one of masks.model
+            state = {k: v for k, v in state.items() if not k.startswith("segmenter.")}
+            state |= {k: v for k, v in own.items() if k.startswith("segmenter.")}
         keep = {
             k: v
             for k, v in state.items()
@@ -206,7 +221,8 @@ def _start_from(net: nn.Module, config: Config) -> None:
         raise IsnetError(
             "weights",
             f"model.weights: {str(error).splitlines()[0]}",
-            fix="model.weights: train/model.safetensors of a run with the same arch and channels",
+            fix="model.weights: train/model.safetensors of a run with the same train.method,"
+            " model.arch and channels",
         ) from error
 
 
@@ -285,7 +301,8 @@ def _card(
         "dropout": config.model.dropout,
         "standardise": config.model.standardise,
         "method": config.train.method,
-        "settings": {k: dataclasses.asdict(v) for k, v in check_method(config).items()},
+        "settings": _settings(config),
+        **({"teacher": {"sha256": taught}} if (taught := teacher_hash(config)) else {}),
         **({} if network is None else {"segmenter": _segmenter_facts(network)}),
         "heatmap": {
             "variant": rules.variant,
@@ -300,6 +317,14 @@ def _card(
         "selected_by": config.train.select,
         "reading": reading(config),
         "use": "research only; not a medical device",
+    }
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """The method's settings and its additions', without the place of a teacher."""
+    return {
+        name: {k: v for k, v in dataclasses.asdict(record).items() if k != "teacher"}
+        for name, record in check_method(config).items()
     }
 
 
