@@ -89,6 +89,8 @@ def test_maps_of_a_part_of_the_batch() -> None:
     assert losses.parts["mapped"].item() == pytest.approx(0.5)
     seven = isnet(ISNetSettings(share=0.8))  # a single film left over joins the maps
     assert seven._mapped(6) == 6
+    few = isnet(ISNetSettings(share=0.05))  # nor are maps made of one film
+    assert [few._mapped(B) for B in (1, 2, 3, 16)] == [1, 2, 3, 2]
 
 
 def test_films_without_mask_train_by_the_classification_alone() -> None:

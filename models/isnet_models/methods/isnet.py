@@ -121,8 +121,9 @@ class ISNet(Method):
         return Losses((1 - P) * classification + P * heat.total, logits, parts)
 
     def _mapped(self, batch_size: int) -> int:
-        n = math.ceil(self.loss.share * batch_size)
-        return batch_size if batch_size - n == 1 else n  # BatchNorm cannot train on one film
+        # BatchNorm cannot train on one film
+        n = max(math.ceil(self.loss.share * batch_size), min(2, batch_size))
+        return batch_size if batch_size - n == 1 else n
 
 
 class GradInput(ISNet):
