@@ -59,6 +59,7 @@ from isnet_models.weights import load_weights
 NAME = "train"
 FORMAT = 2  # raised when the same input gives another model
 LABELS_FORMAT = 2  # the same for models of several labels alone: 2: thresholds by F1
+DRAWN_FORMAT = "stochastic 2"  # the same for that variant alone: 2: validation draws nothing
 HISTORY, CURVES, CUTS = "history.csv", "curves.svg", "cuts.json"
 
 
@@ -71,6 +72,8 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     used = check_method(config)
     start = config.model.weights
     several: list[Any] = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
+    if "isnet" in used and config.train.heatmap_loss.variant == "stochastic":
+        several.append(DRAWN_FORMAT)
     network = segmenter(config)
     if network is not None:
         several.append(network.sha256)
