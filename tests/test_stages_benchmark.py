@@ -200,6 +200,26 @@ def test_a_stopped_benchmark_shows_what_is_there_and_goes_on(tmp_path: Path) -> 
     assert [row[0] for row in again.tables[0].rows] == ["standard", "isnet"]
 
 
+def test_the_tables_are_there_while_it_runs(tmp_path: Path) -> None:
+    file, output = write(tmp_path), tmp_path / "out"
+    seen: list[tuple[str, list[str]]] = []
+
+    def watch(task: Task) -> None:
+        if (output / "benchmark.json").is_file():
+            record = json.loads((output / "benchmark.json").read_text())
+            shown = [line["method"] for line in record["tables"][0]["rows"]]
+            seen.append((record["status"], sorted(set(shown))))
+            page = (output / "benchmark.md").read_text()
+            assert "1 of 2 cells have ended" in page
+
+    found = go(file, output, launch=in_process(output, watch=watch))
+    assert seen == [("incomplete", ["standard"])]
+    assert "have ended" not in (output / "benchmark.md").read_text()
+    line = found.tables[0].figures[0]
+    assert isinstance(line["mean"], float)
+    assert line["from_standard"] is False
+
+
 def test_overwriting_replaces(tmp_path: Path) -> None:
     file, output = write(tmp_path, methods="  standard: {}\n"), tmp_path / "out"
     go(file, output)
@@ -261,4 +281,4 @@ def test_jobs_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cells_in_words(tmp_path: Path) -> None:
     cells = loaded(write(tmp_path, seeds="0, 1"), tmp_path)[1].cells
     assert describe_cells(cells) == "4 cells: 2 methods, 2 seeds, 1 data setting"
-    assert describe_cells([replace(cells[0])]) == "1 cells: 1 method, 1 seed, 1 data setting"
+    assert describe_cells([replace(cells[0])]) == "1 cell: 1 method, 1 seed, 1 data setting"
