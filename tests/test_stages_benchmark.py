@@ -17,7 +17,6 @@ from isnet_cli.stages.benchmark import (
     describe_cells,
     plan_benchmark,
     run_benchmark,
-    threads_each,
 )
 from isnet_cli.stages.benchmark_pool import Process, Task
 from tests.benchmark_factory import Finished, in_process, loaded, write
@@ -268,14 +267,6 @@ def test_films_are_drawn_where_the_file_says_so(
     with pytest.raises(KeyboardInterrupt):
         go(file, tmp_path / "out")
     assert drawn == [(tmp_path / "out" / "drawn", {("A", 96, 5), ("B", 96, 5)})]
-
-
-def test_jobs_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert threads_each(2) == 3
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    assert (threads_each(1), threads_each(3), threads_each(20)) == (8, 2, 1)
 
 
 def test_cells_in_words(tmp_path: Path) -> None:

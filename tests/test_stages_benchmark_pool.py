@@ -23,6 +23,7 @@ from isnet_cli.stages.benchmark_pool import (
     prepare,
     run_tasks,
     start,
+    threads_each,
 )
 
 POLITE = """
@@ -175,7 +176,10 @@ def test_an_isnet_stops_when_the_program_that_started_it_is_gone(tmp_path: Path)
         "import sys, time; from isnet_cli.cli.options import ScreenOptions; "
         "from isnet_cli.cli.session import Session; s = Session('x', ScreenOptions())\n"
         "open(sys.argv[1], 'w').close()\n"
-        "while not s.stop_requested(): time.sleep(0.05)\n"
+        "end = time.monotonic() + 30\n"
+        "while not s.stop_requested():\n"
+        "    if time.monotonic() > end: sys.exit(1)\n"
+        "    time.sleep(0.05)\n"
         "open(sys.argv[2], 'w').close()\n"
     )
     began, ended = tmp_path / "began", tmp_path / "ended"
@@ -225,6 +229,17 @@ def test_what_a_task_is_started_with(tmp_path: Path) -> None:
     assert words[4:] == ["--until", "evaluate", "--json", "--no-progress", "-j", "3"]
     assert "name: isnet" in record.read_text()
     assert "--overwrite" in prepare(one, tmp_path, 3, overwrite=True)
+
+
+def test_jobs_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads_each(2) == 3
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    for nested in ("", "4,2"):  # no plain number
+        monkeypatch.setenv("OMP_NUM_THREADS", nested)
+        assert threads_each(1) == 8
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert (threads_each(1), threads_each(3), threads_each(20)) == (8, 2, 1)
 
 
 def test_threads_and_prints_of_a_process(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from isnet_cli.stages.benchmark_cells import CELLS, DRAWN, FILM_RUNS, Cell, Grid
 from isnet_cli.stages.benchmark_logs import failure, how_far, warnings_of
 from isnet_cli.stages.benchmark_measure import Measure, measure_costs
 from isnet_cli.stages.benchmark_pages import compare_cells
-from isnet_cli.stages.benchmark_pool import Ended, Launch, launcher, run_tasks
+from isnet_cli.stages.benchmark_pool import Ended, Launch, launcher, run_tasks, threads_each
 from isnet_cli.stages.benchmark_read import COLUMNS, Results, plain, read_results, rows
 from isnet_cli.stages.benchmark_state import State, states, tasks_of
 from isnet_cli.stages.benchmark_tables import (
@@ -135,15 +134,6 @@ def plan_benchmark(bench: Benchmark, grid: Grid, file: Path, output: Path) -> di
     _check_folder(output)
     _preflight(bench, grid, file)
     return states(bench, grid, output)
-
-
-def threads_each(jobs: int) -> int:
-    """Processor threads of each of `jobs` processes: OMP_NUM_THREADS where it is set."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // jobs)
 
 
 def _check_folder(output: Path) -> None:

@@ -136,6 +136,15 @@ def start(words: Sequence[str], log: Path, threads: int) -> subprocess.Popen[byt
         )  # fmt: skip
 
 
+def threads_each(jobs: int) -> int:
+    """Processor threads of each of `jobs` processes: OMP_NUM_THREADS where it is set."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // jobs)
+
+
 def run_tasks(
     tasks: Sequence[Task],
     launch: Launch,
