@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+PARENT = "ISNET_PARENT"  # environment: id of the process without which this one stops
+
 
 class Progress(Protocol):
     """A display of long work on stderr; a stage never prints by itself.

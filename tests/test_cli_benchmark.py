@@ -34,9 +34,10 @@ def test_two_cells_at_once_and_a_second_call(file: Path) -> None:
     assert done.code == 0, done.err
     assert "2 cells: 1 method, 2 seeds, 1 data setting" in done.err
     assert done.err.count(": done, ") == 3
+    assert " (2 of 2)" in done.err
     assert Path("runs/tiny/compare-all.html").is_file()
     lines = done.out.splitlines()
-    assert lines[0] == "all: test, i.i.d."
+    assert lines[0] == "test, i.i.d."
     assert lines[1].split() == [
         "method",
         "maF1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -16,6 +17,16 @@ def test_every_method_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     for entry in registry.ENTRIES:
         assert f"  {entry.name} " in text
         assert entry.summary in text
+
+
+def test_settings_are_shown_as_yaml_reads_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--list-methods"]) == 0
+    text = capsys.readouterr().out
+    assert 'settings: arch: "vit_b_16", patch: null' in text
+    assert max(len(line) for line in text.splitlines() if line.startswith("    ")) <= 100
+    assert not re.search(r":$", text, re.MULTILINE)
+    assert "\N{NO-BREAK SPACE}" not in text
+    assert not re.search(r": (None|True|False|\()", text)
 
 
 def test_the_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:

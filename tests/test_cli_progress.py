@@ -64,6 +64,28 @@ def test_one_line_per_ten_seconds_and_one_at_the_end(clock: Clock) -> None:
     ]
 
 
+def test_a_single_step_of_an_earlier_run_does_not_count_either(clock: Clock) -> None:
+    meter = Meter(10, clock)
+    meter.advance(1, {})
+    clock.now = 60.0
+    assert meter.left() is None
+    meter.advance(1, {})
+    assert meter.left() == 480.0
+
+
+def test_long_work_has_fewer_lines(clock: Clock) -> None:
+    lines: list[tuple[float, str]] = []
+    progress = PlainProgress(lambda text: lines.append((clock.now, text)), clock)
+    with progress.bar("benchmark", 36000) as bar:
+        for _ in range(36000):
+            clock.now += 1.0
+            bar.advance()
+    times = [now for now, _ in lines]
+    assert times[:3] == [10.0, 20.0, 30.0]
+    assert 400 < len(lines) < 500
+    assert 330 < times[-2] - times[-3] < 370
+
+
 def test_brief_work_leaves_no_line(clock: Clock) -> None:
     lines: list[str] = []
     assert list(PlainProgress(lines.append, clock).track(range(5), "x", 5)) == [0, 1, 2, 3, 4]

@@ -53,6 +53,11 @@ def test_each_pair_is_the_single_paired_test(multilabel: bool) -> None:
     assert found[1].differences["macro_auc"]["method"] == "delong"
     assert found[1].differences["macro_f1"]["method"] == "bootstrap"
     assert found[1].differences["macro_auc"]["p"] < 0.01
+    assert compare_on(("a", "standard"), three, 300, 7, [(0, 2)]) == [found[1]]
+    (turned,) = compare_on(("a", "standard"), three, 300, 7, [(2, 0)])
+    value = found[1].differences["macro_f1"]["value"]
+    assert turned.differences["macro_f1"]["value"] == pytest.approx(-value)
+    assert value != 0
 
 
 def test_a_model_against_itself_has_no_p_and_says_why() -> None:

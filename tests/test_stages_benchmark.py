@@ -17,7 +17,6 @@ from isnet_cli.stages.benchmark import (
     describe_cells,
     plan_benchmark,
     run_benchmark,
-    threads_each,
 )
 from isnet_cli.stages.benchmark_pool import Process, Task
 from tests.benchmark_factory import Finished, in_process, loaded, write
@@ -200,6 +199,26 @@ def test_a_stopped_benchmark_shows_what_is_there_and_goes_on(tmp_path: Path) -> 
     assert [row[0] for row in again.tables[0].rows] == ["standard", "isnet"]
 
 
+def test_the_tables_are_there_while_it_runs(tmp_path: Path) -> None:
+    file, output = write(tmp_path), tmp_path / "out"
+    seen: list[tuple[str, list[str]]] = []
+
+    def watch(task: Task) -> None:
+        if (output / "benchmark.json").is_file():
+            record = json.loads((output / "benchmark.json").read_text())
+            shown = [line["method"] for line in record["tables"][0]["rows"]]
+            seen.append((record["status"], sorted(set(shown))))
+            page = (output / "benchmark.md").read_text()
+            assert "1 of 2 cells have ended" in page
+
+    found = go(file, output, launch=in_process(output, watch=watch))
+    assert seen == [("incomplete", ["standard"])]
+    assert "have ended" not in (output / "benchmark.md").read_text()
+    line = found.tables[0].figures[0]
+    assert isinstance(line["mean"], float)
+    assert line["from_standard"] is False
+
+
 def test_overwriting_replaces(tmp_path: Path) -> None:
     file, output = write(tmp_path, methods="  standard: {}\n"), tmp_path / "out"
     go(file, output)
@@ -250,15 +269,7 @@ def test_films_are_drawn_where_the_file_says_so(
     assert drawn == [(tmp_path / "out" / "drawn", {("A", 96, 5), ("B", 96, 5)})]
 
 
-def test_jobs_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert threads_each(2) == 3
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    assert (threads_each(1), threads_each(3), threads_each(20)) == (8, 2, 1)
-
-
 def test_cells_in_words(tmp_path: Path) -> None:
     cells = loaded(write(tmp_path, seeds="0, 1"), tmp_path)[1].cells
     assert describe_cells(cells) == "4 cells: 2 methods, 2 seeds, 1 data setting"
-    assert describe_cells([replace(cells[0])]) == "1 cells: 1 method, 1 seed, 1 data setting"
+    assert describe_cells([replace(cells[0])]) == "1 cell: 1 method, 1 seed, 1 data setting"

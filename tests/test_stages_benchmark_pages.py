@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from compare_factory import compared_run, films
+from isnet_cli.config.schema import Config
 from isnet_cli.ports import Ports
 from isnet_cli.stages import benchmark_pages
 from isnet_cli.stages.benchmark_cells import Cell
-from isnet_cli.stages.benchmark_pages import compare_cells
+from isnet_cli.stages.benchmark_pages import MOST, chosen_pairs, compare_cells
 from tests.compare_factory import opened
 
 
@@ -41,7 +42,8 @@ def test_one_page_a_seed_when_films_are_dealt_out_by_seed(
 ) -> None:
     compared: dict[str, list[str]] = {}
 
-    def noted(runs: Any, page: Path, ports: Ports, *, overwrite: bool) -> None:
+    def noted(runs: Any, page: Path, ports: Ports, *, overwrite: bool, chosen: Any) -> None:
+        assert chosen is None
         compared[page.name] = [f"{f.path.parent.name}/{f.path.name}" for f, _ in runs]
 
     monkeypatch.setattr(benchmark_pages, "compare_runs", noted)
@@ -49,6 +51,28 @@ def test_one_page_a_seed_when_films_are_dealt_out_by_seed(
     pages = compare_cells(cells, set(), tmp_path, Ports())
     assert pages == ["compare-d-seed-0.html", "compare-d-seed-1.html"]
     assert compared == {f"compare-d-seed-{s}.html": [f"a/seed-{s}", f"bb/seed-{s}"] for s in (0, 1)}
+
+
+def test_many_rows_are_each_tested_against_the_plain_one_of_their_seed() -> None:
+    def made(method: str, seed: int, trained: str) -> Cell:
+        config = Config.model_validate({"train": {"method": trained}})
+        return Cell("d", method, seed, config)
+
+    cells = [made(m, s, "isnet") for s in (0, 1) for m in ("a", "b", "c")]
+    assert chosen_pairs(cells) is None
+    assert len(cells) == MOST
+    cells.insert(1, made("plain", 0, "standard"))  # a 0, plain 0, b 0, c 0, a 1, b 1, c 1
+    found = chosen_pairs(cells)
+    assert found is not None
+    assert found.pairs == ((1, 0), (1, 2), (1, 3))
+    assert "against `plain`" in found.family
+    cells.append(made("standard", 1, "standard"))
+    found = chosen_pairs(cells)
+    assert found is not None
+    assert found.pairs == ((7, 4), (7, 5), (7, 6))
+    found = chosen_pairs([made(f"m{i}", 0, "isnet") for i in range(7)])
+    assert found is not None
+    assert found.pairs == tuple((0, i) for i in range(1, 7))
 
 
 def test_a_comparison_that_is_not_possible_is_a_warning(tmp_path: Path) -> None:

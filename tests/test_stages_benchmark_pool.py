@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from isnet_cli.config.schema import Config
-from isnet_cli.ports import Ports
+from isnet_cli.ports import Bar, Ports, Progress
+from isnet_cli.stages.benchmark_logs import killed, log_of
 from isnet_cli.stages.benchmark_pool import (
     Ended,
     Launch,
     Process,
     Task,
-    failure,
-    log_of,
     prepare,
     run_tasks,
     start,
+    threads_each,
 )
 
 POLITE = """
@@ -128,6 +130,77 @@ def test_a_process_that_was_stopped_before_it_listened_is_stopped(tmp_path: Path
     assert (found["a"].status, found["a"].code) == ("stopped", -signal.SIGTERM)
 
 
+class Shown(Progress):
+    """Keeps what the bar is told."""
+
+    def __init__(self) -> None:
+        self.running: list[str] = []
+        self.count = 0
+
+    @contextlib.contextmanager
+    def bar(self, description: str, total: int) -> Iterator[Bar]:
+        assert (description, total) == ("benchmark", 3)
+        yield self
+
+    def advance(self, steps: int = 1, **figures: float | str) -> None:
+        self.count += steps
+        self.running += [str(figures["running"])] if "running" in figures else []
+
+
+def test_what_is_said_of_each_and_done_after_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    seen: list[list[str]] = []
+    shown = Shown()
+    texts = {"b": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"}
+    found = run_tasks(
+        [task("a"), task("b"), task("c"), task("films")],
+        programs(tmp_path, texts),
+        Ports(progress=shown, say=said.append),
+        jobs=1,
+        current=["c"],
+        describe=lambda one: "its last line",
+        remark=lambda one: "a remark" if one.name == "a" else "",
+        progress=lambda one: "1/3",
+        counted=lambda one: one.name != "films",
+        after=lambda ended: seen.append(sorted(ended)),
+    )
+    assert (found["b"].status, found["b"].error) == ("failed", killed(-9))
+    assert said == ["a: done, 0 s (2 of 3); a remark", "films: done, 0 s"]
+    assert seen == [["a", "c"]]
+    assert shown.running[0].endswith(" 1/3")
+    assert shown.count == 3
+
+
+def test_an_isnet_stops_when_the_program_that_started_it_is_gone(tmp_path: Path) -> None:
+    child = (
+        "import sys, time; from isnet_cli.cli.options import ScreenOptions; "
+        "from isnet_cli.cli.session import Session; s = Session('x', ScreenOptions())\n"
+        "open(sys.argv[1], 'w').close()\n"
+        "end = time.monotonic() + 30\n"
+        "while not s.stop_requested():\n"
+        "    if time.monotonic() > end: sys.exit(1)\n"
+        "    time.sleep(0.05)\n"
+        "open(sys.argv[2], 'w').close()\n"
+    )
+    began, ended = tmp_path / "began", tmp_path / "ended"
+    parent = (
+        "import os, sys, time; from pathlib import Path; "
+        "from isnet_cli.stages.benchmark_pool import start\n"
+        "start(['-c', sys.argv[1], *sys.argv[2:4]], Path(sys.argv[4]), 1)\n"
+        "while not os.path.exists(sys.argv[2]): time.sleep(0.05)\n"
+        "time.sleep(0.3)\n"
+        "print(os.path.exists(sys.argv[3]), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    words = [sys.executable, "-c", parent, child, str(began), str(ended), str(tmp_path / "c.log")]
+    found = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    assert (found.returncode, found.stdout.strip()) == (-9, b"False"), found.stderr
+    deadline = time.monotonic() + 20
+    while not ended.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert ended.exists()
+
+
 def test_an_interruption_leaves_no_process_behind(tmp_path: Path) -> None:
     processes: list[Process] = []
     launch = programs(tmp_path, {"a": POLITE})
@@ -158,21 +231,20 @@ def test_what_a_task_is_started_with(tmp_path: Path) -> None:
     assert "--overwrite" in prepare(one, tmp_path, 3, overwrite=True)
 
 
+def test_jobs_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads_each(2) == 3
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    for nested in ("", "4,2"):  # no plain number
+        monkeypatch.setenv("OMP_NUM_THREADS", nested)
+        assert threads_each(1) == 8
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert (threads_each(1), threads_each(3), threads_each(20)) == (8, 2, 1)
+
+
 def test_threads_and_prints_of_a_process(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "x.log"
     text = "import os, sys; print(os.environ['OMP_NUM_THREADS']); print('e', file=sys.stderr)"
     assert start(["-c", text], log, 3).wait(30) == 0
     assert (log.read_text(), log.with_suffix(".json").read_text()) == ("e\n", "3\n")
     assert sys.executable
-
-
-def test_the_line_of_a_failure(tmp_path: Path) -> None:
-    log = log_of(tmp_path, "cells/a/b/seed-0")
-    assert log == tmp_path / "logs" / "cells.a.b.seed-0.log"
-    assert failure(tmp_path, "cells/a/b/seed-0") == ""
-    log.parent.mkdir()
-    log.write_text("one\nKilled\n\n")
-    assert failure(tmp_path, "cells/a/b/seed-0") == "Killed"
-    fault = {"kind": "data", "message": "no film", "details": ["x.csv:3"], "fix": ""}
-    log.with_suffix(".json").write_text(json.dumps({"error": fault}))
-    assert failure(tmp_path, "cells/a/b/seed-0") == "error[data]: no film; x.csv:3"

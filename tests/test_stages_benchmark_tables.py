@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from isnet_cli.config.schema import Config
@@ -9,12 +10,14 @@ from isnet_cli.stages.benchmark_read import Figure, Summary
 from isnet_cli.stages.benchmark_tables import (
     COST_COLUMNS,
     FIGURE_COLUMNS,
-    MARKS,
+    ON_BIASED,
     ONE_SEED,
     SEEDS,
+    TWO_CLASSES,
     cell_text,
     cost_table,
     markdown,
+    marks,
     score_tables,
     standard_row,
 )
@@ -56,14 +59,15 @@ def test_the_table_of_the_synthetic_bias_with_one_seed() -> None:
         "AUC deceiving", "outside lungs",
     ]  # fmt: skip
     assert bias.rows[0] == [
-        "standard", "**0.900 [0.850, 0.950]**", "0.600 [0.550, 0.650]‡", "0.100 [0.050, 0.150]‡",
-        "**0.700**", "**0.700**", "**0.700**", "0.300",
+        "standard", "0.900 [0.850, 0.950]", "0.600 [0.550, 0.650]‡", "0.100 [0.050, 0.150]‡",
+        "0.700", "**0.700**", "**0.700**", "0.300",
     ]  # fmt: skip
     assert bias.rows[1][:4] == [
         "isnet", "0.800 [0.750, 0.850]", "**0.800 [0.750, 0.850]**†", "**0.800 [0.750, 0.850]**†",
     ]  # fmt: skip
     assert bias.brief[1][2] == "0.800 [0.750, 0.850]†"
-    assert bias.notes == [ONE_SEED, MARKS]
+    assert bias.notes == [ONE_SEED, marks("standard", several=False), ON_BIASED]
+    assert domains.notes == [ONE_SEED, marks("standard", several=False), TWO_CLASSES]
     assert domains.title == "d: test, i.i.d."
     assert domains.rows[1] == ["isnet", "**0.800 [0.750, 0.850]**†", "0.700", "-", "-", "-"]
     line = bias.figures[5]
@@ -82,10 +86,13 @@ def test_several_seeds_have_a_spread_and_missing_ones_are_counted() -> None:
             figures[place] = figures[place][:1]
     found = results(figures, {"standard": STANDARD, "isnet": ISNET})
     table = score_tables(found, ["standard", "isnet"], 2)[0]
-    assert table.rows[0][1] == "**0.910 ± 0.014**"  # 0.90 and 0.92
+    assert table.rows[0][1] == "0.910 ± 0.014"  # 0.90 and 0.92
     assert table.rows[1][0] == "isnet (1 of 2 seeds)"
     assert table.rows[1][3] == "**0.800 [0.750, 0.850]**†"
-    assert table.notes == [SEEDS, MARKS]
+    assert table.notes == [ONE_SEED, SEEDS, marks("standard", several=True), ON_BIASED]
+    figures = {place: found for place, found in figures.items() if place[1] == "standard"}
+    alone = score_tables(results(figures, {"standard": STANDARD}), ["standard"], 2)[0]
+    assert alone.notes[0] == SEEDS
 
 
 def test_other_sets_are_out_of_domain_and_have_no_table_of_bias() -> None:
@@ -95,6 +102,20 @@ def test_other_sets_are_out_of_domain_and_have_no_table_of_bias() -> None:
     found = score_tables(results(figures, {"isnet": ISNET}), ["isnet", "late"], 1)
     assert [one.title for one in found] == ["d: near, i.i.d.", "d: far, o.o.d."]
     assert [len(one.rows) for one in found] == [1, 1]
+
+
+def test_a_single_data_setting_is_not_named() -> None:
+    found = results(biased(0), {})
+    lone = replace(found, tests={"all": found.tests["d"]}, reference={"all": "test"})
+    titles = [one.title for one in score_tables(lone, [], 1)]
+    assert titles == ["synthetic bias: test, i.i.d.", "test, i.i.d."]
+
+
+def test_the_marks_name_the_row_that_they_are_about() -> None:
+    assert marks("plain", several=False).startswith("† interval does not overlap that of `plain`,")
+    assert "†" not in marks(None, several=False)
+    assert marks(None, several=True).startswith("‡ interval does not overlap that of the row")
+    assert "seeds" in marks(None, several=True)
 
 
 def test_the_plain_row() -> None:
@@ -122,6 +143,7 @@ def test_the_table_of_costs() -> None:
     assert table.notes[1] == "broken: not measured: no rule"
     assert tuple(table.figures[1]) == COST_COLUMNS
     assert table.figures[0]["why"] == "no rule"
+    assert table.figures[1]["parameters"] == 1234567
     assert cost_table({"a": {**COST, "step_memory_mb": None}}, ["a"]).rows[0][-1] == "-"
 
 
@@ -129,7 +151,8 @@ def test_the_page_is_a_page_of_tables() -> None:
     table = cost_table({"is|net": COST}, ["is|net"])
     page = markdown("my bench", [table], [{"task": "cells/x", "error": "error[data]: gone"}])
     lines = page.splitlines()
-    assert lines[0] == "# my bench"
+    assert lines[:3] == ["# my bench", "", "## cost"]
+    assert markdown("x", [], [], "1 of 2").splitlines() == ["# x", "", "1 of 2"]
     assert "| is\\|net | 20 [18, 31] | 2.50 | 120 | 1,234,567 | 1,234,000 | 77 |" in lines
     assert lines[-1] == "| cells/x | error[data]: gone |"
     widths = {line.replace("\\|", "").count("|") for line in lines[4:7]}

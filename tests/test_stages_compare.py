@@ -15,7 +15,7 @@ from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Ports
 from isnet_cli.runs.files import read_csv
 from isnet_cli.runs.folder import RunFolder
-from isnet_cli.stages.compare import Compared, compare_runs
+from isnet_cli.stages.compare import Chosen, Compared, compare_runs
 from page_reader import Page
 from report_factory import make_report_run
 
@@ -160,6 +160,18 @@ def test_two_different_runs_are_needed(tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to(tmp_path / "a")
     with pytest.raises(IsnetError, match="b twice, expected different runs"):
         compare([one, RunFolder(tmp_path / "b")], tmp_path / "c.html")
+
+
+def test_chosen_pairs_alone_are_tested_and_the_page_says_so(
+    tmp_path: Path, runs: list[RunFolder]
+) -> None:
+    chosen = Chosen(((2, 0), (2, 1)), "each run against the last")
+    found = compare(runs[:3], tmp_path / "c.html", chosen=chosen).content["comparisons"]
+    names = [run["name"] for run in compare(runs[:3], tmp_path / "d.html").content["runs"]]
+    pairs = list(dict.fromkeys((one["first"], one["second"]) for one in found["pairs"]))
+    assert pairs == [(names[2], names[0]), (names[2], names[1])]
+    assert found["family_size"] == len(found["pairs"])
+    assert "The family: each run against the last." in (tmp_path / "c.html").read_text()
 
 
 def test_tests_left_out_are_warned_of_and_shown(tmp_path: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import textwrap
 from dataclasses import fields
 from typing import Any
 
 from isnet_cli.cli.session import Result
 from isnet_models.methods import registry
+
+WIDTH = 100  # of a line
+TIED = "\N{NO-BREAK SPACE}"
 
 
 def methods_result() -> Result:
@@ -42,12 +47,22 @@ def _lines(one: dict[str, Any], width: int) -> list[str]:
     lines = [f"  {one['name']:<{width}}  {one['summary']}"]
     blank = " " * (width + 4)
     if one["source"]:
-        lines.append(f"{blank}source: {one['source']}")
+        lines += _wrapped(f"source: {one['source']}", blank)
     if one["needs"]:
-        lines.append(f"{blank}needs: {'; '.join(one['needs'])}")
+        lines += _wrapped(f"needs: {'; '.join(one['needs'])}", blank)
     if one["own_network"]:
         lines.append(f"{blank}has a network of its own: model.arch is not used")
     if one["settings"]:
-        values = ", ".join(f"{name}: {value}" for name, value in one["settings"].items())
-        lines.append(f"{blank}settings: {values}")
+        pairs = [f"{name}: {json.dumps(value)}" for name, value in one["settings"].items()]
+        whole = [pair.replace(" ", TIED) for pair in pairs]  # no line ends inside a setting
+        lines += [
+            line.replace(TIED, " ") for line in _wrapped(f"settings: {', '.join(whole)}", blank)
+        ]
     return lines
+
+
+def _wrapped(text: str, blank: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=blank, subsequent_indent=f"{blank}  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Long work without a terminal: a line every ten seconds; and what any display counts."""
+"""Long work without a terminal: a line now and then; and what any display counts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 from isnet_cli.ports import Bar, Progress
 
-PLAIN_SECONDS = 10.0  # between two lines without a terminal
+PLAIN_SECONDS = 10.0  # between two lines without a terminal, at least
+PLAIN_SHARE = 0.01  # of the time so far: 36 s after an hour, 6 minutes after ten
 BRIEF_SECONDS = 1.0  # work that is over sooner leaves no trace
 LEAP_SECONDS = 0.5  # steps booked at once right at the start were done by an earlier run
 
@@ -32,7 +33,7 @@ class Meter:
     def advance(self, steps: int, figures: dict[str, float | str]) -> None:
         """Counts `steps` more and replaces the named figures."""
         early = self._clock() - self._start < LEAP_SECONDS
-        if self.done == 0 and steps > 1 and early:
+        if self.done == 0 and early:
             self._first = steps
         self.done += steps
         self.figures.update(figures)
@@ -63,7 +64,7 @@ class Meter:
 
 
 class PlainProgress(Progress):
-    """One line per ten seconds and bar, and one at its end.
+    """One line per ten seconds and bar, fewer of long work, and one at its end.
 
     Args:
         write: Prints one line.
@@ -100,7 +101,8 @@ class _PlainBar:
 
     def advance(self, steps: int = 1, **figures: float | str) -> None:
         self._meter.advance(steps, figures)
-        if self._clock() - self._last >= PLAIN_SECONDS:
+        pause = max(PLAIN_SECONDS, PLAIN_SHARE * self._meter.elapsed)
+        if self._clock() - self._last >= pause:
             self._last = self._clock()
             left = self._meter.left()
             self._line(f", {duration_text(left)} left" if left is not None else "")

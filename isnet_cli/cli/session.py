@@ -21,7 +21,7 @@ from isnet_cli.cli.console import Console
 from isnet_cli.cli.crash import machine_fault, write_crash
 from isnet_cli.cli.options import ScreenOptions
 from isnet_cli.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, IsnetError
-from isnet_cli.ports import Ports
+from isnet_cli.ports import PARENT, Ports
 
 SCHEMA = 1  # of the JSON documents
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -63,6 +63,7 @@ class Session:
         self.event: Callable[..., None] = lambda name, **fields: None
         self.stop_code = 0
         self._deadline: float | None = None
+        self._parent = os.environ.pop(PARENT, None)  # not for processes of our own
 
     def stop_after(self, text: str | None) -> None:
         """Asks for an orderly stop after a time such as ``45m``; None: never.
@@ -78,9 +79,10 @@ class Session:
         self._deadline = time.monotonic() + float(found[1]) * _SECONDS[found[2]]
 
     def stop_requested(self) -> bool:
-        """Whether a signal came or the time is up."""
+        """Whether a signal came, the time is up, or the program that started this one is gone."""
         late = self._deadline is not None and time.monotonic() >= self._deadline
-        return late or self.stop_code != 0
+        orphaned = self._parent is not None and str(os.getppid()) != self._parent
+        return late or orphaned or self.stop_code != 0
 
     def ports(self) -> Ports:
         """The side effects that stages get."""

@@ -1,7 +1,7 @@
-"""Paired tests between all pairs of models on the same films, corrected for their number.
+"""Paired tests between pairs of models on the same films, corrected for their number.
 
-A family is all comparisons of one score: every pair of models on every test. Holm's correction
-holds the chance of any false difference in that family at 5 %. Scores are not corrected for each
+A family is all comparisons of one score: every pair that is tested, on every test. Holm's
+correction holds the chance of any false difference in it at 5 %. Scores are not corrected for each
 other, so the score that decides has to be chosen before looking.
 """
 
@@ -59,20 +59,25 @@ def draws_for(family: int) -> int:
 
 
 def compare_on(
-    test: tuple[str, str], models: Sequence[Test], draws: int, seed: int
+    test: tuple[str, str],
+    models: Sequence[Test],
+    draws: int,
+    seed: int,
+    pairs: Sequence[tuple[int, int]] | None = None,
 ) -> list[Comparison]:
-    """All pairs of models on one test, not yet corrected.
+    """Pairs of models on one test, not yet corrected.
 
     Args:
         test: Its name.
         models: Scores and predictions of each model for the same films in the same order.
         draws: Of patients.
         seed: Of the draws.
+        pairs: Numbers of the first and the second model of each; None: all pairs.
 
     Raises:
         ValueError: When the films, labels or classes are not the same.
     """
-    found = all_paired_differences(models, Intervals(bootstrap=draws), seed)
+    found = all_paired_differences(models, Intervals(bootstrap=draws), seed, pairs)
     return [
         Comparison(test, i, j, {name: _at(tree, path) for name, path in SCORES.items()})
         for (i, j), tree in found.items()

@@ -69,17 +69,21 @@ def paired_differences(first: Test, second: Test, settings: Intervals, seed: int
 
 
 def all_paired_differences(
-    tests: Sequence[Test], settings: Intervals, seed: int
+    tests: Sequence[Test],
+    settings: Intervals,
+    seed: int,
+    pairs: Sequence[tuple[int, int]] | None = None,
 ) -> dict[tuple[int, int], dict[str, Any]]:
-    """`paired_differences` of all pairs of models; their draws are made once for all.
+    """`paired_differences` of pairs of models; their draws are made once for all.
 
     Args:
         tests: Scores and predictions of each model for the same labelled films in the same order.
         settings: Method and numbers of draws.
         seed: Of the draws.
+        pairs: Numbers (i, j) of models; None: all, i < j.
 
     Returns:
-        (i, j), i < j -> the tree of model j minus model i.
+        (i, j) -> the tree of model j minus model i.
 
     Raises:
         ValueError: As `paired_differences`.
@@ -95,7 +99,7 @@ def all_paired_differences(
         kinds = frozenset({"counts", "ap", "brier"} | (set() if closed else {"auc"}))
         drawn = drawn_scores(samples, values, settings.bootstrap, seed, kinds)
     found = {}
-    for i, j in combinations(range(len(tests)), 2):
+    for i, j in combinations(range(len(tests)), 2) if pairs is None else pairs:
         one, other = drawn[i], drawn[j]
         draws = {path: other[path] - one[path] for path in one.keys() & other.keys()}
         areas = _area_differences(samples[i], samples[j], paired=True) if closed else {}

@@ -7,8 +7,8 @@ trainings and evaluations), ``benchmark.json``, ``benchmark.md``, ``tables/``, `
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,15 @@ from isnet_cli.ports import Ports
 from isnet_cli.runs.files import write_csv, write_json, write_text
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.stages.benchmark_cells import CELLS, DRAWN, FILM_RUNS, Cell, Grid, refusal
+from isnet_cli.stages.benchmark_logs import failure, how_far, warnings_of
 from isnet_cli.stages.benchmark_measure import Measure, measure_costs
 from isnet_cli.stages.benchmark_pages import compare_cells
-from isnet_cli.stages.benchmark_pool import Ended, Launch, failure, launcher, run_tasks
-from isnet_cli.stages.benchmark_read import COLUMNS, Results, read_results, rows
+from isnet_cli.stages.benchmark_pool import Ended, Launch, launcher, run_tasks, threads_each
+from isnet_cli.stages.benchmark_read import COLUMNS, Results, plain, read_results, rows
 from isnet_cli.stages.benchmark_state import State, states, tasks_of
 from isnet_cli.stages.benchmark_tables import (
     BIAS,
+    COST,
     COST_COLUMNS,
     DOMAINS,
     FIGURE_COLUMNS,
@@ -45,6 +47,7 @@ from isnet_cli.stages.training_setup import check_method
 SCHEMA = 1
 CONFIG, RECORD, PAGE, TABLES = "benchmark.yaml", "benchmark.json", "benchmark.md", "tables"
 FAILED_COLUMNS = ("task", "status", "code", "error")
+WAITING = Ended("stopped")  # a cell whose turn is still to come
 OWN = {"logs", DRAWN, ".lock"}  # of a benchmark that ended before its record was written
 
 
@@ -104,10 +107,18 @@ def run_benchmark(
         write_text(output / CONFIG, dump(bench))
         threads = threads_each(jobs)
         start = launch or launcher(output, threads, overwrite=overwrite)
+
+        def so_far(ended: Mapping[str, Ended]) -> None:
+            with contextlib.suppress(IsnetError):  # said at the end, not in the middle of the work
+                _record(bench, grid, output, ended)
+
         ended = run_tasks(
             tasks_of(bench, grid), start, ports, jobs=jobs,
             current=[name for name, state in found.items() if state.plan == "current"],
             describe=lambda task: failure(output, task.name),
+            remark=lambda task: warnings_of(output, task.name),
+            progress=lambda task: how_far(output / task.name, task.config.train.epochs),
+            after=so_far,
             counted=lambda task: task.name.startswith(f"{CELLS}/"),
         )  # fmt: skip
         return _finish(bench, grid, output, ports, ended, measure)
@@ -123,15 +134,6 @@ def plan_benchmark(bench: Benchmark, grid: Grid, file: Path, output: Path) -> di
     _check_folder(output)
     _preflight(bench, grid, file)
     return states(bench, grid, output)
-
-
-def threads_each(jobs: int) -> int:
-    """Processor threads of each of `jobs` processes: OMP_NUM_THREADS where it is set."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // jobs)
 
 
 def _check_folder(output: Path) -> None:
@@ -199,19 +201,37 @@ def _finish(
     measure: Measure | None,
 ) -> Outcome:
     """Figures, tables and pages of what is finished."""
-    cells = [c for c in grid.cells if ended[f"{CELLS}/{c.name}"].status in ("current", "done")]
-    results = read_results(cells, output)
-    complete = all(one.status != "stopped" for one in ended.values())
-    cost: dict[str, dict[str, Any]] = {}
-    pages: list[str] = []
-    if complete:
-        new = {name for name, one in ended.items() if one.status == "done"}
-        pages = compare_cells(cells, new, output, ports)
-        cost, complete = measure_costs(bench, cells, results.classes, output, ports, measure)
+    found = _record(bench, grid, output, ended)
+    if any(one.status == "stopped" for one in ended.values()):
+        return found
+    cells, new = _finished(grid, ended), {n for n, one in ended.items() if one.status == "done"}
+    pages = compare_cells(cells, new, output, ports)
+    classes = read_results(cells[:1], output).classes
+    cost, complete = measure_costs(bench, cells, classes, output, ports, measure)
+    return _record(bench, grid, output, ended, cost, pages, complete=complete)
+
+
+def _finished(grid: Grid, ended: Mapping[str, Ended]) -> list[Cell]:
+    good = {name for name, one in ended.items() if one.status in ("current", "done")}
+    return [cell for cell in grid.cells if f"{CELLS}/{cell.name}" in good]
+
+
+def _record(
+    bench: Benchmark,
+    grid: Grid,
+    output: Path,
+    ended: Mapping[str, Ended],
+    cost: Mapping[str, Mapping[str, Any]] | None = None,
+    pages: Sequence[str] = (),
+    *,
+    complete: bool = False,
+) -> Outcome:
+    """Writes the tables of what is finished, and how far everything is."""
+    results = read_results(_finished(grid, ended), output)
     methods = list(bench.methods)
     tables = score_tables(results, methods, len(bench.seeds))
     tables += [cost_table(cost, methods)] if cost else []
-    content = _content(bench, grid, output, ended, cost, pages, complete=complete)
+    content = _content(bench, grid, output, ended, cost or {}, pages, complete=complete)
     _write(output, bench, results, tables, content)
     return Outcome(content, tables, complete)
 
@@ -230,7 +250,7 @@ def _content(
     cells = []
     for cell in grid.cells:
         name = f"{CELLS}/{cell.name}"
-        one = ended[name]
+        one = ended.get(name, WAITING)
         seconds = before.get(name) if one.seconds is None else one.seconds
         cells.append(
             {
@@ -274,16 +294,22 @@ def _write(
     folder = output / TABLES
     write_csv(folder / "scores.csv", COLUMNS, rows(results))
     for kind in (BIAS, DOMAINS):
-        lines = [line for table in tables if table.kind == kind for line in table.figures]
-        write_csv(folder / f"{kind}.csv", FIGURE_COLUMNS, lines)
-    lines = [line for table in tables if table.kind == "cost" for line in table.figures]
-    write_csv(folder / "cost.csv", COST_COLUMNS, lines)
+        write_csv(folder / f"{kind}.csv", FIGURE_COLUMNS, _lines(tables, kind))
+    write_csv(folder / "cost.csv", COST_COLUMNS, _lines(tables, COST))
     write_csv(folder / "failed.csv", FAILED_COLUMNS, content["failed"])
-    write_text(output / PAGE, markdown(bench.name, tables, content["failed"]))
+    states = [cell["status"] for cell in content["cells"]]
+    left = states.count("stopped")
+    note = f"{len(states) - left} of {len(states)} cells have ended: not complete" if left else ""
+    write_text(output / PAGE, markdown(bench.name, tables, content["failed"], note))
     shown = [
         {"kind": t.kind, "title": t.title, "rows": t.figures, "notes": t.notes} for t in tables
     ]
     write_json(output / RECORD, {**content, "tables": shown})
+
+
+def _lines(tables: Sequence[Table], kind: str) -> list[dict[str, str]]:
+    lines = [line for table in tables if table.kind == kind for line in table.figures]
+    return [{key: plain(value) for key, value in line.items()} for line in lines]
 
 
 def describe_cells(cells: Sequence[Cell]) -> str:
@@ -291,4 +317,4 @@ def describe_cells(cells: Sequence[Cell]) -> str:
     counts = [len({getattr(cell, key) for cell in cells}) for key in ("method", "seed", "data")]
     words = ("method", "seed", "data setting")
     parts = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in zip(counts, words, strict=True)]
-    return f"{len(cells)} cells: {', '.join(parts)}"
+    return f"{len(cells)} cell{'' if len(cells) == 1 else 's'}: {', '.join(parts)}"

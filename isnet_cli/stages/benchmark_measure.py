@@ -18,7 +18,8 @@ from isnet_cli.runs.files import fingerprint, write_json, write_text
 from isnet_cli.runs.folder import versions
 from isnet_cli.stages.benchmark_cells import Cell
 from isnet_cli.stages.benchmark_cost import FORMAT, Request
-from isnet_cli.stages.benchmark_pool import POLL_SECONDS, log_of, start
+from isnet_cli.stages.benchmark_logs import log_of
+from isnet_cli.stages.benchmark_pool import POLL_SECONDS, start, threads_each
 
 RECORD, FOLDER = "cost.json", "cost"
 Measure = Callable[[Request, str], dict[str, Any] | None]  # the name is the row's; None: stopped
@@ -93,9 +94,8 @@ def _measured(request: Request, name: str, output: Path, ports: Ports) -> dict[s
     write_json(asked, asdict(request))
     answer.unlink(missing_ok=True)
     log = log_of(output, f"cost/{name}")
-    threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1
     words = ["-m", "isnet_cli.stages.benchmark_cost", str(asked), str(answer)]
-    process = start(words, log, threads)
+    process = start(words, log, threads_each(1))
     try:
         while process.poll() is None:
             if ports.stop_requested():

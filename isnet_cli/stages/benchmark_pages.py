@@ -9,9 +9,16 @@ from pathlib import Path
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Ports
 from isnet_cli.stages.benchmark_cells import CELLS, Cell
-from isnet_cli.stages.compare import compare_runs
+from isnet_cli.stages.benchmark_tables import STANDARD
+from isnet_cli.stages.compare import Chosen, compare_runs
 from isnet_cli.stages.pipeline import open_run
 from isnet_cli.stages.report_files import run_names
+
+MOST = 6  # runs of which every pair is tested; time, page and correction grow with their square
+FAMILY = (
+    "all comparisons of one score: each run against `{}` of its seed, on every set and version "
+    "that has labels; a comparison without p-value counts and is never significant"
+)
 
 
 def compare_cells(
@@ -51,10 +58,28 @@ def compare_cells(
     return pages
 
 
+def chosen_pairs(cells: Sequence[Cell]) -> Chosen | None:
+    """What is tested on a page: every pair (None) of few cells, of many each against one row.
+
+    That row is `standard`, or the first that trains so, or the first; each seed has its own.
+    """
+    if len(cells) <= MOST:
+        return None
+    plainly = [cell.method for cell in cells if cell.config.train.method == STANDARD]
+    base = STANDARD if STANDARD in plainly else (plainly or [cells[0].method])[0]
+    places = {cell.seed: i for i, cell in enumerate(cells) if cell.method == base}
+    pairs = [
+        (places[cell.seed], i)
+        for i, cell in enumerate(cells)
+        if cell.method != base and cell.seed in places
+    ]
+    return Chosen(tuple(pairs), FAMILY.format(base)) if pairs else None
+
+
 def _page(cells: Sequence[Cell], page: Path, ports: Ports, output: Path) -> bool:
     runs = [(open_run(output / CELLS / cell.name, cell.config), cell.config) for cell in cells]
     try:
-        compare_runs(runs, page, ports, overwrite=True)
+        compare_runs(runs, page, ports, overwrite=True, chosen=chosen_pairs(cells))
     except IsnetError as error:
         ports.warn(error.kind, f"{page.name}: {error.message}")
         return False

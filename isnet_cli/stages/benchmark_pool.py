@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -12,17 +11,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from isnet_cli.config.load import dump
 from isnet_cli.config.schema import Config
 from isnet_cli.errors import EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_TERMINATED
-from isnet_cli.ports import Bar, Ports
+from isnet_cli.ports import PARENT, Bar, Ports
 from isnet_cli.runs.files import write_text
+from isnet_cli.stages.benchmark_logs import killed, lasted, log_of
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 10.0  # between asking a process to stop at once and ending it
 SHOWN = 3  # names beside the bar
+LOOK_SECONDS = 2.0  # between two looks at how far the running ones are
 STOPPED = (EXIT_INTERRUPTED, EXIT_TERMINATED)
 Status = Literal["current", "done", "failed", "blocked", "stopped"]
 
@@ -119,13 +120,15 @@ def prepare(task: Task, output: Path, threads: int, *, overwrite: bool) -> list[
 def start(words: Sequence[str], log: Path, threads: int) -> subprocess.Popen[bytes]:
     """Starts this Python with `words`, in a process group that the terminal's Ctrl-C spares.
 
+    An `isnet` stops in good order once this process is gone, however that came about.
+
     Args:
         words: Arguments of the interpreter.
         log: Where stderr goes; stdout goes beside it, as ``.json``.
         threads: Processor threads.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}
     with log.open("wb") as err, log.with_suffix(".json").open("wb") as out:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and our own words
             [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
@@ -133,9 +136,13 @@ def start(words: Sequence[str], log: Path, threads: int) -> subprocess.Popen[byt
         )  # fmt: skip
 
 
-def log_of(output: Path, name: str) -> Path:
-    """Where a task's messages are kept."""
-    return output / "logs" / f"{name.replace('/', '.')}.log"
+def threads_each(jobs: int) -> int:
+    """Processor threads of each of `jobs` processes: OMP_NUM_THREADS where it is set."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // jobs)
 
 
 def run_tasks(
@@ -146,7 +153,10 @@ def run_tasks(
     jobs: int,
     current: Sequence[str] = (),
     describe: Callable[[Task], str] = lambda task: "",
+    remark: Callable[[Task], str] = lambda task: "",
+    progress: Callable[[Task], str] = lambda task: "",
     counted: Callable[[Task], bool] = lambda task: True,
+    after: Callable[[Mapping[str, Ended]], None] = lambda ended: None,
 ) -> dict[str, Ended]:
     """Brings all tasks to an end; a failure is noted and the others go on.
 
@@ -160,13 +170,16 @@ def run_tasks(
         jobs: How many run at once.
         current: Names of tasks that have nothing to do.
         describe: Why a task failed, once it did.
+        remark: What there is to say of a task, once it is done.
+        progress: How far a running task is, for the bar.
         counted: Whether the bar counts a task.
+        after: Called with all that has ended, each time that a counted task is done.
     """
-    pool = _Pool(tasks, launch, ports, jobs, describe, counted)
+    pool = _Pool(tasks, launch, ports, jobs, describe, remark, progress, counted, after)
     pool.ended = {name: Ended("current") for name in current}
-    total = sum(counted(task) for task in tasks)
-    with ports.progress.bar("benchmark", total) as bar:
-        bar.advance(sum(counted(t) for t in tasks if t.name in pool.ended))
+    pool.count = sum(counted(task) for task in tasks if task.name in pool.ended)
+    with ports.progress.bar("benchmark", pool.total) as bar:
+        bar.advance(pool.count)
         try:
             while pool.work(bar):
                 time.sleep(POLL_SECONDS)
@@ -185,10 +198,15 @@ class _Pool:
         ports: Ports,
         jobs: int,
         describe: Callable[[Task], str],
+        remark: Callable[[Task], str],
+        progress: Callable[[Task], str],
         counted: Callable[[Task], bool],
+        after: Callable[[Mapping[str, Ended]], None],
     ) -> None:
         self.tasks, self.launch, self.ports, self.jobs = tasks, launch, ports, jobs
-        self.describe, self.counted = describe, counted
+        self.describe, self.remark, self.counted, self.after = describe, remark, counted, after
+        self.progress, self._shown, self._looked = progress, "", -LOOK_SECONDS
+        self.total, self.count = sum(counted(task) for task in tasks), 0
         self.ended: dict[str, Ended] = {}
         self.running: dict[str, tuple[Task, Process, float]] = {}
         self._asked = False
@@ -215,26 +233,41 @@ class _Pool:
                 self._note(task, Ended("blocked", error=f"waits for {lost[0]}, which failed"), bar)
             elif len(states) == len(task.waits) and len(self.running) < self.jobs:
                 self.running[task.name] = (task, self.launch(task), time.monotonic())
-        names = [name.partition("/")[2] for name in self.running]
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        bar.advance(0, running=", ".join(names[:SHOWN]) + more)
+        bar.advance(0, running=self._running())
         return len(self.ended) < len({task.name for task in self.tasks})
+
+    def _running(self) -> str:
+        """Names of the running tasks, and how far they are."""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            tasks = [task for task, _, _ in self.running.values()]
+            names = [f"{t.name.partition('/')[2]} {self.progress(t)}".rstrip() for t in tasks]
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            self._shown = ", ".join(names[:SHOWN]) + more
+        return self._shown
 
     def _outcome(self, task: Task, code: int, seconds: float) -> Ended:
         if code in (0, EXIT_SKIPPED):
             return Ended("done", code, seconds)
         if code in STOPPED or (self._asked and code == -signal.SIGTERM):
             return Ended("stopped", code, seconds)
-        return Ended("failed", code, seconds, self.describe(task) or f"ended with code {code}")
+        error = killed(code) if code < 0 else self.describe(task) or f"ended with code {code}"
+        return Ended("failed", code, seconds, error)
 
     def _note(self, task: Task, ended: Ended, bar: Bar) -> None:
         self.ended[task.name] = ended
+        counts = self.counted(task) and ended.status != "stopped"
+        self.count += counts
         if ended.status in ("failed", "blocked"):
             self.ports.warn("benchmark", f"{task.name}: {ended.error}")
         elif ended.seconds is not None:
-            self.ports.say(f"{task.name}: {ended.status}, {ended.seconds:.0f} s")
-        if self.counted(task) and ended.status != "stopped":
+            place = f" ({self.count} of {self.total})" if counts else ""
+            more = f"; {self.remark(task)}" if ended.status == "done" and self.remark(task) else ""
+            self.ports.say(f"{task.name}: {ended.status}, {lasted(ended.seconds)}{place}{more}")
+        if counts:
             bar.advance()
+            if ended.status == "done":
+                self.after(self.ended)
 
     def _signal(self) -> None:
         for _, process, _ in self.running.values():
@@ -257,17 +290,3 @@ class _Pool:
 
 def _good(ended: Ended) -> bool:
     return ended.status in ("current", "done")
-
-
-def failure(output: Path, name: str) -> str:
-    """The error line of a task that failed: of its document, else the last line it printed."""
-    log = log_of(output, name)
-    try:
-        found: Mapping[str, Any] = json.loads(log.with_suffix(".json").read_text("utf-8"))["error"]
-        fault = f"error[{found['kind']}]: {found.get('message', '')}"
-        details = [f"; {line}" for line in found.get("details", [])[:1]]
-        return "".join([fault, *details])
-    except (OSError, ValueError, KeyError, TypeError):
-        text = log.read_text("utf-8", "replace") if log.is_file() else ""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return lines[-1] if lines else ""

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isnet_cli.stages.benchmark_read import OUTSIDE, Figure, Results, Summary, plain, summarise
+from isnet_cli.config.benchmark import ALL
+from isnet_cli.stages.benchmark_read import OUTSIDE, Figure, Results, Summary, summarise
 from isnet_cli.stages.testsets import BIASED
 
 STANDARD = "standard"
@@ -21,11 +22,17 @@ DOMAIN_SCORES = {
     "macro_f1": "maF1", "macro_auc": "macro AUC", "macro_precision": "precision",
     "macro_recall": "recall", "macro_specificity": "specificity",
 }  # fmt: skip
-ONE_SEED = "95 % intervals of the films in brackets; one seed"
-SEEDS = "mean ± s.d. over seeds; each seed's 95 % interval is in tables/scores.csv"
-MARKS = (
-    "† interval does not overlap that of `standard`, ‡ that of the best row (bold), with every seed"
+BIAS_SCORES = (("maF1", "macro_f1", True), ("AUC", "macro_auc", False))
+ONE_SEED = "one seed: in brackets its 95 % interval, of the films"
+SEEDS = "several seeds: mean ± s.d. over seeds; each seed's interval is in tables/scores.csv"
+HIGHEST = "that of the row with the highest mean (bold)"
+EACH = "; of several seeds, with each that both rows have"
+ON_BIASED = (
+    "biased: with the shapes of training, where a classifier that reads them is high, so nothing "
+    "is bold; deceiving: with those of another class. Outside lungs: mean share of |relevance| "
+    "outside the lungs, biased films"
 )
+TWO_CLASSES = "two classes: recall and specificity, averaged over both, are the same number"
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,11 @@ def score_tables(results: Results, methods: Sequence[str], seeds: int) -> list[T
     for data, tests in results.tests.items():
         for name in dict.fromkeys(test[0] for test in tests):
             if (name, "deceiving") in tests:
-                columns = [_Column(f"maF1 {v}", v, "macro_f1", ranged=True) for v in BIASED]
-                columns += [_Column(f"AUC {v}", v, "macro_auc") for v in BIASED]
+                columns = [
+                    _Column(f"{head} {v}", v, score, ranged, rising=v != "biased")
+                    for head, score, ranged in BIAS_SCORES
+                    for v in BIASED
+                ]
                 columns.append(_Column("outside lungs", "biased", OUTSIDE, rising=False))
                 tables.append(_table(results, methods, seeds, data, name, BIAS, columns))
     for data, tests in results.tests.items():
@@ -120,8 +130,9 @@ def _table(
     words = {row: row if counts[row] == seeds else f"{row} ({counts[row]} of {seeds} seeds)"
              for row in rows}  # fmt: skip
     domain = "i.i.d." if name == results.reference[data] else "o.o.d."
-    title = f"{data}: {name}, {domain}"
-    title = f"synthetic bias, {title}" if kind == BIAS else title
+    lone = set(results.tests) == set(ALL)  # no data settings to tell apart
+    parts = [*(["synthetic bias"] if kind == BIAS else []), *([] if lone else [data])]
+    title = (f"{', '.join(parts)}: " if parts else "") + f"{name}, {domain}"
     return Table(
         kind,
         title,
@@ -132,17 +143,42 @@ def _table(
                            for column, one in zip(columns, found, strict=True))]
             for row in rows
         ],
-        [ONE_SEED if seeds == 1 else SEEDS, MARKS],
+        _notes(found, standard, kind, results.classes),
         [
             {
                 "data": data, "set": name, "kind": domain, "method": row,
                 "version": column.version, "score": column.score,
-                **{key: plain(getattr(one[row], key)) for key in SUMMARY},
+                **{key: getattr(one[row], key) for key in SUMMARY},
             }
             for row in rows
             for column, one in zip(columns, found, strict=True)
         ],
     )  # fmt: skip
+
+
+def _notes(
+    columns: Sequence[Mapping[str, Summary]], standard: str | None, kind: str, classes: int
+) -> list[str]:
+    """What a reader of a table of scores has to know."""
+    shown = [one for column in columns for one in column.values() if one.mean is not None]
+    several = any(one.sd is not None for one in shown)
+    notes = [ONE_SEED] if any(one.sd is None for one in shown) else []
+    notes += [SEEDS] if several else []
+    notes.append(marks(standard, several=several))
+    notes += [ON_BIASED] if kind == BIAS else []
+    return notes + ([TWO_CLASSES] if kind == DOMAINS and classes == 2 else [])
+
+
+def marks(standard: str | None, *, several: bool) -> str:
+    """What the marks say.
+
+    Args:
+        standard: The row of plain training, or None.
+        several: Whether there are rows of several seeds.
+    """
+    dagger = f"† interval does not overlap that of `{standard}`, ‡" if standard else "‡ interval"
+    verb = "" if standard else " does not overlap"
+    return f"{dagger}{verb} {HIGHEST}{EACH if several else ''}"
 
 
 def cell_text(one: Summary, *, brief: bool = False, bold: bool = True) -> str:
@@ -182,8 +218,7 @@ def cost_table(cost: Mapping[str, Mapping[str, Any]], methods: Sequence[str]) ->
         )
     head = ["method", "step, ms", "ratio", "films/s", "parameters", "trainable", "memory, MB"]
     figures = [
-        {"method": row, **{k: plain(one.get(k)) for k in COST_COLUMNS[1:]}}
-        for row, one in found.items()
+        {"method": row, **{k: one.get(k) for k in COST_COLUMNS[1:]}} for row, one in found.items()
     ]
     return Table(COST, "cost", head, lines, lines, notes, figures)
 
@@ -203,9 +238,11 @@ def _cost_cells(one: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def markdown(name: str, tables: Sequence[Table], failed: Sequence[Mapping[str, Any]]) -> str:
-    """The page of all tables."""
-    parts = [f"# {name}"]
+def markdown(
+    name: str, tables: Sequence[Table], failed: Sequence[Mapping[str, Any]], note: str = ""
+) -> str:
+    """The page of all tables; `note`: how far they are, where they are not complete."""
+    parts = [f"# {name}", *([note] if note else [])]
     for table in tables:
         parts.append(f"## {table.title}")
         lines = [_line(table.head), _line(["---"] * len(table.head))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,19 @@ SEED = 0  # of the draws of patients: the same comparison gives the same figures
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Pairs of runs that are tested, where not every pair is.
+
+    Attributes:
+        pairs: Numbers of the first and the second run of each.
+        family: What they are, as the page says it.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    family: str
+
+
+@dataclass(frozen=True)
 class Compared:
     """What a comparison found and wrote.
 
@@ -56,6 +70,7 @@ def compare_runs(
     ports: Ports,
     *,
     overwrite: bool = False,
+    chosen: Chosen | None = None,
 ) -> Compared:
     """Compares runs that were evaluated on the same films.
 
@@ -67,6 +82,7 @@ def compare_runs(
         output: The HTML file; the others lie beside it.
         ports: Side effects.
         overwrite: Replace files of an earlier comparison.
+        chosen: Pairs of runs that are tested; None: all.
 
     Raises:
         IsnetError: Kind "usage": fewer than two runs, the same one twice, no place for the page,
@@ -86,7 +102,7 @@ def compare_runs(
     for one in common.left_out:
         ports.warn("data", f"{' / '.join(one.test)} is left out: {one.why}")
     maps = run_maps([folder for folder, _ in runs])
-    content = _content(found, common, maps, ports)
+    content = _content(found, common, maps, ports, chosen)
     page = render(compare_page(content, maps_section(_facts(found, maps), NOTE), output.stem))
     write_json(places["json"], content)
     for name, (rows, columns) in TABLES.items():
@@ -135,14 +151,16 @@ def _content(
     common: Common,
     maps: Sequence[Sequence[MapFacts]],
     ports: Ports,
+    chosen: Chosen | None,
 ) -> dict[str, Any]:
     groups = seed_groups(runs)
-    comparisons, draws = _comparisons(runs, common, ports)
+    comparisons, draws = _comparisons(runs, common, ports, chosen)
     described = [_described(run) for run in runs]
     for group in groups:
         for place in group.runs:
             described[place]["settings"] = group.name
-    settings = {"draws": draws, "seed": SEED}
+    settings: dict[str, Any] = {"draws": draws, "seed": SEED}
+    settings |= {"family": chosen.family} if chosen else {}
     found = document(runs, described, common.tables, comparisons, groups, common.left_out, settings)
     notes = _notes(runs, common)
     shown = [_shown(run.name, item) for run, own in zip(runs, maps, strict=True) for item in own]
@@ -150,17 +168,18 @@ def _content(
 
 
 def _comparisons(
-    runs: Sequence[Evaluated], common: Common, ports: Ports
+    runs: Sequence[Evaluated], common: Common, ports: Ports, chosen: Chosen | None
 ) -> tuple[list[Comparison], int]:
     """Corrected comparisons of all tests with labels, and the number of draws."""
+    pairs = tuple(combinations(range(len(runs)), 2)) if chosen is None else chosen.pairs
     labelled = {t: tables for t, tables in common.tables.items() if runs[0].scores(t)["n"]}
-    draws = draws_for(len(labelled) * len(runs) * (len(runs) - 1) // 2)
+    draws = draws_for(len(labelled) * len(pairs))
     found: list[Comparison] = []
     with ports.progress.bar("compare", len(labelled)) as bar:
         for test, tables in labelled.items():
             if ports.stop_requested():
                 raise KeyboardInterrupt
-            found += compare_on(test, paired_tests(runs, tables), draws, SEED)
+            found += compare_on(test, paired_tests(runs, tables), draws, SEED, pairs)
             bar.advance()
     return corrected(found), draws
 
