@@ -10,6 +10,8 @@ SHELL := /bin/sh
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_WAIT_POLICY := PASSIVE
+# Tests run in two processes: a thread each, or they wait for each other.
+test test-slow: export OMP_NUM_THREADS := 1
 # An environment in a cache folder may have been made from another checkout: this one goes first.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/models
 

@@ -29,6 +29,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file.relative_to(tmp_path)
 
 
+@pytest.mark.slow
 def test_two_cells_at_once_and_a_second_call(file: Path) -> None:
     done = isnet("benchmark", file, "--jobs", "2", "-d", "cpu", "--no-progress")
     assert done.code == 0, done.err

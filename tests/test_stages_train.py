@@ -16,6 +16,7 @@ from isnet_cli.stages import evaluate, train
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.trainer import CHECKPOINT
+from isnet_models.methods.standard import Standard
 from run_factory import make_run, small_config
 
 
@@ -145,6 +146,16 @@ def test_the_fingerprint_of_several_labels_is_their_own(tmp_path: Path) -> None:
         assert train.fingerprint(config, folder) != before
         single = train.fingerprint(small_config(), folder)
     assert train.fingerprint(small_config(), folder) == single
+
+
+def test_a_method_s_new_form_outdates_its_models_alone(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    configs = [small_config(train={"method": name}) for name in ("standard", "isnet")]
+    before = [train.fingerprint(config, folder) for config in configs]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Standard, "form", 2)
+        after = [train.fingerprint(config, folder) for config in configs]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [False, True]
 
 
 @pytest.mark.parametrize(

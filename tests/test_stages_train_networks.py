@@ -19,8 +19,8 @@ from isnet_cli.stages.predictor import open_predictor
 from isnet_cli.stages.training_setup import build_net
 from isnet_models.registry import find_card
 from isnet_models.weights import load_weights, save_weights
-from network_runs import SETS, SETTINGS, network_config, own_segmenter, trained
-from run_factory import make_run, small_config
+from network_runs import SETTINGS, network_config, own_segmenter, trained
+from run_factory import small_config
 
 MAPS = {"vit": "attention_rollout"}
 CPU = torch.device("cpu")
@@ -43,22 +43,6 @@ def test_trains_evaluates_and_explains(tmp_path: Path, method: str) -> None:
     again = [load_model(folder.path, CPU).net.state_dict() for _ in range(2)]
     assert all(torch.equal(v, again[1][k]) for k, v in again[0].items())
     assert metrics["model"]["method"] == method
-
-
-@pytest.mark.parametrize("method", SETTINGS)
-def test_a_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path, method: str) -> None:
-    states = []
-    for name, stops in (("whole", []), ("stopped", [True])):
-        config = network_config(method, tmp_path)
-        config = config.model_copy(update={"train": config.train.model_copy(update={"epochs": 2})})
-        folder = make_run(tmp_path / name, sets=SETS)
-        if stops:
-            steps = iter([False] * 2 + [True])
-            ports = Ports(stop_requested=lambda steps=steps: next(steps, True))
-            assert run_stage(train, config, folder, ports).status == "incomplete"
-        assert run_stage(train, config, folder, Ports()).status == "done"
-        states.append(load_model(folder.path, CPU).net.state_dict())
-    assert all(torch.equal(v, states[1][k]) for k, v in states[0].items())
 
 
 def test_the_run_s_segmenter_is_in_the_model_unchanged(tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     used = check_method(config)
     start = config.model.weights
     several: list[Any] = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
+    forms = {entry.name: entry.load().form for entry in registry.parts(config.train.method)}
+    several += [[name, form] for name, form in forms.items() if form > 1]
     if "isnet" in used and config.train.heatmap_loss.variant == "stochastic":
         several.append(DRAWN_FORMAT)
     network = segmenter(config)

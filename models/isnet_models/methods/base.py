@@ -102,6 +102,7 @@ class Method:
     """
 
     Settings: ClassVar[type] = NoSettings  # a frozen dataclass with defaults: `train.settings`
+    form: ClassVar[int] = 1  # raised when the same settings give another model
     bounded: ClassVar[bool] = True  # whether the first layer reads the film itself (rule zB)
 
     def __init__(

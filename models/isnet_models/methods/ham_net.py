@@ -118,11 +118,19 @@ class HAMNet(nn.Module):
 def log_sum_exp(maps: Tensor, r: float = SHARPNESS) -> Tensor:
     """Pooling between mean and maximum [B, C]: 1/r · ln(mean over positions of exp(r·F)).
 
+    Written as sum_p w_p F_p + constant with w = softmax(r·F) a constant: the same value, and the
+    same first derivative, which is w. Relevance then passes as through any weighted mean.
+
     Args:
         maps: F [B, C, h, w].
         r: > 0.
     """
-    return (torch.logsumexp(r * maps.flatten(2), 2) - math.log(maps[0, 0].numel())) / r
+    F = maps.flatten(2)
+    with torch.no_grad():
+        value = (torch.logsumexp(r * F, 2) - math.log(F.shape[2])) / r
+        share = (r * F).softmax(2)
+        rest = value - (share * F).sum(2)
+    return (share * F).sum(2) + rest
 
 
 def activation_maps(maps: Tensor, weight: Tensor) -> Tensor:

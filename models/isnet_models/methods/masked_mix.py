@@ -40,8 +40,8 @@ class MaskedMixSettings:
         feather: Width of the seam as a share of the shorter side, 0 to 0.25.
     """
 
-    removed: float = 0.33
-    replaced: float = 0.33
+    removed: float = 0.5
+    replaced: float = 0.5
     fill: Fill = "black"
     consistency: float = 1.0
     feather: float = FEATHER
@@ -78,6 +78,7 @@ class MaskedMix(Method):
     """
 
     Settings = MaskedMixSettings
+    form = 2  # 1 left a third of the films whole, whose backgrounds went on telling the class
 
     def __init__(
         self, settings: Any = None, context: Context | None = None, inner: Method | None = None
