@@ -104,7 +104,7 @@ def test_runs_untouched(network: Network, net: nn.Module) -> None:
         assert result.maps.shape == (2, maps, *x.shape[1:])
         assert result.maps.isfinite().all()
         assert result.maps.abs().amax((1, 2, 3, 4)).min() > 0
-        assert error(result.logits, plain) < 2e-5  # rounding of float32
+        assert error(result.logits, plain) < 2e-4  # float32; float64 below
         (result.maps.square().mean() + F.cross_entropy(result.logits, torch.tensor([0, 1]))
          ).backward()  # fmt: skip
     reached = [p.grad for p in net.parameters() if p.grad is not None]
