@@ -319,12 +319,17 @@ def _refusal(draft: _Draft) -> IsnetError:
     first = {(problem.where, problem.key): problem for problem in reversed(draft.problems)}
     lines = [problem.line() for problem in sorted(first.values(), key=_place)]
     fix = f"{draft.retry} {draft.name} tries again" if draft.name.endswith(("yaml", "yml")) else ""
-    if len(lines) == 1:
-        return IsnetError("config", lines[0], fix=fix)
-    shown = lines[:MAX_LINES]
-    if len(lines) > MAX_LINES:
-        shown.append(f"... and {len(lines) - MAX_LINES} more")
-    return IsnetError("config", f"{draft.name}: {len(lines)} faults", details=tuple(shown), fix=fix)
+    return refusal(draft.name, lines, fix)
+
+
+def refusal(name: str, faults: Sequence[str], fix: str) -> IsnetError:
+    """One error that names all faults, up to `MAX_LINES`, of the file called `name`."""
+    if len(faults) == 1:
+        return IsnetError("config", faults[0], fix=fix)
+    shown = list(faults[:MAX_LINES])
+    if len(faults) > MAX_LINES:
+        shown.append(f"... and {len(faults) - MAX_LINES} more")
+    return IsnetError("config", f"{name}: {len(faults)} faults", details=tuple(shown), fix=fix)
 
 
 def _place(problem: Problem) -> tuple[str, int, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from isnet_cli.config.benchmark import Benchmark, Keys, row_lines
 from isnet_cli.config.load import Option, load, rooted
+from isnet_cli.config.load import refusal as config_refusal
 from isnet_cli.config.schema import Config
 from isnet_cli.errors import IsnetError
 from isnet_cli.runs.files import fingerprint
@@ -19,7 +20,6 @@ from isnet_models.methods import registry
 
 CELLS, FILM_RUNS, DRAWN = "cells", "films", "drawn"
 REFERENCE = re.compile(r"cell:([^/]+)(/.*)?", re.DOTALL)  # cell:ROW, cell:ROW/path/inside
-MAX_LINES = 50  # of one error message
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,7 @@ def make_grid(bench: Benchmark, file: Path, output: Path) -> Grid:
 
 def refusal(file: Path, faults: list[str]) -> IsnetError:
     """One error that names all faults."""
-    fix = f"isnet benchmark {file} --dry-run   tries again"
-    if len(faults) == 1:
-        return IsnetError("config", faults[0], fix=fix)
-    shown = faults[:MAX_LINES]
-    if len(faults) > MAX_LINES:
-        shown.append(f"... and {len(faults) - MAX_LINES} more")
-    return IsnetError("config", f"{file}: {len(faults)} faults", details=tuple(shown), fix=fix)
+    return config_refusal(str(file), faults, f"isnet benchmark {file} --dry-run   tries again")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ batch.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ from isnet_models.backgrounds import (
     transplant,
     usable_masks,
 )
-from isnet_models.methods.base import Batch, Context, Losses, Method
+from isnet_models.methods.base import Addition, Batch, Losses
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class BackgroundMixSettings:
             raise ValueError(f"feather: found {self.feather:g}, expected 0 to 0.25")
 
 
-class BackgroundMix(Method):
+class BackgroundMix(Addition):
     """An addition: the inner method trains on films of which some have changed backgrounds.
 
     Args:
@@ -65,20 +64,6 @@ class BackgroundMix(Method):
     """
 
     Settings = BackgroundMixSettings
-
-    def __init__(
-        self, settings: Any = None, context: Context | None = None, inner: Method | None = None
-    ) -> None:
-        super().__init__(settings, context, inner)
-        if inner is None:
-            raise ValueError("background_mix is an addition and needs a method to be added to")
-        self.trained: Method = inner
-        self.generator: torch.Generator | None = None
-
-    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Takes the epoch's chance, which the inner method shares."""
-        self.generator = generator
-        super().begin_epoch(epoch, generator)
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """The inner method's losses; "mixed" is the changed films' share of the batch."""

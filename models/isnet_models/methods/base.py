@@ -166,6 +166,34 @@ class Method:
         return classification_loss(logits, labels, self.context.class_weights)
 
 
+class Addition(Method):
+    """A method that changes another one's training; chance comes from the epoch's generator.
+
+    Args:
+        settings: Record of the class's `Settings`.
+        context: What it may use besides.
+        inner: The method that it is added to.
+
+    Raises:
+        ValueError: No inner method.
+    """
+
+    def __init__(
+        self, settings: Any = None, context: Context | None = None, inner: Method | None = None
+    ) -> None:
+        super().__init__(settings, context, inner)
+        if inner is None:
+            name = type(self).__name__
+            raise ValueError(f"{name} is an addition and needs a method to be added to")
+        self.trained: Method = inner
+        self.generator: torch.Generator | None = None
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Takes the epoch's chance, which the inner method shares."""
+        self.generator = generator
+        super().begin_epoch(epoch, generator)
+
+
 def classification_loss(
     logits: Tensor, labels: Tensor, class_weights: Tensor | None = None
 ) -> Tensor:

@@ -8,7 +8,6 @@ view together; here it is the logits.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ from isnet_models.backgrounds import (
     transplant,
     usable_masks,
 )
-from isnet_models.methods.base import Batch, Context, Losses, Method
+from isnet_models.methods.base import Addition, Batch, Losses
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class MaskedMixSettings:
             raise ValueError(f"feather: found {self.feather:g}, expected 0 to 0.25")
 
 
-class MaskedMix(Method):
+class MaskedMix(Addition):
     """An addition: the inner method trains on changed films, and answers are held together.
 
     loss = inner(changed films) + consistency · mean over changed films of the symmetric
@@ -79,20 +78,6 @@ class MaskedMix(Method):
 
     Settings = MaskedMixSettings
     form = 2  # 1 left a third of the films whole, whose backgrounds went on telling the class
-
-    def __init__(
-        self, settings: Any = None, context: Context | None = None, inner: Method | None = None
-    ) -> None:
-        super().__init__(settings, context, inner)
-        if inner is None:
-            raise ValueError("masked_mix is an addition and needs a method to be added to")
-        self.trained: Method = inner
-        self.generator: torch.Generator | None = None
-
-    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Takes the epoch's chance, which the inner method shares."""
-        self.generator = generator
-        super().begin_epoch(epoch, generator)
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """The inner method's losses and "consistency"; without gradient mode the inner's alone."""
