@@ -87,10 +87,7 @@ def _plan(folder: Path, states: dict[str, State]) -> Result:
 
 def _result(session: Session, folder: Path, found: Outcome) -> Result:
     document: dict[str, Any] = {"benchmark": str(folder), **found.content}
-    document["tables"] = [
-        {"kind": one.kind, "title": one.title, "rows": one.figures, "notes": one.notes}
-        for one in found.tables
-    ]
+    document["tables"] = [table.document for table in found.tables]
     failed = found.content["failed"]
     code = EXIT_SKIPPED if failed else 0
     if not found.complete:

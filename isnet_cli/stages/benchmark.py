@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from isnet_cli.stages.benchmark_tables import (
     score_tables,
 )
 from isnet_cli.stages.demo_films import make_films
-from isnet_cli.stages.pipeline import stage_module
+from isnet_cli.stages.pipeline import preflight
 from isnet_cli.stages.training_setup import check_method
 
 SCHEMA = 1
@@ -155,14 +155,12 @@ def _preflight(bench: Benchmark, grid: Grid, file: Path) -> None:
     faults: dict[str, None] = {}
     names = ["train", "evaluate", *(["heatmap"] if bench.heatmaps else [])]
     for cell in grid.cells:
-        for name in names:
-            check: Callable[[Any], Any] = getattr(stage_module(name), "preflight", lambda c: None)
-            if cell.waits and name == "train":
-                check = check_method  # its teacher may be still to come
-            try:
-                check(cell.config)
-            except IsnetError as error:
-                faults[f"{cell.place}: {error.message}"] = None
+        try:
+            if cell.waits:  # its teacher may be still to come
+                check_method(cell.config)
+            preflight(cell.config, names[1:] if cell.waits else names)
+        except IsnetError as error:
+            faults[f"{cell.place}: {error.message}"] = None
     if faults:
         raise refusal(file, list(faults))
 
@@ -301,9 +299,7 @@ def _write(
     left = states.count("stopped")
     note = f"{len(states) - left} of {len(states)} cells have ended: not complete" if left else ""
     write_text(output / PAGE, markdown(bench.name, tables, content["failed"], note))
-    shown = [
-        {"kind": t.kind, "title": t.title, "rows": t.figures, "notes": t.notes} for t in tables
-    ]
+    shown = [table.document for table in tables]
     write_json(output / RECORD, {**content, "tables": shown})
 
 

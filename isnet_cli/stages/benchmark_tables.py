@@ -57,6 +57,11 @@ class Table:
     notes: list[str]
     figures: list[dict[str, Any]]
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"kind": self.kind, "title": self.title, "rows": self.figures, "notes": self.notes}
+
 
 @dataclass(frozen=True)
 class _Column:

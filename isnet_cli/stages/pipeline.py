@@ -107,8 +107,7 @@ def run_pipeline(
         IsnetError: As `run_stage`.
     """
     outcomes: list[Outcome] = []
-    for name in stages:
-        getattr(stage_module(name), "preflight", lambda config: None)(config)
+    preflight(config, stages)
     with folder.lock():
         for name in stages:
             if ports.stop_requested():
@@ -120,6 +119,16 @@ def run_pipeline(
             if outcome.status == "incomplete":
                 break
     return outcomes
+
+
+def preflight(config: Config, stages: Sequence[str]) -> None:
+    """Lets `stages` refuse what they can refuse before any of them begins.
+
+    Raises:
+        IsnetError: From a stage.
+    """
+    for name in stages:
+        getattr(stage_module(name), "preflight", lambda config: None)(config)
 
 
 def plan(config: Config, folder: RunFolder, stages: Sequence[str] = STAGES) -> dict[str, Plan]:

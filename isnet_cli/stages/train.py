@@ -39,6 +39,7 @@ from isnet_cli.stages.training_setup import (
     build_net,
     check_method,
     class_weights,
+    load_segmenter,
     map_method,
     segmenter,
     segmenter_options,
@@ -115,6 +116,8 @@ def preflight(config: Config) -> None:
     check_method(config)
     teacher_folder(config)
     card = segmenter(config)
+    if card is not None:
+        load_segmenter(card)
     if registry.parts(config.train.method)[0].own_network:
         with torch.device("meta"):  # shapes alone
             untrained(config, 2, card)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +21,7 @@ from isnet_models.cut_estimation import Cut
 from isnet_models.deep_supervision import MapLossSettings
 from isnet_models.energy_loss import EnergyLossSettings
 from isnet_models.heatmap_loss import HeatmapLossSettings
-from isnet_models.lung_unet import unfolded
+from isnet_models.lung_unet import LungUNet, unfolded
 from isnet_models.methods import registry
 from isnet_models.methods.base import Context, Method, NetSpec
 from isnet_models.methods.isnet import ISNet, ISNetSettings
@@ -40,7 +42,7 @@ def build_net(config: Config, classes: int) -> nn.Module:
     card = segmenter(config)
     net = untrained(config, classes, card)
     if card is not None:
-        net.get_submodule("segmenter").load_state_dict(unfolded(card).state_dict())
+        net.get_submodule("segmenter").load_state_dict(load_segmenter(card).state_dict())
     return net
 
 
@@ -74,20 +76,34 @@ def segmenter(config: Config) -> Card | None:
     """Card of the lung U-Net that becomes part of the classifier; None where none does.
 
     Raises:
-        IsnetError: Kind "weights", when it is missing, damaged or no lung U-Net.
+        IsnetError: Kind "weights", when there is no such card.
     """
     if "segmenter" not in registry.needs(config.train.method):
         return None
+    with _segmenter_faults():
+        return find_card(config.masks.model)
+
+
+def load_segmenter(card: Card) -> LungUNet:
+    """The lung U-Net of a card, as it was trained.
+
+    Raises:
+        IsnetError: Kind "weights", when it is missing, damaged or no lung U-Net.
+    """
+    with _segmenter_faults():
+        return unfolded(card)
+
+
+@contextmanager
+def _segmenter_faults() -> Iterator[None]:
     try:
-        card = find_card(config.masks.model)
-        unfolded(card)
+        yield
     except WeightsError as error:
         raise IsnetError(
             "weights",
             f"masks.model: {error}",
             fix="masks.model: lung-unet, or the .safetensors file of isnet masks train",
         ) from error
-    return card
 
 
 def segmenter_options(card: Card) -> dict[str, Any]:
