@@ -11,6 +11,7 @@ from torch import Tensor
 from isnet_models.methods import registry
 from isnet_models.methods.base import Batch
 from method_factory import CASES, batch, prepare
+from tests.two_processes import in_two_processes
 
 FILMS = 12
 Gradients = list[Tensor]
@@ -35,26 +36,18 @@ def _half(rank: int) -> slice:
     return slice(rank * FILMS // 2, (rank + 1) * FILMS // 2)
 
 
-def _work(rank: int, meeting: Path, path: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    try:
-        found = {}
-        for name in CASES:
-            found[name] = _gradients(name, [_half(rank)])
-            for gradient in found[name]:
-                dist.all_reduce(gradient)
-                gradient.div_(2)
-        if rank == 0:
-            torch.save(found, path)
-    finally:
-        dist.destroy_process_group()
+def _work(rank: int) -> dict[str, Gradients]:
+    found = {}
+    for name in CASES:
+        found[name] = _gradients(name, [_half(rank)])
+        for gradient in found[name]:
+            dist.all_reduce(gradient)
+            gradient.div_(2)
+    return found
 
 
 def test_gradients_are_those_of_one_process(tmp_path: Path) -> None:
-    path = tmp_path / "gradients.pt"
-    torch.multiprocessing.spawn(_work, (tmp_path / "meeting", path), nprocs=2)
-    found = torch.load(path, weights_only=True)
+    found = in_two_processes(_work, tmp_path)
     for name in CASES:
         _equal(found[name], _gradients(name, [_half(0), _half(1)]), name)
         entries = registry.parts(name)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -15,6 +13,7 @@ from isnet_models.methods.isnet import ISNetSettings
 from isnet_models.methods.variants import Explanation
 from method_factory import isnet
 from tests.method_factory import batch
+from tests.two_processes import in_two_processes
 
 VARIANTS = ("selective", "original", "dual")
 
@@ -27,25 +26,16 @@ def _gradients(net: nn.Module, data: Batch, variant: str) -> list[Tensor]:
     return [p.grad.clone() for p in net.parameters() if p.grad is not None]
 
 
-def _work(rank: int, meeting: Path, path: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    try:
-        data = batch(8)
-        half = slice(4 * rank, 4 * rank + 4)
-        part = Batch(data.images[half], data.masks[half], data.labels[half])
-        net = DistributedDataParallel(seeded_backbone("small", 3, channels=1, dropout=0.0, seed=3))
-        found = {variant: _gradients(net, part, variant) for variant in VARIANTS}
-        if rank == 0:
-            torch.save(found, path)
-    finally:
-        dist.destroy_process_group()
+def _work(rank: int) -> dict[str, list[Tensor]]:
+    data = batch(8)
+    half = slice(4 * rank, 4 * rank + 4)
+    part = Batch(data.images[half], data.masks[half], data.labels[half])
+    net = DistributedDataParallel(seeded_backbone("small", 3, channels=1, dropout=0.0, seed=3))
+    return {variant: _gradients(net, part, variant) for variant in VARIANTS}
 
 
 def test_gradients_are_those_of_one_process(tmp_path: Path) -> None:
-    path = tmp_path / "gradients.pt"
-    torch.multiprocessing.spawn(_work, (tmp_path / "meeting", path), nprocs=2)
-    found = torch.load(path, weights_only=True)
+    found = in_two_processes(_work, tmp_path)
     net = seeded_backbone("small", 3, channels=1, dropout=0.0, seed=3)
     for variant in VARIANTS:
         expected = _gradients(net, batch(8), variant)
