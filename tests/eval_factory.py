@@ -16,8 +16,8 @@ from isnet_cli.ports import Ports
 from isnet_cli.runs.files import write_csv
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.stages.model_files import save_model
-from isnet_models.backbones import seeded_backbone
 from run_factory import make_run
+from seeded import seeded_backbone
 
 SIDE = 32
 

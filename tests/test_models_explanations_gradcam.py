@@ -8,9 +8,9 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from isnet_models.backbones import seeded_backbone
 from isnet_models.explanations.explanation import MethodError
 from isnet_models.explanations.gradcam import grad_cam, watched
+from seeded import seeded_backbone
 
 LAST = {  # family -> module whose output is the last feature map
     "small": "stages", "resnet18": "layer4", "mobilenet_v3_small": "features",
@@ -19,7 +19,7 @@ LAST = {  # family -> module whose output is the last feature map
 
 
 def network(name: str, classes: int = 3) -> nn.Module:
-    return seeded_backbone(name, classes, channels=1, dropout=0.0, seed=3).eval()
+    return seeded_backbone(name, classes, seed=3).eval()
 
 
 def images(count: int = 2, side: int = 64) -> Tensor:

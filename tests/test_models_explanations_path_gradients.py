@@ -7,13 +7,13 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 
-from isnet_models.backbones import seeded_backbone
 from isnet_models.explanations.path_gradients import integrated_gradients
+from seeded import seeded_backbone
 
 
 def network() -> nn.Module:
     """With random shifts: without any, the logits grow in proportion to the image."""
-    net = seeded_backbone("small", 3, channels=1, dropout=0.0, seed=3).eval().double()
+    net = seeded_backbone("small", 3, seed=3).eval().double()
     generator = torch.Generator().manual_seed(2)
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.models.vision_transformer import VisionTransformer
 
-from isnet_models.backbones import seeded_backbone
 from isnet_models.explanations.explanation import MethodError
 from isnet_models.explanations.rollout import attention_rollout
+from seeded import seeded_backbone
 
 LAYERS, HEADS, WIDTH = 3, 2, 16
 
@@ -66,7 +66,7 @@ def test_maps_equal_the_rollout_by_hand(transformer: VisionTransformer) -> None:
 
 
 def test_a_vit_of_torchvision_is_explained_and_left_as_it_was() -> None:
-    net = seeded_backbone("vit_b_16", 2, channels=1, dropout=0.0, seed=0).eval()
+    net = seeded_backbone("vit_b_16", 2, seed=0).eval()
     found = attention_rollout(net, images(224, 1))
     assert found.maps.shape == (2, 1, 1, 224, 224)
     assert (found.maps >= 0).all()
@@ -76,7 +76,7 @@ def test_a_vit_of_torchvision_is_explained_and_left_as_it_was() -> None:
 
 @pytest.mark.parametrize("name", ["small", "swin_t"])
 def test_other_networks_are_refused(name: str) -> None:
-    net = seeded_backbone(name, 2, channels=1, dropout=0.0, seed=0).eval()
+    net = seeded_backbone(name, 2, seed=0).eval()
     with pytest.raises(MethodError, match="no multi-head attention"):
         attention_rollout(net, images(64, 1))
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from isnet_models.backbones import seeded_backbone
 from isnet_models.methods.base import Batch
 from isnet_models.methods.isnet import ISNetSettings
 from isnet_models.methods.variants import Explanation
 from method_factory import isnet
+from seeded import seeded_backbone
 from tests.method_factory import batch
 from tests.two_processes import in_two_processes
 
@@ -30,13 +30,13 @@ def _work(rank: int) -> dict[str, list[Tensor]]:
     data = batch(8)
     half = slice(4 * rank, 4 * rank + 4)
     part = Batch(data.images[half], data.masks[half], data.labels[half])
-    net = DistributedDataParallel(seeded_backbone("small", 3, channels=1, dropout=0.0, seed=3))
+    net = DistributedDataParallel(seeded_backbone("small", 3, seed=3))
     return {variant: _gradients(net, part, variant) for variant in VARIANTS}
 
 
 def test_gradients_are_those_of_one_process(tmp_path: Path) -> None:
     found = in_two_processes(_work, tmp_path)
-    net = seeded_backbone("small", 3, channels=1, dropout=0.0, seed=3)
+    net = seeded_backbone("small", 3, seed=3)
     for variant in VARIANTS:
         expected = _gradients(net, batch(8), variant)
         assert len(found[variant]) == len(expected)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 
-import torch
 from torch import Tensor, nn
 from torchvision import models as zoo
 
@@ -131,12 +130,3 @@ def add_dropout(net: nn.Module, dropout: float) -> None:
 def count_parameters(net: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
-
-
-def seeded_backbone(
-    name: str, classes: int, *, channels: int, dropout: float, seed: int
-) -> nn.Module:
-    """`build_backbone` with reproducible initial weights; the global random state is unchanged."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build_backbone(name, classes, channels=channels, dropout=dropout)
