@@ -11,8 +11,8 @@ from isnet_cli.config.benchmark import Benchmark, load_benchmark
 from isnet_cli.config.load import load
 from isnet_cli.config.schema import Config
 from isnet_cli.stages.benchmark_cells import Grid, make_grid
+from isnet_cli.stages.benchmark_launch import Launch, Process, Task, prepare
 from isnet_cli.stages.benchmark_logs import log_of
-from isnet_cli.stages.benchmark_pool import Launch, Process, Task, prepare
 from isnet_cli.stages.benchmark_read import Figure, Results
 from isnet_cli.stages.compare_figures import EMPTY
 from tests.cli_factory import isnet, write_inputs

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from isnet_cli.config.load import dump
-from isnet_cli.stages.benchmark_pool import Launch
+from isnet_cli.stages.benchmark_launch import Launch
 from isnet_cli.stages.benchmark_state import tasks_of
 from tests.benchmark_factory import in_process, loaded, write
 from tests.cli_factory import isnet

@@ -18,7 +18,7 @@ from isnet_cli.stages.benchmark import (
     plan_benchmark,
     run_benchmark,
 )
-from isnet_cli.stages.benchmark_pool import Process, Task
+from isnet_cli.stages.benchmark_launch import Process, Task
 from tests.benchmark_factory import Finished, in_process, loaded, write
 
 DATA = "  shapes: {bias.kind: shapes}\n  clean: {}\n"

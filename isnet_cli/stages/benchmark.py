@@ -23,10 +23,11 @@ from isnet_cli.ports import Ports
 from isnet_cli.runs.files import write_csv, write_json, write_text
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.stages.benchmark_cells import CELLS, DRAWN, FILM_RUNS, Cell, Grid, refusal
+from isnet_cli.stages.benchmark_launch import Launch, launcher, threads_each
 from isnet_cli.stages.benchmark_logs import failure, how_far, warnings_of
 from isnet_cli.stages.benchmark_measure import Measure, measure_costs
 from isnet_cli.stages.benchmark_pages import compare_cells
-from isnet_cli.stages.benchmark_pool import Ended, Launch, launcher, run_tasks, threads_each
+from isnet_cli.stages.benchmark_pool import Ended, Watch, run_tasks
 from isnet_cli.stages.benchmark_read import COLUMNS, Results, plain, read_results, rows
 from isnet_cli.stages.benchmark_state import State, states, tasks_of
 from isnet_cli.stages.benchmark_tables import (
@@ -112,14 +113,16 @@ def run_benchmark(
             with contextlib.suppress(IsnetError):  # said at the end, not in the middle of the work
                 _record(bench, grid, output, ended)
 
-        ended = run_tasks(
-            tasks_of(bench, grid), start, ports, jobs=jobs,
-            current=[name for name, state in found.items() if state.plan == "current"],
+        watch = Watch(
             describe=lambda task: failure(output, task.name),
             remark=lambda task: warnings_of(output, task.name),
             progress=lambda task: how_far(output / task.name, task.config.train.epochs),
             after=so_far,
             counted=lambda task: task.name.startswith(f"{CELLS}/"),
+        )
+        ended = run_tasks(
+            tasks_of(bench, grid), start, ports, jobs=jobs, watch=watch,
+            current=[name for name, state in found.items() if state.plan == "current"],
         )  # fmt: skip
         return _finish(bench, grid, output, ports, ended, measure)
 

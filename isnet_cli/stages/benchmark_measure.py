@@ -18,8 +18,9 @@ from isnet_cli.runs.files import fingerprint, write_json, write_text
 from isnet_cli.runs.folder import versions
 from isnet_cli.stages.benchmark_cells import Cell
 from isnet_cli.stages.benchmark_cost import FORMAT, Request
+from isnet_cli.stages.benchmark_launch import start, threads_each
 from isnet_cli.stages.benchmark_logs import log_of
-from isnet_cli.stages.benchmark_pool import POLL_SECONDS, start, threads_each
+from isnet_cli.stages.benchmark_pool import POLL_SECONDS
 
 RECORD, FOLDER = "cost.json", "cost"
 Measure = Callable[[Request, str], dict[str, Any] | None]  # the name is the row's; None: stopped

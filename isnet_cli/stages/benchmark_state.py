@@ -12,7 +12,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.config.yaml_tree import parse
 from isnet_cli.runs.folder import SHARED_STAGES, RunFolder
 from isnet_cli.stages.benchmark_cells import CELLS, DRAWN, FILM_RUNS, Cell, Grid, cell_name
-from isnet_cli.stages.benchmark_pool import Task
+from isnet_cli.stages.benchmark_launch import Task
 from isnet_cli.stages.demo_films import LABELS
 from isnet_cli.stages.pipeline import Plan, open_run, plan, stage_module
 
