@@ -15,11 +15,13 @@ from isnet_models.backbones import build_backbone
 from isnet_models.lrp import relevance
 from isnet_models.lrp.errors import UnsupportedOperation
 from isnet_models.lung_unet import lung_unet
+from isnet_models.methods.base import Batch
 from isnet_models.methods.segment_then_classify import (
     LungsOnly,
     PipelineSettings,
     SegmentThenClassify,
 )
+from isnet_models.methods.standard import Standard
 from method_factory import batch, spec
 
 
@@ -116,6 +118,18 @@ def test_the_whole_film_at_test_is_an_ablation() -> None:
         dataclasses.replace(spec("segment_then_classify"), settings=settings)
     )
     assert built.at_test == "whole"
+
+
+def test_its_masks_give_the_logits_of_the_network() -> None:
+    net, x = pipeline(Nowhere()).eval(), films()
+    assert not SegmentThenClassify().lungs(net, x).any()
+    net = pipeline().eval()
+    lungs = SegmentThenClassify().lungs(net, x)
+    data = Batch(x, lungs, torch.zeros(len(x), dtype=torch.long))
+    assert torch.equal(SegmentThenClassify().losses(net, data, 0).logits, net(x))
+    net.at_test = "whole"
+    assert SegmentThenClassify().lungs(net, x) is None
+    assert Standard().lungs(net.classifier, x) is None
 
 
 def test_losses_are_those_of_the_cut_films_and_need_no_segmenter() -> None:

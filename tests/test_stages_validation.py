@@ -11,6 +11,9 @@ import pytest
 import torch
 
 from isnet_cli.stages.validation import Validator, probabilities
+from isnet_models.backbones import build_backbone
+from isnet_models.methods.background_mix import BackgroundMix
+from isnet_models.methods.segment_then_classify import LungsOnly, SegmentThenClassify
 from isnet_models.methods.standard import Standard
 from train_factory import films
 
@@ -50,3 +53,43 @@ def test_thresholds_of_several_labels_do_not_depend_on_batches_or_mode(tmp_path:
     assert net.training
     assert found[0]["thresholds"] == pytest.approx(found[1]["thresholds"])
     assert set(found[0]["threshold_rule"]["f1"]) == {"normal", "sick"}
+
+
+class Upper(torch.nn.Module):
+    """Says that what is bright in the upper half is lung; counts its films."""
+
+    seen = 0
+
+    def forward(self, films: torch.Tensor) -> torch.Tensor:
+        self.seen += len(films)
+        found = films.clone()
+        found[..., 128:, :] = 0
+        return found
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_a_segmenter_sees_the_swapped_films_once(tmp_path: Path, added: bool) -> None:
+    store, _ = films(tmp_path)
+    torch.manual_seed(0)
+    net = LungsOnly(Upper(), build_backbone("small", 2), "segment").eval()
+    method = SegmentThenClassify()
+    used = BackgroundMix(inner=method) if added else method
+    validator = Validator(store, "standard", 4, torch.device("cpu"))
+    first = validator(net, used, 0)
+    assert net.segmenter.seen == len(store)
+    again = validator(net, used, 1)
+    assert net.segmenter.seen == len(store)
+    assert again == first
+    with torch.no_grad():
+        for p in net.classifier.parameters():
+            p.add_(0.1)
+    changed = validator(net, used, 2)
+    slow = Validator(store, "standard", 4, torch.device("cpu"))(net, Whole(), 2)
+    assert changed["val_swapped_auc"] == slow["val_swapped_auc"]
+
+
+class Whole(SegmentThenClassify):
+    """Leaves the masks to the network each time."""
+
+    def lungs(self, net: torch.nn.Module, images: torch.Tensor) -> None:
+        return None

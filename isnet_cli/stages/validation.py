@@ -40,6 +40,7 @@ class Validator:
         rng = np.random.default_rng(derive_seed(store.config.seed, "swap"))
         found = partners(store.masks, store.labels, rng)
         self.partners = found if store.has_mask.all() and (found >= 0).all() else None
+        self.swapped_lungs: dict[int, Tensor] = {}  # by batch; a network's own, the same each time
 
     def __call__(self, net: nn.Module, method: Method, epoch: int) -> dict[str, float]:
         """Figures after `epoch`: ``val_<part>`` losses, ``val_auc``, ``val_swapped_auc``.
@@ -52,7 +53,7 @@ class Validator:
         sums: dict[str, float] = {}
         logits, swapped = [], []
         with torch.no_grad():
-            for indices in self.batches:
+            for number, indices in enumerate(self.batches):
                 images, masks = self.store.batch(indices, version=self.version)
                 labels = self.store.targets(indices)
                 batch = Batch(images.to(self.device), masks.to(self.device), labels.to(self.device))
@@ -63,12 +64,25 @@ class Validator:
                     sums[f"val_{name}"] = sums.get(f"val_{name}", 0.0) + value.item() * share
                 if self.partners is not None:
                     others, _ = self.store.batch(self.partners[indices], version=self.version)
-                    mixed = swap_backgrounds(images, masks, others)
-                    swapped.append(net(mixed.to(self.device)).cpu())
+                    mixed = swap_backgrounds(images, masks, others).to(self.device)
+                    swapped.append(self._swapped(net, method, epoch, number, mixed, batch).cpu())
         net.train(was_training)
         sums["val_auc"] = self._auc(logits)
         sums["val_swapped_auc"] = self._auc(swapped) if swapped else float("nan")
         return sums
+
+    def _swapped(
+        self, net: nn.Module, method: Method, epoch: int, number: int, mixed: Tensor, batch: Batch
+    ) -> Tensor:
+        """Logits of films with swapped backgrounds; a segmenter sees them in one epoch only."""
+        if number not in self.swapped_lungs:
+            own = method.lungs(net, mixed)
+            if own is None:
+                logits: Tensor = net(mixed)
+                return logits
+            self.swapped_lungs[number] = own.bool().cpu()
+        lungs = self.swapped_lungs[number].to(mixed)
+        return method.losses(net, Batch(mixed, lungs, batch.labels), epoch).logits
 
     def thresholds(self, net: nn.Module) -> dict[str, Any]:
         """Entries of a model's card: several labels' thresholds by F1 on the validation films.

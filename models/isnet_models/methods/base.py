@@ -161,6 +161,14 @@ class Method:
             found: Tensor = net(images)
         return found.to(images.dtype)
 
+    def lungs(self, net: nn.Module, images: Tensor) -> Tensor | None:
+        """Masks [B, 1, H, W], 0 or 1, that `net` itself makes of `images`; None where it does not.
+
+        They do not depend on what training changes: they may be made once and kept, and
+        ``losses`` of a batch with these masks has the logits that ``net(images)`` would have.
+        """
+        return None if self.inner is None else self.inner.lungs(net, images)
+
     def classification(self, logits: Tensor, labels: Tensor) -> Tensor:
         """`classification_loss` with the context's class weights."""
         return classification_loss(logits, labels, self.context.class_weights)

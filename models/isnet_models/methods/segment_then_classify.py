@@ -120,6 +120,11 @@ class SegmentThenClassify(Method):
         )
         return LungsOnly(LungUNet(**options), classifier, settings.at_test)
 
+    def lungs(self, net: nn.Module, images: Tensor) -> Tensor | None:
+        """The segmenter's masks; None when the classifier gets whole films."""
+        assert isinstance(net, LungsOnly)  # noqa: S101 - as `build` made it
+        return net.lungs(images) if net.at_test == "segment" else None
+
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Cross-entropy of the films cut by the batch's masks."""
         assert isinstance(net, LungsOnly)  # noqa: S101 - as `build` made it
