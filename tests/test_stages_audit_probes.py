@@ -77,10 +77,10 @@ def test_an_exposure_per_hospital_is_told_by_the_lungs_alone(tmp_path: Path) -> 
     text = said[1]["text"]
     assert text.startswith("the lungs alone tell the source (AUC 1.00 [")
     assert text.endswith(
-        "background methods cannot remove that; standardise intensities and check again:"
-        " --set model.standardise=lungs"
+        "background methods cannot remove that; standardise the lungs and check again:"
+        " --set model.standardise=bands"
     )
-    for how, words in (("lungs", "model.standardise=bands"), ("bands", "standardised already")):
+    for how, words in (("lungs", "model.standardise=bands"), ("bands", "train.augment.spectrum")):
         assert words in asked(looks, model={"standardise": how})[1][1]["text"]
 
 

@@ -178,10 +178,10 @@ CLASS_WORDS: Mapping[str, str] = {
     "within": "source",
 }
 ADVICE: Mapping[str, str] = {  # by how films are standardised already
-    "none": "; standardise intensities and check again: --set model.standardise=lungs",
+    "none": "; standardise the lungs and check again: --set model.standardise=bands",
     "lungs": "; standardise the spectrum too and check again: --set model.standardise=bands",
-    "bands": "; films are standardised already: vary intensities in training"
-    " (train.augment.contrast, .brightness) and test on films of other sources",
+    "bands": "; films are standardised already: vary exposure and spectrum in training"
+    " (train.augment.gamma: 0.5, train.augment.spectrum: 1.0) and test on films of other sources",
 }
 SOURCE_WORDS: Mapping[str, str] = {
     "yes": "the lungs alone tell the source ({auc}): background methods cannot remove that",
