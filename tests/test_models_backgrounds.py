@@ -15,6 +15,7 @@ from isnet_models.backgrounds import (
     swap_backgrounds,
     transplant,
     usable_masks,
+    widened,
 )
 
 
@@ -197,3 +198,11 @@ def test_a_gpu_changes_the_same_films_in_the_same_way(fill: str) -> None:
         found.append((at, made.cpu()))
     assert torch.equal(found[0][0], found[1][0])
     assert torch.allclose(found[0][1], found[1][1], atol=1e-5)
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3, 8])
+def test_widening_is_maximum_pooling(reach: int) -> None:
+    g = torch.Generator().manual_seed(reach)
+    values = torch.rand(2, 1, 40, 33, generator=g) * (torch.rand(2, 1, 40, 33, generator=g) > 0.97)
+    wanted = torch.nn.functional.max_pool2d(values, 2 * reach + 1, 1, reach)
+    assert torch.equal(widened(values, reach), wanted)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import pad
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from isnet_models.map_masks import usable
@@ -164,13 +164,32 @@ def match_brightness(images: Tensor, keep: Tensor, others: Tensor) -> Tensor:
         others: [B, C, h, w] in [0, 1].
     """
     reach = max(1, round(RING * min(images.shape[-2:])))
-    ring = (max_pool2d(keep, 2 * reach + 1, 1, reach) > 0) & (keep == 0)
+    ring = (widened(keep, reach) > 0) & (keep == 0)
     gains = [
         _gain(image[:, band[0]], other[:, band[0]])
         for image, other, band in zip(images, others, ring, strict=True)
     ]
     scale = torch.tensor(gains, dtype=others.dtype, device=others.device).reshape(-1, 1, 1, 1)
     return (others * scale).clamp(0, 1)
+
+
+def widened(values: Tensor, reach: int) -> Tensor:
+    """Largest of `values` [..., h, w], all >= 0, in a square of `reach` px to each side.
+
+    As `max_pool2d`, which compares each pixel with all of its square; here the windows double
+    along each axis, some hundred times quicker for a reach of 8.
+    """
+    size = 2 * reach + 1
+    values = pad(values, (reach, reach, reach, reach))
+    for axis in (-2, -1):
+        seen = 1
+        while seen < size:
+            step, length = min(seen, size - seen), values.shape[axis]
+            values = torch.maximum(
+                values.narrow(axis, 0, length - step), values.narrow(axis, step, length - step)
+            )
+            seen += step
+    return values
 
 
 def _gain(own: Tensor, theirs: Tensor) -> float:
