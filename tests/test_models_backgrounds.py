@@ -10,6 +10,7 @@ from isnet_models.backgrounds import (
     GAIN,
     RING,
     draw_partners,
+    feathered,
     filled,
     match_brightness,
     swap_backgrounds,
@@ -206,3 +207,15 @@ def test_widening_is_maximum_pooling(reach: int) -> None:
     values = torch.rand(2, 1, 40, 33, generator=g) * (torch.rand(2, 1, 40, 33, generator=g) > 0.97)
     wanted = torch.nn.functional.max_pool2d(values, 2 * reach + 1, 1, reach)
     assert torch.equal(widened(values, reach), wanted)
+
+
+def test_the_seam_is_a_blur_of_both_axes_that_leaves_the_lungs() -> None:
+    g = torch.Generator().manual_seed(5)
+    masks = (torch.rand(2, 1, 64, 48, generator=g) > 0.9).double()
+    sigma = 0.05 * 48
+    steps = torch.arange(-5, 6, dtype=torch.float64)
+    bell = torch.exp(-steps.square() / (2 * sigma**2))
+    kernel = torch.outer(bell, bell) / bell.sum() ** 2
+    padded = torch.nn.functional.pad(masks, (5, 5, 5, 5), mode="reflect")
+    blurred = torch.nn.functional.conv2d(padded, kernel[None, None])
+    torch.testing.assert_close(feathered(masks, 0.05), torch.maximum(blurred, masks))

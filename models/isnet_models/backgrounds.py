@@ -102,8 +102,9 @@ def feathered(masks: Tensor, feather: float = FEATHER) -> Tensor:
     """
     sigma = max(0.5, feather * min(masks.shape[-2:]))
     reach = min(round(2 * sigma), min(masks.shape[-2:]) - 1)  # the border is mirrored
-    size = 2 * reach + 1
-    return torch.maximum(gaussian_blur(masks, [size, size], [sigma, sigma]), masks)
+    size, sigmas = 2 * reach + 1, [sigma, sigma]
+    along = gaussian_blur(masks, [size, 1], sigmas)  # axis by axis is quicker
+    return torch.maximum(gaussian_blur(along, [1, size], sigmas), masks)
 
 
 def swap_backgrounds(
