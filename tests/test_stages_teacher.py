@@ -18,6 +18,7 @@ from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Ports
 from isnet_cli.runs.files import read_csv
 from isnet_cli.stages import train
+from isnet_cli.stages.model_card import model_card
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.teacher import load_teacher, teacher_folder, teacher_hash
@@ -66,7 +67,7 @@ def test_where_the_teacher_lies_is_in_no_card_and_no_fingerprint(
     moved = shutil.copytree(teacher, tmp_path / "moved")
     first, second = student(teacher), student(moved)
     assert train.fingerprint(first, folder) == train.fingerprint(second, folder)
-    card = train._card(first, ["normal", "sick"], load_model(teacher, CPU).net, None, 1, 1)
+    card = model_card(first, ["normal", "sick"], load_model(teacher, CPU).net, None, 1, 1)
     assert card["teacher"]["sha256"] == teacher_hash(first)
     assert card["settings"]["distillation"]["maps"] == 1.0
     assert str(teacher) not in json.dumps(card)

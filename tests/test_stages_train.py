@@ -179,18 +179,6 @@ def test_refusals_name_the_fault(tmp_path: Path, sections: dict, kind: str, word
     assert caught.value.fix
 
 
-def test_a_method_that_needs_a_feature_map_refuses_a_transformer(tmp_path: Path) -> None:
-    """Before any training; methods without that need take the network."""
-    folder = make_run(tmp_path / "run")
-    model = {"arch": "vit_b_16", "input": [224, 224]}
-    config = small_config(model=model, train={"method": "gain"})
-    with pytest.raises(IsnetError, match=r"vit_b_16: gain needs.*feature map.*tokens") as caught:
-        run_stage(train, config, folder, Ports())
-    assert caught.value.kind == "config"
-    assert "train.method: standard" in (caught.value.fix or "")
-    assert not (folder.path / "train" / CHECKPOINT).exists()
-
-
 @pytest.mark.parametrize("method", ["rrr", "gain", "softmax_grad_input", "ham"])
 def test_methods_of_attention_train_and_load(tmp_path: Path, method: str) -> None:
     folder = make_run(tmp_path / "run", sets={"train": 8, "val": 4})
@@ -204,14 +192,6 @@ def test_methods_of_attention_train_and_load(tmp_path: Path, method: str) -> Non
     (row,) = read_csv(folder.path / "train" / "history.csv")
     assert 0 <= float(row["train_mapped"]) <= 1
     assert bool(model.card["heatmap"]["cuts"]) == (method == "softmax_grad_input")
-
-
-def test_ham_says_which_networks_it_takes(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run")
-    config = small_config(model={"arch": "vgg11"}, train={"method": "ham"})
-    with pytest.raises(IsnetError, match="small, resnet") as caught:
-        run_stage(train, config, folder, Ports())
-    assert caught.value.kind == "config"
 
 
 def test_divergence_is_an_error_not_a_model(tmp_path: Path) -> None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from isnet_cli import __version__
 from isnet_cli.config.schema import Config
 from isnet_cli.data.dataset import FilmStore, Version, class_names
 from isnet_cli.data.manifest import read_manifest
-from isnet_cli.errors import IsnetError
 from isnet_cli.export.figures import curves_figure
 from isnet_cli.export.plotting import svg_text
 from isnet_cli.ports import Ports
@@ -29,33 +24,23 @@ from isnet_cli.runs.runtime import choose_device, make_deterministic
 from isnet_cli.stages.base import StageResult
 from isnet_cli.stages.cuts import describe_cuts, find_cuts
 from isnet_cli.stages.doubt_limits import add_limits, find_limits
-from isnet_cli.stages.model_files import CARD, WEIGHTS, load_model, reading, save_model
+from isnet_cli.stages.model_card import arch_name, model_card, validation_facts
+from isnet_cli.stages.model_files import CARD, WEIGHTS, load_model, save_model
 from isnet_cli.stages.teacher import load_teacher, teacher_folder, teacher_hash
 from isnet_cli.stages.trainer import Trainer
 from isnet_cli.stages.training_films import check_classes, choose_films, load_films, verdicts
+from isnet_cli.stages.training_network import check_network, prepare, start_from
 from isnet_cli.stages.training_setup import (
-    Cuts,
     build_method,
     build_net,
     check_method,
     class_weights,
     load_segmenter,
-    map_method,
     segmenter,
-    segmenter_options,
     untrained,
 )
 from isnet_cli.stages.validation import Validator
-from isnet_models.backbones import count_parameters
-from isnet_models.explanations.explanation import MethodError
-from isnet_models.explanations.gradcam import feature_map, watched
-from isnet_models.lrp import RelevanceError, relevance
 from isnet_models.methods import registry
-from isnet_models.methods.base import Method
-from isnet_models.methods.isnet import ISNet
-from isnet_models.methods.variants import VARIANTS, Explanation
-from isnet_models.registry import Card, WeightsError
-from isnet_models.weights import load_weights
 
 NAME = "train"
 FORMAT = 2  # raised when the same input gives another model
@@ -140,7 +125,7 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     qc = verdicts(folder)
     train_rows, val_rows, excluded = choose_films(rows, qc, config, "masks" in needs)
     ports.say(
-        f"training {_arch(config)} ({config.train.method}) on {device}: "
+        f"training {arch_name(config)} ({config.train.method}) on {device}: "
         f"{len(train_rows)} films, {len(val_rows)} for validation, "
         f"{sum(excluded.values())} left out"
     )
@@ -152,13 +137,9 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     directory, identity = folder.stage_dir(NAME), fingerprint(config, folder)
 
     net = build_net(config, len(classes))
-    _start_from(net, config)
-    net.to(device)
+    start_from(net, config)
+    check_network(net.to(device), config, device)
     cuts = None
-    if "rules" in needs:
-        _check_relevance(net, config, device)
-    if "feature map" in needs:
-        _check_feature_map(net, config, device)
     if "range" in needs:
         cuts = find_cuts(config, train, version, device, directory / CUTS, identity, ports)
         if cuts is None:
@@ -168,13 +149,13 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     weights = class_weights(config, train)
     weights = None if weights is None else weights.to(device)
     method = build_method(config, cuts, weights, load_teacher(config, classes, device))
-    _prepare(method, net)
-    card = _card(config, classes, net, cuts, len(train_rows), len(val_rows))
+    prepare(method, net)
+    card = model_card(config, classes, net, cuts, len(train_rows), len(val_rows))
     validator = Validator(val, version, config.evaluate.batch_size, device)
     trainer = Trainer(
         config, net, method, train, validator, version, directory, identity,
         lambda best, row: save_model(
-            directory, best, {**card, **validator.thresholds(best), **_validation(row)}
+            directory, best, {**card, **validator.thresholds(best), **validation_facts(row)}
         ),
     )  # fmt: skip
     if trainer.restore():
@@ -189,169 +170,6 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     batch_size = config.evaluate.batch_size
     add_limits(directory, best, find_limits(best, train, val, version, batch_size))
     return StageResult([directory / name for name in (WEIGHTS, CARD, HISTORY, CURVES)], summary)
-
-
-def _arch(config: Config) -> str:
-    """The network's name: the backbone's, or that of the method that brings its own."""
-    first = registry.parts(config.train.method)[0]
-    return first.name if first.own_network else config.model.arch
-
-
-def _prepare(method: Method, net: nn.Module) -> None:
-    try:
-        method.prepare(net)
-    except ValueError as error:
-        raise IsnetError(
-            "config", f"train.method: {error}", fix="isnet train --list-methods says what it needs"
-        ) from error
-
-
-def _start_from(net: nn.Module, config: Config) -> None:
-    if config.model.weights is None:
-        return
-    try:
-        state = load_weights(Path(config.model.weights))
-        own = net.state_dict()
-        last = list(own)[-1].rpartition(".")[0]
-        if "segmenter" in registry.needs(config.train.method):  # it is the one of masks.model
-            state = {k: v for k, v in state.items() if not k.startswith("segmenter.")}
-            state |= {k: v for k, v in own.items() if k.startswith("segmenter.")}
-        keep = {
-            k: v
-            for k, v in state.items()
-            if not (k.startswith(last) and k in own and own[k].shape != v.shape)
-        }  # fmt: skip - another number of classes: the last layer starts anew
-        missing, unexpected = net.load_state_dict(keep, strict=False)
-        wrong = [k for k in (*missing, *unexpected) if not k.startswith(last)]
-        if wrong:
-            raise WeightsError(f"{config.model.weights}: does not fit, first at '{wrong[0]}'")
-    except (WeightsError, RuntimeError) as error:
-        raise IsnetError(
-            "weights",
-            f"model.weights: {str(error).splitlines()[0]}",
-            fix="model.weights: train/model.safetensors of a run with the same train.method,"
-            " model.arch and channels",
-        ) from error
-
-
-def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> None:
-    """Fails before training when the network has an operation without relevance rule."""
-    try:
-        with _blank(net, config, device) as x:
-            if "range" in registry.needs(config.train.method):
-                map_method(config).maps(net, x, create_graph=False)
-            else:
-                relevance(net, x, "predicted", family="flex")
-    except RelevanceError as error:
-        hint = "train.heatmap_loss.zb: false" if "zB" in str(error) else (
-            "train.heatmap_loss.layers: auto" if "layer" in str(error)
-            else "train.heatmap_loss.variant: selective, or train.method: standard"
-        )  # fmt: skip
-        raise IsnetError("config", f"model.arch {config.model.arch}: {error}", fix=hint) from error
-
-
-def _check_feature_map(net: nn.Module, config: Config, device: torch.device) -> None:
-    """Fails before training when the network has no feature map that a method could look at."""
-    try:
-        with _blank(net, config, device) as x, watched(net) as seen:
-            net(x)
-            feature_map(seen)
-    except MethodError as error:
-        raise IsnetError(
-            "config",
-            f"model.arch {config.model.arch}: {config.train.method} needs "
-            f"{registry.NEEDS['feature map']}: {error}",
-            fix="model.arch: densenet121, resnet18, small, ..., or train.method: standard",
-        ) from error
-
-
-@contextmanager
-def _blank(net: nn.Module, config: Config, device: torch.device) -> Iterator[torch.Tensor]:
-    """Two grey films; inside, `net` is in evaluation mode, and what it cannot take is refused."""
-    training = net.training
-    net.eval()
-    try:
-        yield torch.full((2, config.model.channels, *config.model.input), 0.5, device=device)
-    except (RelevanceError, MethodError):
-        raise
-    except (RuntimeError, ValueError) as error:
-        raise IsnetError(
-            "config",
-            f"model: {config.model.arch} does not take {config.model.input} px: "
-            f"{str(error).splitlines()[0]}",
-            fix="model.input: 224",
-        ) from error
-    finally:
-        net.train(training)
-
-
-def _card(
-    config: Config,
-    classes: list[str],
-    net: nn.Module,
-    cuts: Cuts | None,
-    films: int,
-    validation: int,
-) -> dict[str, Any]:
-    method = build_method(config, None, None).base
-    rules = method.loss.explanation if isinstance(method, ISNet) else Explanation()
-    plain = rules.variant == "grad_input"
-    network = segmenter(config)
-    return {
-        "name": config.name,
-        "isnet": __version__,
-        "task": config.data.labels.task,
-        "classes": classes,
-        "arch": _arch(config),
-        "parameters": count_parameters(net),
-        "input": list(config.model.input),
-        "channels": config.model.channels,
-        "dropout": config.model.dropout,
-        "standardise": config.model.standardise,
-        "method": config.train.method,
-        "settings": _settings(config),
-        **({"teacher": {"sha256": taught}} if (taught := teacher_hash(config)) else {}),
-        **({} if network is None else {"segmenter": _segmenter_facts(network)}),
-        "heatmap": {
-            "variant": rules.variant,
-            "family": "flex" if VARIANTS[rules.variant].family == "flex" else "block",
-            "epsilon": 0.0 if plain else rules.epsilon,
-            "zb": rules.zb and not plain and method.bounded,
-            "cuts": cuts or None,
-        },
-        "thresholds": None if config.data.labels.task == "multiclass" else [0.5] * len(classes),
-        "seed": config.seed,
-        "films": {"train": films, "val": validation},
-        "selected_by": config.train.select,
-        "reading": reading(config),
-        "use": "research only; not a medical device",
-    }
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    """The method's settings and its additions', without the place of a teacher."""
-    return {
-        name: {k: v for k, v in dataclasses.asdict(record).items() if k != "teacher"}
-        for name, record in check_method(config).items()
-    }
-
-
-def _segmenter_facts(card: Card) -> dict[str, Any]:
-    """What a model's card says of the lung U-Net inside."""
-    return {
-        "options": segmenter_options(card),
-        "name": card.name,
-        "sha256": card.sha256,
-        "licence": card.licence,
-    }
-
-
-def _validation(row: dict[str, float]) -> dict[str, Any]:
-    figures = {k: v for k, v in row.items() if k.startswith("val_")}
-    return {
-        "epoch": int(row["epoch"]),
-        "validation": {k: (None if math.isnan(v) else v) for k, v in figures.items()},
-    }
 
 
 def _write_history(directory: Path, history: list[dict[str, float]]) -> None:
