@@ -16,6 +16,7 @@ from isnet_cli.stages import evaluate, heatmap, train
 from isnet_cli.stages.model_files import load_model
 from isnet_cli.stages.pipeline import run_stage
 from isnet_cli.stages.predictor import open_predictor
+from isnet_cli.stages.training_network import start_from
 from isnet_cli.stages.training_setup import build_net
 from isnet_models.registry import find_card
 from isnet_models.weights import load_weights, save_weights
@@ -71,7 +72,7 @@ def test_weights_to_start_from_do_not_bring_their_segmenter(tmp_path: Path) -> N
         p.data += 1
     save_weights(other.state_dict(), tmp_path / "start.safetensors")
     start = config.model.model_copy(update={"weights": str(tmp_path / "start.safetensors")})
-    train._start_from(net, config.model_copy(update={"model": start}))
+    start_from(net, config.model_copy(update={"model": start}))
     ours, before, theirs = (n.state_dict() for n in (net, build_net(config, 2), other))
     for name, value in ours.items():
         expected = before if name.startswith("segmenter.") else theirs
