@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from isnet_cli.runs.files import (
     fingerprint,
     read_csv,
     sha256_file,
+    without_nan,
     write_csv,
     write_json,
     write_text,
@@ -43,6 +45,11 @@ def test_json_refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"a": math.nan})
     assert not (tmp_path / "x.json").exists()
+
+
+def test_figures_without_value_are_null(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", without_nan({"auc": float("nan"), "loss": 0.5}))
+    assert json.loads((tmp_path / "a.json").read_text()) == {"auc": None, "loss": 0.5}
 
 
 def test_fingerprint_depends_on_content_not_on_order() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -44,6 +45,11 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` as indented JSON by rename; NaN is refused."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def without_nan(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """The figures with None for NaN, which JSON does not have."""
+    return {name: None if math.isnan(value) else value for name, value in figures.items()}
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -164,11 +164,8 @@ class _Pool:
             self.ports.warn("benchmark", f"{task.name}: {ended.error}")
         elif ended.seconds is not None:
             place = f" ({self.count} of {self.total})" if counts else ""
-            more = (
-                f"; {self.watch.remark(task)}"
-                if ended.status == "done" and self.watch.remark(task)
-                else ""
-            )
+            remark = self.watch.remark(task) if ended.status == "done" else ""
+            more = f"; {remark}" if remark else ""
             self.ports.say(f"{task.name}: {ended.status}, {lasted(ended.seconds)}{place}{more}")
         if counts:
             bar.advance()

@@ -20,6 +20,7 @@ from isnet_cli.data.maskfiles import PAIR
 from isnet_cli.data.peek import Facts
 from isnet_cli.data.types import Row
 from isnet_cli.errors import IsnetError
+from isnet_cli.runs.files import without_nan
 
 MAIN = ""  # name of the collection that the sets share
 NONE = LabelRow(0, "")
@@ -207,8 +208,7 @@ class Labelling:
         if self._collection.labels.task == "multilabel":
             values = decode_findings(row.label)
             kept = {name: values.get(name, math.nan) for name in known}
-            said = {name: None if math.isnan(value) else value for name, value in kept.items()}
-            return replace(row, label=encode_findings(said))
+            return replace(row, label=encode_findings(without_nan(kept)))
         if row.label not in known:
             raise IsnetError(
                 "data",

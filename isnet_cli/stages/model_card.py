@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 from torch import nn
 
 from isnet_cli import __version__
 from isnet_cli.config.schema import Config
+from isnet_cli.runs.files import without_nan
 from isnet_cli.stages.model_files import reading
 from isnet_cli.stages.teacher import teacher_hash
 from isnet_cli.stages.training_setup import (
@@ -106,7 +106,7 @@ def validation_facts(row: dict[str, float]) -> dict[str, Any]:
     figures = {k: v for k, v in row.items() if k.startswith("val_")}
     return {
         "epoch": int(row["epoch"]),
-        "validation": {k: (None if math.isnan(v) else v) for k, v in figures.items()},
+        "validation": without_nan(figures),
     }
 
 

@@ -18,7 +18,7 @@ from isnet_cli.export.plotting import svg_text
 from isnet_cli.ports import Ports
 from isnet_cli.runs.allocator import keep_freed_memory
 from isnet_cli.runs.files import fingerprint as hash_of
-from isnet_cli.runs.files import sha256_file, write_csv, write_text
+from isnet_cli.runs.files import sha256_file, without_nan, write_csv, write_text
 from isnet_cli.runs.folder import RunFolder
 from isnet_cli.runs.runtime import choose_device, make_deterministic
 from isnet_cli.stages.base import StageResult
@@ -189,5 +189,5 @@ def _summary(
         "best_epoch": int(best["epoch"]) if best else None,
         "films": {"train": len(train), "val": len(val)},
         "left_out": dict(excluded),
-        "last": {k: (None if math.isnan(v) else v) for k, v in last.items()},
+        "last": without_nan(last),
     }

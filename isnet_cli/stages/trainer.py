@@ -18,6 +18,7 @@ from isnet_cli.data.dataset import FilmStore, Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Bar, Ports
 from isnet_cli.runs.checkpoint import own_checkpoint, save_checkpoint
+from isnet_cli.runs.files import without_nan
 from isnet_cli.runs.runtime import derive_seed, generator
 from isnet_cli.stages.training_setup import build_optimizer, epoch_batches, learning_rate
 from isnet_cli.stages.validation import Validator
@@ -186,7 +187,7 @@ class Trainer:
         self.progress.epoch = epoch + 1
         self._save()
         bar.advance(0, val_auc=scored["val_auc"], rate=f"{row['films_per_second']:.1f} films/s")
-        ports.event("epoch", **{k: (None if math.isnan(v) else v) for k, v in row.items()})
+        ports.event("epoch", **without_nan(row))
 
     def _save(self) -> None:
         progress = self.progress

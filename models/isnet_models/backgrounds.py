@@ -83,10 +83,9 @@ def filled(
         background = noise.to(images).expand_as(images)
     elif fill == "blur":
         sigma = BLUR * min(images.shape[-2:])
-        size = [2 * round(2 * sigma) + 1] * 2
-        weight = gaussian_blur(1 - masks, size, [sigma, sigma])
-        total = gaussian_blur(images * (1 - masks), size, [sigma, sigma])
-        background = total / weight.clamp(min=1e-6)
+        reach = round(2 * sigma)
+        weight = _blurred(1 - masks, sigma, reach)
+        background = _blurred(images * (1 - masks), sigma, reach) / weight.clamp(min=1e-6)
     else:
         raise ValueError(f"fill: found {fill!r}, expected black, noise or blur")
     return swap_backgrounds(images, masks, background, feather)
@@ -102,9 +101,15 @@ def feathered(masks: Tensor, feather: float = FEATHER) -> Tensor:
     """
     sigma = max(0.5, feather * min(masks.shape[-2:]))
     reach = min(round(2 * sigma), min(masks.shape[-2:]) - 1)  # the border is mirrored
+    return torch.maximum(_blurred(masks, sigma, reach), masks)
+
+
+def _blurred(values: Tensor, sigma: float, reach: int) -> Tensor:
+    """Gaussian blur, cut off after `reach` px; axis by axis, which is quicker."""
     size, sigmas = 2 * reach + 1, [sigma, sigma]
-    along = gaussian_blur(masks, [size, 1], sigmas)  # axis by axis is quicker
-    return torch.maximum(gaussian_blur(along, [1, size], sigmas), masks)
+    along: Tensor = gaussian_blur(values, [size, 1], sigmas)
+    found: Tensor = gaussian_blur(along, [1, size], sigmas)
+    return found
 
 
 def swap_backgrounds(
