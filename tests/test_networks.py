@@ -26,6 +26,7 @@ QUICK = {
     "convit_tiny",
 }  # fmt: skip
 NOT_CONSERVED = {"csatv2", "iformer_t"}  # docs/networks.md says why
+ROUGH = {"iformer_t", "mobilenetv4_hybrid_medium"}  # round more in float32, by threads
 IN_FLOAT32 = {"efficientvit_b0", "resnetv2_50d_evos", "resnetv2_50d_frn"}  # in part
 # ReLU, piecewise linear operations and BatchNorm alone: their maps are gradient x input.
 PURE = {
@@ -104,7 +105,7 @@ def test_runs_untouched(network: Network, net: nn.Module) -> None:
         assert result.maps.shape == (2, maps, *x.shape[1:])
         assert result.maps.isfinite().all()
         assert result.maps.abs().amax((1, 2, 3, 4)).min() > 0
-        assert error(result.logits, plain) < 2e-4  # float32; float64 below
+        assert error(result.logits, plain) < (2e-4 if network.name in ROUGH else 5e-6)
         (result.maps.square().mean() + F.cross_entropy(result.logits, torch.tensor([0, 1]))
          ).backward()  # fmt: skip
     reached = [p.grad for p in net.parameters() if p.grad is not None]
