@@ -33,6 +33,7 @@ from isnet_cli.data.maskfiles import save_mask
 from isnet_cli.data.phantoms import phantom
 from isnet_cli.data.read import read_films
 from isnet_cli.measure.masks_qc import assess
+from isnet_cli.runs.allocator import keep_freed_memory
 from isnet_cli.stages.masks_post import mask_on_original
 from isnet_models.lung_unet import SIZE, lung_unet
 
@@ -69,6 +70,7 @@ def whole(films: Path, run: Path, count: int) -> None:
 def parts(paths: list[Path], scratch: Path) -> None:
     """Processor time of each part, one thread."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     spent: dict[str, float] = defaultdict(float)
 
     def timed(part: str, work: Callable[[], T]) -> T:

@@ -118,7 +118,8 @@ def _heading(texts: Sequence[str], size: int, width: int) -> list[tuple[str, Fon
 def png_bytes(picture: NDArray[np.uint8]) -> bytes:
     """PNG file of uint8 [H, W] or [H, W, 3]: pixels only, no text, no time; same in, same out."""
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "PNG", compress_level=6)
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    image.save(buffer, "PNG", compress_level=3)  # half the time of 6, files 4 % larger
     return buffer.getvalue()
 
 

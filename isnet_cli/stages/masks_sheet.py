@@ -61,7 +61,8 @@ def _tile(line: Mapping[str, Any], row: Row, folder: RunFolder) -> RGB:
     if line["verdict"] != "missing":
         whole = load_mask(folder.stage_dir("masks") / f"{line['key']}.png")
         height, width = film.shape
-        mask = resize(whole.astype("float32"), (height, width)) >= 0.5
+        same = whole.shape == (height, width)
+        mask = whole if same else resize(whole.astype("float32"), (height, width)) >= 0.5
     return film_tile(film, mask, side=CELL)
 
 

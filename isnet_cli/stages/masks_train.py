@@ -19,6 +19,7 @@ from isnet_cli.data.maskpairs import Pair, find_pairs
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Ports
 from isnet_cli.runs import files, runtime
+from isnet_cli.runs.allocator import keep_freed_memory
 from isnet_cli.runs.folder import LOCK, RunFolder, versions
 from isnet_cli.stages.masks_train_films import Example, deal, drawn_examples, read_examples
 from isnet_cli.stages.masks_train_loop import SegmenterTrainer
@@ -108,6 +109,7 @@ def _run(
         f"lung U-Net: {parts['train']} films for training, {parts['validation']} for validation,"
         f" {parts['held_out']} held out"
     )
+    keep_freed_memory()
     runtime.make_deterministic(config.machine.deterministic)
     device = runtime.choose_device(config.machine.device)
     trainer = SegmenterTrainer(

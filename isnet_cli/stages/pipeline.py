@@ -13,6 +13,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.config.yaml_tree import parse
 from isnet_cli.errors import IsnetError
 from isnet_cli.ports import Ports
+from isnet_cli.runs.allocator import keep_freed_memory
 from isnet_cli.runs.folder import STAGES, RunFolder
 from isnet_cli.stages.base import Stage
 
@@ -107,6 +108,7 @@ def run_pipeline(
         IsnetError: As `run_stage`.
     """
     outcomes: list[Outcome] = []
+    keep_freed_memory()
     preflight(config, stages)
     with folder.lock():
         for name in stages:

@@ -16,7 +16,6 @@ from isnet_cli.data.manifest import read_manifest
 from isnet_cli.export.figures import curves_figure
 from isnet_cli.export.plotting import svg_text
 from isnet_cli.ports import Ports
-from isnet_cli.runs.allocator import keep_freed_memory
 from isnet_cli.runs.files import fingerprint as hash_of
 from isnet_cli.runs.files import sha256_file, without_nan, write_csv, write_text
 from isnet_cli.runs.folder import RunFolder
@@ -119,7 +118,6 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     needs = registry.needs(config.train.method)
     device = choose_device(config.machine.device)
     make_deterministic(config.machine.deterministic)
-    keep_freed_memory()
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     classes = class_names([row for row in rows if row.set == "train"] or rows, config)
     qc = verdicts(folder)

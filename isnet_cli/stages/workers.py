@@ -11,6 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from isnet_cli.runs.allocator import keep_freed_memory
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 QUEUED = 4  # tasks per worker that are handed out ahead
@@ -125,9 +127,12 @@ def _ready() -> bool:
 def _settle() -> None:
     """What each process does first: leave interrupts to the parent, and end when it ends.
 
+    It keeps freed memory: large films would go to the system and back.
+
     Ctrl-C reaches every process of the terminal, and the parent alone decides what to do. A killed
     parent says nothing: its processes would wait for work for ever.
     """
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
