@@ -38,7 +38,7 @@ from isnet_models.lrp.nonlinear import Activation, GroupedNorm, Rectifier
 from isnet_models.lrp.tape import Rules, Tape
 
 # Parameters that are added to activations, by their names.
-ADDED = re.compile(r"(^|[._])(\w*bias|beta|tau|\w*pos|\w*token)$|(^|\.)pos_emb")
+ADDED = re.compile(r"(^|[._])(\w*bias|beta|tau|\w*pos|\w*token(_\d+)?)$|(^|\.)pos_emb")
 RULES = ("act", "norm", "attn", "half", "winner", "grad")
 
 
@@ -51,7 +51,8 @@ class Sites:
         smooth: Other activations.
         norm: Norms of all kinds.
         attention: Sums over places or channels with weights made from the image.
-        gate: Gates, which are on no relevance's way.
+        gate: Factors made from the image (gates, attention over channels, norms by hand): constants
+            of the pass, whose branches are on no relevance's way.
         rules: Rules beyond those of linear layers, ReLU, BatchNorm and pooling.
     """
 
@@ -69,11 +70,12 @@ def sites(net: nn.Module, x: Tensor) -> Sites:
     with Tape(Rules(0.01), image) as tape:
         logits = net(image)
     reached, counts = {tape.slot(logits)}, Counter[str]()
+    read = {slot for op in tape.graph.ops for slot in op.ins}
     for op in reversed(tape.graph.ops):
         if reached.intersection(op.outs):
             reached.update(op.ins)
             counts.update(_kinds(op))
-        elif isinstance(op, Activation) and op.offset:
+        elif read.isdisjoint(op.outs):  # the end of a branch
             counts["gate"] += 1
     rules = tuple(rule for rule in (*RULES, "gate") if counts[rule])
     norms = counts["batch norm"] + counts["norm"]
@@ -193,11 +195,11 @@ with torch {torch}, torchvision {torchvision}, timm {timm}. `tests/test_networks
 implementation in float64, and those of the *exact* ones with gradient x input.
 
 * **M**: millions of parameters; depth and size of the images (**px**) are cut as in benchmarks/network_list.py.
-* **ReLU, smooth, norm, attn**: operations on the way of relevance (norms written by hand are not counted). **gate**: gates, on no
-  relevance's way.
+* **ReLU, smooth, norm, attn**: operations on the way of relevance (norms written by hand are not counted). **gate**: factors made from
+  the image (gates, attention over channels, norms by hand), on no relevance's way.
 * **rules** beyond those of linear layers, ReLU, BatchNorm and pooling ([relevance.md](relevance.md)). *exact*: none, so epsilon 0 is gradient x input. *act*:
   proportional rule of activations. *norm*: standard deviations held constant. *attn*: attention weights held constant. *half*: factors of a
-  product share its relevance. *winner*: maxima outside pooling. *grad*: the operation's own gradient, with a warning. *gate*: gates held constant.
+  product share its relevance. *winner*: maxima outside pooling. *grad*: the operation's own gradient, with a warning. *gate*: such factors held constant.
 * **families** that run beside `flex`.
 * **lost**: largest difference between the sum of a map and its logit, relative to the largest logit, in float64 with epsilon 0 where nothing is
   added to activations (biases, positions, tokens set to 0): every rule conserves relevance. Where it is not rounding, see below.
@@ -209,7 +211,7 @@ implementation in float64, and those of the *exact* ones with gradient x input.
 {rows}
 
 {tried} networks. Not conserved to rounding: `csatv2` subtracts constants of its own from the image's frequencies; `iformer_t` passes values through
-a sigmoid, whose value at 0 is a bias; `efficientvit_b0` computes its attention in float32 whatever the precision.
+a sigmoid, whose value at 0 is a bias; `coat_tiny` multiplies by its class tokens, so they cannot be set to 0; `efficientvit_b0` computes its attention in float32 whatever the precision.
 
 Not explained: recurrent layers (`sequencer2d_s`: `lstm: no relevance rule for this operation`), compiled and scripted networks.
 """  # noqa: E501 - a page
