@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isnet_cli.data.geometry import Frame, resize
+from isnet_cli.data.geometry import Frame, resize, resize_mask
 
 
 def disc(h: int, w: int, cy: float, cx: float, r: float) -> np.ndarray:
@@ -52,3 +52,10 @@ def test_padding_is_black_and_masks_stay_binary() -> None:
 def test_shrinking_is_antialiased() -> None:
     stripes = np.tile(np.array([0.0, 1.0], np.float32), (64, 32))
     assert np.abs(resize(stripes, (16, 16))[:, 2:-2] - 0.5).max() < 0.05
+
+
+def test_masks_are_reduced_by_area() -> None:
+    mask = np.zeros((8, 8), bool)
+    mask[:, :3] = True
+    assert resize_mask(mask, (4, 4))[0].tolist() == [True, True, False, False]
+    assert (resize_mask(mask, (8, 8)) == mask).all()

@@ -14,7 +14,6 @@ from isnet_cli.data.geometry import Frame
 from isnet_cli.stages.explainers import METHODS
 from isnet_cli.stages.mapfiles import (
     FilmMap,
-    lungs_on_film,
     nifti_map,
     npz_bytes,
     on_film,
@@ -70,13 +69,6 @@ def test_the_sum_over_the_film_stays(size: tuple[int, int]) -> None:
     spot = blob(NETWORK, (30, 33), 4.0) - 0.5 * blob(NETWORK, (40, 25), 3.0)
     found = on_film(spot, Frame(ORIGINAL, NETWORK), size)
     assert found.sum(dtype=np.float64) == pytest.approx(spot.sum(dtype=np.float64), rel=2e-3)
-
-
-def test_lungs_are_reduced_by_area() -> None:
-    mask = np.zeros((8, 8), bool)
-    mask[:, :3] = True
-    assert lungs_on_film(mask, (4, 4))[0].tolist() == [True, True, False, False]
-    assert (lungs_on_film(mask, (8, 8)) == mask).all()
 
 
 def test_npz_holds_the_map_the_geometry_and_the_facts_without_pickles() -> None:

@@ -54,3 +54,11 @@ def resize(pixels: FloatImage, size: tuple[int, int]) -> FloatImage:
         return np.asarray(pixels, np.float32)
     image = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR), np.float32)
+
+
+def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A mask [H, W] at `size`: pixels that it covers by half or more; itself at its own size."""
+    if mask.shape == tuple(size):
+        return mask
+    covered: NDArray[np.bool_] = resize(mask.astype(np.float32), size) >= 0.5
+    return covered

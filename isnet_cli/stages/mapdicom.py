@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.data.geometry import resize
+from isnet_cli.data.geometry import resize, resize_mask
 from isnet_cli.data.header import MIRRORED
 from isnet_cli.data.origin import is_dicom, source_header
 from isnet_cli.data.salt import new_salt, read_salt, salted
@@ -56,7 +56,7 @@ class DicomWriter:
         if kind == "dicom-sc":
             lungs = None
             if found.lungs is not None:
-                lungs = resize(found.lungs.astype(np.float32), size) >= 0.5
+                lungs = resize_mask(found.lungs, size)
             picture = compose_capture(
                 resize(found.film, size),
                 resize(_smoothed(found, smoothing(found.method)), size),

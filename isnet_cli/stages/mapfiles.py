@@ -95,12 +95,6 @@ def with_shape(film: FloatImage, plain: FloatImage, biased: FloatImage, frame: F
     return shape
 
 
-def lungs_on_film(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask of the original film's size on the kept film's grid."""
-    lungs: NDArray[np.bool_] = resize(mask.astype(np.float32), size) >= 0.5
-    return lungs
-
-
 def npz_bytes(found: FilmMap) -> bytes:
     """The map as a compressed ``.npz`` without pickles; the same map gives the same bytes.
 

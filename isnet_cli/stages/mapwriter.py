@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isnet_cli.data.dataset import FilmStore, Version
 from isnet_cli.data.films import load_film
-from isnet_cli.data.geometry import Frame
+from isnet_cli.data.geometry import Frame, resize_mask
 from isnet_cli.data.header import MIRRORED
 from isnet_cli.data.maskfiles import load_mask
 from isnet_cli.data.types import Row
@@ -21,7 +21,6 @@ from isnet_cli.stages.explainers import described, method_of
 from isnet_cli.stages.mapdicom import KINDS, DicomWriter, open_dicom
 from isnet_cli.stages.mapfiles import (
     FilmMap,
-    lungs_on_film,
     nifti_map,
     npz_bytes,
     panel_png,
@@ -147,7 +146,7 @@ class MapWriter:
         if not self.predictor.trusted(row):
             return film, None
         mask = load_mask(folder.stage_dir("masks") / f"{row.key}.png")
-        return film, lungs_on_film(mask, (film.shape[0], film.shape[1]))
+        return film, resize_mask(mask, (film.shape[0], film.shape[1]))
 
     def _dicom(self, row: Row) -> DicomWriter | None:
         heat = self.predictor.config.heatmap

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from isnet_cli.data.films import load_film
-from isnet_cli.data.geometry import resize
+from isnet_cli.data.geometry import resize_mask
 from isnet_cli.data.maskfiles import load_mask
 from isnet_cli.data.types import Row
 from isnet_cli.export.images import SheetStyle, contact_sheet, film_tile, png_bytes
@@ -60,9 +60,7 @@ def _tile(line: Mapping[str, Any], row: Row, folder: RunFolder) -> RGB:
     mask = None
     if line["verdict"] != "missing":
         whole = load_mask(folder.stage_dir("masks") / f"{line['key']}.png")
-        height, width = film.shape
-        same = whole.shape == (height, width)
-        mask = whole if same else resize(whole.astype("float32"), (height, width)) >= 0.5
+        mask = resize_mask(whole, (film.shape[0], film.shape[1]))
     return film_tile(film, mask, side=CELL)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from isnet_cli.data.films import load_film
-from isnet_cli.data.geometry import resize
+from isnet_cli.data.geometry import resize, resize_mask
 from isnet_cli.data.maskfiles import load_mask
 from isnet_cli.errors import IsnetError
 from isnet_cli.export.document import Picture
@@ -213,7 +213,7 @@ def _drawn(source: Source, line: Cells, side: int) -> RGB:
         # The kept film has no shape; the panel shows the film that the model saw.
         grey = Image.fromarray(_small(seen, side)).convert("L")
         film = np.asarray(grey, np.float32) / np.float32(255)
-    small = None if lungs is None else resize(lungs.astype(np.float32), size) >= 0.5
+    small = None if lungs is None else resize_mask(lungs, size)
     return overlay(film, resize(relevance, size), small, smoothing=SMOOTHING)
 
 
@@ -224,9 +224,7 @@ def _lungs(
     if line["verdict"] == "missing":
         return None
     whole = load_mask(str(folder.stage_dir("masks") / f"{key}.png"))
-    size = (film.shape[0], film.shape[1])
-    lungs: NDArray[np.bool_] = resize(whole.astype(np.float32), size) >= 0.5
-    return lungs
+    return resize_mask(whole, (film.shape[0], film.shape[1]))
 
 
 def _size(shape: tuple[int, ...], side: int) -> tuple[int, int]:
