@@ -30,6 +30,20 @@ def test_all_levels_survive_exactly(tmp_path: Path) -> None:
     assert np.array_equal(load_film(tmp_path / "a.png"), levels)
 
 
+def test_films_of_eight_bits_keep_eight_exactly(tmp_path: Path) -> None:
+    levels = np.arange(256, dtype=np.float32).reshape(16, 16) / np.float32(255)
+    save_film(tmp_path / "a.png", levels)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == "L"
+        assert image.info == {}
+    assert np.array_equal(load_film(tmp_path / "a.png"), levels)
+    levels[3, 4] += 1 / 65535  # one pixel between two levels needs all bits
+    save_film(tmp_path / "b.png", levels)
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.mode == "I;16"
+    assert np.array_equal(load_film(tmp_path / "b.png") * 65535, np.rint(levels * 65535))
+
+
 def test_same_pixels_same_bytes_and_no_metadata(tmp_path: Path) -> None:
     save_film(tmp_path / "a.png", gradient())
     save_film(tmp_path / "b.png", gradient())
@@ -78,11 +92,10 @@ def test_reduction_is_antialiased() -> None:
         None,
         b"",
         b"no image",
-        png_bytes(np.zeros((4, 4), np.uint8), 8),
         png_bytes(np.zeros((4, 4, 3), np.uint8), 8, PNG_RGB),
         png_bytes(np.zeros((4, 4), np.uint16), 16)[:-30],
     ],
-    ids=["missing", "empty", "text", "8-bit", "rgb", "truncated"],
+    ids=["missing", "empty", "text", "rgb", "truncated"],
 )
 def test_what_is_no_kept_film_is_an_error_with_a_fix(tmp_path: Path, content) -> None:
     path = tmp_path / "a.png"

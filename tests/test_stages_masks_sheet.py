@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,15 @@ from isnet_cli.export.images import OUTLINE
 from isnet_cli.measure.masks_qc import MaskQuality, missing
 from isnet_cli.ports import Ports
 from isnet_cli.stages import masks
-from isnet_cli.stages.masks_sheet import PAGES, TILES, contact_sheet_png, doubt, page_name, pages
+from isnet_cli.stages.masks_sheet import (
+    PAGES,
+    TILES,
+    contact_sheet_png,
+    doubt,
+    page_name,
+    pages,
+    tile,
+)
 from isnet_cli.stages.pipeline import run_stage
 from masks_factory import SIZES, given_masks, ingested, settings
 
@@ -46,8 +53,8 @@ def test_films_without_a_mask_are_shown_without_an_outline(tmp_path: Path) -> No
     for key in SIZES:
         verdict = "missing" if key == "three" else "ok"
         quality = MaskQuality(verdict=verdict)  # type: ignore[arg-type]
-        with ThreadPoolExecutor(2) as pool:
-            picture = contact_sheet_png([quality.cells(key, "file")], rows, folder, pool)
+        cells = quality.cells(key, "file")
+        picture = contact_sheet_png([cells], [tile(cells, rows[key], folder)])
         pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
         shown[key] = int((np.abs(pixels - OUTLINE).max(axis=-1) < 40).sum())
     assert shown["three"] == 0

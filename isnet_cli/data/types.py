@@ -52,7 +52,7 @@ class Row:
         path: The input file as given (absolute); empty with ``privacy.rename``.
         frame: Frame number of a multi-frame file, 0 otherwise.
         sha256: Hash of the input file's bytes.
-        film: The kept film, relative to the ingest folder: 16-bit grey PNG, bone bright.
+        film: The kept film, relative to the ingest folder: grey PNG, bone bright.
         height: Rows of the original film, px.
         width: Columns of the original film, px.
         bits: Meaningful bits of the input.

@@ -7,6 +7,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,15 @@ from isnet_cli.stages.journal import Journal, remove
 from isnet_cli.stages.mapdicom import prepare_dicom
 from isnet_cli.stages.masks_files import MaskFiles
 from isnet_cli.stages.masks_make import Maker, ahead
-from isnet_cli.stages.masks_sheet import PAGES, SHEET, contact_sheet_png, page_name, pages
+from isnet_cli.stages.masks_sheet import (
+    PAGES,
+    SHEET,
+    TILES,
+    contact_sheet_png,
+    page_name,
+    pages,
+    tile,
+)
 from isnet_models.registry import Card, WeightsError, find_card
 
 NAME = "masks"
@@ -272,12 +281,15 @@ def _write_sheets(
         ports.progress.bar("contact sheets", len(found)) as bar,
         ThreadPoolExecutor(max(1, runtime.workers(None))) as pool,
     ):
+        shown = chain.from_iterable(found)
+        # the next page's pictures are made while a page is put together
+        tiles = ahead(pool, lambda line: tile(line, rows[line["key"]], folder), shown, depth=TILES)
         for number, chosen in enumerate(found):
             heading = (
                 f"Lung masks of {len(lines)} films: {said}",
                 f"The most doubtful first; page {number + 1} of {len(found)}. Reasons: {QC}",
             )
-            sheet = contact_sheet_png(chosen, rows, folder, pool, heading)
+            sheet = contact_sheet_png(chosen, list(islice(tiles, len(chosen))), heading)
             files.write_bytes(root / page_name(number), sheet)
             bar.advance(1)
     remove(root, [page_name(number) for number in range(len(found), PAGES)])

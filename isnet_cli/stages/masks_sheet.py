@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from typing import Any
 
 from isnet_cli.data.films import load_film
@@ -34,28 +33,28 @@ def pages(lines: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
 
 
 def contact_sheet_png(
-    chosen: Sequence[Mapping[str, Any]],
-    rows: Mapping[str, Row],
-    folder: RunFolder,
-    pool: Executor,
-    heading: Sequence[str] = (),
+    chosen: Sequence[Mapping[str, Any]], tiles: Sequence[RGB], heading: Sequence[str] = ()
 ) -> bytes:
     """PNG of one page.
 
     Args:
         chosen: Lines of ``qc.csv``, at least one.
-        rows: The manifest by key.
-        folder: The run.
-        pool: Reads films and masks.
+        tiles: The picture of each, by `tile`.
         heading: Lines above the pictures.
     """
-    tiles = list(pool.map(lambda line: _tile(line, rows[line["key"]], folder), chosen))
     captions = [_caption(line) for line in chosen]
     style = SheetStyle(CELL, 11, 2)
-    return png_bytes(contact_sheet(tiles, captions, COLUMNS, style=style, heading=heading))
+    return png_bytes(contact_sheet(list(tiles), captions, COLUMNS, style=style, heading=heading))
 
 
-def _tile(line: Mapping[str, Any], row: Row, folder: RunFolder) -> RGB:
+def tile(line: Mapping[str, Any], row: Row, folder: RunFolder) -> RGB:
+    """Picture of a film with its mask's outline [h, w, 3], `CELL` px at its longest side.
+
+    Args:
+        line: Of ``qc.csv``; a film whose mask is missing is shown without an outline.
+        row: Of the manifest.
+        folder: The run.
+    """
     film = load_film(folder.stage_dir("ingest") / row.film)
     mask = None
     if line["verdict"] != "missing":
