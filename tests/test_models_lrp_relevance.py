@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import weakref
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 import isnet_models
 from isnet_models import lrp
 from isnet_models.lrp import FAMILIES, TARGETS, Relevance, relevance
-from tests.relevance_nets import CLASSES, build, images
+from tests.relevance_nets import CLASSES, NETS, build, images
 
 
 class Tiny(nn.Module):
@@ -172,3 +174,23 @@ def test_a_single_image_and_a_single_logit() -> None:
 def test_no_images_give_no_maps() -> None:
     found = relevance(build("basic"), images(3)[:0], "all")
     assert found.maps.shape == (0, CLASSES, 3, 21, 17)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", NETS)
+def test_a_pass_is_forgotten_with_its_result(name: str, family: str) -> None:
+    """Not at the garbage collector's next visit: a step's activations would pile up until then."""
+    net, x = build(name), images()
+    gc.collect()
+    gc.disable()
+    try:
+        seen: list[weakref.ref[Tensor]] = []
+        for module in net.modules():
+            module.register_forward_hook(lambda m, args, out: seen.append(weakref.ref(out)))
+        found = relevance(net, x, "all", family=family, create_graph=True)
+        found.maps.square().sum().backward()
+        assert seen
+        del found
+        assert all(activation() is None for activation in seen)
+    finally:
+        gc.enable()

@@ -15,7 +15,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from isnet_models.lrp.affine import ConvOptions
-from isnet_models.lrp.damp import Damping, damp, per_channel
+from isnet_models.lrp.damp import Damping, Derivatives, damp, per_channel
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Held:
         g, gate, scale = self.g, self.gate, self.scale
         if gate is not None:
             return damp(g, gate.value, gate.epsilon, gate.zero, positive=True, scale=scale)
-        return g if scale is None else g * per_channel(scale, g[0]).to(g.dtype)
+        return _scaled(g, scale)
 
     def carried(
         self,
@@ -87,6 +87,16 @@ class _Step:
     damping: Damping
     fold: bool
 
+    def behind(
+        self, u: Tensor, g: Tensor, t: Tensor | None, scale: Tensor | None, zero: bool, signal: bool
+    ) -> Derivatives:
+        """`Damping.derivatives`, also where there is no ReLU (t is None)."""
+        if t is not None:
+            return self.damping.derivatives(u, g, t, scale, zero=zero, signal=signal)
+        dscale = None if scale is None else (u * g).sum((0, 1, 3, 4)).to(scale.dtype)
+        damped = _scaled(g, scale) if signal else None
+        return Derivatives(_scaled(u, scale), scale=dscale, signal=damped)
+
 
 class _Carry(Function):
     @staticmethod
@@ -102,8 +112,8 @@ class _Carry(Function):
     ) -> Tensor:
         ctx.save_for_backward(g, t, scale, ahead, weight)
         ctx.step = step
-        factor = None if t is None else step.damping.factor(t)[1]
-        s = _signal(g, factor, None if step.fold else scale)
+        on_signal = None if step.fold else scale
+        s = _scaled(g, on_signal) if t is None else step.damping.damped(g, t, on_signal)
         w = _weight(weight, _matrix(scale if step.fold else None, ahead), g.dtype)
         found = step.options.transpose(s.flatten(0, 1), w, step.size)
         return found.view(*g.shape[:2], *found.shape[1:])
@@ -118,12 +128,13 @@ class _Carry(Function):
         on_weight, on_signal = (scale, None) if step.fold else (None, scale)
         matrix = _matrix(on_weight, ahead)
         w = _weight(weight, matrix, g.dtype)
-        factor = None if t is None else step.damping.factor(t)
-        dg = step.options.apply(u, w).view(g.shape)
-        dw = dscale = dahead = dt = dzero = None
-        if want_weight or (want_scale and step.fold) or want_ahead:
-            s = _signal(g, None if factor is None else factor[1], on_signal)
-            dw = step.options.weight_gradient(u, s.flatten(0, 1), w).to(weight.dtype)
+        keep = want_weight or (want_scale and step.fold) or want_ahead
+        found = step.behind(
+            step.options.apply(u, w).view(g.shape), g, t, on_signal, want_zero, keep
+        )
+        dscale, dw, dahead = found.scale, None, None
+        if keep and found.signal is not None:
+            dw = step.options.weight_gradient(u, found.signal.flatten(0, 1), w).to(weight.dtype)
         if matrix is not None and dw is not None:
             both = (dw * weight).sum((2, 3))
             if on_weight is not None:
@@ -131,13 +142,8 @@ class _Carry(Function):
             if ahead is not None:
                 dahead = both.sum(0) if on_weight is None else on_weight @ both
             dw.mul_(matrix)
-        if t is not None and factor is not None:
-            dg, dt, dzero, by_scale = step.damping.backward(dg, g, t, on_signal, want_zero, factor)
-            dscale = dscale if by_scale is None else by_scale
-        elif on_signal is not None:
-            dscale = (dg * g).sum((0, 1, 3, 4)).to(on_signal.dtype) if want_scale else None
-            dg = dg * per_channel(on_signal, g[0]).to(dg.dtype)
-        return dg, dt, dzero, dscale, dahead, dw if want_weight else None, None
+        dw = dw if want_weight else None
+        return found.g, found.t, found.zero, dscale, dahead, dw, None
 
 
 def _matrix(scale: Tensor | None, ahead: Tensor | None) -> Tensor | None:
@@ -148,13 +154,9 @@ def _matrix(scale: Tensor | None, ahead: Tensor | None) -> Tensor | None:
     return column if ahead is None else column * ahead.view(1, -1, 1, 1)
 
 
-def _signal(g: Tensor, factor: Tensor | None, scale: Tensor | None) -> Tensor:
-    """The signal [K, B, O, h, w] with its factors [B, O, h, w] and [O]."""
-    if factor is None:
-        return g if scale is None else g * per_channel(scale, g[0]).to(g.dtype)
-    if scale is not None:
-        factor = factor * per_channel(scale, factor)
-    return g * factor.to(g.dtype)
+def _scaled(g: Tensor, scale: Tensor | None) -> Tensor:
+    """The signal [K, B, O, h, w] times the factor [O]."""
+    return g if scale is None else g * per_channel(scale, g[0]).to(g.dtype)
 
 
 def _weight(weight: Tensor, matrix: Tensor | None, dtype: torch.dtype) -> Tensor:

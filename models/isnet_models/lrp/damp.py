@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,62 +54,120 @@ def damp_by(g: Tensor, t: Tensor, denominator: Tensor, epsilon: float) -> Tensor
     return g * (t / stabilise(denominator, epsilon)).to(g.dtype)
 
 
+class Derivatives(NamedTuple):
+    """Derivatives of scale·q·g, q = t/d with d = t + epsilon·sgn t; None is 0 or was not asked for.
+
+    Attributes:
+        g: u·scale·q [K, *t.shape], u being the derivative by scale·q·g.
+        t: Σ_K u·g·scale·epsilon·sgn(t)/d².
+        zero: By the correction of `damp`, -Σ u·g·scale·q/d over all axes but the channels'.
+        scale: Σ u·g·q over all axes but the channels'.
+        signal: Not a derivative: scale·q·g itself.
+    """
+
+    g: Tensor
+    t: Tensor | None = None
+    zero: Tensor | None = None
+    scale: Tensor | None = None
+    signal: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class Damping:
     """Constants of a site: `epsilon`, and whether the activation is known to be `positive`.
 
-    Its methods work out of autograd's sight, for Functions.
+    Its methods work out of autograd's sight, for Functions. They pass memory as seldom as they can
+    and write where they have just read: one map after the other, in two or three buffers.
     """
 
     epsilon: float
     positive: bool
 
-    def factor(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """The denominator d = t + epsilon·sgn t and the factor t/d; at epsilon 0 it is t != 0."""
-        if self.epsilon == 0:
-            return t, (t != 0).to(t.dtype)
-        d = t + self.epsilon if self.positive else stabilise(t, self.epsilon)
-        return d, t / d
+    def damped(self, g: Tensor, t: Tensor, scale: Tensor | None) -> Tensor:
+        """The signal scale·q·g, by operations that autograd can follow when a compiler traces them.
 
-    def backward(
+        Args:
+            g: Signal [K, *t.shape].
+            t: Activation.
+            scale: Factor per channel, or None.
+        """
+        q = t / self._denominator(t) if self.epsilon > 0 else (t != 0).to(t.dtype)
+        if scale is not None:
+            q = q.mul_(per_channel(scale, t))
+        if len(g) == 1 and q.dtype == g.dtype:
+            return q.mul_(g[0])[None]
+        return g * q.to(g.dtype)
+
+    def derivatives(
         self,
         u: Tensor,
         g: Tensor,
         t: Tensor,
         scale: Tensor | None,
-        zero: bool,
-        factor: tuple[Tensor, Tensor],
-    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """Derivatives of scale·q·g by g, by t, by `zero` (if wanted) and by scale; None is 0.
-
-        With the factor q = t/d and p = Σ_K u·g they are u·scale·q, p·scale·epsilon·sgn(t)/d²,
-        -Σ p·scale·q/d and Σ p·q, the last two summed over all axes but the channels'.
+        *,
+        zero: bool = False,
+        signal: bool = False,
+    ) -> Derivatives:
+        """What a Function's backward pass hands on.
 
         Args:
             u: Derivative by the damped signal [K, *t.shape].
             g: The signal [K, *t.shape].
             t: Activation.
             scale: Factor per channel, or None.
-            zero: Whether the derivative by `zero` is wanted.
-            factor: d and q, which are overwritten.
+            zero: Whether the derivative by the correction is wanted.
+            signal: Whether the damped signal is wanted.
         """
-        d, q = factor
-        p = None
-        if scale is not None or self.epsilon > 0:
-            p = u * g
-            p = (p.squeeze(0) if len(p) == 1 else p.sum(0)).to(t.dtype)
-        dscale = dt = dzero = None
-        if p is not None and scale is not None:
-            dscale = (p * q).sum(other_axes(t))
-            q.mul_(per_channel(scale, t))
-        if p is not None and self.epsilon > 0:
+        if self.epsilon == 0:
+            return self._of_gate(u, g, t, scale, signal)
+        c = None if scale is None else per_channel(scale, t)
+        d = self._denominator(t)
+        dg, damped = torch.empty_like(u), torch.empty_like(g) if signal else None
+        dt = dzero = dscale = None
+        for k in range(len(g)):
+            over = g[k] / d
+            by = u[k] / d if k + 1 < len(g) or d.dtype != u.dtype else torch.div(u[k], d, out=d)
+            if damped is not None:
+                torch.mul(over, t, out=damped[k])
+            torch.mul(by, t, out=dg[k])
+            if c is not None:
+                dscale = _plus(dscale, _by_channel(dg[k] * g[k], t))
             if zero:
-                dzero = -(p * q / d).sum(other_axes(t))
-            dt = p.div_(d) if scale is None else p.mul_(per_channel(scale, t)).div_(d)
-            if not self.positive:
-                dt = torch.where(t < 0, -dt, dt)
-            dt = torch.addcdiv(dt.new_zeros(()), dt, d, value=self.epsilon)
-        return u * q.to(u.dtype), dt, dzero, dscale
+                dzero = _plus(dzero, _by_channel(dg[k] * over, t).neg_())
+            if dt is None:
+                dt = torch.addcmul(over.new_zeros(()), over, by, value=self.epsilon, out=over)
+            else:
+                dt.addcmul_(over, by, value=self.epsilon)
+        if c is not None:
+            dg.mul_(c)
+            dt = None if dt is None else dt.mul_(c)
+            dzero = None if dzero is None or scale is None else dzero.mul_(scale)
+            damped = None if damped is None else damped.mul_(c)
+        if not self.positive and dt is not None:
+            dt = torch.where(t < 0, -dt, dt)
+        return Derivatives(dg, None if dt is None else dt.to(t.dtype), dzero, dscale, damped)
+
+    def _denominator(self, t: Tensor) -> Tensor:
+        return t + self.epsilon if self.positive else stabilise(t, self.epsilon)
+
+    def _of_gate(
+        self, u: Tensor, g: Tensor, t: Tensor, scale: Tensor | None, signal: bool
+    ) -> Derivatives:
+        """Epsilon 0: q is 1 or 0 and has no derivative."""
+        q = (t != 0).to(g.dtype)
+        c = None if scale is None else per_channel(scale, g[0]).to(g.dtype)
+        open_ = q if c is None else q * c
+        dscale = None if c is None else _by_channel((u * g).sum(0) * q, t)
+        return Derivatives(u * open_, scale=dscale, signal=g * open_ if signal else None)
+
+
+def _plus(total: Tensor | None, more: Tensor) -> Tensor:
+    return more if total is None else total.add_(more)
+
+
+def _by_channel(values: Tensor, t: Tensor) -> Tensor:
+    """Sums [*t.shape] to [C], in the precision of t."""
+    return values.sum(other_axes(t), dtype=t.dtype)
 
 
 class _Damp(Function):
@@ -124,18 +182,15 @@ class _Damp(Function):
     ) -> Tensor:
         ctx.save_for_backward(g, t, scale)
         ctx.damping = damping
-        _, q = damping.factor(t)
-        if scale is not None:
-            q.mul_(per_channel(scale, t))
-        return g * q.to(g.dtype)
+        return damping.damped(g, t, scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         g, t, scale = ctx.saved_tensors
         damping: Damping = ctx.damping
-        zero = ctx.needs_input_grad[2]
-        return *damping.backward(grads[0], g, t, scale, zero, damping.factor(t)), None
+        found = damping.derivatives(grads[0], g, t, scale, zero=ctx.needs_input_grad[2])
+        return found.g, found.t, found.zero, found.scale, None
 
 
 def per_channel(values: Tensor, t: Tensor) -> Tensor:

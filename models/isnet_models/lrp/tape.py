@@ -181,28 +181,14 @@ class Tape(TorchFunctionMode):
             kind: Class of the record.
             keep: Which of the inputs that depend on the image get a signal, by their order.
         """
-        found: list[tuple[Tensor, Tensor]] = []
-        count = 0
-
-        def alias(value: Any) -> Any:
-            nonlocal count
-            if isinstance(value, Tensor) and self.slot(value) is not None:
-                position, count = count, count + 1
-                if not keep(position):
-                    return value
-                found.append((value, value.view_as(value)))
-                return found[-1][1]
-            if isinstance(value, (tuple, list)) and any(isinstance(v, Tensor) for v in value):
-                return type(value)(alias(v) for v in value)
-            return value
-
-        args = tuple(alias(a) for a in args)
-        kwargs = {k: alias(v) for k, v in kwargs.items()}
+        aliases = _Aliases(self, keep)
+        args = tuple(aliases.of(a) for a in args)
+        kwargs = {k: aliases.of(v) for k, v in kwargs.items()}
         out = func(*args, **kwargs)
         outputs = tuple(t for t in _tensors(out) if t.is_floating_point() or t.is_complex())
-        if found and outputs:
-            op = kind(name, (), inputs=tuple(a for _, a in found), outputs=outputs)
-            self.record(op, tuple(t for t, _ in found), outputs)
+        if aliases.made and outputs:
+            op = kind(name, (), inputs=tuple(a for _, a in aliases.made), outputs=outputs)
+            self.record(op, tuple(t for t, _ in aliases.made), outputs)
         return self.constant(out)
 
     def constant(self, out: Any) -> Any:
@@ -293,6 +279,35 @@ class Tape(TorchFunctionMode):
             return value
         if isinstance(value, dict):
             return {k: self._current(v) for k, v in value.items()}
+        return value
+
+
+class _Aliases:
+    """Puts a view of its own in place of each input that depends on the image.
+
+    No nested function does this: one that calls itself is a reference cycle, and would keep the
+    whole pass in memory until the garbage collector runs.
+
+    Attributes:
+        made: Pairs (input, its view).
+    """
+
+    def __init__(self, tape: Tape, keep: Callable[[int], bool]) -> None:
+        self.made: list[tuple[Tensor, Tensor]] = []
+        self._tape = tape
+        self._keep = keep
+        self._seen = 0
+
+    def of(self, value: Any) -> Any:
+        """The argument, in lists and tuples too, with its tensors replaced."""
+        if isinstance(value, Tensor) and self._tape.slot(value) is not None:
+            position, self._seen = self._seen, self._seen + 1
+            if not self._keep(position):
+                return value
+            self.made.append((value, value.view_as(value)))
+            return self.made[-1][1]
+        if isinstance(value, (tuple, list)) and any(isinstance(v, Tensor) for v in value):
+            return type(value)(self.of(v) for v in value)
         return value
 
 
