@@ -171,8 +171,9 @@ def line(network: Network, rounds: int) -> str:
     net = build(network)
     x = images(network, 4)
     found, others = sites(net, x[:1]), families(net, x[:1])
-    lost = conservation_error(net, x)
-    net = build(network)  # some networks keep tensors from their last call
+    # anew: some networks keep tensors from their last call
+    lost = conservation_error(build(network), x)
+    net = build(network)
     ratio = cost_ratio(net, x[:2], rounds)
     millions = sum(p.numel() for p in net.parameters()) / 1e6
     counts = (found.relu, found.smooth, found.norm, found.attention, found.gate)

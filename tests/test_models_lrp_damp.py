@@ -97,3 +97,13 @@ def test_half_precision_signals_stay_so() -> None:
     t = torch.randn(3, 4, 5, 5)
     for found in (damp(g, t, 0.1), damp(g, t, 0.1, scale=torch.randn(4)), damp_by(g, t, t, 0.1)):
         assert found.dtype == torch.bfloat16
+
+
+def test_float16_does_not_overflow_where_a_unit_is_off() -> None:
+    t = torch.zeros(1, 2, 3, dtype=torch.float16, requires_grad=True)
+    g = torch.full((2, 1, 2, 3), 0.1, dtype=torch.float16, requires_grad=True)
+    u = torch.full_like(g, 1000)  # over epsilon 1e5, beyond the range
+    dg, dt = torch.autograd.grad(damp(g, t, 0.01, positive=True), [g, t], u)
+    assert dg.dtype == dt.dtype == torch.float16
+    assert not dg.any()
+    torch.testing.assert_close(dt.float(), torch.full((1, 2, 3), 2e4), rtol=2e-3, atol=0)

@@ -121,7 +121,8 @@ class Damping:
         if self.epsilon == 0:
             return self._of_gate(u, g, t, scale, signal)
         c = None if scale is None else per_channel(scale, t)
-        d = self._denominator(t)
+        # signals over epsilon leave half precision's range
+        d = self._denominator(t.float() if t.dtype == torch.float16 else t)
         dg, damped = torch.empty_like(u), torch.empty_like(g) if signal else None
         dt = dzero = dscale = None
         for k in range(len(g)):
