@@ -44,7 +44,7 @@ def contact_sheet_png(
     """
     captions = [_caption(line) for line in chosen]
     style = SheetStyle(CELL, 11, 2)
-    return png_bytes(contact_sheet(list(tiles), captions, COLUMNS, style=style, heading=heading))
+    return png_bytes(contact_sheet(tiles, captions, COLUMNS, style=style, heading=heading))
 
 
 def tile(line: Mapping[str, Any], row: Row, folder: RunFolder) -> RGB:

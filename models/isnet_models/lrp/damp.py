@@ -76,8 +76,7 @@ class Derivatives(NamedTuple):
 class Damping:
     """Constants of a site: `epsilon`, and whether the activation is known to be `positive`.
 
-    Its methods work out of autograd's sight, for Functions. They pass memory as seldom as they can
-    and write where they have just read: one map after the other, in two or three buffers.
+    For Functions. Autograd sees none of it, but for `damped` when a compiler traces the pass.
     """
 
     epsilon: float
@@ -109,6 +108,9 @@ class Damping:
         signal: bool = False,
     ) -> Derivatives:
         """What a Function's backward pass hands on.
+
+        Memory is passed as seldom as possible and written where it was just read: one map after
+        the other, in two or three buffers.
 
         Args:
             u: Derivative by the damped signal [K, *t.shape].
