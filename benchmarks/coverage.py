@@ -17,11 +17,11 @@ from statistics import NormalDist
 import numpy as np
 
 from isnet_cli.config.schema import Intervals
-from isnet_cli.measure.calibration import calibration
-from isnet_cli.measure.intervals import interval_cells
-from isnet_cli.measure.posterior import densest, equal_tails, posterior_scores
-from isnet_cli.measure.roc import area_interval, areas_of, variance
-from isnet_cli.measure.sample import (
+from isnet_cli.stats.calibration import calibration
+from isnet_cli.stats.intervals import interval_cells
+from isnet_cli.stats.posterior import densest, equal_tails, posterior_scores
+from isnet_cli.stats.roc import area_interval, areas_of, variance
+from isnet_cli.stats.sample import (
     Counts,
     Path,
     Sample,
@@ -30,7 +30,7 @@ from isnet_cli.measure.sample import (
     rates_of,
     values_of,
 )
-from isnet_cli.measure.scores import scores
+from isnet_cli.stats.scores import scores
 
 DRAWS = 10_000  # of the posterior; 100,000 in the product
 PATHS: dict[str, Path] = {

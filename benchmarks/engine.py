@@ -30,10 +30,10 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from isnet_cli.runs.allocator import keep_freed_memory
-from isnet_models.heatmap_loss import HeatmapLossSettings, heatmap_loss
-from isnet_models.lrp import relevance
-from isnet_models.lrp.compiled import compiled_relevance
+from isnet_cli.core.memory import keep_freed_memory
+from isnet_lrp import relevance
+from isnet_lrp.compiled import compiled_relevance
+from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
 
 NETS = ("densenet121", "resnet18", "resnet50", "vgg19_bn")
 BOUNDS = (0.0, 1.0)

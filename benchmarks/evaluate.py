@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from isnet_cli.config.schema import Config
-from isnet_cli.data.types import Row
-from isnet_cli.stages.scoring import score_part, shifts
+from isnet_cli.evaluate.scoring import score_part, shifts
+from isnet_cli.images.types import Row
 
 CASES = {  # name: classes, several labels, films a patient
     "2 classes": (2, False, 1),

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from isnet_models.gwrp import gwrp, leading
+from isnet_lrp.losses.gwrp import gwrp, leading
 
 DECAYS = (0.0, 0.5, 0.9, 0.99, 0.996, 0.999, 0.9999, 1.0)
 

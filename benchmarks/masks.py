@@ -27,14 +27,14 @@ import torch
 from PIL import Image
 
 from isnet_cli.config.schema import Dicom, Postprocess
-from isnet_cli.data.films import load_film, reduce_film, save_film
-from isnet_cli.data.geometry import Frame
-from isnet_cli.data.maskfiles import save_mask
-from isnet_cli.data.phantoms import phantom
-from isnet_cli.data.read import read_films
-from isnet_cli.measure.masks_qc import assess
-from isnet_cli.runs.allocator import keep_freed_memory
-from isnet_cli.stages.masks_post import mask_on_original
+from isnet_cli.core.memory import keep_freed_memory
+from isnet_cli.images.kept import load_film, reduce_film, save_film
+from isnet_cli.images.mask_files import save_mask
+from isnet_cli.images.read import read_films
+from isnet_cli.images.resize import Frame
+from isnet_cli.masks.postprocess import mask_on_original
+from isnet_cli.masks.quality import assess
+from isnet_cli.phantoms.phantom import phantom
 from isnet_models.lung_unet import SIZE, lung_unet
 
 T = TypeVar("T")

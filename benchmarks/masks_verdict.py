@@ -26,12 +26,12 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from isnet_cli.config.schema import Dicom, Postprocess
-from isnet_cli.data.films import reduce_film
-from isnet_cli.data.geometry import Frame, resize
-from isnet_cli.data.maskfiles import load_mask
-from isnet_cli.data.read import read_films
-from isnet_cli.measure.masks_qc import assess
-from isnet_cli.stages.masks_post import mask_on_original
+from isnet_cli.images.kept import reduce_film
+from isnet_cli.images.mask_files import load_mask
+from isnet_cli.images.read import read_films
+from isnet_cli.images.resize import Frame, resize
+from isnet_cli.masks.postprocess import mask_on_original
+from isnet_cli.masks.quality import assess
 from isnet_models.lung_unet import SIZE, lung_unet
 from isnet_models.registry import find_card
 

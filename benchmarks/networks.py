@@ -29,13 +29,13 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.network_list import NETWORKS, Network, build, images
-from isnet_models.heatmap_loss import HeatmapLossSettings, heatmap_loss
-from isnet_models.lrp import UnsupportedOperation, relevance
-from isnet_models.lrp import operations as names
-from isnet_models.lrp.affine import BatchNorm
-from isnet_models.lrp.graph import Local, Op
-from isnet_models.lrp.nonlinear import Activation, GroupedNorm, Rectifier
-from isnet_models.lrp.tape import Rules, Tape
+from isnet_lrp import UnsupportedOperation, relevance
+from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
+from isnet_lrp.ops import names
+from isnet_lrp.ops.activation import Activation, GroupedNorm, Rectifier
+from isnet_lrp.ops.affine import BatchNorm
+from isnet_lrp.record.graph import Local, Op
+from isnet_lrp.record.recorder import Rules, Tape
 
 # Parameters that are added to activations, by their names.
 ADDED = re.compile(r"(^|[._])(\w*bias|beta|tau|\w*pos|\w*token(_\d+)?)$|(^|\.)pos_emb")
@@ -192,7 +192,7 @@ Networks that were explained and trained as they are: no wrapper, no change. Ran
 python benchmarks/networks.py --write docs/networks.md
 ```
 
-with torch {torch}, torchvision {torchvision}, timm {timm}. `tests/test_networks.py` compares the maps of all of them with a second
+with torch {torch}, torchvision {torchvision}, timm {timm}. `tests/lrp/networks/test_networks.py` compares the maps of all of them with a second
 implementation in float64, and those of the *exact* ones with gradient x input.
 
 * **M**: millions of parameters; depth and size of the images (**px**) are cut as in benchmarks/network_list.py.

@@ -24,8 +24,8 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
-from isnet_cli.data.films import load_film, reduce_film, save_film
-from isnet_cli.data.read import read_films
+from isnet_cli.images.kept import load_film, reduce_film, save_film
+from isnet_cli.images.read import read_films
 
 BITS = 12
 Levels = NDArray[np.uint16]

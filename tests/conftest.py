@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.network import guard, refuse
+from tests.support.network import guard, refuse
 
 ROOT = Path(__file__).resolve().parents[1]
 CLEARED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONWARNINGS", "CUBLAS_WORKSPACE_CONFIG")

@@ -11,7 +11,7 @@ from typing import Annotated, TextIO, cast
 import typer
 
 from isnet_cli import __version__
-from isnet_cli.cli import (
+from isnet_cli.cli.verbs import (
     benchmark,
     check,
     compare,
@@ -27,7 +27,7 @@ from isnet_cli.cli import (
     run,
     segmenter,
 )
-from isnet_cli.cli import train as train_verb
+from isnet_cli.cli.verbs import train as train_verb
 from isnet_cli.errors import EXIT_CODES, EXIT_INTERRUPTED
 
 EPILOG = """\b

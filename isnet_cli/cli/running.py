@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from isnet_cli.cli import source as sources
 from isnet_cli.cli.options import RunOptions
 from isnet_cli.cli.session import Result, Session
-from isnet_cli.cli.summaries import (
+from isnet_cli.cli.terminal.summaries import (
     background_lines,
     outcome_line,
     prediction_lines,
@@ -23,8 +23,8 @@ from isnet_cli.errors import EXIT_SKIPPED, IsnetError
 if TYPE_CHECKING:
     from isnet_cli.config.load import Option
     from isnet_cli.config.schema import Config
-    from isnet_cli.runs.folder import RunFolder
-    from isnet_cli.stages.pipeline import Outcome
+    from isnet_cli.core.pipeline import Outcome
+    from isnet_cli.core.run_folder import RunFolder
 
 PLANS = {
     "current": "up to date, nothing to do",
@@ -58,7 +58,7 @@ def run_stages(
         IsnetError: For everything that the user can mend.
     """
     from isnet_cli.config.load import load
-    from isnet_cli.stages.pipeline import open_run
+    from isnet_cli.core.pipeline import open_run
 
     config = load(source.config, options.overrides, [*extra, *sources.machine_options(options)])
     output = options.output or source.run or sources.default_output(config, typed=source.typed)
@@ -81,8 +81,8 @@ def _run(
     folder: RunFolder,
     stages: Sequence[str],
 ) -> list[Outcome]:
-    from isnet_cli.runs.log import EventLog
-    from isnet_cli.stages.pipeline import run_pipeline
+    from isnet_cli.core.events import EventLog
+    from isnet_cli.core.pipeline import run_pipeline
 
     output = folder.path
     session.folder, session.event = output, EventLog(output)
@@ -104,7 +104,7 @@ def _with_report(
 ) -> Result:
     if any(outcome.status == "incomplete" for outcome in outcomes):
         return result
-    from isnet_cli.stages.report import build_report
+    from isnet_cli.report.write import build_report
 
     path = folder.path / "report.html"
     if not path.exists() or any(outcome.status == "done" for outcome in outcomes):
@@ -141,7 +141,7 @@ def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Resu
 
 
 def _plan(config: Config, output: Path, stages: Sequence[str]) -> Result:
-    from isnet_cli.stages.pipeline import open_run, plan
+    from isnet_cli.core.pipeline import open_run, plan
 
     plans = plan(config, open_run(output, config), stages)
     width = max(len(name) for name in plans)
@@ -151,7 +151,7 @@ def _plan(config: Config, output: Path, stages: Sequence[str]) -> Result:
 
 
 def _move_aside(output: Path, session: Session) -> None:
-    from isnet_cli.runs.folder import RunFolder
+    from isnet_cli.core.run_folder import RunFolder
 
     if not output.exists():
         return

@@ -17,11 +17,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from isnet_cli.cli.console import Console
-from isnet_cli.cli.crash import machine_fault, write_crash
 from isnet_cli.cli.options import ScreenOptions
+from isnet_cli.cli.terminal.console import Console
+from isnet_cli.cli.terminal.crash import machine_fault, write_crash
+from isnet_cli.core.run_context import PARENT, Ports
 from isnet_cli.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, IsnetError
-from isnet_cli.ports import PARENT, Ports
 
 SCHEMA = 1  # of the JSON documents
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}

@@ -7,7 +7,7 @@ import difflib
 from torch import Tensor, nn
 from torchvision import models as zoo
 
-from isnet_models.lrp.affine import pair
+from isnet_lrp.ops.affine import pair
 
 SMALL = "small"
 # Families whose default build returns auxiliary outputs; they are built without them.

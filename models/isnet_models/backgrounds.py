@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from isnet_models.map_masks import usable
+from isnet_lrp.losses.map_masks import usable
 
 FEATHER = 1 / 64  # of the shorter side: width of the seam's blur
 RING = 1 / 16  # of the shorter side: width of the band beside the seam whose brightness is matched

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isnet_models.lrp import Relevance, relevance
+from isnet_lrp import Relevance, relevance
 from tests.golden.folder import Array, UnknownFormError
 
 TARGETS = {

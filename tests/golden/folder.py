@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 VARIABLE = "ISNET_GOLDEN"
 PRECISIONS = ("float64", "float32")
 

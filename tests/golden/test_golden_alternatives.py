@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from isnet_lrp import relevance
+from isnet_lrp.losses.heatmap import heatmap_loss
 from isnet_models.explanations.gradcam import class_map, enlarged, feature_map, watched
-from isnet_models.heatmap_loss import heatmap_loss
-from isnet_models.lrp import relevance
 from isnet_models.methods.base import Batch, Losses
-from isnet_models.methods.gain import GAIN, GAINSettings
-from isnet_models.methods.rrr import RRR, RRRSettings
+from isnet_models.methods.guided.gain import GAIN, GAINSettings
+from isnet_models.methods.guided.rrr import RRR, RRRSettings
 from tests.golden.compare import Ledger
 from tests.golden.folder import PRECISIONS, Case, UnknownFormError, of_kind, params
 from tests.golden.networks import build

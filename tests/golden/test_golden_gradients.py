@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from isnet_models.lrp import Relevance
+from isnet_lrp import Relevance
 from tests.golden.asking import Request, ask, drawn_classes, places, read
 from tests.golden.compare import Ledger
 from tests.golden.folder import PRECISIONS, Array, Case, UnknownFormError, of_kind, params, source

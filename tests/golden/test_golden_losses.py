@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from isnet_models.cut_estimation import CutEstimator
-from isnet_models.heatmap_loss import heatmap_loss
-from isnet_models.map_masks import masked_maps
+from isnet_lrp.losses.heatmap import heatmap_loss
+from isnet_lrp.losses.map_masks import masked_maps
+from isnet_lrp.losses.relevance_range import CutEstimator
 from tests.golden.compare import Ledger
 from tests.golden.folder import PRECISIONS, Case, UnknownFormError, of_kind, params
 from tests.golden.training import mask_of, settings

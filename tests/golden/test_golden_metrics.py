@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isnet_cli.measure.roc import areas_of, p_value, variance
-from isnet_cli.measure.sample import make_sample
-from isnet_cli.measure.scores import scores
+from isnet_cli.stats.roc import areas_of, p_value, variance
+from isnet_cli.stats.sample import make_sample
+from isnet_cli.stats.scores import scores
 from tests.golden.compare import Ledger
 from tests.golden.folder import Case, UnknownFormError, of_kind, params
 

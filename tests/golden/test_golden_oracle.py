@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isnet_models.heatmap_loss import HeatmapLossSettings, heatmap_loss
-from isnet_models.lrp import relevance
+from isnet_lrp import relevance
+from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
 from tests.golden.asking import is_choice, places, read
 from tests.golden.compare import error
 from tests.golden.folder import Case, of_kind, params, source

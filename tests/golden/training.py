@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isnet_models.deep_supervision import deep_supervision_loss
-from isnet_models.heatmap_loss import HeatmapLossSettings, heatmap_loss
+from isnet_lrp.losses.deep_supervision import deep_supervision_loss
+from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
 from tests.golden.folder import Array, UnknownFormError
 
 NORMS = {

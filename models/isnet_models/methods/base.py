@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from isnet_models.backbones import build_backbone
 
 if TYPE_CHECKING:
-    from isnet_models.methods.isnet import ISNetSettings
+    from isnet_models.methods.guided.isnet import ISNetSettings
 
 
 @dataclass(frozen=True)

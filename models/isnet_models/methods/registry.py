@@ -67,64 +67,64 @@ FASTER = "Bassi et al., IEEE Access 12:155151 (2024)"
 ENTRIES: tuple[Entry, ...] = (
     Entry("standard", "standard:Standard", "classification loss alone"),
     Entry(
-        "isnet", "isnet:ISNet", "classification, and LRP relevance held inside the lungs",
+        "isnet", "guided.isnet:ISNet", "classification, and LRP relevance held inside the lungs",
         f"{NATURE}; {FASTER}", needs=("masks", "rules", "range"),
     ),
     Entry(
-        "grad_input", "isnet:GradInput", "the ISNet with gradient x input maps of all classes",
+        "grad_input", "guided.isnet:GradInput", "the ISNet with gradient x input maps of all classes",
         NATURE, needs=("masks", "rules", "range"), explains="grad_input",
     ),
     Entry(
-        "segment_then_classify", "segment_then_classify:SegmentThenClassify",
+        "segment_then_classify", "segmentation.segment_then_classify:SegmentThenClassify",
         "a frozen lung U-Net blackens what is no lung, a classifier sees the rest",
         NATURE, needs=("segmenter", "masks"),
     ),
     Entry(
-        "multitask_unet", "multitask_unet:MultitaskUNet",
+        "multitask_unet", "segmentation.multitask_unet:MultitaskUNet",
         "one U-Net learns the lung masks, and the classes from its coarsest features",
         NATURE, own_network=True,
     ),
     Entry(
-        "ag_sononet", "ag_sononet:AGSononet",
+        "ag_sononet", "attention.ag_sononet:AGSononet",
         "a network of convolutions with attention gates, classification loss alone",
         "Schlemper et al., Medical Image Analysis 53:197 (2019)", own_network=True,
     ),
     Entry(
-        "vit", "vit:ViT", "a vision transformer, classification loss alone",
+        "vit", "attention.vit:ViT", "a vision transformer, classification loss alone",
         "Dosovitskiy et al., ICLR 2021; maps: Abnar and Zuidema, ACL 2020",
         explains="attention_rollout", own_network=True,
     ),
     Entry(
-        "background_mix", "background_mix:BackgroundMix",
+        "background_mix", "background.background_mix:BackgroundMix",
         "some films of each batch get another film's background",
         "Xiao et al., arXiv 2006.09994 (2020); Bransby et al., arXiv 2406.19148 (2024)",
         needs=("masks",), addition=True,
     ),
     Entry(
-        "masked_mix", "masked_mix:MaskedMix",
+        "masked_mix", "background.masked_mix:MaskedMix",
         "films with and without their background, and the same answer asked for both",
         "Viviano et al., ICLR (2021), arXiv 1910.00199", needs=("masks",), addition=True,
     ),
     Entry(
-        "distillation", "distillation:Distillation",
+        "distillation", "guided.distillation:Distillation",
         "a student learns the relevance maps of a trained run that sees the lungs alone",
         "Bassi et al., arXiv 2407.09788 (2024)", needs=("masks", "rules", "teacher"),
     ),
     Entry(
-        "softmax_grad_input", "softmax_grad_input:SoftmaxGradInput",
+        "softmax_grad_input", "guided.softmax_grad_input:SoftmaxGradInput",
         "the ISNet with one gradient x input map, of the largest softmax probability",
         FASTER, needs=("masks", "one label", "rules", "range"), explains="grad_input",
     ),
     Entry(
-        "rrr", "rrr:RRR", "right for the right reasons: input gradients held inside the lungs",
+        "rrr", "guided.rrr:RRR", "right for the right reasons: input gradients held inside the lungs",
         "Ross et al., IJCAI 2017 (arXiv 1703.03717)", needs=("masks",), explains="grad_input",
     ),
     Entry(
-        "gain", "gain:GAIN", "extended GAIN: Grad-CAM maps held to the lungs, attention mining",
+        "gain", "guided.gain:GAIN", "extended GAIN: Grad-CAM maps held to the lungs, attention mining",
         "Li et al., CVPR 2018", needs=("masks", "feature map"), explains="gradcam",
     ),
     Entry(
-        "ham", "ham:HAM", "hierarchical attention mining: class maps inside an abnormality map",
+        "ham", "attention.ham:HAM", "hierarchical attention mining: class maps inside an abnormality map",
         "Ouyang et al., IEEE TMI 40:2698 (2021)", needs=("masks", "feature map"),
         explains="gradcam",
     ),

@@ -1,0 +1,1 @@
+"""`isnet benchmark`: methods x seeds x data settings."""

@@ -1,0 +1,254 @@
+"""What a training method costs: time and memory of a step, speed and size of its network.
+
+Runs as a process of its own (``python -m isnet_cli.benchmark.cost REQUEST RESULT``), so that
+the peak memory is this method's alone. Steps of the method and of `standard` are taken in turn:
+whatever else the machine does meets both alike.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isnet_cli.config.load import load
+from isnet_cli.config.schema import Config
+from isnet_cli.core.files import write_json
+from isnet_cli.core.memory import keep_freed_memory
+from isnet_cli.core.runtime import choose_device, generator, make_deterministic
+from isnet_cli.errors import IsnetError
+from isnet_cli.train.setup import build_method, build_net, build_optimizer
+from isnet_models.methods import registry
+from isnet_models.methods.base import Batch, Method
+
+FORMAT = 1  # raise when the same request gives other figures
+WARM_UP = 2  # steps that are not counted
+MB = 1e6
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure.
+
+    Attributes:
+        config: Path of the method's pipeline (YAML).
+        classes: Outputs of the network K.
+        steps: Timed training steps.
+        batch_size: Films of each.
+        films: Films that the trained network predicts.
+    """
+
+    config: str
+    classes: int
+    steps: int
+    batch_size: int
+    films: int
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A network in training."""
+
+    net: nn.Module
+    method: Method
+    optimizer: torch.optim.Optimizer
+    clip: float
+
+    def step(self, batch: Batch) -> float:
+        """One step as the trainer takes it; the loss."""
+        losses = self.method.losses(self.net, batch, 0)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
+        loss = float(losses.total.detach())
+        self.optimizer.step()
+        return loss
+
+
+def measure(request: Request) -> dict[str, Any]:
+    """The figures of one method.
+
+    Returns:
+        ``step_ms_median``, ``step_ms_min``, ``step_ms_max``; ``ratio`` to a step of `standard`
+        (median, least and largest over the pairs); ``films_per_second`` of the network in eval
+        mode; ``parameters``, ``trainable``; ``step_memory_mb``: peak of a step above the idle
+        process (None where it cannot be known); what was measured on.
+
+    Raises:
+        IsnetError: From the configuration, or when the method cannot be built.
+        ValueError: The method lacks something that only a whole training has.
+    """
+    config = load(Path(request.config))
+    device = choose_device(config.machine.device)
+    make_deterministic(config.machine.deterministic)
+    keep_freed_memory()
+    batch = random_batch(config, request.classes, request.batch_size, device)
+    training = _training(config, request.classes, device)
+    memory = _memory_of(lambda: training.step(batch), device)
+    train = config.train.model_copy(update={"method": "standard", "settings": {}})
+    plain = _training(config.model_copy(update={"train": train}), request.classes, device)
+    own, other = _in_turn(training, plain, batch, request.steps, device)
+    ratios = [a / b for a, b in zip(own, other, strict=True)]
+    return {
+        "step_ms_median": 1e3 * statistics.median(own),
+        "step_ms_min": 1e3 * min(own),
+        "step_ms_max": 1e3 * max(own),
+        "ratio": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+        "films_per_second": _speed(training.net, batch.images, request.films, device),
+        "parameters": sum(p.numel() for p in training.net.parameters()),
+        "trainable": sum(p.numel() for p in training.net.parameters() if p.requires_grad),
+        "step_memory_mb": None if memory is None else memory / MB,
+        "steps": request.steps,
+        "batch_size": request.batch_size,
+        "device": _device_name(device),
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
+    }
+
+
+def random_batch(config: Config, classes: int, size: int, device: torch.device) -> Batch:
+    """Noise with two ellipses for lungs, of the network's input size; labels in turn."""
+    height, width = config.model.input
+    chance = generator(config.seed, "cost")
+    images = torch.rand(size, config.model.channels, height, width, generator=chance)
+    y = torch.linspace(-0.5, 0.5, height)[:, None]
+    x = torch.linspace(-0.5, 0.5, width)
+    shifts = torch.rand(size, 2, generator=chance) * 0.08 - 0.04
+    masks = torch.stack([_lungs(y - dy, x - dx) for dy, dx in shifts.tolist()])[:, None]
+    labels: Tensor = torch.arange(size) % classes
+    if config.data.labels.task == "multilabel":
+        labels = torch.nn.functional.one_hot(labels, classes).float()
+    return Batch(images.to(device), masks.to(device), labels.to(device))
+
+
+def _lungs(y: Tensor, x: Tensor) -> Tensor:
+    left = ((x + 0.2) / 0.13) ** 2 + (y / 0.3) ** 2 < 1
+    right = ((x - 0.2) / 0.13) ** 2 + (y / 0.3) ** 2 < 1
+    return (left | right).float()
+
+
+def _training(config: Config, classes: int, device: torch.device) -> _Training:
+    net = build_net(config, classes).to(device).train()
+    teacher = None
+    if "teacher" in registry.needs(config.train.method):  # an untrained one costs the same
+        plain = config.train.model_copy(update={"method": "standard", "settings": {}})
+        teacher = build_net(config.model_copy(update={"train": plain}), classes).to(device).eval()
+    method = build_method(config, None, None, teacher)
+    method.begin_epoch(0, generator(config.seed, "cost", "epoch"))
+    clip = config.train.clip_norm or math.inf
+    return _Training(net, method, build_optimizer(config.train.optimizer, net), clip)
+
+
+def _in_turn(
+    own: _Training, other: _Training, batch: Batch, steps: int, device: torch.device
+) -> tuple[list[float], list[float]]:
+    """Seconds of each step of both, taken in turn; which comes first changes every time."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(WARM_UP + steps):
+        pair = list(zip((own, other), times, strict=True))
+        for training, found in pair if number % 2 else reversed(pair):
+            seconds = _timed(partial(training.step, batch), device)
+            if number >= WARM_UP:
+                found.append(seconds)
+    return times
+
+
+def _timed(work: Callable[[], Any], device: torch.device) -> float:
+    _wait(device)
+    began = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - began
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    if device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _speed(net: nn.Module, images: Tensor, films: int, device: torch.device) -> float:
+    """Films a second of the network alone, whole batches, from at least `films` films."""
+    net.eval()
+    seconds, done = 0.0, 0
+    with torch.inference_mode():
+        net(images)
+        while done < films:
+            seconds += _timed(lambda: net(images), device)
+            done += len(images)
+    return done / seconds
+
+
+def _memory_of(work: Callable[[], Any], device: torch.device) -> float | None:
+    """Peak memory of `work` above what was held before, bytes; None where nobody counts it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        idle = torch.cuda.memory_allocated(device)
+        work()
+        return float(torch.cuda.max_memory_allocated(device) - idle)
+    if device.type != "cpu":
+        return None
+    before = _reset_peak()
+    work()
+    return max(0.0, _peak() - before)
+
+
+def _reset_peak() -> float:
+    """Resident memory now, bytes; on Linux the peak starts from it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return _status("VmRSS")
+    except (OSError, KeyError):
+        return _peak()
+
+
+def _peak() -> float:
+    try:
+        return _status("VmHWM")
+    except (OSError, KeyError):
+        unit = 1.0 if sys.platform == "darwin" else 1024.0
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _status(name: str) -> float:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    found = dict(line.split(":", 1) for line in lines if ":" in line)
+    return float(found[name].split()[0]) * 1024
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def main(words: list[str]) -> int:
+    """Measures the request in the file `words[0]` and writes the figures to `words[1]`.
+
+    What cannot be measured is no failure: the reason stands in place of the figures.
+    """
+    request = Request(**json.loads(Path(words[0]).read_text(encoding="utf-8")))
+    try:
+        found = measure(request)
+    except IsnetError as error:
+        found = {"why": error.message}
+    except (ValueError, RuntimeError, TypeError, NotImplementedError, MemoryError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        found = {"why": f"{type(error).__name__}: {first}"}
+    write_json(Path(words[1]), found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

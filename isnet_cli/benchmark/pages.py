@@ -1,0 +1,97 @@
+"""Pages that compare a benchmark's cells, wherever several stand on the same films."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from isnet_cli.benchmark.cells import CELLS, Cell
+from isnet_cli.benchmark.tables import STANDARD
+from isnet_cli.core.pipeline import open_run
+from isnet_cli.core.run_context import Ports
+from isnet_cli.errors import IsnetError
+from isnet_cli.report.compare.write import Chosen, compare_runs
+from isnet_cli.report.read_run import run_names
+
+MOST = 6  # runs of which every pair is tested; time, page and correction grow with their square
+FAMILY = (
+    "all comparisons of one score: each run against `{}` of its seed, on every set and version "
+    "that has labels; a comparison without p-value counts and is never significant"
+)
+
+
+def compare_cells(
+    cells: Sequence[Cell], new: Collection[str], output: Path, ports: Ports
+) -> list[str]:
+    """Writes ``compare-DATA.html``; with films of each seed, one page a seed.
+
+    A page is written again when one of its cells is new or it shows other cells; a comparison that
+    is not possible is a warning.
+
+    Args:
+        cells: Finished cells.
+        new: Names of tasks that were done just now.
+        output: The benchmark's folder.
+        ports: Side effects.
+
+    Returns:
+        Names of the pages.
+    """
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.data, cell.films or str(cell.config.upstream)), []).append(cell)
+    several = {data for data, _ in groups if sum(one == data for one, _ in groups) > 1}
+    pages = []
+    for (data, _), found in groups.items():
+        if len(found) < 2:
+            continue
+        seeds = "-".join(str(seed) for seed in dict.fromkeys(cell.seed for cell in found))
+        name = f"compare-{data}-seed-{seeds}.html" if data in several else f"compare-{data}.html"
+        if name in pages:
+            name = f"compare-{data}-{found[0].method}-seed-{seeds}.html"
+        fresh = any(f"{CELLS}/{cell.name}" in new for cell in found)
+        if (not fresh and _shows(output / name, found, output)) or _page(
+            found, output / name, ports, output
+        ):
+            pages.append(name)
+    return pages
+
+
+def chosen_pairs(cells: Sequence[Cell]) -> Chosen | None:
+    """What is tested on a page: every pair (None) of few cells, of many each against one row.
+
+    That row is `standard`, or the first that trains so, or the first; each seed has its own.
+    """
+    if len(cells) <= MOST:
+        return None
+    plainly = [cell.method for cell in cells if cell.config.train.method == STANDARD]
+    base = STANDARD if STANDARD in plainly else (plainly or [cells[0].method])[0]
+    places = {cell.seed: i for i, cell in enumerate(cells) if cell.method == base}
+    pairs = [
+        (places[cell.seed], i)
+        for i, cell in enumerate(cells)
+        if cell.method != base and cell.seed in places
+    ]
+    return Chosen(tuple(pairs), FAMILY.format(base)) if pairs else None
+
+
+def _page(cells: Sequence[Cell], page: Path, ports: Ports, output: Path) -> bool:
+    runs = [(open_run(output / CELLS / cell.name, cell.config), cell.config) for cell in cells]
+    try:
+        compare_runs(runs, page, ports, overwrite=True, chosen=chosen_pairs(cells))
+    except IsnetError as error:
+        ports.warn(error.kind, f"{page.name}: {error.message}")
+        return False
+    return True
+
+
+def _shows(page: Path, cells: Sequence[Cell], output: Path) -> bool:
+    """Whether the page is there and shows exactly these cells."""
+    folders = [open_run(output / CELLS / cell.name, cell.config) for cell in cells]
+    try:
+        content = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+        shown = [run["name"] for run in content["runs"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return page.is_file() and shown == run_names(folders)

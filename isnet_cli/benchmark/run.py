@@ -1,0 +1,319 @@
+"""`isnet benchmark`: methods x seeds x data settings, each cell an ordinary run, and their tables.
+
+Written: ``benchmark.yaml``, ``films/`` (runs of films and masks, shared), ``cells/`` (runs of
+trainings and evaluations), ``benchmark.json``, ``benchmark.md``, ``tables/``, ``cost.json``,
+``compare-*.html`` and ``logs/``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isnet_cli import __version__
+from isnet_cli.benchmark.cells import CELLS, DRAWN, FILM_RUNS, Cell, Grid, refusal
+from isnet_cli.benchmark.launch import Launch, launcher, threads_each
+from isnet_cli.benchmark.logs import failure, how_far, warnings_of
+from isnet_cli.benchmark.measure import Measure, measure_costs
+from isnet_cli.benchmark.pages import compare_cells
+from isnet_cli.benchmark.pool import Ended, Watch, run_tasks
+from isnet_cli.benchmark.read_results import COLUMNS, Results, plain, read_results, rows
+from isnet_cli.benchmark.state import State, states, tasks_of
+from isnet_cli.benchmark.tables import (
+    BIAS,
+    COST,
+    COST_COLUMNS,
+    DOMAINS,
+    FIGURE_COLUMNS,
+    Table,
+    cost_table,
+    markdown,
+    score_tables,
+)
+from isnet_cli.config.benchmark import Benchmark
+from isnet_cli.config.load import dump
+from isnet_cli.core.files import write_csv, write_json, write_text
+from isnet_cli.core.pipeline import preflight
+from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.demo.images import make_films
+from isnet_cli.errors import IsnetError
+from isnet_cli.phantoms.collection import plan_films
+from isnet_cli.train.setup import check_method
+
+SCHEMA = 1
+CONFIG, RECORD, PAGE, TABLES = "benchmark.yaml", "benchmark.json", "benchmark.md", "tables"
+FAILED_COLUMNS = ("task", "status", "code", "error")
+WAITING = Ended("stopped")  # a cell whose turn is still to come
+OWN = {"logs", DRAWN, ".lock"}  # of a benchmark that ended before its record was written
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a benchmark came to.
+
+    Attributes:
+        content: Of ``benchmark.json``.
+        tables: The tables.
+        complete: False when it was stopped; the same call continues.
+    """
+
+    content: dict[str, Any]
+    tables: list[Table]
+    complete: bool
+
+
+def run_benchmark(
+    bench: Benchmark,
+    grid: Grid,
+    file: Path,
+    output: Path,
+    ports: Ports,
+    *,
+    jobs: int = 1,
+    overwrite: bool = False,
+    launch: Launch | None = None,
+    measure: Measure | None = None,
+) -> Outcome:
+    """Starts, continues, or finds up to date; a cell that fails leaves the others alone.
+
+    Args:
+        bench: The benchmark.
+        grid: Its cells, made for `output`.
+        file: Where it was read, for messages.
+        output: Its folder; made when missing.
+        ports: Side effects.
+        jobs: Cells that run at once; they share the processor's cores.
+        overwrite: Replace finished results of other settings or inputs.
+        launch: Starts one task; None: a process of its own.
+        measure: Measures one cost; None: in a process of its own.
+
+    Raises:
+        IsnetError: Kind "config": a setting of a method is wrong, finished cells of other settings
+            are in the way; "usage": foreign files in `output`; "data": films are missing;
+            "machine": another process works there.
+    """
+    output = output.absolute()
+    _check_folder(output)
+    _preflight(bench, grid, file)
+    with RunFolder(output).lock():
+        _draw(bench, output, ports)
+        found = states(bench, grid, output)
+        if not overwrite:
+            _check_states(found, output)
+        write_text(output / CONFIG, dump(bench))
+        threads = threads_each(jobs)
+        start = launch or launcher(output, threads, overwrite=overwrite)
+
+        def so_far(ended: Mapping[str, Ended]) -> None:
+            with contextlib.suppress(IsnetError):  # said at the end, not in the middle of the work
+                _record(bench, grid, output, ended)
+
+        watch = Watch(
+            describe=lambda task: failure(output, task.name),
+            remark=lambda task: warnings_of(output, task.name),
+            progress=lambda task: how_far(output / task.name, task.config.train.epochs),
+            after=so_far,
+            counted=lambda task: task.name.startswith(f"{CELLS}/"),
+        )
+        ended = run_tasks(
+            tasks_of(bench, grid), start, ports, jobs=jobs, watch=watch,
+            current=[name for name, state in found.items() if state.plan == "current"],
+        )  # fmt: skip
+        return _finish(bench, grid, output, ports, ended, measure)
+
+
+def plan_benchmark(bench: Benchmark, grid: Grid, file: Path, output: Path) -> dict[str, State]:
+    """What `run_benchmark` would find, by task; reads only.
+
+    Raises:
+        IsnetError: As there.
+    """
+    output = output.absolute()
+    _check_folder(output)
+    _preflight(bench, grid, file)
+    return states(bench, grid, output)
+
+
+def _check_folder(output: Path) -> None:
+    if not output.exists() or (output / CONFIG).is_file():
+        return
+    if not output.is_dir():
+        raise IsnetError("usage", f"{output}: a file, expected a folder for the benchmark")
+    foreign = sorted({path.name for path in output.iterdir()} - OWN)
+    if foreign:
+        raise IsnetError(
+            "usage",
+            f"{output}: holds other files ({foreign[0]}), expected a new folder or a benchmark's",
+            fix=f"-o {output / 'benchmark'}",
+        )
+
+
+def _preflight(bench: Benchmark, grid: Grid, file: Path) -> None:
+    """Refuses what a stage of any cell would refuse before it begins."""
+    faults: dict[str, None] = {}
+    names = ["train", "evaluate", *(["heatmap"] if bench.heatmaps else [])]
+    for cell in grid.cells:
+        try:
+            if cell.waits:  # its teacher may be still to come
+                check_method(cell.config)
+            preflight(cell.config, names[1:] if cell.waits else names)
+        except IsnetError as error:
+            faults[f"{cell.place}: {error.message}"] = None
+    if faults:
+        raise refusal(file, list(faults))
+
+
+def _draw(bench: Benchmark, output: Path, ports: Ports) -> None:
+    if bench.drawn is not None:
+        d = bench.drawn
+        make_films(output / DRAWN, plan_films(d.hospital_a, d.hospital_b, d.seed, d.side), ports)
+
+
+def _check_states(found: Mapping[str, State], output: Path) -> None:
+    old = {name: state for name, state in found.items() if state.plan == "outdated"}
+    if not old:
+        return
+    lines = [
+        f"{name}: changed: {', '.join(state.changed)}" if state.changed
+        else f"{name}: the input files changed"
+        for name, state in old.items()
+    ]  # fmt: skip
+    more = [f"... and {len(lines) - 5} more"] if len(lines) > 5 else []
+    count = "1 run was" if len(old) == 1 else f"{len(old)} runs were"
+    raise IsnetError(
+        "config",
+        f"{output}: {count} finished with other settings or inputs",
+        details=(*lines[:5], *more),
+        fix="--overwrite replaces them; -o DIR writes a new benchmark",
+    )
+
+
+def _finish(
+    bench: Benchmark,
+    grid: Grid,
+    output: Path,
+    ports: Ports,
+    ended: Mapping[str, Ended],
+    measure: Measure | None,
+) -> Outcome:
+    """Figures, tables and pages of what is finished."""
+    found = _record(bench, grid, output, ended)
+    if any(one.status == "stopped" for one in ended.values()):
+        return found
+    cells, new = _finished(grid, ended), {n for n, one in ended.items() if one.status == "done"}
+    pages = compare_cells(cells, new, output, ports)
+    classes = read_results(cells[:1], output).classes
+    cost, complete = measure_costs(bench, cells, classes, output, ports, measure)
+    return _record(bench, grid, output, ended, cost, pages, complete=complete)
+
+
+def _finished(grid: Grid, ended: Mapping[str, Ended]) -> list[Cell]:
+    good = {name for name, one in ended.items() if one.status in ("current", "done")}
+    return [cell for cell in grid.cells if f"{CELLS}/{cell.name}" in good]
+
+
+def _record(
+    bench: Benchmark,
+    grid: Grid,
+    output: Path,
+    ended: Mapping[str, Ended],
+    cost: Mapping[str, Mapping[str, Any]] | None = None,
+    pages: Sequence[str] = (),
+    *,
+    complete: bool = False,
+) -> Outcome:
+    """Writes the tables of what is finished, and how far everything is."""
+    results = read_results(_finished(grid, ended), output)
+    methods = list(bench.methods)
+    tables = score_tables(results, methods, len(bench.seeds))
+    tables += [cost_table(cost, methods)] if cost else []
+    content = _content(bench, grid, output, ended, cost or {}, pages, complete=complete)
+    _write(output, bench, results, tables, content)
+    return Outcome(content, tables, complete)
+
+
+def _content(
+    bench: Benchmark,
+    grid: Grid,
+    output: Path,
+    ended: Mapping[str, Ended],
+    cost: Mapping[str, Mapping[str, Any]],
+    pages: Sequence[str],
+    *,
+    complete: bool,
+) -> dict[str, Any]:
+    before = _seconds(output)
+    cells = []
+    for cell in grid.cells:
+        name = f"{CELLS}/{cell.name}"
+        one = ended.get(name, WAITING)
+        seconds = before.get(name) if one.seconds is None else one.seconds
+        cells.append(
+            {
+                "data": cell.data, "method": cell.method, "seed": cell.seed, "run": name,
+                "films": f"{FILM_RUNS}/{cell.films}" if cell.films else cell.config.upstream,
+                "status": one.status, "seconds": None if seconds is None else round(seconds, 1),
+            }
+        )  # fmt: skip
+    return {
+        "schema": SCHEMA,
+        "isnet": __version__,
+        "name": bench.name,
+        "status": "done" if complete else "incomplete",
+        "cells": cells,
+        "failed": [
+            {"task": name, "status": one.status, "code": one.code, "error": one.error}
+            for name, one in ended.items()
+            if one.status in ("failed", "blocked")
+        ],
+        "cost": cost,
+        "pages": list(pages),
+    }
+
+
+def _seconds(output: Path) -> dict[str, float]:
+    """Durations by run, from the record of an earlier call."""
+    try:
+        cells = json.loads((output / RECORD).read_text(encoding="utf-8"))["cells"]
+        return {one["run"]: one["seconds"] for one in cells if one["seconds"] is not None}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _write(
+    output: Path,
+    bench: Benchmark,
+    results: Results,
+    tables: Sequence[Table],
+    content: dict[str, Any],
+) -> None:
+    folder = output / TABLES
+    write_csv(folder / "scores.csv", COLUMNS, rows(results))
+    for kind in (BIAS, DOMAINS):
+        write_csv(folder / f"{kind}.csv", FIGURE_COLUMNS, _lines(tables, kind))
+    write_csv(folder / "cost.csv", COST_COLUMNS, _lines(tables, COST))
+    write_csv(folder / "failed.csv", FAILED_COLUMNS, content["failed"])
+    states = [cell["status"] for cell in content["cells"]]
+    left = states.count("stopped")
+    note = f"{len(states) - left} of {len(states)} cells have ended: not complete" if left else ""
+    write_text(output / PAGE, markdown(bench.name, tables, content["failed"], note))
+    shown = [table.document for table in tables]
+    write_json(output / RECORD, {**content, "tables": shown})
+
+
+def _lines(tables: Sequence[Table], kind: str) -> list[dict[str, str]]:
+    lines = [line for table in tables if table.kind == kind for line in table.figures]
+    return [{key: plain(value) for key, value in line.items()} for line in lines]
+
+
+def describe_cells(cells: Sequence[Cell]) -> str:
+    """How many cells of what."""
+    counts = [len({getattr(cell, key) for cell in cells}) for key in ("method", "seed", "data")]
+    words = ("method", "seed", "data setting")
+    parts = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in zip(counts, words, strict=True)]
+    return f"{len(cells)} cell{'' if len(cells) == 1 else 's'}: {', '.join(parts)}"

@@ -1,0 +1,264 @@
+"""The tables of a benchmark, laid out as those of the ISNet papers: as text and as figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from isnet_cli.benchmark.read_results import OUTSIDE, Figure, Results, Summary, summarise
+from isnet_cli.config.benchmark import ALL
+from isnet_cli.dataset.test_sets import BIASED
+
+STANDARD = "standard"
+BIAS, DOMAINS, COST = "bias", "domains", "cost"
+SUMMARY = ("mean", "sd", "seeds", "low", "high", "from_standard", "from_best")
+FIGURE_COLUMNS = ("data", "set", "kind", "method", "version", "score", *SUMMARY)
+COST_COLUMNS = (
+    *("method", "step_ms_median", "step_ms_min", "step_ms_max", "ratio", "ratio_min", "ratio_max"),
+    *("films_per_second", "parameters", "trainable", "step_memory_mb", "device", "threads", "why"),
+)
+DOMAIN_SCORES = {
+    "macro_f1": "maF1", "macro_auc": "macro AUC", "macro_precision": "precision",
+    "macro_recall": "recall", "macro_specificity": "specificity",
+}  # fmt: skip
+BIAS_SCORES = (("maF1", "macro_f1", True), ("AUC", "macro_auc", False))
+ONE_SEED = "one seed: in brackets its 95 % interval, of the films"
+SEEDS = "several seeds: mean ± s.d. over seeds; each seed's interval is in tables/scores.csv"
+HIGHEST = "that of the row with the highest mean (bold)"
+EACH = "; of several seeds, with each that both rows have"
+ON_BIASED = (
+    "biased: with the shapes of training, where a classifier that reads them is high, so nothing "
+    "is bold; deceiving: with those of another class. Outside lungs: mean share of |relevance| "
+    "outside the lungs, biased films"
+)
+TWO_CLASSES = "two classes: recall and specificity, averaged over both, are the same number"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Attributes:
+        kind: `BIAS`, `DOMAINS` or `COST`.
+        title: What it shows.
+        head: Names of the columns, the first being the method.
+        rows: Texts of the cells.
+        brief: The same without the intervals that a terminal has no room for.
+        notes: What a reader has to know.
+        figures: The numbers behind, one line each, for the CSV.
+    """
+
+    kind: str
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    brief: list[list[str]]
+    notes: list[str]
+    figures: list[dict[str, Any]]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"kind": self.kind, "title": self.title, "rows": self.figures, "notes": self.notes}
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One score on one version of a set."""
+
+    head: str
+    version: str
+    score: str
+    ranged: bool = False  # the terminal shows its interval, too
+    rising: bool = True
+
+
+def score_tables(results: Results, methods: Sequence[str], seeds: int) -> list[Table]:
+    """All tables of scores.
+
+    Args:
+        results: What was read.
+        methods: Rows, in order.
+        seeds: How many each row should have.
+    """
+    tables = []
+    for data, tests in results.tests.items():
+        for name in dict.fromkeys(test[0] for test in tests):
+            if (name, "deceiving") in tests:
+                columns = [
+                    _Column(f"{head} {v}", v, score, ranged, rising=v != "biased")
+                    for head, score, ranged in BIAS_SCORES
+                    for v in BIASED
+                ]
+                columns.append(_Column("outside lungs", "biased", OUTSIDE, rising=False))
+                tables.append(_table(results, methods, seeds, data, name, BIAS, columns))
+    for data, tests in results.tests.items():
+        for name in dict.fromkeys(test[0] for test in tests):
+            columns = [
+                _Column(head, "standard", score, ranged=score == "macro_f1")
+                for score, head in DOMAIN_SCORES.items()
+            ]
+            tables.append(_table(results, methods, seeds, data, name, DOMAINS, columns))
+    return tables
+
+
+def standard_row(results: Results, data: str, methods: Sequence[str]) -> str | None:
+    """The row of plain training: the one of that name, else the first that trains so."""
+    plainly = [
+        name
+        for name in methods
+        if (data, name) in results.configs and results.configs[data, name].train.method == STANDARD
+    ]
+    return STANDARD if STANDARD in plainly else next(iter(plainly), None)
+
+
+def _table(
+    results: Results,
+    methods: Sequence[str],
+    seeds: int,
+    data: str,
+    name: str,
+    kind: str,
+    columns: Sequence[_Column],
+) -> Table:
+    rows = [method for method in methods if (data, method) in results.configs]
+    standard = standard_row(results, data, methods)
+    found: list[dict[str, Summary]] = []
+    counts: dict[str, int] = dict.fromkeys(rows, 0)
+    for column in columns:
+        values: dict[str, list[Figure]] = {
+            row: results.of(data, row, (name, column.version), column.score) for row in rows
+        }
+        found.append(summarise(values, standard, rising=column.rising))
+        counts = {row: max(counts[row], len(values[row])) for row in rows}
+    words = {row: row if counts[row] == seeds else f"{row} ({counts[row]} of {seeds} seeds)"
+             for row in rows}  # fmt: skip
+    domain = "i.i.d." if name == results.reference[data] else "o.o.d."
+    lone = set(results.tests) == set(ALL)  # no data settings to tell apart
+    parts = [*(["synthetic bias"] if kind == BIAS else []), *([] if lone else [data])]
+    title = (f"{', '.join(parts)}: " if parts else "") + f"{name}, {domain}"
+    return Table(
+        kind,
+        title,
+        ["method", *(column.head for column in columns)],
+        [[words[row], *(cell_text(one[row]) for one in found)] for row in rows],
+        [
+            [words[row], *(cell_text(one[row], brief=not column.ranged, bold=False)
+                           for column, one in zip(columns, found, strict=True))]
+            for row in rows
+        ],
+        _notes(found, standard, kind, results.classes),
+        [
+            {
+                "data": data, "set": name, "kind": domain, "method": row,
+                "version": column.version, "score": column.score,
+                **{key: getattr(one[row], key) for key in SUMMARY},
+            }
+            for row in rows
+            for column, one in zip(columns, found, strict=True)
+        ],
+    )  # fmt: skip
+
+
+def _notes(
+    columns: Sequence[Mapping[str, Summary]], standard: str | None, kind: str, classes: int
+) -> list[str]:
+    """What a reader of a table of scores has to know."""
+    shown = [one for column in columns for one in column.values() if one.mean is not None]
+    several = any(one.sd is not None for one in shown)
+    notes = [ONE_SEED] if any(one.sd is None for one in shown) else []
+    notes += [SEEDS] if several else []
+    notes.append(marks(standard, several=several))
+    notes += [ON_BIASED] if kind == BIAS else []
+    return notes + ([TWO_CLASSES] if kind == DOMAINS and classes == 2 else [])
+
+
+def marks(standard: str | None, *, several: bool) -> str:
+    """What the marks say.
+
+    Args:
+        standard: The row of plain training, or None.
+        several: Whether there are rows of several seeds.
+    """
+    dagger = f"† interval does not overlap that of `{standard}`, ‡" if standard else "‡ interval"
+    verb = "" if standard else " does not overlap"
+    return f"{dagger}{verb} {HIGHEST}{EACH if several else ''}"
+
+
+def cell_text(one: Summary, *, brief: bool = False, bold: bool = True) -> str:
+    """A figure with its spread or interval and its marks; ``-`` without one."""
+    if one.mean is None:
+        return "-"
+    text = f"{one.mean:.3f}"
+    if one.sd is not None:
+        text += f" ± {one.sd:.3f}"
+    elif one.low is not None and one.high is not None and not brief:
+        text += f" [{one.low:.3f}, {one.high:.3f}]"
+    text = f"**{text}**" if bold and one.best else text
+    return text + "†" * one.from_standard + "‡" * one.from_best
+
+
+def cost_table(cost: Mapping[str, Mapping[str, Any]], methods: Sequence[str]) -> Table:
+    """Time, size and memory of each method.
+
+    Args:
+        cost: Row -> its figures, with the keys of `COST_COLUMNS`; ``why`` where there are none.
+        methods: Rows, in order.
+    """
+    found = {row: cost[row] for row in methods if row in cost}
+    lines, notes = [], []
+    for row, one in found.items():
+        if one.get("why"):
+            notes.append(f"{row}: not measured: {one['why']}")
+        lines.append([row, *(_cost_cells(one))])
+    first = next((one for one in found.values() if not one.get("why")), None)
+    if first is not None:
+        threads = "" if first["threads"] is None else f", {first['threads']} threads"
+        notes.insert(
+            0,
+            f"on {first['device']}{threads}; step: median [least, largest] of {first['steps']}"
+            f" steps of {first['batch_size']} films; ratio: to a step of `standard` taken in turn"
+            " with it; speed: the trained network alone; memory: of a step, above the idle process",
+        )
+    head = ["method", "step, ms", "ratio", "films/s", "parameters", "trainable", "memory, MB"]
+    figures = [
+        {"method": row, **{k: one.get(k) for k in COST_COLUMNS[1:]}} for row, one in found.items()
+    ]
+    return Table(COST, "cost", head, lines, lines, notes, figures)
+
+
+def _cost_cells(one: Mapping[str, Any]) -> list[str]:
+    if one.get("why"):
+        return ["-"] * 6
+    step = f"{one['step_ms_median']:.0f} [{one['step_ms_min']:.0f}, {one['step_ms_max']:.0f}]"
+    memory = one["step_memory_mb"]
+    return [
+        step,
+        f"{one['ratio']:.2f}",
+        f"{one['films_per_second']:.0f}",
+        f"{one['parameters']:,}",
+        f"{one['trainable']:,}",
+        "-" if memory is None else f"{memory:.0f}",
+    ]
+
+
+def markdown(
+    name: str, tables: Sequence[Table], failed: Sequence[Mapping[str, Any]], note: str = ""
+) -> str:
+    """The page of all tables; `note`: how far they are, where they are not complete."""
+    parts = [f"# {name}", *([note] if note else [])]
+    for table in tables:
+        parts.append(f"## {table.title}")
+        lines = [_line(table.head), _line(["---"] * len(table.head))]
+        parts.append("\n".join([*lines, *(_line(row) for row in table.rows)]))
+        parts += ["\n".join(f"- {note}" for note in table.notes)] if table.notes else []
+    if failed:
+        lines = [_line(["cell", "what failed"]), _line(["---"] * 2)]
+        lines += [_line([str(one["task"]), str(one["error"])]) for one in failed]
+        parts += ["## not done", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

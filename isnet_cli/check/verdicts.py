@@ -1,0 +1,260 @@
+"""What `isnet check` says from looks: near-duplicates, and what the background and lungs tell.
+
+Two questions, each asked of the background alone and of the lungs alone: which class, which source.
+Verdicts are sentences about two of the four answers: the class from the background (a network may
+fall for it; training with lung masks removes it), the source from the lungs (it cannot).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from isnet_cli.check.near_duplicates import alike
+from isnet_cli.check.pixels import Look, shapes_in_training
+from isnet_cli.check.probes import Question, probe
+from isnet_cli.config.schema import Config
+from isnet_cli.core.runtime import derive_seed
+from isnet_cli.images.types import Row
+from isnet_cli.ingest.set_checks import UNKNOWN, Finding
+from isnet_cli.labels.values import labels_of
+
+EXAMPLES = 5
+TELLS = 0.7  # AUC from which an answer counts as told
+CHANCE = 0.5
+LEARNT = ("train", "val")  # sets whose films a model learns from
+NO_MASKS = "no film has a lung mask"
+VIEWS = {"background": "from the background", "lungs": "from the lungs"}
+
+
+def near_duplicates(looks: Sequence[Look]) -> tuple[dict[str, Any], list[Finding]]:
+    """Pairs of films that look the same: facts, and warnings where they matter.
+
+    Pairs matter in different sets (the test set is then known from training), and with different
+    labels. Films of one patient that look the same are counted too; sets of patients are judged by
+    `check_sets`.
+    """
+    across, within, contradict = [], 0, []
+    for i, j, bits in alike(np.array([look.hash for look in looks], bool)) if looks else ():
+        a, b = looks[i].row, looks[j].row
+        if a.set and b.set and a.set != b.set:
+            across.append((a, b, bits))
+        else:
+            within += 1
+        if a.label and b.label and a.label != b.label:
+            contradict.append((a, b, bits))
+    facts = {
+        "films": len(looks),
+        "across_sets": len(across),
+        "within_sets": within,
+        "different_labels": len(contradict),
+        "examples": [_pair(a, b) for a, b, _ in across[:EXAMPLES]],
+    }
+    return facts, list(_warnings(across, contradict))
+
+
+def _warnings(
+    across: Sequence[tuple[Row, Row, int]], contradict: Sequence[tuple[Row, Row, int]]
+) -> Iterator[Finding]:
+    if across:
+        names = sorted({row.set for a, b, _ in across for row in (a, b)})
+        yield Finding(
+            "warning",
+            f"data.sets: {_count(len(across), 'pair')} of films in different sets"
+            f" ({', '.join(names)}) look the same: near-duplicates make scores too good",
+            fix="look at them; remove the copies, or give both the same patient",
+            details=_details(across),
+        )
+    if contradict:
+        yield Finding(
+            "warning",
+            f"data.labels: {_count(len(contradict), 'pair')} of films look the same and have"
+            " different labels",
+            fix="look at them and mend the labels",
+            details=_details(contradict),
+        )
+
+
+def _details(pairs: Sequence[tuple[Row, Row, int]]) -> tuple[str, ...]:
+    lines = [_pair(a, b) for a, b, _ in pairs[:EXAMPLES]]
+    more = len(pairs) - len(lines)
+    return (*lines, f"and {more} more") if more else tuple(lines)
+
+
+def _pair(a: Row, b: Row) -> str:
+    return " and ".join(f"{row.key} ({row.set or 'no set'})" for row in (a, b))
+
+
+def ask(looks: Sequence[Look], config: Config) -> dict[str, Any]:
+    """The four answers, as a JSON-able dictionary.
+
+    Returns:
+        ``films`` (with a mask), ``shapes`` (drawn as in training), ``class`` and ``source``: each
+        with ``sets`` (where the films are from) and ``background`` and ``lungs`` as
+        `isnet_cli.check.probes.probe` gives them, ``source`` also with ``names``; or ``films`` 0
+        and ``why``.
+    """
+    masked = [look for look in looks if look.background is not None]
+    if not masked:
+        return {"films": 0, "why": NO_MASKS}
+    seed = derive_seed(config.seed, "probes") % 2**32
+    learnt = [look for look in masked if look.row.set in LEARNT]
+    labelled = [look for look in learnt or masked if look.row.label]
+    found: dict[str, Any] = {"films": len(masked), "shapes": shapes_in_training(config.bias)}
+    found["class"] = _answers(labelled, _classes(labelled, config), _sources(labelled), seed)
+    labels = [look.row.label for look in masked]
+    source = _question("source", _sources(masked))
+    found["source"] = _answers(masked, [source], labels, seed)
+    found["source"]["names"] = list(source.classes)
+    return found
+
+
+def _answers(
+    looks: Sequence[Look], questions: Sequence[Question], strata: Sequence[str], seed: int
+) -> dict[str, Any]:
+    patients = [look.row.patient or f"film {look.row.key}" for look in looks]
+    found: dict[str, Any] = {"sets": list(dict.fromkeys(look.row.set for look in looks))}
+    for view in VIEWS:
+        features = np.array([getattr(look, view) for look in looks], np.float32)
+        found[view] = probe(features, questions, patients, strata, seed)
+    return found
+
+
+def _sources(looks: Sequence[Look]) -> list[str]:
+    return [look.row.source or UNKNOWN for look in looks]
+
+
+def _classes(looks: Sequence[Look], config: Config) -> list[Question]:
+    """One question, or one for each label."""
+    task = config.data.labels.task
+    if task == "multiclass":
+        return [_question("class", [look.row.label for look in looks])]
+    said = [labels_of(look.row.label, task) for look in looks]
+    names = list(dict.fromkeys(name for values in said for name in values))
+    answers = [
+        np.array([-1 if np.isnan(v := values.get(name, np.nan)) else int(v) for values in said])
+        for name in names
+    ]
+    return [
+        Question(name, ("no", "yes"), found.astype(np.int64))
+        for name, found in zip(names, answers, strict=True)
+    ]
+
+
+def _question(name: str, values: Sequence[str]) -> Question:
+    classes = tuple(sorted(set(values) - {UNKNOWN}))
+    index = {value: k for k, value in enumerate(classes)}
+    return Question(name, classes, np.array([index.get(value, -1) for value in values], np.int64))
+
+
+def verdicts(found: Mapping[str, Any], config: Config) -> list[dict[str, str]]:
+    """What the answers mean: ``about``, ``tells`` (``yes``, ``little``, ``no``, ``unknown``), text.
+
+    Args:
+        found: From `ask`.
+        config: The configuration.
+    """
+    if not found["films"]:
+        text = "what background and lungs tell is unknown, for want of lung masks"
+        advice = "isnet masks CONFIG -o RUN, then isnet check RUN; or give masks: masks.files"
+        return [{"about": "masks", "tells": "unknown", "text": f"{text}: {advice}"}]
+    said = [_verdict("class", found["class"]["background"], CLASS_WORDS)]
+    if len(found["source"]["names"]) > 1:
+        source = _verdict("source", found["source"]["lungs"], SOURCE_WORDS)
+        if source["tells"] == "yes":
+            source["text"] += ADVICE[config.model.standardise]
+        said.append(source)
+    return said
+
+
+CLASS_WORDS: Mapping[str, str] = {
+    "yes": "the background alone tells the class ({auc}): train with isnet",
+    "little": "the background alone tells a little of the class ({auc}): isnet keeps a network"
+    " from learning it",
+    "no": "the background alone does not tell the class ({auc}), as far as a small probe sees",
+    "unknown": "whether the background tells the class is unknown: {why}",
+    "within": "source",
+}
+ADVICE: Mapping[str, str] = {  # by how films are standardised already
+    "none": "; standardise the lungs and check again: --set model.standardise=bands",
+    "lungs": "; standardise the spectrum too and check again: --set model.standardise=bands",
+    "bands": "; films are standardised already: vary exposure and spectrum in training"
+    " (train.augment.gamma: 0.5, train.augment.spectrum: 1.0) and test on films of other sources",
+}
+SOURCE_WORDS: Mapping[str, str] = {
+    "yes": "the lungs alone tell the source ({auc}): background methods cannot remove that",
+    "little": "the lungs alone tell a little of the source ({auc}): background methods cannot"
+    " remove that",
+    "no": "the lungs alone do not tell the source ({auc}), as far as a small probe sees",
+    "unknown": "whether the lungs tell the source is unknown: {why}",
+    "within": "class",
+}
+
+
+def _verdict(about: str, answer: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, str]:
+    if answer["auc"] is None:
+        text = words["unknown"].format(why=answer["why"])
+        return {"about": about, "tells": "unknown", "text": text}
+    tells = "yes" if answer["auc"] >= TELLS else "little" if answer["low"] > CHANCE else "no"
+    text = words[tells].format(auc=f"AUC {interval(answer)}")
+    within = answer["within"]
+    if within["auc"] is None:
+        text += "; each class has its own source, so that nobody can tell which of them is told"
+    elif tells == "yes" and within["low"] <= CHANCE:
+        text += f"; within one {words['within']} it is AUC {interval(within)}"
+    return {"about": about, "tells": tells, "text": text}
+
+
+def interval(answer: Mapping[str, Any]) -> str:
+    """An AUC with its interval as text, ``-`` for none."""
+    if answer["auc"] is None:
+        return "-"
+    return f"{answer['auc']:.2f} [{answer['low']:.2f}, {answer['high']:.2f}]"
+
+
+def looked_lines(found: Mapping[str, Any]) -> list[str]:
+    """What was seen, for people: near-duplicates, the answers as a table, the verdicts.
+
+    Args:
+        found: With ``near_duplicates``, ``probes`` and ``verdicts``.
+    """
+    copies = found["near_duplicates"]
+    lines = [
+        f"looked at {copies['films']} of {copies['of']} films:"
+        f" {_count(copies['across_sets'], 'near-duplicate')} in different sets,"
+        f" {copies['within_sets']} others, {copies['different_labels']} with different labels"
+    ]
+    lines += [f"  {line}" for line in _table(found["probes"])]
+    return lines + [f"verdict: {said['text']}" for said in found["verdicts"]]
+
+
+def _table(found: Mapping[str, Any]) -> list[str]:
+    """The four answers."""
+    if not found["films"]:
+        return []
+    shapes = ", with the shapes of training" if found["shapes"] else ""
+    rows = [[f"AUC, {found['films']} films{shapes}", *VIEWS.values()]]
+    for about, other in (("class", "source"), ("source", "class")):
+        answers = [found[about][view] for view in VIEWS]
+        rows.append([about, *map(interval, answers)])
+        single = answers[0]["per_class"]
+        if about == "class" and len(single) > 2:
+            rows += [
+                [f"  {name}", *(f"{answer['per_class'][name]:.2f}" for answer in answers)]
+                for name in single
+            ]
+        there = answers[0]["within"].get("per_class", {})
+        named = f" ({', '.join(there)})" if 0 < len(there) < len(single) else ""
+        cells = [interval(answer["within"]) for answer in answers]
+        rows.append([f"  within one {other}{named}", *cells])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,1 @@
+"""One file per verb, or per group of small ones."""

@@ -1,0 +1,102 @@
+"""A comparison as plain tables: scores and reliance, paired tests, spread over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from isnet_cli.cli.terminal.summaries import table
+
+SCORES = {"macro_f1": "macro F1", "macro_auc": "AUC", "balanced_accuracy": "balanced acc."}
+TESTED = ("macro_f1", "macro_auc")
+MOST = 40  # lines of tests; more are in the CSV file alone
+Content = Mapping[str, Any]
+
+
+def comparison_text(content: Content, page: str) -> str:
+    """What the command prints.
+
+    Args:
+        content: The comparison.
+        page: Path of the page.
+    """
+    parts = [_scores(content), _tests(content), _seeds(content), f"page: {page}"]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _scores(content: Content) -> str:
+    rows = []
+    for test in content["tests"]:
+        for run, own in test["runs"].items():
+            cut = own["reliance"]
+            rows.append(
+                [
+                    test["set"], test["version"], run, str(test["labelled"]),
+                    *(_ranged(own["scores"][name]) for name in SCORES),
+                    _figure(cut["auc"]["lungs_removed"]["value"]), _percent(cut["flips"]["value"]),
+                    _figure(cut["gap_auc"]["value"]), _percent(cut["outside"]["mean"]),
+                ]
+            )  # fmt: skip
+    head = ["set", "version", "run", "films", *SCORES.values()]
+    return table([*head, "AUC no lungs", "flips", "AUC gap", "outside lungs"], rows)
+
+
+def _tests(content: Content) -> str:
+    pairs = content["comparisons"]["pairs"]
+    if not pairs:
+        return ""
+    if len(pairs) > MOST:
+        return f"{len(pairs)} paired comparisons: see the page and its table of tests"
+    rows = []
+    for pair in pairs:
+        cells = []
+        for name in TESTED:
+            cell = pair["differences"][name]
+            cells += [_ranged(cell, "+"), _p(cell["p_holm"])]
+        rows.append([pair["set"], pair["version"], f"{pair['second']} - {pair['first']}", *cells])
+    heads = [words for name in TESTED for words in (SCORES[name], "p (Holm)")]
+    count = "1 comparison" if len(pairs) == 1 else f"{len(pairs)} comparisons"
+    words = f"p (Holm): corrected for the {count} of each score"
+    return f"{table(['paired', 'version', 'difference', *heads], rows)}\n{words}"
+
+
+def _seeds(content: Content) -> str:
+    rows = [
+        [
+            group["name"], str(len(group["runs"])), test["set"], test["version"],
+            *(_spread(test["figures"][name]) for name in SCORES),
+        ]
+        for group in content["seeds"]
+        for test in group["tests"]
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    return table(["mean, s.d.", "seeds", "set", "version", *SCORES.values()], rows)
+
+
+def _ranged(cell: Content, sign: str = "") -> str:
+    if cell["value"] is None:
+        return "-"
+    text = f"{cell['value']:{sign}.3f}"
+    known = cell["low"] is not None
+    return f"{text} [{cell['low']:{sign}.3f}, {cell['high']:{sign}.3f}]" if known else text
+
+
+def _spread(cell: Content) -> str:
+    if cell["mean"] is None:
+        return "-"
+    return _figure(cell["mean"]) + ("" if cell["sd"] is None else f", {cell['sd']:.3f}")
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f} %"

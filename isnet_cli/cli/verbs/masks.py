@@ -1,0 +1,175 @@
+"""`isnet masks`: lung masks, given or by the built-in U-Net, with a quality table."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from isnet_cli.cli.arguments import Target
+from isnet_cli.cli.options import RunOptions, takes
+from isnet_cli.cli.running import run_stages
+from isnet_cli.cli.session import Result, Session, execute
+from isnet_cli.cli.shortforms import film_options
+from isnet_cli.cli.source import option_list, resolve
+from isnet_cli.cli.terminal.summaries import truth_lines
+from isnet_cli.errors import EXIT_SKIPPED, IsnetError
+
+if TYPE_CHECKING:
+    from isnet_cli.config.load import Option
+
+Labels = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="CSV", help="Table that names hospitals, views or masks."),
+]
+Files = Annotated[
+    Path | None,
+    typer.Option("--files", metavar="DIR", help="Folder of given masks instead of the U-Net."),
+]
+Network = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="A shipped network or a .safetensors file."),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option("--threshold", metavar="P", help="Lung where the U-Net says at least P [0.5]."),
+]
+Keep = Annotated[int | None, typer.Option("--keep", metavar="N", help="Largest parts to keep [2].")]
+Dilate = Annotated[
+    str | None,
+    typer.Option("--dilate", metavar="WIDTH", help="Widen masks: 2% (of the film), 3mm or 5px."),
+]
+Flip = Annotated[
+    bool | None,
+    typer.Option(
+        "--flip/--no-flip",
+        show_default=False,
+        help="Average over the film and its mirror image [off].",
+    ),
+]
+Formats = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="LIST", help="Some of png,nifti,dicom-seg, with commas [png]."
+    ),
+]
+Identity = Annotated[
+    str | None,
+    typer.Option(
+        "--identity",
+        metavar="WORD",
+        help="remove, or keep: DICOM output belongs to the film's patient and study [remove].",
+    ),
+]
+Truth = Annotated[
+    Path | None,
+    typer.Option("--truth", metavar="DIR", help="Compare the masks with those of this folder."),
+]
+FailAbove = Annotated[
+    float,
+    typer.Option(
+        "--qc-fail-above",
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="Exit code 7 when a greater share of films has no sound mask.",
+    ),
+]
+
+
+@takes(RunOptions)
+def masks(
+    options: RunOptions,
+    source: Target = None,
+    labels: Labels = None,
+    files: Files = None,
+    model: Network = None,
+    threshold: Threshold = None,
+    keep: Keep = None,
+    dilate: Dilate = None,
+    flip: Flip = None,
+    formats: Formats = None,
+    identity: Identity = None,
+    truth: Truth = None,
+    qc_fail_above: FailAbove = 0.05,
+) -> int:
+    """Make lung masks of X-rays, with a quality table."""
+
+    def body(session: Session) -> Result:
+        found = resolve(source, options.config)
+        extra = option_list(
+            [
+                ("--labels", "data.labels.file", labels),
+                ("--files", "masks.files", files),
+                ("--model", "masks.model", model),
+                ("--threshold", "masks.threshold", threshold),
+                ("--keep", "masks.postprocess.keep", keep),
+                ("--flip", "masks.flip", flip),
+                ("--format", "masks.formats", formats.split(",") if formats else None),
+                ("--identity", "masks.identity", identity),
+            ]
+        )
+        if truth is not None and not truth.is_dir():
+            raise IsnetError("data", f"--truth {truth}: no such folder, expected lung masks")
+        result = run_stages(
+            session,
+            options,
+            found,
+            ["ingest", "masks"],
+            [*film_options(found), *extra, *_dilation(dilate)],
+        )
+        if truth is not None and result.document["status"] == "done":
+            result = _compared(session, result, truth)
+        return _judged(session, result, qc_fail_above)
+
+    return execute("masks", options, body)
+
+
+def _dilation(text: str | None) -> list[Option]:
+    """`--dilate` as a key of the configuration.
+
+    Raises:
+        IsnetError: Kind "usage", when `text` is no width.
+    """
+    if text is None:
+        return []
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%|mm|px)", text.strip())
+    if found is None:
+        raise IsnetError("usage", f"--dilate {text}: expected a width as 2%, 3mm or 5px")
+    name = {"%": "percent", "mm": "mm", "px": "px"}[found[2]]
+    others = {"percent", "mm", "px"} - {name}
+    values = {name: float(found[1]), **dict.fromkeys(sorted(others), 0.0)}
+    return option_list(
+        [("--dilate", f"masks.postprocess.dilate_{k}", v) for k, v in values.items()]
+    )
+
+
+def _compared(session: Session, result: Result, truth: Path) -> Result:
+    """The result with the comparison to given masks."""
+    from isnet_cli.core.run_folder import RunFolder
+    from isnet_cli.masks.agreement import score_masks
+
+    summary = score_masks(RunFolder(Path(result.document["run"])), truth, session.ports())
+    lines = "\n".join(f"  {line}" for line in truth_lines(summary))
+    return Result({**result.document, "truth": summary}, f"{result.text}\n\n{lines}\n", result.code)
+
+
+def _judged(session: Session, result: Result, limit: float) -> Result:
+    """Exit code 7 when more than `limit` of the films have no sound mask."""
+    stages: list[dict[str, Any]] = result.document.get("stages", [])
+    found = [stage["summary"] for stage in stages if stage["stage"] == "masks"]
+    figures: dict[str, Any] = found[0] if found else {}
+    films = int(figures.get("films", 0))
+    if result.document["status"] != "done" or not films:
+        return result
+    doubtful = int(figures["suspect"]) + int(figures["missing"])
+    if doubtful <= limit * films:
+        return result
+    session.console.say(
+        f"{doubtful} of {films} films ({doubtful / films:.0%}) have no sound mask, more than"
+        f" --qc-fail-above {limit:g}: see {Path(result.document['run']) / 'masks'}"
+    )
+    return dataclasses.replace(result, code=result.code or EXIT_SKIPPED)

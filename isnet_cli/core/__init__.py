@@ -1,0 +1,1 @@
+"""Runs: their folder, stages and pipeline, journal, worker processes, atomic files, events."""

@@ -1,0 +1,159 @@
+"""A run folder: where each stage writes, what is finished, what is up to date, who holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from isnet_cli import __version__
+from isnet_cli.core.files import sha256_file, write_json, write_text
+from isnet_cli.errors import IsnetError
+
+STAGES = ("ingest", "masks", "train", "evaluate", "heatmap")
+SHARED_STAGES = ("ingest", "masks")  # taken from the upstream run where there is one
+RECORD = "run.json"
+LOCK = ".lock"
+PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "pydicom", "SimpleITK", "numpy")
+
+
+class RunFolder:
+    """One run on disk.
+
+    Args:
+        path: The folder; created when missing.
+        upstream: Another run whose `SHARED_STAGES` this run uses, or None.
+    """
+
+    def __init__(self, path: Path, upstream: RunFolder | None = None) -> None:
+        self.path = path
+        self.upstream = upstream
+
+    def stage_dir(self, stage: str) -> Path:
+        """Folder of one stage's outputs: this run's, or the upstream run's for shared stages."""
+        return self.owner(stage).path / stage
+
+    def owner(self, stage: str) -> RunFolder:
+        """The run that makes this stage's outputs."""
+        return self.upstream if self.upstream and stage in SHARED_STAGES else self
+
+    def record(self) -> dict[str, Any]:
+        """Content of ``run.json``; an empty record when there is none yet."""
+        path = self.path / RECORD
+        if not path.exists():
+            return {"schema": 1, "stages": {}}
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise IsnetError(
+                "data",
+                f"{path}: not a run record ({error.msg}), expected JSON",
+                fix="move the folder aside, or start anew with --restart",
+            ) from error
+        return content
+
+    def stage_record(self, stage: str) -> dict[str, Any] | None:
+        """Record of a finished stage, or None when it is missing or unfinished."""
+        entry = self.owner(stage).record()["stages"].get(stage)
+        return entry if entry and entry["status"] == "done" else None
+
+    def is_current(self, stage: str, fingerprint: str) -> bool:
+        """Whether `stage` is done, was made from `fingerprint`, and its main files are intact."""
+        entry = self.stage_record(stage)
+        if entry is None or entry["fingerprint"] != fingerprint:
+            return False
+        root = self.stage_dir(stage)
+        return all(
+            (root / name).is_file() and sha256_file(root / name) == digest
+            for name, digest in entry["outputs"].items()
+        )
+
+    def require(self, stage: str) -> dict[str, Any]:
+        """Record of a stage that must be finished.
+
+        Raises:
+            IsnetError: Kind "data", when it is not.
+        """
+        entry = self.stage_record(stage)
+        if entry is None:
+            raise IsnetError(
+                "data",
+                f"{self.owner(stage).path}: stage '{stage}' is not finished",
+                fix=f"isnet {stage} CONFIG -o {self.owner(stage).path}   or   isnet run CONFIG",
+            )
+        return entry
+
+    def begin(self, stage: str, fingerprint: str) -> None:
+        """Notes that `stage` started; until `finish`, it does not count as done."""
+        self._update(stage, {"status": "running", "fingerprint": fingerprint, "started": _now()})
+
+    def finish(
+        self, stage: str, fingerprint: str, outputs: list[Path], summary: dict[str, Any]
+    ) -> None:
+        """Notes that `stage` is done.
+
+        Args:
+            stage: One of `STAGES`.
+            fingerprint: Hash of everything the stage's result depends on.
+            outputs: Main files that the next stages read, inside the stage's folder.
+            summary: JSON-able figures for people and scripts; key ``skipped`` counts lost inputs.
+        """
+        root = self.stage_dir(stage)
+        entry = {
+            **(self.record()["stages"].get(stage) or {}),
+            "status": "done",
+            "fingerprint": fingerprint,
+            "finished": _now(),
+            "outputs": {p.relative_to(root).as_posix(): sha256_file(p) for p in outputs},
+            "summary": summary,
+        }
+        self._update(stage, entry)
+
+    def _update(self, stage: str, entry: dict[str, Any]) -> None:
+        record = self.record()
+        record["stages"][stage] = entry
+        record["versions"] = versions()
+        write_json(self.path / RECORD, record)
+
+    def save_config(self, text: str) -> None:
+        """Writes the resolved configuration as ``isnet.yaml`` of the run."""
+        write_text(self.path / "isnet.yaml", text)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the run for this process; the system frees it when the process ends, however.
+
+        Raises:
+            IsnetError: Kind "machine", when another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / LOCK, timeout=0)
+        try:
+            with lock:
+                yield
+        except Timeout as error:
+            raise IsnetError(
+                "machine",
+                f"{self.path}: in use by another isnet process",
+                fix="wait for it, or choose another folder with -o",
+            ) from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of isnet, Python and the packages that results depend on; none is imported."""
+    found = {"isnet": __version__, "python": sys.version.split()[0]}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

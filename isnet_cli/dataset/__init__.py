@@ -1,0 +1,1 @@
+"""What networks are fed: images, masks and labels at their input size, and changes of them."""

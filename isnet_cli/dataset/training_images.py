@@ -1,0 +1,103 @@
+"""Which films a training uses, and why the others are left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from isnet_cli.config.schema import Config
+from isnet_cli.core.files import read_csv
+from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.dataset.image_dataset import FilmStore, load_store
+from isnet_cli.errors import IsnetError
+from isnet_cli.images.types import Row
+
+
+def choose_films(
+    rows: Sequence[Row], qc: Mapping[str, str], config: Config, needs_masks: bool
+) -> tuple[list[Row], list[Row], Counter[str]]:
+    """Films to train and to validate on, and how many were left out for which reason.
+
+    A film is left out when it has no label, when its mask is suspect and `masks.on_suspect` is
+    ``exclude``, or when the method needs a mask and there is none.
+
+    Args:
+        rows: The manifest.
+        qc: Verdict on the mask of each key; a key that is not there has no mask.
+        config: The configuration.
+        needs_masks: Whether the method needs a mask for each film.
+
+    Raises:
+        IsnetError: Kind "data", when a set is empty.
+    """
+    excluded: Counter[str] = Counter()
+    chosen: dict[str, list[Row]] = {"train": [], "val": []}
+    for row in rows:
+        if row.status != "ok" or row.set not in chosen:
+            continue
+        verdict = qc.get(row.key, "missing")
+        if not row.label:
+            excluded["no label"] += 1
+        elif verdict == "suspect" and config.masks.on_suspect == "exclude":
+            excluded["suspect mask"] += 1
+        elif verdict == "missing" and needs_masks:
+            excluded["no mask"] += 1
+        else:
+            chosen[row.set].append(row)
+    for name, films in chosen.items():
+        if not films:
+            why = ", ".join(f"{n} with {reason}" for reason, n in excluded.items()) or "none found"
+            raise IsnetError(
+                "data",
+                f"set '{name}': no film to use ({why}), expected at least one",
+                fix=f"data.sets.{name}, data.labels, or masks.on_suspect: keep",
+            )
+    return chosen["train"], chosen["val"], excluded
+
+
+def verdicts(folder: RunFolder) -> dict[str, str]:
+    """Verdict on the mask of each film: ``ok``, ``suspect`` or ``missing``."""
+    return {r["key"]: r["verdict"] for r in read_csv(folder.stage_dir("masks") / "qc.csv")}
+
+
+def load_films(
+    rows: Sequence[Row],
+    folder: RunFolder,
+    qc: Mapping[str, str],
+    classes: Sequence[str],
+    config: Config,
+    ports: Ports,
+) -> FilmStore:
+    """Reads the films and masks of `rows` at the network's size."""
+    ingest, masks = folder.stage_dir("ingest"), folder.stage_dir("masks")
+    return load_store(rows, ingest, masks, qc, classes, config, ports)
+
+
+def check_classes(train: FilmStore, val: FilmStore, ports: Ports) -> None:
+    """Warns of classes that validation lacks.
+
+    Raises:
+        IsnetError: Kind "data", for a class the training films lack or a label that is no class.
+    """
+    if train.labels.ndim != 1:
+        return
+    for name, store in (("train", train), ("val", val)):
+        unknown = sorted({r.label for r, v in zip(store.rows, store.labels, strict=True) if v < 0})
+        if unknown:
+            raise IsnetError(
+                "data",
+                f"set '{name}': class {', '.join(unknown)} is not among {', '.join(train.classes)}",
+                fix="name all classes in data.labels.classes, or remove them from the set",
+            )
+    absent = [c for i, c in enumerate(train.classes) if not (train.labels == i).any()]
+    if absent or len(train.classes) < 2:
+        raise IsnetError(
+            "data",
+            f"set 'train': no film of class {', '.join(absent)}" if absent
+            else f"set 'train': one class only ({train.classes[0]}), expected two or more",
+            fix="data.sets.train, data.labels.classes",
+        )  # fmt: skip
+    missing = [c for i, c in enumerate(val.classes) if not (val.labels == i).any()]
+    if missing:
+        ports.warn("data", f"set 'val': no film of class {', '.join(missing)}")

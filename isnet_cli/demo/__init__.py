@@ -1,0 +1,1 @@
+"""`isnet demo`: the whole pipeline on phantoms."""

@@ -1,0 +1,140 @@
+"""`isnet demo`: draws films, trains an ISNet and a standard classifier on them, compares the two.
+
+Everything after the drawing goes through the same configuration file and the same stages that
+users have. Written: ``films/``, ``lungs/`` (the drawn lungs), ``labels.csv``, ``demo.yaml``, the
+runs ``isnet/`` and ``standard/``, and ``report.html``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isnet_cli.config.load import load
+from isnet_cli.core import files
+from isnet_cli.core.events import EventLog
+from isnet_cli.core.pipeline import open_run, run_pipeline
+from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.demo.config import demo_yaml
+from isnet_cli.demo.images import FILMS, LABELS, describe, lungs_path, make_films
+from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.mask_files import load_mask
+from isnet_cli.phantoms.collection import plan_films
+from isnet_cli.report.write import build_report
+
+CONFIG, REPORT = "demo.yaml", "report.html"
+VERSIONS = ("biased", "standard", "deceiving")
+OTHER = "hospital_b"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Size of the demonstration.
+
+    Attributes:
+        patients_a: Patients of hospital A (training, validation, test).
+        patients_b: Patients of hospital B (test alone).
+        side: Longer side of the films, px.
+        overrides: Further ``key=value`` settings of both runs.
+    """
+
+    patients_a: int = 300
+    patients_b: int = 40
+    side: int = 448
+    overrides: tuple[str, ...] = ()
+
+
+def run_demo(
+    output: Path, ports: Ports, *, seed: int = 0, scale: Scale | None = None
+) -> dict[str, Any]:
+    """Runs the demonstration; the same call continues it, or finds it up to date.
+
+    Args:
+        output: Folder for everything; made when missing.
+        ports: Side effects.
+        seed: Seed of films and trainings.
+        scale: Size; the default takes some minutes on two cores.
+
+    Returns:
+        ``report`` (path), ``macro_f1``, ``auc`` and ``outside`` (mean share of relevance outside
+        the lungs), each per method and version of the test films (``hospital_b``: the other
+        hospital's films, without stamps); ``lung_dice`` (agreement of the lung masks with the
+        drawn lungs), ``films``, ``runs``, ``config``, ``seconds``.
+
+    Raises:
+        IsnetError: From the stages; kind "data", when `output` holds other films.
+        KeyboardInterrupt: When a stop was asked for.
+    """
+    began, scale = time.monotonic(), scale or Scale()
+    output = output.absolute()
+    plans = plan_films(scale.patients_a, scale.patients_b, seed, scale.side)
+    make_films(output, plans, ports)
+    config = output / CONFIG
+    text = demo_yaml(FILMS, LABELS, seed)
+    if not config.is_file() or config.read_text(encoding="utf-8") != text:
+        files.write_text(config, text)
+    isnet, standard = output / "isnet", output / "standard"
+    plain = (f'upstream="{isnet}"', "train.method=standard", *scale.overrides)
+    with_loss = _one_run(isnet, config, scale.overrides, ports)  # makes films and masks for both
+    found = {"standard": _one_run(standard, config, plain, ports), "isnet": with_loss}
+    folders = [RunFolder(isnet), RunFolder(standard, RunFolder(isnet))]
+    report = build_report(folders, output / REPORT, ports)
+    return {
+        "report": str(report),
+        **{name: _table(found, key) for name, key in _FIGURES.items()},
+        "lung_dice": _agreement(output, folders[0]),
+        "films": describe(plans),
+        "runs": {"standard": str(standard), "isnet": str(isnet)},
+        "config": str(config),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+_FIGURES = {"macro_f1": "macro_f1", "auc": "macro_auc", "outside": "outside"}
+
+
+def _one_run(
+    path: Path, config_file: Path, overrides: tuple[str, ...], ports: Ports
+) -> dict[str, Any]:
+    """Brings one run up to date; the summary of its evaluation."""
+    ports.say(f"run folder: {path}")
+    config = load(config_file, overrides)
+    log, shown = EventLog(path), ports.event
+
+    def event(name: str, **fields: Any) -> None:
+        log(name, **fields)
+        shown(name, **fields)
+
+    outcomes = run_pipeline(config, open_run(path, config), replace(ports, event=event))
+    if outcomes[-1].status == "incomplete":
+        raise KeyboardInterrupt
+    summaries = {outcome.stage: outcome.summary for outcome in outcomes}
+    sets: dict[str, Any] = summaries["evaluate"]["sets"]
+    return sets
+
+
+def _table(found: dict[str, dict[str, Any]], key: str) -> dict[str, dict[str, float | None]]:
+    """One figure per method and version of the test films."""
+    return {
+        name: {
+            **{version: sets["test"][version][key] for version in VERSIONS},
+            OTHER: sets[OTHER]["standard"][key],
+        }
+        for name, sets in found.items()
+    }
+
+
+def _agreement(output: Path, run: RunFolder) -> float | None:
+    """Mean Dice overlap of the run's lung masks with the drawn lungs."""
+    overlaps = []
+    for row in read_manifest(run.stage_dir("ingest") / "manifest.csv"):
+        made = run.stage_dir("masks") / f"{row.key}.png"
+        if row.status == "ok" and made.is_file():
+            mask, truth = load_mask(made), load_mask(lungs_path(output, row.key))
+            overlaps.append(2 * float((mask & truth).sum()) / float(mask.sum() + truth.sum()))
+    return round(float(np.mean(overlaps)), 4) if overlaps else None

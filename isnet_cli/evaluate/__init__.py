@@ -1,0 +1,1 @@
+"""Stage `evaluate`: scores on named test sets, and reliance on the background."""

@@ -1,0 +1,320 @@
+"""Predictions and scores on every named test set, and how much of each map lies outside the lungs.
+
+Written for each set and version: ``predictions.csv`` (key, label, predicted, ``p_<class>`` ...,
+outside_share), ``metrics.json``, ``roc.svg``, ``pr.svg``, ``confusion.svg``, ``reliability.svg``,
+``background.csv`` (predictions on cut and pasted films, see `isnet_cli.evaluate.background_scores`); and
+one ``metrics.json`` of all, with the differences between tests.
+With ``bias.kind: shapes`` each labelled set is tested in three versions of the same films: biased
+(as in training), standard (no shape) and deceiving (no class keeps its own shape).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.config.schema import Config
+from isnet_cli.core import files
+from isnet_cli.core.journal import Journal, remove
+from isnet_cli.core.run_context import Bar, Ports
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.core.stage import StageResult
+from isnet_cli.dataset.image_dataset import Version
+from isnet_cli.dataset.test_sets import (
+    TRAINING_SETS,
+    Stopped,
+    check_labels,
+    chosen_sets,
+    chunk_size,
+    chunks,
+    go_on,
+    in_version,
+    safe_name,
+    versions,
+)
+from isnet_cli.evaluate import background
+from isnet_cli.evaluate.ablation import with_segmenter
+from isnet_cli.evaluate.background_scores import brief
+from isnet_cli.evaluate.scoring import (
+    brief_scores,
+    brief_shifts,
+    reference_set,
+    score_part,
+    shifts,
+)
+from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.types import Row
+from isnet_cli.inference.predictor import Predictor, dependencies, open_predictor
+from isnet_cli.stats.reliance import outside_share, summarise
+from isnet_cli.stats.shift import Test
+
+NAME = "evaluate"
+FORMAT = 4  # raise when the same inputs give another result
+SCHEMA = 2  # of metrics.json
+METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+OFF = "evaluate.relevance is false"
+
+
+def fingerprint(config: Config, folder: RunFolder) -> str:
+    """Hash of the model, the films, the masks and the settings that the figures depend on.
+
+    Raises:
+        IsnetError: When ingest, masks or the model are missing.
+    """
+    return files.fingerprint(
+        NAME,
+        FORMAT,
+        config.evaluate.model_dump(
+            exclude={"model", "batch_size", *(["segmenter"] if config.evaluate.segmenter else [])}
+        ),
+        config.seed,  # pairs films, draws intervals
+        *dependencies(config, config.evaluate.model, folder),
+    )
+
+
+def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
+    """Evaluates the trained model on the sets of ``evaluate.sets``.
+
+    Returns:
+        Outputs ``metrics.json`` and all predictions; summary: macro-F1, AUC, mean share of
+        relevance outside the lungs and background reliance for each set and version.
+
+    Raises:
+        IsnetError: Kind "data" for a class that the model does not know or when there is no set,
+            "config" for an unknown set, "weights" when the model is missing or diverged.
+    """
+    predictor = with_segmenter(open_predictor(config, config.evaluate.model, folder))
+    rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
+    sets = chosen_sets(rows, config.evaluate.sets, "evaluate.sets")
+    reference = reference_set(config, list(sets))
+    check_labels(sets, predictor.classes, predictor.task)
+    _warn_about(sets, ports)
+    why = _no_relevance(predictor, ports)
+    root = folder.stage_dir(NAME)
+    old = _written(root)
+    steps = sum(len(in_version(r, v)) for r in sets.values() for v in versions(r, config))
+    steps += sum(
+        len(background.usable(predictor, r)) * len(versions(r, config)) for r in sets.values()
+    )
+    try:
+        with (
+            Journal(root, fingerprint(config, folder)) as journal,
+            ports.progress.bar("evaluate", steps) as bar,
+        ):
+            work = _Work(predictor, why, journal, bar, ports)
+            tests: dict[tuple[str, str], Test] = {}
+            results = {
+                name: _test_set(work, root, name, films, tests) for name, films in sets.items()
+            }
+            drops = shifts(config, tests, reference)
+            content = {
+                "schema": SCHEMA, **predictor.describe(), "thresholds": predictor.thresholds,
+                "sets": results, "reference": reference, "shift": drops,
+            }  # fmt: skip
+            files.write_json(root / METRICS, content)
+            remove(root, old - _written(root))
+            journal.complete()
+    except Stopped:
+        return StageResult([], {}, complete=False)
+    tables = [name for name in sorted(_written(root)) if name.endswith(PREDICTIONS)]
+    return StageResult([root / METRICS, *(root / t for t in tables)], _summary(results, drops))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every prediction needs.
+
+    Attributes:
+        predictor: The model, the run and its settings.
+        why: Reason why no map is made at all, or "".
+        journal: Notes of finished chunks.
+        bar: Progress.
+        ports: Side effects.
+    """
+
+    predictor: Predictor
+    why: str
+    journal: Journal
+    bar: Bar
+    ports: Ports
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Predictions of one set in one version.
+
+    Attributes:
+        why: Reason why no map was made at all, or "".
+        rows: Films, N.
+        probabilities: [N][K].
+        shares: Share of relevance outside the lungs, None where there is none.
+    """
+
+    why: str
+    rows: list[Row] = field(default_factory=list)
+    probabilities: list[list[float]] = field(default_factory=list)
+    shares: list[float | None] = field(default_factory=list)
+
+
+def _warn_about(sets: dict[str, list[Row]], ports: Ports) -> None:
+    for name, rows in sets.items():
+        if name in TRAINING_SETS:
+            ports.warn("data", f"set '{name}' took part in training: its scores are optimistic")
+        labelled = sum(bool(row.label) for row in rows)
+        if not labelled:
+            ports.say(f"set '{name}' has no labels: predictions only, no scores")
+        elif labelled < len(rows):
+            ports.say(f"set '{name}': {len(rows) - labelled} of {len(rows)} films have no label")
+
+
+def _no_relevance(predictor: Predictor, ports: Ports) -> str:
+    """Why no maps are made, or ""."""
+    if not predictor.config.evaluate.relevance:
+        return OFF
+    why = predictor.no_rule()
+    if why:
+        ports.warn("model", f"share of relevance outside the lungs is left out: {why}")
+    return why
+
+
+def _test_set(
+    work: _Work, root: Path, name: str, rows: list[Row], tests: dict[tuple[str, str], Test]
+) -> dict[Version, dict[str, Any]]:
+    """Metrics of a set in each version; writes their files and adds to `tests`."""
+    parts = _predict_set(work, name, rows)
+    bench = background.Bench(work.predictor, work.journal, work.bar, work.ports)
+    cut = background.examine(bench, name, rows, tuple(parts))
+    return {
+        version: _write_version(root, name, version, part, cut, tests)
+        for version, part in parts.items()
+    }
+
+
+def _predict_set(work: _Work, name: str, rows: list[Row]) -> dict[Version, _Part]:
+    """Predictions in each version, chunk by chunk."""
+    names = versions(rows, work.predictor.config)
+    parts = {version: _Part(work.why) for version in names}
+    for chunk in chunks(rows, chunk_size(work.predictor.config)):
+        note = f"{name}: {chunk[0].key} to {chunk[-1].key}"
+        content = work.journal.get(note)
+        if content is None:
+            content = _predict_chunk(work, chunk, names)
+            work.journal.add(note, content)
+        else:
+            work.bar.advance(sum(len(in_version(chunk, version)) for version in names))
+        for version, part in parts.items():
+            part.rows.extend(chunk[i] for i in in_version(chunk, version))
+            part.probabilities.extend(content[version]["p"])
+            part.shares.extend(content[version]["outside"])
+    return parts
+
+
+def _predict_chunk(work: _Work, rows: Sequence[Row], names: Sequence[Version]) -> dict[str, Any]:
+    """Probabilities and outside shares per version, JSON-able."""
+    predictor = work.predictor
+    store = predictor.load(rows)
+    found: dict[str, Any] = {}
+    for version in names:
+        p: list[list[float]] = []
+        outside: list[float | None] = []
+        for batch in chunks(in_version(rows, version), predictor.config.evaluate.batch_size):
+            go_on(work.ports)
+            images, masks = predictor.batch(store, batch, version)
+            if work.why:
+                seen = predictor.predict(images)
+                outside += [None] * len(batch)
+            else:
+                seen, maps = predictor.explain(images, "predicted")
+                shares = outside_share(maps[:, 0], masks)
+                outside += [None if np.isnan(share) else float(share) for share in shares]
+            p += seen.probabilities.tolist()
+            work.bar.advance(len(batch))
+        found[version] = {"p": p, "outside": outside}
+    return found
+
+
+def _write_version(
+    root: Path,
+    name: str,
+    version: Version,
+    part: _Part,
+    cut: background.Examined,
+    tests: dict[tuple[str, str], Test],
+) -> dict[str, Any]:
+    """Scores one version, writes its files, adds to `tests`, returns its metrics."""
+    predictor = cut.predictor
+    p = np.array(part.probabilities, np.float64).reshape(len(part.rows), -1)
+    scored = score_part((name, version), part.rows, p, predictor)
+    tests[name, version] = scored.test
+    shares = [np.nan if share is None else share for share in part.shares]
+    reliance = summarise(shares, p.argmax(axis=1).tolist(), predictor.classes)
+    if part.why:
+        reliance["why"] = part.why
+    keys = [row.key for row in part.rows]
+    swapped, lines = cut.figures(version, dict(zip(keys, part.probabilities, strict=True)))
+    place = Path(safe_name(name)) / version
+    tables = [PREDICTIONS, *([background.TABLE] if lines else [])]
+    names = [f"{place.as_posix()}/{file}" for file in (*tables, METRICS, *scored.pictures)]
+    content = {
+        "films": len(part.rows), **scored.metrics, "relevance_outside": reliance,
+        "background": swapped, "files": names,
+    }  # fmt: skip
+    if lines:
+        files.write_csv(root / place / background.TABLE, background.columns(predictor), lines)
+    files.write_csv(root / place / PREDICTIONS, *_table(part, p, predictor))
+    for file, text in scored.pictures.items():
+        files.write_text(root / place / file, text)
+    files.write_json(root / place / METRICS, {"set": name, "version": version, **content})
+    return content
+
+
+def _table(
+    part: _Part, p: NDArray[np.float64], predictor: Predictor
+) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and lines of ``predictions.csv``."""
+    columns = ["key", "label", "predicted", *(f"p_{name}" for name in predictor.classes)]
+    columns.append("outside_share")
+    lines = []
+    decided = predictor.decisions(p)
+    for row, names, values, share in zip(part.rows, decided, p, part.shares, strict=True):
+        cells = [row.key, row.label, ";".join(names), *(f"{value:.9g}" for value in values)]
+        cells.append("" if share is None else f"{share:.6f}")
+        lines.append(dict(zip(columns, cells, strict=True)))
+    return columns, lines
+
+
+def _written(root: Path) -> set[str]:
+    """Files per set and version that the stage's ``metrics.json`` names, relative to `root`."""
+    path = root / METRICS
+    if not path.is_file():
+        return set()
+    try:
+        sets = json.loads(path.read_text(encoding="utf-8"))["sets"]
+        return {f for parts in sets.values() for part in parts.values() for f in part["files"]}
+    except (json.JSONDecodeError, KeyError, AttributeError, TypeError):
+        return set()  # not a file of this stage's form: nothing in it is ours to remove
+
+
+def _summary(
+    results: dict[str, dict[Version, dict[str, Any]]], drops: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "shift": brief_shifts(drops),
+        "sets": {
+            name: {
+                version: {
+                    **brief_scores(content),
+                    "outside": content["relevance_outside"]["mean"],
+                    "background": brief(content["background"]),
+                }
+                for version, content in parts.items()
+            }
+            for name, parts in results.items()
+        },
+    }

@@ -1,0 +1,1 @@
+"""Stage `heatmap`: maps of chosen images as pictures, arrays and DICOM."""

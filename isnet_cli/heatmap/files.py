@@ -1,0 +1,182 @@
+"""One map as files: a picture for people, an ``.npz`` for programs, a NIfTI for viewers."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.heatmap.explainers import METHODS, Method
+from isnet_cli.heatmap.scale import SHARED_PERCENTILE, own_limit, shown_part, smoothing
+from isnet_cli.images.resize import Frame, resize
+from isnet_cli.output.images import compose_panel, png_bytes
+from isnet_cli.output.nifti import nifti_bytes
+
+SCALE = f"the same for all films of the set ({SHARED_PERCENTILE:g}th percentile of their own)"
+EVEN = "the value of an even map, or more; shown is what exceeds an even map"
+PANEL_SIDE = (384, 1024)  # px: least height, so that words are readable, and the most
+SIGNIFICANT_BITS = 11  # of the values on the film's grid, so that they compress
+_SEEN = 1e-3  # a difference of grey that belongs to a shape
+_DROPPED = 23 - SIGNIFICANT_BITS  # of float32's mantissa
+
+FloatImage = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FilmMap:
+    """A map and what it explains.
+
+    Attributes:
+        map: Values at the network's size [h, w], summed over channels.
+        frame: Where the film lies in the network's input.
+        film: The film it was made from [H, W], 0 to 1, on the kept film's grid.
+        lungs: Mask on the same grid, or None.
+        classes: Names of the outputs.
+        target: Index of the explained class.
+        logits: The network's outputs, K.
+        probabilities: K.
+        outside: Share of absolute relevance outside the lungs; NaN when unknown.
+        total: What the map should sum to; NaN where the method promises nothing.
+        method: How it was made.
+        limit: Colour limit shared with other films; None: the map's own.
+        spacing: Pixel spacing of the original film (row, column), mm, or None.
+    """
+
+    map: FloatImage
+    frame: Frame
+    film: FloatImage
+    lungs: NDArray[np.bool_] | None
+    classes: list[str]
+    target: int
+    logits: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    outside: float
+    total: float
+    method: Method = METHODS["lrp"]
+    limit: float | None = None
+    spacing: tuple[float, float] | None = None
+
+    @property
+    def conservation_error(self) -> float:
+        """|sum R - total| / |total|: what biases and the stabiliser took; NaN for a total of 0."""
+        found = float(self.map.sum(dtype=np.float64))
+        return abs(found - self.total) / abs(self.total) if self.total else float("nan")
+
+    @property
+    def colour_limit(self) -> float | None:
+        """The limit of the pictures where it is not a plain percentile of what they show."""
+        if self.limit is None and self.method.above_even:
+            return own_limit(self.map, self.frame, self.method)
+        return self.limit
+
+
+def on_film(values: FloatImage, frame: Frame, size: tuple[int, int]) -> FloatImage:
+    """A map [h, w] on the film's own pixels [H, W]; its sum over the film stays the same."""
+    _, _, height, width = frame.inner
+    share = height * width / (size[0] * size[1])
+    return frame.to_original(values, size) * np.float32(share)
+
+
+def with_shape(film: FloatImage, plain: FloatImage, biased: FloatImage, frame: Frame) -> FloatImage:
+    """The kept film with the shape that the model saw, which exists at the network's size only.
+
+    Args:
+        film: Kept film [H, W].
+        plain: The network's input without the shape [h, w].
+        biased: With it.
+        frame: Where the film lies in the network's input.
+    """
+    size = (film.shape[0], film.shape[1])
+    changed = (np.abs(biased - plain) > _SEEN).astype(np.float32)
+    cover = frame.to_original(changed, size)
+    shape: FloatImage = film + cover * (frame.to_original(biased, size) - film)
+    return shape
+
+
+def npz_bytes(found: FilmMap) -> bytes:
+    """The map as a compressed ``.npz`` without pickles; the same map gives the same bytes.
+
+    ``map`` [h, w]: relevance at the network's size, float32. ``relevance`` [H, W]: the same on the
+    kept film's pixels (bilinear, scaled so that the sum stays), float32 rounded to 11 significant
+    bits. ``original``, ``film``, ``network``: (height, width) of the film on disk, of the kept
+    film, of the input. ``inner``: (top, left, height, width) of the film in the input. ``spacing``:
+    (row, column) of the original film in mm, NaN when unknown. ``method``, ``target`` (class name),
+    ``logit``, ``probability``, ``outside_share``, ``conservation_error``.
+    """
+    size = found.film.shape
+    arrays = {
+        "map": found.map.astype(np.float32),
+        "relevance": _rounded(on_film(found.map, found.frame, (size[0], size[1]))),
+        "original": np.array(found.frame.original),
+        "film": np.array(size),
+        "network": np.array(found.frame.network),
+        "inner": np.array(found.frame.inner),
+        "spacing": np.array(found.spacing or (np.nan, np.nan)),
+        "method": np.array(found.method.title),
+        "target": np.array(found.classes[found.target]),
+        "logit": np.array(found.logits[found.target]),
+        "probability": np.array(found.probabilities[found.target]),
+        "outside_share": np.array(found.outside),
+        "conservation_error": np.array(found.conservation_error),
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def panel_png(found: FilmMap, title: str, facts: list[str]) -> bytes:
+    """The picture: film, relevance over it, colour bar, and a caption of the map's `facts`."""
+    size = (found.film.shape[0], found.film.shape[1])
+    height = min(max(size[0], PANEL_SIDE[0]), PANEL_SIDE[1])
+    picture = compose_panel(
+        found.film,
+        shown_on_film(found, size),
+        found.lungs,
+        title=title,
+        caption=" · ".join([*said_of(found), *facts]),
+        limit=found.colour_limit,
+        smoothing=round(smoothing(found.method) * height / found.frame.inner[2], 1),
+        height=height,
+        signed=found.method.signed,
+        amount=found.method.amount,
+        scale=SCALE if found.limit else EVEN,
+    )
+    return png_bytes(picture)
+
+
+def nifti_map(found: FilmMap, view: str, *, mirrored: bool) -> bytes:
+    """``.nii.gz`` of the map on the original film's pixels (the ``relevance`` of `npz_bytes`).
+
+    Args:
+        found: The map.
+        view: Of the film, as `Film.view`.
+        mirrored: Whether the file says that its columns run to the patient's right.
+    """
+    values = _rounded(on_film(found.map, found.frame, found.frame.original))
+    return nifti_bytes(values, found.spacing, view, mirrored=mirrored)
+
+
+def shown_on_film(found: FilmMap, size: tuple[int, int]) -> FloatImage:
+    """What pictures show: values per pixel of the network's input, alike for films of any size."""
+    return resize(shown_part(found.map, found.frame, found.method), size)
+
+
+def said_of(found: FilmMap) -> list[str]:
+    """What a map shows, and its share in the lungs where there is one."""
+    name, p = found.classes[found.target], found.probabilities[found.target]
+    facts = [f"{found.method.title} for {name} (probability {p:.2f})"]
+    if not found.method.of_class:
+        facts = [f"{found.method.title}, of no class in particular"]
+    if not np.isnan(found.outside):
+        facts.append(f"{100 * (1 - found.outside):.0f} % of {found.method.amount} in the lungs")
+    return facts
+
+
+def _rounded(values: FloatImage) -> FloatImage:
+    """Float32 rounded to `SIGNIFICANT_BITS` of its mantissa; the dropped bits are zero."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    half = np.uint32(1 << (_DROPPED - 1))
+    keep = np.uint32(0xFFFFFFFF << _DROPPED & 0xFFFFFFFF)
+    return ((bits + half) & keep).view(np.float32)

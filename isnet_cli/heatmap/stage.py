@@ -1,0 +1,275 @@
+"""Relevance maps of chosen films: overlays to look at, arrays to work with, and their index.
+
+Written: ``index.csv``; ``<set>/<key>_<target>`` with ``.png``, ``.npz`` and the other formats asked
+for; with pictures ``<set>/contact_sheet.png``; with synthetic bias ``<set>/<version>/...`` for the
+versions biased, standard and deceiving.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from isnet_cli.config.schema import Config
+from isnet_cli.core import files
+from isnet_cli.core.journal import Journal, remove
+from isnet_cli.core.run_context import Bar, Ports
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.core.runtime import workers
+from isnet_cli.core.stage import StageResult
+from isnet_cli.dataset.image_dataset import FilmStore, Version
+from isnet_cli.dataset.test_sets import (
+    Stopped,
+    check_labels,
+    chosen_sets,
+    chunk_size,
+    chunks,
+    go_on,
+    in_version,
+    versions,
+)
+from isnet_cli.errors import IsnetError
+from isnet_cli.heatmap.contact_sheet import sheets, write_sheet
+from isnet_cli.heatmap.dicom import KINDS, prepare_dicom
+from isnet_cli.heatmap.explainers import check_method, explain, method_of
+from isnet_cli.heatmap.scale import own_limit, shared_limit
+from isnet_cli.heatmap.writer import COLUMNS, FILES, Explained, Line, MapWriter, made
+from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.types import Row
+from isnet_cli.inference.predictor import Predictor, dependencies, open_predictor
+from isnet_cli.labels.values import labels_of
+
+NAME = "heatmap"
+FORMAT = 2  # raise when the same inputs give another result
+INDEX = "index.csv"
+BATCH = 8  # films explained at a time, at most
+MODES = ("predicted", "true", "all")
+
+
+def fingerprint(config: Config, folder: RunFolder) -> str:
+    """Hash of the model, the films, the masks and the settings that the maps depend on.
+
+    Raises:
+        IsnetError: When ingest, masks or the model are missing.
+    """
+    return files.fingerprint(
+        NAME,
+        FORMAT,
+        config.heatmap.model_dump(exclude={"model"}),
+        *dependencies(config, config.heatmap.model, folder),
+    )
+
+
+def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
+    """Makes and writes the maps of up to ``heatmap.limit`` films of each set.
+
+    Returns:
+        Output ``index.csv``; summary: numbers of films and maps, of films without a map
+        (``skipped``), and the mean share outside the lungs of each set.
+
+    Raises:
+        IsnetError: Kind "config" for an unknown set or target, or a network for which the method is
+            not defined; "data" for a class that the model does not know; "weights" for a missing
+            model.
+    """
+    predictor = open_predictor(config, config.heatmap.model, folder)
+    _check_target(config.heatmap.target, predictor)
+    check_method(predictor)
+    rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
+    sets = chosen_sets(rows, config.heatmap.sets, "heatmap.sets")
+    check_labels(sets, predictor.classes, predictor.task)
+    chosen = {name: choose(films, config.heatmap.limit) for name, films in sets.items()}
+    root = folder.stage_dir(NAME)
+    prepare_dicom(list(config.heatmap.formats), root)
+    old = _written(root)
+    lines: list[Line] = []
+    steps = sum(len(in_version(r, v)) for r in chosen.values() for v in versions(r, config))
+    steps *= 2 if config.heatmap.scale == "set" else 1
+    try:
+        with (
+            Journal(root, fingerprint(config, folder)) as journal,
+            ports.progress.bar("heatmap", steps) as bar,
+        ):
+            walk = _Walk(journal, bar, ports)
+            for name, films in chosen.items():
+                looks = versions(films, config)
+                writers = [MapWriter(predictor, root, name, version) for version in looks]
+                if config.heatmap.scale == "set":
+                    limit = shared_limit([x for w in writers for x in walk.limits(w, films)])
+                    writers = [replace(writer, limit=limit) for writer in writers]
+                for writer in writers:
+                    made_here = walk.maps(writer, films)
+                    write_sheet(writer, made_here)
+                    lines += made_here
+            files.write_csv(root / INDEX, COLUMNS, lines)
+            remove(root, old - _written(root))
+            journal.complete()
+    except Stopped:
+        return StageResult([], {}, complete=False)
+    return StageResult([root / INDEX], _summary(lines, chosen))
+
+
+def choose(rows: Sequence[Row], limit: int | None) -> list[Row]:
+    """Up to `limit` films, as even over the labels as they allow, in the order of `rows`.
+
+    Within a label films are drawn by the hash of their key: the choice looks random, is the same
+    every time, and a larger limit adds to it.
+    """
+    if limit is None or len(rows) <= limit:
+        return list(rows)
+    groups: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: hashlib.sha256(row.key.encode()).digest()):
+        groups.setdefault(row.label, []).append(row)
+    turns = [(turn, label) for label, group in groups.items() for turn in range(len(group))]
+    keys = {groups[label][turn].key for turn, label in sorted(turns)[:limit]}
+    return [row for row in rows if row.key in keys]
+
+
+def _check_target(target: str, predictor: Predictor) -> None:
+    if target not in (*MODES, *predictor.classes):
+        raise IsnetError(
+            "config",
+            f"heatmap.target: '{target}', expected {', '.join(MODES)} or a class of the model: "
+            f"{', '.join(predictor.classes)}",
+            fix=f"--target {predictor.classes[-1]}",
+        )
+
+
+Work = Callable[[MapWriter, FilmStore, dict[int, Explained]], Iterator[tuple[Any, list[Path]]]]
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """Goes through films batch by batch and notes what was done for each.
+
+    Attributes:
+        journal: What is done, by an earlier, killed run included.
+        bar: Progress.
+        ports: May ask to stop.
+    """
+
+    journal: Journal
+    bar: Bar
+    ports: Ports
+
+    def maps(self, writer: MapWriter, films: Sequence[Row]) -> list[Line]:
+        """Makes and writes the maps of a set in one version: lines of the index."""
+        return [line for lines in self._each(writer, films, "", _drawn) for line in lines]
+
+    def limits(self, writer: MapWriter, films: Sequence[Row]) -> list[float]:
+        """The colour limit that each of those maps would take alone."""
+        return [limit for some in self._each(writer, films, "limit/", _limits) for limit in some]
+
+    def _each(self, writer: MapWriter, films: Sequence[Row], kind: str, work: Work) -> list[Any]:
+        rows = [films[i] for i in in_version(films, writer.version)]
+        for chunk in chunks(rows, chunk_size(writer.predictor.config)):
+            self._chunk(writer, chunk, kind, work)
+        return [self.journal.get(kind + writer.part(row)) for row in rows]
+
+    def _chunk(self, writer: MapWriter, rows: Sequence[Row], kind: str, work: Work) -> None:
+        todo = [row for row in rows if self.journal.get(kind + writer.part(row)) is None]
+        self.bar.advance(len(rows) - len(todo))
+        if not todo:
+            return
+        store = writer.predictor.load(todo)
+        size = min(BATCH, writer.predictor.config.evaluate.batch_size)
+        for batch in chunks(range(len(todo)), size):
+            go_on(self.ports)
+            found = _explain(writer.predictor, store, batch, writer.version)
+            done = work(writer, store, found)
+            for index, (content, written) in zip(batch, done, strict=True):
+                self.journal.add(kind + writer.part(todo[index]), content, written)
+                self.bar.advance()
+
+
+def _limits(
+    writer: MapWriter, store: FilmStore, found: dict[int, Explained]
+) -> Iterator[tuple[list[float], list[Path]]]:
+    method = method_of(writer.predictor)
+    for index, explained in found.items():
+        frame = writer.frame(store.rows[index])
+        maps = [values.sum(axis=0) for values in explained.maps.values()]
+        finite = [values for values in maps if np.isfinite(values).all()]
+        yield [own_limit(values, frame, method) for values in finite], []
+
+
+def _drawn(
+    writer: MapWriter, store: FilmStore, found: dict[int, Explained]
+) -> Iterator[tuple[list[Line], list[Path]]]:
+    """Draws and writes films in threads (compression releases the interpreter), in order."""
+    config = writer.predictor.config
+    threads = max(1, workers(config.machine.workers))
+    if set(KINDS) & set(config.heatmap.formats):
+        threads = 1  # the DICOM libraries are silenced for the whole process at a time
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(lambda item: writer.write(store, *item), found.items())
+
+
+def _explain(
+    predictor: Predictor, store: FilmStore, batch: Sequence[int], version: Version
+) -> dict[int, Explained]:
+    """What the model says about films of `store`, by their index, with the maps asked for."""
+    images, masks = predictor.batch(store, batch, version)
+    target, wanted = _wanted(predictor, [store.rows[i] for i in batch])
+    seen, maps, totals = explain(predictor, images, target)
+    if target == "predicted":
+        wanted = [{int(k): 0} for k in seen.logits.argmax(axis=1)]
+    return {
+        index: Explained(
+            seen.logits[place],
+            seen.probabilities[place],
+            {target: maps[place, position] for target, position in wanted[place].items()},
+            masks[place],
+            {target: float(totals[place, position]) for target, position in wanted[place].items()},
+        )
+        for place, index in enumerate(batch)
+    }
+
+
+def _wanted(predictor: Predictor, rows: Sequence[Row]) -> tuple[Any, list[dict[int, int]]]:
+    """The target of a batch, and for each film: explained class -> place in its maps."""
+    mode, classes = predictor.config.heatmap.target, predictor.classes
+    if mode == "predicted":
+        return mode, []
+    if mode == "all":
+        wanted = [list(range(len(classes)))] * len(rows)
+    elif mode == "true":
+        known = [labels_of(row.label, predictor.task) for row in rows]
+        wanted = [[classes.index(name) for name, yes in k.items() if yes == 1] for k in known]
+    else:
+        wanted = [[classes.index(mode)]] * len(rows)
+    if any(len(some) > 1 for some in wanted):
+        return "all", [{k: k for k in some} for some in wanted]
+    one = torch.tensor([some[0] if some else 0 for some in wanted])
+    return one, [dict.fromkeys(some, 0) for some in wanted]
+
+
+def _summary(lines: list[Line], sets: dict[str, list[Row]]) -> dict[str, Any]:
+    by_set: dict[str, Any] = {}
+    for name, rows in sets.items():
+        shares: dict[str, list[float]] = {}
+        for line in lines:
+            if line["set"] == name and line["outside_share"]:
+                shares.setdefault(line["version"], []).append(float(line["outside_share"]))
+        outside = {version: float(np.mean(values)) for version, values in shares.items()}
+        by_set[name] = {"films": len(rows), "outside": outside}
+    lost = {(line["set"], line["key"]) for line in lines if not made(line)}
+    maps = sum(made(line) for line in lines)
+    films = sum(len(rows) for rows in sets.values())
+    return {"films": films, "maps": maps, "skipped": len(lost), "sets": by_set}
+
+
+def _written(root: Path) -> set[str]:
+    """Files that the stage's index names, relative to `root`."""
+    if not (root / INDEX).is_file():
+        return set()
+    lines = files.read_csv(root / INDEX)
+    named = {line[kind] for line in lines for kind in FILES if line.get(kind)}
+    return named | sheets(lines)

@@ -1,0 +1,225 @@
+"""The maps of one film: measured, drawn, written, and noted as lines of the index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.core import files
+from isnet_cli.dataset.image_dataset import FilmStore, Version
+from isnet_cli.dataset.test_sets import safe_name
+from isnet_cli.heatmap.dicom import KINDS, DicomWriter, open_dicom
+from isnet_cli.heatmap.explainers import described, method_of
+from isnet_cli.heatmap.files import (
+    FilmMap,
+    nifti_map,
+    npz_bytes,
+    panel_png,
+    with_shape,
+)
+from isnet_cli.images.dicom.header import MIRRORED
+from isnet_cli.images.kept import load_film
+from isnet_cli.images.mask_files import load_mask
+from isnet_cli.images.resize import Frame, resize_mask
+from isnet_cli.images.types import Row
+from isnet_cli.inference.predictor import Predictor
+from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE, reliance
+
+COLUMNS = (
+    "set", "version", "key", "target", "method", "label", "predicted", "probability",
+    "outside_share", "conservation_error", "png", "npz", "nifti", "dicom-sc", "dicom-seg",
+    "dicom-film", "error",
+)  # fmt: skip
+FILES = ("png", "npz", "nifti", "dicom-sc", "dicom-seg", "dicom-film")  # columns that name files
+SUFFIX = {"nifti": "nii.gz", "dicom-sc": "sc.dcm", "dicom-seg": "seg.dcm"}
+NO_LABEL = "no label, so no true class"
+SUSPECT = "lung mask is suspect"
+
+Line = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What the model says about one film.
+
+    Attributes:
+        logits: K.
+        probabilities: K.
+        maps: Explained class -> map [C, h, w].
+        mask: Trusted lungs [h, w], empty where there are none.
+        totals: Explained class -> what its map should sum to, where the method promises that.
+    """
+
+    logits: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    maps: Mapping[int, NDArray[np.float32]]
+    mask: NDArray[np.bool_]
+    totals: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MapWriter:
+    """Writes the maps of one set in one version.
+
+    Attributes:
+        predictor: The model, the run and its settings.
+        root: Folder of the stage.
+        set: Name of the set.
+        version: Of the films.
+        limit: Colour limit of all maps, per pixel of the network's input; None: of each its own.
+    """
+
+    predictor: Predictor
+    root: Path
+    set: str
+    version: Version
+    limit: float | None = None
+
+    @property
+    def biased(self) -> bool:
+        """Whether versions are told apart in the files' names."""
+        return self.predictor.config.bias.kind == "shapes"
+
+    @property
+    def folder(self) -> Path:
+        """Where the set's files go, relative to the stage's folder."""
+        return Path(safe_name(self.set)) / (self.version if self.biased else "")
+
+    def frame(self, row: Row) -> Frame:
+        """Where a film lies in the network's input."""
+        return Frame((row.height, row.width), self.predictor.config.model.input)
+
+    def part(self, row: Row) -> str:
+        """Name of a film's part in the journal."""
+        return f"{self.set}/{self.version}/{row.key}"
+
+    def write(
+        self, store: FilmStore, index: int, found: Explained
+    ) -> tuple[list[Line], list[Path]]:
+        """Writes all maps of one film in the formats asked for.
+
+        Returns:
+            Lines of the index, at least one, and the files.
+        """
+        row = store.rows[index]
+        if not found.maps:
+            return [self._line(row, error=NO_LABEL)], []
+        film, lungs = self._picture(store, index)
+        dicom = self._dicom(row)
+        shared, paths = self._film_file(row, film, dicom)
+        lines = []
+        for target, maps in found.maps.items():
+            measured = reliance(maps[None], found.mask[None])
+            film_map = FilmMap(
+                maps.sum(axis=0),
+                self.frame(row),
+                film,
+                lungs,
+                self.predictor.classes,
+                target,
+                found.logits,
+                found.probabilities,
+                float(measured.outside_share[0]),
+                found.totals.get(target, float("nan")),
+                method_of(self.predictor),
+                self.limit,
+                row.pixel_spacing,
+            )
+            line, written = self._write_map(row, film_map, str(measured.why[0]), dicom)
+            lines.append(line if line["error"] == NOT_FINITE else {**line, **shared})
+            paths += written
+        return lines, paths
+
+    def _picture(
+        self, store: FilmStore, index: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """The film to draw, at the kept film's size, and its trusted lungs on the same grid."""
+        row, folder = store.rows[index], self.predictor.folder
+        film = load_film(folder.stage_dir("ingest") / row.film)
+        if self.version != "standard":
+            plain, biased = store.film(index), store.film(index, self.version)
+            film = with_shape(film, plain, biased, self.frame(row))
+        if not self.predictor.trusted(row):
+            return film, None
+        mask = load_mask(folder.stage_dir("masks") / f"{row.key}.png")
+        return film, resize_mask(mask, (film.shape[0], film.shape[1]))
+
+    def _dicom(self, row: Row) -> DicomWriter | None:
+        heat = self.predictor.config.heatmap
+        if not set(KINDS) & set(heat.formats):
+            return None
+        return open_dicom(
+            row, self.part(row), self.root, keep=heat.identity == "keep",
+            series=described(self.predictor), share=heat.region,
+            model=str(self.predictor.model.card.get("sha256", ""))[:16],
+        )  # fmt: skip
+
+    def _film_file(
+        self, row: Row, film: NDArray[np.float32], dicom: DicomWriter | None
+    ) -> tuple[Line, list[Path]]:
+        """The film that anonymous segmentations refer to, and its cell in the index."""
+        asked = "dicom-seg" in self.predictor.config.heatmap.formats
+        if dicom is None or dicom.filing.kept or not asked:
+            return {}, []
+        path = self.folder / f"{row.key}.film.dcm"
+        files.write_bytes(self.root / path, dicom.film(film, (row.height, row.width)))
+        return {"dicom-film": path.as_posix()}, [self.root / path]
+
+    def _write_map(
+        self, row: Row, found: FilmMap, why: str, dicom: DicomWriter | None
+    ) -> tuple[Line, list[Path]]:
+        if why == NO_MASK and self.predictor.qc.get(row.key) == "suspect":
+            why = SUSPECT
+        decided = self.predictor.decisions(found.probabilities[None])[0]
+        cells = {
+            "target": found.classes[found.target],
+            "method": described(self.predictor),
+            "predicted": ";".join(decided),
+            "probability": _text(found.probabilities[found.target]),
+            "error": why,
+        }
+        if why == NOT_FINITE:
+            return self._line(row, **cells), []
+        stem = self.folder / f"{row.key}_{safe_name(cells['target'])}"
+        paths = []
+        for kind in self.predictor.config.heatmap.formats:
+            path = Path(f"{stem}.{SUFFIX.get(kind, kind)}")
+            files.write_bytes(self.root / path, self._content(kind, row, found, decided, dicom))
+            cells[kind] = path.as_posix()
+            paths.append(self.root / path)
+        cells["outside_share"] = _text(found.outside)
+        cells["conservation_error"] = _text(found.conservation_error)
+        return self._line(row, **cells), paths
+
+    def _content(
+        self, kind: str, row: Row, found: FilmMap, decided: list[str], dicom: DicomWriter | None
+    ) -> bytes:
+        if dicom is not None and kind in KINDS:
+            return dicom.write(kind, found)
+        if kind == "npz":
+            return npz_bytes(found)
+        if kind == "nifti":
+            return nifti_map(found, row.view, mirrored=MIRRORED in row.notes)
+        return self._panel(row, found, decided)
+
+    def _panel(self, row: Row, found: FilmMap, decided: list[str]) -> bytes:
+        title = f"{row.key} · {self.set}" + (f" · {self.version}" if self.biased else "")
+        facts = [f"predicted: {', '.join(decided) or 'none'}", f"label: {row.label or 'none'}"]
+        return panel_png(found, title, facts)
+
+    def _line(self, row: Row, **cells: str) -> Line:
+        known = {"set": self.set, "version": self.version, "key": row.key, "label": row.label}
+        return {name: {**known, **cells}.get(name, "") for name in COLUMNS}
+
+
+def made(line: Mapping[str, str]) -> bool:
+    """Whether a line of the index stands for a map that was made."""
+    return bool(line["target"]) and line["error"] != NOT_FINITE
+
+
+def _text(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6f}"

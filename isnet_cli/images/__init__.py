@@ -1,0 +1,1 @@
+"""X-rays as pixels: formats, reading, resizing, kept images, mask files, the manifest."""

@@ -1,0 +1,1 @@
+"""DICOM: headers, decoders, grey levels, writing."""

@@ -1,0 +1,172 @@
+"""What a DICOM header says about a film besides its pixels: fit for use, view, identity, spacing.
+
+Messages built here quote only terms that the standard defines, never a free text of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from isnet_cli.errors import UnreadableFilm
+from isnet_cli.images.types import Identity
+
+PROJECTION = frozenset({"CR", "DX", "DR", "RG", "RF", "XR", "OT", "SC", "HC", ""})
+MIRRORED = "mirrored by its patient orientation"  # the note of such films
+MODALITIES = {
+    "CT": "computed tomography",
+    "MR": "magnetic resonance",
+    "US": "ultrasound",
+    "NM": "nuclear medicine",
+    "PT": "positron emission tomography",
+    "MG": "mammography",
+    "XA": "angiography",
+    "IO": "intra-oral radiography",
+    "PX": "panoramic radiography",
+    "BMD": "bone densitometry",
+    "SEG": "segmentation",
+    "SR": "structured report",
+    "PR": "presentation state",
+    "KO": "key object selection",
+    "DOC": "document",
+    "ECG": "electrocardiography",
+    "ES": "endoscopy",
+    "GM": "general microscopy",
+    "SM": "slide microscopy",
+    "OP": "ophthalmic photography",
+    "OPT": "ophthalmic tomography",
+    "RTIMAGE": "radiotherapy image",
+    "RTDOSE": "radiotherapy dose",
+    "RTPLAN": "radiotherapy plan",
+    "RTSTRUCT": "radiotherapy structure set",
+    "REG": "registration",
+    "AU": "audio",
+}
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_PROJECTION_CLASSES = frozenset(
+    _STORAGE + tail
+    for tail in ("1", "1.1", "1.1.1", "12.2", "7", "7.1", "7.2", "7.3", "7.4", "12.2.1")
+)  # CR, DX for presentation and processing, fluoroscopy, secondary captures
+_CHEST = re.compile(r"CHEST|THOR|TORAX|TÓRAX|LUNG|PULM|CXR|HEART|RIB|STERNUM|BABYGRAM|TRUNK")
+_ELSEWHERE = re.compile(
+    r"\b(ABDOMEN|ANKLE|ARM|BREAST|CALCANEUS|CLAVICLE|COCCYX|C-?SPINE|CERVICAL SPINE|ELBOW|FEMUR"
+    r"|FINGER|FOOT|FOREARM|HAND|HEAD|HIP|HUMERUS|JAW|KNEE|L-?SPINE|LUMBAR SPINE|LEG|MANDIBLE"
+    r"|MAXILLA|NECK|PATELLA|PELVIS|SHOULDER|SKULL|SACRUM|TIBIA|TIBIA FIBULA|TOE|TOOTH|WRIST)\b"
+)
+_FRONTAL = re.compile(
+    r"(?<![A-Z])(PA|AP|FRONTAL|FRN)(?![A-Z])|POSTERO-?\s?ANTERIOR|ANTERO-?\s?POST"
+)
+_LATERAL = re.compile(r"(?<![A-Z])(LAT|LATERAL|LL|RL|SEITLICH|PROFIL|PERFIL)(?![A-Z])")
+_OTHER = re.compile(r"OBL|DECUB|APICAL|LORDO|TANGENT|(?<![A-Z])(LAO|RAO|LPO|RPO|LLD|RLD)(?![A-Z])")
+
+
+def refuse_unfit(ds: Any) -> None:
+    """Refuses what cannot be a chest projection film by its header.
+
+    Missing and unknown statements pass: only a stated other modality, kind of object or body
+    part is a reason.
+
+    Raises:
+        UnreadableFilm: ``modality``, ``no_pixels`` or ``body_part``.
+    """
+    from pydicom.uid import UID
+
+    modality = text(ds, "Modality").upper()
+    if modality not in PROJECTION:
+        words = MODALITIES.get(modality)
+        name = f"{modality} ({words})" if words else "another modality"
+        raise UnreadableFilm("modality", f"{name}, expected a projection film (CR, DX, RG, ...)")
+    kind = UID(text(ds, "SOPClassUID"))
+    if kind.startswith(_STORAGE) and kind.name != kind and kind not in _PROJECTION_CLASSES:
+        raise UnreadableFilm("modality", f"{kind.name}, expected the storage of a projection film")
+    if "PixelData" not in ds:
+        raise UnreadableFilm("no_pixels", "a DICOM object without pixel data, expected an image")
+    part = text(ds, "BodyPartExamined").upper()
+    match = _ELSEWHERE.search(part)
+    if match and not _CHEST.search(part):
+        raise UnreadableFilm("body_part", f"body part {match.group(1)}, expected chest")
+
+
+def view(ds: Any) -> str:
+    """``frontal``, ``lateral`` or ``unknown``, by the first statement that decides.
+
+    Asked in this order: ViewPosition, the meaning of ViewCodeSequence, PatientOrientation (rows
+    towards left or right: frontal; towards front or back: lateral), then descriptions of the
+    series. A description that names both or an oblique or decubitus view decides nothing.
+    """
+    stated = [text(ds, "ViewPosition")]
+    code = ds.get("ViewCodeSequence")
+    if code:
+        stated.append(text(code[0], "CodeMeaning"))
+    for words in stated:
+        if words:
+            found = _view_of(words)
+            if found != "unknown" or _OTHER.search(words.upper()):
+                return found
+    orientation = _orientation(ds)
+    if len(orientation) == 2 and orientation[1] in ("F", "H"):
+        if orientation[0] in ("L", "R"):
+            return "frontal"
+        if orientation[0] in ("A", "P"):
+            return "lateral"
+    for keyword in ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription"):
+        found = _view_of(text(ds, keyword))
+        if found != "unknown":
+            return found
+    return "unknown"
+
+
+def _view_of(words: str) -> str:
+    upper = words.upper().replace("_", " ").replace(".", "")
+    if _OTHER.search(upper):
+        return "unknown"
+    frontal, lateral = bool(_FRONTAL.search(upper)), bool(_LATERAL.search(upper))
+    if frontal == lateral:
+        return "unknown"
+    return "frontal" if frontal else "lateral"
+
+
+def _orientation(ds: Any) -> list[str]:
+    value = ds.get("PatientOrientation") or []
+    return [str(part).strip().upper() for part in ([value] if isinstance(value, str) else value)]
+
+
+def identity(ds: Any) -> Identity:
+    """Facts for joining labels and grouping patients; memory only."""
+    return Identity(
+        patient=text(ds, "PatientID"),
+        accession=text(ds, "AccessionNumber"),
+        uid=text(ds, "SOPInstanceUID"),
+    )
+
+
+def spacing(ds: Any) -> tuple[float, float] | None:
+    """Pixel spacing (row, column) in mm: calibrated, else at the detector, else of the scanner."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        try:
+            row, column = (float(v) for v in ds.get(keyword))
+        except (TypeError, ValueError):
+            continue
+        if np.isfinite([row, column]).all() and min(row, column) > 0:
+            return row, column
+    return None
+
+
+def notes(ds: Any) -> tuple[str, ...]:
+    """Doubts that the header raises, in short words."""
+    doubts = []
+    if text(ds, "PresentationIntentType").upper() == "FOR PROCESSING":
+        doubts.append("for processing, not for display")
+    if _orientation(ds)[:1] == ["R"]:
+        doubts.append(MIRRORED)
+    if text(ds, "BurnedInAnnotation").upper() == "YES":
+        doubts.append("burned-in annotation")
+    return tuple(doubts)
+
+
+def text(ds: Any, keyword: str) -> str:
+    """A single text value without surrounding blanks; empty when missing, multiple or odd."""
+    value = ds.get(keyword)
+    return str(value).strip("\x00 \t\r\n") if isinstance(value, (str, int, float)) else ""

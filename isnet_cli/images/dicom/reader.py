@@ -1,0 +1,222 @@
+"""DICOM files as films in the normal form."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.config.schema import Dicom
+from isnet_cli.errors import UnreadableFilm
+from isnet_cli.images.dicom import codec, header
+from isnet_cli.images.dicom.greyscale import (
+    Scale,
+    display_table,
+    narrow_note,
+    stored_range,
+    stretch,
+    stretch_table,
+)
+from isnet_cli.images.dicom.pixel_module import GREY, PixelModule, pixel_module
+from isnet_cli.images.sanity import colour_fault, luma
+from isnet_cli.images.types import Film
+
+MAX_FILE = 512 << 20  # bytes of a file, deflated data sets counted after inflation
+BLOCK = 1 << 18  # pixels that are looked up at a time
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+
+def read_dicom(path: Path, options: Dicom | None = None, scale: Scale = "bits") -> list[Film]:
+    """Reads each frame of a DICOM file as a film.
+
+    Args:
+        path: The file; with or without preamble and file meta information.
+        options: Choice of the VOI transform (see `greyscale.display_table` for ``auto``) and of
+            the photometric interpretation (``auto``: as the file says).
+        scale: ``bits``: white is what the bits allow after rescale and VOI; ``range`` and
+            ``percentile``: the film's own values, padding left out.
+
+    Returns:
+        One film per frame, bone bright; padding is black.
+
+    Raises:
+        UnreadableFilm: The file is no chest projection film, or its pixels cannot be decoded.
+        Exception: Whatever the DICOM library raises on a damaged file; `read_films` turns it into
+            `UnreadableFilm`.
+    """
+    options = options or Dicom()
+    ds = _open(path)
+    header.refuse_unfit(ds)
+    module = pixel_module(ds)
+    frames, bits = codec.decode(ds, module)
+    module = replace(module, stored=bits)
+    return [_film(ds, module, frame, n, options, scale) for n, frame in enumerate(frames)]
+
+
+def _open(path: Path) -> Any:
+    import pydicom
+
+    if path.stat().st_size > MAX_FILE:
+        raise UnreadableFilm("too_large", f"a file of more than {MAX_FILE >> 20} MiB")
+    check_deflated(path)
+    ds = pydicom.dcmread(path, force=True)
+    meta = getattr(ds, "file_meta", None)
+    if meta is None:
+        ds.file_meta = meta = pydicom.dataset.FileMetaDataset()
+    if not meta.get("TransferSyntaxUID"):
+        meta.TransferSyntaxUID = _native_syntax(ds)
+    return ds
+
+
+def _native_syntax(ds: Any) -> Any:
+    """Transfer syntax of a file that does not state it, from how its elements are written."""
+    from pydicom import uid
+
+    implicit, little = ds.original_encoding
+    if implicit:
+        return uid.ImplicitVRLittleEndian
+    return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+
+
+def check_deflated(path: Path) -> None:
+    """Refuses a deflated data set that would inflate beyond `MAX_FILE`, without holding it."""
+    from pydicom.filereader import read_file_meta_info
+
+    with path.open("rb") as file:
+        if file.read(132)[128:] != b"DICM":
+            return
+    meta = read_file_meta_info(path)
+    if meta.get("TransferSyntaxUID") != DEFLATED:
+        return
+    with path.open("rb") as file:
+        file.seek(132 + 12 + int(meta.get("FileMetaInformationGroupLength", 0)))
+        inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while block := inflater.unconsumed_tail or file.read(1 << 20):
+            total += len(inflater.decompress(block, 16 << 20))
+            if total > MAX_FILE:
+                raise UnreadableFilm("too_large", f"inflates to more than {MAX_FILE >> 20} MiB")
+
+
+def _film(
+    ds: Any,
+    module: PixelModule,
+    frame: NDArray[Any],
+    number: int,
+    options: Dicom,
+    scale: Scale,
+) -> Film:
+    if module.photometric in GREY:
+        pixels, notes = _grey(ds, module, frame, number, options, scale)
+    else:
+        pixels, notes = stretch(_colour(ds, module, frame), scale), ("colour",)
+    return Film(
+        pixels=pixels,
+        bits=module.stored,
+        format=f"dicom:{ds.file_meta.TransferSyntaxUID.name}",
+        view=header.view(ds),
+        spacing=header.spacing(ds),
+        identity=header.identity(ds),
+        notes=(*notes, *narrow_note(pixels), *header.notes(ds)),
+    )
+
+
+def _grey(
+    ds: Any,
+    module: PixelModule,
+    frame: NDArray[Any],
+    number: int,
+    options: Dicom,
+    scale: Scale,
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """The display steps in the standard's order, then scaling, then black padding."""
+    lowest, highest = stored_range(module.stored, module.signed)
+    histogram = _histogram(frame, lowest, highest)
+    padding = _padding(ds, module)
+    hidden = np.zeros(len(histogram), bool)
+    if padding is not None:
+        hidden[max(0, padding[0] - lowest) : max(0, padding[1] - lowest + 1)] = True
+    counted = np.where(hidden, 0, histogram)
+    table = display_table(_scope(ds, number), module.stored, module.signed, counted, options.voi)
+    inverted = _is_inverted(ds, module, options)
+    output = stretch_table(1.0 - table.output if inverted else table.output, counted, scale)
+    output[hidden] = 0.0
+    share = float(histogram[hidden].sum()) / frame.size
+    notes = (
+        *table.notes,
+        *(("inverted",) if inverted else ()),
+        *((f"padding {share:.0%}",) if share else ()),
+    )
+    return _look_up(frame, lowest, output.astype(np.float32)), notes
+
+
+def _histogram(frame: NDArray[Any], lowest: int, highest: int) -> NDArray[np.int64]:
+    """Pixel counts of each stored value, lowest first."""
+    counts = np.zeros(highest - lowest + 1, np.int64)
+    for rows in _row_blocks(frame):
+        index = frame[rows].astype(np.intp).reshape(-1) - lowest
+        counts += np.bincount(index, minlength=len(counts))
+    return counts
+
+
+def _look_up(frame: NDArray[Any], lowest: int, output: NDArray[np.float32]) -> NDArray[np.float32]:
+    pixels = np.empty(frame.shape, np.float32)
+    for rows in _row_blocks(frame):
+        pixels[rows] = output[frame[rows].astype(np.intp) - lowest]
+    return pixels
+
+
+def _row_blocks(frame: NDArray[Any]) -> Iterator[slice]:
+    """Rows in blocks that fit the processor's cache (indices take 8 bytes per pixel)."""
+    step = max(1, BLOCK // frame.shape[1])
+    return (slice(row, row + step) for row in range(0, frame.shape[0], step))
+
+
+def _is_inverted(ds: Any, module: PixelModule, options: Dicom) -> bool:
+    """Whether low values mean white: MONOCHROME1 or an inverse presentation LUT, never twice."""
+    if options.photometric != "auto":
+        return options.photometric == "monochrome1"
+    inverse = header.text(ds, "PresentationLUTShape").upper() == "INVERSE"
+    return module.photometric == "MONOCHROME1" or inverse
+
+
+def _padding(ds: Any, module: PixelModule) -> tuple[int, int] | None:
+    """Lowest and highest stored value that means "no image here" (PS3.3 C.7.5.1.1.2)."""
+    limits = []
+    for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
+        value = ds.get(keyword)
+        if isinstance(value, int):
+            limits.append(value - 65536 if module.signed and value > 32767 else value)
+    if not isinstance(ds.get("PixelPaddingValue"), int):
+        return None
+    return min(limits), max(limits)
+
+
+def _scope(ds: Any, frame: int) -> list[Any]:
+    """Where attributes of one frame may stand: the file, then functional groups (C.7.6.16)."""
+    groups = []
+    per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
+    if frame < len(per_frame):
+        groups.append(per_frame[frame])
+    groups.extend((ds.get("SharedFunctionalGroupsSequence") or [])[:1])
+    names = ("FrameVOILUTSequence", "PixelValueTransformationSequence")
+    found = [group[name][0] for group in groups for name in names if group.get(name)]
+    return [ds, *found]
+
+
+def _colour(ds: Any, module: PixelModule, frame: NDArray[Any]) -> NDArray[np.float32]:
+    """RGB or palette colour as grey; refuses real colour pictures."""
+    if module.photometric == "PALETTE COLOR":
+        from pydicom.pixels import apply_color_lut
+
+        rgb = np.asarray(apply_color_lut(frame, ds))[..., :3]
+    else:
+        rgb = frame
+    fault = colour_fault(rgb)
+    if fault is not None:
+        raise fault
+    return luma(rgb)

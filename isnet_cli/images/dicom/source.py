@@ -1,0 +1,50 @@
+"""The header of the DICOM file that a film came from, for output that keeps its identity."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from isnet_cli.errors import IsnetError
+from isnet_cli.images.quiet import quiet
+from isnet_cli.images.types import Row
+
+_FIX = "isnet ingest CONFIG reads the films anew, or leave --identity keep out"
+
+
+def is_dicom(row: Row) -> bool:
+    """Whether a film came from a DICOM file; only those have a patient and a study to keep."""
+    return row.format.startswith("dicom")
+
+
+def source_header(row: Row) -> Any:
+    """The data set of a film's file without its pixels, exactly the file that was ingested.
+
+    Raises:
+        IsnetError: Kind "data": the file is gone, was changed since, cannot be parsed, or says no
+            study, series or instance; the message quotes nothing of the header.
+    """
+    import pydicom
+
+    path = Path(row.path)
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        words = (error.strerror or "unreadable").lower()
+        raise IsnetError(
+            "data", f"{row.key}: its file cannot be read ({words})", fix=_FIX
+        ) from None
+    if digest != row.sha256:
+        raise IsnetError("data", f"{row.key}: its file has changed since it was ingested", fix=_FIX)
+    try:
+        with quiet():
+            ds = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            ds.decode()
+    except Exception:
+        raise IsnetError("data", f"{row.key}: the header cannot be parsed", fix=_FIX) from None
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
+        if not ds.get(keyword):
+            raise IsnetError("data", f"{row.key}: the file has no {keyword}", fix=_FIX)
+    return ds

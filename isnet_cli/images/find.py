@@ -1,0 +1,251 @@
+"""Which files are meant by ``data.images``, and under which key each film appears in outputs."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from isnet_cli.errors import IsnetError
+
+IMAGE_SUFFIXES = frozenset(  # dropped from keys
+    (".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff")
+)
+_TEXTS = (".csv", ".tsv", ".txt", ".md", ".rst", ".html", ".htm", ".xml", ".log", ".ipynb", ".py")
+_TABLES = (".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".db", ".xls", ".xlsx")
+SIDECAR_SUFFIXES = frozenset((*_TEXTS, *_TABLES, ".ods", ".sh", ".bat"))  # left out of folders
+SKIPPED_NAMES = frozenset({"dicomdir", "thumbs.db", "desktop.ini", "__macosx"})
+PATH_COLUMNS = (
+    *("path", "paths", "file_path", "filepath", "image_path"),
+    *("image", "file", "file_name", "filename"),
+)
+MAX_PART = 120  # characters of one key component; file systems allow 255 bytes with our endings
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]|[\ud800-\udfff]')
+_FRAME_LIKE = re.compile(r"_f\d+$")
+
+
+class Collected(NamedTuple):
+    """Candidates in their final order.
+
+    Attributes:
+        root: Folder that the keys are relative to.
+        films: (key, path) of each file; keys are unique, also where case is ignored.
+    """
+
+    root: Path
+    films: list[tuple[str, Path]]
+
+
+def collect(images: str | Sequence[str]) -> Collected:
+    """Finds the candidate files; nothing is opened but lists.
+
+    Args:
+        images: A folder (searched to any depth), a file, a pattern with ``*``, a ``.txt`` list
+            (one path a line, ``#`` comments), a ``.csv`` or ``.tsv`` with a path column (a run's
+            ``manifest.csv`` included), or several of these. Paths in lists are relative to the
+            list.
+
+    Left out of folders: hidden names, DICOMDIR, tables and texts beside the films, folders that
+    hold a run of this program, and anything reached a second time through a link. A listed file
+    that does not exist stays in the result, so that it becomes a row of the skipped list.
+
+    Returns:
+        The films in an order that depends on nothing but their paths.
+
+    Raises:
+        IsnetError: Kind "data": an entry does not exist, a list has no path column, or nothing
+            was found.
+    """
+    entries = [images] if isinstance(images, str) else list(images)
+    found = [path for entry in entries for path in _expand(Path(entry))]
+    unique = list({_identity(path): path for path in reversed(found)}.values())
+    if not unique or not any(path.exists() for path in unique):
+        where = printable(entries[0]) if entries else "data.images"
+        raise IsnetError(
+            "data",
+            f"{where}: no film found ({len(unique)} files are listed, none of them exists)",
+            fix="set data.images to a folder, file, list or CSV of X-rays",
+        )
+    root = _root(entries, unique)
+    relative = sorted((_relative(path, root), path) for path in unique)
+    keys = _keys([parts for parts, _ in relative])
+    return Collected(root, [(key, path) for key, (_, path) in zip(keys, relative, strict=True)])
+
+
+def frame_key(key: str, frame: int, frames: int) -> str:
+    """Key of one frame (counted from 0) of a file: the file's own key, or ``key_f1``, ``key_f2``.
+
+    No other file's key ends like that (`collect` keeps the suffix of a file that would).
+    """
+    return key if frames == 1 else f"{key}_f{frame + 1}"
+
+
+def printable(text: str) -> str:
+    """`text` without control characters and undecodable bytes, for keys, tables and messages."""
+    return _UNSAFE.sub("_", text)
+
+
+def _expand(entry: Path) -> Iterator[Path]:
+    """The files that one entry stands for."""
+    if entry.is_dir():
+        yield from _walk(entry)
+    elif entry.suffix.lower() == ".txt" and entry.is_file():
+        yield from _text_list(entry)
+    elif entry.suffix.lower() in {".csv", ".tsv"} and entry.is_file():
+        yield from _table(entry)
+    elif entry.exists():
+        yield entry
+    elif matches := sorted(glob.glob(str(entry), recursive=True)):
+        for match in matches:
+            yield from _expand(Path(match))
+    else:
+        raise IsnetError(
+            "data",
+            f"{printable(str(entry))}: no such file or folder, expected X-rays",
+            fix="correct data.images; relative paths start at the configuration file",
+        )
+
+
+def _walk(top: Path) -> Iterator[Path]:
+    """Regular files below `top`, links followed, each folder visited once."""
+    seen: set[tuple[int, int]] = set()
+    closed: list[OSError] = []  # folders that cannot be listed become rows of the skipped list
+    for folder, folders, names in os.walk(top, followlinks=True, onerror=closed.append):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen or {"run.json", "isnet.yaml"} <= set(names):
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not _is_left_out(name))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if not _is_left_out(name) and path.suffix.lower() not in SIDECAR_SUFFIXES:
+                yield path
+    yield from (Path(error.filename) for error in closed)
+
+
+def _is_left_out(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SKIPPED_NAMES
+
+
+def _text_list(file: Path) -> Iterator[Path]:
+    lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    for line in lines:
+        if (entry := line.strip()) and not entry.startswith("#"):
+            yield from _listed(file, entry)
+
+
+def _table(file: Path) -> Iterator[Path]:
+    """Files named by the path column of a table; kept films where a manifest hides its paths."""
+    text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    first = text.partition("\n")[0]
+    delimiter = max("\t,;|", key=first.count)
+    rows = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    names = {name.strip().lower().replace(" ", "_"): name for name in rows.fieldnames or ()}
+    column = next((names[name] for name in PATH_COLUMNS if name in names), None)
+    if column is None:
+        raise IsnetError(
+            "data",
+            f"{file}: no column with paths, expected one named {', '.join(PATH_COLUMNS[:4])}, ...",
+            fix="rename the column that holds the films' paths to 'path'",
+        )
+    for row in rows:
+        entry = (row.get(column) or "").strip() or (row.get("film") or "").strip()
+        if entry:
+            yield from _listed(file, entry)
+
+
+def _listed(file: Path, entry: str) -> Iterator[Path]:
+    path = file.parent / Path(entry).expanduser()
+    if path.is_dir():
+        yield from _walk(path)
+    else:
+        yield path
+
+
+def _identity(path: Path) -> str:
+    """The same for two names of one file."""
+    return os.path.realpath(path)
+
+
+def _root(entries: list[str], paths: list[Path]) -> Path:
+    """The given folder, or the deepest folder that holds all the files."""
+    if len(entries) == 1 and Path(entries[0]).is_dir():
+        return Path(entries[0])
+    parents = [os.path.abspath(path.parent) for path in paths]
+    try:
+        return Path(os.path.commonpath(parents))
+    except ValueError:  # several drives
+        return Path(Path(parents[0]).anchor)
+
+
+def _relative(path: Path, root: Path) -> tuple[str, ...]:
+    base = Path(os.path.abspath(root))
+    whole = Path(os.path.abspath(path))
+    inside = whole.relative_to(base) if whole.is_relative_to(base) else Path(whole.name)
+    return inside.parts
+
+
+def _keys(relatives: list[tuple[str, ...]]) -> list[str]:
+    """Unique keys: the suffix is dropped unless two files would then share a key."""
+    whole = ["/".join(_safe_part(part) for part in parts) for parts in relatives]
+    short = [_without_suffix(key) for key in whole]
+    count = Counter(key.casefold() for key in short)
+    keys: list[str] = []
+    taken: set[str] = set()
+    for long, key in zip(whole, short, strict=True):
+        frame_of = _FRAME_LIKE.sub("", key.casefold())
+        clash = count[key.casefold()] > 1 or (frame_of != key.casefold() and frame_of in count)
+        choice, number = (long if clash else key), 2
+        while choice.casefold() in taken:
+            choice, number = f"{long}~{number}", number + 1
+        taken.add(choice.casefold())
+        keys.append(choice)
+    return keys
+
+
+def _without_suffix(key: str) -> str:
+    """Drops an image suffix; other dots belong to the name (UIDs are full of them)."""
+    stem, suffix = os.path.splitext(key)
+    return stem if suffix.lower() in IMAGE_SUFFIXES else key
+
+
+def _safe_part(part: str) -> str:
+    """One key component that every file system can store with our endings added."""
+    safe = printable(part)
+    if len(safe.encode()) <= MAX_PART:
+        return safe
+    stem, suffix = os.path.splitext(safe)
+    keep = suffix if suffix.lower() in IMAGE_SUFFIXES else ""
+    digest = hashlib.sha256(os.fsencode(part)).hexdigest()[:8]
+    return f"{stem.encode()[:80].decode(errors='ignore')}-{digest}{keep}"
+
+
+def places(cell: str, bases: Sequence[str]) -> list[str]:
+    """Absolute paths that a path written in a table may mean, one per base folder."""
+    if not cell:
+        return []
+    return list(dict.fromkeys(normal(os.path.join(base, forward(cell))) for base in bases))
+
+
+def forward(text: str) -> str:
+    """`text` with slashes instead of backslashes and one form for composed letters."""
+    return unicodedata.normalize("NFC", text.replace("\\", "/"))
+
+
+def normal(text: str) -> str:
+    """A path without ``.`` and ``..``, with forward slashes."""
+    return forward(os.path.normpath(forward(text)))
+
+
+def stem(name: str) -> str:
+    """A file name without an image suffix; other dots belong to the name (UIDs have many)."""
+    base, suffix = os.path.splitext(name)
+    return base if suffix.lower() in IMAGE_SUFFIXES else name

@@ -1,0 +1,120 @@
+"""What a file says about itself before its pixels: format, size, view, and who it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from isnet_cli.errors import UnreadableFilm
+from isnet_cli.images.detect_format import HEAD_BYTES, Format, describe, sniff_bytes
+from isnet_cli.images.dicom import header
+from isnet_cli.images.quiet import quiet
+from isnet_cli.images.types import Identity
+
+PLACEHOLDERS = {  # identifiers that de-identification leaves behind; they name nobody
+    *("", "0", "anon", "anonym", "anonymous", "anonymized", "anonymised", "deidentified"),
+    *("removed", "unknown", "none", "na", "nan", "null", "no id", "noid", "xxx", "xxxx"),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the header says; identity stays in memory.
+
+    Attributes:
+        kind: ``dicom``, ``png``, ``jpeg``, ``tiff``, or empty when it is none of them.
+        format: As `Film.format`.
+        bits: Meaningful bits of a sample, 0 when not said.
+        photometric: DICOM's photometric interpretation, or the picture's mode.
+        view: ``frontal``, ``lateral`` or ``unknown``.
+        height: Rows, px; 0 when not said.
+        width: Columns, px; 0 when not said.
+        frames: Number of frames, as far as the header says.
+        identity: For joining labels and grouping patients.
+        fault: (reason, sentence) when the header alone rules the file out, else None.
+    """
+
+    kind: str = ""
+    format: str = ""
+    bits: int = 0
+    photometric: str = ""
+    view: str = "unknown"
+    height: int = 0
+    width: int = 0
+    frames: int = 1
+    identity: Identity = field(default_factory=Identity)
+    fault: tuple[str, str] | None = None
+
+
+def peek(path: Path) -> Facts:
+    """Reads a file's header and never its pixels.
+
+    Returns:
+        The facts; with `Facts.fault` where the file is certain to be refused. A damaged header is
+        no fault here: the reader decides when it reads the pixels.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except FileNotFoundError:
+        return Facts(fault=("missing", "no such file"))
+    except OSError as error:
+        return Facts(fault=("no_access", f"the file cannot be opened ({type(error).__name__})"))
+    kind = sniff_bytes(head)
+    if kind is None:
+        words = f"{describe(head)}, expected DICOM, PNG, JPEG or TIFF"
+        return Facts(fault=("not_image", words))
+    try:
+        with quiet():
+            return _dicom(path) if kind == "dicom" else _picture(path, kind, head)
+    except Exception:  # a damaged header: the full reader names the fault
+        return Facts(kind, kind)
+
+
+def without_placeholder(patient: str) -> str:
+    """A patient identifier, or empty when it is a word that stands for nobody."""
+    return "" if patient.strip().lower().rstrip("^ ") in PLACEHOLDERS else patient.strip()
+
+
+def _dicom(path: Path) -> Facts:
+    import pydicom
+
+    ds: Any = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
+    facts = Facts(
+        kind="dicom",
+        format=f"dicom:{syntax.name}" if syntax else "dicom",
+        bits=_whole(ds.get("BitsStored")),
+        photometric=header.text(ds, "PhotometricInterpretation"),
+        view=header.view(ds),
+        height=_whole(ds.get("Rows")),
+        width=_whole(ds.get("Columns")),
+        frames=max(1, _whole(ds.get("NumberOfFrames"))),
+        identity=header.identity(ds),
+    )
+    if facts.height and facts.width:
+        ds.PixelData = b""  # was left unread; its absence is not a fault here
+    try:
+        header.refuse_unfit(ds)
+    except UnreadableFilm as fault:
+        return replace(facts, fault=(fault.reason, fault.detail))
+    return facts
+
+
+def _picture(path: Path, kind: Format, head: bytes) -> Facts:
+    from PIL import Image
+
+    with Image.open(path, formats=(kind.upper(),)) as image:
+        mode, (width, height) = image.mode, image.size
+        bits = 16 if mode.startswith("I") else 32 if mode == "F" else 1 if mode == "1" else 8
+    if kind == "png":
+        bits = head[24]  # IHDR: bit depth (PNG specification, section 11.2.1)
+    return Facts(kind, kind, bits, mode, height=height, width=width)
+
+
+def _whole(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return 0

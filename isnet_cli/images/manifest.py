@@ -1,0 +1,95 @@
+"""The manifest: one line per film of a run, written and read without loss."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from isnet_cli.errors import IsnetError
+from isnet_cli.images.types import ROW_FIELDS, Row
+
+INTEGERS = tuple(f.name for f in fields(Row) if f.type in {"int", int})
+STATUSES = {"ok", "skipped"}
+EARLIER = ROW_FIELDS[:-1]  # runs of before the spacing was noted
+
+
+def rows_to_dicts(rows: Iterable[Row]) -> list[dict[str, str | int]]:
+    """Rows as dictionaries of `ROW_FIELDS`, for the CSV writer."""
+    return [asdict(row) for row in rows]
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file is a manifest of a run, told by its header line."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return tuple(file.readline().strip().split(",")) in (ROW_FIELDS, EARLIER)
+
+
+def read_manifest(path: Path) -> list[Row]:
+    """Reads a manifest that a run wrote.
+
+    Raises:
+        IsnetError: Kind "data": missing, another table, a cell that is not a whole number where one
+            is expected, an unknown status, or the same key twice; names file and line.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            records = [(reader.line_num, record) for record in reader]
+            header = tuple(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise IsnetError(
+            "data",
+            f"{path}: cannot be read as a manifest ({type(error).__name__})",
+            fix="isnet ingest CONFIG",
+        ) from error
+    if header not in (ROW_FIELDS, EARLIER):
+        lacking = [name for name in ROW_FIELDS if name not in header]
+        raise IsnetError(
+            "data",
+            f"{path}:1: not a manifest (lacks {', '.join(lacking[:5]) or 'nothing, but differs'}),"
+            f" expected the columns {', '.join(ROW_FIELDS[:4])}, ...",
+            fix="isnet ingest CONFIG",
+        )
+    rows, seen = [], set[str]()
+    for line, record in records:
+        row = _row(path, line, record)
+        if row.key in seen:
+            raise _fault(path, line, f"key '{row.key}' a second time, expected each once")
+        seen.add(row.key)
+        rows.append(row)
+    return rows
+
+
+def _row(path: Path, line: int, record: dict[str, str | None]) -> Row:
+    if None in record or None in record.values():
+        raise _fault(path, line, "another number of cells, expected the header's")
+    cells = {name: value or "" for name, value in record.items()}
+    if not cells["key"]:
+        raise _fault(path, line, "no key, expected the film's name")
+    if cells["status"] not in STATUSES:
+        raise _fault(path, line, f"status '{cells['status']}', expected ok or skipped")
+    values: dict[str, str | int] = dict(cells)
+    for name in INTEGERS:
+        if not cells[name].isascii() or not cells[name].isdigit():
+            raise _fault(path, line, f"{name} '{cells[name]}', expected a whole number")
+        values[name] = int(cells[name])
+    if not _is_spacing(cells.get("spacing", "")):
+        raise _fault(path, line, f"spacing '{cells['spacing']}', expected 'row;column' in mm")
+    return Row(**values)  # type: ignore[arg-type]
+
+
+def _is_spacing(text: str) -> bool:
+    """Empty, or two positive numbers."""
+    parts = text.split(";") if text else ["1", "1"]
+    try:
+        return len(parts) == 2 and all(0 < float(part) < float("inf") for part in parts)
+    except ValueError:
+        return False
+
+
+def _fault(path: Path, line: int, found: str) -> IsnetError:
+    return IsnetError("data", f"{path}:{line}: {found}", fix="isnet ingest CONFIG")

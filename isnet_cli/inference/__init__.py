@@ -1,0 +1,1 @@
+"""A trained model at work: its files, predictions, and when to doubt them."""

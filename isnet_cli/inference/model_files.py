@@ -1,0 +1,118 @@
+"""The trained model on disk: weights as safetensors, everything else as a JSON card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from isnet_cli.config.method_settings import settings_record
+from isnet_cli.config.reading import READING
+from isnet_cli.config.schema import Config
+from isnet_cli.core.files import write_json
+from isnet_cli.errors import IsnetError
+from isnet_models.methods import registry
+from isnet_models.methods.base import NetSpec
+from isnet_models.registry import WeightsError
+from isnet_models.weights import load_weights, save_weights
+
+WEIGHTS, CARD = "model.safetensors", "model.json"
+SCHEMA = 1
+NEEDED = (
+    *("classes", "task", "arch", "method", "input", "channels", "dropout"),
+    *("heatmap", "thresholds"),
+)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A classifier and its card.
+
+    Attributes:
+        net: The network on its device, in eval mode.
+        card: ``classes``, ``task``, ``arch``, ``input`` [h, w], ``channels``, ``dropout``,
+            ``standardise``, ``method``, ``settings`` (of the method and its additions, by name),
+            ``segmenter`` (where there is one: its ``options``, ``name``, ``sha256``, ``licence``),
+            ``teacher`` (where there was one: ``sha256`` of its weights),
+            ``heatmap`` {``epsilon``, ``zb``}, ``thresholds`` (multi-label: one per
+            class, else null), ``threshold_rule`` (multi-label: how they were chosen), ``seed``,
+            ``epoch``, ``selected_by``, ``validation``, ``reading`` (see `reading`), ``doubts``
+            (limits of `isnet_cli.inference.uncertainty_limits`), ``sha256``.
+    """
+
+    net: nn.Module
+    card: dict[str, Any]
+
+
+def save_model(directory: Path, net: nn.Module, card: dict[str, Any]) -> None:
+    """Writes weights and card into `directory`, the card last and with the weights' hash."""
+    digest = save_weights(net.state_dict(), directory / WEIGHTS)
+    write_json(directory / CARD, {"schema": SCHEMA, **card, "sha256": digest})
+
+
+def reading(config: Config) -> dict[str, Any]:
+    """How films are read and masked, for users of the model who do not have its run.
+
+    A lung network from a file of the user's own is not named.
+    """
+    data = config.data.model_dump(mode="json", include=set(READING["data"]))
+    masks = config.masks.model_dump(mode="json", include=set(READING["masks"]))
+    if masks["model"].endswith(".safetensors"):
+        del masks["model"]
+    return {"data": data, "masks": masks}
+
+
+def load_model(place: Path, device: torch.device) -> TrainedModel:
+    """Loads a trained model, checking its hash.
+
+    Args:
+        place: A run folder, or the folder that holds the two files.
+        device: Where the network goes.
+
+    Raises:
+        IsnetError: Kind "weights": missing, damaged, or of another architecture.
+    """
+    directory = place / "train" if (place / "train" / CARD).is_file() else place
+    path = directory / CARD
+    if not path.is_file():
+        raise IsnetError(
+            "weights",
+            f"{place}: no {CARD}, expected the folder of a finished training",
+            fix="isnet train CONFIG -o RUN, then --model RUN",
+        )
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        lacking = [name for name in NEEDED if name not in card]
+        if lacking:
+            raise ValueError(f"{CARD} lacks {', '.join(lacking)}")
+        net = _network(card)
+        state = load_weights(directory / WEIGHTS, card["sha256"])
+        net.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError, WeightsError) as error:
+        raise IsnetError(
+            "weights",
+            f"{directory}: model cannot be loaded: {str(error).splitlines()[0]}",
+            fix="copy both model.safetensors and model.json from the training run",
+        ) from error
+    return TrainedModel(net.to(device).eval(), card)
+
+
+def _network(card: dict[str, Any]) -> nn.Module:
+    """The network that a card describes, with weights that are replaced at once."""
+    entry = registry.parts(card["method"])[0]
+    method = entry.load()
+    spec = NetSpec(
+        arch=card["arch"],
+        classes=len(card["classes"]),
+        channels=card["channels"],
+        dropout=card["dropout"],
+        size=tuple(card["input"]),
+        segmenter=card.get("segmenter", {}).get("options"),
+        settings=settings_record(method.Settings, card.get("settings", {}).get(entry.name, {})),
+    )
+    with torch.random.fork_rng(devices=[]):
+        return method.build(spec)

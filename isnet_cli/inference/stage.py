@@ -1,0 +1,222 @@
+"""Predictions on films without labels: ``predictions.csv``, which says where to doubt them.
+
+A line for each readable film: key, predicted, ``p_<class>`` ..., and the cells of
+`isnet_cli.inference.uncertainty`. Labels that films may have play no part.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from isnet_cli.config.schema import Config
+from isnet_cli.core import files
+from isnet_cli.core.journal import Journal
+from isnet_cli.core.run_context import Bar, Ports
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.core.stage import StageResult
+from isnet_cli.dataset.test_sets import Stopped, chunk_size, chunks, go_on
+from isnet_cli.errors import IsnetError
+from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.types import Row
+from isnet_cli.inference.model_files import CARD
+from isnet_cli.inference.predictor import Predictor, dependencies, model_folder, open_predictor
+from isnet_cli.inference.uncertainty import COLUMNS, FLAGS, Doubter
+from isnet_cli.inference.uncertainty_limits import Limits, limits_of
+
+NAME = "predict"
+FORMAT = 1  # raise when the same inputs give another result
+PREDICTIONS = "predictions.csv"
+NONE = "(none)"  # in counts: films of a multi-label model without any predicted label
+
+Line = dict[str, str]
+
+
+def fingerprint(config: Config, folder: RunFolder) -> str:
+    """Hash of the model, the films and the masks.
+
+    Raises:
+        IsnetError: When ingest, masks or the model are missing.
+    """
+    return files.fingerprint(NAME, FORMAT, *dependencies(config, config.predict.model, folder))
+
+
+def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
+    """Predicts every readable film of the manifest.
+
+    Returns:
+        Output ``predictions.csv``; summary: ``films``, ``doubts``, ``skipped`` (films whose answer
+        is no number), ``predicted`` (films of each class), ``flags`` (films with each flag; None:
+        the flag cannot be given), ``expected`` (share of films like the training films that are
+        called unlike them).
+
+    Raises:
+        IsnetError: Kind "weights": model missing, damaged, or it answers no film with a number;
+            "data": ingest or masks are not finished.
+    """
+    predictor = open_predictor(config, config.predict.model, folder)
+    place = model_folder(config.predict.model, folder) / CARD
+    limits = limits_of(predictor.model.card, str(place))
+    _check_fit(predictor, limits, str(place))
+    _warn_about(limits, ports)
+    rows = [
+        replace(row, label="")
+        for row in read_manifest(folder.stage_dir("ingest") / "manifest.csv")
+        if row.status == "ok"
+    ]
+    root = folder.stage_dir(NAME)
+    try:
+        with (
+            Journal(root, fingerprint(config, folder)) as journal,
+            ports.progress.bar("predict", len(rows)) as bar,
+        ):
+            lines = _Work(predictor, limits, _reasons(folder), journal, bar, ports).lines(rows)
+            if not any(_answered(line, predictor) for line in lines):
+                raise IsnetError(
+                    "weights",
+                    f"{place.parent}: the model answers none of {len(lines)} films with a number",
+                    fix="its training diverged, or its files are damaged: train anew",
+                )
+            columns = ["key", "predicted", *_names(predictor), *COLUMNS]
+            files.write_csv(root / PREDICTIONS, columns, lines)
+            journal.complete()
+    except Stopped:
+        return StageResult([], {}, complete=False)
+    return StageResult([root / PREDICTIONS], _summary(lines, predictor, limits))
+
+
+def _check_fit(predictor: Predictor, limits: Limits, place: str) -> None:
+    """Refuses a card whose input or limits are not those of the network."""
+    blank = torch.zeros(1, predictor.config.model.channels, *predictor.config.model.input)
+    try:
+        if limits.cloud is None:
+            predictor.predict(blank)
+            return
+        count, expected = predictor.look(blank)[1].shape[1], len(limits.cloud.mean)
+        if count != expected:
+            raise ValueError(f"{count} features, 'doubts' of {expected}")
+    except (AssertionError, RuntimeError, ValueError) as error:
+        height, width = predictor.config.model.input
+        raise IsnetError(
+            "weights",
+            f"{place}: does not belong to the network ({height} x {width} px):"
+            f" {str(error).splitlines()[0]}",
+            fix="copy both model.safetensors and model.json from the training run",
+        ) from error
+
+
+def _warn_about(limits: Limits, ports: Ports) -> None:
+    if limits.unlike is None:
+        ports.warn("model", f"no flag for films unlike the training films: {limits.why_unlike}")
+    if limits.margin is None:
+        ports.warn("model", f"no flag for undecided films: {limits.why_margin}")
+
+
+def _reasons(folder: RunFolder) -> dict[str, tuple[str, str]]:
+    """Verdict on the mask of each key, and why."""
+    lines = files.read_csv(folder.stage_dir("masks") / "qc.csv")
+    return {line["key"]: (line["verdict"], line["reason"]) for line in lines}
+
+
+def _names(predictor: Predictor) -> list[str]:
+    return [f"p_{name}" for name in predictor.classes]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every prediction needs.
+
+    Attributes:
+        predictor: The model, the run and its settings.
+        limits: What the model's card says about doubt.
+        masks: Verdict on each film's mask, and why.
+        journal: Notes of finished chunks.
+        bar: Progress.
+        ports: May ask to stop.
+    """
+
+    predictor: Predictor
+    limits: Limits
+    masks: dict[str, tuple[str, str]]
+    journal: Journal
+    bar: Bar
+    ports: Ports
+
+    def lines(self, rows: Sequence[Row]) -> list[Line]:
+        """A line of the table for each film, chunk by chunk."""
+        found: list[Line] = []
+        for chunk in chunks(rows, chunk_size(self.predictor.config)):
+            note = f"{chunk[0].key} to {chunk[-1].key}"
+            content = self.journal.get(note)
+            if content is None:
+                content = self._chunk(chunk)
+                self.journal.add(note, content)
+            else:
+                self.bar.advance(len(chunk))
+            found += content
+        return found
+
+    def _chunk(self, rows: Sequence[Row]) -> list[Line]:
+        predictor, cloud = self.predictor, self.limits.cloud
+        doubter = Doubter(self.limits, predictor.classes, predictor.thresholds)
+        store = predictor.load(rows)
+        found = []
+        for batch in chunks(range(len(rows)), predictor.config.evaluate.batch_size):
+            go_on(self.ports)
+            images, _ = predictor.batch(store, batch, "standard")
+            if cloud is None:
+                seen, distances = predictor.predict(images), np.full(len(batch), np.nan)
+            else:
+                seen, features = predictor.look(images)
+                distances = cloud.distance(features)
+            decided = predictor.decisions(seen.probabilities)
+            for place, index in enumerate(batch):
+                p, row = seen.probabilities[place], rows[index]
+                line: Line = {"key": row.key}
+                if np.isfinite(seen.logits[place]).all():
+                    line["predicted"] = ";".join(decided[place])
+                    line |= {
+                        name: f"{value:.9g}"
+                        for name, value in zip(_names(predictor), p, strict=True)
+                    }
+                mask = self.masks.get(row.key, ("missing", ""))
+                distance = float(distances[place])
+                line |= doubter.cells(seen.logits[place], p, distance, mask)
+                found.append(line)
+            self.bar.advance(len(batch))
+        return found
+
+
+def _answered(line: Line, predictor: Predictor) -> bool:
+    return bool(line.get(_names(predictor)[0]))
+
+
+def _summary(lines: Sequence[Line], predictor: Predictor, limits: Limits) -> dict[str, Any]:
+    answered = [line for line in lines if _answered(line, predictor)]
+    several = predictor.task == "multilabel"
+    said = [
+        name
+        for line in answered
+        for name in (line["predicted"].split(";") if several else [line["predicted"]])
+    ]
+    counted = Counter(name or NONE for name in said)
+    names = [*predictor.classes, *([NONE] if counted[NONE] else [])]
+    known = {
+        "mask": True, "unlike": limits.unlike is not None, "undecided": limits.margin is not None
+    }  # fmt: skip
+    return {
+        "films": len(lines),
+        "doubts": sum(line["doubt"] == "1" for line in lines),
+        "skipped": len(lines) - len(answered),
+        "predicted": {name: counted[name] for name in names},
+        "flags": {
+            flag: sum(line[flag] == "1" for line in lines) if known[flag] else None
+            for flag in FLAGS
+        },
+        "expected": limits.unlike_share,
+    }

@@ -1,0 +1,1 @@
+"""Stage `ingest`: from files and tables to kept images and one manifest."""

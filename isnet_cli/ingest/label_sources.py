@@ -1,0 +1,226 @@
+"""Where the labels of one collection of films come from: a table, a manifest, or folders."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from isnet_cli.config.schema import Columns, Labels
+from isnet_cli.core.files import without_nan
+from isnet_cli.errors import IsnetError
+from isnet_cli.images.find import Collected, normal, places, printable
+from isnet_cli.images.header_scan import Facts
+from isnet_cli.images.manifest import is_manifest, read_manifest
+from isnet_cli.images.mask_files import PAIR
+from isnet_cli.images.types import Row
+from isnet_cli.labels.join import Join, join, needs_headers
+from isnet_cli.labels.join_keys import FilmName
+from isnet_cli.labels.tables import LabelRow, LabelTable, class_order, folder_labels, read_labels
+from isnet_cli.labels.values import UnknownValueError, decode_findings, encode_findings
+
+MAIN = ""  # name of the collection that the sets share
+NONE = LabelRow(0, "")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Films with one way of labelling them.
+
+    Attributes:
+        name: `MAIN`, or the set that these films belong to.
+        images: As `Data.images`.
+        labels: Where their labels are.
+        columns: Optional columns of the label file.
+    """
+
+    name: str
+    images: str | list[str]
+    labels: Labels
+    columns: Columns
+
+
+class Labelling:
+    """How the films of one collection get their label rows.
+
+    Args:
+        collection: The films and what is configured about their labels.
+        films: Their files.
+        known: Classes of the main films, which a set's own labels must agree with; empty when
+            there are no main films or this is them.
+
+    Attributes:
+        films: The files that are films.
+        classes: Class names found, in order.
+        match: Lines of the match table, or one sentence.
+        warnings: Doubts, one sentence each.
+    """
+
+    def __init__(self, collection: Collection, films: Collected, known: tuple[str, ...]) -> None:
+        self._collection = collection
+        self.films = films
+        self._known = known
+        self._table: LabelTable | None = None
+        self._join: Join | None = None
+        self.classes: tuple[str, ...] = ()
+        self.match: tuple[str, ...] = ()
+        self.warnings: list[str] = []
+
+    def join_by_names(self) -> None:
+        """Reads the label file; joins it when file names are all that is needed.
+
+        Files that the table's mask column names are no films: they leave `films`.
+        """
+        labels = self._collection.labels
+        if labels.file is None:
+            return
+        outside = self._collection.name != MAIN
+        self._table = read_labels(labels, self._collection.columns, outside=outside)
+        self.warnings += self._table.warnings
+        self.classes = self._table.classes
+        self._leave_out_masks(self._table)
+        if not needs_headers(self._table, labels):
+            self._run_join([Facts()] * len(self.films.films))
+
+    def rows(self, facts: Sequence[Facts]) -> list[tuple[LabelRow, str]]:
+        """The label row and the mask files of each film."""
+        if self._table is not None:
+            if self._join is None:
+                self._run_join(facts)
+            found = self._from_table(self._table)
+        else:
+            found = self._from_manifest() or self._from_folders(facts)
+        return [(self._aligned(row), masks) for row, masks in found]
+
+    def _leave_out_masks(self, table: LabelTable) -> None:
+        masks = {
+            place
+            for row in table.rows
+            for mask in row.masks
+            for place in places(mask, self._bases(table))
+        }
+        films = [(k, p) for k, p in self.films.films if normal(os.path.abspath(p)) not in masks]
+        self.films = Collected(self.films.root, films)
+
+    def _bases(self, table: LabelTable) -> list[str]:
+        """Folders that paths written in the table may start from."""
+        return [os.path.abspath(base) for base in (table.table.path.parent, self.films.root)]
+
+    def _run_join(self, facts: Sequence[Facts]) -> None:
+        if self._table is None:
+            raise ValueError("no label file")
+        names = [
+            FilmName(path, key, fact.identity)
+            for (key, path), fact in zip(self.films.films, facts, strict=True)
+        ]
+        self._join = join(names, self._table, self._collection.labels, [self.films.root])
+        chosen = self._join.chosen
+        self.match = (
+            *self._join.table,
+            f"joined by {chosen.kind}, column '{chosen.column}'; "
+            f"labels from {', '.join(map(repr, self._table.roles.label))}",
+        )
+
+    def _from_table(self, table: LabelTable) -> list[tuple[LabelRow, str]]:
+        if self._join is None:
+            raise ValueError("not joined")
+        bases = self._bases(table)
+        found = []
+        for index in self._join.chosen.rows:
+            row = NONE if index is None else table.rows[index]
+            found.append((row, PAIR.join(_existing(mask, bases) for mask in row.masks)))
+        return found
+
+    def _from_manifest(self) -> list[tuple[LabelRow, str]] | None:
+        """Labels of the manifest of another run, when that is what the images are."""
+        images = self._collection.images
+        entries = [images] if isinstance(images, str) else images
+        if not all(is_manifest(Path(entry)) for entry in entries):
+            return None
+        rows: dict[str, Row] = {}
+        for entry in entries:
+            base = os.path.abspath(Path(entry).parent)
+            for row in read_manifest(Path(entry)):
+                for place in places(row.path or row.film, [base]):
+                    rows.setdefault(place, row)
+        found = []
+        for _, path in self.films.films:
+            row = rows[normal(os.path.abspath(path))]
+            said = LabelRow(0, row.label, row.source, row.patient, row.view, set=row.set, masks=())
+            found.append((said, row.mask_file))
+        self._set_classes([row.label for row, _ in found if row.label], str(entries[0]))
+        self.match = (f"labels from the manifest {printable(str(entries[0]))}",)
+        return found
+
+    def _from_folders(self, facts: Sequence[Facts]) -> list[tuple[LabelRow, str]]:
+        """Labels from folder names, where the folders look like classes."""
+        films = [
+            (place, PurePosixPath(self._relative(path)))
+            for place, ((_, path), fact) in enumerate(zip(self.films.films, facts, strict=True))
+            if fact.kind
+        ]
+        labels = self._collection.labels
+        names = labels.classes or list(self._known) or None
+        rows = folder_labels([name for _, name in films], names)
+        found = [NONE] * len(facts)
+        if rows is None:
+            self.match = ("no labels: no label file, and the folders are not one per class",)
+        else:
+            for (place, _), row in zip(films, rows, strict=True):
+                found[place] = row
+            count = Counter(row.label for row in rows if row.label)
+            self.classes = class_order(count, labels, printable(str(self.films.root)), 1)
+            shown = ", ".join(f"{name} ({count[name]})" for name in sorted(count))
+            self.match = (f"labels from one folder per class: {shown}",)
+            if labels.task == "multilabel":
+                found = [self._as_findings(row) for row in found]
+        return [(row, "") for row in found]
+
+    def _as_findings(self, row: LabelRow) -> LabelRow:
+        values: dict[str, float | None] = {c: float(c == row.label) for c in self.classes}
+        return replace(row, label=encode_findings(values) if row.label else "")
+
+    def _set_classes(self, found: list[str], entry: str) -> None:
+        """Classes of a manifest's labels, whose form must fit the task."""
+        labels = self._collection.labels
+        if labels.task == "multilabel":
+            try:
+                found = [name for text in found for name in decode_findings(text)]
+            except UnknownValueError as error:
+                raise IsnetError(
+                    "data",
+                    f"{printable(entry)}: one class per film, but data.labels.task is multilabel",
+                    fix="data.labels.task: multiclass",
+                ) from error
+        self.classes = class_order(Counter(found), labels, "manifest", 1) if found else ()
+
+    def _relative(self, path: Path) -> str:
+        return os.path.relpath(os.path.abspath(path), os.path.abspath(self.films.root))
+
+    def _aligned(self, row: LabelRow) -> LabelRow:
+        """The row in terms of the main films' classes."""
+        name, known = self._collection.name, self._known
+        if name == MAIN or not known or not row.label:
+            return row
+        if self._collection.labels.task == "multilabel":
+            values = decode_findings(row.label)
+            kept = {name: values.get(name, math.nan) for name in known}
+            return replace(row, label=encode_findings(without_nan(kept)))
+        if row.label not in known:
+            raise IsnetError(
+                "data",
+                f"data.sets.{name}: class '{row.label}', expected one of the main films' classes"
+                f" {', '.join(map(repr, known))}",
+                fix="write the class alike in both label files,"
+                f"   or choose classes: data.sets.{name}.labels.classes: [...]",
+            )
+        return row
+
+
+def _existing(mask: str, bases: list[str]) -> str:
+    """The place of a mask file: the first that exists, else the first possible."""
+    possible = places(mask, bases)
+    return next((place for place in possible if os.path.isfile(place)), possible[0])

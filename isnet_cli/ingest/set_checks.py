@@ -1,0 +1,210 @@
+"""Is the division into sets sound: patients, copies, empty sets, classes, hospitals."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from isnet_cli.config.schema import FilmSet, Split
+from isnet_cli.errors import IsnetError
+from isnet_cli.images.types import Row
+from isnet_cli.ingest.splits import DEFAULT_SETS, NEGATIVE, label_classes
+
+EXAMPLES = 5
+UNKNOWN = "unknown"  # name of an empty source in tables
+NEEDED = ("train", "val")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong or doubtful.
+
+    Attributes:
+        severity: ``error`` stops the run, ``warning`` does not.
+        text: Where, what was found, what was expected; no patient identity.
+        fix: What to type or change.
+        details: Up to five examples.
+    """
+
+    severity: Literal["error", "warning"]
+    text: str
+    fix: str = ""
+    details: tuple[str, ...] = ()
+
+
+def check_sets(
+    rows: Sequence[Row], sets: Mapping[str, FilmSet], split: Split, task: str
+) -> list[Finding]:
+    """Everything that is wrong or doubtful with the sets of the usable rows, errors first.
+
+    Errors: a patient or a file's copy in two sets (a warning with ``split.allow_overlap``), an
+    empty train or val set although training films are there. Warnings: another configured set that
+    is empty, a class that a set lacks, a class whose training films all come from one source while
+    other classes come from elsewhere.
+    """
+    used = [row for row in rows if row.status == "ok" and row.set]
+    overlap: Literal["error", "warning"] = "warning" if split.allow_overlap else "error"
+    found = [
+        *_patients(used, overlap),
+        *_copies(used, overlap),
+        *_empty(rows, used, sets),
+        *_classes(used, task),
+        *_one_source(used, task),
+    ]
+    return sorted(found, key=lambda finding: finding.severity != "error")
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Raises the first error among the findings; the others are named in its details.
+
+    Raises:
+        IsnetError: Kind "data".
+    """
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        more = tuple(f"also: {finding.text}" for finding in errors[1:])
+        first = errors[0]
+        raise IsnetError("data", first.text, fix=first.fix, details=(*first.details, *more))
+
+
+def class_table(
+    rows: Sequence[Row], by: Literal["source", "set"], task: str
+) -> dict[str, dict[str, int]]:
+    """Usable labelled films per source (or set) and class; multi-label films count in each class.
+
+    Multi-label films without any finding are counted as ``no finding``. Sets without labelled films
+    are listed, sources without are not.
+    """
+    table: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        name = row.source or UNKNOWN if by == "source" else row.set
+        if row.status == "ok" and name and (row.label or by == "set"):
+            counts = table[name]
+            counts.update(c if c != NEGATIVE else "no finding" for c in _said(row, task))
+    order = sorted(table, key=lambda name: (*(name != first for first in DEFAULT_SETS), name))
+    return {name: dict(sorted(table[name].items())) for name in order}
+
+
+def table_lines(table: Mapping[str, Mapping[str, int]], corner: str) -> list[str]:
+    """A table of counts as aligned lines of text."""
+    classes = sorted({name for counts in table.values() for name in counts})
+    rows = [[corner, *classes]]
+    rows += [[name, *(str(counts.get(c, 0)) for c in classes)] for name, counts in table.items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _said(row: Row, task: str) -> list[str]:
+    return label_classes(row.label, task) if row.label else []
+
+
+def _patients(rows: Sequence[Row], severity: Literal["error", "warning"]) -> Iterator[Finding]:
+    films: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        if row.patient:
+            films[row.patient].setdefault(row.set, row)
+    shared = {patient: found for patient, found in films.items() if len(found) > 1}
+    if shared:
+        names = sorted({name for found in shared.values() for name in found})
+        yield Finding(
+            severity,
+            f"data.sets: {_count(len(shared), 'patient')} in more than one of the sets"
+            f" {', '.join(names)}, expected each in one",
+            fix="data.split.group: patient deals out whole patients;"
+            " data.split.ids: source   if hospitals number their patients independently;"
+            " data.split.allow_overlap: true   if you mean it",
+            details=_examples({f"patient {key}": found for key, found in shared.items()}),
+        )
+
+
+def _copies(rows: Sequence[Row], severity: Literal["error", "warning"]) -> Iterator[Finding]:
+    films: dict[tuple[str, int], dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        if row.sha256:
+            films[row.sha256, row.frame].setdefault(row.set, row)
+    shared = {key[0][:12]: found for key, found in films.items() if len(found) > 1}
+    if shared:
+        names = sorted({name for found in shared.values() for name in found})
+        yield Finding(
+            severity,
+            f"data.sets: {_count(len(shared), 'film')} in more than one of the sets"
+            f" {', '.join(names)} (files with the same bytes), expected each in one",
+            fix="remove the copies; data.split.allow_overlap: true   if you mean it",
+            details=_examples({f"sha256 {key}": found for key, found in shared.items()}),
+        )
+
+
+def _empty(
+    rows: Sequence[Row], used: Sequence[Row], sets: Mapping[str, FilmSet]
+) -> Iterator[Finding]:
+    filled = {row.set for row in used}
+    labelled = any(row.label for row in rows if row.status == "ok")
+    expected = list(sets) if sets else list(NEEDED) if filled & set(NEEDED) else []
+    if not labelled and not any(name in NEEDED for name in sets):
+        expected = []
+    for name in expected:
+        if name in filled:
+            continue
+        needed = name in NEEDED
+        groups = len({row.patient or row.key for row in used})
+        yield Finding(
+            "error" if needed else "warning",
+            f"data.sets.{name}: no film, expected at least one"
+            f" ({len(used)} films of {_count(groups, 'patient')} are in other sets)",
+            fix=f"give data.sets.{name} a fraction or source that has films, or write '{name}' into"
+            " the label file's set column"
+            if labelled
+            else "give the labels: data.labels.file",
+        )
+
+
+def _classes(rows: Sequence[Row], task: str) -> Iterator[Finding]:
+    classes = {c for row in rows for c in _said(row, task)} - {NEGATIVE}
+    for name in dict.fromkeys(row.set for row in rows):
+        said = [c for row in rows if row.set == name for c in _said(row, task)]
+        missing = sorted(classes - set(said))
+        if said and missing:
+            yield Finding(
+                "warning",
+                f"data.sets.{name}: no film of class {', '.join(map(repr, missing))};"
+                " its scores have no value for it",
+            )
+
+
+def _one_source(rows: Sequence[Row], task: str) -> Iterator[Finding]:
+    learnt = [row for row in rows if row.set == "train"] or rows
+    sources: dict[str, set[str]] = defaultdict(set)
+    for row in learnt:
+        for name in _said(row, task):
+            sources[name].add(row.source or UNKNOWN)
+    if len(set().union(*sources.values())) < 2:
+        return
+    for name, where in sorted(sources.items()):
+        if len(where) == 1 and name != NEGATIVE:
+            yield Finding(
+                "warning",
+                f"class '{name}' comes only from source '{next(iter(where))}':"
+                " a model can learn the hospital instead of the disease",
+            )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _examples(shared: Mapping[str, Mapping[str, Row]]) -> tuple[str, ...]:
+    lines = [
+        f"{name}: " + ", ".join(f"{row.key} ({row.set})" for row in found.values())
+        for name, found in sorted(shared.items())[:EXAMPLES]
+    ]
+    if len(shared) > EXAMPLES:
+        lines.append(f"and {len(shared) - EXAMPLES} more")
+    return tuple(lines)

@@ -1,0 +1,252 @@
+"""Dealing films out to named sets: whole patients, all classes everywhere, the same every time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from isnet_cli.config.schema import Choice, FilmSet, Split, chosen_films
+from isnet_cli.errors import IsnetError
+from isnet_cli.images.types import Row
+from isnet_cli.labels.values import decode_findings
+
+DEFAULT_SETS: Mapping[str, FilmSet] = {
+    "train": FilmSet(fraction=0.7),
+    "val": FilmSet(fraction=0.15),
+    "test": FilmSet(fraction=0.15),
+}
+NEGATIVE = ""  # class of a multi-label film without any finding
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Group:
+    """Films that must stay together.
+
+    Attributes:
+        name: What orders the groups, together with the seed; memory only.
+        films: Indices of the films.
+        classes: How many of the films are of each class.
+    """
+
+    name: str
+    films: tuple[int, ...]
+    classes: Mapping[str, int]
+
+
+def label_classes(label: str, task: str) -> list[str]:
+    """Classes that one manifest label says yes to; multi-label films without any: `NEGATIVE`."""
+    if task == "multiclass":
+        return [label] if label else []
+    positive = [name for name, value in decode_findings(label).items() if value == 1.0]
+    return positive or ([NEGATIVE] if label else [])
+
+
+def assign_sets(
+    rows: Sequence[Row],
+    patients: Sequence[str],
+    sets: Mapping[str, FilmSet],
+    split: Split,
+    *,
+    seed: int,
+    task: str,
+) -> list[Row]:
+    """Gives each usable film of the main images its set.
+
+    A set with `source` draws from the films of these sources, one with `only` from those of them
+    that have the classes named; a set without either draws from the films that no other names.
+    Sets that draw from the same films share them by `fraction`; one of them may leave it out and
+    gets the rest. With a `set` column in the label file (now in `Row.set`), the column is followed
+    when no sets are configured, and for configured sets that have neither a choice nor a fraction;
+    its films are not dealt out again.
+
+    Only rows that are ``ok`` and labelled take part; when no row has a label, all take part in
+    configured sets, and without configured ones they stay in no set. The result depends on the
+    rows, the settings and the seed, not on the order of the rows. Each set's size is off its
+    fraction by less than the largest group.
+
+    Args:
+        rows: The main films; `Row.set` holds the column's value or is empty.
+        patients: Patient of each row as found (not salted), empty when unknown; memory only.
+        sets: The configured sets; those with images of their own are ignored here.
+        split: How to group and whether to stratify.
+        seed: Orders the groups.
+        task: ``multiclass`` or ``multilabel``.
+
+    Raises:
+        IsnetError: Kind "config" or "data": overlapping sources, fractions above 1, two sets that
+            want the rest, a source that no film has.
+    """
+    labelled = any(row.label and row.status == "ok" for row in rows)
+    usable = [i for i, row in enumerate(rows) if row.status == "ok" and (row.label or not labelled)]
+    own = {name: entry for name, entry in sets.items() if entry.images is None}
+    fixed = {i: rows[i].set for i in usable if rows[i].set and (not own or _open(own, rows[i].set))}
+    drawn = {n: e for n, e in own.items() if not _open(own, n) or n not in fixed.values()}
+    if not own and not fixed and labelled:
+        drawn = dict(DEFAULT_SETS)
+    result = dict.fromkeys(range(len(rows)), "") | fixed
+    free = [i for i in usable if i not in fixed]
+    for names, members in _pools(rows, free, drawn):
+        groups = _groups(rows, patients, members, split, task)
+        shares = _shares({name: drawn[name].fraction for name in names}, names)
+        for group, name in deal(groups, shares, seed, stratify=split.stratify):
+            result.update(dict.fromkeys(group.films, name))
+    return [replace(row, set=result[i]) for i, row in enumerate(rows)]
+
+
+def _open(sets: Mapping[str, FilmSet], name: str) -> bool:
+    """Whether a configured set leaves it to the label file's column which films it has."""
+    entry = sets.get(name)
+    return entry is not None and not chosen_films(entry) and entry.fraction is None
+
+
+def deal(
+    groups: Sequence[Group], shares: Mapping[str, float], seed: int, *, stratify: bool = True
+) -> list[tuple[Group, str]]:
+    """Deals groups out to sets so that sizes and classes come close to the shares.
+
+    Groups go, large before small, rare classes before common ones, and otherwise in the order of
+    a hash of (seed, name), to the set that lacks the largest share of the group's classes among
+    the sets it fits into. When it fits into none, it goes to the set that lacks most films: an
+    overshoot then is smaller than the group, and no set that lacks a whole group can be passed
+    over, so every set ends less than one (largest) group away from its share.
+
+    Args:
+        groups: The groups; their order does not matter.
+        shares: Fraction of all films for each set; what is missing to 1 stays in no set.
+        seed: Of the order.
+        stratify: False: only sizes count.
+    """
+    total = sum(len(group.films) for group in groups)
+    counts: Counter[str] = Counter()
+    for group in groups:
+        counts.update(group.classes)
+    names = [*shares, ""]
+    parts = [*shares.values(), max(0.0, 1.0 - sum(shares.values()))]
+    lacking = {name: part * total for name, part in zip(names, parts, strict=True) if part > 0}
+    wanted = {name: {c: lacking[name] / total * n for c, n in counts.items()} for name in lacking}
+    dealt = []
+    for group in sorted(groups, key=lambda g: _rank(g, counts, seed)):
+        size = len(group.films)
+        fits = [name for name in lacking if lacking[name] >= size - TOLERANCE]
+        need = dict.fromkeys(fits, 0.0)
+        if stratify:
+            need = {
+                name: sum(n * wanted[name][c] / counts[c] for c, n in group.classes.items())
+                for name in fits
+            }
+        best = max(fits or lacking, key=lambda name: (need.get(name, 0.0), lacking[name]))
+        lacking[best] -= size
+        for c, n in group.classes.items():
+            wanted[best][c] -= n
+        dealt.append((group, best))
+    return dealt
+
+
+def _rank(group: Group, counts: Counter[str], seed: int) -> tuple[int, int, str, str]:
+    """Large groups first (by powers of two, so that the seed still matters), then rare classes."""
+    rarest = min(((counts[c], c) for c in group.classes), default=(0, ""))
+    digest = hashlib.sha256(f"{seed}\0{group.name}".encode("utf-8", "surrogateescape"))
+    return -len(group.films).bit_length(), *rarest, digest.hexdigest()
+
+
+def _pools(
+    rows: Sequence[Row], free: Sequence[int], sets: Mapping[str, FilmSet]
+) -> list[tuple[list[str], list[int]]]:
+    """Sets that draw from the same films, with these films."""
+    pools: dict[tuple[Choice, ...], list[str]] = defaultdict(list)
+    for name, entry in sets.items():
+        pools[tuple(chosen_films(entry))].append(name)
+    claimed: dict[Choice, tuple[Choice, ...]] = {}
+    for choices, names in pools.items():
+        for choice in choices:
+            if _overlaps(choice, claimed):
+                source = choice[0]
+                key = "source" if choice[1] is None else "only"
+                raise IsnetError(
+                    "config",
+                    f"data.sets.{names[0]}.{key}: source '{source}' is also part of another"
+                    " choice of sources, expected equal or disjoint ones",
+                    fix="give the sets that share a source the same list of sources",
+                )
+        claimed |= dict.fromkeys(choices, choices)
+    _check_choices(rows, claimed, pools)
+    owners = [
+        claimed.get((row.source, row.label), claimed.get((row.source, None), ())) for row in rows
+    ]
+    return [(names, [i for i in free if owners[i] == choices]) for choices, names in pools.items()]
+
+
+def _overlaps(choice: Choice, claimed: Mapping[Choice, object]) -> bool:
+    source, label = choice
+    if label is None:
+        return any(source == other for other, _ in claimed)
+    return choice in claimed or (source, None) in claimed
+
+
+def _check_choices(
+    rows: Sequence[Row],
+    claimed: Mapping[Choice, tuple[Choice, ...]],
+    pools: Mapping[tuple[Choice, ...], list[str]],
+) -> None:
+    found = sorted({row.source for row in rows if row.source})
+    for (source, label), choices in claimed.items():
+        where = f"data.sets.{pools[choices][0]}"
+        if source not in found:
+            raise IsnetError(
+                "data",
+                f"{where}.{'source' if label is None else 'only'}: no film of source '{source}',"
+                f" found {', '.join(repr(name) for name in found[:12]) or 'no source at all'}",
+                fix="write the source as in the label file"
+                if found
+                else "name the column of the source: data.columns.source: NAME",
+            )
+        labels = sorted({row.label for row in rows if row.source == source and row.label})
+        if label is not None and label not in labels:
+            raise IsnetError(
+                "data",
+                f"{where}.only.{source}: no film of class '{label}', found "
+                f"{', '.join(labels[:12]) or 'no class'}",
+                fix="write the class as in the label file",
+            )
+
+
+def _shares(fractions: Mapping[str, float | None], names: Sequence[str]) -> dict[str, float]:
+    """The fraction of each set; the one without gets the rest."""
+    given = sum(value for value in fractions.values() if value is not None)
+    open_sets = [name for name in names if fractions[name] is None]
+    if given > 1.0 + TOLERANCE:
+        raise IsnetError(
+            "config",
+            f"data.sets: the fractions of {', '.join(names)} add up to {given:g},"
+            " expected at most 1",
+            fix="lower the fractions",
+        )
+    if len(open_sets) > 1:
+        raise IsnetError(
+            "config",
+            f"data.sets: {' and '.join(open_sets)} draw from the same films without a fraction,"
+            " expected at most one such set",
+            fix=f"data.sets.{open_sets[0]}.fraction: 0.5",
+        )
+    rest = max(0.0, 1.0 - given)
+    return {name: rest if fractions[name] is None else fractions[name] or 0.0 for name in names}
+
+
+def _groups(
+    rows: Sequence[Row], patients: Sequence[str], members: Sequence[int], split: Split, task: str
+) -> list[Group]:
+    films: dict[str, list[int]] = defaultdict(list)
+    for i in members:
+        known = split.group == "patient" and patients[i]
+        films[f"patient {patients[i]}" if known else f"film {rows[i].key}"].append(i)
+    return [
+        Group(
+            name,
+            tuple(indices),
+            Counter(c for i in indices for c in label_classes(rows[i].label, task)),
+        )
+        for name, indices in films.items()
+    ]

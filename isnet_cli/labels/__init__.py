@@ -1,0 +1,1 @@
+"""Label tables: read, understood, joined to images."""

@@ -1,0 +1,1 @@
+"""Stage `masks`: lung masks, their quality, and files of them."""

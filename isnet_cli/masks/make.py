@@ -1,0 +1,141 @@
+"""Makes lung masks chunk by chunk, in worker threads: from given files or with the network."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.config.schema import Config
+from isnet_cli.core.files import atomic_path
+from isnet_cli.errors import UnreadableFilm
+from isnet_cli.images.kept import load_film
+from isnet_cli.images.mask_files import load_mask, save_mask
+from isnet_cli.images.resize import Frame
+from isnet_cli.images.types import Row
+from isnet_cli.masks.postprocess import mask_on_original
+from isnet_cli.masks.quality import MaskQuality, assess, missing
+from isnet_cli.masks.viewer_files import MaskFiles
+
+if TYPE_CHECKING:
+    import torch
+
+    from isnet_models.lung_unet import LungUNet
+
+Line = dict[str, Any]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def ahead(
+    pool: Executor, function: Callable[[T], R], items: Iterable[T], depth: int
+) -> Iterator[R]:
+    """`function` of each item, in order; at most `depth` + 1 items are begun ahead of their turn.
+
+    Raises:
+        Exception: Whatever `function` raised, at that item's turn.
+    """
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > depth:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Writes masks and judges them; safe to call from several threads.
+
+    Attributes:
+        config: The configuration.
+        ingest: Folder of the ingest stage.
+        root: Folder that the masks go into.
+        sources: Given mask file of each key, empty for the network's.
+        network: The lung U-Net, or None when all masks are given.
+        device: Where the network is.
+        further: Writes the other formats, or None.
+    """
+
+    config: Config
+    ingest: Path
+    root: Path
+    sources: dict[str, str]
+    network: LungUNet | None = None
+    device: torch.device | None = None
+    further: MaskFiles | None = None
+
+    def path(self, key: str) -> Path:
+        """The mask file of a film."""
+        return self.root / f"{key}.png"
+
+    def make(self, rows: list[Row]) -> list[Line]:
+        """Masks of one chunk, all given or all to be made; returns their lines of ``qc.csv``."""
+        if self.sources[rows[0].key]:
+            return [self._given(row) for row in rows]
+        if self.network is None:
+            why = missing("mask_missing: no mask is given for this film")
+            return [self._note(row, None, why, "none") for row in rows]
+        return self._predicted(rows)
+
+    def _given(self, row: Row) -> Line:
+        try:
+            mask = load_mask(self.sources[row.key])
+            if mask.shape != (row.height, row.width):
+                raise UnreadableFilm(
+                    "mask_size",
+                    f"the mask has {mask.shape[1]} x {mask.shape[0]} pixels,"
+                    f" expected the film's {row.width} x {row.height}",
+                )
+        except UnreadableFilm as fault:
+            return self._note(row, None, missing(f"{fault.reason}: {fault.detail}"), "file")
+        return self._note(row, mask, assess(mask), "file")
+
+    def _predicted(self, rows: list[Row]) -> list[Line]:
+        import torch
+
+        from isnet_models.lung_unet import SIZE
+
+        frames = [Frame((row.height, row.width), SIZE) for row in rows]
+        films = [
+            frame.to_network(load_film(self.ingest / row.film))
+            for row, frame in zip(rows, frames, strict=True)
+        ]
+        assert self.network is not None  # noqa: S101 - `make` checked it
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.stack(films))[:, None].to(self.device)
+            found = self.network(batch)
+            if self.config.masks.flip:
+                found = (found + self.network(batch.flip(-1)).flip(-1)) / 2
+            probabilities = found[:, 0].cpu().numpy()
+        lines = []
+        for row, frame, probability in zip(rows, frames, probabilities, strict=True):
+            options = self.config.masks
+            mask = mask_on_original(
+                probability, frame, options.threshold, options.postprocess, row.pixel_spacing
+            )
+            top, left, height, width = frame.inner
+            seen = probability[top : top + height, left : left + width]
+            quality = assess(mask, seen)
+            if row.view == "lateral":
+                quality = missing("lateral: the film is known to be lateral, expected frontal")
+            lines.append(self._note(row, mask, quality, options.model))
+        return lines
+
+    def _note(
+        self, row: Row, mask: NDArray[np.bool_] | None, quality: MaskQuality, origin: str
+    ) -> Line:
+        """Writes the mask unless there is none; returns the film's line."""
+        if mask is not None and quality.verdict != "missing":
+            with atomic_path(self.path(row.key)) as temporary:
+                save_mask(temporary, mask)
+            if self.further is not None:
+                self.further.write(row, mask)
+        return quality.cells(row.key, origin)

@@ -1,0 +1,177 @@
+"""Films and masks of a segmenter's training: read once, kept small, dealt out by patient."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.config.segmenter import Pairs
+from isnet_cli.core.run_context import Ports
+from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.images.read import read_films
+from isnet_cli.images.resize import Frame
+from isnet_cli.masks.segmenter.pairs import Pair, mask_of
+from isnet_cli.phantoms.phantom import phantoms
+from isnet_models.lung_unet import SIZE
+
+Part = Literal["train", "validation", "held_out"]
+PHANTOM = "phantom"  # how names and sources of drawn films begin
+PHANTOM_SEED = 1_000_003  # of no demonstration and no test
+LEAST = 2  # films that can be trained with
+
+
+@dataclass(frozen=True)
+class Example:
+    """One film with its mask on the network's pixels.
+
+    Attributes:
+        pair: Where they come from.
+        size: Height and width of the film, px.
+        film: [256, 256] float16, 0 to 1.
+        share: [256, 256] uint8, share of lung per pixel times 255.
+        part: What the film is for.
+    """
+
+    pair: Pair
+    size: tuple[int, int]
+    film: NDArray[np.float16]
+    share: NDArray[np.uint8]
+    part: Part = "train"
+
+
+def read_examples(
+    pairs: Sequence[Pair], data: Pairs, ports: Ports
+) -> tuple[list[Example], list[dict[str, str]]]:
+    """Every film that can be used with its mask, and a row of the skipped list for every other."""
+    examples, skipped = [], []
+    for pair in ports.progress.track(pairs, "reading films", len(pairs)):
+        if ports.stop_requested():
+            break
+        try:
+            examples.append(_example(pair, *read_pair(pair, data)))
+        except UnreadableFilm as fault:
+            row = {"film": pair.name, "reason": fault.reason, "detail": str(fault)}
+            skipped.append(row)
+    return examples, skipped
+
+
+def read_pair(pair: Pair, data: Pairs) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The film [H, W], 0 to 1, and its mask [H, W].
+
+    Raises:
+        UnreadableFilm: One of them cannot be read, or they do not fit each other.
+    """
+    films = read_films(pair.film, data.dicom, data.scale)
+    if len(films) > 1:
+        raise UnreadableFilm("mask_size", f"{len(films)} frames for one mask, expected one")
+    (film,), mask = films, mask_of(pair)
+    if film.pixels.shape != mask.shape:
+        raise UnreadableFilm(
+            "mask_size",
+            f"the mask has {mask.shape[1]} x {mask.shape[0]} pixels, expected the film's"
+            f" {film.pixels.shape[1]} x {film.pixels.shape[0]}",
+        )
+    return film.pixels, mask
+
+
+def drawn_examples(count: int) -> Iterator[Example]:
+    """Chest phantoms with their exact masks; each hospital is a source of its own."""
+    for drawn in phantoms(count, PHANTOM_SEED):
+        name = f"{PHANTOM}_{drawn.patient}"
+        pair = Pair(name, Path(), "", name, f"{PHANTOM}-{drawn.hospital}")
+        yield _example(pair, drawn.pixels, drawn.lungs)
+
+
+def drawn_pairs(count: int) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Film and mask of each phantom at their own size, by name."""
+    return {
+        f"{PHANTOM}_{drawn.patient}": (drawn.pixels, drawn.lungs)
+        for drawn in phantoms(count, PHANTOM_SEED)
+    }
+
+
+def is_drawn(pair: Pair) -> bool:
+    """Whether a film is a phantom."""
+    return pair.source.startswith(f"{PHANTOM}-")
+
+
+def _example(pair: Pair, pixels: NDArray[np.float32], mask: NDArray[np.bool_]) -> Example:
+    height, width = pixels.shape
+    frame = Frame((height, width), SIZE)
+    share = np.rint(frame.to_network(mask.astype(np.float32)) * 255).astype(np.uint8)
+    return Example(pair, (height, width), frame.to_network(pixels).astype(np.float16), share)
+
+
+def deal(examples: Sequence[Example], data: Pairs, seed: int) -> list[Example]:
+    """The examples with their parts: patients never meet in two parts.
+
+    The patients of each source stand in an order that depends on the seed and their own id alone;
+    the first of them are held out, the first of the rest (of another order) validate. Phantoms do
+    not validate.
+
+    Raises:
+        IsnetError: Kind "data": too few films are left to train with, or none to validate with.
+    """
+    if not examples:
+        raise IsnetError(
+            "data",
+            "no film can be used with its mask",
+            fix="see skipped.csv; name each mask like its film and make it as large",
+        )
+    held, tuning = set[str](), set[str]()
+    real = [e for e in examples if not is_drawn(e.pair)]
+    for source, groups in _groups(examples).items():
+        order = _shuffled(groups, f"{seed}/")
+        whole = source in data.held_out_sources
+        held.update(order if whole else order[: round(data.held_out * len(order))])
+    for groups in _groups(real).values():
+        order = [g for g in _shuffled(groups, f"{seed}/validation/") if g not in held]
+        wanted = data.validation * len(groups)
+        tuning.update(order[: max(1, round(wanted)) if wanted and len(order) > 1 else 0])
+    dealt = [
+        replace(e, part="held_out" if e.pair.patient in held
+                else "validation" if e.pair.patient in tuning else "train")
+        for e in examples
+    ]  # fmt: skip
+    training = sum(e.part == "train" for e in dealt)
+    if training < LEAST or (data.validation and not tuning):
+        raise IsnetError(
+            "data",
+            f"{len(examples)} films that can be used: {training} for training and {len(tuning)}"
+            f" patients for validation, expected at least {LEAST} and 1",
+            fix="more films, or smaller data.held_out and data.validation",
+        )
+    return dealt
+
+
+def _groups(examples: Sequence[Example]) -> dict[str, set[str]]:
+    """Patients of each source."""
+    sources = sorted({e.pair.source for e in examples})
+    return {s: {e.pair.patient for e in examples if e.pair.source == s} for s in sources}
+
+
+def _shuffled(groups: set[str], salt: str) -> list[str]:
+    return sorted(groups, key=lambda g: (hashlib.sha256(f"{salt}{g}".encode()).hexdigest(), g))
+
+
+def chances(sources: Sequence[str], drawn_share: float) -> NDArray[np.float64]:
+    """Chance of each film [N]: small sources are drawn more often, by the root of their size.
+
+    Args:
+        sources: Source of each film.
+        drawn_share: Chance of all phantoms together, where there are any besides real films.
+    """
+    drawn = np.array([source.startswith(f"{PHANTOM}-") for source in sources])
+    weights = np.array([1 / math.sqrt(sources.count(source)) for source in sources])
+    if drawn.any() and not drawn.all():
+        for chosen, share in ((drawn, drawn_share), (~drawn, 1 - drawn_share)):
+            weights[chosen] *= share / weights[chosen].sum()
+    result: NDArray[np.float64] = weights / weights.sum()
+    return result

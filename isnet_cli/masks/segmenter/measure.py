@@ -1,0 +1,84 @@
+"""Dice of a trained lung U-Net on each film at its own size, and the figures of the card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from isnet_cli.config.schema import Postprocess
+from isnet_cli.config.segmenter import Segmenter
+from isnet_cli.core.run_context import Ports
+from isnet_cli.images.resize import Frame
+from isnet_cli.masks.postprocess import mask_on_original
+from isnet_cli.masks.segmenter.examples import Example, drawn_pairs, is_drawn, read_pair
+from isnet_cli.masks.segmenter.trainer import as_tensors
+from isnet_models.dice_loss import dice
+from isnet_models.lung_unet import SIZE, LungUNet
+
+FIELDS = ("film", "source", "label", "part", "dice")
+THRESHOLD = 0.5
+
+
+def measure(
+    net: LungUNet, examples: Sequence[Example], config: Segmenter, ports: Ports
+) -> list[dict[str, Any]]:
+    """One row per film: Dice of both lungs together, masks made and cleaned as `isnet masks` does.
+
+    Args:
+        net: In evaluation mode, on its device.
+        examples: Films of any part.
+        config: How films are read, and how many are drawn.
+        ports: Progress.
+
+    Returns:
+        Rows with the columns `FIELDS`, worst first within each part.
+    """
+    drawn = drawn_pairs(config.data.phantoms)
+    device = next(net.parameters()).device
+    rows = []
+    for example in ports.progress.track(examples, "measuring", len(examples)):
+        pair = example.pair
+        true = drawn[pair.name][1] if is_drawn(pair) else read_pair(pair, config.data)[1]
+        film, _ = as_tensors([example])
+        with torch.inference_mode():
+            probability = net(film.to(device))[0, 0].cpu().numpy()
+        frame = Frame(example.size, SIZE)
+        found = mask_on_original(probability, frame, THRESHOLD, Postprocess())
+        score = float(dice(torch.from_numpy(found)[None], torch.from_numpy(true)[None])[0])
+        values = (pair.name, pair.source, pair.label, example.part, round(score, 4))
+        rows.append(dict(zip(FIELDS, values, strict=True)))
+    return sorted(rows, key=lambda row: (row["part"], row["dice"], row["film"]))
+
+
+def figures(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Figures of the held-out films of each source, and of each label where there are several.
+
+    Returns:
+        ``source`` or ``source, label`` -> films, and mean, standard deviation, 5th percentile and
+        minimum of Dice over films.
+    """
+    held = [row for row in rows if row["part"] == "held_out"]
+    found = {}
+    for source in sorted({row["source"] for row in held}):
+        chosen = [row for row in held if row["source"] == source]
+        found[source] = summary([row["dice"] for row in chosen])
+        labels = sorted({row["label"] for row in chosen})
+        for label in labels if len(labels) > 1 else []:
+            scores = [row["dice"] for row in chosen if row["label"] == label]
+            found[f"{source}, {label or 'no label'}"] = summary(scores)
+    return found
+
+
+def summary(scores: Sequence[float]) -> dict[str, float]:
+    """Number, mean, standard deviation, 5th percentile and minimum of `scores`."""
+    values = np.asarray(scores, np.float64)
+    return {
+        "films": len(values),
+        "dice_mean": round(float(values.mean()), 4),
+        "dice_sd": round(float(values.std()), 4),
+        "dice_p5": round(float(np.percentile(values, 5)), 4),
+        "dice_min": round(float(values.min()), 4),
+    }

@@ -1,0 +1,288 @@
+"""Training of the lung U-Net on films with masks: reads, deals out, trains, measures, writes."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isnet_cli.config.load import dump, plain
+from isnet_cli.config.segmenter import NO_START, Segmenter
+from isnet_cli.core import files, runtime
+from isnet_cli.core.memory import keep_freed_memory
+from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_folder import LOCK, RunFolder, versions
+from isnet_cli.errors import IsnetError
+from isnet_cli.images.mask_files import PAIR
+from isnet_cli.masks.segmenter.examples import Example, deal, drawn_examples, read_examples
+from isnet_cli.masks.segmenter.measure import FIELDS, figures, measure
+from isnet_cli.masks.segmenter.pairs import Pair, find_pairs
+from isnet_cli.masks.segmenter.trainer import SegmenterTrainer
+from isnet_models.lung_unet import LungUNet, lung_unet, unfolded
+from isnet_models.registry import Card, WeightsError, find_card
+from isnet_models.weights import save_weights
+
+FORMAT = 1  # goes up when the same settings and films give another network
+RECORD, HISTORY, SCORES, SKIPPED = "training.json", "history.csv", "films.csv", "skipped.csv"
+CONFIG = "training.yaml"  # the resolved configuration
+TASK = (
+    "Segments both lungs (heart excluded) on frontal chest X-rays; probability of lung per pixel."
+)
+INPUT = (
+    "[B, 1, 256, 256] in [0, 1], bone bright, letterboxed with 0; intensities are standardised"
+    " inside the network."
+)
+FIGURES_ARE = (
+    "Dice of the union of both lungs on held-out films, at the films' own size, with the default"
+    " threshold and cleaning; s.d., 5th percentile and minimum over films."
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training gave.
+
+    Attributes:
+        weights: The network's file; its card lies beside it.
+        status: ``done``, ``current`` (it was done before) or ``incomplete`` (stopped, continues).
+        summary: JSON-able figures; empty while incomplete.
+        skipped: Number of films that could not be used.
+    """
+
+    weights: Path
+    status: str
+    summary: dict[str, Any]
+    skipped: int
+
+
+def run(config: Segmenter, output: Path, ports: Ports, *, replace: bool = False) -> Outcome:
+    """Trains a lung U-Net, or continues one; writes weights, card, history and scores to `output`.
+
+    Args:
+        config: The configuration.
+        output: Folder of this training; new, or of the same kind.
+        ports: Side effects.
+        replace: Forget a training of other settings or films that lies there.
+
+    Raises:
+        IsnetError: Kind "usage": the folder holds something else; "data": no usable film;
+            "weights": the network to start from; "machine".
+    """
+    start = _start(config)
+    pairs = find_pairs(config.data)
+    identity = _identity(config, pairs, start)
+    _check_folder(output, identity, replace)
+    with RunFolder(output).lock():
+        done = _finished(config, output, identity)
+        if done is not None:
+            return done
+        files.write_json(output / RECORD, {"identity": identity, "versions": versions()})
+        files.write_text(output / CONFIG, dump(config))
+        return _run(config, output, ports, pairs, start, identity)
+
+
+def _run(
+    config: Segmenter, output: Path, ports: Ports, pairs: Sequence[Pair], start: Card | None,
+    identity: str,
+) -> Outcome:  # fmt: skip
+    weights = output / f"{config.name}.safetensors"
+    found, skipped = read_examples(pairs, config.data, ports)
+    if ports.stop_requested():
+        return Outcome(weights, "incomplete", {}, len(skipped))
+    files.write_csv(output / SKIPPED, ("film", "reason", "detail"), skipped)
+    if skipped:
+        counts = Counter(row["reason"] for row in skipped).most_common()
+        told = ", ".join(f"{reason} {count}" for reason, count in counts)
+        ports.warn("films", f"{len(skipped)} of {len(pairs)} films cannot be used ({told}):"
+                   f" see {output / SKIPPED}")  # fmt: skip
+    if not found:
+        raise _none_usable(pairs, skipped, output)
+    examples = deal([*found, *drawn_examples(config.data.phantoms)], config.data, config.seed)
+    parts = Counter(e.part for e in examples)
+    ports.say(
+        f"lung U-Net: {parts['train']} films for training, {parts['validation']} for validation,"
+        f" {parts['held_out']} held out"
+    )
+    keep_freed_memory()
+    runtime.make_deterministic(config.machine.deterministic)
+    device = runtime.choose_device(config.machine.device)
+    trainer = SegmenterTrainer(
+        config, network(config, start).to(device), examples, output, identity
+    )
+    if trainer.restore():
+        ports.say(f"continued after epoch {trainer.progress.epoch}")
+    finished = trainer.run(ports)
+    history = trainer.progress.history
+    if history:
+        files.write_csv(output / HISTORY, list(history[0]), history)
+    if not finished:
+        return Outcome(weights, "incomplete", {}, len(skipped))
+    sha256 = save_weights(trainer.best, weights, half=True)
+    facts = _card(config, examples, trainer, sha256, start)
+    files.write_json(weights.with_suffix(".json"), facts)
+    rows = measure(lung_unet(str(weights), device), examples, config, ports)  # what is shipped
+    files.write_csv(output / SCORES, FIELDS, rows)
+    summary = {"best_epoch": trainer.progress.best, "figures": figures(rows)}
+    files.write_json(weights.with_suffix(".json"), {**facts, "figures": summary["figures"]})
+    record = {"identity": identity, "versions": versions(), "summary": summary, "sha256": sha256}
+    files.write_json(output / RECORD, {**record, "skipped": len(skipped)})
+    trainer.path.unlink(missing_ok=True)
+    return Outcome(weights, "done", summary, len(skipped))
+
+
+def network(config: Segmenter, start: Card | None) -> LungUNet:
+    """The network before training: of random weights that depend on the seed, or the card's.
+
+    Raises:
+        IsnetError: Kind "config" for an unknown encoder; "weights".
+    """
+    if start is not None:
+        try:
+            return unfolded(start)
+        except WeightsError as error:
+            raise IsnetError("weights", str(error), fix=f"network.start: {NO_START}") from error
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(runtime.derive_seed(config.seed, "weights"))
+        try:
+            return LungUNet(config.network.encoder, config.network.decoder_channels)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise IsnetError(
+                "config",
+                f"network.encoder: '{config.network.encoder}' is no encoder of"
+                " segmentation-models-pytorch that fits five decoder blocks",
+                fix="network.encoder: tu-mobilenetv3_small_100, resnet18, ...",
+            ) from error
+
+
+def _start(config: Segmenter) -> Card | None:
+    if config.network.start == NO_START:
+        return None
+    try:
+        return find_card(config.network.start)
+    except WeightsError as error:
+        raise IsnetError(
+            "weights", f"network.start: {error}", fix="network.start: lung-unet, or none"
+        ) from error
+
+
+def _identity(config: Segmenter, pairs: Sequence[Pair], start: Card | None) -> str:
+    """Hash of what the trained network depends on."""
+    settings = plain(config)
+    for name in ("card", "machine", "name"):
+        del settings[name]
+    stamps = [(p.name, p.patient, p.source, p.label, *_stamps(p), p.outlines) for p in pairs]
+    return files.fingerprint(FORMAT, settings, stamps, start.sha256 if start else "")
+
+
+def _stamps(pair: Pair) -> list[tuple[int, int]]:
+    """Size and time of change of the pair's files; (-1, 0) for one that is not there."""
+    found = []
+    for path in (pair.film, *(Path(part) for part in pair.mask.split(PAIR) if part)):
+        try:
+            status = path.stat()
+            found.append((status.st_size, status.st_mtime_ns))
+        except OSError:
+            found.append((-1, 0))
+    return found
+
+
+def _check_folder(output: Path, identity: str, replace: bool) -> None:
+    """Refuses a folder of other things, and of a training of other settings unless `replace`."""
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise IsnetError("usage", f"{output}: a file, expected a folder for the training")
+    record = output / RECORD
+    if not record.is_file():
+        foreign = sorted(path.name for path in output.iterdir() if path.name != LOCK)
+        if foreign:
+            raise IsnetError(
+                "usage",
+                f"{output}: holds other files ({foreign[0]}), expected a new folder or one of a"
+                " training",
+                fix=f"-o {output / 'lung-unet'}",
+            )
+    elif not replace and _record(output).get("identity") != identity:
+        raise IsnetError(
+            "usage",
+            f"{output}: a training of other settings or films",
+            fix="-o DIR for a new one, or --overwrite",
+        )
+
+
+def _finished(config: Segmenter, output: Path, identity: str) -> Outcome | None:
+    """The earlier result when it is whole and of the same settings and films."""
+    record = _record(output)
+    weights = output / f"{config.name}.safetensors"
+    if record.get("identity") != identity or "summary" not in record or not weights.is_file():
+        return None
+    if files.sha256_file(weights) != record["sha256"] or not weights.with_suffix(".json").is_file():
+        return None
+    return Outcome(weights, "current", record["summary"], record["skipped"])
+
+
+def _record(output: Path) -> dict[str, Any]:
+    """The record of an earlier training; empty when there is none or it is damaged."""
+    try:
+        found = json.loads((output / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _none_usable(
+    pairs: Sequence[Pair], skipped: Sequence[dict[str, str]], output: Path
+) -> IsnetError:
+    return IsnetError(
+        "data",
+        f"none of {len(pairs)} films can be used with its mask, see {output / SKIPPED}",
+        fix="name each mask like its film (a.png: a.png, or a_left.png and a_right.png) and make it"
+        " as large",
+        details=tuple(f"{row['film']}: {row['detail']}" for row in skipped[:3]),
+    )
+
+
+def _card(
+    config: Segmenter,
+    examples: Sequence[Example],
+    trainer: SegmenterTrainer,
+    sha256: str,
+    start: Card | None,
+) -> dict[str, Any]:
+    """Everything about the network but its figures; no path, and no film's name unless asked."""
+    settings = plain(config)
+    shown = {name: settings[name] for name in ("seed", "network", "train")}
+    if start is not None:
+        shown["network"] = {"start": start.name, "start_sha256": start.sha256}
+    shares = ("phantoms", "validation", "held_out", "held_out_sources", "scale")
+    shown["data"] = {name: settings["data"][name] for name in shares}
+    shown["data"]["excluded"] = len(config.data.exclude)
+    sources = sorted({e.pair.source for e in examples})
+    counts = Counter((e.part, e.pair.source) for e in examples)
+    about = config.card
+    card: dict[str, Any] = {
+        "name": config.name, "version": about.version, "task": TASK, "input": INPUT,
+        "licence": about.licence, "licence_reason": about.licence_reason, "data": about.data,
+        "limits": about.limits, "figures_are": FIGURES_ARE,
+        "file": f"{config.name}.safetensors", "sha256": sha256,
+        "architecture": {
+            "class": LungUNet.__name__, "encoder": trainer.net.encoder,
+            "decoder_channels": list(trainer.net.decoder_channels),
+        },
+        "training": {
+            "command": shlex.join(["isnet", "masks", "train", f"{config.name}.yaml"]),
+            "settings": shown,
+            "films": {part: {s: counts[part, s] for s in sources}
+                      for part in ("train", "validation", "held_out")},
+            "epoch": trainer.progress.best,
+        },
+    }  # fmt: skip
+    if about.names:
+        card["held_out"] = sorted(e.pair.name for e in examples if e.part == "held_out")
+    return card

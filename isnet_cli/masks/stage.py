@@ -1,0 +1,348 @@
+"""Lung masks of all films: given files, or the lung U-Net's, each judged and listed in qc.csv."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from isnet_cli.config.schema import Config
+from isnet_cli.core import files, runtime
+from isnet_cli.core.journal import Journal, remove
+from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.core.stage import StageResult
+from isnet_cli.errors import IsnetError
+from isnet_cli.heatmap.dicom import prepare_dicom
+from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.mask_files import PAIR
+from isnet_cli.images.types import Row
+from isnet_cli.masks.contact_sheet import (
+    PAGES,
+    SHEET,
+    TILES,
+    contact_sheet_png,
+    page_name,
+    pages,
+    tile,
+)
+from isnet_cli.masks.make import Maker, ahead
+from isnet_cli.masks.quality import QC_FIELDS
+from isnet_cli.masks.viewer_files import MaskFiles
+from isnet_models.registry import Card, WeightsError, find_card
+
+NAME = "masks"
+FORMAT = 2  # goes up when the same settings and films give other masks or figures
+NO_NETWORK = "none"  # value of masks.model: given files only
+QC = "qc.csv"
+
+
+def fingerprint(config: Config, folder: RunFolder) -> str:
+    """Hash of the settings, the films, the given mask files and the network's weights.
+
+    Raises:
+        IsnetError: Ingest is not finished, the mask folder or the network is missing.
+    """
+    return files.fingerprint(_work(config, folder), config.masks.on_suspect == "fail")
+
+
+def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
+    """Writes ``<key>.png`` for each film, ``qc.csv`` and contact sheets.
+
+    A film without a given mask gets the network's, unless ``masks.model`` is ``none``; a given mask
+    that cannot be used is reported and not replaced.
+
+    Raises:
+        IsnetError: Kind "data": nothing to do, no given mask fits any film, or
+            ``masks.on_suspect: fail`` and a mask is not ok; "weights"; "machine".
+    """
+    rows = _rows(folder)
+    sources = _sources(rows)
+    _report_sources(sources, config, ports)
+    _check_spacing(rows, sources, config)
+    root = folder.stage_dir(NAME)
+    before = _keys_before(root)
+    prepare_dicom(list(config.masks.formats), root, "masks.formats")
+    with Journal(root, _work(config, folder)) as journal:
+        done = _make_all(rows, sources, config, folder, ports, journal)
+        lines = [line for row in rows if (line := journal.get(row.key)) is not None]
+        if not done:
+            return StageResult([], _summary(lines), complete=False)
+        files.write_csv(root / QC, QC_FIELDS, lines)
+        _write_sheets(lines, {row.key: row for row in rows}, folder, ports)
+        kept = {line["key"] for line in lines if line["verdict"] != "missing"}
+        remove(root, _further(config, folder).stale(before, kept))
+        _report_verdicts(lines, config, root, ports)
+        journal.complete()
+    return StageResult([root / QC, root / SHEET], _summary(lines))
+
+
+def _rows(folder: RunFolder) -> list[Row]:
+    """Readable films of the manifest.
+
+    Raises:
+        IsnetError: Kind "data": ingest is not finished, or a film has the contact sheet's name.
+    """
+    folder.require("ingest")
+    rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
+    usable = [row for row in rows if row.status == "ok"]
+    taken = {page_name(number) for number in range(PAGES)}
+    for row in usable:
+        if f"{row.key}.png".casefold() not in taken:
+            continue
+        raise IsnetError(
+            "data",
+            f"film '{row.key}': the masks' contact sheet has this name",
+            fix="rename the film's file, or data.privacy.rename: true",
+        )
+    return usable
+
+
+def _work(config: Config, folder: RunFolder) -> str:
+    """Hash of what the masks themselves depend on."""
+    settings = config.masks.model_dump(mode="json", exclude={"on_suspect"})
+    ingest = folder.require("ingest")["outputs"]
+    sources = _sources(_rows(folder))
+    stamps = [_stamp(path) for source in sources.values() if source for path in source.split(PAIR)]
+    weights = "" if config.masks.model == NO_NETWORK else _card(config.masks.model).sha256
+    return files.fingerprint(FORMAT, settings, ingest, stamps, weights)
+
+
+def _stamp(path: str) -> tuple[str, int, int]:
+    """Path, size and time of change of a given mask; size -1 when it is not there."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return path, -1, 0
+    return path, status.st_size, status.st_mtime_ns
+
+
+def _card(name: str) -> Card:
+    try:
+        return find_card(name)
+    except WeightsError as error:
+        raise _weights_fault(error) from error
+
+
+def _weights_fault(error: WeightsError) -> IsnetError:
+    return IsnetError(
+        "weights",
+        str(error),
+        fix="masks.model: lung-unet, or masks.files with masks of your own; a damaged file comes"
+        " back with a new installation",
+    )
+
+
+def _sources(rows: Sequence[Row]) -> dict[str, str]:
+    """The given mask of each key (path, or two joined by ``|``), empty where there is none."""
+    return {row.key: row.mask_file for row in rows}
+
+
+def _report_sources(sources: dict[str, str], config: Config, ports: Ports) -> None:
+    """Says what masks are made from; refuses to go on when given masks fit no film."""
+    if not sources:
+        raise IsnetError("data", "no readable film in the manifest", fix="isnet check CONFIG")
+    given = sum(bool(source) for source in sources.values())
+    if config.masks.files is not None and given == 0:
+        raise IsnetError(
+            "data",
+            f"{config.masks.files}: none of its masks is named like one of {len(sources)} films",
+            fix="name each mask like its film (a.dcm: a.png, or a_left.png and a_right.png), or"
+            " give a mask column: data.columns.mask",
+            details=tuple(f"film {key}" for key in list(sources)[:3]),
+        )
+    lacking = len(sources) - given
+    if given and lacking:
+        then = (
+            "they have none"
+            if config.masks.model == NO_NETWORK
+            else f"{config.masks.model} makes theirs"
+        )
+        ports.warn("masks", f"{lacking} of {len(sources)} films have no given mask: {then}")
+    ports.say(f"lung masks: {given} given, {lacking} by {config.masks.model}")
+
+
+def _further(config: Config, folder: RunFolder) -> MaskFiles:
+    """What writes and finds the formats asked for."""
+    made = config.masks.model != NO_NETWORK
+    model = _card(config.masks.model).sha256[:16] if made else "given"
+    return MaskFiles(config, folder.stage_dir("ingest"), folder.stage_dir(NAME), model)
+
+
+def _check_spacing(rows: Sequence[Row], sources: dict[str, str], config: Config) -> None:
+    """Refuses a dilation in mm of films whose pixels have no known size."""
+    if config.masks.postprocess.dilate_mm == 0 or config.masks.model == NO_NETWORK:
+        return
+    made = [row for row in rows if not sources[row.key]]
+    lacking = [row.key for row in made if row.pixel_spacing is None]
+    if lacking:
+        raise IsnetError(
+            "data",
+            f"masks.postprocess.dilate_mm: {len(lacking)} of {len(made)} films have no pixel"
+            " spacing, expected one in the header of each",
+            fix="masks.postprocess.dilate_percent, or --dilate 2%",
+            details=tuple(f"film {key}" for key in lacking[:3]),
+        )
+
+
+def _make_all(
+    rows: Sequence[Row],
+    sources: dict[str, str],
+    config: Config,
+    folder: RunFolder,
+    ports: Ports,
+    journal: Journal,
+) -> bool:
+    """Makes what the journal does not have yet; False when it was asked to stop before the end."""
+    chunks = [
+        chunk
+        for chunk in _chunks(rows, sources, config.masks.batch_size)
+        if any(journal.get(row.key) is None for row in chunk)
+    ]
+    if not chunks:
+        return True
+    further = _further(config, folder)
+    maker = Maker(
+        config, folder.stage_dir("ingest"), folder.stage_dir(NAME), sources, further=further
+    )
+    if config.masks.model != NO_NETWORK and any(not sources[chunk[0].key] for chunk in chunks):
+        maker = _with_network(maker, config, ports)
+    workers = max(1, runtime.workers(config.machine.workers))
+    total, made = sum(len(chunk) for chunk in chunks), 0
+    with (
+        ports.progress.bar("lung masks", total) as bar,
+        _one_thread_each() if maker.network else contextlib.nullcontext(),
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        going = _until(chunks, ports)
+        for lines in ahead(pool, maker.make, going, depth=2 * workers):
+            for line in lines:
+                absent = line["verdict"] == "missing"
+                written = [] if absent else further.written(line["key"])
+                journal.add(line["key"], line, written)
+            bar.advance(len(lines))
+            made += len(lines)
+    return made == total
+
+
+def _with_network(maker: Maker, config: Config, ports: Ports) -> Maker:
+    """`maker` with the verified network on the device that was chosen."""
+    from isnet_models.lung_unet import from_card
+
+    device = runtime.choose_device(config.machine.device)
+    card = _card(config.masks.model)
+    try:
+        network = from_card(card, device)
+    except WeightsError as error:
+        raise _weights_fault(error) from error
+    ports.event("lung_network", model=card.name, version=card.version, device=str(device))
+    return dataclasses.replace(maker, network=network, device=device)
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """One torch thread per worker: no waiting for each other, and results of any core count."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _chunks(rows: Sequence[Row], sources: dict[str, str], size: int) -> list[list[Row]]:
+    """Films with given masks and films for the network, each in chunks that never change.
+
+    A chunk is what the network sees at once: a continued run repeats whole chunks, so that its
+    masks are the same to the last bit.
+    """
+    chunks = []
+    for given in (True, False):
+        chosen = [row for row in rows if bool(sources[row.key]) is given]
+        chunks += [chosen[i : i + size] for i in range(0, len(chosen), size)]
+    return chunks
+
+
+def _write_sheets(
+    lines: Sequence[dict[str, Any]], rows: dict[str, Row], folder: RunFolder, ports: Ports
+) -> None:
+    """Pages of all masks by doubt; pages of an earlier result that are no more are removed."""
+    root, found = folder.stage_dir(NAME), pages(lines)
+    counts = Counter(line["verdict"] for line in lines)
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("ok", "suspect", "missing"))
+    with (
+        ports.progress.bar("contact sheets", len(found)) as bar,
+        ThreadPoolExecutor(max(1, runtime.workers(None))) as pool,
+    ):
+        shown = chain.from_iterable(found)
+        # the next page's pictures are made while a page is put together
+        tiles = ahead(pool, lambda line: tile(line, rows[line["key"]], folder), shown, depth=TILES)
+        for number, chosen in enumerate(found):
+            heading = (
+                f"Lung masks of {len(lines)} films: {said}",
+                f"The most doubtful first; page {number + 1} of {len(found)}. Reasons: {QC}",
+            )
+            sheet = contact_sheet_png(chosen, list(islice(tiles, len(chosen))), heading)
+            files.write_bytes(root / page_name(number), sheet)
+            bar.advance(1)
+    remove(root, [page_name(number) for number in range(len(found), PAGES)])
+
+
+def _until(chunks: Sequence[list[Row]], ports: Ports) -> Iterator[list[Row]]:
+    """The chunks, until a stop is requested."""
+    for chunk in chunks:
+        if ports.stop_requested():
+            return
+        yield chunk
+
+
+def _keys_before(root: Path) -> set[str]:
+    """Keys of an earlier result in this folder."""
+    path = root / QC
+    return {line["key"] for line in files.read_csv(path)} if path.is_file() else set()
+
+
+def _summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    verdicts = Counter(line["verdict"] for line in lines)
+    return {
+        "films": len(lines),
+        **{verdict: verdicts[verdict] for verdict in ("ok", "suspect", "missing")},
+        "origins": dict(sorted(Counter(line["origin"] for line in lines).items())),
+        "reasons": dict(sorted(_reasons(lines).items())),
+        "skipped": verdicts["missing"],
+    }
+
+
+def _reasons(lines: Sequence[dict[str, Any]]) -> Counter[str]:
+    """How often each reason code occurs."""
+    return Counter(
+        part.partition(":")[0] for line in lines for part in line["reason"].split("; ") if part
+    )
+
+
+def _report_verdicts(
+    lines: Sequence[dict[str, Any]], config: Config, root: Path, ports: Ports
+) -> None:
+    """Warns about masks that are not ok; with ``on_suspect: fail`` they end the run."""
+    bad = [line for line in lines if line["verdict"] != "ok"]
+    if not bad:
+        return
+    counts = ", ".join(f"{code} {count}" for code, count in _reasons(bad).most_common())
+    found = f"{len(bad)} of {len(lines)} lung masks are suspect or missing ({counts})"
+    if config.masks.on_suspect == "fail":
+        raise IsnetError(
+            "data",
+            f"{root / QC}: {found}, expected none (masks.on_suspect: fail)",
+            fix=f"look at {root / SHEET}; mend these masks, or masks.on_suspect: exclude",
+            details=tuple(f"{line['key']}: {line['reason']}" for line in bad[:5]),
+        )
+    kept = config.masks.on_suspect == "keep"
+    then = "suspect ones are used" if kept else "these films are left out of training"
+    ports.warn("masks", f"{found}: {then}; see {root / SHEET}")

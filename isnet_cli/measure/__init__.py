@@ -1,1 +1,0 @@
-"""What is measured: scores, reliance on the background, plausibility of masks."""

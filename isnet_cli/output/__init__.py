@@ -1,0 +1,1 @@
+"""Files for people and viewers: pictures, figures, DICOM, NIfTI."""

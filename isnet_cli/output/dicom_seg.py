@@ -1,0 +1,154 @@
+"""DICOM Segmentations: a region of a film, written by highdicom where it is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli import __version__
+from isnet_cli.output.dicom_filing import MAKER, SERIES, Filing, file_bytes, words
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a segment is, in DICOM's codes.
+
+    Attributes:
+        category: Value, scheme and meaning of the category.
+        type: The same of the type.
+        content: Label of the object's content, upper case.
+    """
+
+    category: tuple[str, str, str]
+    type: tuple[str, str, str]
+    content: str
+
+
+REGION = Kind(
+    ("309825002", "SCT", "Spatial and Relational Concept"),
+    ("111030", "DCM", "Image Region"),
+    "RELEVANCE",
+)
+LUNGS = Kind(("123037004", "SCT", "Anatomical Structure"), ("39607008", "SCT", "Lung"), "LUNGS")
+
+
+def can_segment() -> bool:
+    """Whether highdicom is installed."""
+    return importlib.util.find_spec("highdicom") is not None
+
+
+def segmentation(
+    region: NDArray[np.bool_],
+    filing: Filing,
+    *,
+    series: str,
+    target: str,
+    number: int,
+    meaning: str,
+    model: str,
+    kind: Kind = REGION,
+) -> bytes:
+    """A region as a DICOM file: one binary segment on the original film's pixels.
+
+    Args:
+        region: [H, W].
+        filing: Patient, study, and the image that the segment refers to.
+        series: Name of the method; the description of the series.
+        target: The explained class, or what is segmented; label of the segment.
+        number: Instance number, from 1.
+        meaning: What the region is, in a sentence.
+        model: Serial number of the device: which weights.
+        kind: What the segment is.
+
+    Raises:
+        ImportError: highdicom is missing.
+    """
+    import highdicom
+    from pydicom.sr.coding import Code
+
+    description = highdicom.seg.SegmentDescription(
+        segment_number=1,
+        segment_label=words(f"{target}: {series}"),
+        segmented_property_category=Code(*kind.category),
+        segmented_property_type=Code(*kind.type),
+        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+            name=MAKER, version=__version__, family=Code("123109", "DCM", "Artificial Intelligence")
+        ),
+    )
+    with _silent("highdicom"):  # it reports empty regions, which are no fault
+        ds = highdicom.seg.Segmentation(
+            source_images=[_source_image(filing, region.shape)],
+            pixel_array=region[None],
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[description],
+            series_instance_uid=filing.series("seg", series),
+            series_number=SERIES["seg"],
+            sop_instance_uid=filing.uid("seg", series, target),
+            instance_number=number,
+            manufacturer=MAKER,
+            manufacturer_model_name=MAKER,
+            software_versions=__version__,
+            device_serial_number=model,
+            series_description=words(f"isnet: {series}"),
+            content_label=kind.content,
+            content_description=words(meaning),
+            omit_empty_frames=False,
+        )
+    _complete(ds, filing)
+    return file_bytes(ds)
+
+
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Drops what this thread logs under `name`; other threads may do the same at the same time."""
+    logger, own = logging.getLogger(name), threading.get_ident()
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return record.thread != own
+
+    logger.addFilter(of_others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(of_others)
+
+
+def _source_image(filing: Filing, size: tuple[int, ...]) -> Any:
+    """What highdicom has to know of the image: whose it is, which one, how large."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    ds = Dataset()
+    ds.update(filing.header)
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID = filing.reference
+    ds.Modality = "OT"
+    ds.Rows, ds.Columns = size
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return ds
+
+
+def _complete(ds: Any, filing: Filing) -> None:
+    """What highdicom does not copy: the removal of the identity, the frame referred to.
+
+    Pixel measures are left out: a projection has no plane in space, and readers that find measures
+    without a plane refuse the file. The segment's pixels are those of the image it refers to.
+    """
+    for keyword in ("PatientIdentityRemoved", "DeidentificationMethod"):
+        if keyword in filing.header:
+            ds[keyword] = filing.header[keyword]
+    if filing.frame:
+        made_from = [item for group in ds.PerFrameFunctionalGroupsSequence
+                     for item in group.DerivationImageSequence]  # fmt: skip
+        for item in (ds, *made_from):
+            item.SourceImageSequence[0].ReferencedFrameNumber = filing.frame

@@ -1,0 +1,235 @@
+"""From path lengths to a film: exposure, scatter, noise, characteristic curve, letters, borders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from isnet_cli.phantoms.canvas import Grid, Map, blur, smoothstep
+
+Hospital = Literal["A", "B"]
+SOFT, LUNG = 0.2, 0.036  # attenuation per cm at about 120 kVp
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a hospital's films look.
+
+    Attributes:
+        photons: Detected quanta per pixel in the open beam.
+        scatter: Share of scattered radiation.
+        grain: Deviation of the film's or reader's own noise.
+        compress: Share of the coarse contrast that the processing takes away.
+        sharpen: Edge enhancement.
+        middle: Attenuation shown as mid grey.
+        slope: Steepness of the characteristic curve.
+        air: Grey level of the open beam.
+    """
+
+    photons: float
+    scatter: float
+    grain: float
+    compress: float
+    sharpen: float
+    middle: float
+    slope: float
+    air: float
+
+
+LOOKS: dict[str, Look] = {
+    "A": Look(5e4, 0.08, 0.004, 0.42, 0.8, 2.2, 1.6, 0.06),
+    "B": Look(2.5e4, 0.06, 0.007, 0.0, 0.15, 2.55, 2.1, 0.0),
+}
+
+
+def expose(attenuation: Map, grid: Grid, hospital: Hospital, rng: np.random.Generator) -> Map:
+    """Develops an attenuation image into grey levels, 0 to 1, bone bright.
+
+    Args:
+        attenuation: Line integrals, dimensionless.
+        grid: Scale of the image.
+        hospital: Whose detector and processing.
+        rng: Noise and the exposure's variation.
+    """
+    look = LOOKS[hospital]
+    beam = 1 - 0.05 * _falloff(grid)
+    primary = beam * np.exp(-attenuation)
+    haze = look.scatter * rng.uniform(0.8, 1.3) * blur(primary, 2.5 * grid.scale)
+    light = blur(np.asarray(primary + haze, np.float32), 0.03 * grid.scale)
+    photons = look.photons * rng.uniform(0.5, 1.6)
+    noise = rng.standard_normal(light.shape, np.float32)
+    light = np.maximum(light + noise * np.sqrt(light / np.float32(photons)), 1e-4)
+    density = -np.log(light)
+    if look.compress:
+        coarse = blur(density, 1.8 * grid.scale)
+        density = density - look.compress * (coarse - look.middle)
+    density = density + look.sharpen * (density - blur(density, 0.16 * grid.scale))
+    middle = look.middle + rng.normal(0, 0.12)
+    slope = look.slope * rng.uniform(0.9, 1.12)
+    grey = 1 / (1 + np.exp(-slope * (density - middle)))
+    floor = 1 / (1 + np.exp(slope * middle))
+    grey = look.air + (1 - look.air) * (grey - floor) / (1 - floor)
+    grain = rng.standard_normal(grey.shape, np.float32)
+    return np.asarray(np.clip(grey + look.grain * grain, 0, 1), np.float32)
+
+
+def _falloff(grid: Grid) -> Map:
+    x, y = grid.xy
+    return np.asarray(((x / 20) ** 2 + ((y - 14) / 20) ** 2) / 2, np.float32)
+
+
+def mark(film: Map, lungs: NDArray[np.bool_], hospital: Hospital, rng: np.random.Generator) -> Map:
+    """Stamps side letters, words, stickers and leads outside the lungs, as the hospital does.
+
+    What is stamped depends on `rng` alone, never on the film's class.
+
+    Args:
+        film: [H, W], 0 to 1.
+        lungs: [H, W]; no stamp touches them.
+        hospital: A: a lead letter, at times the projection in small print, at times a lead wire.
+            B: a sticker ``PA ERECT``, a letter, a line of print along the border.
+        rng: Choices and places.
+    """
+    out = film.copy()
+    unit = min(film.shape)
+    side = "R" if rng.random() < 0.6 else "L"
+    if hospital == "A":
+        bright = rng.uniform(0.75, 1.0)
+        box = _stamp(out, lungs, side, rng.uniform(0.028, 0.045) * unit, side, bright, rng)
+        if rng.random() < 0.5:
+            word = str(rng.choice(["pa", "PA", "AP", "ERECT", "10:42", "S 1"]))
+            _beneath(out, lungs, word, 0.02 * unit, box, bright)
+        if rng.random() < 0.12:
+            out = _wire(out, lungs, rng)
+    else:
+        _stamp(out, lungs, side, rng.uniform(0.04, 0.055) * unit, side, 1.0, rng)
+        other = "L" if side == "R" else "R"
+        _sticker(out, lungs, ["PA", "ERECT"], 0.032 * unit, other, rng)
+    return out
+
+
+def text(word: str, height: float) -> Map:
+    """Coverage, 0 to 1, of a word whose capitals are `height` px high."""
+    font = ImageFont.load_default(size=max(4.0, height) * 1.38 * 4)
+    left, top, right, bottom = font.getbbox(word)
+    size = (int(right - left) + 8, int(bottom - top) + 8)
+    image = Image.new("L", size, 0)
+    ImageDraw.Draw(image).text((4 - left, 4 - top), word, fill=255, font=font)
+    small = image.resize((max(1, size[0] // 4), max(1, size[1] // 4)), Image.Resampling.BOX)
+    return np.asarray(small, np.float32) / np.float32(255)
+
+
+Box = tuple[int, int, int, int]
+
+
+def _blend(film: Map, lungs: NDArray[np.bool_], stamp: Map, grey: float, box: Box) -> bool:
+    """Lays `stamp` into the box unless it leaves the film or touches the lungs."""
+    top, left, height, width = box
+    if top < 0 or left < 0 or top + height > film.shape[0] or left + width > film.shape[1]:
+        return False
+    area = slice(top, top + height), slice(left, left + width)
+    if lungs[area].any():
+        return False
+    film[area] += stamp * (np.float32(grey) - film[area])
+    return True
+
+
+def _stamp(
+    film: Map,
+    lungs: NDArray[np.bool_],
+    word: str,
+    height: float,
+    side: str,
+    grey: float,
+    rng: np.random.Generator,
+) -> Box:
+    """A word in the upper corner of the given side of the patient (R is on the image's left)."""
+    stamp = text(word, height)
+    h, w = stamp.shape
+    for _ in range(20):
+        across = rng.uniform(0.03, 0.2) * film.shape[1]
+        left = int(across if side == "R" else film.shape[1] - across - w)
+        box = (int(rng.uniform(0.02, 0.2) * film.shape[0]), left, h, w)
+        if _blend(film, lungs, stamp, grey, box):
+            return box
+    return (0, 0, 0, 0)
+
+
+def _beneath(
+    film: Map, lungs: NDArray[np.bool_], word: str, height: float, box: Box, grey: float
+) -> None:
+    stamp = text(word, height)
+    h, w = stamp.shape
+    left = int(np.clip(box[1] + (box[3] - w) // 2, 0, film.shape[1] - w))
+    _blend(film, lungs, stamp, grey, (box[0] + box[2] + h // 2, left, h, w))
+
+
+def _sticker(
+    film: Map,
+    lungs: NDArray[np.bool_],
+    lines: list[str],
+    height: float,
+    side: str,
+    rng: np.random.Generator,
+) -> None:
+    """White labels with black print, one line each, stuck near the upper corner."""
+    top = int(rng.uniform(0.02, 0.07) * film.shape[0])
+    middle = rng.uniform(0.1, 0.18) * film.shape[1]
+    for line in lines:
+        ink = text(line, height)
+        label = np.pad(1 - ink, max(1, int(height * 0.16)), constant_values=1.0)
+        h, w = label.shape
+        left = int((middle if side == "R" else film.shape[1] - middle) - w / 2)
+        box = (top, left, h, w)
+        paper = np.ones_like(label)
+        if _blend(film, lungs, paper, 0.0, box):
+            film[top : top + h, left : left + w] = np.maximum(label, 0.02)
+        top += h + 1
+
+
+def _wire(film: Map, lungs: NDArray[np.bool_], rng: np.random.Generator) -> Map:
+    """A thin lead that hangs from a shoulder along the border, never over the lungs."""
+    height, width = film.shape
+    t = np.linspace(0, 1, 60)
+    right = rng.random() < 0.5
+    across = rng.uniform(0.03, 0.1) + 0.02 * np.sin(t * rng.uniform(3, 7) + rng.uniform(0, 6))
+    across = 1 - across if right else across
+    image = Image.new("L", (width * 2, height * 2), 0)
+    points = np.stack((across * 2 * width, (0.15 + t) * 2 * height), -1)
+    ImageDraw.Draw(image).line(points.ravel().tolist(), fill=255, width=max(2, height // 110))
+    ImageDraw.Draw(image).ellipse(
+        [*(points[0] - height / 50), *(points[0] + height / 50)], fill=190
+    )
+    cover = np.asarray(image.resize((width, height), Image.Resampling.BOX), np.float32) / 255
+    cover = np.where(lungs, 0, cover) * np.float32(0.55)
+    return np.asarray(film + cover * (np.float32(0.97) - film), np.float32)
+
+
+def collimate(film: Map, hospital: Hospital, rng: np.random.Generator) -> Map:
+    """Black borders where the beam was shuttered, a little askew."""
+    height, width = film.shape
+    reach = 0.018 if hospital == "A" else 0.045
+    chance = 0.6 if hospital == "A" else 0.5
+    rows = np.arange(height, dtype=np.float32)[:, None]
+    columns = np.arange(width, dtype=np.float32)[None, :]
+    inside = np.ones_like(film)
+    for edge in range(4):
+        if rng.random() > chance:
+            continue
+        depth = rng.uniform(0.2, 1.0) * reach * min(film.shape)
+        askew = rng.normal(0, 0.006)
+        distance = (
+            rows + askew * columns
+            if edge == 0
+            else height - 1 - rows + askew * columns
+            if edge == 1
+            else columns + askew * rows
+            if edge == 2
+            else width - 1 - columns + askew * rows
+        )
+        inside *= smoothstep(distance, depth - 1, depth + 1)
+    return np.asarray(film * inside, np.float32)

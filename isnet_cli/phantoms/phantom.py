@@ -1,0 +1,166 @@
+"""Chest films drawn from nothing: line integrals through a simple chest, developed like a film.
+
+A phantom shows what a frontal chest film shows (lungs, vessels, heart, aorta, airways, diaphragm,
+ribs, clavicles, scapulae, spine, stomach gas) with variation from patient to patient and from film
+to film, signs of disease inside the lungs, and letters and markers outside. It stands in for
+patients in the demonstration and in tests; it is no model of any disease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.phantoms.anatomy import Patient, Pose, Soft, soft_parts
+from isnet_cli.phantoms.bones import ribs, shoulder_girdle, spine
+from isnet_cli.phantoms.canvas import Grid, Map, Tubes, clouds
+from isnet_cli.phantoms.disease import Disease, diseased
+from isnet_cli.phantoms.exposure import LUNG, SOFT, Hospital, collimate, expose, mark
+from isnet_cli.phantoms.vessels import airways, vessels
+
+_MARGIN = 32  # px around the film, so that no tube wraps around
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """One drawn film with what is known about it.
+
+    Attributes:
+        pixels: [H, W] float32, 0 to 1, bone bright.
+        lungs: [H, W] bool, the visible lung fields (heart, mediastinum and domes left out).
+        patient: Number of the patient.
+        film: Number of the film of this patient.
+        disease: Whether signs of disease were drawn.
+        hospital: ``A`` or ``B``.
+        signs: Names of the signs; empty for normal films.
+        spacing: Pixel spacing, mm.
+    """
+
+    pixels: Map
+    lungs: NDArray[np.bool_]
+    patient: int
+    film: int
+    disease: bool
+    hospital: Hospital
+    signs: tuple[str, ...]
+    spacing: float
+
+
+def phantom(
+    patient: int,
+    film: int = 0,
+    disease: bool = False,
+    hospital: Hospital = "A",
+    seed: int = 0,
+    size: int = 512,
+) -> Phantom:
+    """Draws one film.
+
+    Args:
+        patient: Number of the patient; fixes the anatomy and the disease.
+        film: Number of the film; fixes the position, breath, exposure, noise and letters.
+        disease: Whether to draw signs of disease into the lungs.
+        hospital: ``A``: processed digital film, wide latitude; ``B``: steep film with stickers.
+        seed: Seed of the whole collection.
+        size: Longer side of the film, px.
+
+    Returns:
+        The film, the same for the same arguments on every machine with the same numpy.
+    """
+    place = 0 if hospital == "A" else 1
+    body_rng = np.random.default_rng([seed, place, patient])
+    film_rng = np.random.default_rng([seed, place, patient, film, 7])
+    person = Patient.draw(body_rng)
+    illness = Disease.draw(body_rng)
+    pose = Pose.draw(film_rng)
+    grid, crop = _frame(size, hospital, pose, film_rng)
+    soft = soft_parts(grid, person, pose, film_rng)
+    attenuation = _attenuation(
+        grid, person, pose, soft, illness if disease else None, body_rng, film_rng
+    )
+    pixels = expose(attenuation, grid, hospital, film_rng)[crop]
+    lungs = soft.mask[crop]
+    pixels = mark(collimate(pixels, hospital, film_rng), lungs, hospital, film_rng)
+    return Phantom(
+        pixels=np.ascontiguousarray(pixels),
+        lungs=np.ascontiguousarray(lungs),
+        patient=patient,
+        film=film,
+        disease=disease,
+        hospital=hospital,
+        signs=illness.signs if disease else (),
+        spacing=10.0 / grid.scale,
+    )
+
+
+def phantoms(count: int, seed: int = 0, size: int = 512) -> Iterator[Phantom]:
+    """Yields `count` films of as many patients: both hospitals, half of them with disease."""
+    rng = np.random.default_rng([seed, 3])
+    for number in range(count):
+        hospital: Hospital = "A" if rng.random() < 0.6 else "B"
+        yield phantom(number, 0, bool(rng.random() < 0.5), hospital, seed, size)
+
+
+def _frame(
+    size: int, hospital: Hospital, pose: Pose, rng: np.random.Generator
+) -> tuple[Grid, tuple[slice, slice]]:
+    """The sheet of a film and the part of it that the film shows."""
+    field = rng.normal(39.5 if hospital == "A" else 38.0, 1.6)  # cm along the longer side
+    ratio = rng.uniform(0.86, 1.0) if hospital == "A" else rng.choice([1.0, 0.82])
+    height, width = (
+        (size, round(size * ratio)) if rng.random() < 0.35 else (round(size * ratio), size)
+    )
+    side = _fast_length(size + 2 * _MARGIN)
+    top, left = (side - height) // 2, (side - width) // 2
+    scale = size / field
+    grid = Grid(
+        side,
+        side,
+        scale,
+        (top + height * (0.165 + rng.normal(0, 0.02)), side / 2 + rng.normal(0, 0.5) * scale),
+        rng.normal(0, 0.022),
+        pose.turn,
+    )
+    return grid, (slice(top, top + height), slice(left, left + width))
+
+
+def _fast_length(n: int) -> int:
+    """The next length whose Fourier transform is fast (only factors 2, 3, 5)."""
+    while True:
+        rest = n
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1 and n % 2 == 0:
+            return n
+        n += 1
+
+
+def _attenuation(
+    grid: Grid,
+    person: Patient,
+    pose: Pose,
+    soft: Soft,
+    illness: Disease | None,
+    body_rng: np.random.Generator,
+    film_rng: np.random.Generator,
+) -> Map:
+    """Line integrals of attenuation through the whole chest, dimensionless."""
+    tubes = Tubes(grid)
+    ribs(tubes, person, pose, body_rng)
+    flat = shoulder_girdle(tubes, grid, person, pose)
+    vessels(tubes, grid, soft.air > 1.0, pose, body_rng)
+    airways(tubes, pose, body_rng)
+    bones = spine(grid, person, body_rng)
+    solid = np.zeros_like(soft.air)
+    if illness is not None:
+        solid = diseased(grid, soft.air, soft.mask, soft.domes, illness, tubes, body_rng)
+    air = soft.air - solid
+    body = np.maximum(soft.body, soft.air + 4.0 * (soft.air > 0)) + soft.extra
+    tissue = np.maximum(body - air - soft.gas, 0)
+    texture = 0.018 * clouds(film_rng, grid, 0.55, 2, 0.8) * np.minimum(air / 8, 1.5)
+    total = SOFT * tissue + LUNG * air + flat + bones + tubes.path() + texture
+    return np.asarray(np.maximum(total, 0), np.float32)

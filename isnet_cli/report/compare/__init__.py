@@ -1,0 +1,1 @@
+"""`isnet compare`: several runs on the same images."""

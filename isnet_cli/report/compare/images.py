@@ -1,0 +1,130 @@
+"""Which tests several runs have in common: the same classes, films, labels and synthetic marks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from isnet_cli.errors import IsnetError
+from isnet_cli.images.types import Row
+from isnet_cli.report.compare.read_run import Evaluated, Key, Predictions, read_predictions
+
+ABSENT, DIFFERS = "absent", "differs"
+EXAMPLES = 3  # films that a reason names
+SHARE = "isnet run CONFIG with upstream: RUN gives runs the same films"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A test that cannot be compared.
+
+    Attributes:
+        test: Set and version.
+        kind: ``absent``: some runs were not evaluated on it; ``differs``: they were, but not on
+            the same.
+        why: One sentence.
+    """
+
+    test: Key
+    kind: Literal["absent", "differs"]
+    why: str
+
+
+@dataclass(frozen=True)
+class Common:
+    """What can be compared.
+
+    Attributes:
+        tables: Test -> predictions of each run.
+        left_out: The other tests.
+    """
+
+    tables: Mapping[Key, list[Predictions]]
+    left_out: list[LeftOut]
+
+
+def check_runs(runs: Sequence[Evaluated]) -> None:
+    """Makes sure that models of the same classes are compared.
+
+    Raises:
+        IsnetError: Kind "data", when they differ.
+    """
+    first = runs[0]
+    for run in runs[1:]:
+        if (run.task, set(run.classes)) != (first.task, set(first.classes)):
+            raise IsnetError(
+                "data",
+                f"{run.name}: {run.task} with the classes {', '.join(run.classes)}, expected "
+                f"those of {first.name}: {first.task} with {', '.join(first.classes)}",
+                fix="compare runs of the same classes; isnet report RUN RUN -o FILE shows any runs "
+                "side by side, without tests",
+            )
+
+
+def common_tests(runs: Sequence[Evaluated]) -> Common:
+    """The tests that all runs share, in the order of the first run, and why others are left out.
+
+    Raises:
+        IsnetError: Kind "data", when there is none, or a file is damaged; "weights", when
+            probabilities are not finite.
+    """
+    tables: dict[Key, list[Predictions]] = {}
+    left_out = []
+    for test in dict.fromkeys(test for run in runs for test in run.tests):
+        lacking = [run.name for run in runs if test not in run.tests]
+        if lacking:
+            why = f"not evaluated by {', '.join(lacking)}"
+            left_out.append(LeftOut(test, "absent", why))
+            continue
+        found = [read_predictions(run, test, runs[0].classes) for run in runs]
+        why = _difference(runs, test, found)
+        if why:
+            left_out.append(LeftOut(test, "differs", why))
+        else:
+            tables[test] = found
+    if not tables:
+        raise IsnetError(
+            "data",
+            "no test that all runs have in common, expected runs evaluated on the same films",
+            details=tuple(f"{' / '.join(one.test)}: {one.why}" for one in left_out),
+            fix=f"{SHARE}; isnet evaluate --model RUN --test NAME=PATH scores any run on a set",
+        )
+    return Common(tables, left_out)
+
+
+def _difference(runs: Sequence[Evaluated], test: Key, tables: Sequence[Predictions]) -> str:
+    """How a run's films differ from the first run's, or ""."""
+    first, start = runs[0], tables[0]
+    for run, table in zip(runs[1:], tables[1:], strict=True):
+        who = f"of {run.name} and {first.name}"
+        other = start.labels.keys() ^ table.labels.keys()
+        if other:
+            return f"the films {who} differ: {_some(other)} in one of them only"
+        other = {key for key in start.labels if not _same(first.rows[key], run.rows[key])}
+        if other:
+            return f"the films {who} differ: not the same file behind {_some(other)}"
+        other = {key for key, label in start.labels.items() if table.labels[key] != label}
+        if other:
+            return f"the labels {who} differ: of {_some(other)}"
+        if test[1] != "standard" and _marks(run) != _marks(first):
+            return f"the synthetic marks {who} differ (configuration, section bias)"
+    return ""
+
+
+def _same(one: Row, other: Row) -> bool:
+    """Whether two lines are of the same film: the same bytes, as far as both know their hash."""
+    known = bool(one.sha256 and other.sha256)
+    if (one.frame, known and one.sha256) != (other.frame, known and other.sha256):
+        return False
+    return known or (one.height, one.width) == (other.height, other.width)
+
+
+def _marks(run: Evaluated) -> dict[str, Any]:
+    """What the marks of a biased version look like; whether they were trained on is no part."""
+    return run.config.bias.model_dump(exclude={"train"})
+
+
+def _some(keys: set[str]) -> str:
+    shown = ", ".join(f"'{key}'" for key in sorted(keys)[:EXAMPLES])
+    return shown if len(keys) <= EXAMPLES else f"{shown} and {len(keys) - EXAMPLES} more"

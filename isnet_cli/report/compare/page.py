@@ -1,0 +1,137 @@
+"""The page of a comparison: every figure on it is in the JSON file that lies beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from isnet_cli.report.compare.reliance import reliance_section
+from isnet_cli.report.compare.scores import scores_section, seeds_section
+from isnet_cli.report.compare.tests import tests_section
+from isnet_cli.report.compare.text import (
+    HEADS,
+    Content,
+    names_of,
+    title,
+)
+from isnet_cli.report.document import Block, Notice, Report, Section, Table, Text
+from isnet_cli.report.facts import figure_of, percent
+
+LIMITS = (
+    "This is a research tool. It is no medical device, it is not validated for clinical use, and "
+    "nothing here may guide the care of a patient.",
+    "Tests and intervals are about the films named here. Other hospitals, devices, ages and "
+    "diseases can order the runs in another way.",
+    "A difference that is not significant is no proof that two runs are alike: look at its "
+    "interval.",
+    "A relevance map explains the classifier, not the disease, and a map that stays inside the "
+    "lungs does not prove that the classifier is robust.",
+    "Letters burned into a film are part of the picture: look at the pictures before you share "
+    "this page.",
+)
+
+
+def compare_page(content: Content, maps: Section, stem: str) -> Report:
+    """The whole page.
+
+    Args:
+        content: What the JSON file holds.
+        maps: The section of maps.
+        stem: Name of the files without its ending.
+    """
+    names = names_of(content)
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    first, *others = LIMITS
+    return Report(
+        "Comparison of " + (shown if len(names) > 2 else " and ".join(names)),
+        "Chest X-ray classifiers on the same films: scores, paired tests, use of the background, "
+        "and where each looks",
+        [
+            _about(content, stem),
+            scores_section(content, stem),
+            tests_section(content, stem),
+            seeds_section(content, stem),
+            reliance_section(content, stem),
+            dataclasses.replace(maps, sources=(f"{stem}.json", *maps.sources)),
+            _origins(content, stem),
+            Section("limits", "Limits", [Notice(first, "warning"), *map(Text, others)]),
+        ],
+        _facts(content),
+    )
+
+
+def _facts(content: Content) -> list[tuple[str, str]]:
+    sets = {test["set"]: test["films"] for test in content["tests"]}
+    facts = [
+        ("runs", str(len(content["runs"]))),
+        ("test sets", ", ".join(f"{name} ({count} films)" for name, count in sets.items())),
+        ("classes", ", ".join(content["classes"])),
+        ("made by", f"isnet {content['isnet']}"),
+        ("use", "research only"),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _about(content: Content, stem: str) -> Section:
+    blocks: list[Block] = [
+        Text(
+            "All figures are on films that every run was evaluated on. Every figure of this page "
+            f"is in {stem}.json, and as tables in the CSV files beside it."
+        ),
+        _models(content),
+        *_glance(content),
+        *_left_out(content),
+        *(Text(note) for note in content["notes"]),
+    ]
+    return Section("about", "At a glance", blocks, (f"{stem}.json",))
+
+
+def _models(content: Content) -> Table:
+    rows = [
+        (
+            run["name"], run["method"], run["arch"], " x ".join(map(str, run["input"])),
+            "n/a" if run["seed"] is None else str(run["seed"]), run["settings"] or "none",
+        )
+        for run in content["runs"]
+    ]  # fmt: skip
+    columns = ("run", "method", "network", "input, px", "seed", "seed group")
+    return Table(columns, rows, numbers_from=len(columns))
+
+
+def _glance(content: Content) -> list[Block]:
+    rows: list[Sequence[str]] = []
+    for test in content["tests"]:
+        for run, own in test["runs"].items():
+            found, cut = own["scores"], own["reliance"]
+            figures = (
+                found["macro_f1"], found["macro_auc"], cut["auc"]["lungs_removed"],
+            )  # fmt: skip
+            rows.append(
+                (
+                    title(content, test), run, *(figure_of(cell["value"]) for cell in figures),
+                    percent(cut["flips"]["value"]), percent(cut["outside"]["mean"]),
+                )
+            )  # fmt: skip
+    columns = (
+        "test", "run", "macro F1", "macro AUC", "AUC without lungs", "flips", "relevance outside",
+    )  # fmt: skip
+    note = "Intervals and tests are in the sections below."
+    return [Table(columns, rows, "Main results", numbers_from=HEADS, notes=[note])]
+
+
+def _left_out(content: Content) -> list[Block]:
+    return [
+        Notice(f"Left out: {one['set']}, {one['version']} films: {one['why']}.", "warning")
+        for one in content["left_out"]
+    ]
+
+
+def _origins(content: Content, stem: str) -> Section:
+    rows = [
+        (run["name"], run["films_of"], file, digest)
+        for run in content["runs"]
+        for file, digest in run["files"].items()
+    ]
+    table = Table(("run", "films of", "file", "SHA-256"), rows, numbers_from=4)
+    words = "Files that the figures were read from, below the folder of their run."
+    return Section("origins", "Origins", [Text(words), table], (f"{stem}.json",))

@@ -1,0 +1,249 @@
+"""Several runs on the same films: scores, paired tests, reliance, maps, as one page and its data.
+
+Beside ``NAME.html`` lie ``NAME.json`` (every figure of the page) and the same figures as tables:
+``NAME_scores.csv``, ``NAME_tests.csv``, ``NAME_reliance.csv``, ``NAME_seeds.csv``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from isnet_cli import __version__
+from isnet_cli.config.load import plain
+from isnet_cli.config.schema import Config
+from isnet_cli.core.files import sha256_file, write_csv, write_json, write_text
+from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.errors import IsnetError
+from isnet_cli.report.compare.figures import TABLES, document
+from isnet_cli.report.compare.images import Common, check_runs, common_tests
+from isnet_cli.report.compare.page import compare_page
+from isnet_cli.report.compare.read_run import METRICS, Evaluated, paired_tests, read_evaluated
+from isnet_cli.report.compare.seeds import seed_groups, training_seed
+from isnet_cli.report.facts import MapFacts, RunFacts
+from isnet_cli.report.pictures import NOTE, run_maps
+from isnet_cli.report.read_run import missing, run_names
+from isnet_cli.report.render import render
+from isnet_cli.report.sections.maps import maps_section
+from isnet_cli.stats.comparison import Comparison, compare_on, corrected, draws_for
+
+SCHEMA = 1
+SEED = 0  # of the draws of patients: the same comparison gives the same figures
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Pairs of runs that are tested, where not every pair is.
+
+    Attributes:
+        pairs: Numbers of the first and the second run of each.
+        family: What they are, as the page says it.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    family: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison found and wrote.
+
+    Attributes:
+        content: Of the JSON file.
+        page: The HTML file.
+        files: All files, the page first.
+    """
+
+    content: dict[str, Any]
+    page: Path
+    files: list[Path]
+
+
+def compare_runs(
+    runs: Sequence[tuple[RunFolder, Config]],
+    output: Path,
+    ports: Ports,
+    *,
+    overwrite: bool = False,
+    chosen: Chosen | None = None,
+) -> Compared:
+    """Compares runs that were evaluated on the same films.
+
+    The same files give the same page, byte for byte. Tests that the runs do not share are left out
+    with a warning.
+
+    Args:
+        runs: At least two evaluated runs with their settings, in the order of rows.
+        output: The HTML file; the others lie beside it.
+        ports: Side effects.
+        overwrite: Replace files of an earlier comparison.
+        chosen: Pairs of runs that are tested; None: all.
+
+    Raises:
+        IsnetError: Kind "usage": fewer than two runs, the same one twice, no place for the page,
+            files in the way. Kind "data": no test in common, other classes, a run that was not
+            evaluated, a damaged file. Kind "weights": probabilities that are not finite.
+    """
+    _check(runs)
+    places = _places(output, overwrite)
+    names = run_names([folder for folder, _ in runs])
+    found = [
+        read_evaluated(folder, config, name)
+        for (folder, config), name in zip(runs, names, strict=True)
+    ]
+    check_runs(found)
+    ports.say(f"compare: {', '.join(names)}")
+    common = common_tests(found)
+    for one in common.left_out:
+        ports.warn("data", f"{' / '.join(one.test)} is left out: {one.why}")
+    maps = run_maps([folder for folder, _ in runs])
+    content = _content(found, common, maps, ports, chosen)
+    page = render(compare_page(content, maps_section(_facts(found, maps), NOTE), output.stem))
+    write_json(places["json"], content)
+    for name, (rows, columns) in TABLES.items():
+        write_csv(places[name], columns, rows(content))
+    write_text(output, page)
+    return Compared(content, output, list(places.values()))
+
+
+def _check(runs: Sequence[tuple[RunFolder, Config]]) -> None:
+    if len(runs) < 2:
+        raise IsnetError(
+            "usage",
+            f"compare: {len(runs)} run, expected at least two",
+            fix="isnet compare RUN RUN ...   or   isnet report RUN",
+        )
+    seen: set[Path] = set()
+    for folder, _ in runs:
+        place = folder.path.resolve()
+        if place in seen:
+            raise IsnetError("usage", f"compare: {folder.path} twice, expected different runs")
+        seen.add(place)
+
+
+def _places(output: Path, overwrite: bool) -> dict[str, Path]:
+    """Where each file goes, the page first.
+
+    Raises:
+        IsnetError: Kind "usage", when the page is no HTML file or something is in the way.
+    """
+    if output.suffix.lower() not in {".html", ".htm"}:
+        raise IsnetError("usage", f"-o {output}: expected the name of an HTML file, as x.html")
+    places = {"html": output, "json": output.with_suffix(".json")}
+    places |= {name: output.with_name(f"{output.stem}_{name}.csv") for name in TABLES}
+    there = [path for path in places.values() if path.exists()]
+    if any(path.is_dir() for path in there) or (there and not overwrite):
+        raise IsnetError(
+            "usage",
+            f"{there[0]}: exists, expected a new file",
+            fix="-o FILE writes another one; --overwrite replaces it and the files beside it",
+        )
+    return places
+
+
+def _content(
+    runs: Sequence[Evaluated],
+    common: Common,
+    maps: Sequence[Sequence[MapFacts]],
+    ports: Ports,
+    chosen: Chosen | None,
+) -> dict[str, Any]:
+    groups = seed_groups(runs)
+    comparisons, draws = _comparisons(runs, common, ports, chosen)
+    described = [_described(run) for run in runs]
+    for group in groups:
+        for place in group.runs:
+            described[place]["settings"] = group.name
+    settings: dict[str, Any] = {"draws": draws, "seed": SEED}
+    settings |= {"family": chosen.family} if chosen else {}
+    found = document(runs, described, common.tables, comparisons, groups, common.left_out, settings)
+    notes = _notes(runs, common)
+    shown = [_shown(run.name, item) for run, own in zip(runs, maps, strict=True) for item in own]
+    return {"schema": SCHEMA, "isnet": __version__, **found, "notes": notes, "maps": shown}
+
+
+def _comparisons(
+    runs: Sequence[Evaluated], common: Common, ports: Ports, chosen: Chosen | None
+) -> tuple[list[Comparison], int]:
+    """Corrected comparisons of all tests with labels, and the number of draws."""
+    pairs = tuple(combinations(range(len(runs)), 2)) if chosen is None else chosen.pairs
+    labelled = {t: tables for t, tables in common.tables.items() if runs[0].scores(t)["n"]}
+    draws = draws_for(len(labelled) * len(pairs))
+    found: list[Comparison] = []
+    with ports.progress.bar("compare", len(labelled)) as bar:
+        for test, tables in labelled.items():
+            if ports.stop_requested():
+                raise KeyboardInterrupt
+            found += compare_on(test, paired_tests(runs, tables), draws, SEED, pairs)
+            bar.advance()
+    return corrected(found), draws
+
+
+def _described(run: Evaluated) -> dict[str, Any]:
+    """What a run is, and which files its figures come from."""
+    model = run.metrics.get("model") or {}
+    root = run.folder.stage_dir("evaluate")
+    names = [METRICS, *(run.predictions(test) for test in run.tests)]
+    return {
+        "name": run.name,
+        "method": model.get("method") or run.config.train.method,
+        "arch": model.get("arch") or run.config.model.arch,
+        "input": model.get("input") or list(run.config.model.input),
+        "epoch": model.get("epoch"),
+        "weights": model.get("sha256"),
+        "seed": training_seed(run),
+        "settings": None,
+        "films_of": run.folder.owner("ingest").path.absolute().name,
+        "files": {
+            f"evaluate/{name}": sha256_file(root / name)
+            for name in names
+            if (root / name).is_file()  # of tests left out, a table may be gone
+        },
+    }
+
+
+def _notes(runs: Sequence[Evaluated], common: Common) -> list[str]:
+    """What a reader has to know beside the figures."""
+    found = []
+    first = runs[0]
+    masks = [(run.folder.stage_record("masks") or {}).get("outputs") for run in runs]
+    if any(one != masks[0] for one in masks):
+        found.append(
+            "The lung masks of the runs differ: figures on the background are each by own masks."
+        )
+    weights = [(run.metrics.get("model") or {}).get("sha256") for run in runs]
+    known = [one for one in weights if one]
+    twins = [run.name for run, one in zip(runs, weights, strict=True) if known.count(one) > 1]
+    if twins:
+        found.append(f"Of the same weights: {', '.join(twins)}.")
+    if any(run.config.seed != first.config.seed for run in runs):
+        found.append(
+            "Seeds differ, and with them the pairs of films whose backgrounds are exchanged."
+        )
+        if any(version != "standard" for _, version in common.tables):
+            found.append(
+                "The places of synthetic marks depend on each run's seed, too; shapes and sizes "
+                "are the same."
+            )
+    return found
+
+
+def _shown(name: str, item: MapFacts) -> dict[str, Any]:
+    values = dataclasses.asdict(item)
+    del values["picture"]
+    return {"run": name, **values}
+
+
+def _facts(runs: Sequence[Evaluated], maps: Sequence[Sequence[MapFacts]]) -> list[RunFacts]:
+    """What the section of maps asks for."""
+    facts = []
+    for run, own in zip(runs, maps, strict=True):
+        settings = plain(run.config)
+        lacking = missing(run.folder, settings)
+        facts.append(RunFacts(run.name, settings, metrics=run.metrics, maps=own, missing=lacking))
+    return facts

@@ -1,0 +1,81 @@
+"""One HTML file from a report's data: everything inside it, nothing loaded, nothing executed."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from isnet_cli.output.lettering import clean
+from isnet_cli.report.document import Block, Columns, Gallery, Grid, Picture, Report
+
+TEMPLATE = "report.html.j2"
+_WITH_RANGE = re.compile(r"([^\[\]]+) (\[[^\[\]]+\])")
+
+
+def render(report: Report) -> str:
+    """The report as one self-contained HTML page.
+
+    Names of classes, sets and films come from users' files and are untrusted: every value is
+    escaped, and the page's own policy forbids scripts and any address but ``data:``.
+
+    Raises:
+        ValueError: When a picture's address is not ``data:``.
+    """
+    _check_pictures(report)
+    return _environment().get_template(TEMPLATE).render(report=report)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("isnet_cli.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+    environment.filters["path"] = _path
+    environment.filters["ranged"] = _ranged
+    return environment
+
+
+def _path(text: str) -> Markup:
+    """A file's key that may be broken after a slash; escaped."""
+    return Markup(str(escape(clean(text))).replace("/", "/<wbr>"))  # noqa: S704 - escaped
+
+
+def _ranged(text: str) -> Markup:
+    """A figure with its interval on a line of its own; escaped."""
+    found = _WITH_RANGE.fullmatch(clean(text))
+    if found is None:
+        return escape(clean(text, lines=True))
+    value, ends = map(escape, found.groups())
+    return Markup(f'{value} <span class="range">{ends}</span>')  # noqa: S704 - escaped
+
+
+def _finalize(value: object) -> object:
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return clean(value, lines=True)
+    return value
+
+
+def _check_pictures(report: Report) -> None:
+    for section in report.sections:
+        if not all(uri.startswith("data:image/") for b in section.blocks for uri in _uris(b)):
+            raise ValueError(f"section '{section.name}': a picture is not a data: address")
+
+
+def _uris(block: Block) -> list[str]:
+    if isinstance(block, Picture):
+        return [block.uri]
+    if isinstance(block, Grid):
+        return [picture.uri for picture in block.pictures]
+    if isinstance(block, Columns):
+        return [uri for grid in block.grids for uri in _uris(grid)]
+    if isinstance(block, Gallery):
+        return [cell.uri for row in block.rows for cell in row.cells if cell is not None]
+    return []

@@ -1,0 +1,210 @@
+"""Cohort: which films came in, which were lost and why, how classes and sources mix."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from isnet_cli.output.figures import number
+from isnet_cli.report.document import Block, Flow, Grid, Notice, Section, Step, Table, Text
+from isnet_cli.report.facts import Cells, Cohort, percent
+
+NO_LABEL = "no label"
+NO_SET = "in no set"
+UNKNOWN = "unknown"
+MANIFEST, QC = "ingest/manifest.csv", "masks/qc.csv"
+
+
+def cohort_section(cohorts: Sequence[Cohort]) -> Section:
+    """Flow, set x class and class x source, once for each set of films that runs share."""
+    blocks: list[Block] = []
+    for cohort in cohorts:
+        if len(cohorts) > 1:
+            blocks.append(Text(f"Films of {', '.join(cohort.users)} (ingested in {cohort.name}):"))
+        if not cohort.rows:
+            reason = cohort.missing.get("ingest", "the manifest is empty")
+            blocks.append(Notice(f"No cohort to show: {reason}", "empty"))
+            continue
+        blocks += [_flow(cohort), *_fate(cohort), *_set_table(cohort), *_source_tables(cohort)]
+    files = (MANIFEST, QC)
+    return Section("cohort", "Cohort", blocks, files)
+
+
+def masks_section(cohorts: Sequence[Cohort]) -> Section:
+    """Origin and verdict of the lung masks, and a sheet to check them by eye."""
+    blocks: list[Block] = []
+    for cohort in cohorts:
+        if len(cohorts) > 1:
+            blocks.append(Text(f"Masks of {', '.join(cohort.users)} (made in {cohort.name}):"))
+        if not cohort.qc:
+            reason = cohort.missing.get("masks", "the table of masks is empty")
+            blocks.append(Notice(f"No masks to show: {reason}", "empty"))
+            continue
+        blocks += [_verdicts(cohort), *_doubts(cohort)]
+        if cohort.tiles:
+            blocks.append(
+                Grid(cohort.tiles, least=120, title="Check by eye, the most doubtful first")
+            )
+    return Section("masks", "Lung masks", blocks, ("masks/qc.csv", "masks/<key>.png"))
+
+
+def classes_of(row: Cells, task: str) -> list[str]:
+    """Classes that a manifest row is positive for; ``no label`` for none known."""
+    label = row["label"]
+    if task != "multilabel":
+        return [label or NO_LABEL]
+    parts = [part.rpartition("=") for part in label.split(";") if part]
+    if not any(sign in {"0", "1"} for _, _, sign in parts):
+        return [NO_LABEL]
+    return [name for name, _, sign in parts if sign == "1"] or ["none of the labels"]
+
+
+def _flow(cohort: Cohort) -> Flow:
+    films = cohort.films
+    skipped = Counter(
+        row["reason"].partition(":")[0] or UNKNOWN for row in cohort.rows if row["status"] != "ok"
+    )
+    labelled = [row for row in films if NO_LABEL not in classes_of(row, cohort.task)]
+    used = [row for row in labelled if row["set"]]
+    steps = [
+        Step(len(cohort.rows), "films found", [(_words(r), n) for r, n in skipped.most_common()]),
+        Step(len(films), "films read", _without((NO_LABEL, len(films) - len(labelled)))),
+        Step(
+            len(labelled),
+            "films with a label",
+            _without((NO_SET, len(labelled) - len(used))),
+        ),
+        Step(len(used), "films in named sets", _doubtful(cohort, used)),
+    ]
+    if cohort.qc:
+        good = {row["key"] for row in cohort.qc if row["verdict"] == "ok"}
+        steps.append(Step(sum(r["key"] in good for r in used), "films with a sound lung mask"))
+    return Flow(steps, sources=(MANIFEST, QC) if cohort.qc else (MANIFEST,))
+
+
+def _doubtful(cohort: Cohort, used: Sequence[Cells]) -> list[tuple[str, int]]:
+    verdicts = {row["key"]: row["verdict"] for row in cohort.qc}
+    found = Counter(verdicts.get(row["key"], "missing") for row in used) if verdicts else Counter()
+    return _without(("with a suspect mask", found["suspect"]), ("without a mask", found["missing"]))
+
+
+def _fate(cohort: Cohort) -> Iterator[Text]:
+    """What becomes of films without a sound mask, where there are any."""
+    if all(row["verdict"] == "ok" for row in cohort.qc):
+        return
+    if cohort.on_suspect == "keep":
+        yield Text("Films with a suspect mask are used like all others (masks.on_suspect: keep).")
+    else:
+        yield Text(
+            "Films with a suspect mask are left out of training, and films without a mask where "
+            "the method needs one. In the test sets they are scored, but not measured for "
+            "relevance outside the lungs."
+        )
+
+
+def _set_table(cohort: Cohort) -> Iterator[Block]:
+    counts: dict[str, Counter[str]] = {}
+    totals: Counter[str] = Counter()
+    for row in cohort.films:
+        name = row["set"] or NO_SET
+        totals[name] += 1
+        counts.setdefault(name, Counter()).update(classes_of(row, cohort.task))
+    classes = _ordered(name for counter in counts.values() for name in counter)
+    order = sorted(counts, key=lambda n: ({"train": 0, "val": 1, NO_SET: 9}.get(n, 2), n))
+    patients = {
+        name: {r["patient"] for r in cohort.films if (r["set"] or NO_SET) == name and r["patient"]}
+        for name in order
+    }
+    rows = [
+        (
+            name,
+            *(str(counts[name][c]) for c in classes),
+            str(totals[name]),
+            str(len(patients[name])) if patients[name] else UNKNOWN,
+        )
+        for name in order
+    ]
+    notes = ["A film can be positive for several labels."] if cohort.task == "multilabel" else []
+    yield Table(
+        ("set", *classes, "films", "patients"), rows, "Sets and classes", notes=notes,
+        sources=[MANIFEST],
+    )  # fmt: skip
+
+
+def _source_tables(cohort: Cohort) -> Iterator[Block]:
+    counts: dict[str, Counter[str]] = {}
+    for row in cohort.films:
+        for name in classes_of(row, cohort.task):
+            counts.setdefault(name, Counter())[row["source"] or UNKNOWN] += 1
+    sources = _ordered(source for counter in counts.values() for source in counter)
+    if sources == [UNKNOWN]:
+        yield Notice(
+            "The films' sources (hospitals, collections) are not known, so it cannot be checked "
+            "whether a class comes from one source only."
+        )
+        return
+    rows = [(name, *(str(counts[name][s]) for s in sources)) for name in _ordered(counts)]
+    yield Table(("class", *sources), rows, "Classes and sources", sources=[MANIFEST])
+    training = [row for row in cohort.films if row["set"] in {"train", "val"}]
+    yield from _one_source(training or cohort.films, cohort.task)
+
+
+def _one_source(films: Sequence[Cells], task: str) -> Iterator[Notice]:
+    """Warns of classes that come from one of several sources: the hospital can give them away."""
+    sources: dict[str, set[str]] = {}
+    for row in films:
+        for name in classes_of(row, task):
+            if name != NO_LABEL and row["source"]:
+                sources.setdefault(name, set()).add(row["source"])
+    if len({source for found in sources.values() for source in found}) < 2:
+        return
+    alone = [f"{name} ({min(found)})" for name, found in sources.items() if len(found) == 1]
+    if alone:
+        yield Notice(
+            f"In the training films, these classes come from one source only: {', '.join(alone)}."
+            " A classifier can learn the source instead of the disease, and a test on the same "
+            "sources will not show it.",
+            "warning",
+        )
+
+
+def _verdicts(cohort: Cohort) -> Table:
+    counts = Counter((row["origin"] or "none", row["verdict"]) for row in cohort.qc)
+    origins = _ordered(origin for origin, _ in counts)
+    rows = []
+    for origin in origins:
+        areas = [
+            area
+            for row in cohort.qc
+            if (row["origin"] or "none") == origin and row["verdict"] == "ok"
+            if (area := number(row["area"])) is not None
+        ]
+        mean = percent(sum(areas) / len(areas)) if areas else "n/a"
+        rows.append((origin, *(str(counts[origin, v]) for v in ("ok", "suspect", "missing")), mean))
+    columns = ("origin of the mask", "ok", "suspect", "missing", "mean lung area of ok masks")
+    return Table(columns, rows, sources=[QC])
+
+
+def _doubts(cohort: Cohort) -> Iterator[Block]:
+    reasons = Counter(
+        part.partition(":")[0]
+        for row in cohort.qc
+        if row["verdict"] != "ok"
+        for part in row["reason"].split("; ")
+    )
+    if reasons:
+        rows = [(_words(reason or UNKNOWN), str(count)) for reason, count in reasons.most_common()]
+        yield Table(("why a mask is suspect or missing", "films"), rows, sources=[QC])
+
+
+def _without(*entries: tuple[str, int]) -> list[tuple[str, int]]:
+    return [entry for entry in entries if entry[1]]
+
+
+def _ordered(names: Iterator[str] | Sequence[str] | dict[str, Counter[str]]) -> list[str]:
+    """Distinct names, sorted, the stand-ins for nothing last."""
+    return sorted(set(names), key=lambda n: (n in {NO_LABEL, UNKNOWN, NO_SET, "none"}, n))
+
+
+def _words(code: str) -> str:
+    return code.replace("_", " ")

@@ -1,1 +1,0 @@
-"""The run on disk and on the machine: folder, record, checkpoints, device, seeds."""

@@ -1,1 +1,0 @@
-"""The stages: the only place where reading, measuring, exporting and recording meet."""

@@ -1,0 +1,1 @@
+"""Stage `train`: from images, masks and labels to a classifier."""

@@ -1,0 +1,191 @@
+"""Stage `train`: from films, masks and labels to a classifier, its card and its history."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isnet_cli.config.schema import Config
+from isnet_cli.core.files import fingerprint as hash_of
+from isnet_cli.core.files import sha256_file, without_nan, write_csv, write_text
+from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.core.runtime import choose_device, make_deterministic
+from isnet_cli.core.stage import StageResult
+from isnet_cli.dataset.image_dataset import FilmStore, Version, class_names
+from isnet_cli.dataset.training_images import check_classes, choose_films, load_films, verdicts
+from isnet_cli.images.manifest import read_manifest
+from isnet_cli.inference.model_files import CARD, WEIGHTS, load_model, save_model
+from isnet_cli.inference.uncertainty_limits import add_limits, find_limits
+from isnet_cli.output.figures import curves_figure
+from isnet_cli.output.plotting import svg_text
+from isnet_cli.train.model_card import arch_name, model_card, validation_facts
+from isnet_cli.train.network import check_network, prepare, start_from
+from isnet_cli.train.relevance_range import describe_cuts, find_cuts
+from isnet_cli.train.setup import (
+    build_method,
+    build_net,
+    check_method,
+    class_weights,
+    load_segmenter,
+    segmenter,
+    untrained,
+)
+from isnet_cli.train.teacher import load_teacher, teacher_folder, teacher_hash
+from isnet_cli.train.trainer import Trainer
+from isnet_cli.train.validation import Validator
+from isnet_models.methods import registry
+
+NAME = "train"
+FORMAT = 2  # raised when the same input gives another model
+LABELS_FORMAT = 2  # the same for models of several labels alone: 2: thresholds by F1
+DRAWN_FORMAT = "stochastic 2"  # the same for that variant alone: 2: validation draws nothing
+HISTORY, CURVES, CUTS = "history.csv", "curves.svg", "cuts.json"
+
+
+def fingerprint(config: Config, folder: RunFolder) -> str:
+    """Hash of all that the trained model depends on.
+
+    Raises:
+        IsnetError: As `check_method`, `segmenter` and `teacher_folder`.
+    """
+    used = check_method(config)
+    start = config.model.weights
+    several: list[Any] = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
+    forms = {entry.name: entry.load().form for entry in registry.parts(config.train.method)}
+    several += [[name, form] for name, form in forms.items() if form > 1]
+    if "isnet" in used and config.train.heatmap_loss.variant == "stochastic":
+        several.append(DRAWN_FORMAT)
+    network = segmenter(config)
+    if network is not None:
+        several.append(network.sha256)
+    taught = [found] if (found := teacher_hash(config)) else []
+    return hash_of(
+        FORMAT,
+        config.seed,
+        config.model.model_dump(),
+        config.bias.model_dump(),
+        _training(config, used),
+        config.data.labels.model_dump(),
+        config.masks.on_suspect,
+        config.machine.deterministic,
+        folder.require("ingest")["outputs"],
+        folder.require("masks")["outputs"],
+        sha256_file(Path(start)) if start and Path(start).is_file() else start,
+        *several,
+        *taught,
+    )
+
+
+def _training(config: Config, used: Container[str]) -> dict[str, Any]:
+    """The section ``train``, of the settings those that are used; not where a teacher lies."""
+    given = {k: v for k, v in config.train.settings.items() if k in used}
+    settings = {k: {n: v for n, v in own.items() if n != "teacher"} for k, own in given.items()}
+    return {**config.train.model_dump(), "settings": settings}
+
+
+def preflight(config: Config) -> None:
+    """What can be refused before any film is read.
+
+    Raises:
+        IsnetError: Kind "config", for an unknown method or setting, or a method whose own network
+            does not take the films' size; "weights", for a missing segmenter, or a teacher that is
+            no trained run.
+    """
+    check_method(config)
+    teacher_folder(config)
+    card = segmenter(config)
+    if card is not None:
+        load_segmenter(card)
+    if registry.parts(config.train.method)[0].own_network:
+        with torch.device("meta"):  # shapes alone
+            untrained(config, 2, card)
+
+
+def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
+    """Trains, or continues a training of the same fingerprint.
+
+    Raises:
+        IsnetError: Unknown method or architecture, a method without its masks, an empty set, a
+            diverged training.
+    """
+    check_method(config)
+    needs = registry.needs(config.train.method)
+    device = choose_device(config.machine.device)
+    make_deterministic(config.machine.deterministic)
+    rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
+    classes = class_names([row for row in rows if row.set == "train"] or rows, config)
+    qc = verdicts(folder)
+    train_rows, val_rows, excluded = choose_films(rows, qc, config, "masks" in needs)
+    ports.say(
+        f"training {arch_name(config)} ({config.train.method}) on {device}: "
+        f"{len(train_rows)} films, {len(val_rows)} for validation, "
+        f"{sum(excluded.values())} left out"
+    )
+    train = load_films(train_rows, folder, qc, classes, config, ports)
+    val = load_films(val_rows, folder, qc, classes, config, ports)
+    check_classes(train, val, ports)
+    drawn = config.bias.kind == "shapes" and config.bias.train
+    version: Version = "biased" if drawn else "standard"
+    directory, identity = folder.stage_dir(NAME), fingerprint(config, folder)
+
+    net = build_net(config, len(classes))
+    start_from(net, config)
+    check_network(net.to(device), config, device)
+    cuts = None
+    if "range" in needs:
+        cuts = find_cuts(config, train, version, device, directory / CUTS, identity, ports)
+        if cuts is None:
+            return StageResult([], {"epoch": 0}, complete=False)
+        for line in describe_cuts(cuts):
+            ports.say(line)
+    weights = class_weights(config, train)
+    weights = None if weights is None else weights.to(device)
+    method = build_method(config, cuts, weights, load_teacher(config, classes, device))
+    prepare(method, net)
+    card = model_card(config, classes, net, cuts, len(train_rows), len(val_rows))
+    validator = Validator(val, version, config.evaluate.batch_size, device)
+    trainer = Trainer(
+        config, net, method, train, validator, version, directory, identity,
+        lambda best, row: save_model(
+            directory, best, {**card, **validator.thresholds(best), **validation_facts(row)}
+        ),
+    )  # fmt: skip
+    if trainer.restore():
+        ports.say(f"continuing after epoch {trainer.progress.epoch}")
+    finished = trainer.run(ports)
+    if trainer.progress.history:
+        _write_history(directory, trainer.progress.history)
+    summary = _summary(trainer, excluded, train, val)
+    if not finished:
+        return StageResult([], summary, complete=False)
+    best = load_model(directory, device)
+    batch_size = config.evaluate.batch_size
+    add_limits(directory, best, find_limits(best, train, val, version, batch_size))
+    return StageResult([directory / name for name in (WEIGHTS, CARD, HISTORY, CURVES)], summary)
+
+
+def _write_history(directory: Path, history: list[dict[str, float]]) -> None:
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    text = [{k: "" if math.isnan(v) else f"{v:.6g}" for k, v in row.items()} for row in history]
+    write_csv(directory / HISTORY, columns, text)
+    write_text(directory / CURVES, svg_text(curves_figure(text)))
+
+
+def _summary(
+    trainer: Trainer, excluded: Counter[str], train: FilmStore, val: FilmStore
+) -> dict[str, Any]:
+    last = trainer.progress.history[-1] if trainer.progress.history else {}
+    best = trainer.progress.best
+    return {
+        "epoch": trainer.progress.epoch,
+        "best_epoch": int(best["epoch"]) if best else None,
+        "films": {"train": len(train), "val": len(val)},
+        "left_out": dict(excluded),
+        "last": without_nan(last),
+    }

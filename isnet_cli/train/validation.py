@@ -1,0 +1,118 @@
+"""What is looked at after each epoch: loss, ROC-AUC, and ROC-AUC with swapped backgrounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from isnet_cli.core.runtime import derive_seed
+from isnet_cli.dataset.background_swap import partners
+from isnet_cli.dataset.image_dataset import FilmStore, Version
+from isnet_cli.stats.scores import scores
+from isnet_cli.stats.thresholds import choose_thresholds
+from isnet_models.backgrounds import swap_backgrounds
+from isnet_models.methods.base import Batch, Method
+
+
+class Validator:
+    """Scores a network on the validation films.
+
+    Args:
+        store: The films, all with labels.
+        version: With or without the synthetic bias, as the training films.
+        batch_size: Films per forward pass.
+        device: Of the network.
+    """
+
+    def __init__(
+        self, store: FilmStore, version: Version, batch_size: int, device: torch.device
+    ) -> None:
+        self.store, self.version, self.device = store, version, device
+        everything = np.arange(len(store))
+        self.batches = [
+            everything[i : i + batch_size] for i in range(0, len(everything), batch_size)
+        ]
+        rng = np.random.default_rng(derive_seed(store.config.seed, "swap"))
+        found = partners(store.masks, store.labels, rng)
+        self.partners = found if store.has_mask.all() and (found >= 0).all() else None
+        self.swapped_lungs: dict[int, Tensor] = {}  # by batch; a network's own, the same each time
+
+    def __call__(self, net: nn.Module, method: Method, epoch: int) -> dict[str, float]:
+        """Figures after `epoch`: ``val_<part>`` losses, ``val_auc``, ``val_swapped_auc``.
+
+        A figure that cannot be computed (one class only, films without masks) is NaN.
+        The network's mode is restored.
+        """
+        was_training = net.training
+        net.eval()
+        sums: dict[str, float] = {}
+        logits, swapped = [], []
+        with torch.no_grad():
+            for number, indices in enumerate(self.batches):
+                images, masks = self.store.batch(indices, version=self.version)
+                labels = self.store.targets(indices)
+                batch = Batch(images.to(self.device), masks.to(self.device), labels.to(self.device))
+                losses = method.losses(net, batch, epoch)
+                logits.append(losses.logits.cpu())
+                for name, value in {"loss": losses.total, **losses.parts}.items():
+                    share = len(indices) / len(self.store)
+                    sums[f"val_{name}"] = sums.get(f"val_{name}", 0.0) + value.item() * share
+                if self.partners is not None:
+                    others, _ = self.store.batch(self.partners[indices], version=self.version)
+                    mixed = swap_backgrounds(images, masks, others).to(self.device)
+                    swapped.append(self._swapped(net, method, epoch, number, mixed, batch).cpu())
+        net.train(was_training)
+        sums["val_auc"] = self._auc(logits)
+        sums["val_swapped_auc"] = self._auc(swapped) if swapped else float("nan")
+        return sums
+
+    def _swapped(
+        self, net: nn.Module, method: Method, epoch: int, number: int, mixed: Tensor, batch: Batch
+    ) -> Tensor:
+        """Logits of films with swapped backgrounds; a segmenter sees them in one epoch only."""
+        if number not in self.swapped_lungs:
+            own = method.lungs(net, mixed)
+            if own is None:
+                logits: Tensor = net(mixed)
+                return logits
+            self.swapped_lungs[number] = own.bool().cpu()
+        lungs = self.swapped_lungs[number].to(mixed)
+        return method.losses(net, Batch(mixed, lungs, batch.labels), epoch).logits
+
+    def thresholds(self, net: nn.Module) -> dict[str, Any]:
+        """Entries of a model's card: several labels' thresholds by F1 on the validation films.
+
+        Empty for exclusive classes. The network's mode is restored.
+        """
+        if self.store.labels.ndim == 1:
+            return {}
+        was_training = net.training
+        net.eval()
+        with torch.no_grad():
+            images = (self.store.batch(part, version=self.version)[0] for part in self.batches)
+            logits = torch.cat([net(x.to(self.device)).cpu() for x in images])
+        net.train(was_training)
+        p = probabilities(logits, "multilabel")
+        return choose_thresholds(p, self.store.labels, self.store.classes)
+
+    def _auc(self, logits: Sequence[Tensor]) -> float:
+        labels = self.store.labels
+        found = scores(
+            probabilities(torch.cat(list(logits)), "multiclass" if labels.ndim == 1 else ""),
+            labels.astype(int) if labels.ndim == 1 else labels,
+            self.store.classes,
+        )
+        value = found["macro"]["auc"]
+        return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def probabilities(logits: Tensor, task: str) -> NDArray[np.float64]:
+    """Class probabilities [N, K] of logits: softmax for ``multiclass``, else sigmoid."""
+    values = logits.double()
+    values = values.softmax(1) if task == "multiclass" else values.sigmoid()
+    return values.numpy()

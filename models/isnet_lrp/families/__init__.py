@@ -1,0 +1,1 @@
+"""Families of rules that differ from plain LRP."""

@@ -1,0 +1,229 @@
+"""The zB rule of the first layer, whose inputs are pixels in a known interval [low, high]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from isnet_lrp.errors import UnsupportedOperation
+from isnet_lrp.kernels.epsilon import stabilise
+from isnet_lrp.ops.affine import BatchNorm, Conv, ConvOptions, Linear
+from isnet_lrp.record.graph import Graph
+
+
+@dataclass(frozen=True)
+class FirstLayer:
+    """The network's first affine map z = scale·(V*x) + b, a convolution or a linear layer.
+
+    Biases and statistics in b are constants (LRP_SPEC 2.12).
+
+    Attributes:
+        raw: V*x + c as the forward pass computed it, [B, O, h, w] or [B, O].
+        weight: V, [O, I, kh, kw] or [O, I].
+        shift: c [O], or None.
+        scale: BatchNorm's factor [O], or None: 1.
+        bias: b [O].
+        options: Geometry of the convolution; None for a linear layer.
+    """
+
+    raw: Tensor
+    weight: Tensor
+    shift: Tensor | None
+    scale: Tensor | None
+    bias: Tensor
+    options: ConvOptions | None
+
+    def fused(self) -> Tensor:
+        """The weights W = scale·V."""
+        if self.scale is None:
+            return self.weight
+        return self.weight * self.scale.view(-1, *([1] * (self.weight.dim() - 1)))
+
+    def value(self, less: Tensor) -> Tensor:
+        """The difference z - less, from the recorded value.
+
+        Args:
+            less: [O] or [O, h, w].
+        """
+        bias = self.bias
+        if self.shift is not None:
+            bias = bias - (self.shift if self.scale is None else self.shift * self.scale)
+        tail = [1] * (self.raw.dim() - 2)
+        bias = bias.view(-1, *tail) - less.view(
+            *less.shape, *tail[: self.raw.dim() - 1 - less.dim()]
+        )
+        if self.scale is None:
+            return self.raw + bias
+        return torch.addcmul(bias, self.raw, self.scale.view(-1, *tail))
+
+
+def first_layer(graph: Graph, end: int) -> FirstLayer:
+    """The chain from the image to slot `end` as one affine map, BatchNorm fused (LRP_SPEC 2.2).
+
+    W = V·gamma/s, b = (c - mu)·gamma/s + beta.
+
+    Raises:
+        UnsupportedOperation: Something else reads the image or an inner slot of the chain.
+    """
+    norm: BatchNorm | None = None
+    op = graph.maker[end]
+    while op is not None and not isinstance(op, (Conv, Linear)):
+        if isinstance(op, BatchNorm):
+            norm = op
+        if graph.uses[op.ins[0]] != 1:
+            raise UnsupportedOperation(
+                f"zB rule: the input of the first layer's {op.name} is read more than once"
+            )
+        op = graph.maker[op.ins[0]]
+    if op is None or op.output is None or graph.uses[0] != 1:
+        raise UnsupportedOperation(
+            "zB rule: the image must be read by one first layer alone; use zb=None"
+        )
+    weight = op.weight
+    bias = weight.new_zeros(weight.shape[0]) if op.bias is None else op.bias.detach()
+    scale = None if norm is None else norm.scale()
+    if norm is not None and scale is not None:
+        bias = bias * scale + norm.shift()
+    options = op.options if isinstance(op, Conv) else None
+    return FirstLayer(op.output, weight, op.bias, scale, bias, options)
+
+
+def first_layer_relevance(
+    x: Tensor, relevance: Tensor, layer: FirstLayer, epsilon: float, low: Tensor, high: Tensor
+) -> Tensor:
+    """Carries relevance from the first layer's output to the pixels (zB rule, LRP_SPEC 2.8).
+
+    z = (W*x + b) - (W⁺*l + l·b⁺) - (W⁻*h + h·b⁻),  s = R/stab(z),
+    R_j = (x_j - l)·(W⁺ᵀs)_j + (x_j - h)·(W⁻ᵀs)_j, which is
+    x_j (Wᵀs)_j - l (W⁺ᵀs)_j - h (W⁻ᵀs)_j;  stab(z) = z + epsilon·sgn(z), sgn(0) = +1.
+
+    Args:
+        x: Image [B, C, H, W] with low <= x <= high.
+        relevance: Relevance of the layer's output [K, B, O, h, w] (or [K, B, O]).
+        layer: The first layer.
+        epsilon: Stabiliser, >= 0.
+        low: Lower pixel bound per channel [C].
+        high: Upper pixel bound per channel [C].
+
+    Returns:
+        Relevance of the pixels [K, B, C, H, W]. The biases take the mean of l, h over channels.
+    """
+    weight = layer.fused()
+    zero = torch.zeros_like(weight)
+    positive, negative = torch.maximum(weight, zero), torch.minimum(weight, zero)
+    none = torch.zeros_like(layer.bias)
+    outside = low.mean() * torch.maximum(layer.bias, none)
+    outside = outside + high.mean() * torch.minimum(layer.bias, none)
+    l_plane, h_plane = low.view(-1, 1, 1), high.view(-1, 1, 1)
+    size = (x.shape[2], x.shape[3])
+    if layer.options is None:
+        flat = torch.cat([p.expand(x.shape[1:]).flatten()[None] for p in (l_plane, h_plane)])
+        outside = outside + F.linear(flat[:1], positive)[0] + F.linear(flat[1:], negative)[0]
+        s = divide(relevance, layer.value(outside), epsilon)
+        up, down = (
+            (s @ w.flatten(1)).view(*s.shape[:2], *x.shape[1:]) for w in (positive, negative)
+        )
+    else:
+        taps = over_channels(positive, low, layer.options.groups)
+        taps = taps + over_channels(negative, high, layer.options.groups)
+        plane = response(taps, layer.options, size, (relevance.shape[-2], relevance.shape[-1]))
+        s = divide(relevance, layer.value(outside.view(-1, 1, 1) + plane), epsilon)
+        up, down = _both(s, positive, negative, layer.options, size)
+    return (x - l_plane) * up + (x - h_plane) * down
+
+
+def _both(
+    s: Tensor, positive: Tensor, negative: Tensor, options: ConvOptions, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """W⁺ᵀs and W⁻ᵀs, [K, B, I, H, W] each; in one call where there are no groups."""
+    flat = s.flatten(0, 1)
+    if options.groups == 1:
+        both = _Transposed.apply(flat, torch.cat([positive, negative], 1), options, size)
+        both = both.view(*s.shape[:2], *both.shape[1:])
+        half = both.shape[2] // 2
+        return both[:, :, :half], both[:, :, half:]
+    up, down = (options.transpose(flat, w, size) for w in (positive, negative))
+    return up.view(*s.shape[:2], *up.shape[1:]), down.view(*s.shape[:2], *down.shape[1:])
+
+
+class _Transposed(Function):
+    """Wᵀs for W of two halves, with derivatives by the kernels that are quick for each."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, s: Tensor, weight: Tensor, options: ConvOptions, size: tuple[int, int]
+    ) -> Tensor:
+        ctx.save_for_backward(s, weight)
+        ctx.options = options
+        return options.transpose(s, weight, size)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        s, weight = ctx.saved_tensors
+        options: ConvOptions = ctx.options
+        halves = zip(grads[0].chunk(2, 1), weight.chunk(2, 1), strict=True)
+        dw = torch.cat([options.weight_gradient(u, s, w) for u, w in halves], 1)
+        return options.apply(grads[0], weight), dw, None, None
+
+
+def over_channels(weight: Tensor, values: Tensor, groups: int) -> Tensor:
+    """Σ_i W_oi·v_i: the taps [O, kh, kw] of W [O, I/groups, kh, kw] for constant planes v [I]."""
+    per_group = values.view(groups, -1).repeat_interleave(weight.shape[0] // groups, 0)
+    return (weight * per_group[:, :, None, None]).sum(1)
+
+
+def response(
+    taps: Tensor, options: ConvOptions, size: tuple[int, int], output: tuple[int, int]
+) -> Tensor:
+    """What a convolution of a plane of ones gives [O, h, w]: the sum of the taps inside it.
+
+    Args:
+        taps: [O, kh, kw].
+        options: Geometry.
+        size: (H, W) of the plane.
+        output: (h, w).
+    """
+    found = taps
+    for axis in (0, 1):
+        centre = torch.arange(output[axis], device=taps.device) * options.stride[axis]
+        tap = torch.arange(taps.shape[1 + axis], device=taps.device) * options.dilation[axis]
+        at = tap[:, None] + centre - options.padding[axis]
+        inside = ((at >= 0) & (at < size[axis])).to(taps.dtype)  # [taps, output]
+        found = found.transpose(1, 2) @ inside  # [O, the other axis, output]
+    return found
+
+
+def divide(relevance: Tensor, z: Tensor, epsilon: float) -> Tensor:
+    """R/(z + epsilon·sgn z), with its derivatives in few passes.
+
+    Args:
+        relevance: [K, *z.shape].
+        z: Denominator.
+        epsilon: Stabiliser, >= 0.
+    """
+    found: Tensor = _Divide.apply(relevance, z, epsilon)
+    return found
+
+
+class _Divide(Function):
+    @staticmethod
+    def forward(ctx: Any, relevance: Tensor, z: Tensor, epsilon: float) -> Tensor:
+        d = stabilise(z, epsilon)
+        found = relevance / d
+        ctx.save_for_backward(found, d)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        s, d = ctx.saved_tensors
+        dR = grads[0] / d
+        dz = torch.addcmul(d.new_zeros(()), dR, s, value=-1)
+        return dR, dz.squeeze(0) if len(dz) == 1 else dz.sum(0), None

@@ -1,0 +1,1 @@
+"""Fast forms of the steps that take the time."""

@@ -1,0 +1,1 @@
+"""Losses on relevance maps and lung masks."""

@@ -1,0 +1,226 @@
+"""One call: relevance maps of an untouched network, differentiable in its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from isnet_lrp.errors import RelevanceError
+from isnet_lrp.layers import Watch, automatic_layers
+from isnet_lrp.record.recorder import Rules, Tape, check_visible
+from isnet_lrp.record.recording import Bounds, Recorded
+from isnet_lrp.targets import (
+    TARGETS,
+    Target,
+    block_seed,
+    chosen_classes,
+    flex_seed,
+    one_hot,
+)
+
+Family = Literal["flex", "block", "z+", "dual"]
+FAMILIES: tuple[str, ...] = ("flex", "block", "z+", "dual")
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Result of `relevance`.
+
+    Attributes:
+        maps: Signed relevance of the pixels [B, K', C, H, W]; K' is K for target "all", 2 for
+            family "dual" (z+ map, epsilon map), else 1.
+        logits: The network's outputs [B, K] of the same forward pass, with their graph.
+        layers: Relevance of the asked hidden layers {name: [B, K', C, h, w]}.
+    """
+
+    maps: Tensor
+    logits: Tensor
+    layers: dict[str, Tensor] = field(default_factory=dict)
+
+
+@torch.inference_mode(False)
+def relevance(
+    net: nn.Module,
+    x: Tensor,
+    target: Target | Tensor = "predicted",
+    *,
+    family: Family = "flex",
+    epsilon: float = 0.01,
+    zb: Bounds | None = None,
+    layers: Sequence[str] | Literal["auto"] = (),
+    create_graph: bool = False,
+    delta: float = 0.01,
+    probability: float = 0.5,
+    generator: torch.Generator | None = None,
+    classes: Tensor | None = None,
+    batch_norm: Literal["constant", "authors"] = "constant",
+    precision: Literal["float32", "mixed"] = "float32",
+    memory: int | None = None,
+    checkpoint: bool = False,
+) -> Relevance:
+    """Makes layer-wise relevance propagation maps (Bassi et al. 2024; LRP_SPEC sections 2, 3).
+
+    The network is not changed: its mode, parameters and the random state stay as they are
+    (BatchNorm in training mode updates its running statistics, as in any forward pass). The
+    forward pass is recorded and the record is walked backwards.
+
+    Args:
+        net: Network [B, C, H, W] -> [B, K]; docs/networks.md lists what was tried.
+        x: Images [B, C, H, W].
+        target: What a map explains. "all": every logit (K maps); "predicted": the largest;
+            "stochastic": the largest with `probability`, else another; "selective": the contrast
+            of the smallest (or of `classes`) with the others; "every-logit-at-once": the sum of all
+            maps; "max-probability" ("flex"): the largest softmax; or class indices, int64 [B].
+        family: "flex": LRP-Flex, damping at ReLUs. "block": LRP Block, damping at every affine
+            output. "z+": only positive contributions. "dual": z+ map and block map together.
+            Epsilon 0 with "flex" is LRP-0, which is gradient x input.
+        epsilon: Stabiliser, >= 0.
+        zb: (low, high) bounds of the pixels, numbers or tensors [C]: the first layer follows the
+            zB rule; None: it follows the family's rule. For images normalised by mean and
+            s.d. the bounds are (0-mean)/sd and (1-mean)/sd per channel.
+        layers: Names of modules whose outputs' relevance is wanted too, or "auto": the last
+            activation of each spatial size.
+        create_graph: True for training: maps can be differentiated with respect to the weights.
+        delta: Offset of the selective target of LRP-Flex, >= 0.
+        probability: Of the predicted class in the stochastic target.
+        generator: Random source of the stochastic target (on the CPU).
+        classes: Class of the selective contrast, int64 [B]; None: the smallest logit.
+        batch_norm: BatchNorm in training mode. "constant": batch statistics are constants of the
+            pass, so no relevance of one image lands on another. "authors": as their code, to
+            compare (LRP-Flex differentiates through them, LRP Block takes the unbiased variance).
+        precision: "float32": all in the type of the images. "mixed": the forward pass so, the
+            relevance pass and the training backward pass in bfloat16 (not for "z+" and "dual").
+        memory: Bytes that maps walked at once may take: several maps are then made in series,
+            as many at once as fit, at least one; None: all at once.
+        checkpoint: True makes the relevance pass anew in the training backward pass instead of
+            keeping it: less memory for one more pass (not for "z+" and the z+ map of "dual").
+
+    Returns:
+        Maps, logits and layers. Without `create_graph` all are detached.
+
+    Raises:
+        UnsupportedOperation: An operation has no rule, or zB finds no first layer.
+        RelevanceError: Unknown family or target, a bad shape, class index, epsilon or layer, NaN
+            among the pixels, or outputs that do not depend on the image.
+    """
+    _check(x, target, family, batch_norm)
+    _check_numbers(epsilon, delta, probability)
+    _check_precision(x, family, precision, create_graph)
+    image = x.clone() if x.is_inference() else x.detach()
+    if zb is None or not all(p.requires_grad for p in net.parameters()):
+        image = image.requires_grad_()
+    block, positive = family in ("block", "dual"), family in ("z+", "dual")
+    authors, mixed = batch_norm == "authors", precision == "mixed"
+    tape = Tape(Rules(epsilon, block, positive, authors, mixed), image)
+    logits, hidden = _record(net, image, tape, layers)
+    explained = "every-logit-at-once" if family == "dual" else target
+    with nullcontext() if create_graph else torch.no_grad():
+        chosen = _chosen(logits, explained, probability, generator, classes)
+        call = Recorded(tape, image, logits, zb, epsilon, hidden, mixed, memory, checkpoint)
+        found = _walk_back(call, explained, chosen, delta)
+    return found if create_graph else _detached(found)
+
+
+def _chosen(
+    logits: Tensor,
+    target: Target | Tensor,
+    probability: float,
+    generator: torch.Generator | None,
+    classes: Tensor | None,
+) -> Tensor | None:
+    """The class of every image [B], or None for the targets that concern all logits."""
+    if isinstance(target, str) and target in ("all", "every-logit-at-once"):
+        return None
+    return chosen_classes(
+        logits, target, probability=probability, generator=generator, classes=classes
+    )
+
+
+def _walk_back(
+    call: Recorded, target: Target | Tensor, chosen: Tensor | None, delta: float
+) -> Relevance:
+    """Maps and layers of every family that the record was made for, one after the other."""
+    rules, logits, parts = call.tape.rules, call.logits, []
+    if rules.values:
+        parts.append(call.positive(one_hot(logits, target, chosen)))
+    if rules.block:
+        zero = call.logit_correction()
+        parts.append(call.signals(block_seed(logits, target, chosen, rules.epsilon, zero)))
+    if not (rules.values or rules.block):
+        parts.append(call.signals(flex_seed(logits, target, chosen, delta)))
+    maps = torch.cat([p[0] for p in parts]).transpose(0, 1)
+    deep = {n: torch.cat([p[1][n] for p in parts]).transpose(0, 1) for n in call.hidden}
+    return Relevance(maps, logits, deep)
+
+
+def _detached(found: Relevance) -> Relevance:
+    deep = {name: layer.detach() for name, layer in found.layers.items()}
+    return Relevance(found.maps.detach(), found.logits.detach(), deep)
+
+
+def _record(
+    net: nn.Module, image: Tensor, tape: Tape, layers: Sequence[str] | Literal["auto"]
+) -> tuple[Tensor, dict[str, tuple[int, Tensor]]]:
+    """Runs the network; its logits, and the hidden layers (slot, activation) by name."""
+    check_visible(net)
+    watch = Watch(net, () if layers == "auto" else layers, tape)
+    with torch.enable_grad(), watch, tape:
+        logits = net(image)
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise RelevanceError(f"the network returned {found}: expected logits [B, K]")
+    if layers == "auto":
+        return logits, automatic_layers(tape, image, logits)
+    return logits, watch.layers()
+
+
+def _check(x: Tensor, target: Target | Tensor, family: str, norm: str) -> None:
+    if family not in FAMILIES:
+        raise RelevanceError(f"family {family!r}: expected one of {', '.join(FAMILIES)}")
+    if isinstance(target, str) and target not in TARGETS:
+        raise RelevanceError(
+            f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices [B]"
+        )
+    if isinstance(target, str) and target == "max-probability" and family != "flex":
+        raise RelevanceError(
+            f"target 'max-probability' with family {family!r}: the rule of the softmax is its "
+            "gradient, which belongs to 'flex'"
+        )
+    if norm not in ("constant", "authors"):
+        raise RelevanceError(f"batch_norm {norm!r}: expected 'constant' or 'authors'")
+    if x.dim() != 4 or not x.is_floating_point():
+        raise RelevanceError(
+            f"images {tuple(x.shape)} {x.dtype}: expected floating point [B, C, H, W]"
+        )
+    if x.device.type == "cpu" and not bool(torch.isfinite(x).all()):
+        raise RelevanceError("images contain NaN or infinity: replace these pixels first")
+
+
+def _check_numbers(epsilon: float, delta: float, probability: float) -> None:
+    if not 0 <= epsilon < float("inf"):
+        raise RelevanceError(f"epsilon {epsilon}: expected a number >= 0")
+    if not delta >= 0:
+        raise RelevanceError(f"delta {delta}: expected >= 0")
+    if not 0 <= probability <= 1:
+        raise RelevanceError(f"probability {probability}: expected a number from 0 to 1")
+
+
+def _check_precision(x: Tensor, family: str, precision: str, create_graph: bool) -> None:
+    if precision not in ("float32", "mixed"):
+        raise RelevanceError(f"precision {precision!r}: expected 'float32' or 'mixed'")
+    if precision == "mixed" and (family not in ("flex", "block") or x.dtype != torch.float32):
+        raise RelevanceError(
+            f"precision 'mixed' with family {family!r} and {x.dtype} images: it exists for float32 "
+            "images with 'flex' and 'block'"
+        )
+    half = x.dtype in (torch.float16, torch.bfloat16)
+    if create_graph and (half or torch.is_autocast_enabled(x.device.type)):
+        raise RelevanceError(
+            "a forward pass in half precision turns the gradient of a map loss: leave autocast, "
+            "give float32 images, and use precision='mixed' for speed"
+        )

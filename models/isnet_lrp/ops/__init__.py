@@ -1,0 +1,1 @@
+"""Kinds of operations: how each is run, recorded, and passes relevance on."""

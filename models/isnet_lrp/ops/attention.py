@@ -1,0 +1,143 @@
+"""Softmax attention: its weights are constants of the relevance pass, the values carry it.
+
+Source: Ali et al., XAI for Transformers: Better Explanations through Conservative Propagation,
+ICML 2022 (arXiv 2202.07304), section 4.1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from isnet_lrp.errors import UnsupportedOperation
+
+if TYPE_CHECKING:
+    from isnet_lrp.record.recorder import Tape
+
+
+def attend(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Scaled dot-product attention, written out so that its weights can be held constant."""
+
+    def parse(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, float, bool, float | None, bool]:
+        return query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
+
+    query, key, value, mask, dropout, causal, scale, grouped = parse(*args, **kwargs)
+    if grouped:  # every key and value serves several queries
+        times = query.shape[-3] // key.shape[-3]
+        key = key.repeat_interleave(times, -3)
+        with tape:
+            value = value.repeat_interleave(times, -3)
+    weights = _weights(query, key, mask, causal=causal, scale=scale)
+    if dropout > 0:
+        weights = F.dropout(weights, dropout)
+    return tape.local("attention", torch.matmul, (weights, value), {})
+
+
+def _weights(
+    query: Tensor, key: Tensor, mask: Tensor | None, *, causal: bool, scale: float | None
+) -> Tensor:
+    """softmax(q·kᵀ·scale + mask) [.., queries, keys]; True in a boolean mask lets through."""
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = (query * scale) @ key.transpose(-2, -1)
+    if causal:
+        seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        scores = scores.masked_fill(~seen, -math.inf)
+    if mask is not None:
+        masked = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, -math.inf) if masked else scores + mask
+    return scores.softmax(-1)
+
+
+def multi_head_attention(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """`torch.nn.MultiheadAttention` from the operations that have rules.
+
+    Raises:
+        UnsupportedOperation: Options that only few networks use: learned biases of keys and
+            values, given keys and values, an added zero key.
+    """
+    given = dict(zip(_PARAMETERS, args, strict=False)) | kwargs
+    for option in ("bias_k", "bias_v", "static_k", "static_v"):
+        if given.get(option) is not None:
+            raise UnsupportedOperation(f"{name} with {option}: no relevance rule")
+    if given.get("add_zero_attn"):
+        raise UnsupportedOperation(f"{name} with add_zero_attn: no relevance rule")
+    query, key, value = given["query"], given["key"], given["value"]
+    with tape:
+        if query.dim() == 2:  # one sequence [length, width]
+            q, k, v = _projections(given, *(t.unsqueeze(1) for t in (query, key, value)))
+        else:
+            q, k, v = _projections(given, query, key, value)
+        length, batch, width = q.shape
+        heads = given["num_heads"]
+
+        def split(t: Tensor) -> Tensor:
+            return t.reshape(t.shape[0], batch, heads, width // heads).permute(1, 2, 0, 3)
+
+        q, k, v = split(q), split(k), split(v)
+    mask = _mask(given, batch, heads)
+    weights = _weights(q, k, mask, causal=False, scale=None)
+    if given.get("training", True) and given.get("dropout_p", 0.0) > 0:
+        weights = F.dropout(weights, given["dropout_p"])
+    out = tape.local("attention", torch.matmul, (weights, v), {})
+    with tape:
+        out = out.permute(2, 0, 1, 3).reshape(length, batch, width)
+        out = F.linear(out, given["out_proj_weight"], given["out_proj_bias"])
+        out = out.squeeze(1) if query.dim() == 2 else out
+    if not given.get("need_weights", True):
+        return out, None
+    weights = weights.mean(1) if given.get("average_attn_weights", True) else weights
+    return out, tape.constant(weights.squeeze(0) if query.dim() == 2 else weights)
+
+
+_PARAMETERS = (
+    "query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias",
+    "bias_k", "bias_v", "add_zero_attn", "dropout_p", "out_proj_weight", "out_proj_bias",
+    "training", "key_padding_mask", "need_weights", "attn_mask", "use_separate_proj_weight",
+    "q_proj_weight", "k_proj_weight", "v_proj_weight", "static_k", "static_v",
+    "average_attn_weights", "is_causal",
+)  # fmt: skip
+
+
+def _mask(given: dict[str, Any], batch: int, heads: int) -> Tensor | None:
+    """What is added to the scores [B or 1, heads or 1, queries or 1, keys], or None."""
+    found: Tensor | None = None
+    mask, padding = given.get("attn_mask"), given.get("key_padding_mask")
+    if mask is not None:
+        mask = mask.reshape(batch, heads, *mask.shape[1:]) if mask.dim() == 3 else mask[None, None]
+        found = _added(mask, given["query"])
+    if padding is not None:
+        padding = _added(padding.reshape(batch, 1, 1, -1), given["query"])
+        found = padding if found is None else found + padding
+    return found
+
+
+def _added(mask: Tensor, like: Tensor) -> Tensor:
+    """A mask as a term of the scores; here True means blocked."""
+    if mask.dtype != torch.bool:
+        return mask
+    return like.new_zeros(mask.shape).masked_fill(mask, -math.inf)
+
+
+def _projections(
+    given: dict[str, Any], query: Tensor, key: Tensor, value: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    bias = given["in_proj_bias"]
+    b = (None, None, None) if bias is None else bias.chunk(3)
+    if given.get("use_separate_proj_weight"):
+        w = (given["q_proj_weight"], given["k_proj_weight"], given["v_proj_weight"])
+    else:
+        w = given["in_proj_weight"].chunk(3)
+    return F.linear(query, w[0], b[0]), F.linear(key, w[1], b[1]), F.linear(value, w[2], b[2])

@@ -1,0 +1,1 @@
+"""One forward pass of an untouched network, recorded."""

@@ -1,0 +1,348 @@
+"""Sees every operation of an untouched network during one forward pass and records it.
+
+A `TorchFunctionMode` intercepts operations in every spelling (module, functional, method, in
+place), so networks need no wrapper, no renaming and no rebuilding; it is active in this thread
+and this call alone. Operations run as they are, except that in-place ones write beside their
+input (the record needs both) and BatchNorm also tells its statistics.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
+
+from isnet_lrp.errors import RelevanceError, UnsupportedOperation
+from isnet_lrp.families.epsilon_sites import Sites
+from isnet_lrp.ops import names
+from isnet_lrp.ops.affine import BatchNorm, Conv, Linear
+from isnet_lrp.ops.dispatch import HANDLERS, Handler
+from isnet_lrp.record.graph import Graph, Local, Op
+from isnet_lrp.record.inplace import out_of_place, overlap, without_inplace
+from isnet_lrp.record.visibility import check_visible, made_from, out_of_sight, saving
+from isnet_lrp.record.weak_dict import Notes
+
+CONSTANT = -1
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the rules of one call depend on.
+
+    Attributes:
+        epsilon: LRP's stabiliser, >= 0.
+        block: Whether LRP Block's sites are recorded.
+        values: Whether inputs of affine operations are kept (z+).
+        authors: Whether BatchNorm in training mode is treated as in the authors' code.
+        mixed: Whether relevance pass and training backward pass are computed in bfloat16.
+    """
+
+    epsilon: float
+    block: bool = False
+    values: bool = False
+    authors: bool = False
+    mixed: bool = False
+
+
+class Tape(TorchFunctionMode):
+    """Records one forward pass.
+
+    Args:
+        rules: Settings of the call.
+        image: The network's input, slot 0.
+
+    Attributes:
+        graph: The record.
+        first: (slot, tensor) of the last output of the first layer's chain convolution or linear
+            layer -> BatchNorm -> activation; None if the network does not start so.
+    """
+
+    def __init__(self, rules: Rules, image: Tensor) -> None:
+        super().__init__()
+        self.rules = rules
+        self.graph = Graph()
+        self.sites = Sites(self.graph) if rules.block else None
+        self.first: tuple[int, Tensor] | None = None
+        self._slots: Notes[int] = Notes()
+        self._slots[image] = 0
+        self._image = image
+        # tensor -> what an in-place operation made of it
+        self._replaced: Notes[Tensor] = Notes()
+        # tensor -> weak references to its views
+        self._views: Notes[list[weakref.ref[Tensor]]] = Notes()
+        # tensors that share memory with an overwritten one
+        self._stale: Notes[bool] = Notes()
+        self._saving = saving()
+        # constants that may only be factors: from which f
+        self._factors: Notes[str] = Notes()
+
+    def slot(self, tensor: Tensor) -> int | None:
+        """Slot of a tensor that depends on the image, else None."""
+        found: int | None = self._slots.get(self._latest(tensor))
+        return None if found == CONSTANT else found
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Runs and records one operation."""
+        if saving() == self._saving:
+            return self._run(func, args, kwargs or {})
+        # Activation checkpointing inside the network: its repetition would not be seen, and what
+        # it saves is small beside the record, so everything is kept.
+        with saved_tensors_hooks(_same, _same):
+            return self._run(func, args, kwargs or {})
+
+    def _run(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._replaced:
+            args, kwargs = self._current(args), self._current(kwargs)
+        name, inplace = names.name_of(func)
+        factor = self._factor(args, kwargs) if self._factors else None
+        if not self._depends(args, kwargs):
+            out = func(*args, **kwargs)
+            if factor is not None and name not in names.CONSTANTS:
+                self._mark_factor(out, factor)
+            return self.constant(out)
+        if factor is not None and name not in names.FACTORS_IN:
+            raise _no_rule(f"{factor} (but as a factor)")
+        if not torch.is_grad_enabled():
+            if inplace and self.slot(args[0]) is not None:
+                raise UnsupportedOperation(f"{name}_ without gradient on a tensor of the image")
+            return func(*args, **kwargs)
+        args, kwargs, asked = without_inplace(name, args, kwargs)
+        inplace = inplace or asked
+        if inplace:
+            func = out_of_place(func, name)
+        handler: Handler = HANDLERS.get(name, _constant)
+        out = handler(self, name, func, args, kwargs)
+        if inplace and isinstance(args[0], Tensor):
+            self._overwrite(args[0], out)
+        return out
+
+    # -- what handlers use ---------------------------------------------------------------------
+
+    def record(self, op: Op, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+        """Appends an operation, giving slots to its outputs."""
+        op.ins = tuple([self._slots[t] for t in inputs])
+        op.outs = tuple([self.graph.new_slot() for _ in outputs])
+        for slot, tensor in zip(op.outs, outputs, strict=True):
+            self._slots[tensor] = slot
+            if tensor._base is not None:
+                self._views.setdefault(tensor._base, []).append(weakref.ref(tensor))
+        if self.sites is not None:
+            self.sites.read(op, inputs, outputs)
+        self.graph.add(op)
+
+    def extend_first(self, op: Op, output: Tensor, *, start: bool = False) -> None:
+        """Lengthens the first layer's chain by an operation that reads its end."""
+        begins = start and self.first is None and self._reads_image(op.ins[0])
+        if begins and isinstance(op, (Conv, Linear)):
+            op.output = output
+        if begins or (not start and self.first is not None and self._follows(op)):
+            self.first = (op.outs[0], output)
+
+    def _follows(self, op: Op) -> bool:
+        """Whether an operation reads the chain's end and may come behind it."""
+        if self.first is None or op.ins != (self.first[0],):
+            return False
+        before = self.graph.maker[self.first[0]]
+        if isinstance(before, (Conv, Linear)):
+            return True
+        return isinstance(before, BatchNorm) and not isinstance(op, BatchNorm)
+
+    def local(
+        self,
+        name: str,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        kind: type[Local] = Local,
+        keep: Callable[[int], bool] = lambda position: True,
+    ) -> Any:
+        """Runs an operation whose own vector-Jacobian product is its rule.
+
+        Its inputs are aliased first: the product must not run around the operation through
+        other paths of the network.
+
+        Args:
+            name: Name for messages.
+            func: The operation.
+            args: Its arguments.
+            kwargs: Its named arguments.
+            kind: Class of the record.
+            keep: Which of the inputs that depend on the image get a signal, by their order.
+        """
+        aliases = _Aliases(self, keep)
+        args = tuple(aliases.of(a) for a in args)
+        kwargs = {k: aliases.of(v) for k, v in kwargs.items()}
+        out = func(*args, **kwargs)
+        outputs = tuple(t for t in _tensors(out) if t.is_floating_point() or t.is_complex())
+        if aliases.made and outputs:
+            op = kind(name, (), inputs=tuple(a for _, a in aliases.made), outputs=outputs)
+            self.record(op, tuple(t for t, _ in aliases.made), outputs)
+        return self.constant(out)
+
+    def constant(self, out: Any) -> Any:
+        """Takes note of results that carry no relevance, unless they have slots, and returns them.
+
+        Args:
+            out: Result of an operation.
+        """
+        for tensor in _tensors(out):
+            if tensor.requires_grad and tensor not in self._slots:
+                self._slots[tensor] = CONSTANT
+        return out
+
+    def factor(self, name: str, out: Any) -> Any:
+        """A constant that may only be a factor or a denominator, since its function has no rule.
+
+        Args:
+            name: Name of the function.
+            out: Its result.
+        """
+        self._mark_factor(out, name)
+        return self.constant(out)
+
+    # -- internals -----------------------------------------------------------------------------
+
+    def _reads_image(self, slot: int) -> bool:
+        while slot != 0:
+            maker = self.graph.maker[slot]
+            if maker is None or maker.name not in names.RESHAPES:
+                return False
+            slot = maker.ins[0]
+        return True
+
+    def _depends(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        depends = False
+        for tensor in _tensors((args, tuple(kwargs.values())) if kwargs else args):
+            slot = self._slots.get(tensor)
+            if self._stale and tensor in self._stale:
+                raise UnsupportedOperation(
+                    f"a tensor of shape {tuple(tensor.shape)} is read after an operation wrote in "
+                    "place into another view of its memory: use the operation that makes a new "
+                    "tensor"
+                )
+            if slot is None:
+                if tensor.grad_fn is not None and self._hidden(tensor):
+                    raise out_of_sight(tensor)
+            elif slot != CONSTANT:
+                depends = True
+        return depends
+
+    def _hidden(self, tensor: Tensor) -> bool:
+        seen = {t.grad_fn for t, slot in self._slots.items() if slot != CONSTANT}
+        return made_from(tensor, self._image, seen)
+
+    def _factor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """The function without rule that made one of the arguments, if any."""
+        found = (self._factors.get(t) for t in _tensors((args, tuple(kwargs.values()))))
+        return next((name for name in found if name is not None), None)
+
+    def _mark_factor(self, out: Any, name: str) -> None:
+        for tensor in _tensors(out):
+            self._factors[tensor] = name
+
+    def _overwrite(self, tensor: Tensor, out: Tensor) -> None:
+        """Lets `out` stand for a tensor written in place; its other views are out of date."""
+        if out is tensor:
+            return
+        self._replaced[tensor] = out
+        base = tensor if tensor._base is None else tensor._base
+        if out._base is base:  # another shape of the same elements: nothing was written
+            return
+        views = [reference() for reference in self._views.get(base, ())]
+        for other in (base, *views):
+            if other is not None and other is not tensor and overlap(other, tensor):
+                self._stale[other] = True
+
+    def _latest(self, tensor: Tensor) -> Tensor:
+        while tensor in self._replaced:
+            tensor = self._replaced[tensor]
+        return tensor
+
+    def _current(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self._latest(value)
+        if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
+            if any(isinstance(v, (Tensor, tuple, list)) for v in value):
+                return type(value)(self._current(v) for v in value)
+            return value
+        if isinstance(value, dict):
+            return {k: self._current(v) for k, v in value.items()}
+        return value
+
+
+class _Aliases:
+    """Puts a view of its own in place of each input that depends on the image.
+
+    No nested function does this: one that calls itself is a reference cycle, and would keep the
+    whole pass in memory until the garbage collector runs.
+
+    Attributes:
+        made: Pairs (input, its view).
+    """
+
+    def __init__(self, tape: Tape, keep: Callable[[int], bool]) -> None:
+        self.made: list[tuple[Tensor, Tensor]] = []
+        self._tape = tape
+        self._keep = keep
+        self._seen = 0
+
+    def of(self, value: Any) -> Any:
+        """The argument, in lists and tuples too, with its tensors replaced."""
+        if isinstance(value, Tensor) and self._tape.slot(value) is not None:
+            position, self._seen = self._seen, self._seen + 1
+            if not self._keep(position):
+                return value
+            self.made.append((value, value.view_as(value)))
+            return self.made[-1][1]
+        if isinstance(value, (tuple, list)) and any(isinstance(v, Tensor) for v in value):
+            return type(value)(self.of(v) for v in value)
+        return value
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _constant(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Operations whose results carry no relevance, and those without a rule, which raise."""
+    out = func(*args, **kwargs)
+    if name in names.FACTORS:
+        return tape.factor(name, out)
+    if name not in names.CONSTANTS and any(t.requires_grad for t in _tensors(out)):
+        raise _no_rule(name)
+    return tape.constant(out)
+
+
+def _no_rule(name: str) -> UnsupportedOperation:
+    return UnsupportedOperation(
+        f"{name}: no relevance rule for this operation; docs/relevance.md lists those with a rule"
+    )
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if not isinstance(value, (tuple, list)) or isinstance(value, torch.Size):
+        return []
+    found = []
+    for part in value:
+        if isinstance(part, Tensor):
+            found.append(part)
+        elif isinstance(part, (tuple, list)):
+            found += _tensors(part)
+    return found
+
+
+__all__ = ["RelevanceError", "Rules", "Tape", "check_visible"]

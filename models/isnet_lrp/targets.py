@@ -1,0 +1,171 @@
+"""Which quantity a map explains, per image, as the signal that starts at the logits."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from isnet_lrp.errors import RelevanceError
+from isnet_lrp.kernels.epsilon import damp, stabilise
+from isnet_lrp.record.tracing import traced
+
+Target = Literal[
+    "all", "predicted", "stochastic", "selective", "every-logit-at-once", "max-probability"
+]
+TARGETS: tuple[str, ...] = get_args(Target)
+
+
+def chosen_classes(
+    logits: Tensor,
+    target: Target | Tensor,
+    *,
+    probability: float = 0.5,
+    generator: torch.Generator | None = None,
+    classes: Tensor | None = None,
+    draws: Tensor | None = None,
+) -> Tensor:
+    """The class that every image's one map explains, int64 [B].
+
+    Args:
+        logits: [B, K].
+        target: "predicted", "max-probability": the largest logit. "stochastic": the largest with
+            `probability`, else a uniformly drawn other class. "selective": `classes`, or the
+            smallest logit. Or class indices [B] themselves.
+        probability: 0 to 1.
+        generator: Random source of the stochastic choice (on the CPU).
+        classes: For "selective", int64 [B].
+        draws: Chance of the stochastic choice, drawn before (`stochastic_draws`), or None.
+
+    Raises:
+        RelevanceError: Unknown target, or class indices of the wrong shape or range.
+    """
+    if isinstance(target, Tensor):
+        return checked_classes(target, logits)
+    if target in ("predicted", "max-probability"):
+        return logits.argmax(1)
+    if target == "stochastic":
+        return stochastic_choice(logits, probability, generator, draws)
+    if target == "selective":
+        if logits.shape[1] < 2:
+            raise RelevanceError(
+                "target 'selective' contrasts classes: it needs two or more logits"
+            )
+        return logits.argmin(1) if classes is None else checked_classes(classes, logits)
+    raise RelevanceError(
+        f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices [B]"
+    )
+
+
+def stochastic_draws(images: int, generator: torch.Generator | None) -> Tensor:
+    """Chance of the stochastic choice of that many images: [2, images], 0 to 1."""
+    return torch.rand(2, images, generator=generator)
+
+
+def stochastic_choice(
+    logits: Tensor,
+    probability: float,
+    generator: torch.Generator | None,
+    draws: Tensor | None = None,
+) -> Tensor:
+    """Class per image, int64 [B]: the largest logit with `probability`, else any other class."""
+    B, K = logits.shape
+    best = logits.argmax(1)
+    if K == 1:
+        return best
+    draws = stochastic_draws(B, generator) if draws is None else draws
+    draws = draws.to(logits.device)
+    other = (best + 1 + (draws[1] * (K - 1)).long().clamp(max=K - 2)) % K
+    return torch.where(draws[0] < probability, best, other)
+
+
+def one_hot(logits: Tensor, target: Target | Tensor, classes: Tensor | None) -> Tensor:
+    """Which logits every map explains: 0/1 [K', B, K].
+
+    Args:
+        logits: [B, K].
+        target: "all": K' = K, else 1; "every-logit-at-once": all ones.
+        classes: For the other targets, int64 [B].
+    """
+    B, K = logits.shape
+    if isinstance(target, str) and target == "all":
+        return torch.eye(K, dtype=logits.dtype, device=logits.device)[:, None].expand(K, B, K)
+    if classes is None:
+        return logits.new_ones(1, B, K)
+    every = torch.arange(K, device=logits.device)  # torch's one_hot would wait for the device
+    return (classes[:, None] == every).to(logits.dtype)[None]
+
+
+def flex_seed(
+    logits: Tensor, target: Target | Tensor, classes: Tensor | None, delta: float
+) -> Tensor:
+    """Signal at the logits for LRP-Flex [K', B, K]: the quantity's gradient (LRP_SPEC 3.3).
+
+    The selective quantity is ln(p+delta) - ln(1-p+delta), p the softmax of the chosen class c:
+    its gradient is p·(1/(p+delta) + 1/(1-p+delta))·(e_c - softmax). That of the largest
+    probability is p·(e_c - softmax).
+    """
+    chosen = one_hot(logits, target, classes)
+    if not (isinstance(target, str) and target in ("selective", "max-probability")):
+        return chosen
+    softmax = logits.softmax(1)
+    p = (softmax * chosen[0]).sum(1, keepdim=True)
+    factor = p * (1 / (p + delta) + 1 / (1 - p + delta)) if target == "selective" else p
+    return factor * (chosen - softmax)
+
+
+def block_seed(
+    logits: Tensor,
+    target: Target | Tensor,
+    classes: Tensor | None,
+    epsilon: float,
+    zero: Tensor | None,
+) -> Tensor:
+    """Signal at the logits for LRP Block [K', B, K] (LRP_SPEC 2.9, 2.10).
+
+    A class' map starts with y/(y + epsilon·sgn y) at its logit y, whose bias is a constant. The
+    selective map starts with Z·p'/(Z + epsilon·sgn Z) at each difference Z = y_c - y_k, p' the
+    softmax over the classes other than c.
+
+    Args:
+        logits: [B, K].
+        target: See `chosen_classes`.
+        classes: See `one_hot`.
+        epsilon: Stabiliser.
+        zero: Zero-valued correction [K] that makes the logits' biases constants, or None.
+    """
+    y = logits if zero is None else logits + zero
+    chosen = one_hot(y, target, classes)
+    if not (isinstance(target, str) and target == "selective"):
+        return damp(chosen, y, epsilon)
+    Z = (y * chosen[0]).sum(1, keepdim=True) - y
+    # exp(-Z)/(sum of the others' exp(-Z) + 1e-5), without overflow.
+    shifted = (y - y.detach().amax(1, keepdim=True)).exp()
+    own = shifted * chosen[0]
+    others = shifted - own
+    p = others / (others.sum(1, keepdim=True) + 1e-5 * own.sum(1, keepdim=True))
+    s = Z * p / stabilise(Z, epsilon) if epsilon > 0 else p
+    return chosen * s.sum(1, keepdim=True) - s
+
+
+def checked_classes(classes: Tensor, logits: Tensor) -> Tensor:
+    """Class indices int64 [B] for logits [B, K]; their range is looked at on the CPU alone.
+
+    Raises:
+        RelevanceError: A wrong shape or type, or an index out of range.
+    """
+    B, K = logits.shape
+    if classes.shape != (B,) or classes.is_floating_point():
+        raise RelevanceError(
+            f"class indices {tuple(classes.shape)} {classes.dtype}: expected int64 [{B}]"
+        )
+    on_cpu = (
+        classes.device.type == "cpu" and not traced()
+    )  # elsewhere the check would wait for the device
+    if on_cpu and B > 0 and not (int(classes.min()) >= 0 and int(classes.max()) < K):
+        raise RelevanceError(
+            f"class indices {int(classes.min())} to {int(classes.max())}: the network has "
+            f"{K} classes, expected 0 to {K - 1}"
+        )
+    return classes.long().to(logits.device)

@@ -1,0 +1,1 @@
+"""Methods whose network has attention of its own."""

@@ -1,0 +1,118 @@
+"""Mixed masking: films whole, without background or with another one, and one answer for all.
+
+Source: ActDiff of Viviano et al., "Saliency is a possible red herring when diagnosing poor
+generalization", ICLR 2021, arXiv 1910.00199, which holds the features of a film and of its masked
+view together; here it is the logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from isnet_models.backgrounds import (
+    FEATHER,
+    Fill,
+    draw_partners,
+    filled,
+    transplant,
+    usable_masks,
+)
+from isnet_models.divergence import disagreement, mean_of
+from isnet_models.methods.base import Addition, Batch, Losses
+
+
+@dataclass(frozen=True)
+class MaskedMixSettings:
+    """Settings of `MaskedMix`.
+
+    Attributes:
+        removed: Chance of each film to lose its background in a step.
+        replaced: Chance of each film to get another film's background; both together at most 1,
+            the others stay whole.
+        fill: What is left of a removed background: ``black``, ``noise``, or ``blur``, its own
+            blurred; ``film`` is what `replaced` does.
+        consistency: Weight of the distance between the answers to a whole film and to its changed
+            view, >= 0.
+        feather: Width of the seam as a share of the shorter side, 0 to 0.25.
+    """
+
+    removed: float = 0.5
+    replaced: float = 0.5
+    fill: Fill = "black"
+    consistency: float = 1.0
+    feather: float = FEATHER
+
+    def __post_init__(self) -> None:
+        for name in ("removed", "replaced"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: found {getattr(self, name):g}, expected 0 to 1")
+        if self.removed + self.replaced > 1:
+            total = self.removed + self.replaced
+            raise ValueError(f"replaced: with removed {total:g}, expected at most 1")
+        if self.fill == "film":
+            raise ValueError("fill: found 'film', expected black, noise or blur")
+        if not self.consistency >= 0:
+            raise ValueError(f"consistency: found {self.consistency:g}, expected 0 or more")
+        if not 0 <= self.feather <= 0.25:
+            raise ValueError(f"feather: found {self.feather:g}, expected 0 to 0.25")
+
+
+class MaskedMix(Addition):
+    """An addition: the inner method trains on changed films, and answers are held together.
+
+    loss = inner(changed films) + consistency · mean over changed films of the symmetric
+    divergence between the answers to the whole and to the changed film. That takes a second
+    forward pass, of the whole films; with `consistency` 0 there is none.
+
+    Args:
+        settings: A `MaskedMixSettings`.
+        context: As every method's; only its `autocast` is used.
+        inner: The method that sees the changed films.
+
+    Raises:
+        ValueError: No inner method.
+    """
+
+    Settings = MaskedMixSettings
+    form = 2  # 1 left a third of the films whole, whose backgrounds went on telling the class
+
+    def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
+        """The inner method's losses and "consistency"; without gradient mode the inner's alone."""
+        if not torch.is_grad_enabled():
+            return self.trained.losses(net, batch, epoch)
+        changed, which = self.mixed(batch)
+        found = self.trained.losses(net, changed, epoch)
+        parts = {**found.parts, "mixed": which.float().mean()}
+        if self.settings.consistency == 0:
+            return replace(found, parts=parts)
+        whole = self.logits(net, batch.images)
+        apart = disagreement(whole, found.logits, several=batch.labels.dim() == 2)
+        held = mean_of(apart, which.to(apart.device))
+        total = found.total + self.settings.consistency * held
+        return replace(found, total=total, parts={**parts, "consistency": held.detach()})
+
+    def mixed(self, batch: Batch) -> tuple[Batch, Tensor]:
+        """The batch with changed films, and which films they are (bool [B], on the CPU).
+
+        A film without a usable mask stays whole; so does one that finds no partner.
+        """
+        s, g = self.settings, self.generator
+        draw = torch.rand(len(batch.images), generator=g)
+        usable = usable_masks(batch.masks)
+        partners = draw_partners(batch.masks, batch.labels, "any", g)
+        bare = (draw < s.removed) & usable
+        new = (draw >= s.removed) & (draw < s.removed + s.replaced) & usable & (partners >= 0)
+        images = batch.images.clone()
+        if bare.any():
+            at = bare.nonzero()[:, 0]
+            images[at] = filled(batch.images[at], batch.masks[at], s.fill, s.feather, g)
+        if new.any():
+            at, theirs = new.nonzero()[:, 0], partners[new]
+            images[at] = transplant(
+                batch.images[at], batch.masks[at], batch.images[theirs], batch.masks[theirs],
+                feather=s.feather,
+            )  # fmt: skip
+        return replace(batch, images=images), bare | new

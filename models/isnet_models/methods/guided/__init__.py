@@ -1,0 +1,1 @@
+"""Methods that train an explanation: relevance, gradients or Grad-CAM held to the lungs."""

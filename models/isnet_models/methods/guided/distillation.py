@@ -1,0 +1,227 @@
+"""Explanation distillation: a student learns the reasons of a teacher that sees the lungs alone.
+
+Source: Bassi et al., "Explanation Distillation", arXiv 2407.09788 (2024). The teacher's maps need
+masks in training; the student needs none afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from isnet_lrp import relevance
+from isnet_lrp.losses.map_distance import map_distance
+from isnet_lrp.targets import chosen_classes
+from isnet_models.backgrounds import filled, usable_masks
+from isnet_models.divergence import divergence, mean_of
+from isnet_models.features import features, last_layer, watched
+from isnet_models.methods.base import Batch, Context, Losses, Method
+from isnet_models.methods.guided.variants import PIXELS
+
+
+@dataclass(frozen=True)
+class DistillationSettings:
+    """Settings of `Distillation`; the defaults are the paper's: maps alone, last layer copied.
+
+    Attributes:
+        teacher: Folder of the trained run that is learnt from; read by the program.
+        maps: Weight of the distance between the LRP-Flex maps of student and teacher.
+        features: Weight of the mean squared difference of the last layer's inputs.
+        logits: Weight of T²·KL(teacher || student) of the answers at temperature T.
+        labels: Weight of the classification loss.
+        temperature: T, > 0.
+        masked: Whether the teacher sees the lungs alone; false: the whole film, for a teacher
+            that was trained to look at the lungs by itself.
+        fill: Around the lungs that the teacher sees: ``black``, or ``blur``: background, blurred.
+        epsilon: LRP's stabiliser is drawn for each batch, log-uniformly between these two; (0, 0):
+            gradient x input.
+        zb: Whether the first layer follows the zB rule.
+        probability: Chance that the map of the teacher's first choice is compared; else that of
+            another class. The student explains the same class.
+        pyramid: Whether maps are compared at several resolutions.
+        freeze_last: Whether the student's last layer is the teacher's and stays so, where their
+            shapes agree.
+    """
+
+    teacher: str = ""
+    maps: float = 1.0
+    features: float = 0.0
+    logits: float = 0.0
+    labels: float = 0.0
+    temperature: float = 3.0
+    masked: bool = True
+    fill: Literal["black", "blur"] = "black"
+    epsilon: tuple[float, float] = (0.01, 0.1)
+    zb: bool = False
+    probability: float = 0.5
+    pyramid: bool = True
+    freeze_last: bool = True
+
+    def __post_init__(self) -> None:
+        weights = ("maps", "features", "logits", "labels")
+        for name in weights:
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: found {getattr(self, name):g}, expected 0 or more")
+        if not any(getattr(self, name) for name in weights):
+            raise ValueError(f"maps: 0 like {', '.join(weights[1:])}: nothing would be learnt")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature: found {self.temperature:g}, expected above 0")
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability: found {self.probability:g}, expected 0 to 1")
+        low, high = self.epsilon
+        if not (0 < low <= high or low == high == 0):
+            raise ValueError(f"epsilon: found ({low:g}, {high:g}), expected 0 < low <= high")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the teacher says of a batch.
+
+    Attributes:
+        logits: [B, K].
+        features: What its last layer sees [B, F].
+        classes: The class that each map explains, int64 [B].
+        maps: [B, C, H, W]; empty where maps have no weight.
+        epsilon: Of the maps.
+    """
+
+    logits: Tensor
+    features: Tensor
+    classes: Tensor
+    maps: Tensor
+    epsilon: float
+
+
+class Distillation(Method):
+    """maps·D + features·MSE + logits·T²·KL + labels·classification.
+
+    Args:
+        settings: A `DistillationSettings`.
+        context: With `teacher`, a classifier with the student's classes and input, in eval mode.
+        inner: None.
+    """
+
+    Settings = DistillationSettings
+
+    def __init__(
+        self, settings: Any = None, context: Context | None = None, inner: Method | None = None
+    ) -> None:
+        super().__init__(settings, context, inner)
+        self.generator: torch.Generator | None = None
+
+    @property
+    def teacher(self) -> nn.Module:
+        """The teacher.
+
+        Raises:
+            ValueError: The context has none.
+        """
+        if self.context.teacher is None:
+            raise ValueError("distillation: the context has no teacher")
+        return self.context.teacher
+
+    def prepare(self, net: nn.Module) -> None:
+        """Copies the teacher's last layer into the student and freezes it, if asked for.
+
+        Raises:
+            ValueError: Features are compared, and the two networks have not as many.
+        """
+        ours, theirs = last_layer(net), last_layer(self.teacher)
+        widths = [cast(Tensor, layer.weight).shape[1] for layer in (ours, theirs)]
+        if self.settings.features and widths[0] != widths[1]:
+            raise ValueError(
+                f"distillation: {widths[0]} features, the teacher has {widths[1]}: "
+                "expected as many, or features: 0"
+            )
+        shapes = [[tuple(p.shape) for p in layer.parameters()] for layer in (ours, theirs)]
+        if self.settings.freeze_last and type(ours) is type(theirs) and shapes[0] == shapes[1]:
+            ours.load_state_dict(theirs.state_dict())
+            ours.requires_grad_(False)
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Takes the epoch's chance, for epsilon and the explained classes."""
+        self.generator = generator
+
+    def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
+        """The weighted sum; without gradient mode epsilon is the range's geometric mean.
+
+        Films without a usable mask take part in the classification alone, if `masked`.
+        """
+        s, several = self.settings, batch.labels.dim() == 2
+        usable = usable_masks(batch.masks) | (not s.masked)
+        counted = usable.to(batch.images.device)
+        learning = torch.is_grad_enabled()
+        lesson = self.lesson(batch, chance=learning)
+        with watched(net) as seen:
+            if s.maps:
+                maps, logits = self._maps(
+                    net, batch.images, lesson.classes, lesson.epsilon, learning
+                )
+            else:
+                logits = self.logits(net, batch.images)
+        terms: dict[str, Tensor] = {}
+        if s.maps:
+            apart = map_distance(maps, lesson.maps, pyramid=s.pyramid)
+            terms["maps"] = mean_of(apart, counted)
+        if s.features:
+            own = features(net, seen, len(batch.images)).to(logits.dtype)
+            terms["features"] = mean_of((own - lesson.features).square().mean(1), counted)
+        if s.logits:
+            T = s.temperature
+            kl = divergence(lesson.logits / T, logits / T, several=several)
+            terms["logits"] = T**2 * mean_of(kl, counted)
+        classification = self.classification(logits, batch.labels)
+        total = sum((getattr(s, name) * term for name, term in terms.items()), logits.new_zeros(()))
+        if s.labels:
+            total = total + s.labels * classification
+        parts = {name: term.detach() for name, term in terms.items()}
+        return Losses(total, logits, {"classification": classification.detach(), **parts})
+
+    @torch.no_grad()
+    def lesson(self, batch: Batch, *, chance: bool) -> Lesson:
+        """What the teacher says of the films as it sees them.
+
+        Args:
+            batch: The films.
+            chance: Whether epsilon and classes are drawn; else they are the range's geometric mean
+                and the first choices.
+        """
+        s = self.settings
+        images = self.shown(batch)
+        with watched(self.teacher) as seen:
+            logits = self.logits(self.teacher, images)
+        known = features(self.teacher, seen, len(images)).to(images.dtype)
+        low, high = s.epsilon
+        share, classes = 0.5, logits.argmax(1)
+        if chance:
+            share = float(torch.rand((), generator=self.generator))
+            classes = chosen_classes(
+                logits, "stochastic", probability=s.probability, generator=self.generator
+            )
+        epsilon = math.exp((1 - share) * math.log(low) + share * math.log(high)) if low else 0.0
+        maps = images.new_zeros(0)
+        if s.maps:
+            maps, _ = self._maps(self.teacher, images, classes, epsilon, False)
+        return Lesson(logits, known, classes, maps, epsilon)
+
+    def shown(self, batch: Batch) -> Tensor:
+        """The films as the teacher sees them [B, C, H, W]."""
+        if not self.settings.masked:
+            return batch.images
+        if self.settings.fill == "black":
+            return batch.images * batch.masks
+        return filled(batch.images, batch.masks, "blur")
+
+    def _maps(
+        self, net: nn.Module, images: Tensor, classes: Tensor, epsilon: float, learning: bool
+    ) -> tuple[Tensor, Tensor]:
+        found = relevance(
+            net, images, classes, family="flex", epsilon=epsilon,
+            zb=PIXELS if self.settings.zb else None, create_graph=learning,
+            precision="mixed" if self.context.autocast else "float32",
+        )  # fmt: skip
+        return found.maps[:, 0], found.logits

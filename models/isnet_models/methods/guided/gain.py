@@ -1,0 +1,171 @@
+"""Extended GAIN: Grad-CAM is held to the lungs while the classifier is trained.
+
+Source: Li et al., Tell Me Where to Look: Guided Attention Inference Network, CVPR 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from isnet_lrp.losses.map_masks import usable
+from isnet_models.explanations.gradcam import class_map, enlarged, feature_map, watched
+from isnet_models.methods.base import Batch, Losses, Method
+
+TINY = 1e-5  # beside the number of present labels, as published
+
+
+@dataclass(frozen=True)
+class GAINSettings:
+    """Settings of extended GAIN.
+
+    Attributes:
+        alpha: Weight of attention mining, >= 0.
+        weight: w of the maps' distance to the lungs, >= 0.
+        omega: Steepness of the soft threshold that hides what the map shows, > 0.
+        sigma: Value of the map that is half hidden.
+        signed: Keep negative values of the maps instead of cutting them off.
+        every_class: Hold the maps of all classes to the lungs instead of those that are present.
+
+    Raises:
+        ValueError: A value outside its range.
+    """
+
+    alpha: float = 1.0
+    weight: float = 10.0
+    omega: float = 10.0
+    sigma: float = 0.5
+    signed: bool = False
+    every_class: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} = {getattr(self, name)!r}: must be >= 0")
+        if not self.omega > 0:
+            raise ValueError(f"omega = {self.omega!r}: must be > 0")
+
+
+class GAIN(Method):
+    """L = L_class + alpha · L_mining + weight · L_lungs.
+
+    L_mining is the probability that is left of a present class once the film is hidden where the
+    class's map is large; L_lungs is the mean squared distance of the maps to the lung mask.
+    """
+
+    Settings = GAINSettings
+
+    def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
+        """Loss of the batch; the network runs twice.
+
+        Films whose mask is empty or full take no part in L_lungs ("attention"), but in attention
+        mining, which needs no mask; "mapped" is the others' share of the batch.
+
+        Raises:
+            ValueError: The network has no convolutional feature map.
+        """
+        s: GAINSettings = self.settings
+        training, one_label = torch.is_grad_enabled(), batch.labels.dim() == 1
+        logits, maps = self.maps(net, batch.images)
+        if not training:
+            logits, maps = logits.detach(), maps.detach()
+        present = present_classes(logits, batch.labels)
+        counts = usable(batch.masks)
+        held = torch.ones_like(present) if s.every_class else present
+        attention = distance(maps, batch.masks, held & counts[:, None], one_label)
+        mining = self.mining(net, batch.images, maps, present, one_label)
+        classification = self.classification(logits, batch.labels)
+        parts = {
+            "classification": classification.detach(),
+            "attention_mining": mining.detach(),
+            "attention": attention.detach(),
+            "mapped": counts.sum() / len(counts),
+        }
+        return Losses(classification + s.alpha * mining + s.weight * attention, logits, parts)
+
+    def maps(self, net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B, K] and the classes' Grad-CAM maps [B, K, H, W], differentiable in both modes.
+
+        The channels' weights are constants.
+
+        Raises:
+            MethodError: As `feature_map`.
+        """
+        with torch.enable_grad(), watched(net) as seen:
+            logits = self.logits(net, images)
+        with torch.enable_grad():
+            A = feature_map(seen)
+            maps = torch.cat([class_map(y, A) for y in logits.unbind(1)], 1)
+            return logits, enlarged(maps if self.settings.signed else maps.relu(), images)
+
+    def mining(
+        self, net: nn.Module, images: Tensor, maps: Tensor, present: Tensor, one_label: bool
+    ) -> Tensor:
+        """Mean probability of the present classes once their regions are hidden; 0 without any.
+
+        Args:
+            net: The classifier.
+            images: [B, C, H, W].
+            maps: [B, K, H, W].
+            present: Bool [B, K].
+            one_label: Whether probabilities are a softmax's; else each label's sigmoid.
+        """
+        s: GAINSettings = self.settings
+        films, classes = present.nonzero(as_tuple=True)
+        N = len(films)
+        if not N:
+            return maps.sum() * 0
+        T = torch.sigmoid(s.omega * (maps[films, classes] - s.sigma))[:, None].to(images.dtype)
+        hidden = images[films] * (1 - T)
+        if N == 1 and len(images) > 1:
+            hidden = hidden.expand(2, -1, -1, -1)  # BatchNorm cannot train on one film
+        with kept_statistics(net):
+            left = self.logits(net, hidden)[:N]
+        p = left.softmax(1) if one_label else left.sigmoid()
+        return p.gather(1, classes[:, None]).mean()
+
+
+def present_classes(logits: Tensor, labels: Tensor) -> Tensor:
+    """Which classes a film has, bool [B, K]; a label that is missing counts as absent.
+
+    Args:
+        logits: [B, K].
+        labels: int64 [B], or float [B, K] with NaN for missing.
+    """
+    if labels.dim() == 2:
+        return labels == 1
+    return labels[:, None] == torch.arange(logits.shape[1], device=logits.device)
+
+
+def distance(maps: Tensor, masks: Tensor, held: Tensor, one_label: bool) -> Tensor:
+    """Mean squared distance to the lungs, over pixels and over the maps that are held.
+
+    Of several labels the sum is divided by their number and 1e-5, as published.
+
+    Args:
+        maps: [B, K, H, W].
+        masks: Lungs, 0 or 1 [B, 1, H, W].
+        held: Bool [B, K].
+        one_label: Whether a film has one class.
+    """
+    each = (maps - masks.to(maps.dtype)).square().mean(dim=(2, 3))
+    n = held.sum().to(each.dtype)
+    return torch.where(held, each, 0.0).sum() / (n.clamp(min=1) if one_label else n + TINY)
+
+
+@contextmanager
+def kept_statistics(net: nn.Module) -> Iterator[None]:
+    """Hidden films leave BatchNorm's running statistics, which are those of films, alone."""
+    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [m.momentum for m in norms]
+    try:
+        for m in norms:
+            m.momentum = 0.0
+        yield
+    finally:
+        for m, momentum in zip(norms, momenta, strict=True):
+            m.momentum = momentum

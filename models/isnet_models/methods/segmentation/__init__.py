@@ -1,0 +1,1 @@
+"""Methods that segment the lungs, too."""

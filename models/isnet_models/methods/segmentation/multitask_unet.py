@@ -1,0 +1,159 @@
+"""Multi-task U-Net: one encoder for lung masks and classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from isnet_models.divergence import mean_of
+from isnet_models.methods.base import Batch, Losses, Method, NetSpec
+
+GRID = 7  # side of the head's pooled features
+
+
+@dataclass(frozen=True)
+class MultitaskSettings:
+    """The U-Net's size, and the share of the masks in the loss.
+
+    Attributes:
+        weight: P, 0 to 1: (1 - P) classification + P segmentation.
+        width: Channels of the finest level; each coarser level has twice as many.
+        depth: Levels, 2 or more; the film is halved between them.
+        hidden: Width of the head's two hidden layers.
+        dropout: Probability in the head, 0 to below 1.
+    """
+
+    weight: float = 0.5
+    width: int = 64
+    depth: int = 5
+    hidden: int = 4096
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"weight: found {self.weight}, expected 0 to 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: found {self.dropout}, expected 0 to below 1")
+        for name, least in (("width", 1), ("depth", 2), ("hidden", 1)):
+            value = getattr(self, name)
+            if value < least:
+                raise ValueError(f"{name}: found {value}, expected {least} or more")
+
+
+class UNetWithHead(nn.Module):
+    """U-Net (Ronneberger et al., arXiv:1505.04597) with a classifier at its coarsest level.
+
+    Films of any size that can be halved depth - 1 times: an odd side is halved downwards, and the
+    decoder's step gives it back its last row. The head has the form of VGG's.
+
+    Args:
+        classes: K.
+        channels: C of the film.
+        settings: Width, depth and head.
+    """
+
+    def __init__(self, classes: int, channels: int, settings: MultitaskSettings) -> None:
+        super().__init__()
+        widths = [settings.width * 2**i for i in range(settings.depth)]
+        self.encoder = nn.ModuleList(map(_block, [channels, *widths[:-1]], widths))
+        self.pool = nn.MaxPool2d(2)
+        falling = widths[::-1]
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairwise(falling))
+        self.decoder = nn.ModuleList(_block(2 * width, width) for width in falling[1:])
+        self.segmentation = nn.Conv2d(widths[0], 1, 1)
+        hidden, p = settings.hidden, settings.dropout
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(GRID), nn.Flatten(),
+            nn.Linear(widths[-1] * GRID**2, hidden), nn.ReLU(), nn.Dropout(p),
+            nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(p),
+            nn.Linear(hidden, classes),
+        )  # fmt: skip
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, K] of films [B, C, H, W]; the decoder does not run."""
+        logits: Tensor = self.head(self._encoded(images)[-1])
+        return logits
+
+    def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the classes [B, K] and of lung [B, 1, H, W]."""
+        levels = self._encoded(images)
+        logits: Tensor = self.head(levels[-1])
+        x = levels.pop()
+        for up, block in zip(self.up, self.decoder, strict=True):
+            skip = levels.pop()
+            x = block(torch.cat([skip, up(x, output_size=skip.shape[-2:])], 1))
+        return logits, self.segmentation(x)
+
+    def _encoded(self, images: Tensor) -> list[Tensor]:
+        """Features of each level, fine to coarse."""
+        levels = [self.encoder[0](images)]
+        for block in list(self.encoder)[1:]:
+            levels.append(block(self.pool(levels[-1])))
+        return levels
+
+
+def _block(before: int, width: int) -> nn.Module:
+    """Twice convolution, BatchNorm, ReLU."""
+    layers: list[nn.Module] = []
+    for channels in (before, width):
+        layers += [
+            nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        ]  # fmt: skip
+    return nn.Sequential(*layers)
+
+
+class MultitaskUNet(Method):
+    """(1 - P) classification + P segmentation (Bassi et al. 2024, "multi-task U-Net").
+
+    The segmentation loss is the mean binary cross-entropy over all pixels of the films that have
+    a mask; the others take part in the classification alone.
+    """
+
+    Settings: ClassVar[type] = MultitaskSettings
+
+    @classmethod
+    def build(cls, spec: NetSpec) -> nn.Module:
+        """The untrained network, of the settings' width and depth.
+
+        Raises:
+            ValueError: The film is too small for the depth.
+        """
+        settings = spec.settings or MultitaskSettings()
+        least = 2 ** (settings.depth - 1)
+        if min(spec.size) < least:
+            raise ValueError(
+                f"a U-Net of depth {settings.depth} needs films of {least} px or more, "
+                f"model.input is {list(spec.size)}"
+            )
+        return UNetWithHead(spec.classes, spec.channels, settings)
+
+    def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
+        """Both losses of the batch."""
+        assert isinstance(net, UNetWithHead)  # noqa: S101 - as `build` made it
+        images, P = batch.images, self.settings.weight
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.context.autocast):
+            classes, pixels = net.both(images)
+        logits = classes.to(images.dtype)
+        classification = self.classification(logits, batch.labels)
+        segmentation = segmentation_loss(pixels.to(images.dtype), batch.masks)
+        parts = {
+            "classification": classification.detach(), "segmentation": segmentation.detach()
+        }  # fmt: skip
+        return Losses((1 - P) * classification + P * segmentation, logits, parts)
+
+
+def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Mean binary cross-entropy over the pixels of films with a mask; 0 when none has one.
+
+    Args:
+        logits: Of lung [B, 1, H, W].
+        masks: 0 or 1 [B, 1, H, W]; all zero where a film has no mask.
+    """
+    each = binary_cross_entropy_with_logits(logits, masks, reduction="none").mean((1, 2, 3))
+    known = masks.amax((1, 2, 3)) > 0
+    return mean_of(each, known)

@@ -1,0 +1,157 @@
+"""Cells of a benchmark: layers of keys, shared films, references to other cells, faults by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isnet_cli.benchmark.cells import Grid, cell_name, refusal
+from isnet_cli.errors import IsnetError
+from tests.benchmark.factory import loaded, write
+
+
+def grid(folder: Path, **parts: str) -> Grid:
+    return loaded(write(folder, **parts), folder / "out")[1]
+
+
+def test_every_combination_is_a_cell_seed_by_seed(tmp_path: Path) -> None:
+    data = "  shapes: {bias.kind: shapes}\n  clean: {}\n"
+    found = grid(tmp_path, seeds="3, 1", data=data)
+    assert [cell.name for cell in found.cells] == [
+        f"{data}/{method}/seed-{seed}"
+        for seed in (3, 1)
+        for data in ("shapes", "clean")
+        for method in ("standard", "isnet")
+    ]
+    for cell in found.cells:
+        assert (cell.config.seed, cell.config.name) == (cell.seed, "tiny")
+        assert cell.config.train.method == cell.method
+        assert cell.config.bias.kind == ("shapes" if cell.data == "shapes" else "none")
+        assert cell.config.train.epochs == 1
+        assert cell.config.data.images == str(tmp_path / "xrays")
+
+
+def test_later_layers_win(tmp_path: Path) -> None:
+    found = grid(
+        tmp_path,
+        set="  train.epochs: 2\n  train.batch_size: 2\n  model.dropout: 0.1\n",
+        data="  all: {train.batch_size: 3, model.dropout: 0.2}\n",
+        methods="  standard: {model.dropout: 0.3}\n",
+    )
+    config = found.cells[0].config
+    assert (config.train.epochs, config.train.batch_size, config.model.dropout) == (2, 3, 0.3)
+
+
+def test_rows_may_name_a_method_or_keep_the_base_s(tmp_path: Path) -> None:
+    methods = (
+        "  a: {train.method: standard}\n  b: {train: {method: grad_input}}\n"
+        "  c: {train.heatmap_loss.weight: 0.2}\n  isnet: {train.method: standard}\n"
+    )
+    found = {cell.method: cell.config.train for cell in grid(tmp_path, methods=methods).cells}
+    assert {name: train.method for name, train in found.items()} == {
+        "a": "standard", "b": "grad_input", "c": "isnet", "isnet": "standard",
+    }  # fmt: skip
+    assert found["c"].heatmap_loss.weight == 0.2
+
+
+def test_films_are_shared_where_their_settings_are_the_same(tmp_path: Path) -> None:
+    data = "  one: {}\n  two: {bias.kind: shapes}\n  three: {data.max_side: 64}\n"
+    found = grid(tmp_path, seeds="0, 1", data=data)
+    assert list(found.films) == ["one-seed-0", "three-seed-0", "one-seed-1", "three-seed-1"]
+    for cell in found.cells:
+        expected = f"{'one' if cell.data != 'three' else 'three'}-seed-{cell.seed}"
+        assert cell.films == expected
+        assert cell.config.upstream == str(tmp_path / "out" / "films" / expected)
+    assert found.films["three-seed-1"].data.max_side == 64
+    assert found.films["three-seed-1"].seed == 1
+    assert found.films["three-seed-1"].upstream is None
+
+
+def test_one_division_of_the_films_for_all_seeds(tmp_path: Path) -> None:
+    file = write(tmp_path, seeds="0, 1")
+    file.write_text(file.read_text() + "films_seed: 7\n")
+    found = loaded(file, tmp_path / "out")[1]
+    assert list(found.films) == ["all-seed-7"]
+    assert found.films["all-seed-7"].seed == 7
+    assert {cell.config.seed for cell in found.cells} == {0, 1}
+
+
+def test_a_row_may_have_films_of_its_own_or_those_of_a_run(tmp_path: Path) -> None:
+    methods = "  standard: {}\n  isnet: {masks.threshold: 0.4}\n  grad_input: {upstream: runs/a}\n"
+    found = grid(tmp_path, methods=methods)
+    assert [cell.films for cell in found.cells] == ["all-seed-0", "all-isnet-seed-0", ""]
+    assert found.cells[2].config.upstream == str(tmp_path / "runs" / "a")
+
+
+def test_drawn_films_take_the_place_of_the_base_s(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    file.write_text(file.read_text() + "drawn: {}\n")
+    config = loaded(file, tmp_path / "out")[1].cells[0].config
+    assert config.data.images == str(tmp_path / "out" / "drawn" / "films")
+    assert config.data.labels.file == str(tmp_path / "out" / "drawn" / "labels.csv")
+
+
+def test_references_to_other_cells_are_folders_and_an_order(tmp_path: Path) -> None:
+    methods = (
+        "  student: {train.method: standard, model.weights: "
+        "'cell:standard/train/model.safetensors'}\n  standard: {}\n"
+    )
+    found = grid(tmp_path, seeds="0, 5", methods=methods)
+    for cell in found.cells:
+        if cell.method == "standard":
+            assert cell.waits == ()
+            continue
+        assert cell.waits == ("standard",)
+        run = tmp_path / "out" / "cells" / cell_name("all", "standard", cell.seed)
+        assert cell.config.model.weights == str(run / "train" / "model.safetensors")
+
+
+def test_references_inside_nested_settings(tmp_path: Path) -> None:
+    inside = "{train: {method: standard, settings: {isnet: {a: ['cell:isnet']}}}}"
+    methods = f"  isnet: {{}}\n  student: {inside}\n"
+    cell = grid(tmp_path, methods=methods).cells[1]
+    assert cell.waits == ("isnet",)
+    assert cell.config.train.settings["isnet"]["a"] == [
+        str(tmp_path / "out" / "cells" / "all" / "isnet" / "seed-0")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"methods": "  standard: {model.weights: 'cell:isnt'}\n"}, "'cell:isnt': no such row"),
+        ({"methods": "  standard: {model.weights: 'cell:standard'}\n"}, "standard -> standard"),
+        (
+            {
+                "methods": "  standard: {model.weights: 'cell:isnet'}\n"
+                "  isnet: {model.weights: 'cell:standard'}\n"
+            },
+            "wait for each other: standard -> isnet -> standard",
+        ),
+        ({"methods": "  standrd: {}\n"}, "b.yaml:10: methods.standrd: 'standrd' is unknown"),
+        (
+            {"methods": "  standard: {}\n  isnet: {train.epoch: 3}\n"},
+            "b.yaml:11: methods.isnet: train.epoch: unknown key, did you mean 'epochs'?",
+        ),
+        ({"methods": "  x: {train.method: nothing}\n"}, "methods.x: train.method: 'nothing'"),
+        ({"set": "  train.epochs: many\n"}, "b.yaml:5: set: train.epochs: found 'many'"),
+        (
+            {"data": "  several: {data.labels.task: multilabel}\n", "methods": "  isnet: {}\n"},
+            "does not exist with data.labels.task: multilabel",
+        ),
+    ],
+)
+def test_faults_of_all_cells_are_found_and_named_by_row(
+    tmp_path: Path, parts: dict[str, str], message: str
+) -> None:
+    with pytest.raises(IsnetError) as caught:
+        grid(tmp_path, seeds="0, 1", **parts)
+    assert caught.value.kind == "config"
+    assert caught.value.render().count(message) == 1
+
+
+def test_many_faults_are_one_message() -> None:
+    error = refusal(Path("b.yaml"), [f"fault {i}" for i in range(60)])
+    assert error.message == "b.yaml: 60 faults"
+    assert error.details[-1] == "... and 10 more"

@@ -1,0 +1,227 @@
+"""Verdicts on invented films whose answer is known: marks, exposures, copies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isnet_cli.check.pixels import Look, glances_of_run, look_at
+from isnet_cli.check.verdicts import ask, interval, looked_lines, near_duplicates, verdicts
+from isnet_cli.config.schema import Config
+from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.images.kept import load_film, save_film
+from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.types import Row
+from tests.evaluate.factory import edit_rows
+from tests.support.runs import lungs, make_run, small_config
+
+Paint = Callable[[Row, np.ndarray, np.random.Generator], None]
+
+
+def looks_of(folder: Path, paint: Paint | None = None, count: int = 80, **sets: int) -> list[Look]:
+    """Looks at a run of noise; two hospitals and two classes in all combinations."""
+    run = make_run(folder, sets=sets or {"train": count})
+    edit_rows(run, lambda row: {"source": "AB"[int(row.patient, 16) // 2 % 2]})
+    for row in read_manifest(run.path / "ingest" / "manifest.csv"):
+        rng = np.random.default_rng(int(row.patient, 16))
+        pixels = rng.uniform(0.3, 0.7, (row.height, row.width)).astype(np.float32)
+        if paint is not None:
+            paint(row, pixels, rng)
+        save_film(run.path / "ingest" / row.film, np.clip(pixels, 0, 1))
+    return look_at(glances_of_run(run, small_config()), small_config(), Ports())
+
+
+def mark_classes(row: Row, pixels: np.ndarray, rng: np.random.Generator) -> None:
+    """A white corner on films of one class."""
+    if row.label == "sick":
+        pixels[:6, :6] = 1.0
+
+
+def expose_hospitals(row: Row, pixels: np.ndarray, rng: np.random.Generator) -> None:
+    """Brighter lungs in one hospital."""
+    if row.source == "B":
+        pixels[lungs(row.height)] += 0.2
+
+
+def asked(looks: list[Look], **sections: Any) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    settings = small_config(**sections)
+    found = ask(looks, settings)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    return found, verdicts(found, settings)
+
+
+def test_a_mark_per_class_is_told_by_the_background_alone(tmp_path: Path) -> None:
+    found, said = asked(looks_of(tmp_path, mark_classes))
+    assert found["class"]["background"]["auc"] > 0.99
+    assert found["class"]["background"]["within"]["auc"] > 0.99
+    assert found["class"]["lungs"]["auc"] == pytest.approx(0.5, abs=0.2)
+    assert found["source"]["lungs"]["low"] < 0.5
+    assert [v["tells"] for v in said] == ["yes", "no"]
+    assert said[0]["text"].startswith("the background alone tells the class (AUC 1.00 [")
+    assert said[0]["text"].endswith("]): train with isnet")
+    assert said[1]["text"].startswith("the lungs alone do not tell the source (AUC 0.")
+
+
+def test_an_exposure_per_hospital_is_told_by_the_lungs_alone(tmp_path: Path) -> None:
+    looks = looks_of(tmp_path, expose_hospitals)
+    found, said = asked(looks)
+    assert found["source"]["lungs"]["auc"] > 0.99
+    assert found["source"]["background"]["auc"] == pytest.approx(0.5, abs=0.2)
+    assert [v["tells"] for v in said] == ["no", "yes"]
+    text = said[1]["text"]
+    assert text.startswith("the lungs alone tell the source (AUC 1.00 [")
+    assert text.endswith(
+        "background methods cannot remove that; standardise the lungs and check again:"
+        " --set model.standardise=bands"
+    )
+    for how, words in (("lungs", "model.standardise=bands"), ("bands", "train.augment.spectrum")):
+        assert words in asked(looks, model={"standardise": how})[1][1]["text"]
+
+
+def test_without_signal_nothing_is_told(tmp_path: Path) -> None:
+    found, said = asked(looks_of(tmp_path, count=120))
+    for about in ("class", "source"):
+        for view in ("background", "lungs"):
+            assert found[about][view]["auc"] == pytest.approx(0.5, abs=0.2)
+    assert {v["tells"] for v in said} <= {"no", "little"}
+
+
+def test_when_each_class_has_its_own_source_nobody_can_tell_which(tmp_path: Path) -> None:
+    looks = looks_of(tmp_path, mark_classes)
+    tied = [Look(Row(**{**vars(k.row), "source": k.row.label}), k.hash, k.background, k.lungs)
+            for k in looks]  # fmt: skip
+    found, said = asked(tied)
+    assert found["class"]["background"]["within"]["auc"] is None
+    assert "each class has its own source" in said[0]["text"]
+    assert "-" in looked_lines(together(tied, found, said))[3]
+
+
+def test_what_is_told_by_the_hospital_alone_is_said(tmp_path: Path) -> None:
+    """The mark is the hospital's, and eight films of ten are of the hospital's own class."""
+    looks = []
+    for n, look in enumerate(looks_of(tmp_path, mark_classes, count=120)):
+        marked = look.row.label == "sick"
+        label = "xy"[marked == (n % 10 < 2)]
+        row = Row(**{**vars(look.row), "source": "BA"[marked], "label": label})
+        looks.append(Look(row, look.hash, look.background, look.lungs))
+    found, said = asked(looks)
+    assert found["class"]["background"]["auc"] > 0.7
+    assert found["class"]["background"]["within"]["low"] < 0.5
+    assert "; within one source it is AUC 0." in said[0]["text"]
+
+
+def test_classes_are_asked_of_the_films_to_learn_from(tmp_path: Path) -> None:
+    looks = looks_of(tmp_path, mark_classes, train=40, val=20, test=20)
+    found, _ = asked(looks)
+    assert found["class"]["sets"] == ["train", "val"]
+    assert found["class"]["background"]["n"] == 60
+    assert found["source"]["sets"] == ["train", "val", "test"]
+    assert found["source"]["background"]["n"] == 80
+    others = [look for look in looks if look.row.set == "test"]
+    assert asked(others)[0]["class"]["sets"] == ["test"]
+
+
+def test_several_labels_are_asked_one_by_one(tmp_path: Path) -> None:
+    looks = looks_of(tmp_path, mark_classes)
+    several = []
+    for n, look in enumerate(looks):
+        label = f"sick={int(look.row.label == 'sick')};old={'?' if n % 3 == 0 else n // 2 % 2}"
+        row = Row(**{**vars(look.row), "label": label})
+        several.append(Look(row, look.hash, look.background, look.lungs))
+    found, _ = asked(several, data={"labels": {"task": "multilabel"}})
+    answers = found["class"]["background"]["per_class"]
+    assert set(answers) == {"sick", "old"}
+    assert answers["sick"] > 0.99
+    assert answers["old"] == pytest.approx(0.5, abs=0.3)
+
+
+@pytest.mark.parametrize("source", ["A", ""])
+def test_one_source_or_none_asks_nothing_of_it(tmp_path: Path, source: str) -> None:
+    looks = [Look(Row(**{**vars(k.row), "source": source}), k.hash, k.background, k.lungs)
+             for k in looks_of(tmp_path, mark_classes, count=40)]  # fmt: skip
+    found, said = asked(looks)
+    assert [v["about"] for v in said] == ["class"]
+    assert found["source"]["lungs"]["auc"] is None
+
+
+def test_without_masks_the_way_to_them_is_said(tmp_path: Path) -> None:
+    run = make_run(
+        tmp_path, sets={"train": 4}, verdicts={f"train/00{n}": "missing" for n in range(4)}
+    )
+    looks = look_at(glances_of_run(run, small_config()), small_config(), Ports())
+    found, said = asked(looks)
+    assert (found["films"], found["why"]) == (0, "no film has a lung mask")
+    assert "isnet masks CONFIG -o RUN, then isnet check RUN" in said[0]["text"]
+    text = "\n".join(looked_lines(together(looks, found, said)))
+    assert "looked at 4 of 4 films: 0 near-duplicates" in text
+    assert asked([])[0]["films"] == 0
+
+
+def test_too_few_films_are_unknown(tmp_path: Path) -> None:
+    found, said = asked(looks_of(tmp_path, mark_classes, count=12))
+    assert [v["tells"] for v in said] == ["unknown", "unknown"]
+    assert "too few: normal 6, sick 6" in said[0]["text"]
+    assert interval(found["class"]["lungs"]) == "-"
+
+
+def together(
+    looks: list[Look], found: dict[str, Any], said: list[dict[str, str]]
+) -> dict[str, Any]:
+    copies = {**near_duplicates(looks)[0], "of": len(looks)}
+    return {"near_duplicates": copies, "probes": found, "verdicts": said}
+
+
+def test_the_table_names_what_was_asked(tmp_path: Path) -> None:
+    looks = looks_of(tmp_path, mark_classes)
+    lines = looked_lines(together(looks, *asked(looks)))
+    assert lines[1].split("  ")[1] == "AUC, 80 films"
+    assert [line.split("  ")[1].strip() or line.strip().split("  ")[0] for line in lines[2:6]] == [
+        "class", "within one source", "source", "within one class",
+    ]  # fmt: skip
+    assert lines[6].startswith("verdict: the background alone tells the class")
+
+
+def run_with_copies(folder: Path) -> tuple[RunFolder, Config]:
+    """Film test/000 is train/000 at half the size; val/001 is test/001 with another label."""
+    run = make_run(folder, sets={"train": 6, "val": 4, "test": 4})
+    rows = {r.key: r for r in read_manifest(run.path / "ingest" / "manifest.csv")}
+    for row in rows.values():
+        rng = np.random.default_rng(int(row.patient, 16))
+        save_film(run.path / "ingest" / row.film, rng.random((96, 96)).astype(np.float32))
+    for copy, origin in (
+        ("test/000", "train/000"),
+        ("val/001", "test/001"),
+        ("train/003", "train/002"),
+    ):
+        pixels = load_film(run.path / "ingest" / rows[origin].film)
+        save_film(run.path / "ingest" / rows[copy].film, 0.1 + 0.8 * pixels)
+    edit_rows(run, lambda row: {"label": "normal"} if row.key in {"val/001", "train/003"} else {})
+    return run, small_config()
+
+
+def test_near_duplicates_across_sets_and_labels(tmp_path: Path) -> None:
+    run, settings = run_with_copies(tmp_path)
+    facts, problems = near_duplicates(look_at(glances_of_run(run, settings), settings, Ports()))
+    assert facts == {
+        "films": 14, "across_sets": 2, "within_sets": 1, "different_labels": 1,
+        "examples": ["train/000 (train) and test/000 (test)", "val/001 (val) and test/001 (test)"],
+    }  # fmt: skip
+    across, labels = problems
+    assert across.severity == labels.severity == "warning"
+    assert "2 pairs of films in different sets (test, train, val) look the same" in across.text
+    assert labels.text.startswith("data.labels: 1 pair of films look the same")
+    assert labels.details == ("val/001 (val) and test/001 (test)",)
+    assert across.fix
+    assert labels.fix
+
+
+def test_no_copies_no_problems(tmp_path: Path) -> None:
+    facts, problems = near_duplicates(looks_of(tmp_path, count=10))
+    assert (facts["across_sets"], facts["within_sets"], problems) == (0, 0, [])
+    assert near_duplicates([])[0]["films"] == 0

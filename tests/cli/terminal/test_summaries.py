@@ -1,0 +1,128 @@
+"""Results in lines and tables."""
+
+from __future__ import annotations
+
+from isnet_cli.cli.terminal.summaries import (
+    background_lines,
+    demo_table,
+    outcome_line,
+    prediction_lines,
+    score_lines,
+    shift_lines,
+    table,
+)
+from isnet_cli.core.pipeline import Outcome
+
+
+def test_a_stage_in_one_line() -> None:
+    summary = {"found": 12, "no_label": 0, "skipped": 0, "share": 0.123456, "sets": {"a": 1}}
+    assert (
+        outcome_line(Outcome("ingest", "done", summary))
+        == "ingest    done       found 12, skipped 0, share 0.1235"
+    )
+    assert outcome_line(Outcome("masks", "current")) == "masks     up to date"
+    assert outcome_line(Outcome("train", "incomplete")) == "train     incomplete"
+
+
+def test_a_table() -> None:
+    assert table(["a", "bb"], [["long", "1"], ["x", "222"]]) == "a      bb\nlong    1\nx     222"
+
+
+def test_scores_with_what_is_undefined() -> None:
+    summary = {
+        "sets": {
+            "test": {
+                "biased": {"n": 6, "macro_f1": 0.5, "macro_auc": None, "outside": 0.25},
+                "standard": {"n": 6, "macro_f1": 1.0, "macro_auc": 1.0},
+            }
+        }
+    }
+    assert score_lines(summary) == [
+        "set    version  films  macro F1    AUC  outside lungs",
+        "test    biased      6     0.500      -          0.250",
+        "test  standard      6     1.000  1.000              -",
+    ]
+    assert score_lines({}) == []
+
+
+def test_scores_by_background() -> None:
+    areas = {"full": 1.0, "lungs_only": 0.5, "lungs_removed": 0.95, "other_class": 0.0}
+    found = {"n": 6, "auc": {**areas, "same_class": None}, "flips": 0.875, "gap": None}
+    nothing = {"n": 0, "why": "no masks"}
+    sets = {
+        "test": {"standard": {"background": found}},
+        "far": {"standard": {"background": nothing}},
+    }
+    assert background_lines({"sets": sets}) == [
+        "AUC by background   version   full  lungs only  no lungs  other class  same class"
+        "  flips  gap",
+        "test               standard  1.000       0.500     0.950        0.000           -"
+        "   88 %    -",
+    ]
+    del sets["test"]
+    assert background_lines({"sets": sets}) == ["background reliance: no masks"]
+    assert background_lines({"sets": {"test": {"standard": {"n": 3}}}}) == []
+
+
+def test_the_demos_table() -> None:
+    document = {
+        "report": "x/report.html",
+        "macro_f1": {
+            "standard": {"biased": 1.0, "deceiving": 0.0},
+            "isnet": {"biased": 0.9, "deceiving": None},
+        },
+    }
+    assert demo_table(document) == (
+        "macro F1  biased  deceiving\n"
+        "standard   1.000      0.000\n"
+        "isnet      0.900          -\n\n"
+        "report: x/report.html"
+    )
+
+
+def test_scores_with_their_intervals() -> None:
+    figures = {"n": 6, "macro_f1": 0.5, "macro_f1_range": [0.4, 0.61], "macro_auc": 0.75}
+    summary = {"sets": {"test": {"standard": {**figures, "macro_auc_range": None, "outside": 0.2}}}}
+    assert score_lines(summary) == [
+        "set    version  films              macro F1    AUC  outside lungs",
+        "test  standard      6  0.500 [0.400, 0.610]  0.750          0.200",
+    ]
+
+
+def test_differences_between_tests() -> None:
+    fall = {"value": -0.25, "low": -0.3, "high": -0.2}
+    empty = {"value": None, "low": None, "high": None}
+    pairs = [
+        {"from": ["test", "biased"], "to": ["test", "deceiving"], "macro_f1": fall,
+         "macro_auc": {**empty, "value": 0.0}},
+        {"from": ["test", "standard"], "to": ["far", "standard"], "macro_f1": empty,
+         "macro_auc": fall},
+    ]  # fmt: skip
+    assert shift_lines({"shift": pairs}) == [
+        "difference                                macro F1                      AUC",
+        "test: biased to deceiving  -0.250 [-0.300, -0.200]                   +0.000",
+        "test to far                                      -  -0.250 [-0.300, -0.200]",
+    ]
+    assert shift_lines({}) == []
+
+
+def test_predictions_are_counted_with_their_doubts() -> None:
+    summary = {
+        "films": 10, "doubts": 7, "skipped": 0, "predicted": {"ill": 4, "well": 6},
+        "flags": {"mask": 1, "unlike": 6, "undecided": None}, "expected": 0.019,
+    }  # fmt: skip
+    lines = prediction_lines(summary)
+    cells = [" ".join(line.split()) for line in lines]
+    assert cells[:7] == [
+        "predicted films",
+        "ill 4",
+        "well 6",
+        "in doubt 7 of 10",
+        "lung mask suspect or missing 1",
+        "unlike the training films 6",
+        "undecided not known",
+    ]
+    assert cells[7] == "(of films like those of training, 1.9 % are called unlike)"
+    assert cells[8].startswith("most films are unlike the training films")
+    calm = {**summary, "flags": {"mask": 1, "unlike": 5, "undecided": 0}, "expected": None}
+    assert len(prediction_lines(calm)) == 7

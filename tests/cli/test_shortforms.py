@@ -1,0 +1,158 @@
+"""Short forms become keys of the configuration and keep nothing of the other run's films."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isnet_cli.cli.shortforms import (
+    film_options,
+    films_to_explain,
+    films_to_predict,
+    sets_to_evaluate,
+)
+from isnet_cli.cli.source import Source
+from isnet_cli.config.load import Option, dump, load
+from isnet_cli.config.schema import Config
+from isnet_cli.core.files import write_json
+from isnet_cli.errors import IsnetError
+
+OLD = {
+    "name": "old",
+    "upstream": "/old/up",
+    "data": {
+        "images": "/old/xrays",
+        "labels": {
+            "file": "/old/labels.csv",
+            "key": "uid",
+            "columns": ["diagnosis"],
+            "uncertain": "one",
+        },
+        "columns": {"source": "hospital"},
+        "sets": {"train": {"fraction": 0.5}},
+        "scale": "range",
+        "privacy": {"rename": True},
+    },
+    "masks": {"files": "/old/masks", "threshold": 0.4},
+    "model": {"arch": "resnet18"},
+    "bias": {"kind": "shapes"},
+    "evaluate": {"sets": ["test"]},
+    "heatmap": {"sets": ["test"], "target": "all"},
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A trained run, and a working folder."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "old"
+    path.mkdir()
+    (path / "isnet.yaml").write_text(dump(Config.model_validate(OLD)), encoding="utf-8")
+    write_json(path / "train/model.json", {"classes": ["ill", "well"]})
+    return path
+
+
+def nothing_old(config: Config) -> None:
+    text = dump(config)
+    assert "/old/" not in text.replace(str(config.evaluate.model), "").replace(
+        str(config.heatmap.model), ""
+    )
+    assert config.upstream is None
+    assert config.data.columns.source == "auto"
+    assert config.data.labels.key == "auto"
+    assert config.data.labels.columns is None
+    # how films are read and masks are made belongs to the model
+    assert config.data.scale == "range"
+    assert config.data.privacy.rename is True
+    assert config.masks.threshold == 0.4
+    assert config.model.arch == "resnet18"
+    assert config.data.labels.classes == ["ill", "well"]
+    assert config.data.labels.uncertain == "one"
+
+
+def test_films_name_the_run_unless_a_file_does() -> None:
+    assert film_options(Source()) == []
+    images = Option("SOURCE", "data.images", "a/my films")
+    assert film_options(Source(images=Path("a/my films"))) == [
+        images,
+        Option("SOURCE", "name", "my-films"),
+    ]
+    assert film_options(Source(Path("c.yaml"), images=Path("a/my films"))) == [images]
+
+
+def test_films_to_explain(run: Path) -> None:
+    source, options = films_to_explain(run, Path("new"))
+    config = load(source.config, (), options)
+    nothing_old(config)
+    assert config.name == "new"
+    assert config.data.images == str(run.parent / "new")
+    assert config.data.sets == {}
+    assert config.heatmap.model == str(run)
+    assert config.heatmap.sets is None
+    assert config.heatmap.target == "all"
+    assert config.bias.kind == "none"
+
+
+def test_sets_to_evaluate(run: Path) -> None:
+    sets = {"a": {"images": "a", "labels": "a.csv"}, "b": {"images": "b"}}
+    source, options = sets_to_evaluate(run, sets)
+    config = load(source.config, (), options)
+    nothing_old(config)
+    assert config.name == "a-b"
+    assert config.data.images is None
+    assert config.evaluate.model == str(run)
+    assert config.evaluate.sets is None
+    assert config.bias.kind == "shapes"
+    a, b = config.data.sets["a"], config.data.sets["b"]
+    assert (a.images, b.images) == (str(run.parent / "a"), str(run.parent / "b"))
+    assert a.labels is not None
+    assert b.labels is not None
+    assert (a.labels.file, b.labels.file) == (str(run.parent / "a.csv"), None)
+    assert a.labels.classes == b.labels.classes == ["ill", "well"]
+
+
+def test_films_to_predict(run: Path) -> None:
+    write_json(run / "run.json", {})
+    for model in (run, run / "train", run / "train/model.json"):
+        source, options, warning = films_to_predict(model, Path("new"), ["png"])
+        config = load(source.config, (), options)
+        assert config.predict.model == config.heatmap.model == str(run)
+        nothing_old(config.model_copy(update={"predict": Config().predict}))
+        assert config.name == "new"
+        assert config.bias.kind == "none"
+        assert (config.heatmap.limit, config.heatmap.sets) == (None, ["films"])
+        assert config.heatmap.formats == ["png"]
+        assert warning == ""
+
+
+def test_a_card_says_how_films_are_read_and_nothing_else(tmp_path: Path) -> None:
+    card = {
+        "classes": ["a", "b"], "task": "multilabel", "method": "isnet",
+        "heatmap": {"variant": "flex"},
+        "reading": {
+            "data": {"scale": "range", "dicom": {"voi": "none"}, "images": "/elsewhere"},
+            "masks": {"threshold": 0.4, "files": "/elsewhere"},
+            "name": {"x": "y"},
+        },
+    }  # fmt: skip
+    write_json(tmp_path / "model.json", card)
+    (tmp_path / "model.safetensors").touch()
+    source, options, warning = films_to_predict(tmp_path, Path("new"), None)
+    config = load(source.config, (), options)
+    assert (config.data.scale, config.data.dicom.voi, config.masks.threshold) == (
+        "range", "none", 0.4,
+    )  # fmt: skip
+    assert config.data.labels.classes == ["a", "b"]
+    assert config.masks.files is None
+    assert "/elsewhere" not in dump(config)
+    assert warning == ""
+
+
+def test_a_run_without_a_model(run: Path) -> None:
+    (run / "train/model.json").unlink()
+    with pytest.raises(IsnetError, match="not trained") as caught:
+        films_to_explain(run, Path("new"))
+    assert caught.value.kind == "weights"
+    with pytest.raises(IsnetError, match="not trained"):
+        sets_to_evaluate(run, {"a": {"images": "a"}})

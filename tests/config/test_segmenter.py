@@ -1,0 +1,73 @@
+"""The training's own configuration file: strict, with paths made absolute and faults placed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isnet_cli.config.load import dump
+from isnet_cli.config.segmenter import (
+    DECODER,
+    ENCODER,
+    Network,
+    load_segmenter,
+    starts_from_file,
+)
+from isnet_cli.errors import IsnetError
+from isnet_models.lung_unet import DECODER_CHANNELS
+from isnet_models.lung_unet import ENCODER as SHIPPED
+from tests.house.rules import ROOT
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_default_network_is_the_shipped_one() -> None:
+    assert (ENCODER, DECODER) == (SHIPPED, DECODER_CHANNELS)
+    assert Network().decoder_channels == DECODER
+
+
+def test_the_sample_loads_and_paths_start_at_the_file() -> None:
+    config = load_segmenter(ROOT / "sample_configs" / "lung_unet.yaml")
+    assert config.data.table == str(ROOT / "data/tb/labels.csv")
+    assert not starts_from_file(config)
+
+
+def test_a_dumped_configuration_loads_to_the_same(tmp_path: Path) -> None:
+    text = "data: {films: f, masks: m.json}\nnetwork: {start: own.safetensors}\n"
+    config = load_segmenter(write(tmp_path / "a.yaml", text), ["train.epochs=3"])
+    assert config.train.epochs == 3
+    assert config.network.start == str(tmp_path / "own.safetensors")
+    assert starts_from_file(config)
+    tree = write(tmp_path / "b.yaml", dump(config))
+    # the start decides the architecture, which is therefore not written by hand beside it
+    kept = "".join(
+        line
+        for line in tree.read_text().splitlines(keepends=True)
+        if "encoder" not in line and "decoder_channels" not in line
+    )
+    assert load_segmenter(write(tmp_path / "c.yaml", kept)) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {}", "expected either table, or films with masks"),
+        ("data: {table: t, films: f, masks: m}", "expected either table, or films with masks"),
+        ("data: {films: f}", "films and masks stand together"),
+        ("data: {table: t, held_out: 0.6, validation: 0.5}", "leaves no film for training"),
+        ("data: {table: t}\ntrain: {epoch: 3}", "did you mean 'epochs'"),
+        ("data: {table: t}\ntrain: {batch_size: 1}", "a.yaml:2: train.batch_size"),
+        ("data: {table: t}\ntrain: {coarse: {size: 100}}", "train.coarse.size"),
+        ("data: {table: t}\nnetwork: {start: lung-unet, encoder: resnet18}", "leave encoder out"),
+    ],
+)
+def test_faults_are_told_with_their_key(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(IsnetError) as caught:
+        load_segmenter(write(tmp_path / "a.yaml", text + "\n"))
+    assert caught.value.kind == "config"
+    assert message in caught.value.render()
+    assert "isnet masks train" in caught.value.fix

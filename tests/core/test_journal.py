@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from isnet_cli.core.journal import NAME, Journal, remove
+
+
+def interrupted(folder: Path, fingerprint: str = "f1") -> None:
+    """A journal of two parts, each with a file, left behind as by a kill."""
+    with Journal(folder, fingerprint) as journal:
+        for name in ("a", "b"):
+            file = folder / "sub" / f"{name}.bin"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(name.encode())
+            journal.add(name, {"value": 0.1 + 0.2}, [file])
+
+
+def test_parts_come_back_exactly_after_a_kill(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    with Journal(tmp_path, "f1") as journal:
+        assert journal.get("a") == {"value": 0.1 + 0.2}
+        assert journal.get("b") == {"value": 0.1 + 0.2}
+        assert journal.get("c") is None
+
+
+def test_complete_removes_the_journal_and_keeps_the_files(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    with Journal(tmp_path, "f1") as journal:
+        journal.complete()
+    assert not (tmp_path / NAME).exists()
+    assert (tmp_path / "sub" / "a.bin").exists()
+
+
+def test_an_exception_keeps_the_journal(tmp_path: Path) -> None:
+    def fail() -> None:
+        with Journal(tmp_path, "f1") as journal:
+            journal.add("a", 1)
+            journal.complete()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with Journal(tmp_path, "f1") as journal:
+        assert journal.get("a") == 1
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_part_whose_file_is_not_intact_is_done_again(tmp_path: Path, damage: str) -> None:
+    interrupted(tmp_path)
+    file = tmp_path / "sub" / "a.bin"
+    file.write_bytes(b"other") if damage == "changed" else file.unlink()
+    with Journal(tmp_path, "f1") as journal:
+        assert journal.get("a") is None
+        assert journal.get("b") is not None
+
+
+def test_another_fingerprint_drops_parts_and_their_files(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    other = tmp_path / "sub" / "mine.txt"
+    other.write_text("not the stage's")
+    with Journal(tmp_path, "f2") as journal:
+        assert journal.get("a") is None
+    assert not (tmp_path / "sub" / "a.bin").exists()
+    assert other.exists()
+
+
+@pytest.mark.parametrize("tail", ['{"part": "c", "cont', "[1]\n", "\x00\xff", '{"part": "c"}\n'])
+def test_a_line_cut_short_ends_the_journal(tmp_path: Path, tail: str) -> None:
+    interrupted(tmp_path)
+    with (tmp_path / NAME).open("a") as file:
+        file.write(tail)
+    with Journal(tmp_path, "f1") as journal:
+        assert journal.get("b") is not None
+        assert journal.get("c") is None
+        journal.add("c", 3)
+    with Journal(tmp_path, "f1") as journal:
+        assert journal.get("c") == 3
+
+
+def test_remove_stays_inside_the_folder_and_clears_empty_subfolders(tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    (folder / "x" / "y").mkdir(parents=True)
+    (folder / "x" / "y" / "f").write_text("1")
+    (folder / "keep").write_text("1")
+    outside = tmp_path / "outside"
+    outside.write_text("1")
+    remove(folder, ["x/y/f", "../outside", str(outside), "", "missing"])
+    assert outside.exists()
+    assert not (folder / "x").exists()
+    assert (folder / "keep").exists()
+
+
+def test_a_forged_journal_cannot_delete_outside_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    outside = tmp_path / "outside"
+    outside.write_text("1")
+    lines = [{"fingerprint": "old"}, {"part": "a", "content": 1, "files": {"../outside": "0"}}]
+    (folder / NAME).write_text("\n".join(json.dumps(line) for line in lines))
+    with Journal(folder, "new"):
+        pass
+    assert outside.exists()

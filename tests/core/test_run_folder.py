@@ -1,0 +1,75 @@
+"""The run folder: what is done, what is current, who holds it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.errors import IsnetError
+
+
+def finished(path: Path, text: str = "x") -> RunFolder:
+    folder = RunFolder(path)
+    output = folder.stage_dir("ingest") / "manifest.csv"
+    output.parent.mkdir(parents=True)
+    output.write_text(text)
+    folder.begin("ingest", "f1")
+    folder.finish("ingest", "f1", [output], {"skipped": 2})
+    return folder
+
+
+def test_a_stage_is_current_only_while_all_agrees(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "run")
+    assert folder.is_current("ingest", "f1")
+    assert not folder.is_current("ingest", "f2")
+    assert folder.require("ingest")["summary"] == {"skipped": 2}
+    (folder.stage_dir("ingest") / "manifest.csv").write_text("changed")
+    assert not folder.is_current("ingest", "f1")
+
+
+def test_a_begun_stage_is_not_done(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "run")
+    folder.begin("ingest", "f1")
+    assert not folder.is_current("ingest", "f1")
+    with pytest.raises(IsnetError, match="not finished") as caught:
+        folder.require("ingest")
+    assert "isnet run" in caught.value.fix
+
+
+def test_shared_stages_come_from_upstream(tmp_path: Path) -> None:
+    upstream = finished(tmp_path / "one")
+    folder = RunFolder(tmp_path / "two", upstream)
+    assert folder.stage_dir("ingest") == upstream.path / "ingest"
+    assert folder.stage_dir("train") == folder.path / "train"
+    assert folder.require("ingest")["fingerprint"] == "f1"
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(IsnetError, match="not a run record"):
+        RunFolder(tmp_path).record()
+
+
+def _hold(path: Path, held: object) -> None:
+    with RunFolder(path).lock():
+        held.set()  # type: ignore[attr-defined]
+        time.sleep(60)
+
+
+def test_lock_refuses_a_second_process_and_dies_with_the_first(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    process = context.Process(target=_hold, args=(tmp_path, held))
+    process.start()
+    assert held.wait(30)
+    with pytest.raises(IsnetError, match="in use") as caught, RunFolder(tmp_path).lock():
+        pass
+    assert caught.value.kind == "machine"
+    process.kill()
+    process.join()
+    with RunFolder(tmp_path).lock():
+        pass

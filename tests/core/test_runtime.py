@@ -1,0 +1,28 @@
+"""Devices, seeds and checkpoints."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from isnet_cli.core.runtime import choose_device, derive_seed, generator, workers
+from isnet_cli.errors import IsnetError
+
+
+def test_auto_takes_what_there_is_and_asked_for_is_never_replaced() -> None:
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert choose_device("cpu").type == "cpu"
+    with pytest.raises(IsnetError, match="not on this machine"):
+        choose_device("cuda:99")
+
+
+def test_seeds_differ_by_purpose_and_repeat() -> None:
+    assert derive_seed(0, "order", 1) == derive_seed(0, "order", 1)
+    seeds = {derive_seed(s, p, e) for s in (0, 1) for p in ("order", "augment") for e in (0, 1)}
+    assert len(seeds) == 8
+    assert all(0 <= s < 2**63 for s in seeds)
+    assert torch.equal(
+        torch.rand(3, generator=generator(1, "x")), torch.rand(3, generator=generator(1, "x"))
+    )
+    assert workers(7) == 7
+    assert 1 <= workers(None) <= 4

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from isnet_cli.core import workers
+from isnet_cli.core.workers import each, worker_count
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def deadly(number: int) -> int:
+    if number == 7:
+        os._exit(3)
+    return number
+
+
+def lone_survivor(path: str) -> bool:
+    """Dies the first time only: an innocent task that was under way when another died."""
+    if not Path(path).exists():
+        Path(path).touch()
+        os._exit(3)
+    return True
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_every_task_is_done_once(count: int) -> None:
+    found = list(each(double, range(40), count))
+    assert sorted(found) == [(n, 2 * n) for n in range(40)]
+
+
+def test_no_tasks() -> None:
+    assert list(each(double, [], 2)) == []
+
+
+def test_a_task_that_kills_its_process_costs_itself_alone() -> None:
+    found = dict(each(deadly, range(30), 2))
+    assert found.pop(7) is None
+    assert found == {n: n for n in range(30) if n != 7}
+
+
+def test_a_task_that_was_only_near_is_done_again(tmp_path: Path) -> None:
+    assert list(each(lone_survivor, [str(tmp_path / "flag")], 1)) == [(0, True)]
+
+
+def test_an_abandoned_loop_ends_its_processes() -> None:
+    loop = each(double, range(1000), 2)
+    next(loop)
+    loop.close()
+
+
+def test_work_goes_on_where_processes_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_can_start", lambda: False)
+    found = dict(each(_here_only, range(5), 2))
+    assert found == {n: n for n in range(5)}
+
+
+def _here_only(number: int) -> int:
+    if os.getpid() != HOME:
+        os._exit(3)
+    return number
+
+
+HOME = int(os.environ.setdefault("ISNET_TEST_HOME", str(os.getpid())))  # inherited by processes
+
+
+def test_a_script_without_main_guard_still_works(
+    tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    """Processes that start by importing such a script would start it again."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from operator import neg\n"
+        "from isnet_cli.core.workers import each\n"
+        "print(sorted(each(neg, [1, 2, 3], 1)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=child_environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[(0, -1), (1, -2), (2, -3)]"
+
+
+ORPHANS = """
+import os, sys, time
+from pathlib import Path
+from isnet_cli.core.workers import each
+def slow(number):
+    Path(sys.argv[1], str(os.getpid())).touch()
+    time.sleep(0.2)
+if __name__ == "__main__":
+    list(each(slow, range(10_000), 2))
+"""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not yet collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+def test_processes_end_with_a_killed_parent(
+    tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    script, notes = tmp_path / "script.py", tmp_path / "notes"
+    script.write_text(ORPHANS)
+    notes.mkdir()
+    parent = subprocess.Popen([sys.executable, str(script), str(notes)], env=child_environment)
+    until = time.monotonic() + 60
+    while len(list(notes.iterdir())) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    workers_ = [int(path.name) for path in notes.iterdir()]
+    assert len(workers_) == 2
+    assert all(map(alive, workers_))
+    parent.kill()
+    parent.wait()
+    while any(map(alive, workers_)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(alive, workers_))
+
+
+def test_number_of_processes() -> None:
+    assert worker_count(3, 100) == 3
+    assert worker_count(8, 2) == 2
+    assert worker_count(0, 100) == 0
+    assert worker_count(None, 3) == 0
+    assert 1 <= worker_count(None, 1000) <= 4

@@ -1,0 +1,68 @@
+"""Names, labels and pieces of the test sets."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isnet_cli.dataset.test_sets import (
+    chosen_sets,
+    chunk_size,
+    chunks,
+    in_version,
+    safe_name,
+    versions,
+)
+from isnet_cli.images.types import Row
+from tests.support.runs import small_config
+
+SHAPES = small_config(bias={"kind": "shapes"})
+
+
+@given(st.text(max_size=12), st.text(max_size=12))
+def test_names_of_files_are_safe_and_stay_different(one: str, other: str) -> None:
+    for name in (safe_name(one), safe_name(other)):
+        assert name
+        assert not set(name) & set('/\\:*?"<>| \n\x00')
+        assert not name.startswith(".")
+    assert (safe_name(one) == safe_name(other)) == (one == other)
+
+
+def test_plain_names_are_kept() -> None:
+    for name in ("test", "hospital_B", "test-2.1", "T+"):
+        assert safe_name(name) == name
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10])
+def test_chunks_cover_all_in_order(size: int) -> None:
+    pieces = list(chunks(range(7), size))
+    assert [i for piece in pieces for i in piece] == list(range(7))
+    assert all(0 < len(piece) <= size for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("side", "batch", "films"), [(224, 32, 64), (224, 200, 200), (1024, 200, 32), (2048, 1, 8)]
+)
+def test_memory_is_bounded_by_fewer_of_larger_films(side: int, batch: int, films: int) -> None:
+    config = small_config(model={"input": [side, side]}, evaluate={"batch_size": batch})
+    assert chunk_size(config) == films
+
+
+def test_versions_exist_for_labelled_films_of_a_biased_run_alone() -> None:
+    rows = [Row(key="1", label="a"), Row(key="2")]
+    assert versions(rows, small_config()) == ("standard",)
+    assert versions(rows[1:], SHAPES) == ("standard",)
+    assert versions(rows, SHAPES) == ("biased", "standard", "deceiving")
+    assert in_version(rows, "biased") == [0]
+    assert in_version(rows, "standard") == [0, 1]
+
+
+def test_sets_keep_the_order_asked_for() -> None:
+    rows = [Row(key=str(i), set=name) for i, name in enumerate(["train", "a", "b", "a", ""])]
+    assert list(chosen_sets(rows, ["b", "train"], "k")) == ["b", "train"]
+    found = chosen_sets(rows, None, "k")
+    assert {name: [row.key for row in part] for name, part in found.items()} == {
+        "a": ["1", "3"],
+        "b": ["2"],
+    }

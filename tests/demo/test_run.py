@@ -1,0 +1,94 @@
+"""The demonstration, small: the whole road from drawn films to the report, twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isnet_cli.core.run_context import Ports
+from isnet_cli.demo.run import Scale, run_demo
+from isnet_cli.images.dicom.writer import invent_person
+from isnet_cli.phantoms.collection import plan_films
+
+SMALL = Scale(
+    patients_a=14,
+    patients_b=4,
+    side=144,
+    overrides=("train.epochs=1", "model.input=64", "heatmap.limit=1", "machine.workers=0"),
+)
+COLUMNS = ["biased", "standard", "deceiving", "hospital_b"]
+
+
+def listen(events: list[str]) -> Callable[..., None]:
+    def event(name: str, **fields: Any) -> None:
+        events.append(f"{name} {fields.get('stage', '')}".strip())
+
+    return event
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[str]]:
+    output, events = tmp_path_factory.mktemp("demo"), []
+    document = run_demo(output, Ports(event=listen(events)), seed=3, scale=SMALL)
+    return output, document, events
+
+
+def test_document_has_a_figure_for_each_method_and_version(demo: Any) -> None:
+    _, document, _ = demo
+    for figure in ("macro_f1", "auc", "outside"):
+        assert list(document[figure]) == ["standard", "isnet"]
+        for values in document[figure].values():
+            assert list(values) == COLUMNS
+            assert all(v is None or 0 <= v <= 1 for v in values.values())
+    assert all(v is not None for v in document["macro_f1"]["isnet"].values())
+    assert document["lung_dice"] > 0.8
+    assert document["films"]["patients"] == 18
+    json.dumps(document, allow_nan=False)
+
+
+def test_everything_is_written(demo: Any) -> None:
+    output, document, _ = demo
+    assert Path(document["report"]) == output / "report.html"
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert "isnet" in page
+    assert "standard" in page
+    assert (output / "isnet" / "masks" / "qc.csv").is_file()
+    assert not (output / "standard" / "masks").exists()
+    for run in ("isnet", "standard"):
+        assert (output / run / "evaluate" / "metrics.json").is_file()
+        assert (output / run / "log.jsonl").is_file()
+
+
+def test_no_identity_of_the_films_reaches_any_output(demo: Any) -> None:
+    output, _, _ = demo
+    written = b"".join(
+        path.read_bytes()
+        for part in (output / "isnet", output / "standard", output / "report.html")
+        for path in ([part] if part.is_file() else sorted(part.rglob("*")))
+        if path.is_file()
+    )
+    for plan in plan_films(SMALL.patients_a, SMALL.patients_b, 3, SMALL.side):
+        person = invent_person(plan.patient, plan.hospital)
+        for word in (person.name, person.name.split("^")[0], person.number, person.birth):
+            assert word.encode() not in written
+
+
+def test_a_second_call_does_no_work_and_says_the_same(demo: Any) -> None:
+    output, document, first = demo
+    assert "stage_started train" in first
+    events: list[str] = []
+    again = run_demo(output, Ports(event=listen(events)), seed=3, scale=SMALL)
+    assert not [event for event in events if event.startswith("stage_started")]
+    seconds = ("seconds",)
+    assert {k: v for k, v in again.items() if k not in seconds} == {
+        k: v for k, v in document.items() if k not in seconds
+    }
+
+
+def test_a_stop_interrupts(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path, Ports(stop_requested=lambda: True), scale=SMALL)

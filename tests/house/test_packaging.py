@@ -1,0 +1,111 @@
+"""The wheel holds both packages with their data and nothing else, and works once installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+from isnet_cli import __version__
+from tests.house.rules import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from this checkout; hatchling is called as pip would, without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    code = f"from hatchling.build import build_wheel; print(build_wheel({str(folder)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return folder / done.stdout.split()[-1]
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def tracked(folder: str) -> set[str]:
+    """Files of a folder that git knows, as they are named in the wheel."""
+    done = subprocess.run(
+        ["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip("not a git checkout")
+    return {line.removeprefix("models/") for line in done.stdout.splitlines()}
+
+
+def test_everything_that_belongs_to_the_packages_is_in(names: set[str]) -> None:
+    assert tracked("isnet_cli") | tracked("models/isnet_models") <= names
+
+
+def test_weights_cards_and_templates_are_in(names: set[str]) -> None:
+    for name in (
+        "isnet_models/cards/lung-unet.safetensors",
+        "isnet_models/cards/lung-unet.json",
+        "isnet_cli/report/templates/report.html.j2",
+    ):
+        assert name in names
+
+
+def test_nothing_else_is_in(names: set[str]) -> None:
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"isnet_cli", "isnet_models", f"isnet-{__version__}.dist-info"}
+    assert not [name for name in names if "__pycache__" in name or "conftest" in name]
+
+
+def test_version_licence_and_command(wheel: Path) -> None:
+    folder = f"isnet-{__version__}.dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        facts = Parser().parsestr(archive.read(f"{folder}/METADATA").decode())
+        commands = archive.read(f"{folder}/entry_points.txt").decode()
+        assert "Apache License" in archive.read(f"{folder}/licenses/LICENSE").decode()
+        assert "CC BY-NC-SA" in archive.read(f"{folder}/licenses/models/README.md").decode()
+    assert facts["Version"] == __version__ == PROJECT["version"]
+    assert facts["Requires-Python"] == ">=3.11"
+    assert facts["License-Expression"] == "Apache-2.0 AND CC-BY-NC-SA-4.0"  # code, weights
+    assert "isnet = isnet_cli.cli.app:main" in commands
+
+
+def test_the_wheel_works_beside_foreign_models_and_tests(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked as pip does it, run in a folder that has packages of the same names as ours."""
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        for entry in archive.namelist():
+            archive.extract(entry, site)
+    here = tmp_path / "here"
+    for name in ("models", "tests"):
+        (here / name).mkdir(parents=True)
+        (here / name / "__init__.py").write_text("raise ImportError('foreign')", encoding="utf-8")
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r})\n"
+        "from isnet_cli.cli.app import main\n"
+        "import isnet_cli, isnet_models.registry as registry\n"
+        f"assert isnet_cli.__file__.startswith({str(site)!r})\n"
+        f"assert registry.__file__.startswith({str(site)!r})\n"
+        "from isnet_cli.check.doctor import examine\n"
+        "assert examine().problems == [], examine().problems\n"
+        "sys.exit(main(['--version']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=here, env={"PATH": ""}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout == f"isnet {__version__}\n"
+    assert done.returncode == 0
+
+
+def test_dependencies_are_not_pinned_to_one_version() -> None:
+    for entry in PROJECT["dependencies"]:
+        assert "==" not in entry
+        assert "<" not in entry

@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+from pydicom.data import get_testdata_file
+from pydicom.encaps import generate_frames
+
+from isnet_cli.errors import UnreadableFilm
+from isnet_cli.images.dicom import codec
+from isnet_cli.images.dicom.pixel_module import pixel_module
+from tests.images.dicom.factory import EXACT, NEAR, SYNTAXES, dicom_bytes, film_values
+from tests.images.dicom.jpeg_encoders import jpeg_lossless, jpeg_ls
+
+CODE_STREAMS = ("lossless57", "lossless70", "jpegls")
+
+
+def decoded(content: bytes) -> tuple[np.ndarray, int]:
+    ds = pydicom.dcmread(io.BytesIO(content))
+    return codec.decode(ds, pixel_module(ds))
+
+
+def bundled(name: str) -> pydicom.Dataset:
+    """A file of pydicom's wheel; never downloaded."""
+    path = get_testdata_file(name, download=False)
+    if path is None:
+        pytest.skip(f"this version of pydicom does not ship {name}")
+    return pydicom.dcmread(path)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("signed", [False, True])
+def test_every_lossless_syntax_gives_the_same_values(bits: int, signed: bool) -> None:
+    stored = film_values(bits, signed, size=(40, 52))
+    for syntax in (*EXACT, *(() if signed else ("j2k",))):
+        values, meaningful = decoded(dicom_bytes(stored, bits=bits, signed=signed, syntax=syntax))
+        assert np.array_equal(values[0], stored), syntax
+        assert values.shape == (1, 40, 52)
+        assert meaningful == bits
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_near_lossless_stays_within_its_bound(bits: int) -> None:
+    stored = film_values(bits)
+    values, _ = decoded(dicom_bytes(stored, bits=bits, syntax="jpegls_near"))
+    error = np.abs(values[0].astype(int) - stored)
+    assert 0 < error.max() <= NEAR
+
+
+@pytest.mark.parametrize(("syntax", "bound"), [("jpeg", 8), ("j2k_lossy", 2)])
+def test_lossy_syntaxes_are_close(syntax: str, bound: float) -> None:
+    stored = film_values(8)
+    values, _ = decoded(dicom_bytes(stored, bits=8, syntax=syntax))
+    assert np.abs(values[0].astype(int) - stored).mean() < bound
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "rle", *CODE_STREAMS, "j2k"])
+def test_frames_stay_in_order(syntax: str) -> None:
+    stored = np.stack([film_values(12, size=(24, 30), seed=seed) for seed in range(3)])
+    for offsets in (False, True):
+        content = dicom_bytes(stored, syntax=syntax, extended_offsets=offsets)
+        assert np.array_equal(decoded(content)[0], stored)
+
+
+def test_twelve_bit_extended_jpeg() -> None:
+    """Only 8-bit encoders are at hand, so the code stream comes from pydicom's wheel."""
+    source = bundled("JPGExtended.dcm")
+    stream = next(generate_frames(source.PixelData, number_of_frames=1))
+    blank = np.zeros((source.Rows, source.Columns), int)
+    values, bits = decoded(dicom_bytes(blank, syntax="extended", streams=[stream]))
+    assert bits == 12
+    assert 200 < values.max() < 4096
+    assert values.std() > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "native"),
+    [
+        ("MR_small_jpeg_ls_lossless.dcm", "MR_small.dcm"),
+        ("MR_small_jp2klossless.dcm", "MR_small.dcm"),
+    ],
+)
+def test_signed_files_of_other_encoders(name: str, native: str) -> None:
+    values = [codec.decode(ds, pixel_module(ds))[0] for ds in (bundled(name), bundled(native))]
+    assert values[0].dtype == np.int16
+    assert np.array_equal(*values)
+
+
+@pytest.mark.filterwarnings("ignore:A value of '0' for")  # the mismatch is the point of the file
+@pytest.mark.parametrize("name", ["693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm"])
+def test_jpeg_2000_agrees_with_pydicom(name: str) -> None:
+    ds = bundled(name)
+    values, _ = codec.decode(ds, pixel_module(ds))
+    assert np.array_equal(values[0], ds.pixel_array)
+
+
+@pytest.mark.parametrize("compressor", ["JPEG", "JPEG2000"])
+def test_signed_files_of_simpleitk_itself(tmp_path: Path, compressor: str) -> None:
+    stored = film_values(16, signed=True).astype(np.int16)
+    writer = SimpleITK.ImageFileWriter()
+    writer.SetImageIO("GDCMImageIO")
+    writer.SetFileName(str(tmp_path / "a.dcm"))
+    writer.UseCompressionOn()
+    writer.SetCompressor(compressor)
+    writer.Execute(SimpleITK.GetImageFromArray(stored))
+    values, _ = decoded((tmp_path / "a.dcm").read_bytes())
+    assert np.array_equal(values[0], stored)
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "rle", "lossless70"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_bits_outside_the_stored_ones_are_cleared(syntax: str, signed: bool) -> None:
+    """Retired overlays lie there; sign bits are extended from the highest stored bit."""
+    stored = film_values(12, signed)
+    overlay = np.where(np.arange(stored.shape[1]) % 3 == 0, 0xF000, 0)
+    raw = (stored & 0x0FFF) | overlay
+    streams = [jpeg_lossless(raw, 16)] if syntax == "lossless70" else None
+    as_written = raw.astype(np.uint16).astype(np.int16 if signed else np.uint16)
+    content = dicom_bytes(as_written, bits=12, signed=signed, syntax=syntax, streams=streams)
+    values, bits = decoded(content)
+    assert np.array_equal(values[0], stored)
+    assert bits == 12
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "rle", "jpegls"])
+def test_high_bit_above_the_stored_bits(syntax: str) -> None:
+    stored = film_values(12)
+    streams = [jpeg_ls(stored << 4, 16)] if syntax == "jpegls" else None
+    content = dicom_bytes(stored << 4, bits=12, syntax=syntax, streams=streams, HighBit=15)
+    values, _ = decoded(content)
+    assert np.array_equal(values[0], stored)
+
+
+def test_a_code_stream_with_fewer_bits_than_declared_decides() -> None:
+    stored = film_values(10)
+    content = dicom_bytes(stored, bits=16, syntax="jpegls", streams=[jpeg_ls(stored, 10)])
+    values, bits = decoded(content)
+    assert bits == 10
+    assert np.array_equal(values[0], stored)
+
+
+def test_one_bit_films() -> None:
+    stored = np.random.default_rng(0).integers(0, 2, (16, 24))
+    packed = np.packbits(stored.reshape(-1).astype(np.uint8), bitorder="little")
+    content = dicom_bytes(stored, bits=1, allocated=1, PixelData=packed.tobytes())
+    ds = pydicom.dcmread(io.BytesIO(content))
+    ds.PixelData = packed.tobytes()
+    values, bits = codec.decode(ds, pixel_module(ds))
+    assert np.array_equal(values[0], stored)
+    assert bits == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SC_rgb_jpeg_gdcm.dcm",
+        "SC_rgb_rle.dcm",
+        "SC_rgb_gdcm_KY.dcm",
+        "SC_rgb_jls_lossy_line.dcm",
+        "SC_rgb_jpeg_dcmtk.dcm",
+        "SC_rgb_dcmtk_+eb+cy+np.dcm",
+        "SC_ybr_full_422_uncompressed.dcm",
+        "SC_rgb_small_odd.dcm",
+        "GDCMJ2K_TextGBR.dcm",
+    ],
+)
+def test_eight_bit_colour(name: str) -> None:
+    ds = bundled(name)
+    values, _ = codec.decode(ds, pixel_module(ds))
+    assert values.shape == (1, ds.Rows, ds.Columns, 3)
+    assert values.dtype == np.uint8
+    if name.startswith("SC_") and "odd" not in name:
+        assert values[0, 5, 50].tolist() == pytest.approx([255, 0, 0], abs=3)
+
+
+def test_the_codec_file_names_nobody_and_is_deleted(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    written: list[bytes] = []
+    original = codec._write_codec_file
+
+    def spy(*arguments) -> None:
+        original(*arguments)
+        written.append(Path(arguments[-1]).read_bytes())
+
+    monkeypatch.setattr(codec, "_write_codec_file", spy)
+    content = dicom_bytes(
+        film_values(),
+        syntax="jpegls",
+        PatientName="CANARY^PHI",
+        PatientID="CANARY7",
+        StudyDate="20200229",
+    )
+    decoded(content)
+    assert len(written) == 1
+    assert tmp_path.as_posix().encode() not in written[0]
+    for secret in (b"CANARY", b"20200229", b"2.25.123456789"):
+        assert secret not in written[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("syntax", [*CODE_STREAMS, "j2k", "jpeg", "rle"])
+def test_damaged_data_leave_no_temporary_file(monkeypatch, tmp_path: Path, syntax: str) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    content = dicom_bytes(film_values(8), bits=8, syntax=syntax)
+    try:
+        decoded(content[: len(content) * 2 // 3])
+    except Exception:  # the reader above turns any of them into a reason
+        assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_printed(capfd) -> None:
+    source = bundled("JPGExtended.dcm")
+    stream = next(generate_frames(source.PixelData, number_of_frames=1))
+    blank = np.zeros((source.Rows, source.Columns), int)
+    decoded(dicom_bytes(blank, syntax="extended", streams=[stream]))
+    assert capfd.readouterr() == ("", "")
+
+
+def changed(content: bytes, **changes) -> bytes:
+    ds = pydicom.dcmread(io.BytesIO(content))
+    for keyword, value in changes.items():
+        setattr(ds, keyword, value)
+    buffer = io.BytesIO()
+    ds.save_as(buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("syntax", "changes", "reason"),
+    [
+        ("explicit", {"Rows": 81}, "truncated"),
+        ("explicit", {"NumberOfFrames": 2}, "truncated"),
+        ("jpegls", {"Rows": 81}, "bad_header"),
+        ("lossless70", {"Columns": 95}, "bad_header"),
+        ("jpegls", {"NumberOfFrames": 3}, "truncated"),
+        ("j2k", {"Rows": 9000, "Columns": 9000}, "too_large"),
+        ("rle", {"Rows": 9000, "Columns": 9000}, "too_large"),
+    ],
+)
+def test_what_the_data_cannot_hold_is_refused_before_decoding(syntax, changes, reason) -> None:
+    content = changed(dicom_bytes(film_values(8), bits=8, syntax=syntax), **changes)
+    with pytest.raises(UnreadableFilm) as caught:
+        decoded(content)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("uid", ["1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.201", "1.2.3.4"])
+def test_unsupported_syntaxes_are_named(uid: str) -> None:
+    ds = pydicom.dcmread(io.BytesIO(dicom_bytes(film_values(8), bits=8, syntax="jpegls")))
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.UID(uid)
+    with pytest.raises(UnreadableFilm) as caught:
+        codec.decode(ds, pixel_module(ds))
+    assert caught.value.reason == "codec"
+    assert ("unknown" in caught.value.detail) is (uid == "1.2.3.4")
+
+
+@pytest.mark.parametrize(
+    "stream", [b"", b"\xff\xd8", b"\xff\xd8\xff\xd9", b"garbage" * 9, b"\xff\x4f\xff\x51"]
+)
+def test_code_stream_without_a_frame_header(stream: bytes) -> None:
+    with pytest.raises(UnreadableFilm) as caught:
+        codec.stream_header(stream)
+    assert caught.value.reason == "bad_header"
+
+
+def test_simpleitk_alone_would_invert_monochrome1(tmp_path: Path) -> None:
+    """Why SimpleITK is the codec and not the reader; fails when a new version behaves otherwise."""
+    stored = film_values(12)
+    path = tmp_path / "a.dcm"
+    for syntax in ("explicit", "jpegls"):
+        path.write_bytes(
+            dicom_bytes(stored, syntax=syntax, photometric="MONOCHROME1", Modality="OT")
+        )
+        whole = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+        assert np.array_equal(whole.reshape(stored.shape), 4095 - stored), syntax
+        assert np.array_equal(decoded(path.read_bytes())[0][0], stored)
+
+
+def test_both_decoders_agree_on_rle(tmp_path: Path) -> None:
+    stored = film_values(16)
+    path = tmp_path / "a.dcm"
+    path.write_bytes(dicom_bytes(stored, bits=16, syntax="rle"))
+    whole = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    assert np.array_equal(whole.reshape(stored.shape), decoded(path.read_bytes())[0][0])
+
+
+def test_every_supported_syntax_is_tested() -> None:
+    supported = {*codec._NATIVE, *codec._CODE_STREAMS, codec.BIG_ENDIAN, codec.RLE}
+    assert supported == {str(uid) for uid in SYNTAXES.values()}

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import ast
+import logging
+import os
+import traceback
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from isnet_cli import data
+from isnet_cli.errors import UnreadableFilm
+from isnet_cli.images.read import REASONS, read_films
+from tests.images.dicom.factory import dicom_bytes, film_values
+from tests.images.factory import png_bytes, saved
+from tests.support.paths import ROOT
+
+CANARY = "Canary"
+
+
+def fault(path: Path) -> UnreadableFilm:
+    with pytest.raises(UnreadableFilm) as caught:
+        read_films(path)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "name", ["film.dcm", "film.png", "film.jpg", "film", "film.txt", "1.2.3.4"]
+)
+def test_the_name_does_not_matter(tmp_path: Path, name: str) -> None:
+    grey = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
+    path = tmp_path / name
+    for content, format_ in [
+        (dicom_bytes(grey, bits=8), "dicom:Explicit VR Little Endian"),
+        (png_bytes(grey, 8), "png"),
+        (saved(Image.fromarray(grey), "JPEG"), "jpeg"),
+        (saved(Image.fromarray(grey), "TIFF"), "tiff"),
+    ]:
+        path.write_bytes(content)
+        (film,) = read_films(path)
+        assert film.format == format_
+        assert np.abs(film.pixels - grey / 255).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "words"),
+    [
+        (b"", "not_image", "an empty file"),
+        (b"PK\x03\x04" + bytes(60), "not_image", "zip"),
+        (b"name,label\n", "not_image", "a text file"),
+        (bytes(132), "not_image", "unknown format"),
+        (bytes(128) + b"DICM", "no_pixels", "without pixel data"),
+        (bytes(128) + b"DICM" + bytes(range(256)), None, ""),
+    ],
+)
+def test_files_that_are_no_films(tmp_path: Path, content: bytes, reason, words: str) -> None:
+    path = tmp_path / "x.dcm"
+    path.write_bytes(content)
+    found = fault(path)
+    assert reason in (None, found.reason)
+    assert words in found.detail
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "x.dcm").mkdir()
+    assert fault(tmp_path / "x.dcm").reason == "not_a_file"
+    assert fault(tmp_path / "nothing.dcm").reason == "missing"
+    assert fault(tmp_path / "x.dcm" / "deeper" / "y").reason == "missing"
+    os.mkfifo(tmp_path / "pipe")
+    assert fault(tmp_path / "pipe").reason == "not_a_file"
+    assert fault(tmp_path / ("y" * 300)).reason == "no_access"
+    assert fault(Path("nul\0byte")).reason == "no_access"
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert fault(tmp_path / "loop").reason == "no_access"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_without_permission(tmp_path: Path) -> None:
+    path = tmp_path / "x.dcm"
+    path.write_bytes(dicom_bytes(film_values()))
+    path.chmod(0)
+    assert fault(path).reason == "no_access"
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.dcm"))
+    path.write_bytes(dicom_bytes(film_values()))
+    assert len(read_films(path)) == 1
+
+
+def test_memory_errors_are_reasons(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "x.dcm"
+    path.write_bytes(dicom_bytes(film_values()))
+
+    def exhausted(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("isnet_cli.images.dicom.reader.read_dicom", exhausted)
+    assert fault(path).reason == "too_large"
+
+
+@pytest.mark.parametrize("bad", [np.nan, -0.1, 1.1])
+def test_a_reader_that_breaks_the_normal_form_is_caught(tmp_path, monkeypatch, bad: float) -> None:
+    path = tmp_path / "x.dcm"
+    path.write_bytes(dicom_bytes(film_values()))
+    (film,) = read_films(path)
+    film.pixels[0, 0] = bad
+    monkeypatch.setattr("isnet_cli.images.dicom.reader.read_dicom", lambda *arguments: [film])
+    assert fault(path).reason == "unreadable"
+
+
+IDENTITY = {
+    "PatientName": f"{CANARY}^NAME",
+    "PatientID": f"{CANARY}-ID",
+    "PatientBirthDate": f"{CANARY}-not-a-date",
+    "AccessionNumber": f"{CANARY}ACC",
+    "InstitutionName": CANARY,
+    "SeriesDescription": CANARY,
+    "BodyPartExamined": f"{CANARY} chest",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"Modality": CANARY},
+        {"BodyPartExamined": f"{CANARY} KNEE"},
+        {"PhotometricInterpretation": CANARY},
+        {"Rows": 60_000, "Columns": 60_000},
+        {"Rows": 81},
+        {"ViewPosition": CANARY},
+        {"VOILUTFunction": CANARY, "WindowCenter": 5, "WindowWidth": 5},
+        {"PresentationLUTShape": CANARY},
+        {"NumberOfFrames": "7"},
+    ],
+    ids=",".join,
+)
+def test_no_identity_in_messages_notes_or_logs(tmp_path, broken, capfd, caplog) -> None:
+    path = tmp_path / "x.dcm"
+    content = dicom_bytes(film_values(), **IDENTITY | broken)
+    damaged = [
+        content,
+        content[:-700],
+        content[: len(content) // 20],
+        content.replace(b"IS", b"DS"),
+    ]
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("pydicom").setLevel(logging.DEBUG)
+    capfd.readouterr()
+    caplog.clear()
+    said = []
+    for variant in damaged:
+        path.write_bytes(variant)
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            try:
+                films = read_films(path)
+                said += [f"{film.notes} {film.format} {film.view}" for film in films]
+            except UnreadableFilm as found:
+                said += [found.detail, repr(found), *traceback.format_exception(found)]
+        said += [str(warning.message) for warning in heard]
+    captured = capfd.readouterr()
+    everything = " ".join([*said, captured.out, captured.err, caplog.text])
+    assert said
+    assert CANARY.lower() not in everything.lower()
+
+
+def test_the_canary_test_can_fail(tmp_path: Path, caplog) -> None:
+    """The library quotes header values when it is not silenced."""
+    path = tmp_path / "x.dcm"
+    content = dicom_bytes(film_values(), NumberOfFrames="000001")
+    path.write_bytes(content.replace(b"000001", CANARY.encode()))
+    with pytest.warns(UserWarning, match=CANARY):
+        assert pydicom.dcmread(path).NumberOfFrames
+    assert CANARY in caplog.text
+    caplog.clear()
+    assert CANARY not in fault(path).detail
+    assert CANARY not in caplog.text
+
+
+def test_silence_ends_with_the_call(tmp_path: Path) -> None:
+    path = tmp_path / "x.dcm"
+    path.write_bytes(b"nothing")
+    fault(path)
+    path.write_bytes(dicom_bytes(film_values())[:500])
+    fault(path)
+    assert logging.getLogger("pydicom").isEnabledFor(logging.ERROR)
+    with pytest.warns(UserWarning, match="still heard"):
+        warnings.warn("still heard", UserWarning, stacklevel=1)
+
+
+def test_identity_stays_in_memory_as_promised(tmp_path: Path) -> None:
+    path = tmp_path / "x.dcm"
+    path.write_bytes(dicom_bytes(film_values(), PatientID="0007"))
+    (film,) = read_films(path)
+    assert film.identity.patient == "0007"
+
+
+def raised_reasons() -> set[str]:
+    """Every reason that the readers of films may raise, from their source."""
+    found = set()
+    folder = Path(data.__file__).parent
+    for name in (
+        "codec",
+        "dicom",
+        "greyscale",
+        "header",
+        "pixelmodule",
+        "plausible",
+        "raster",
+        "read",
+    ):
+        path = folder / f"{name}.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UnreadableFilm":
+                first = node.args[0]
+                options = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
+                found |= {option.value for option in options}
+    return found
+
+
+def test_every_reason_is_documented_and_used() -> None:
+    page = ROOT / "docs" / "skipped.md"
+    assert raised_reasons() == set(REASONS)
+    text = page.read_text(encoding="utf-8")
+    for code, meaning in REASONS.items():
+        assert f"| `{code}` | {meaning}" in text

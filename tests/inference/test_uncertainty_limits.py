@@ -1,0 +1,158 @@
+"""Limits of doubt: stored with the model, and foreign films exceed them where others do not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from isnet_cli.core.pipeline import run_stage
+from isnet_cli.core.run_context import Ports
+from isnet_cli.dataset.image_dataset import FilmStore
+from isnet_cli.dataset.training_images import load_films, verdicts
+from isnet_cli.errors import IsnetError
+from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.resize import Frame
+from isnet_cli.inference.margin import margins
+from isnet_cli.inference.model_files import load_model
+from isnet_cli.inference.uncertainty_limits import KEY, Limits, find_limits, limits_of
+from isnet_cli.phantoms.phantom import phantom
+from isnet_cli.train import stage as train
+from isnet_models.features import decision_features
+from tests.evaluate.factory import save_random_model
+from tests.support.runs import make_run, small_config
+
+SIDE = 32
+CPU = torch.device("cpu")
+
+
+def store_of(folder: Any, name: str) -> FilmStore:
+    rows = [r for r in read_manifest(folder.path / "ingest/manifest.csv") if r.set == name]
+    qc, config = verdicts(folder), small_config()
+    return load_films(rows, folder, qc, ["normal", "sick"], config, Ports())
+
+
+def distances(folder: Any, films: np.ndarray) -> tuple[np.ndarray, Limits]:
+    """Distance of films [N, h, w], and the limits of the run's model."""
+    model = load_model(folder.path, CPU)
+    limits = limits_of(model.card, "card")
+    assert limits.cloud is not None
+    with torch.inference_mode():
+        images = torch.from_numpy(films.astype(np.float32))[:, None]
+        features = decision_features(model.net, images)[1]
+    return limits.cloud.distance(features.numpy()), limits
+
+
+def hand(seed: int) -> np.ndarray:
+    """Five bright bars on a black ground: a hand, roughly."""
+    rng = np.random.default_rng(seed)
+    picture = Image.new("F", (SIDE, SIDE), 0.02)
+    draw = ImageDraw.Draw(picture)
+    draw.rounded_rectangle((9, 17, 23, 31), 3, fill=0.75)
+    for finger in range(5):
+        x = 8 + 3.5 * finger
+        draw.line((x, 17, x + rng.uniform(-2, 2), rng.uniform(1, 6)), fill=0.65, width=2)
+    return np.asarray(picture, np.float32)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small network, trained on 80 films, 60 for validation, 80 more of the same source."""
+    folder = make_run(
+        tmp_path_factory.mktemp("limits") / "run", sets={"train": 80, "val": 60, "test": 80}
+    )
+    config = small_config(train={"method": "standard", "epochs": 4, "batch_size": 8})
+    run_stage(train, config, folder, Ports())
+    return folder
+
+
+def test_foreign_films_exceed_the_limit_and_films_of_the_same_source_do_not(trained: Any) -> None:
+    rng = np.random.default_rng(0)
+    held_out = store_of(trained, "test").films / 65535
+    chests = [phantom(number, size=64).pixels for number in range(4)]
+    foreign = {
+        "inverted": 1 - held_out,
+        "noise": rng.random((20, SIDE, SIDE)),
+        "dark": 0.3 * held_out,
+        "hand": np.stack([hand(number) for number in range(10)]),
+        "drawn chests": np.stack([Frame(p.shape, (SIDE, SIDE)).to_network(p) for p in chests]),
+    }
+    found, limits = distances(trained, held_out)
+    assert limits.unlike is not None
+    assert (found > limits.unlike).mean() <= 0.1  # expected: 1 / 61
+    for name, films in foreign.items():
+        far = distances(trained, films)[0] > limits.unlike
+        assert far.all(), (name, far.mean())
+
+
+def test_the_limits_are_those_of_the_best_model_on_its_own_films(trained: Any) -> None:
+    model = load_model(trained.path, CPU)
+    val = store_of(trained, "val")
+    again = find_limits(model, store_of(trained, "train"), val, "standard", 7)
+    stored = model.card[KEY]
+    assert again["unlike"]["limit"] == pytest.approx(stored["unlike"]["limit"], rel=1e-4)
+    images, _ = val.batch(range(len(val)))
+    with torch.inference_mode():
+        logits = model.net(images).double().numpy()
+    margin = margins(logits, None)[:, 0]
+    undecided = stored["undecided"]
+    assert undecided["limit"] == pytest.approx(np.sort(margin)[5], rel=1e-4)
+    wrong = logits.argmax(axis=1) != val.labels
+    above = margin >= undecided["limit"] * (1 - 1e-4)
+    assert undecided["wrong"]["above"] == pytest.approx(wrong[above].mean())
+    assert undecided["wrong"]["below"] == pytest.approx(wrong[~above].mean())
+
+
+def test_nothing_of_a_single_film_is_in_the_card(trained: Any) -> None:
+    text = (trained.path / "train/model.json").read_text(encoding="utf-8")
+    assert not any(f"{name}/0" in text for name in ("train", "val", "test"))
+    assert len(json.loads(text)[KEY]["unlike"]["cloud"]["table"]) < 20_000
+
+
+def test_few_films_leave_a_reason_instead_of_a_limit(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")  # 12 films, 6 for validation
+    run_stage(train, small_config(), folder, Ports())
+    limits = limits_of(load_model(folder.path, CPU).card, "card")
+    assert (limits.cloud, limits.unlike, limits.margin) == (None, None, None)
+    assert "too few validation films: 6" in limits.why_unlike
+    assert "too few validation films: 6" in limits.why_margin
+
+
+def test_several_labels_are_wrong_when_a_known_one_is(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", sets={"train": 12, "val": 12}, multilabel=True)
+    config = small_config(data={"labels": {"task": "multilabel"}}, train={"method": "standard"})
+    run_stage(train, config, folder, Ports())
+    card = load_model(folder.path, CPU).card
+    assert limits_of(card, "card").margin == card[KEY]["undecided"]["limit"] >= 0
+    assert 0 <= card[KEY]["undecided"]["wrong"]["above"] <= 1
+
+
+def test_a_model_of_an_earlier_version_has_no_limits(tmp_path: Path) -> None:
+    save_random_model(tmp_path)
+    limits = limits_of(load_model(tmp_path, CPU).card, "card")
+    assert limits == Limits()
+    assert "before limits were stored" in limits.why_unlike
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: d.pop("unlike"),
+        lambda d: d["unlike"].pop("cloud"),
+        lambda d: d["unlike"].update(limit="far"),
+        lambda d: d["unlike"]["cloud"].update(table="AAAA"),
+        lambda d: d.update(undecided=None),
+    ],
+)
+def test_a_damaged_entry_names_the_card(trained: Any, damage: Callable[[Any], Any]) -> None:
+    card = json.loads((trained.path / "train/model.json").read_text(encoding="utf-8"))
+    damage(card[KEY])
+    with pytest.raises(IsnetError, match=r"place/model\.json: 'doubts' cannot be read") as caught:
+        limits_of(card, "place/model.json")
+    assert caught.value.kind == "weights"

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isnet_cli.images.find import forward, normal, places, stem
+from isnet_cli.images.types import Identity
+from isnet_cli.labels.csv_table import Table
+from isnet_cli.labels.join_keys import FilmName, fitting_rows
+
+ROOT = Path("/data/xrays")
+
+
+def fits(cells: list[str], names: list[str], kind: str) -> list[list[int]] | None:
+    table = Table(
+        Path("/data/labels.csv"), ("file",), tuple((c,) for c in cells),
+        tuple(range(2, 2 + len(cells))), ",", "utf-8",
+    )  # fmt: skip
+    return fitting_rows([FilmName(ROOT / n, n) for n in names], table, "file", kind, [ROOT])
+
+
+@pytest.mark.parametrize(
+    ("cell", "film", "kinds"),
+    [
+        ("a/1.png", "a/1.png", "path name stem name_alone stem_alone"),
+        ("xrays/a/1.png", "a/1.png", "path name stem name_alone stem_alone"),
+        ("/data/xrays/a/1.png", "a/1.png", "path name stem name_alone stem_alone"),
+        ("./xrays//b/../a/1.png", "a/1.png", "path name stem name_alone stem_alone"),
+        ("xrays\\a\\1.png", "a/1.png", "path name stem name_alone stem_alone"),
+        ("a/1", "a/1.png", "path name stem name_alone stem_alone"),
+        ("a/1.png", "x/a/1.png", "name stem name_alone stem_alone"),
+        ("1.png", "x/a/1.png", "name stem name_alone stem_alone"),
+        ("old/tree/a/1.png", "a/1.png", "name_alone stem_alone"),
+        ("A/1.PNG", "a/1.dcm", "stem stem_alone"),
+        ("a/1.dcm", "a/1.png", "stem stem_alone"),
+        ("b/1.png", "a/1.png", "name_alone stem_alone"),
+        ("1.2.840", "1.2.840.dcm", "path name stem name_alone stem_alone"),
+        ("1.2", "1.2.840", ""),
+        ("01.png", "1.png", ""),
+    ],
+)
+def test_what_fits_what(cell: str, film: str, kinds: str) -> None:
+    found = {
+        kind
+        for kind in ("path", "name", "stem", "name alone", "stem alone")
+        if fits([cell, "elsewhere/9"], [film], kind) == [[0]]
+    }
+    assert found == {kind.replace("_", " ") for kind in kinds.split()}
+
+
+def test_folders_that_all_rows_begin_with_are_left_out() -> None:
+    cells = ["C:\\old\\a\\1.png", "C:\\old\\b\\1.png"]
+    assert fits(cells, ["a/1.png", "b/1.png", "x/a/1.png"], "name") == [[0], [1], []]
+    assert fits(cells, ["a/1.png", "b/1.png"], "path") == [[], []]
+
+
+def test_identifiers() -> None:
+    table = Table(Path("/l.csv"), ("id",), (("7",), ("07",), ("",)), (2, 3, 4), ",", "utf-8")
+    films = [FilmName(ROOT / "a", "a", Identity("07", "7", ""))]
+    assert fitting_rows(films, table, "id", "patient", [ROOT]) == [[1]]
+    assert fitting_rows(films, table, "id", "accession", [ROOT]) == [[0]]
+    assert fitting_rows(films, table, "id", "uid", [ROOT]) is None
+
+
+def test_small_parts() -> None:
+    assert forward("a\\b") == "a/b"
+    assert forward("u\u0308") == "\u00fc"
+    assert normal("a/./b/../c.png") == "a/c.png"
+    assert places("m.png", ["/a", "/b"]) == ["/a/m.png", "/b/m.png"]
+    assert places("/m.png", ["/a", "/b"]) == ["/m.png"]
+    assert places("", ["/a"]) == []
+    assert [stem(n) for n in ("a.PNG", "a.b.dcm", "1.2.3", "a.tar")] == [
+        "a",
+        "a.b",
+        "1.2.3",
+        "a.tar",
+    ]

@@ -1,0 +1,144 @@
+"""The training loop of the lung U-Net: rates, averages, and exact continuation."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from isnet_cli.config.segmenter import Network, Segmenter
+from isnet_cli.core.run_context import Ports
+from isnet_cli.errors import IsnetError
+from isnet_cli.masks.segmenter.examples import Example, deal, read_examples
+from isnet_cli.masks.segmenter.pairs import find_pairs
+from isnet_cli.masks.segmenter.trainer import SegmenterTrainer, as_tensors, follow, rate
+from isnet_cli.masks.segmenter.training import network
+from isnet_models.lung_unet import LungUNet
+from isnet_models.registry import find_card
+from tests.masks.segmenter.factory import SMALL, settings, write_pairs
+
+Films = list[Example]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Films:
+    root = tmp_path_factory.mktemp("films")
+    data = settings(write_pairs(root)).data
+    return deal(read_examples(find_pairs(data), data, Ports())[0], data, 3)
+
+
+def trainer(config: Segmenter, films: Films, folder: Path, identity: str = "x") -> SegmenterTrainer:
+    return SegmenterTrainer(config, network(config, None), films, folder, identity)
+
+
+def test_a_stopped_training_continues_bit_for_bit(films: Films, tmp_path: Path) -> None:
+    config = settings(None, train={"epochs": 3, "coarse": {"size": 64, "share": 0.5}})
+    whole = trainer(config, films, tmp_path / "whole")
+    assert whole.run(Ports())
+    looks = []
+
+    def stop_in_the_third_epoch() -> bool:
+        looks.append(1)
+        return len(looks) > 2 * whole.steps + 1
+
+    cut = trainer(config, films, tmp_path / "cut")
+    assert not cut.run(Ports(stop_requested=stop_in_the_third_epoch))
+    assert cut.progress.epoch == 2
+    torch.rand(7)  # chance of others must not matter
+    rest = trainer(config, films, tmp_path / "cut")
+    assert rest.restore()
+    assert rest.run(Ports())
+    for a, b in ((whole.average, rest.average), (whole.net, rest.net)):
+        for name, value in a.state_dict().items():
+            assert torch.equal(value, b.state_dict()[name]), name
+    assert whole.best.keys() == rest.best.keys()
+    assert all(torch.equal(value, rest.best[name]) for name, value in whole.best.items())
+    histories = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in t.progress.history]
+        for t in (whole, rest)
+    ]
+    assert histories[0] == histories[1]
+    assert (
+        whole.progress.best
+        == rest.progress.best
+        == 1 + int(np.argmax([row["val_dice"] for row in histories[0]]))
+    )
+
+
+def test_another_training_is_not_continued(films: Films, tmp_path: Path) -> None:
+    config = settings(None, train={"epochs": 1})
+    first = trainer(config, films, tmp_path)
+    assert not first.restore()
+    first.run(Ports())
+    assert not trainer(config, films, tmp_path, "y").restore()
+    first.path.write_bytes(b"torn")
+    with pytest.raises(IsnetError, match="not a readable checkpoint"):
+        trainer(config, films, tmp_path).restore()
+
+
+def test_trained_weights_are_not_forgotten(films: Films, tmp_path: Path) -> None:
+    config = settings(None, train={"lr": 1e-5})
+    config = config.model_copy(update={"network": Network(start="lung-unet")})
+    net = network(config, find_card("lung-unet"))
+    found = SegmenterTrainer(config, net, films, tmp_path, "x")
+    sizes = {tuple(t.shape[2:]) for t in found._batch(np.random.default_rng(0), 0)}
+    assert sizes == {(256, 256)}  # however small films are in the first epochs of others
+    before = found._validate()["val_dice"]
+    assert found.run(Ports())
+    assert before > 0.9
+    assert found.progress.history[-1]["val_dice"] == pytest.approx(before, abs=0.01)
+
+
+def test_without_validation_the_last_epoch_is_kept(films: Films, tmp_path: Path) -> None:
+    training = [e for e in films if e.part == "train"]
+    found = trainer(settings(None), training, tmp_path)
+    assert found.run(Ports())
+    assert found.progress.best == 2
+    assert "val_dice" not in found.progress.history[0]
+    last = found.average.state_dict()
+    assert all(torch.equal(value, last[name]) for name, value in found.best.items())
+
+
+def test_a_few_steps_lower_the_loss_on_the_films(films: Films, tmp_path: Path) -> None:
+    config = settings(None, train={"epochs": 12, "lr": 0.02, "augment": False})
+    found = trainer(config, [e for e in films if e.part == "train"], tmp_path)
+    found.run(Ports())
+    losses = [row["train_loss"] for row in found.progress.history]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_loss_without_value_ends_the_training(films: Films, tmp_path: Path) -> None:
+    found = trainer(settings(None), films, tmp_path)
+    with torch.no_grad():
+        next(found.net.parameters()).fill_(math.nan)
+    with pytest.raises(IsnetError, match="diverged") as caught:
+        found.run(Ports())
+    assert caught.value.kind == "weights"
+
+
+def test_the_rate_by_hand() -> None:
+    assert rate(0.025) == pytest.approx(0.5)
+    assert rate(0.05) == pytest.approx(1)
+    assert rate(0.525) == pytest.approx(0.5)  # half way down
+    assert rate(1) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_average_follows_weights_and_statistics() -> None:
+    net, average = LungUNet(**SMALL), LungUNet(**SMALL)  # type: ignore[arg-type]
+    before = {name: value.clone() for name, value in average.state_dict().items()}
+    follow(average, net, 0.9)
+    for name, value in average.state_dict().items():
+        now = net.state_dict()[name]
+        expected = 0.9 * before[name] + 0.1 * now if value.is_floating_point() else now
+        torch.testing.assert_close(value, expected)
+
+
+def test_tensors_are_films_and_shares(films: Films) -> None:
+    pixels, masks = as_tensors(films[:2])
+    assert pixels.shape == masks.shape == (2, 1, 256, 256)
+    assert np.array_equal(pixels[1, 0].numpy(), films[1].film.astype(np.float32))
+    assert float(masks.max()) == 1.0
+    assert float(masks.min()) == 0.0

@@ -1,0 +1,61 @@
+"""Secondary Captures as pydicom and SimpleITK read them back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+
+from isnet_cli.output.dicom_capture import film_capture, overlay_capture
+from isnet_cli.output.dicom_filing import anonymous
+
+FILING = anonymous(b"x" * 32, "test/a", "0123456789ab", (0.2, 0.1), ("L", "F"))
+
+
+@pytest.mark.parametrize("size", [(30, 40), (31, 41)])
+def test_an_overlay_comes_back_pixel_by_pixel(tmp_path: Path, size: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    path = tmp_path / "a.dcm"
+    facts = ["Relevance for sick (probability 0.95)", "80 % in the lungs"]
+    path.write_bytes(
+        overlay_capture(picture, FILING, series="lrp flex", target="sick", number=2, facts=facts)
+    )
+    ds = pydicom.dcmread(path)
+    assert np.array_equal(ds.pixel_array, picture)
+    assert ds.SOPClassUID.name == "Secondary Capture Image Storage"
+    assert ds.SeriesDescription == "isnet: lrp flex"
+    assert ds.ImageComments.startswith("Relevance for sick (probability 0.95) · 80 %")
+    assert "SourceImageSequence" not in ds
+    image = SimpleITK.ReadImage(str(path))
+    assert np.array_equal(SimpleITK.GetArrayFromImage(image)[0], picture)
+    assert image.GetSpacing()[:2] == (0.1, 0.2)
+
+
+def test_a_film_comes_back_with_its_grey_values(tmp_path: Path) -> None:
+    film = np.linspace(0, 1, 35 * 20, dtype=np.float32).reshape(35, 20)
+    path = tmp_path / "a.dcm"
+    path.write_bytes(film_capture(film, FILING))
+    ds = pydicom.dcmread(path)
+    np.testing.assert_allclose(ds.pixel_array / 65535, film, atol=1e-5)
+    assert ds.SOPInstanceUID == FILING.reference[1]
+    assert ds.SeriesInstanceUID == FILING.reference[2]
+    image = SimpleITK.ReadImage(str(path))
+    assert np.array_equal(SimpleITK.GetArrayFromImage(image)[0], ds.pixel_array)
+    assert image.GetSpacing()[:2] == (0.1, 0.2)
+    assert film_capture(film, FILING) == path.read_bytes()
+
+
+def test_classes_and_methods_are_told_apart() -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    found = {
+        pydicom.dcmread(pydicom.filebase.DicomBytesIO(content)).SOPInstanceUID
+        for content in (
+            overlay_capture(picture, FILING, series=s, target=t, number=1, facts=[])
+            for s in ("lrp flex", "gradcam")
+            for t in ("a", "b")
+        )
+    }
+    assert len(found) == 4

@@ -1,0 +1,83 @@
+"""C1 and C2 are positive, ordered, reproducible, and kept for a continued training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from isnet_cli.config.schema import Config
+from isnet_cli.core.run_context import Ports
+from isnet_cli.train.relevance_range import describe_cuts, estimate_cuts, find_cuts
+from isnet_cli.train.setup import EVERY
+from tests.train.factory import films
+
+DEVICE = torch.device("cpu")
+
+
+def _with(config: Config, **loss: Any) -> Config:
+    heat = config.train.heatmap_loss.model_copy(update=loss)
+    return config.model_copy(
+        update={"train": config.train.model_copy(update={"heatmap_loss": heat})}
+    )
+
+
+def test_cuts_are_positive_ordered_and_reproducible(tmp_path: Path) -> None:
+    store, config = films(tmp_path)
+    one = estimate_cuts(config, store, "standard", DEVICE, Ports())
+    assert one == estimate_cuts(config, store, "standard", DEVICE, Ports())
+    assert one is not None
+    assert list(one) == ["input"]
+    assert 0 < one["input"][0] <= one["input"][1]
+    stop = Ports(stop_requested=lambda: True)
+    assert estimate_cuts(config, store, "standard", DEVICE, stop) is None
+
+
+def test_every_supervised_layer_has_its_own_and_dual_has_pairs(tmp_path: Path) -> None:
+    store, config = films(tmp_path)
+    deep = _with(config, layers="auto", variant="dual", cut_epochs=1)
+    cuts = estimate_cuts(deep, store, "standard", DEVICE, Ports())
+    assert cuts is not None
+    assert len(cuts) >= 3
+    for C1, C2 in cuts.values():
+        assert isinstance(C1, tuple)
+        assert isinstance(C2, tuple)
+        assert all(0 < a <= b for a, b in zip(C1, C2, strict=True))
+    assert len({c for c, _ in cuts.values()}) == len(cuts)
+    assert "and" in describe_cuts(cuts)[0]
+
+
+def test_estimates_are_kept_for_the_same_training_alone(tmp_path: Path) -> None:
+    store, config = films(tmp_path)
+    dual = _with(config, variant="dual", cut_epochs=1)
+    path = tmp_path / "cuts.json"
+
+    def find(c: Config, identity: str, ports: Ports | None = None) -> Any:
+        return find_cuts(c, store, "standard", DEVICE, path, identity, ports or Ports())
+
+    found = find(dual, "a")
+    stop = Ports(stop_requested=lambda: True)  # an estimate now would give None
+    assert find(dual, "a", stop) == found
+    assert find(dual, "b", stop) is None
+    path.write_text(json.dumps({"identity": "a", "cuts": 3}))
+    assert find(dual, "a", stop) is None
+    path.write_text("{")
+    assert find(dual, "a", stop) is None
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        ({"cuts": (1.0, 2.0)}, {EVERY: (1.0, 2.0)}),
+        ({"cuts": {"input": (1.0, 2.0)}}, {"input": (1.0, 2.0)}),
+        ({"loss": "energy"}, {}),
+    ],
+)
+def test_given_cuts_are_taken(tmp_path: Path, loss: dict[str, Any], expected: Any) -> None:
+    store, config = films(tmp_path)
+    stop = Ports(stop_requested=lambda: True)
+    given = find_cuts(_with(config, **loss), store, "standard", DEVICE, tmp_path / "c", "a", stop)
+    assert given == expected

@@ -1,0 +1,79 @@
+"""Every method trains from YAML, goes on exactly where it stopped, is evaluated and explained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isnet_cli.core.files import read_csv, sha256_file
+from isnet_cli.core.pipeline import run_stage
+from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.evaluate import stage as evaluate
+from isnet_cli.heatmap import stage as heatmap
+from isnet_cli.train import stage as train
+from isnet_models.methods import registry
+from tests.lrp.networks.runs import SETTINGS, own_segmenter
+from tests.models.methods.factory import CASES, SIZES
+from tests.support.runs import make_run, small_config
+
+SETS = {"train": 9, "val": 4, "test": 2}
+
+
+class _Stop:
+    """Asks to stop after a number of questions."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def _config(name: str, tmp_path: Path) -> Any:
+    first, size = name.split("+", maxsplit=1)[0], SIZES.get(name, 32)
+    own = dict(SETTINGS.get(first, {}))
+    if first == "distillation":
+        teacher = make_run(tmp_path / "teacher", sets=SETS)
+        plain = small_config(train={"method": "standard", "epochs": 1})
+        assert run_stage(train, plain, teacher, Ports()).status == "done"
+        own["teacher"] = str(teacher.path)
+    masks = {}
+    if first == "segment_then_classify":
+        masks = {"masks": {"model": str(own_segmenter(tmp_path / "segmenter"))}}
+    settings = {
+        "method": name, "epochs": 2, "heatmap_loss": {"weight": 0.5, "cuts": [1.0, 25.0]},
+        "settings": {first: own},
+    }  # fmt: skip
+    return small_config(
+        train=settings, model={"arch": "small", "input": [size, size]},
+        heatmap={"formats": ["npz"], "limit": 1}, **masks,
+    )  # fmt: skip
+
+
+def _hash(folder: RunFolder) -> str:
+    return sha256_file(folder.path / "train" / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_trains_resumes_evaluates_and_explains(tmp_path: Path, name: str) -> None:
+    config = _config(name, tmp_path)
+    whole, parts = (make_run(tmp_path / one, sets=SETS) for one in ("whole", "parts"))
+    assert run_stage(train, config, whole, Ports()).status == "done"
+    # two batches an epoch: it stops within the second epoch
+    stopped = run_stage(train, config, parts, Ports(stop_requested=_Stop(3)))
+    assert stopped.status == "incomplete"
+    assert stopped.summary["epoch"] == 1
+    assert run_stage(train, config, parts, Ports()).status == "done"
+    assert _hash(whole) == _hash(parts)
+    card = json.loads((whole.path / "train" / "model.json").read_text())
+    assert card["method"] == name
+    assert len(read_csv(whole.path / "train" / "history.csv")) == 2
+    for stage in (evaluate, heatmap):
+        assert run_stage(stage, config, whole, Ports()).status == "done"
+    (line,) = read_csv(whole.path / "heatmap" / "index.csv")
+    assert line["method"].split()[0] == registry.parts(name)[0].explains

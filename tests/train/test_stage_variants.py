@@ -1,0 +1,66 @@
+"""Every variant of the ISNet trains from YAML, is evaluated and explained by its own family."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isnet_cli.core.files import read_csv
+from isnet_cli.core.pipeline import run_stage
+from isnet_cli.core.run_context import Ports
+from isnet_cli.evaluate import stage as evaluate
+from isnet_cli.heatmap import stage as heatmap
+from isnet_cli.train import stage as train
+from isnet_models.methods.guided.variants import VARIANTS
+from tests.support.runs import make_run, small_config
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    **{name: {"variant": name} for name in VARIANTS},
+    **{f"{name} deep": {"variant": name, "layers": "auto"} for name in VARIANTS},
+    "named layers": {"layers": ["stages.1"], "layer_decay": 1.0},
+    "energy": {"loss": "energy", "layers": "auto"},
+    "given range": {"cuts": [1.0, 25.0], "layers": "auto"},
+    "every second step": {"every": 2},
+    "half of each batch": {"share": 0.5},
+    "series, made twice": {"variant": "original", "map_memory": 0.0, "checkpoint": True},
+    "authors": {"batch_norm": "authors"},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_trains_evaluates_and_explains(tmp_path: Path, name: str) -> None:
+    folder = make_run(tmp_path / "run", sets={"train": 9, "val": 4, "test": 2})
+    loss = {"weight": 0.5, "cut_epochs": 1, **SETTINGS[name]}
+    settings = {"method": "isnet", "epochs": 1, "heatmap_loss": loss}
+    config = small_config(train=settings, heatmap={"formats": ["npz"], "limit": 1})
+    for stage in (train, evaluate, heatmap):
+        assert run_stage(stage, config, folder, Ports()).status == "done"
+    history = read_csv(folder.path / "train" / "history.csv")
+    assert float(history[0]["train_heatmap"]) > 0
+    assert 0 < float(history[0]["train_mapped"]) <= 1
+    layers = [column for column in history[0] if column.startswith("train_heatmap_")]
+    deep = "layers" in SETTINGS[name]
+    assert (len(layers) >= 2) == deep
+    card = json.loads((folder.path / "train" / "model.json").read_text())["heatmap"]
+    expected = "block" if loss.get("variant") in ("original", "dual") else "flex"
+    assert card["family"] == expected
+    assert bool(card["cuts"]) == (loss.get("loss") != "energy")
+
+
+def test_mixed_precision_trains(tmp_path: Path) -> None:
+    rows = {}
+    for method in ("isnet", "standard"):
+        for precision in ("float32", "mixed"):
+            folder = make_run(tmp_path / f"{method}-{precision}", sets={"train": 9, "val": 4})
+            loss = {"weight": 0.5, "cuts": [1.0, 25.0]}
+            settings = {
+                "method": method, "epochs": 1, "precision": precision, "heatmap_loss": loss,
+            }  # fmt: skip
+            run_stage(train, small_config(train=settings), folder, Ports())
+            (row,) = read_csv(folder.path / "train" / "history.csv")
+            rows[method, precision] = float(row["train_loss"])
+        assert rows[method, "mixed"] == pytest.approx(rows[method, "float32"], rel=0.05)
+        assert rows[method, "mixed"] != rows[method, "float32"]
