@@ -1,11 +1,11 @@
 """How often the 95 % intervals hold the truth: simulated test sets whose truth is known.
 
-    python benchmarks/coverage.py [--sets 200] [--films 50,200,1000] [--quick]
+    python benchmarks/coverage.py [--sets 200] [--images 50,200,1000] [--quick]
 
 Every simulated set has a truth of its own: the classes' recalls are drawn from 0.6 to 0.97, their
 frequencies and confusions at random (count scores); areas from 0.65 to 0.97 (ROC-AUC); and a fixed
-population of overlapping classes (average precision, Brier score), with one film or with one to
-four films a patient. A cell is the share of sets whose interval holds the truth; its own standard
+population of overlapping classes (average precision, Brier score), with one image or with one to
+four images a patient. A cell is the share of sets whose interval holds the truth; its own standard
 error is about 0.7 % at 1,000 sets.
 """
 
@@ -82,12 +82,12 @@ def true_scores(truth: np.ndarray, sample: Sample, valid: dict[Path, float | Non
     return count_scores(counts, rates_of(counts), sample, valid)
 
 
-def count_coverage(sets: int, films: list[int], seed: int = 0) -> None:
+def count_coverage(sets: int, images: list[int], seed: int = 0) -> None:
     print("\nScores made of counts, in per cent of the sets\n")
-    heads(["classes", "films", "prior", "shape", *PATHS])
+    heads(["classes", "images", "prior", "shape", *PATHS])
     shapes = {"densest": densest, "equal tails": equal_tails}
     for size in (2, 3, 5):
-        for n in films:
+        for n in images:
             for prior in ("jeffreys", "uniform"):
                 held, tried = np.zeros((len(shapes), len(PATHS))), np.zeros(len(PATHS))
                 for number in range(sets):
@@ -99,7 +99,7 @@ def count_coverage(sets: int, films: list[int], seed: int = 0) -> None:
                     expected = true_scores(truth, sample, valid)
                     for place, path in enumerate(PATHS.values()):
                         if path not in drawn or path not in expected:
-                            continue  # a class without films, or never predicted
+                            continue  # a class without images, or never predicted
                         tried[place] += 1
                         for shape, bounds in enumerate(shapes.values()):
                             low, high = bounds(drawn[path])
@@ -109,10 +109,10 @@ def count_coverage(sets: int, films: list[int], seed: int = 0) -> None:
                     row([size, n, prior, name, *cells])
 
 
-def area_coverage(sets: int, films: list[int]) -> None:
+def area_coverage(sets: int, images: list[int]) -> None:
     print("\nAreas under ROC curves (DeLong, logit), in per cent of the sets\n")
-    heads(["films", "true area", "40 % positive", "10 % positive", "macro of 3 classes"])
-    for n in films:
+    heads(["images", "true area", "40 % positive", "10 % positive", "macro of 3 classes"])
+    for n in images:
         for area in (0.65, 0.8, 0.9, 0.97):
             cells = [
                 percent(sum(one_area(n, area, share, number) for number in range(sets)), sets)
@@ -141,7 +141,7 @@ def one_area(n: int, area: float, share: float, number: int) -> bool:
 
 
 def one_macro(n: int, area: float, number: int) -> bool:
-    """Three classes; each class's logit is higher by the same amount for its own films."""
+    """Three classes; each class's logit is higher by the same amount for its own images."""
     rng = np.random.default_rng([2, n, number, int(1000 * area)])
     labels = rng.integers(0, 3, n)
     labels[:3] = (0, 1, 2)
@@ -152,8 +152,8 @@ def one_macro(n: int, area: float, number: int) -> bool:
     return held_by(found.auc.mean(), found.psi.mean(axis=1), sample, found.pairs.min(axis=0), area)
 
 
-def films_of(patients: int, grouped: bool, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Patient of each film, truth, probability of the class."""
+def images_of(patients: int, grouped: bool, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Patient of each image, truth, probability of the class."""
     sizes = rng.integers(1, 5, patients) if grouped else np.ones(patients, int)
     own = np.arange(patients).repeat(sizes)
     truth = (rng.random(patients) < 0.4)[own]
@@ -182,16 +182,16 @@ def predictions(own: np.ndarray, truth: np.ndarray, p: np.ndarray) -> tuple[Samp
 
 def bootstrap_coverage(sets: int, patients: list[int]) -> None:
     print("\nBootstrap by patient (2,000 draws), in per cent of the sets\n")
-    heads(["patients", "films each", *BOOTSTRAPPED])
+    heads(["patients", "images each", *BOOTSTRAPPED])
     settings = Intervals(method="bootstrap")
     for grouped in (False, True):
-        own, truth, p = films_of(400_000, grouped, np.random.default_rng(9))
+        own, truth, p = images_of(400_000, grouped, np.random.default_rng(9))
         expected = predictions(own, truth, p)[1]
         for n in patients:
             held = np.zeros(len(BOOTSTRAPPED))
             for number in range(sets):
                 rng = np.random.default_rng([3, n, number, grouped])
-                sample, valid = predictions(*films_of(n, grouped, rng))
+                sample, valid = predictions(*images_of(n, grouped, rng))
                 cells = interval_cells(sample, valid, settings, number)
                 for place, path in enumerate(BOOTSTRAPPED.values()):
                     cell = cells[path]
@@ -201,10 +201,10 @@ def bootstrap_coverage(sets: int, patients: list[int]) -> None:
             row([n, "1 to 4" if grouped else "1", *(percent(h, sets) for h in held)])
 
 
-def calibration_level(sets: int, films: list[int]) -> None:
+def calibration_level(sets: int, images: list[int]) -> None:
     print("\nCalibrated models: share of sets whose ECE has p below 5 %, in per cent\n")
-    heads(["films", "p < 0.05"])
-    for n in films:
+    heads(["images", "p < 0.05"])
+    for n in images:
         below = 0
         for number in range(sets):
             rng = np.random.default_rng([4, n, number])
@@ -221,7 +221,7 @@ def whole_numbers(text: str) -> list[int]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sets", type=int, default=200)
-    parser.add_argument("--films", type=whole_numbers, default=[50, 200, 1000])
+    parser.add_argument("--images", type=whole_numbers, default=[50, 200, 1000])
     parser.add_argument("--quick", action="store_true", help="20 sets of 50: does it run at all")
     parser.add_argument("--part", choices=["counts", "areas", "bootstrap", "ece"], default=None)
     return parser.parse_args()
@@ -229,14 +229,14 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = arguments()
-    sets, films = (20, [50]) if given.quick else (given.sets, given.films)
+    sets, images = (20, [50]) if given.quick else (given.sets, given.images)
     parts = {
         "counts": count_coverage, "areas": area_coverage,
         "bootstrap": bootstrap_coverage, "ece": calibration_level,
     }  # fmt: skip
     for name, part in parts.items():
         if given.part in (None, name):
-            part(sets, films)
+            part(sets, images)
 
 
 if __name__ == "__main__":

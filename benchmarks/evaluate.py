@@ -1,6 +1,6 @@
 """Time of all scores, intervals, curves and differences of 10,000 predictions.
 
-    python benchmarks/evaluate.py [--films 10000]
+    python benchmarks/evaluate.py [--images 10000]
 
 Predictions are made up; everything after them is what `isnet evaluate` does with a set: scores,
 posterior (100,000 draws), DeLong, bootstrap by patient (2,000 draws), calibration, figures, and
@@ -20,10 +20,10 @@ from isnet_cli.config.schema import Config
 from isnet_cli.evaluate.scoring import score_part, shifts
 from isnet_cli.images.types import Row
 
-CASES = {  # name: classes, several labels, films a patient
+CASES = {  # name: classes, several labels, images a patient
     "2 classes": (2, False, 1),
     "3 classes": (3, False, 1),
-    "3 classes, 4 films a patient": (3, False, 4),
+    "3 classes, 4 images a patient": (3, False, 4),
     "14 labels": (14, True, 1),
 }
 
@@ -31,7 +31,7 @@ CASES = {  # name: classes, several labels, films a patient
 def made_up(
     n: int, size: int, several: bool, each: int, seed: int
 ) -> tuple[list[Row], np.ndarray, list[str]]:
-    """Films with labels and patients, and probabilities [n, size]."""
+    """Images with labels and patients, and probabilities [n, size]."""
     rng, names = np.random.default_rng(seed), [f"class{k}" for k in range(size)]
     logits = rng.normal(size=(n, size))
     if several:
@@ -66,9 +66,9 @@ def since(began: tuple[float, float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--films", type=int, default=10_000)
-    n = parser.parse_args().films
-    print(f"{n} films; seconds by the clock, in brackets seconds of processor time\n")
+    parser.add_argument("--images", type=int, default=10_000)
+    n = parser.parse_args().images
+    print(f"{n} images; seconds by the clock, in brackets seconds of processor time\n")
     print("| case | scores, intervals, figures of one test | paired | independent differences |")
     print("|---|---|---|---|")
     for name, (size, several, each) in CASES.items():

@@ -3,11 +3,11 @@
 Usage:
     python benchmarks/masks_verdict.py FOLDER [--limit N]
 
-FOLDER holds ``labels.csv`` with the columns ``file`` and ``mask`` (Montgomery and Shenzhen films
-with manual masks). Only films that the shipped network was not trained on are used; their names are
-in its card. Each film is masked as it is and after changes that a film may have suffered; masks are
-compared with the manual ones, which are changed in the same way. Pictures that are no chest film
-are drawn, or come with scikit-learn and matplotlib.
+FOLDER holds ``labels.csv`` with the columns ``file`` and ``mask`` (Montgomery and Shenzhen images
+with manual masks). Only images that the shipped network was not trained on are used; their names
+are in its card. Each image is masked as it is and after changes that an image may have suffered;
+masks are compared with the manual ones, which are changed in the same way. Pictures that are no
+chest image are drawn, or come with scikit-learn and matplotlib.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from isnet_cli.config.schema import Dicom, Postprocess
-from isnet_cli.images.kept import reduce_film
+from isnet_cli.images.kept import limit_size
 from isnet_cli.images.mask_files import load_mask
-from isnet_cli.images.read import read_films
+from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame, resize
 from isnet_cli.masks.postprocess import mask_on_original
 from isnet_cli.masks.quality import assess
@@ -37,35 +37,35 @@ from isnet_models.registry import find_card
 
 Picture = NDArray[np.float32]
 Pair = tuple[Picture, Picture]
-SIDE = 512  # px; longest side at which films are changed
+SIDE = 512  # px; longest side at which images are changed
 GOOD, BAD = 0.90, 0.80  # Dice
 
 
-def blackened(film: Picture, mask: Picture) -> Pair:
+def blackened(image: Picture, mask: Picture) -> Pair:
     """The left half is black, as by a wrong collimation; its lung is gone."""
-    film, mask = film.copy(), mask.copy()
-    film[:, : film.shape[1] // 2] = mask[:, : film.shape[1] // 2] = 0
-    return film, mask
+    image, mask = image.copy(), mask.copy()
+    image[:, : image.shape[1] // 2] = mask[:, : image.shape[1] // 2] = 0
+    return image, mask
 
 
-def opaque(film: Picture, mask: Picture) -> Pair:
+def opaque(image: Picture, mask: Picture) -> Pair:
     """A bright sheet over most of one lung, as by a device or a total opacity."""
-    film, (height, width) = film.copy(), film.shape
-    film[height // 5 : 4 * height // 5, width // 8 : width // 2] = 0.95 * film.max()
-    return film, mask
+    image, (height, width) = image.copy(), image.shape
+    image[height // 5 : 4 * height // 5, width // 8 : width // 2] = 0.95 * image.max()
+    return image, mask
 
 
-def noisy(film: Picture, mask: Picture) -> Pair:
+def noisy(image: Picture, mask: Picture) -> Pair:
     """Noise of a third of the grey scale."""
-    noise = np.random.default_rng(0).normal(0, 0.35, film.shape)
-    return np.clip(film + noise, 0, 1).astype(np.float32), mask
+    noise = np.random.default_rng(0).normal(0, 0.35, image.shape)
+    return np.clip(image + noise, 0, 1).astype(np.float32), mask
 
 
-def turned(film: Picture, mask: Picture) -> Pair:
+def turned(image: Picture, mask: Picture) -> Pair:
     """Turned by 20 degrees."""
     one, other = (
         ndimage.rotate(values, 20, reshape=False, order=1).astype(np.float32)
-        for values in (film, mask)
+        for values in (image, mask)
     )
     return np.clip(one, 0, 1), other
 
@@ -97,8 +97,8 @@ def hand(rng: np.random.Generator) -> Picture:
         end = (x + np.sin(angle) * far, y - np.cos(angle) * far)
         draw.line((x, y, *end), fill=0.45, width=26)
         draw.line((middle, 235, x, y, *end), fill=0.8, width=11)
-    film = ndimage.gaussian_filter(np.asarray(image), 1.3) + rng.normal(0, 0.01, (300, 300))
-    return np.clip(film, 0, 1).astype(np.float32)
+    image = ndimage.gaussian_filter(np.asarray(image), 1.3) + rng.normal(0, 0.01, (300, 300))
+    return np.clip(image, 0, 1).astype(np.float32)
 
 
 def section(rng: np.random.Generator) -> Picture:
@@ -108,13 +108,13 @@ def section(rng: np.random.Generator) -> Picture:
     def inside(cy: float, cx: float, h: float, w: float) -> NDArray[np.bool_]:
         return np.asarray(((y - cy) / h) ** 2 + ((x - cx) / w) ** 2 < 1)
 
-    film = np.where(inside(150, 150, 100, 135), 0.55 + 0.05 * rng.random(), 0.0)
+    image = np.where(inside(150, 150, 100, 135), 0.55 + 0.05 * rng.random(), 0.0)
     for side in (-1, 1):
-        film[inside(147 + rng.integers(-6, 6), 150 + side * 64, 64, 45)] = 0.12
-    film[inside(225, 150, 19, 17)] = 0.95
-    film[inside(130, 164, 29, 26)] = 0.6
-    film = ndimage.gaussian_filter(film, 1.2) + rng.normal(0, 0.015, film.shape)
-    return np.clip(film, 0, 1).astype(np.float32)
+        image[inside(147 + rng.integers(-6, 6), 150 + side * 64, 64, 45)] = 0.12
+    image[inside(225, 150, 19, 17)] = 0.95
+    image[inside(130, 164, 29, 26)] = 0.6
+    image = ndimage.gaussian_filter(image, 1.2) + rng.normal(0, 0.015, image.shape)
+    return np.clip(image, 0, 1).astype(np.float32)
 
 
 def clouds(rng: np.random.Generator) -> Picture:
@@ -122,8 +122,8 @@ def clouds(rng: np.random.Generator) -> Picture:
     frequency = np.fft.fftfreq(256)
     radius = np.hypot(frequency[:, None], frequency[None])
     radius[0, 0] = 1
-    film = np.fft.ifft2(np.fft.fft2(rng.normal(size=(256, 256))) / radius**1.5).real
-    return ((film - film.min()) / np.ptp(film)).astype(np.float32)
+    image = np.fft.ifft2(np.fft.fft2(rng.normal(size=(256, 256))) / radius**1.5).real
+    return ((image - image.min()) / np.ptp(image)).astype(np.float32)
 
 
 def blank(rng: np.random.Generator) -> Picture:
@@ -138,9 +138,9 @@ def photographs() -> Iterator[Picture]:
         Path(matplotlib.get_data_path(), "sample_data"),
     )
     for path in (path for folder in folders for path in sorted(folder.glob("*.jpg"))):
-        film = np.asarray(Image.open(path).convert("L"), np.float32) / 255
-        half = film.shape[1] // 2
-        yield from (film, film[:, :half], film[:, half:])
+        image = np.asarray(Image.open(path).convert("L"), np.float32) / 255
+        half = image.shape[1] // 2
+        yield from (image, image[:, :half], image[:, half:])
 
 
 class Judge:
@@ -149,11 +149,11 @@ class Judge:
     def __init__(self) -> None:
         self.network = lung_unet()
 
-    def __call__(self, film: Picture) -> tuple[NDArray[np.bool_], str]:
+    def __call__(self, image: Picture) -> tuple[NDArray[np.bool_], str]:
         """Mask and verdict of one picture; the mask is also made where the stage would not."""
-        frame = Frame((film.shape[0], film.shape[1]), SIZE)
+        frame = Frame((image.shape[0], image.shape[1]), SIZE)
         with torch.inference_mode():
-            batch = torch.from_numpy(frame.to_network(film))[None, None]
+            batch = torch.from_numpy(frame.to_network(image))[None, None]
             found = self.network(batch)[0, 0].numpy()
         mask = mask_on_original(found, frame, 0.5, Postprocess())
         top, left, height, width = frame.inner
@@ -167,15 +167,15 @@ def dice(mask: NDArray[np.bool_], truth: Picture) -> float:
     return float(2 * (mask & true).sum() / max(1, mask.sum() + true.sum()))
 
 
-def held_out_films(folder: Path, limit: int | None) -> Iterator[Pair]:
-    """Film and manual mask, at `SIDE` px, of each film that the network has not seen."""
+def held_out_images(folder: Path, limit: int | None) -> Iterator[Pair]:
+    """XRay and manual mask, at `SIDE` px, of each image that the network has not seen."""
     names = set(find_card("lung-unet").content["held_out"])
     with (folder / "labels.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if Path(row["file"]).stem in names]
     for row in rows[:limit]:
-        film = reduce_film(read_films(folder / row["file"], Dicom(), "bits")[0].pixels, SIDE)
-        size = film.shape[0], film.shape[1]
-        yield film, resize(load_mask(folder / row["mask"]).astype(np.float32), size)
+        image = limit_size(read_images(folder / row["file"], Dicom(), "bits")[0].pixels, SIDE)
+        size = image.shape[0], image.shape[1]
+        yield image, resize(load_mask(folder / row["mask"]).astype(np.float32), size)
 
 
 def main() -> None:
@@ -186,12 +186,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     judge, pool = Judge(), []
-    films = list(held_out_films(options.folder, options.limit))
+    images = list(held_out_images(options.folder, options.limit))
     print(f"{'picture':26s} number  Dice p5  median  flagged  of them not masked")
     for name, change in CHANGES.items():
         found = []
-        for film, truth in films:
-            changed, true = change(film, truth)
+        for image, truth in images:
+            changed, true = change(image, truth)
             mask, verdict = judge(changed)
             found.append((dice(mask, true), verdict))
         pool += found
@@ -201,14 +201,14 @@ def main() -> None:
             f"{name:26s} {len(found):6d}  {low:7.3f}  {middle:6.3f}  {_shares(found)}", flush=True
         )
         if name == "as it is":
-            _pooled("held-out films as they are", found)
+            _pooled("held-out images as they are", found)
     rng = np.random.default_rng(0)
     for name, draw in (("hand", hand), ("section", section), ("clouds", clouds), ("blank", blank)):
         shown = [(0.0, judge(draw(rng))[1]) for _ in range(20)]
         print(f"{name + ', drawn':26s} {len(shown):6d}  {'':7s}  {'':6s}  {_shares(shown)}")
-    shown = [(0.0, judge(film)[1]) for film in photographs()]
+    shown = [(0.0, judge(image)[1]) for image in photographs()]
     print(f"{'photographs':26s} {len(shown):6d}  {'':7s}  {'':6s}  {_shares(shown)}")
-    _pooled("all films, changed or not", pool)
+    _pooled("all images, changed or not", pool)
 
 
 def _shares(found: list[tuple[float, str]]) -> str:

@@ -1,10 +1,10 @@
-"""How long each film format takes to read, as a ratio to an uncompressed DICOM file.
+"""How long each image format takes to read, as a ratio to an uncompressed DICOM file.
 
 Usage:
-    python benchmarks/read_films.py [--side 2048] [--repeats 5]
+    python benchmarks/read_images.py [--side 2048] [--repeats 5]
 
-A synthetic film (smooth shades with noise, 12 bits) is written in each format that can be encoded
-here and read with `read_films`; the best of the repeats counts. Ratios, not milliseconds, are to
+A synthetic image (smooth shades with noise, 12 bits) is written in each format that can be encoded
+here and read with `read_images`; the best of the repeats counts. Ratios, not milliseconds, are to
 be compared between machines. JPEG-LS has no encoder among the dependencies and is left out.
 """
 
@@ -24,15 +24,15 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
-from isnet_cli.images.kept import load_film, reduce_film, save_film
-from isnet_cli.images.read import read_films
+from isnet_cli.images.kept import limit_size, load_image, save_image
+from isnet_cli.images.read import read_images
 
 BITS = 12
 Levels = NDArray[np.uint16]
 
 
-def film_levels(side: int) -> Levels:
-    """Stored values [side, side] of a smooth film with noise."""
+def image_levels(side: int) -> Levels:
+    """Stored values [side, side] of a smooth image with noise."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[0:side, 0:side] / side
     shade = 0.5 + 0.3 * np.sin(5 * rows) * np.cos(4 * columns) + rng.normal(0, 0.01, (side, side))
@@ -111,22 +111,22 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    levels = film_levels(options.side)
+    levels = image_levels(options.side)
     times: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, write in WRITERS.items():
-            path = Path(folder, "film")
+            path = Path(folder, "image")
             write(path, levels)
             size = path.stat().st_size / 1e6
-            times[name] = best_of(options.repeats, lambda path=path: read_films(path))
+            times[name] = best_of(options.repeats, lambda path=path: read_images(path))
             ratio = times[name] / times["dicom native"]
             print(f"read {name:20} {ratio:6.2f} x   {1e3 * times[name]:7.1f} ms   {size:5.1f} MB")
         native(path, levels)
-        (film,) = read_films(path)
+        (image,) = read_images(path)
         kept = Path(folder, "kept.png")
-        reduced = reduce_film(film.pixels, 1024)
-        save = best_of(options.repeats, lambda: save_film(kept, reduce_film(film.pixels, 1024)))
-        load = best_of(options.repeats, lambda: load_film(kept))
+        reduced = limit_size(image.pixels, 1024)
+        save = best_of(options.repeats, lambda: save_image(kept, limit_size(image.pixels, 1024)))
+        load = best_of(options.repeats, lambda: load_image(kept))
         print(f"keep at {reduced.shape[1]} x {reduced.shape[0]}: {1e3 * save:.1f} ms")
         print(f"load again: {1e3 * load:.1f} ms")
     print(f"pydicom {pydicom.__version__}, SimpleITK {SimpleITK.Version.VersionString()}")

@@ -1,3 +1,3 @@
-"""isnet: chest X-ray classifiers that look at the lungs, from a folder of films to a proof."""
+"""isnet: chest X-ray classifiers that look at the lungs, from a folder of images to a proof."""
 
 __version__ = "0.1.0"

@@ -45,8 +45,8 @@ class IsnetError(Exception):
         return "\n".join(lines)
 
 
-class UnreadableFilm(Exception):  # noqa: N818 - a row in the skipped list, not a failure of the run
-    """One film cannot be used; the batch goes on and the reason becomes a row of the skipped list.
+class UnreadableImage(Exception):  # noqa: N818 - a row in the skipped list, not a failure of the run
+    """One image cannot be used; the batch goes on and the reason becomes a row of the skipped list.
 
     Args:
         reason: Short snake_case code, one of a documented set (``docs/skipped.md``).

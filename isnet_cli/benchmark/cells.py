@@ -1,4 +1,4 @@
-"""From a benchmark's file to its cells: their pipelines, the films they share, their order."""
+"""From a benchmark's file to its cells: their pipelines, the images they share, their order."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from isnet_cli.config.load import Option, load, rooted
 from isnet_cli.config.load import refusal as config_refusal
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import fingerprint
-from isnet_cli.demo.images import FILMS, LABELS
+from isnet_cli.demo.images import IMAGES, LABELS
 from isnet_cli.errors import IsnetError
 from isnet_models.methods import registry
 
-CELLS, FILM_RUNS, DRAWN = "cells", "films", "drawn"
+CELLS, IMAGE_RUNS, DRAWN = "cells", "images", "drawn"
 REFERENCE = re.compile(r"cell:([^/]+)(/.*)?", re.DOTALL)  # cell:ROW, cell:ROW/path/inside
 
 
@@ -31,7 +31,7 @@ class Cell:
         method: Name of the method's row.
         seed: Seed of the training.
         config: Its pipeline.
-        films: Name of the run whose films and masks it uses; "" for one that the user named.
+        images: Name of the run whose images and masks it uses; "" for one that the user named.
         waits: Rows of methods whose cells of the same seed and data setting come first.
         place: Where the file has its method's row, for messages.
     """
@@ -40,7 +40,7 @@ class Cell:
     method: str
     seed: int
     config: Config
-    films: str = ""
+    images: str = ""
     waits: tuple[str, ...] = ()
     place: str = ""
 
@@ -56,11 +56,11 @@ class Grid:
 
     Attributes:
         cells: In the order of work: seed by seed, data setting by data setting.
-        films: Runs of films and masks by name.
+        images: Runs of images and masks by name.
     """
 
     cells: tuple[Cell, ...]
-    films: Mapping[str, Config]
+    images: Mapping[str, Config]
 
 
 def cell_name(data: str, method: str, seed: int) -> str:
@@ -94,7 +94,7 @@ def make_grid(bench: Benchmark, file: Path, output: Path) -> Grid:
         faults |= dict.fromkeys(_cycle(cell, cells, file))
     if faults:
         raise refusal(file, list(faults))
-    return _with_films(bench, cells, output.absolute())
+    return _with_images(bench, cells, output.absolute())
 
 
 def refusal(file: Path, faults: list[str]) -> IsnetError:
@@ -175,9 +175,9 @@ def _cell(
             options.append(Option(place, key, rooted(key, given(value, place), root)))
     options += [Option("seeds", "seed", seed), Option("name", "name", bench.name)]
     if bench.drawn is not None:
-        films = output / DRAWN
-        options.append(Option("drawn", "data.images", str(films / FILMS)))
-        options.append(Option("drawn", "data.labels.file", str(films / LABELS)))
+        images = output / DRAWN
+        options.append(Option("drawn", "data.images", str(images / IMAGES)))
+        options.append(Option("drawn", "data.labels.file", str(images / LABELS)))
     base = None if bench.base is None else Path(bench.base)
     config = load(base, (), options)
     return Cell(data, method, seed, config, waits=tuple(waits), place=layers[-1].place())
@@ -193,22 +193,22 @@ def _cycle(cell: Cell, cells: list[Cell], file: Path) -> Iterator[str]:
         yield f"{file}: methods: rows wait for each other: {' -> '.join(names)}"
 
 
-def _with_films(bench: Benchmark, cells: list[Cell], output: Path) -> Grid:
-    """Cells whose films are made by the same settings and seed share one run of them."""
+def _with_images(bench: Benchmark, cells: list[Cell], output: Path) -> Grid:
+    """Cells whose images are made by the same settings and seed share one run of them."""
     names: dict[str, str] = {}
-    films: dict[str, Config] = {}
+    images: dict[str, Config] = {}
     placed = []
     for cell in cells:
         if cell.config.upstream is not None:
             placed.append(cell)
             continue
-        seed = cell.seed if bench.films_seed is None else bench.films_seed
+        seed = cell.seed if bench.images_seed is None else bench.images_seed
         config = cell.config.model_copy(update={"seed": seed})
         key = fingerprint(seed, config.data.model_dump(), config.masks.model_dump())
         if key not in names:
             name = f"{cell.data}-seed-{seed}"
-            names[key] = name if name not in films else f"{cell.data}-{cell.method}-seed-{seed}"
-            films[names[key]] = config
-        own = cell.config.model_copy(update={"upstream": str(output / FILM_RUNS / names[key])})
-        placed.append(replace(cell, config=own, films=names[key]))
-    return Grid(tuple(placed), films)
+            names[key] = name if name not in images else f"{cell.data}-{cell.method}-seed-{seed}"
+            images[names[key]] = config
+        own = cell.config.model_copy(update={"upstream": str(output / IMAGE_RUNS / names[key])})
+        placed.append(replace(cell, config=own, images=names[key]))
+    return Grid(tuple(placed), images)

@@ -45,15 +45,15 @@ class Request:
         config: Path of the method's pipeline (YAML).
         classes: Outputs of the network K.
         steps: Timed training steps.
-        batch_size: Films of each.
-        films: Films that the trained network predicts.
+        batch_size: Images of each.
+        images: Images that the trained network predicts.
     """
 
     config: str
     classes: int
     steps: int
     batch_size: int
-    films: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def measure(request: Request) -> dict[str, Any]:
 
     Returns:
         ``step_ms_median``, ``step_ms_min``, ``step_ms_max``; ``ratio`` to a step of `standard`
-        (median, least and largest over the pairs); ``films_per_second`` of the network in eval
+        (median, least and largest over the pairs); ``images_per_second`` of the network in eval
         mode; ``parameters``, ``trainable``; ``step_memory_mb``: peak of a step above the idle
         process (None where it cannot be known); what was measured on.
 
@@ -107,7 +107,7 @@ def measure(request: Request) -> dict[str, Any]:
         "ratio": statistics.median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
-        "films_per_second": _speed(training.net, batch.images, request.films, device),
+        "images_per_second": _speed(training.net, batch.images, request.images, device),
         "parameters": sum(p.numel() for p in training.net.parameters()),
         "trainable": sum(p.numel() for p in training.net.parameters() if p.requires_grad),
         "step_memory_mb": None if memory is None else memory / MB,
@@ -180,13 +180,13 @@ def _wait(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def _speed(net: nn.Module, images: Tensor, films: int, device: torch.device) -> float:
-    """Films a second of the network alone, whole batches, from at least `films` films."""
+def _speed(net: nn.Module, images: Tensor, least: int, device: torch.device) -> float:
+    """Images a second of the network alone, whole batches, from at least `least` images."""
     net.eval()
     seconds, done = 0.0, 0
     with torch.inference_mode():
         net(images)
-        while done < films:
+        while done < least:
             seconds += _timed(lambda: net(images), device)
             done += len(images)
     return done / seconds

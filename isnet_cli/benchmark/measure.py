@@ -19,7 +19,7 @@ from isnet_cli.benchmark.pool import POLL_SECONDS
 from isnet_cli.config.benchmark import Benchmark
 from isnet_cli.config.load import dump, plain
 from isnet_cli.core.files import fingerprint, write_json, write_text
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import versions
 
 RECORD, FOLDER = "cost.json", "cost"
@@ -31,7 +31,7 @@ def measure_costs(
     cells: Sequence[Cell],
     classes: int,
     output: Path,
-    ports: Ports,
+    context: RunContext,
     measure: Measure | None = None,
 ) -> tuple[dict[str, dict[str, Any]], bool]:
     """Costs of the methods of the first data setting; kept in ``cost.json`` by what they depend on.
@@ -41,7 +41,7 @@ def measure_costs(
         cells: Finished cells.
         classes: Outputs of the networks.
         output: The benchmark's folder.
-        ports: Side effects.
+        context: Side effects.
         measure: Measures one method; None: a process of its own.
 
     Returns:
@@ -54,13 +54,13 @@ def measure_costs(
         if cell.data == cells[0].data:
             chosen.setdefault(cell.method, cell)
     kept, found = _kept(output), dict[str, dict[str, Any]]()
-    ask = measure or (lambda request, name: _measured(request, name, output, ports))
-    with ports.progress.bar("cost", len(chosen)) as bar:
+    ask = measure or (lambda request, name: _measured(request, name, output, context))
+    with context.progress.bar("cost", len(chosen)) as bar:
         for name, cell in chosen.items():
             key = _key(cell, classes, bench)
             figures = kept.get(key)
             if figures is None:
-                if ports.stop_requested():
+                if context.stop_requested():
                     return found, False
                 place = output / FOLDER / f"{name}.yaml"
                 write_text(place, dump(cell.config))
@@ -89,7 +89,9 @@ def _kept(output: Path) -> dict[str, dict[str, Any]]:
     return found if isinstance(found, dict) else {}
 
 
-def _measured(request: Request, name: str, output: Path, ports: Ports) -> dict[str, Any] | None:
+def _measured(
+    request: Request, name: str, output: Path, context: RunContext
+) -> dict[str, Any] | None:
     folder = output / FOLDER
     asked, answer = folder / f"{name}.request.json", folder / f"{name}.result.json"
     write_json(asked, asdict(request))
@@ -99,7 +101,7 @@ def _measured(request: Request, name: str, output: Path, ports: Ports) -> dict[s
     process = start(words, log, threads_each(1))
     try:
         while process.poll() is None:
-            if ports.stop_requested():
+            if context.stop_requested():
                 return None
             time.sleep(POLL_SECONDS)
     finally:

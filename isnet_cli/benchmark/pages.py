@@ -1,4 +1,4 @@
-"""Pages that compare a benchmark's cells, wherever several stand on the same films."""
+"""Pages that compare a benchmark's cells, wherever several stand on the same images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from isnet_cli.benchmark.cells import CELLS, Cell
 from isnet_cli.benchmark.tables import STANDARD
 from isnet_cli.core.pipeline import open_run
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.report.compare.write import Chosen, compare_runs
 from isnet_cli.report.read_run import run_names
@@ -22,9 +22,9 @@ FAMILY = (
 
 
 def compare_cells(
-    cells: Sequence[Cell], new: Collection[str], output: Path, ports: Ports
+    cells: Sequence[Cell], new: Collection[str], output: Path, context: RunContext
 ) -> list[str]:
-    """Writes ``compare-DATA.html``; with films of each seed, one page a seed.
+    """Writes ``compare-DATA.html``; with images of each seed, one page a seed.
 
     A page is written again when one of its cells is new or it shows other cells; a comparison that
     is not possible is a warning.
@@ -33,14 +33,14 @@ def compare_cells(
         cells: Finished cells.
         new: Names of tasks that were done just now.
         output: The benchmark's folder.
-        ports: Side effects.
+        context: Side effects.
 
     Returns:
         Names of the pages.
     """
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.data, cell.films or str(cell.config.upstream)), []).append(cell)
+        groups.setdefault((cell.data, cell.images or str(cell.config.upstream)), []).append(cell)
     several = {data for data, _ in groups if sum(one == data for one, _ in groups) > 1}
     pages = []
     for (data, _), found in groups.items():
@@ -52,7 +52,7 @@ def compare_cells(
             name = f"compare-{data}-{found[0].method}-seed-{seeds}.html"
         fresh = any(f"{CELLS}/{cell.name}" in new for cell in found)
         if (not fresh and _shows(output / name, found, output)) or _page(
-            found, output / name, ports, output
+            found, output / name, context, output
         ):
             pages.append(name)
     return pages
@@ -76,12 +76,12 @@ def chosen_pairs(cells: Sequence[Cell]) -> Chosen | None:
     return Chosen(tuple(pairs), FAMILY.format(base)) if pairs else None
 
 
-def _page(cells: Sequence[Cell], page: Path, ports: Ports, output: Path) -> bool:
+def _page(cells: Sequence[Cell], page: Path, context: RunContext, output: Path) -> bool:
     runs = [(open_run(output / CELLS / cell.name, cell.config), cell.config) for cell in cells]
     try:
-        compare_runs(runs, page, ports, overwrite=True, chosen=chosen_pairs(cells))
+        compare_runs(runs, page, context, overwrite=True, chosen=chosen_pairs(cells))
     except IsnetError as error:
-        ports.warn(error.kind, f"{page.name}: {error.message}")
+        context.warn(error.kind, f"{page.name}: {error.message}")
         return False
     return True
 

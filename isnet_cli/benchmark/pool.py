@@ -12,7 +12,7 @@ from typing import Literal
 
 from isnet_cli.benchmark.launch import Launch, Process, Task
 from isnet_cli.benchmark.logs import killed, lasted
-from isnet_cli.core.run_context import Bar, Ports
+from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.errors import EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_TERMINATED
 
 POLL_SECONDS = 0.1
@@ -63,7 +63,7 @@ class Watch:
 def run_tasks(
     tasks: Sequence[Task],
     launch: Launch,
-    ports: Ports,
+    context: RunContext,
     *,
     jobs: int,
     current: Sequence[str] = (),
@@ -77,15 +77,15 @@ def run_tasks(
     Args:
         tasks: The tasks; none waits for itself.
         launch: Starts one.
-        ports: Side effects.
+        context: Side effects.
         jobs: How many run at once.
         current: Names of tasks that have nothing to do.
         watch: What is said of them.
     """
-    pool = _Pool(tasks, launch, ports, jobs, watch)
+    pool = _Pool(tasks, launch, context, jobs, watch)
     pool.ended = {name: Ended("current") for name in current}
     pool.count = sum(watch.counted(task) for task in tasks if task.name in pool.ended)
-    with ports.progress.bar("benchmark", pool.total) as bar:
+    with context.progress.bar("benchmark", pool.total) as bar:
         bar.advance(pool.count)
         try:
             while pool.work(bar):
@@ -102,11 +102,11 @@ class _Pool:
         self,
         tasks: Sequence[Task],
         launch: Launch,
-        ports: Ports,
+        context: RunContext,
         jobs: int,
         watch: Watch,
     ) -> None:
-        self.tasks, self.launch, self.ports, self.jobs = tasks, launch, ports, jobs
+        self.tasks, self.launch, self.context, self.jobs = tasks, launch, context, jobs
         self.watch, self._shown, self._looked = watch, "", -LOOK_SECONDS
         self.total, self.count = sum(watch.counted(task) for task in tasks), 0
         self.ended: dict[str, Ended] = {}
@@ -120,7 +120,7 @@ class _Pool:
             if code is not None:
                 del self.running[name]
                 self._note(task, self._outcome(task, code, time.monotonic() - began), bar)
-        stopping = self.ports.stop_requested()
+        stopping = self.context.stop_requested()
         if stopping and not self._asked:
             self._asked = True
             self._signal()
@@ -161,12 +161,12 @@ class _Pool:
         counts = self.watch.counted(task) and ended.status != "stopped"
         self.count += counts
         if ended.status in ("failed", "blocked"):
-            self.ports.warn("benchmark", f"{task.name}: {ended.error}")
+            self.context.warn("benchmark", f"{task.name}: {ended.error}")
         elif ended.seconds is not None:
             place = f" ({self.count} of {self.total})" if counts else ""
             remark = self.watch.remark(task) if ended.status == "done" else ""
             more = f"; {remark}" if remark else ""
-            self.ports.say(f"{task.name}: {ended.status}, {lasted(ended.seconds)}{place}{more}")
+            self.context.say(f"{task.name}: {ended.status}, {lasted(ended.seconds)}{place}{more}")
         if counts:
             bar.advance()
             if ended.status == "done":

@@ -140,7 +140,7 @@ class Summary:
         mean: Over seeds; None without a value.
         sd: Standard deviation (n - 1) over seeds; None for one seed.
         seeds: How many have a value.
-        low: 95 % interval of the films, for one seed alone; None where there is none.
+        low: 95 % interval of the images, for one seed alone; None where there is none.
         high: Likewise.
         from_standard: Its interval does not overlap the one of the row `standard`, with any seed.
         from_best: Likewise of the row with the highest mean.

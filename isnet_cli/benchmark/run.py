@@ -1,6 +1,6 @@
 """`isnet benchmark`: methods x seeds x data settings, each cell an ordinary run, and their tables.
 
-Written: ``benchmark.yaml``, ``films/`` (runs of films and masks, shared), ``cells/`` (runs of
+Written: ``benchmark.yaml``, ``images/`` (runs of images and masks, shared), ``cells/`` (runs of
 trainings and evaluations), ``benchmark.json``, ``benchmark.md``, ``tables/``, ``cost.json``,
 ``compare-*.html`` and ``logs/``.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from isnet_cli import __version__
-from isnet_cli.benchmark.cells import CELLS, DRAWN, FILM_RUNS, Cell, Grid, refusal
+from isnet_cli.benchmark.cells import CELLS, DRAWN, IMAGE_RUNS, Cell, Grid, refusal
 from isnet_cli.benchmark.launch import Launch, launcher, threads_each
 from isnet_cli.benchmark.logs import failure, how_far, warnings_of
 from isnet_cli.benchmark.measure import Measure, measure_costs
@@ -38,11 +38,11 @@ from isnet_cli.config.benchmark import Benchmark
 from isnet_cli.config.load import dump
 from isnet_cli.core.files import write_csv, write_json, write_text
 from isnet_cli.core.pipeline import preflight
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.demo.images import make_films
+from isnet_cli.demo.images import make_images
 from isnet_cli.errors import IsnetError
-from isnet_cli.phantoms.collection import plan_films
+from isnet_cli.phantoms.collection import plan_images
 from isnet_cli.train.setup import check_method
 
 SCHEMA = 1
@@ -72,7 +72,7 @@ def run_benchmark(
     grid: Grid,
     file: Path,
     output: Path,
-    ports: Ports,
+    context: RunContext,
     *,
     jobs: int = 1,
     overwrite: bool = False,
@@ -86,7 +86,7 @@ def run_benchmark(
         grid: Its cells, made for `output`.
         file: Where it was read, for messages.
         output: Its folder; made when missing.
-        ports: Side effects.
+        context: Side effects.
         jobs: Cells that run at once; they share the processor's cores.
         overwrite: Replace finished results of other settings or inputs.
         launch: Starts one task; None: a process of its own.
@@ -94,14 +94,14 @@ def run_benchmark(
 
     Raises:
         IsnetError: Kind "config": a setting of a method is wrong, finished cells of other settings
-            are in the way; "usage": foreign files in `output`; "data": films are missing;
+            are in the way; "usage": foreign files in `output`; "data": images are missing;
             "machine": another process works there.
     """
     output = output.absolute()
     _check_folder(output)
     _preflight(bench, grid, file)
     with RunFolder(output).lock():
-        _draw(bench, output, ports)
+        _draw(bench, output, context)
         found = states(bench, grid, output)
         if not overwrite:
             _check_states(found, output)
@@ -121,10 +121,10 @@ def run_benchmark(
             counted=lambda task: task.name.startswith(f"{CELLS}/"),
         )
         ended = run_tasks(
-            tasks_of(bench, grid), start, ports, jobs=jobs, watch=watch,
+            tasks_of(bench, grid), start, context, jobs=jobs, watch=watch,
             current=[name for name, state in found.items() if state.plan == "current"],
         )  # fmt: skip
-        return _finish(bench, grid, output, ports, ended, measure)
+        return _finish(bench, grid, output, context, ended, measure)
 
 
 def plan_benchmark(bench: Benchmark, grid: Grid, file: Path, output: Path) -> dict[str, State]:
@@ -168,10 +168,12 @@ def _preflight(bench: Benchmark, grid: Grid, file: Path) -> None:
         raise refusal(file, list(faults))
 
 
-def _draw(bench: Benchmark, output: Path, ports: Ports) -> None:
+def _draw(bench: Benchmark, output: Path, context: RunContext) -> None:
     if bench.drawn is not None:
         d = bench.drawn
-        make_films(output / DRAWN, plan_films(d.hospital_a, d.hospital_b, d.seed, d.side), ports)
+        make_images(
+            output / DRAWN, plan_images(d.hospital_a, d.hospital_b, d.seed, d.side), context
+        )
 
 
 def _check_states(found: Mapping[str, State], output: Path) -> None:
@@ -197,7 +199,7 @@ def _finish(
     bench: Benchmark,
     grid: Grid,
     output: Path,
-    ports: Ports,
+    context: RunContext,
     ended: Mapping[str, Ended],
     measure: Measure | None,
 ) -> Outcome:
@@ -206,9 +208,9 @@ def _finish(
     if any(one.status == "stopped" for one in ended.values()):
         return found
     cells, new = _finished(grid, ended), {n for n, one in ended.items() if one.status == "done"}
-    pages = compare_cells(cells, new, output, ports)
+    pages = compare_cells(cells, new, output, context)
     classes = read_results(cells[:1], output).classes
-    cost, complete = measure_costs(bench, cells, classes, output, ports, measure)
+    cost, complete = measure_costs(bench, cells, classes, output, context, measure)
     return _record(bench, grid, output, ended, cost, pages, complete=complete)
 
 
@@ -256,7 +258,7 @@ def _content(
         cells.append(
             {
                 "data": cell.data, "method": cell.method, "seed": cell.seed, "run": name,
-                "films": f"{FILM_RUNS}/{cell.films}" if cell.films else cell.config.upstream,
+                "images": f"{IMAGE_RUNS}/{cell.images}" if cell.images else cell.config.upstream,
                 "status": one.status, "seconds": None if seconds is None else round(seconds, 1),
             }
         )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from isnet_cli.benchmark.cells import CELLS, DRAWN, FILM_RUNS, Cell, Grid, cell_name
+from isnet_cli.benchmark.cells import CELLS, DRAWN, IMAGE_RUNS, Cell, Grid, cell_name
 from isnet_cli.benchmark.launch import Task
 from isnet_cli.config.benchmark import Benchmark
 from isnet_cli.config.load import changed_keys, plain
@@ -18,7 +18,7 @@ from isnet_cli.demo.images import LABELS
 
 WORST: tuple[Plan, ...] = ("outdated", "undecided", "continue", "new", "current")
 UNLIKE = ("name", "machine", "upstream")  # keys that no result depends on
-OF_FILMS = ("data", "masks", "seed")  # all that films and masks depend on
+OF_IMAGES = ("data", "masks", "seed")  # all that images and masks depend on
 EXAMPLES = 5
 
 
@@ -36,27 +36,27 @@ class State:
 
 
 def tasks_of(bench: Benchmark, grid: Grid) -> list[Task]:
-    """Every run of films, then every cell, after what it waits for."""
+    """Every run of images, then every cell, after what it waits for."""
     until = "heatmap" if bench.heatmaps else "evaluate"
-    films = [Task(f"{FILM_RUNS}/{name}", config, "masks") for name, config in grid.films.items()]
+    images = [Task(f"{IMAGE_RUNS}/{name}", config, "masks") for name, config in grid.images.items()]
     cells = []
     for cell in grid.cells:
-        waits = [f"{FILM_RUNS}/{cell.films}"] if cell.films else []
+        waits = [f"{IMAGE_RUNS}/{cell.images}"] if cell.images else []
         waits += [f"{CELLS}/{cell_name(cell.data, row, cell.seed)}" for row in cell.waits]
         cells.append(Task(f"{CELLS}/{cell.name}", cell.config, until, tuple(waits)))
-    return [*films, *cells]
+    return [*images, *cells]
 
 
 def states(bench: Benchmark, grid: Grid, output: Path) -> dict[str, State]:
     """The state of every task, by name; reads only.
 
     Raises:
-        IsnetError: Kind "data" or "config", when films, labels or an upstream run are missing.
+        IsnetError: Kind "data" or "config", when images, labels or an upstream run are missing.
     """
     found: dict[str, State] = {}
     undrawn = bench.drawn is not None and not (output / DRAWN / LABELS).is_file()
-    for name, config in grid.films.items():
-        task = f"{FILM_RUNS}/{name}"
+    for name, config in grid.images.items():
+        task = f"{IMAGE_RUNS}/{name}"
         if undrawn:
             found[task] = State("new")
             continue
@@ -92,7 +92,7 @@ def _state(config: Config, path: Path, stages: Sequence[str]) -> State:
         worst = "continue"
     found = _changed(path, config) if worst == "outdated" else ()
     if tuple(stages) == SHARED_STAGES:
-        found = tuple(key for key in found if key.split(".")[0] in OF_FILMS)
+        found = tuple(key for key in found if key.split(".")[0] in OF_IMAGES)
     return State(worst, _few(found))
 
 

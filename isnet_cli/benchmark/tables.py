@@ -16,21 +16,21 @@ SUMMARY = ("mean", "sd", "seeds", "low", "high", "from_standard", "from_best")
 FIGURE_COLUMNS = ("data", "set", "kind", "method", "version", "score", *SUMMARY)
 COST_COLUMNS = (
     *("method", "step_ms_median", "step_ms_min", "step_ms_max", "ratio", "ratio_min", "ratio_max"),
-    *("films_per_second", "parameters", "trainable", "step_memory_mb", "device", "threads", "why"),
+    *("images_per_second", "parameters", "trainable", "step_memory_mb", "device", "threads", "why"),
 )
 DOMAIN_SCORES = {
     "macro_f1": "maF1", "macro_auc": "macro AUC", "macro_precision": "precision",
     "macro_recall": "recall", "macro_specificity": "specificity",
 }  # fmt: skip
 BIAS_SCORES = (("maF1", "macro_f1", True), ("AUC", "macro_auc", False))
-ONE_SEED = "one seed: in brackets its 95 % interval, of the films"
+ONE_SEED = "one seed: in brackets its 95 % interval, of the images"
 SEEDS = "several seeds: mean ± s.d. over seeds; each seed's interval is in tables/scores.csv"
 HIGHEST = "that of the row with the highest mean (bold)"
 EACH = "; of several seeds, with each that both rows have"
 ON_BIASED = (
     "biased: with the shapes of training, where a classifier that reads them is high, so nothing "
     "is bold; deceiving: with those of another class. Outside lungs: mean share of |relevance| "
-    "outside the lungs, biased films"
+    "outside the lungs, biased images"
 )
 TWO_CLASSES = "two classes: recall and specificity, averaged over both, are the same number"
 
@@ -218,10 +218,10 @@ def cost_table(cost: Mapping[str, Mapping[str, Any]], methods: Sequence[str]) ->
         notes.insert(
             0,
             f"on {first['device']}{threads}; step: median [least, largest] of {first['steps']}"
-            f" steps of {first['batch_size']} films; ratio: to a step of `standard` taken in turn"
+            f" steps of {first['batch_size']} images; ratio: to a step of `standard` taken in turn"
             " with it; speed: the trained network alone; memory: of a step, above the idle process",
         )
-    head = ["method", "step, ms", "ratio", "films/s", "parameters", "trainable", "memory, MB"]
+    head = ["method", "step, ms", "ratio", "images/s", "parameters", "trainable", "memory, MB"]
     figures = [
         {"method": row, **{k: one.get(k) for k in COST_COLUMNS[1:]}} for row, one in found.items()
     ]
@@ -236,7 +236,7 @@ def _cost_cells(one: Mapping[str, Any]) -> list[str]:
     return [
         step,
         f"{one['ratio']:.2f}",
-        f"{one['films_per_second']:.0f}",
+        f"{one['images_per_second']:.0f}",
         f"{one['parameters']:,}",
         f"{one['trainable']:,}",
         "-" if memory is None else f"{memory:.0f}",

@@ -1,4 +1,4 @@
-"""The body of `isnet check`: headers, tables and a look at the films; writes nothing."""
+"""The body of `isnet check`: headers, tables and a look at the images; writes nothing."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from isnet_cli.check.pixels import Glance, choose, glances_of_run, look_at, with
 from isnet_cli.check.verdicts import ask, looked_lines, near_duplicates, verdicts
 from isnet_cli.config.schema import Config
 from isnet_cli.core.pseudonym import new_salt
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.workers import worker_count
-from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.header_scan import Facts
-from isnet_cli.images.kept import reduce_film, save_film
-from isnet_cli.images.read import read_films
+from isnet_cli.images.kept import limit_size, save_image
+from isnet_cli.images.read import read_images
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.catalogue import Candidate, Plan, make_plan
 from isnet_cli.ingest.label_sources import MAIN
 from isnet_cli.ingest.rows import Line, counts, divide, early_lines, stated_view
 from isnet_cli.ingest.set_checks import UNKNOWN, Finding, check_sets, class_table, table_lines
 
-TIMED = 6  # films that are read to measure how long reading takes
+TIMED = 6  # images that are read to measure how long reading takes
 EXAMPLES = 5
 
 
 def audit(
-    config: Config, ports: Ports, *, films: int = 0, run: RunFolder | None = None
+    config: Config, context: RunContext, *, images: int = 0, run: RunFolder | None = None
 ) -> dict[str, Any]:
-    """Reads label files and headers, joins, deals out the sets, looks at films, judges all of it.
+    """Reads label files and headers, joins, deals out the sets, looks at images, judges all of it.
 
-    A few films are read whole to measure the time per film. Damaged and blank films are found by
+    A few images are read whole to measure the time per image. Damaged and blank images are found by
     `ingest`. Labels that cannot be used are a problem among others; when they are those of the main
-    films, the sets, which follow from them, are not judged.
+    images, the sets, which follow from them, are not judged.
 
     Args:
         config: The configuration.
-        ports: Side effects.
-        films: How many films to look at, for near-duplicates and probes; 0 for none.
-        run: A run whose kept films, sets and masks are looked at instead of the input files, when
+        context: Side effects.
+        images: How many images to look at, for near-duplicates and probes; 0 for none.
+        run: A run whose kept images, sets and masks are looked at instead of the input files, when
             its ingest stage is finished.
 
     Returns:
         JSON-able facts: ``images``, ``labels``, ``classes``, ``sets``, ``sources``, ``patients``,
-        ``masks``, ``near_duplicates``, ``probes``, ``verdicts`` (the last three only with `films`),
-        ``estimate``, ``problems`` (each with severity, text, fix, details) and ``ok``.
+        ``masks``, ``near_duplicates``, ``probes``, ``verdicts`` (the last three only with
+        `images`), ``estimate``, ``problems`` (each with severity, text, fix, details) and ``ok``.
 
     Raises:
-        IsnetError: When images or settings are so wrong that nothing can be said of the films.
+        IsnetError: When images or settings are so wrong that nothing can be said of the images.
     """
-    plan = make_plan(config, ports, lenient=True)
+    plan = make_plan(config, context, lenient=True)
     # keys in messages only need to tell patients apart, so any salt will do
     lines = early_lines(plan.candidates, config, new_salt())
     problems = [_error(fault) for fault in plan.faults.values()]
@@ -68,7 +68,7 @@ def audit(
     task = config.data.labels.task
     if not any(row.status == "ok" for row in rows):
         problems.append(Finding("error", f"data.images: none of {len(rows)} files can be used"))
-    seen, found = _seen(plan, rows, config, ports, films, run) if films else ({}, [])
+    seen, found = _seen(plan, rows, config, context, images, run) if images else ({}, [])
     problems += found
     return {
         "images": _images(plan, rows),
@@ -89,11 +89,11 @@ def _seen(
     plan: Plan,
     rows: Sequence[Row],
     config: Config,
-    ports: Ports,
-    films: int,
+    context: RunContext,
+    images: int,
     run: RunFolder | None,
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """What looking at at most `films` films says, and what is wrong with them."""
+    """What looking at at most `images` images says, and what is wrong with them."""
     if run is not None and run.stage_record("ingest") is not None:
         glances = glances_of_run(run, config)
     else:
@@ -102,8 +102,8 @@ def _seen(
             for candidate, row in zip(plan.candidates, rows, strict=True)
             if row.status == "ok"
         ]
-    chosen = with_shapes(choose(glances, films, config.seed), config)
-    looks = look_at(chosen, config, ports)
+    chosen = with_shapes(choose(glances, images, config.seed), config)
+    looks = look_at(chosen, config, context)
     copies, problems = near_duplicates(looks)
     probes = ask(looks, config)
     copies["of"] = len(glances)
@@ -133,7 +133,7 @@ def _judged(lines: list[Line], plan: Plan, config: Config) -> tuple[list[Line], 
 def audit_text(found: Mapping[str, Any]) -> str:
     """The result of `audit` for people: facts first, problems last."""
     images, estimate = found["images"], found["estimate"]
-    lines = [f"films: {images['found']} found, {images['usable']} usable by their headers"]
+    lines = [f"images: {images['found']} found, {images['usable']} usable by their headers"]
     for name in ("formats", "bits", "views", "unusable"):
         if images[name]:
             shown = ", ".join(f"{key} {n}" for key, n in images[name].items())
@@ -145,24 +145,24 @@ def audit_text(found: Mapping[str, Any]) -> str:
         lines += [f"  {line}" for line in table_lines(photometric, "photometric")]
     for name, entry in found["labels"].items():
         where = f"labels of set '{name}'" if name != MAIN else "labels"
-        lines.append(f"{where}: {entry['labelled']} films labelled, {entry['no_label']} not")
+        lines.append(f"{where}: {entry['labelled']} images labelled, {entry['no_label']} not")
         lines += [f"  {line}" for line in entry["match"]]
     for name in ("sources", "sets"):
         if found[name]:
             lines += [*table_lines(found[name], name.rstrip("s")), ""]
     patients = found["patients"]
     lines.append(
-        f"patients: {patients['known']} known, {patients['films_unknown']} films of unknown ones,"
+        f"patients: {patients['known']} known, {patients['images_unknown']} images of unknown ones,"
         f" {patients['shared']} in more than one set"
     )
-    lines.append(f"masks: {found['masks']['given']} films have one")
+    lines.append(f"masks: {found['masks']['given']} images have one")
     if "probes" in found:
         lines += looked_lines(found)
     if estimate:
         lines.append(
             f"estimate: reading {estimate['read_seconds']:.0f} s with {estimate['workers']}"
-            f" processes (by {estimate['measured_on']} films),"
-            f" {estimate['store_bytes'] / 2**20:.0f} MiB for all films at the network's size"
+            f" processes (by {estimate['measured_on']} images),"
+            f" {estimate['store_bytes'] / 2**20:.0f} MiB for all images at the network's size"
         )
     for problem in found["problems"]:
         lines.append(f"{problem['severity']}: {problem['text']}")
@@ -218,18 +218,18 @@ def _patients(rows: Sequence[Row]) -> dict[str, int]:
             sets[row.patient] |= {row.set} - {""}
     return {
         "known": len(sets),
-        "films_unknown": sum(not row.patient for row in usable),
+        "images_unknown": sum(not row.patient for row in usable),
         "shared": sum(len(names) > 1 for names in sets.values()),
     }
 
 
 def _unknown_sets(rows: Sequence[Row], config: Config, excused: frozenset[str]) -> list[Finding]:
-    """Sets that evaluate or heatmap ask for and no film is in, but for those excused."""
+    """Sets that evaluate or heatmap ask for and no image is in, but for those excused."""
     found = sorted({row.set for row in rows if row.set})
     return [
         Finding(
             "error",
-            f"{key}: no film in set '{name}', found {', '.join(map(repr, found)) or 'no sets'}",
+            f"{key}: no image in set '{name}', found {', '.join(map(repr, found)) or 'no sets'}",
             fix=f"name sets that exist in {key}, or describe '{name}' under data.sets",
         )
         for key, names in (
@@ -244,9 +244,9 @@ def _unknown_sets(rows: Sequence[Row], config: Config, excused: frozenset[str]) 
 def _estimate(
     candidates: Sequence[Candidate], rows: Sequence[Row], config: Config
 ) -> dict[str, Any]:
-    """Time to read all films, measured on a few; memory of all films at the network's size.
+    """Time to read all images, measured on a few; memory of all images at the network's size.
 
-    The film store holds a 16-bit film and an 8-bit mask per pixel of the network's input.
+    The image store holds a 16-bit image and an 8-bit mask per pixel of the network's input.
     """
     usable = [c for c in candidates if c.facts.fault is None]
     step = max(1, len(usable) // TIMED)
@@ -254,21 +254,21 @@ def _estimate(
     for candidate in usable[::step][:TIMED]:
         start = time.perf_counter()
         try:
-            for film in read_films(candidate.path, config.data.dicom, config.data.scale):
-                save_film(Path(os.devnull), reduce_film(film.pixels, config.data.max_side))
-        except UnreadableFilm:
+            for image in read_images(candidate.path, config.data.dicom, config.data.scale):
+                save_image(Path(os.devnull), limit_size(image.pixels, config.data.max_side))
+        except UnreadableImage:
             continue
         seconds.append(time.perf_counter() - start)
     if not seconds:
         return {}
     workers = max(1, worker_count(config.machine.workers, len(usable)))
     height, width = config.model.input
-    films = sum(row.status == "ok" for row in rows)
+    images = sum(row.status == "ok" for row in rows)
     return {
         "read_seconds": sum(seconds) / len(seconds) * len(usable) / workers,
         "measured_on": len(seconds),
         "workers": workers,
-        "store_bytes": films * height * width * 3,
+        "store_bytes": images * height * width * 3,
     }
 
 

@@ -1,10 +1,10 @@
-"""Films that look the same although their bytes differ: rescaled, recompressed, re-windowed copies.
+"""Images that look alike although their bytes differ: rescaled, recompressed, re-windowed copies.
 
-A film's hash holds the signs of its lowest spatial frequencies against their median. Scaling all
+An image's hash holds the signs of its lowest spatial frequencies against their median. Scaling all
 intensities, adding to them, resizing and recompressing hardly change them; two different chest
-films differ in half of them. Source: the DCT hash of Zauner, "Implementation and benchmarking of
+images differ in half of them. Source: the DCT hash of Zauner, "Implementation and benchmarking of
 perceptual image hash functions" (2010), section 3.2, with 16 x 16 instead of 8 x 8 frequencies,
-since chest films resemble each other.
+since chest images resemble each other.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from isnet_cli.images.resize import resize
 
-SIDE = 64  # px; films are reduced to SIDE x SIDE, whatever their shape
+SIDE = 64  # px; images are reduced to SIDE x SIDE, whatever their shape
 FREQUENCIES = 16  # per axis; the constant term is left out
 BITS = FREQUENCIES**2 - 1
-# Of 1607 real films, pairs of different ones differ in 46 bits or more; copies that were halved,
+# Of 1607 real images, pairs of different ones differ in 46 bits or more; copies that were halved,
 # reduced to 160 px, coded as JPEG of quality 30, or changed in gain (1.2) or gamma (0.7) in 31 at
 # most.
 LIMIT = 36
-_BLOCK = 2048  # films compared with all others at a time
+_BLOCK = 2048  # images compared with all others at a time
 
 Hash = NDArray[np.bool_]
 
 
-def film_hash(pixels: NDArray[np.float32]) -> Hash:
-    """Hash of a film [H, W], bool [`BITS`]; a film of one grey level gives all False."""
+def image_hash(pixels: NDArray[np.float32]) -> Hash:
+    """Hash of an image [H, W], bool [`BITS`]; an image of one grey level gives all False."""
     small = resize(pixels, (SIDE, SIDE)).astype(np.float64)
     place = (np.arange(SIDE) + 0.5) / SIDE
     waves = np.cos(np.pi * np.arange(FREQUENCIES)[:, None] * place[None])
@@ -38,7 +38,7 @@ def film_hash(pixels: NDArray[np.float32]) -> Hash:
 
 
 def alike(hashes: NDArray[np.bool_], limit: int = LIMIT) -> Iterator[tuple[int, int, int]]:
-    """Pairs of films that look the same.
+    """Pairs of images that look the same.
 
     Args:
         hashes: [N, `BITS`].

@@ -1,6 +1,6 @@
-"""What `isnet check` takes from pixels: for each film a hash, and what probes are shown of it.
+"""What `isnet check` takes from pixels: for each image a hash, and what probes are shown of it.
 
-Films come from a run that has read them already, or from the input files; masks from the run, or
+Images come from a run that has read them already, or from the input files; masks from the run, or
 from given files. Nothing is written. Works in processes, so nothing heavy is imported.
 """
 
@@ -13,21 +13,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.check.near_duplicates import Hash, film_hash
+from isnet_cli.check.near_duplicates import Hash, image_hash
 from isnet_cli.check.thumbnails import background_view, lung_view
 from isnet_cli.config.schema import Bias, Config
 from isnet_cli.core.files import read_csv
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import derive_seed
 from isnet_cli.core.workers import each, worker_count
 from isnet_cli.dataset.standardise import standardise
 from isnet_cli.dataset.synthetic_marks import draw_shape, rng_for, shape_for, shapes_for_classes
-from isnet_cli.errors import IsnetError, UnreadableFilm
-from isnet_cli.images.kept import load_film
+from isnet_cli.errors import IsnetError, UnreadableImage
+from isnet_cli.images.kept import load_image
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.mask_files import load_mask
-from isnet_cli.images.read import read_films
+from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
 from isnet_cli.images.sanity import implausible
 from isnet_cli.images.types import Row
@@ -35,18 +35,18 @@ from isnet_cli.images.types import Row
 
 @dataclass(frozen=True)
 class Glance:
-    """One film to look at.
+    """One image to look at.
 
     Attributes:
         row: Its manifest line.
-        film: The file: a kept film of a run, or the input file.
-        kept: Whether it is a kept film.
+        image: The file: a kept image of a run, or the input file.
+        kept: Whether it is a kept image.
         mask: Mask file or two joined by ``|``; empty when there is none.
         shape: Shape drawn into its background as in training; empty for none.
     """
 
     row: Row
-    film: Path
+    image: Path
     kept: bool
     mask: str
     shape: str = ""
@@ -54,11 +54,11 @@ class Glance:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of one film.
+    """What was seen of one image.
 
     Attributes:
         row: Its manifest line.
-        hash: `film_hash`.
+        hash: `image_hash`.
         background: `background_view` at the network's size, or None without a mask.
         lungs: `lung_view`, or None without a mask.
     """
@@ -76,7 +76,7 @@ class _Task:
 
 
 def glances_of_run(run: RunFolder, config: Config) -> list[Glance]:
-    """The usable films of a run whose ingest stage is finished, with the masks that it trusts.
+    """The usable images of a run whose ingest stage is finished, with the masks that it trusts.
 
     Without a finished masks stage, given mask files are used.
     """
@@ -90,11 +90,11 @@ def glances_of_run(run: RunFolder, config: Config) -> list[Glance]:
             row.key: str(masks / f"{row.key}.png") if verdicts.get(row.key) in good else ""
             for row in rows
         }
-    return [Glance(row, ingest / row.film, True, given[row.key]) for row in rows]
+    return [Glance(row, ingest / row.image_file, True, given[row.key]) for row in rows]
 
 
 def choose(glances: Sequence[Glance], limit: int, seed: int) -> list[Glance]:
-    """At most `limit` films, drawn by the seed, in their order."""
+    """At most `limit` images, drawn by the seed, in their order."""
     if len(glances) <= limit:
         return list(glances)
     rng = np.random.default_rng(derive_seed(seed, "audit"))
@@ -103,7 +103,7 @@ def choose(glances: Sequence[Glance], limit: int, seed: int) -> list[Glance]:
 
 
 def with_shapes(glances: Sequence[Glance], config: Config) -> list[Glance]:
-    """With the shape of its class for each labelled film, when training films get shapes."""
+    """With the shape of its class for each labelled image, when training images get shapes."""
     if not shapes_in_training(config.bias):
         return list(glances)
     found = sorted({glance.row.label for glance in glances} - {""})
@@ -111,7 +111,7 @@ def with_shapes(glances: Sequence[Glance], config: Config) -> list[Glance]:
     shapes = shapes_for_classes(len(classes), config.bias.shapes)
     index = {name: k for k, name in enumerate(classes)}
     return [
-        Glance(g.row, g.film, g.kept, g.mask, shape_for(index[g.row.label], "biased", shapes))
+        Glance(g.row, g.image, g.kept, g.mask, shape_for(index[g.row.label], "biased", shapes))
         if g.row.label in index
         else g
         for g in glances
@@ -119,65 +119,65 @@ def with_shapes(glances: Sequence[Glance], config: Config) -> list[Glance]:
 
 
 def shapes_in_training(bias: Bias) -> bool:
-    """Whether training films get a shape per class."""
+    """Whether training images get a shape per class."""
     return bias.kind == "shapes" and bias.train
 
 
-def look_at(glances: Sequence[Glance], config: Config, ports: Ports) -> list[Look]:
-    """Looks at the films, in order; those that cannot be read are left out."""
+def look_at(glances: Sequence[Glance], config: Config, context: RunContext) -> list[Look]:
+    """Looks at the images, in order; those that cannot be read are left out."""
     tasks = [_Task(glance, config) for glance in glances]
     workers = worker_count(config.machine.workers, len(tasks))
     found: list[Look | None] = [None] * len(tasks)
     done = each(_look, tasks, workers)
-    for index, look in ports.progress.track(done, "looking at films", len(tasks)):
+    for index, look in context.progress.track(done, "looking at images", len(tasks)):
         found[index] = look
     return [look for look in found if look is not None]
 
 
 def _look(task: _Task) -> Look | None:
-    """One film's look; None when it cannot be read."""
+    """One image's look; None when it cannot be read."""
     glance, config = task.glance, task.config
     try:
         pixels = _pixels(glance, config)
-    except (UnreadableFilm, IsnetError):
+    except (UnreadableImage, IsnetError):
         return None
-    code = film_hash(pixels)
+    code = image_hash(pixels)
     mask = _mask(glance, pixels.shape)
     if mask is None:
         return Look(glance.row, code)
     kept = (glance.row.height, glance.row.width)
     height, width = config.model.input
     frame = Frame(kept if glance.kept else (pixels.shape[0], pixels.shape[1]), (height, width))
-    film, lungs = frame.to_network(pixels), frame.mask_to_network(mask)
+    image, lungs = frame.to_network(pixels), frame.mask_to_network(mask)
     if not lungs.any() or lungs.all():
         return Look(glance.row, code)
-    film = standardise(film, lungs, frame.inner, config.model.standardise)
+    image = standardise(image, lungs, frame.inner, config.model.standardise)
     if glance.shape:
         bias = config.bias
         rng = rng_for(glance.row.key, config.seed)
-        film = draw_shape(
-            film, lungs, glance.shape, size=bias.size, intensity=bias.intensity, rng=rng
+        image = draw_shape(
+            image, lungs, glance.shape, size=bias.size, intensity=bias.intensity, rng=rng
         )
-    return Look(glance.row, code, background_view(film, lungs), lung_view(film, lungs))
+    return Look(glance.row, code, background_view(image, lungs), lung_view(image, lungs))
 
 
 def _pixels(glance: Glance, config: Config) -> NDArray[np.float32]:
     if glance.kept:
-        return load_film(glance.film)
-    film = read_films(glance.film, config.data.dicom, config.data.scale)[0]
-    fault = implausible(film, config.data.view)
+        return load_image(glance.image)
+    image = read_images(glance.image, config.data.dicom, config.data.scale)[0]
+    fault = implausible(image, config.data.view)
     if fault is not None:
         raise fault
-    return film.pixels
+    return image.pixels
 
 
 def _mask(glance: Glance, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-    """The film's mask; None when there is none that fits."""
+    """The image's mask; None when there is none that fits."""
     if not glance.mask:
         return None
     try:
         mask = load_mask(glance.mask)
-    except UnreadableFilm:
+    except UnreadableImage:
         return None
     size = (glance.row.height, glance.row.width) if glance.kept else shape
     return mask if mask.shape == size else None

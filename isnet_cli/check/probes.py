@@ -1,6 +1,6 @@
 """How well a small probe answers a question from features: cross-validated ROC-AUC.
 
-The probe is a logistic regression; folds keep patients together. The AUC counts pairs of films of
+The probe is a logistic regression; folds keep patients together. The AUC counts pairs of images of
 the same fold only, so that differences between the folds' models neither help nor harm, and, on
 request, pairs of the same stratum only: what tells the class *within* one hospital. Its interval
 is a bootstrap by patient, with the probes' answers as they are.
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FOLDS = 5
-FEWEST = 10  # films of a class that a probe needs; from FOLDS patients or more
+FEWEST = 10  # images of a class that a probe needs; from FOLDS patients or more
 STRENGTH = 0.03  # C of the logistic regression: inverse weight of its penalty
 DRAWS = 500  # of the bootstrap
 
@@ -33,7 +33,7 @@ class Question:
     Attributes:
         name: Of the question.
         classes: Possible answers, K.
-        answers: Index of the right answer of each film [N], -1 where it is unknown.
+        answers: Index of the right answer of each image [N], -1 where it is unknown.
     """
 
     name: str
@@ -52,16 +52,16 @@ def probe(
 
     Args:
         features: [N, F].
-        questions: One; or several with two answers each (labels of one film), whose AUCs are
+        questions: One; or several with two answers each (labels of one image), whose AUCs are
             averaged.
-        patients: Of each film [N]; films of one patient share a fold.
-        strata: Of each film [N], for the AUC within strata.
+        patients: Of each image [N]; images of one patient share a fold.
+        strata: Of each image [N], for the AUC within strata.
         seed: Of folds and bootstrap.
 
     Returns:
         ``n``, ``auc`` (mean over classes, one against the rest), ``low`` and ``high`` (95 %
         interval), ``per_class``; ``within``: the same of pairs of one stratum, for the classes
-        that have such pairs; ``left_out``: class -> films, for classes with too few; ``why``
+        that have such pairs; ``left_out``: class -> images, for classes with too few; ``why``
         beside each None.
     """
     rng = np.random.default_rng(seed)
@@ -108,14 +108,15 @@ def probe(
 def areas(p: Floats, truth: Ints, strata: Ints, weights: Floats) -> Floats:
     """Area under the ROC curve of each class against the rest, over pairs within strata.
 
-    The share of pairs (a film of the class, another film, of one stratum) in which the film of the
-    class has the higher score, ties one half; each pair counts the product of its films' weights.
+    The share of pairs (an image of the class, another image, of one stratum) in which the image of
+    the class has the higher score, ties one half; each pair counts the product of its images'
+    weights.
 
     Args:
         p: Scores [N, K].
         truth: Class index [N].
         strata: [N].
-        weights: [D, N], D ways to count the films.
+        weights: [D, N], D ways to count the images.
 
     Returns:
         [K, D]; NaN where no stratum has a pair.
@@ -146,7 +147,7 @@ def _ordered_pairs(
 
 
 def _patient_weights(patients: Sequence[str], rng: np.random.Generator) -> Floats:
-    """How often each film is drawn: once each, then `DRAWS` bootstrap draws of patients."""
+    """How often each image is drawn: once each, then `DRAWS` bootstrap draws of patients."""
     groups = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
     n = int(groups.max()) + 1 if len(groups) else 0
     drawn = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) if n else np.zeros((DRAWS, 0))
@@ -154,17 +155,17 @@ def _patient_weights(patients: Sequence[str], rng: np.random.Generator) -> Float
 
 
 def _enough(question: Question, patients: Sequence[str]) -> tuple[Question, dict[str, int]]:
-    """The question with the classes that have enough films and patients; and the others' films."""
+    """The question with the classes that have enough images and patients, and the other images."""
     people: dict[int, set[str]] = {}
     for answer, patient in zip(question.answers.tolist(), patients, strict=True):
         people.setdefault(answer, set()).add(patient)
-    films = Counter(question.answers.tolist())
+    images = Counter(question.answers.tolist())
     kept, few = [], {}
     for k, name in enumerate(question.classes):
-        if films[k] >= FEWEST and len(people[k]) >= FOLDS:
+        if images[k] >= FEWEST and len(people[k]) >= FOLDS:
             kept.append(k)
         else:
-            few[name] = films[k]
+            few[name] = images[k]
     index = np.full(len(question.classes) + 1, -1, np.int64)
     index[kept] = np.arange(len(kept))
     classes = tuple(question.classes[k] for k in kept)
@@ -174,7 +175,7 @@ def _enough(question: Question, patients: Sequence[str]) -> tuple[Question, dict
 def _out_of_fold(
     features: NDArray[np.float32], answers: Ints, patients: Sequence[str], seed: int
 ) -> tuple[Floats, Ints]:
-    """Probabilities [N, K] by probes that did not see the film's patient, and folds [N]."""
+    """Probabilities [N, K] by probes that did not see the image's patient, and folds [N]."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
@@ -223,7 +224,7 @@ def _few_words(questions: Sequence[Question], left_out: dict[str, int]) -> str:
     if not questions:
         return "nothing to ask"
     return (
-        f"fewer than two answers with {FEWEST} films of {FOLDS} patients"
+        f"fewer than two answers with {FEWEST} images of {FOLDS} patients"
         + (f" (too few: {', '.join(f'{name} {n}' for name, n in left_out.items())})"
            if left_out else "")
     )  # fmt: skip

@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 
 from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.detect_format import sniff
+from isnet_cli.images.detect_format import detect_format
 from isnet_cli.images.find import collect
 from isnet_cli.images.mask_files import find_masks
 from isnet_cli.labels.join import Join, join
-from isnet_cli.labels.join_keys import FilmName
+from isnet_cli.labels.join_keys import ImageName
 from isnet_cli.labels.tables import LabelTable, folder_labels, read_labels
 
 TABLE_SUFFIXES = {".csv", ".tsv"}
@@ -27,22 +27,22 @@ class Survey:
     """What was found.
 
     Attributes:
-        images: The folder of films.
-        films: Number of candidate files in it.
+        images: The folder of images.
+        count: Number of candidate files in it.
         formats: Formats of a sample of them, most frequent first; ``other`` for the rest.
-        labels: The label file that fits most films, or None.
-        matched: Films that find a row in it.
+        labels: The label file that fits most images, or None.
+        matched: Images that find a row in it.
         task: ``multiclass`` or ``multilabel``.
         columns: Label columns as the file names them; empty when found by their usual name.
         classes: Class names; also those of a folder-per-class layout.
         sources: Collections named by the label file.
         masks: Folder of given masks, or None.
-        masked: Films that find a mask.
+        masked: Images that find a mask.
         notes: Doubts, one sentence each.
     """
 
     images: Path
-    films: int
+    count: int
     formats: tuple[str, ...]
     labels: Path | None = None
     matched: int = 0
@@ -63,15 +63,15 @@ def survey(folder: Path, labels: Path | None = None) -> Survey:
         labels: The label file, when the user named it.
 
     Raises:
-        IsnetError: Kind "data", when there is no film, or the named label file does not fit.
+        IsnetError: Kind "data", when there is no image, or the named label file does not fit.
     """
     images = next((folder / n for n in IMAGE_FOLDERS if (folder / n).is_dir()), folder)
-    films = collect(str(images)).films
-    keys = [key for key, _ in films]
-    paths = [path for _, path in films]
+    candidates = collect(str(images)).images
+    keys = [key for key, _ in candidates]
+    paths = [path for _, path in candidates]
     masks, masked = _masks(images, keys)
-    base = Survey(images, len(films), _formats(paths), masks=masks, masked=masked)
-    names = [FilmName(path, key) for key, path in films]
+    base = Survey(images, len(candidates), _formats(paths), masks=masks, masked=masked)
+    names = [ImageName(path, key) for key, path in candidates]
     notes: list[str] = []
     if labels is not None:
         task, table, found = _understand(labels, names, images)
@@ -83,14 +83,14 @@ def survey(folder: Path, labels: Path | None = None) -> Survey:
         except IsnetError as error:
             notes.append(f"{path.name}: not used as labels ({error.message.partition(': ')[2]})")
             continue
-        if best is None or candidate[2].chosen.films > best[2].chosen.films:
+        if best is None or candidate[2].chosen.images > best[2].chosen.images:
             best = candidate
     if best is not None:
         return _with_labels(base, *best, notes)
     return _with_folders(base, paths, notes)
 
 
-def _understand(path: Path, names: list[FilmName], root: Path) -> tuple[str, LabelTable, Join]:
+def _understand(path: Path, names: list[ImageName], root: Path) -> tuple[str, LabelTable, Join]:
     """The label file as multi-class, else as multi-label; the first reading's fault counts."""
     first: IsnetError | None = None
     for task in ("multiclass", "multilabel"):
@@ -112,7 +112,7 @@ def _with_labels(
         **{
             **vars(base),
             "labels": table.table.path,
-            "matched": found.chosen.films,
+            "matched": found.chosen.images,
             "task": task,
             "columns": table.roles.label if several else (),
             "classes": table.classes,
@@ -162,7 +162,7 @@ def _formats(paths: list[Path]) -> tuple[str, ...]:
     found: Counter[str] = Counter()
     for path in paths[::step]:
         try:
-            found[sniff(path) or "other"] += 1
+            found[detect_format(path) or "other"] += 1
         except OSError:
             found["other"] += 1
     return tuple(name for name, _ in found.most_common())

@@ -1,4 +1,4 @@
-"""What a simple probe is shown of a film: its background without the lungs, or its lungs alone.
+"""What a simple probe is shown of an image: its background without the lungs, or its lungs alone.
 
 A thumbnail whose cells are means over the pixels of one side of the lung mask; how often each grey
 level occurs there; and how many edges of each direction and strength there are, which is how
@@ -26,47 +26,47 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 
-def background_view(film: Floats, lungs: Bools) -> Floats:
-    """Features of the film outside the lungs, which are widened by `MARGIN` first.
+def background_view(image: Floats, lungs: Bools) -> Floats:
+    """Features of the image outside the lungs, which are widened by `MARGIN` first.
 
     Args:
-        film: [h, w], 0 to 1.
+        image: [h, w], 0 to 1.
         lungs: [h, w].
 
     Returns:
         float32 [`COUNT`]: thumbnail, shares of grey levels, edges, mean, standard deviation,
         quantiles.
     """
-    reach = max(1, round(MARGIN * min(film.shape)))
+    reach = max(1, round(MARGIN * min(image.shape)))
     wide = Image.fromarray(lungs.astype(np.uint8) * np.uint8(255))
     grown = np.asarray(wide.filter(ImageFilter.MaxFilter(2 * reach + 1))) > 0
-    return _view(film, ~grown)
+    return _view(image, ~grown)
 
 
-def lung_view(film: Floats, lungs: Bools) -> Floats:
-    """Features of the film inside the lungs, as those of `background_view`."""
-    return _view(film, lungs)
+def lung_view(image: Floats, lungs: Bools) -> Floats:
+    """Features of the image inside the lungs, as those of `background_view`."""
+    return _view(image, lungs)
 
 
-def _view(film: Floats, part: Bools) -> Floats:
-    values = film[part]
+def _view(image: Floats, part: Bools) -> Floats:
+    values = image[part]
     if not len(values):
         return np.zeros(COUNT, np.float32)
     levels = np.minimum((values * LEVELS).astype(np.int64), LEVELS - 1)
     shares = np.bincount(levels, minlength=LEVELS) / len(values)
     facts = np.array([values.mean(), values.std(), *np.quantile(values, QUANTILES)])
-    found = np.concatenate([_thumbnail(film, part).ravel(), shares, _edges(film, part), facts])
+    found = np.concatenate([_thumbnail(image, part).ravel(), shares, _edges(image, part), facts])
     return found.astype(np.float32)
 
 
-def _edges(film: Floats, part: Bools) -> NDArray[np.float64]:
+def _edges(image: Floats, part: Bools) -> NDArray[np.float64]:
     """Square root of the share of pixels that are edges, by strength and direction.
 
     Central differences; only pixels whose four neighbours all lie in `part` are looked at.
     """
     core = part[1:-1, 1:-1] & part[2:, 1:-1] & part[:-2, 1:-1] & part[1:-1, 2:] & part[1:-1, :-2]
-    across = (film[1:-1, 2:] - film[1:-1, :-2])[core]
-    down = (film[2:, 1:-1] - film[:-2, 1:-1])[core]
+    across = (image[1:-1, 2:] - image[1:-1, :-2])[core]
+    down = (image[2:, 1:-1] - image[:-2, 1:-1])[core]
     strength = np.hypot(across, down)
     turn = np.arctan2(down, across) / np.pi % 1.0
     direction = np.minimum((turn * DIRECTIONS).astype(np.int64), DIRECTIONS - 1)
@@ -74,10 +74,10 @@ def _edges(film: Floats, part: Bools) -> NDArray[np.float64]:
     return np.sqrt(np.concatenate(counts) / max(1, len(strength)))
 
 
-def _thumbnail(film: Floats, part: Bools) -> NDArray[np.float64]:
+def _thumbnail(image: Floats, part: Bools) -> NDArray[np.float64]:
     """Means over the cells' pixels in `part`, [`SIDE`, `SIDE`]; empty cells filled from around."""
     weight = _reduced(part.astype(np.float32))
-    total = _reduced(np.where(part, film, np.float32(0)))
+    total = _reduced(np.where(part, image, np.float32(0)))
     known = weight > 1e-3
     means = np.where(known, total / np.where(known, weight, 1.0), 0.0)
     cells = np.arange(SIDE)

@@ -24,16 +24,16 @@ from isnet_cli.labels.values import labels_of
 EXAMPLES = 5
 TELLS = 0.7  # AUC from which an answer counts as told
 CHANCE = 0.5
-LEARNT = ("train", "val")  # sets whose films a model learns from
-NO_MASKS = "no film has a lung mask"
+LEARNT = ("train", "val")  # sets whose images a model learns from
+NO_MASKS = "no image has a lung mask"
 VIEWS = {"background": "from the background", "lungs": "from the lungs"}
 
 
 def near_duplicates(looks: Sequence[Look]) -> tuple[dict[str, Any], list[Finding]]:
-    """Pairs of films that look the same: facts, and warnings where they matter.
+    """Pairs of images that look the same: facts, and warnings where they matter.
 
     Pairs matter in different sets (the test set is then known from training), and with different
-    labels. Films of one patient that look the same are counted too; sets of patients are judged by
+    labels. Images of one patient that look the same are counted too; sets of patients are judged by
     `check_sets`.
     """
     across, within, contradict = [], 0, []
@@ -46,7 +46,7 @@ def near_duplicates(looks: Sequence[Look]) -> tuple[dict[str, Any], list[Finding
         if a.label and b.label and a.label != b.label:
             contradict.append((a, b, bits))
     facts = {
-        "films": len(looks),
+        "images": len(looks),
         "across_sets": len(across),
         "within_sets": within,
         "different_labels": len(contradict),
@@ -62,7 +62,7 @@ def _warnings(
         names = sorted({row.set for a, b, _ in across for row in (a, b)})
         yield Finding(
             "warning",
-            f"data.sets: {_count(len(across), 'pair')} of films in different sets"
+            f"data.sets: {_count(len(across), 'pair')} of images in different sets"
             f" ({', '.join(names)}) look the same: near-duplicates make scores too good",
             fix="look at them; remove the copies, or give both the same patient",
             details=_details(across),
@@ -70,7 +70,7 @@ def _warnings(
     if contradict:
         yield Finding(
             "warning",
-            f"data.labels: {_count(len(contradict), 'pair')} of films look the same and have"
+            f"data.labels: {_count(len(contradict), 'pair')} of images look the same and have"
             " different labels",
             fix="look at them and mend the labels",
             details=_details(contradict),
@@ -91,18 +91,18 @@ def ask(looks: Sequence[Look], config: Config) -> dict[str, Any]:
     """The four answers, as a JSON-able dictionary.
 
     Returns:
-        ``films`` (with a mask), ``shapes`` (drawn as in training), ``class`` and ``source``: each
-        with ``sets`` (where the films are from) and ``background`` and ``lungs`` as
-        `isnet_cli.check.probes.probe` gives them, ``source`` also with ``names``; or ``films`` 0
+        ``images`` (with a mask), ``shapes`` (drawn as in training), ``class`` and ``source``: each
+        with ``sets`` (where the images are from) and ``background`` and ``lungs`` as
+        `isnet_cli.check.probes.probe` gives them, ``source`` also with ``names``; or ``images`` 0
         and ``why``.
     """
     masked = [look for look in looks if look.background is not None]
     if not masked:
-        return {"films": 0, "why": NO_MASKS}
+        return {"images": 0, "why": NO_MASKS}
     seed = derive_seed(config.seed, "probes") % 2**32
     learnt = [look for look in masked if look.row.set in LEARNT]
     labelled = [look for look in learnt or masked if look.row.label]
-    found: dict[str, Any] = {"films": len(masked), "shapes": shapes_in_training(config.bias)}
+    found: dict[str, Any] = {"images": len(masked), "shapes": shapes_in_training(config.bias)}
     found["class"] = _answers(labelled, _classes(labelled, config), _sources(labelled), seed)
     labels = [look.row.label for look in masked]
     source = _question("source", _sources(masked))
@@ -114,7 +114,7 @@ def ask(looks: Sequence[Look], config: Config) -> dict[str, Any]:
 def _answers(
     looks: Sequence[Look], questions: Sequence[Question], strata: Sequence[str], seed: int
 ) -> dict[str, Any]:
-    patients = [look.row.patient or f"film {look.row.key}" for look in looks]
+    patients = [look.row.patient or f"image {look.row.key}" for look in looks]
     found: dict[str, Any] = {"sets": list(dict.fromkeys(look.row.set for look in looks))}
     for view in VIEWS:
         features = np.array([getattr(look, view) for look in looks], np.float32)
@@ -156,7 +156,7 @@ def verdicts(found: Mapping[str, Any], config: Config) -> list[dict[str, str]]:
         found: From `ask`.
         config: The configuration.
     """
-    if not found["films"]:
+    if not found["images"]:
         text = "what background and lungs tell is unknown, for want of lung masks"
         advice = "isnet masks CONFIG -o RUN, then isnet check RUN; or give masks: masks.files"
         return [{"about": "masks", "tells": "unknown", "text": f"{text}: {advice}"}]
@@ -177,11 +177,11 @@ CLASS_WORDS: Mapping[str, str] = {
     "unknown": "whether the background tells the class is unknown: {why}",
     "within": "source",
 }
-ADVICE: Mapping[str, str] = {  # by how films are standardised already
+ADVICE: Mapping[str, str] = {  # by how images are standardised already
     "none": "; standardise the lungs and check again: --set model.standardise=bands",
     "lungs": "; standardise the spectrum too and check again: --set model.standardise=bands",
-    "bands": "; films are standardised already: vary exposure and spectrum in training"
-    " (train.augment.gamma: 0.5, train.augment.spectrum: 1.0) and test on films of other sources",
+    "bands": "; images are standardised already: vary exposure and spectrum in training"
+    " (train.augment.gamma: 0.5, train.augment.spectrum: 1.0) and test on images of other sources",
 }
 SOURCE_WORDS: Mapping[str, str] = {
     "yes": "the lungs alone tell the source ({auc}): background methods cannot remove that",
@@ -222,7 +222,7 @@ def looked_lines(found: Mapping[str, Any]) -> list[str]:
     """
     copies = found["near_duplicates"]
     lines = [
-        f"looked at {copies['films']} of {copies['of']} films:"
+        f"looked at {copies['images']} of {copies['of']} images:"
         f" {_count(copies['across_sets'], 'near-duplicate')} in different sets,"
         f" {copies['within_sets']} others, {copies['different_labels']} with different labels"
     ]
@@ -232,10 +232,10 @@ def looked_lines(found: Mapping[str, Any]) -> list[str]:
 
 def _table(found: Mapping[str, Any]) -> list[str]:
     """The four answers."""
-    if not found["films"]:
+    if not found["images"]:
         return []
     shapes = ", with the shapes of training" if found["shapes"] else ""
-    rows = [[f"AUC, {found['films']} films{shapes}", *VIEWS.values()]]
+    rows = [[f"AUC, {found['images']} images{shapes}", *VIEWS.values()]]
     for about, other in (("class", "source"), ("source", "class")):
         answers = [found[about][view] for view in VIEWS]
         rows.append([about, *map(interval, answers)])

@@ -49,7 +49,7 @@ def run_stages(
     Args:
         session: The command.
         options: Shared options as typed.
-        source: Configuration, films or run that were named.
+        source: Configuration, images or run that were named.
         stages: Names, in order.
         extra: Further keys of the configuration that were typed.
         report: Write ``report.html`` once every stage is done.
@@ -95,7 +95,7 @@ def _run(
             raise _skipped(outcome.stage, skipped, folder)
 
     return run_pipeline(
-        config, folder, session.ports(), stages, replace=options.overwrite, after=after
+        config, folder, session.context(), stages, replace=options.overwrite, after=after
     )
 
 
@@ -108,7 +108,7 @@ def _with_report(
 
     path = folder.path / "report.html"
     if not path.exists() or any(outcome.status == "done" for outcome in outcomes):
-        build_report([folder], path, session.ports())
+        build_report([folder], path, session.context())
     document = {**result.document, "report": str(path)}
     return Result(document, f"{result.text}\n  report    {path}", result.code)
 

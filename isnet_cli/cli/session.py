@@ -1,4 +1,4 @@
-"""One command from its options to its exit code: ports, signals, errors, the result's two forms."""
+"""One command from its options to its exit code: signals, errors, the two forms of the result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any
 from isnet_cli.cli.options import ScreenOptions
 from isnet_cli.cli.terminal.console import Console
 from isnet_cli.cli.terminal.crash import machine_fault, write_crash
-from isnet_cli.core.run_context import PARENT, Ports
+from isnet_cli.core.run_context import PARENT, RunContext
 from isnet_cli.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, IsnetError
 
 SCHEMA = 1  # of the JSON documents
@@ -84,9 +84,9 @@ class Session:
         orphaned = self._parent is not None and str(os.getppid()) != self._parent
         return late or orphaned or self.stop_code != 0
 
-    def ports(self) -> Ports:
+    def context(self) -> RunContext:
         """The side effects that stages get."""
-        return Ports(
+        return RunContext(
             progress=self.console.progress,
             say=self.console.say,
             warn=self._warn,

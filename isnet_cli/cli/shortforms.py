@@ -1,4 +1,4 @@
-"""Short forms as keys of the configuration: a folder of films, films for another run's model."""
+"""Short forms as keys of the configuration: a folder of images, images for another run's model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 CARD = Path("train", "model.json")
 WEIGHTS_NAME, CARD_NAME = "model.safetensors", "model.json"
-FILMS = "films"  # the set of films that are predicted
+IMAGES = "images"  # the set of images that are predicted
 
 
-def film_options(source: Source) -> list[Option]:
-    """The films typed in place of a configuration; without one they also name the run."""
+def image_options(source: Source) -> list[Option]:
+    """The images typed in place of a configuration; without one they also name the run."""
     if source.images is None:
         return []
     pairs: list[tuple[str, str, Any]] = [("SOURCE", "data.images", source.images)]
@@ -29,8 +29,8 @@ def film_options(source: Source) -> list[Option]:
     return option_list(pairs)
 
 
-def films_to_explain(run: Path, images: Path) -> tuple[Source, list[Option]]:
-    """Settings that draw heat maps of other films with the model of `run`.
+def images_to_explain(run: Path, images: Path) -> tuple[Source, list[Option]]:
+    """Settings that draw heat maps of other images with the model of `run`.
 
     Returns:
         The run's configuration, and what has to change in it.
@@ -42,7 +42,7 @@ def films_to_explain(run: Path, images: Path) -> tuple[Source, list[Option]]:
     pairs: list[tuple[str, str, Any]] = [
         ("--model", "heatmap.model", run),
         ("--model", "name", name_of(images)),
-        ("--model", "bias", {}),  # these films are explained as they are
+        ("--model", "bias", {}),  # these images are explained as they are
         *(("SOURCE", f"data.{key}", value) for key, value in data.items()),
     ]
     return Source(run / RECORD), [*option_list(pairs), *_blanks("heatmap.sets")]
@@ -64,7 +64,7 @@ def sets_to_evaluate(
         IsnetError: Kind "weights", when the run has no trained model.
     """
     labels = _label_settings(run)
-    films = {
+    images = {
         name: {
             "images": files["images"],
             "labels": {**labels, **({"file": files["labels"]} if "labels" in files else {})},
@@ -76,19 +76,19 @@ def sets_to_evaluate(
         ("--model", "name", name_of(Path("-".join(sets)))),
         ("--test", "data.labels", labels),
         ("--test", "data.columns", {}),
-        ("--test", "data.sets", films),
+        ("--test", "data.sets", images),
     ]
     return Source(run / RECORD), [*option_list(pairs), *_blanks("data.images", "evaluate.sets")]
 
 
-def films_to_predict(
+def images_to_predict(
     model: Path, images: Path, maps: list[str] | None
 ) -> tuple[Source, list[Option], str]:
-    """Settings that predict other films, with heat maps of all of them on request.
+    """Settings that predict other images, with heat maps of all of them on request.
 
     Args:
         model: Run folder, its ``train`` folder, a folder with the two model files, or one of them.
-        images: The films.
+        images: The images.
         maps: Formats of heat maps, or None.
 
     Returns:
@@ -104,16 +104,16 @@ def films_to_predict(
         ("--model", "heatmap.model", run),
         ("--model", "name", name_of(images)),
         ("SOURCE", "data.images", str(images)),
-        ("SOURCE", "data.sets", {FILMS: {"fraction": 1.0}}),
+        ("SOURCE", "data.sets", {IMAGES: {"fraction": 1.0}}),
         ("SOURCE", "data.split", {"group": "none"}),  # nothing is divided
-        ("SOURCE", "heatmap.sets", [FILMS]),
+        ("SOURCE", "heatmap.sets", [IMAGES]),
         ("--maps", "heatmap.formats", maps),
     ]
     limit = _no_limit()
     if is_run(run):
         labels, tree = _label_settings(run), _record(run)
         pairs += [
-            ("--model", "bias", {}),  # these films are taken as they are
+            ("--model", "bias", {}),  # these images are taken as they are
             ("SOURCE", "data.labels", labels),
             ("SOURCE", "data.columns", {}),
         ]
@@ -135,14 +135,14 @@ def films_to_predict(
         ("--model", "train.heatmap_loss.variant", variant),
     ]
     warning = "" if "reading" in card else (
-        f"{run / CARD_NAME} does not say how films were read and masked in training:"
+        f"{run / CARD_NAME} does not say how images were read and masked in training:"
         " the defaults are used"
     )  # fmt: skip
     return Source(), [*option_list(pairs), limit], warning
 
 
 def _no_limit() -> Option:
-    """Maps of all films, not of a selection."""
+    """Maps of all images, not of a selection."""
     from isnet_cli.config.load import Option
 
     return Option("--maps", "heatmap.limit", None)
@@ -181,14 +181,14 @@ def _record(run: Path) -> dict[str, Any]:
 
 
 def _blanks(*keys: str) -> list[Option]:
-    """Keys that the run's own films had and these films do not."""
+    """Keys that the run's own images had and these images do not."""
     from isnet_cli.config.load import Option
 
     return [Option("--model", key, None) for key in (*keys, "upstream", "masks.files")]
 
 
 def _label_settings(run: Path) -> dict[str, Any]:
-    """What the model's classes mean; where and how labels are found is the new films' own."""
+    """What the model's classes mean; where and how labels are found is the new images' own."""
     card = run / CARD
     if not card.is_file():
         raise IsnetError(

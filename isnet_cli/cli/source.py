@@ -1,4 +1,4 @@
-"""What the words of a command mean: a configuration, a folder of films, an earlier run."""
+"""What the words of a command mean: a configuration, a folder of images, an earlier run."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _MACHINE_OPTIONS = {"device": "machine.device", "workers": "machine.workers", "s
 
 @dataclass(frozen=True)
 class Source:
-    """Where a command's settings and films come from.
+    """Where a command's settings and images come from.
 
     Attributes:
         config: YAML file, or None for defaults.
-        images: Folder, file or list of films typed in its place, or None.
+        images: Folder, file or list of images typed in its place, or None.
         run: Run folder that was typed in its place, or None; then `config` is its record.
     """
 
@@ -97,7 +97,7 @@ def run_folder(path: Path, flag: str) -> Path:
 def name_of(path: Path) -> str:
     """A run's name made from a path's last part."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(os.path.abspath(path)).name).strip("-._")
-    return stem or "films"
+    return stem or "images"
 
 
 def option_list(pairs: Iterable[tuple[str, str, Any]]) -> list[Option]:
@@ -149,7 +149,7 @@ def _settings(run: Path) -> dict[str, Any] | None:
 
 
 def keep_apart(config: Config, output: Path) -> None:
-    """Makes sure that no output lands inside a folder of input films.
+    """Makes sure that no output lands inside a folder of input images.
 
     Raises:
         IsnetError: Kind "usage", when it would.

@@ -27,11 +27,11 @@ class Cost(Section):
 
     steps: Count = 20  # timed training steps, each beside one of `standard`
     batch_size: Count = 16
-    films: Count = 64  # predicted to time the trained network
+    images: Count = 64  # predicted to time the trained network
 
 
 class Drawn(Section):
-    """Films that the benchmark draws for itself, as `isnet demo` does."""
+    """Images that the benchmark draws for itself, as `isnet demo` does."""
 
     hospital_a: Annotated[int, Field(ge=8)] = 120  # patients: training, validation, test
     hospital_b: Annotated[int, Field(ge=2)] = 30  # patients: test alone
@@ -47,10 +47,10 @@ class Benchmark(Section):
     base: str | None = None  # a pipeline's configuration file
     pipeline: dict[str, Any] | None = None  # or the pipeline itself
     root: str | None = None  # where relative paths of the keys below start; null: at this file
-    drawn: Drawn | None = None  # films drawn for it, in place of data.images and its labels
+    drawn: Drawn | None = None  # images drawn for it, in place of data.images and its labels
     set: Keys = Field(default_factory=dict)  # hold for every cell
     seeds: list[Seed] = Field(default_factory=lambda: [0])
-    films_seed: Seed | None = None  # deals the films out for all cells; null: each cell's seed
+    images_seed: Seed | None = None  # deals the images out for all cells; null: each cell's seed
     methods: dict[str, Keys | None] = Field(default_factory=dict)
     data: dict[str, Keys | None] = Field(default_factory=lambda: dict(ALL))
     heatmaps: bool = False  # also draw the relevance maps of each cell

@@ -6,7 +6,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
 
-from isnet_cli.config.schema import Choice, Config, FilmSet, Heatmap, chosen_films
+from isnet_cli.config.schema import Choice, Config, Heatmap, ImageSet, chosen_images
 from isnet_cli.config.yaml_tree import Key
 from isnet_models.methods import registry
 
@@ -31,7 +31,7 @@ def _multilabel(config: Config) -> Iterator[Fault]:
     if config.bias.kind == "shapes":
         yield (
             ("bias", "kind"),
-            "shapes stand for one class per film and cannot be drawn with"
+            "shapes stand for one class per image and cannot be drawn with"
             " data.labels.task: multilabel; set bias.kind: none",
         )
     if _has(config, "isnet") and config.train.heatmap_loss.variant == "selective":
@@ -83,7 +83,7 @@ def _sets(config: Config) -> Iterator[Fault]:
                 "a set with images of its own takes all of them; remove fraction or images",
             )
         elif entry.fraction is not None:
-            shares[tuple(chosen_films(entry))] += entry.fraction
+            shares[tuple(chosen_images(entry))] += entry.fraction
         task = entry.labels.task if entry.labels is not None else config.data.labels.task
         if task != config.data.labels.task:
             yield (
@@ -97,14 +97,14 @@ def _sets(config: Config) -> Iterator[Fault]:
             yield ("data", "sets"), f"the fractions{of} add up to {share:g}, expected at most 1"
 
 
-def _only(config: Config, name: str, entry: FilmSet) -> Iterator[Fault]:
+def _only(config: Config, name: str, entry: ImageSet) -> Iterator[Fault]:
     if entry.only is None:
         return
     key = ("data", "sets", name, "only")
     if entry.source is not None:
         yield key, "sources are named by only already; remove source"
     if config.data.labels.task == "multilabel":
-        yield key, "expected one class per film (data.labels.task: multiclass)"
+        yield key, "expected one class per image (data.labels.task: multiclass)"
     if not entry.only or not all(entry.only.values()):
         yield key, "expected sources, each with at least one class"
 
@@ -178,5 +178,5 @@ def _heatmap(config: Config) -> Iterator[Fault]:
     if heat.identity == "keep" and config.data.privacy.rename:
         yield (
             ("heatmap", "identity"),
-            "keep contradicts data.privacy.rename: true, which forgets where films come from",
+            "keep contradicts data.privacy.rename: true, which forgets where images come from",
         )

@@ -1,4 +1,4 @@
-"""Keys that say how films are read and masked: what a model's card tells those without its run."""
+"""Keys that say how images are read and masked: what a model's card tells those without its run."""
 
 READING = {
     "data": ("view", "scale", "max_side", "dicom"),

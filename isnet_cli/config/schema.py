@@ -27,7 +27,7 @@ class Section(BaseModel):
 class Labels(Section):
     """Where the labels are and what they mean.
 
-    Without `file`, the folder-per-class layout is read (`root/class/film.png`).
+    Without `file`, the folder-per-class layout is read (`root/class/image.png`).
     """
 
     file: str | None = None
@@ -37,7 +37,7 @@ class Labels(Section):
     classes: list[str] | None = None  # order and choice of classes; default: sorted as found
     uncertain: Literal["ignore", "zero", "one"] = "ignore"
     delimiter: Literal["auto", ",", ";", "\t", "|"] = "auto"
-    min_match: Fraction = 0.5  # share of films that must find a label, or the join is refused
+    min_match: Fraction = 0.5  # share of images that must find a label, or the join is refused
 
 
 class Columns(Section):
@@ -50,11 +50,11 @@ class Columns(Section):
     set: str | None = "auto"
 
 
-class FilmSet(Section):
-    """One named set: a share of the main films, filtered by source, or films of its own."""
+class ImageSet(Section):
+    """One named set: a share of the main images, filtered by source, or images of its own."""
 
     source: str | list[str] | None = None
-    only: dict[str, list[str]] | None = None  # source -> classes: such films alone
+    only: dict[str, list[str]] | None = None  # source -> classes: such images alone
     fraction: Fraction | None = None
     images: str | None = None
     labels: Labels | None = None
@@ -64,8 +64,8 @@ class FilmSet(Section):
 Choice = tuple[str, str | None]  # source and class; None: every class of it
 
 
-def chosen_films(entry: FilmSet) -> list[Choice]:
-    """Which of the main films a set draws from, sorted; empty: those that no other set names."""
+def chosen_images(entry: ImageSet) -> list[Choice]:
+    """Which of the main images a set draws from, sorted; empty: those that no other set names."""
     if entry.only is not None:
         return sorted({(source, c) for source, classes in entry.only.items() for c in classes})
     named = [entry.source] if isinstance(entry.source, str) else entry.source or []
@@ -73,7 +73,7 @@ def chosen_films(entry: FilmSet) -> list[Choice]:
 
 
 class Split(Section):
-    """How the main films are dealt out to the sets."""
+    """How the main images are dealt out to the sets."""
 
     group: Literal["patient", "none"] = "patient"
     ids: Literal["global", "source"] = "global"  # source: each hospital numbers its patients anew
@@ -96,17 +96,17 @@ class Privacy(Section):
 
 
 class Data(Section):
-    """The films, their labels, and the named sets."""
+    """The images, their labels, and the named sets."""
 
     images: str | list[str] | None = None  # folder | file | list of files | .txt | .csv
     labels: Labels = Labels()
     columns: Columns = Columns()
-    sets: dict[str, FilmSet] = {}
+    sets: dict[str, ImageSet] = {}
     split: Split = Split()
     view: Literal["frontal", "any"] = "frontal"
     dicom: Dicom = Dicom()
     scale: Literal["bits", "range", "percentile"] = "bits"
-    max_side: Annotated[int, Field(ge=64, le=8192)] = 1024  # longest side of the kept films, px
+    max_side: Annotated[int, Field(ge=64, le=8192)] = 1024  # longest side of the kept images, px
     privacy: Privacy = Privacy()
 
 
@@ -115,9 +115,9 @@ class Postprocess(Section):
 
     keep: Annotated[int, Field(ge=1, le=10)] = 2
     fill_holes: bool = True
-    dilate_percent: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0  # of the film's width
+    dilate_percent: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0  # of the image's width
     dilate_mm: Annotated[float, Field(ge=0.0, le=50.0)] = 0.0  # where the pixel spacing is known
-    dilate_px: Annotated[float, Field(ge=0.0, le=500.0)] = 0.0  # of the film's own pixels
+    dilate_px: Annotated[float, Field(ge=0.0, le=500.0)] = 0.0  # of the image's own pixels
 
     @model_validator(mode="after")
     def _one_unit(self) -> Postprocess:
@@ -134,7 +134,7 @@ class Masks(Section):
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     postprocess: Postprocess = Postprocess()
     on_suspect: Literal["exclude", "keep", "fail"] = "exclude"
-    flip: bool = False  # average over the film and its mirror image; twice the network's time
+    flip: bool = False  # average over the image and its mirror image; twice the network's time
     formats: list[Literal["png", "nifti", "dicom-seg"]] = ["png"]  # png is always written
     identity: Literal["remove", "keep"] = "remove"  # of DICOM output
     batch_size: Count = 8
@@ -166,7 +166,7 @@ class Bias(Section):
     """Synthetic bias: a shape per class, drawn into the background (ISNet paper's protocol)."""
 
     kind: Literal["none", "shapes"] = "none"
-    train: bool = True  # draw into training and validation films
+    train: bool = True  # draw into training and validation images
     size: Annotated[float, Field(gt=0.0, le=0.5)] = 0.15  # of the shorter side, rim not counted
     intensity: Fraction = 1.0
     shapes: list[ShapeName] | None = None  # one per class; default: in the order of ShapeName
@@ -243,7 +243,7 @@ class HeatmapLoss(Section):
 
 
 class Augment(Section):
-    """Random changes of training films, the same for image and mask."""
+    """Random changes of training images, the same for image and mask."""
 
     rotate: Annotated[float, Field(ge=0.0, le=180.0)] = 10.0  # degrees, either way
     translate: Annotated[float, Field(ge=0.0, le=0.5)] = 0.05  # of the side
@@ -277,14 +277,14 @@ class Train(Section):
     heatmap_loss: HeatmapLoss = HeatmapLoss()
     augment: Augment = Augment()
     select: Literal["loss", "auc", "swapped"] = "loss"  # checkpoint by validation loss, AUC,
-    # or AUC on validation films with swapped backgrounds
+    # or AUC on validation images with swapped backgrounds
     early_stop: EarlyStop = EarlyStop()
 
 
 class Intervals(Section):
     """95 % intervals of scores."""
 
-    method: Literal["auto", "closed", "bootstrap"] = "auto"  # auto: closed form where films are
+    method: Literal["auto", "closed", "bootstrap"] = "auto"  # auto: closed form where images are
     # independent, else a bootstrap by patient
     prior: Literal["jeffreys", "uniform"] = "jeffreys"  # of the confusion matrix
     shape: Literal["densest", "equal_tails"] = "densest"  # of the posterior's interval
@@ -299,14 +299,14 @@ class Evaluate(Section):
     sets: list[str] | None = None  # default: every set but train and val
     batch_size: Count = 32
     relevance: bool = True
-    segmenter: bool = True  # false: a model that cuts out the lungs gets the whole film
-    background: bool = True  # also films without lungs, lungs alone, swapped backgrounds
+    segmenter: bool = True  # false: a model that cuts out the lungs gets the whole image
+    background: bool = True  # also images without lungs, lungs alone, swapped backgrounds
     reference: str | None = None  # set that the others are compared with; null: the first
     intervals: Intervals = Intervals()
 
 
 class Predict(Section):
-    """Predictions on films, labelled or not."""
+    """Predictions on images, labelled or not."""
 
     model: str | None = None  # run folder, or folder of the two model files; null: this run's
 
@@ -322,10 +322,10 @@ class Heatmap(Section):
     family: Literal["flex", "block", "z+"] | None = None  # of lrp; null: the model's own
     target: str = "predicted"  # predicted | true | all | a class name
     formats: list[Literal["png", "npz", "nifti", "dicom-sc", "dicom-seg"]] = ["png", "npz"]
-    scale: Literal["film", "set"] = "film"  # what shares one colour scale
+    scale: Literal["image", "set"] = "image"  # what shares one colour scale
     region: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5  # of dicom-seg: share of the relevance
     identity: Literal["remove", "keep"] = "remove"  # of DICOM outputs
-    limit: Count | None = 50  # films per set; null: all
+    limit: Count | None = 50  # images per set; null: all
 
 
 class Machine(Section):

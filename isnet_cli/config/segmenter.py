@@ -18,18 +18,18 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Pairs(Section):
-    """Films and their masks, and which are kept out of training.
+    """Images and their masks, and which are kept out of training.
 
     Either `table`, a CSV with the columns `file` and `mask` (and `patient`, `source`, `label` where
-    known; paths relative to it), or `films` with `masks`: a folder with one picture per film or a
+    known; paths relative to it), or `images` with `masks`: a folder with one picture per image or a
     left and a right one, or a COCO ``.json``.
     """
 
     table: str | None = None
-    films: str | list[str] | None = None
+    images: str | list[str] | None = None
     masks: str | None = None
-    exclude: list[str] = Field(default_factory=list)  # names of films that are not used at all
-    phantoms: Annotated[int, Field(ge=0, le=100_000)] = 0  # drawn films with exact masks
+    exclude: list[str] = Field(default_factory=list)  # names of images that are not used at all
+    phantoms: Annotated[int, Field(ge=0, le=100_000)] = 0  # drawn images with exact masks
     validation: Share = 0.1  # of each source's patients: choose the best epoch
     held_out: Share = 0.15  # of each source's patients: measured once, at the end
     held_out_sources: list[str] = Field(default_factory=list)  # whole sources that are held out
@@ -52,7 +52,7 @@ class Network(Section):
 
 
 class Coarse(Section):
-    """Films are shrunk in the first epochs, which saves time; not where training goes on."""
+    """Images are shrunk in the first epochs, which saves time; not where training goes on."""
 
     size: Annotated[int, Field(ge=64, le=256, multiple_of=32)] = 192  # px
     share: Fraction = 0.7  # of the epochs
@@ -80,7 +80,7 @@ class About(Section):
     licence_reason: str = ""
     data: list[dict[str, str]] = Field(default_factory=list)
     limits: list[str] = Field(default_factory=list)
-    names: bool = False  # list the held-out films by name
+    names: bool = False  # list the held-out images by name
 
 
 class Segmenter(Section):
@@ -99,12 +99,12 @@ class Segmenter(Section):
 def check(config: Segmenter) -> list[tuple[Key, str]]:
     """All faults of a configuration whose single keys are valid; empty when it is good."""
     data, faults = config.data, list[tuple[Key, str]]()
-    if (data.table is None) == (data.films is None):
-        faults.append((("data",), "expected either table, or films with masks"))
-    if (data.films is None) != (data.masks is None):
-        faults.append((("data",), "films and masks stand together"))
+    if (data.table is None) == (data.images is None):
+        faults.append((("data",), "expected either table, or images with masks"))
+    if (data.images is None) != (data.masks is None):
+        faults.append((("data",), "images and masks stand together"))
     if data.validation + data.held_out >= 1:
-        faults.append((("data", "held_out"), "with validation it leaves no film for training"))
+        faults.append((("data", "held_out"), "with validation it leaves no image for training"))
     start = config.network.start
     changed = {"encoder", "decoder_channels"} & config.network.model_fields_set
     if start != NO_START and changed:
@@ -118,7 +118,7 @@ FORM = Form(
     Segmenter,
     (
         ("data", "table"),
-        ("data", "films"),
+        ("data", "images"),
         ("data", "masks"),
         ("network", "start"),  # a shipped network's name, or a file that ends in WEIGHTS
     ),

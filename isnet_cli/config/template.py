@@ -20,8 +20,8 @@ data:
   images: {images}\0{images_note}
   labels:
     file: {labels}\0{labels_note}
-    key: auto\0how rows find films: auto, file, stem, uid, accession, patient
-    task: {task}\0multiclass: one class per film; multilabel: several
+    key: auto\0how rows find images: auto, file, stem, uid, accession, patient
+    task: {task}\0multiclass: one class per image; multilabel: several
     columns: {columns}\0null: found by their usual names
     classes: {classes}\0{classes_note}
   # Sets: without any, train, val and test are split automatically. Named test sets may be external:
@@ -52,7 +52,7 @@ train:
 
 heatmap:
   target: predicted\0predicted, true, all or the name of a class
-  limit: 50\0films per set; null: all
+  limit: 50\0images per set; null: all
 """
 COLUMN = 34  # of the comments
 MAX_NAMES = 8  # shown in a comment
@@ -63,7 +63,7 @@ def template(
     name: str,
     images: str,
     file: str = "isnet.yaml",
-    films: int | None = None,
+    count: int | None = None,
     labels: str | None = None,
     matched: int = 0,
     task: str = "multiclass",
@@ -77,33 +77,33 @@ def template(
 
     Args:
         name: Name of the run.
-        images: Folder of films, as seen from the YAML file.
+        images: Folder of images, as seen from the YAML file.
         file: Name of the YAML file, for the comments.
-        films: Number of films found; None when nobody looked.
+        count: Number of images found; None when nobody looked.
         labels: Label file, or None for one folder per class.
-        matched: Films with a label.
+        matched: Images with a label.
         task: ``multiclass`` or ``multilabel``.
         columns: Label columns; empty to leave them to be found.
         classes: Classes found.
         sources: Collections found.
         masks: Folder of masks, or None for the lung U-Net.
-        masked: Films with a mask file.
+        masked: Images with a mask file.
     """
-    of = f" of {films}" if films is not None else ""
+    of = f" of {count}" if count is not None else ""
     text = _TEXT.format(
         file=file,
         name=_scalar(name),
         images=_scalar(images),
-        images_note="folder, file or list" if films is None else f"{films} files found",
+        images_note="folder, file or list" if count is None else f"{count} files found",
         labels=_scalar(labels),
-        labels_note=f"{matched}{of} films have a row" if labels else "null: one folder per class",
+        labels_note=f"{matched}{of} images have a row" if labels else "null: one folder per class",
         task=task,
         columns=_scalar(list(columns) or None),
         classes="null",
         classes_note=f"found: {_listed(classes)}" if classes else "null: as found",
         sources_note=f"  # Sources found: {_listed(sources)}\n" if sources else "",
         masks=_scalar(masks),
-        masks_note=f"{masked}{of} films have one" if masks else "null: the lung U-Net makes them",
+        masks_note=f"{masked}{of} images have one" if masks else "null: the lung U-Net makes them",
         variant="selective" if task == "multiclass" else "stochastic",
     )
     return "\n".join(_aligned(line) for line in text.split("\n"))

@@ -12,7 +12,7 @@ from isnet_cli.config.load import changed_keys, dump, plain
 from isnet_cli.config.schema import Config
 from isnet_cli.config.yaml_tree import parse
 from isnet_cli.core.memory import keep_freed_memory
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import STAGES, RunFolder
 from isnet_cli.core.stage import Stage
 from isnet_cli.errors import IsnetError
@@ -67,7 +67,7 @@ def run_stage(
     stage: Stage,
     config: Config,
     folder: RunFolder,
-    ports: Ports,
+    context: RunContext,
     *,
     force: bool = False,
     replace: bool = True,
@@ -78,7 +78,7 @@ def run_stage(
         stage: Module of the stage.
         config: The whole configuration.
         folder: The run.
-        ports: Side effects.
+        context: Side effects.
         force: Do the work even when the recorded result is up to date.
         replace: Allow a finished result of other settings or inputs to be replaced.
 
@@ -87,13 +87,13 @@ def run_stage(
             `replace` is false; kind "machine" when another process holds the run.
     """
     with folder.lock():
-        return _update(stage, config, folder, ports, force=force, replace=replace)
+        return _update(stage, config, folder, context, force=force, replace=replace)
 
 
 def run_pipeline(
     config: Config,
     folder: RunFolder,
-    ports: Ports,
+    context: RunContext,
     stages: Sequence[str] = STAGES,
     *,
     replace: bool = True,
@@ -104,7 +104,7 @@ def run_pipeline(
     Args:
         config: The whole configuration.
         folder: The run; its lock is held throughout.
-        ports: Side effects.
+        context: Side effects.
         stages: Names, in order.
         replace: Allow finished results of other settings or inputs to be replaced.
         after: Called with each outcome before the next stage begins; may raise to end the run.
@@ -120,10 +120,10 @@ def run_pipeline(
     preflight(config, stages)
     with folder.lock():
         for name in stages:
-            if ports.stop_requested():
+            if context.stop_requested():
                 outcomes.append(Outcome(name, "incomplete"))
                 break
-            outcome = _update(stage_module(name), config, folder, ports, replace=replace)
+            outcome = _update(stage_module(name), config, folder, context, replace=replace)
             outcomes.append(outcome)
             after(outcome)
             if outcome.status == "incomplete":
@@ -178,7 +178,7 @@ def _update(
     stage: Stage,
     config: Config,
     folder: RunFolder,
-    ports: Ports,
+    context: RunContext,
     *,
     force: bool = False,
     replace: bool = True,
@@ -189,19 +189,19 @@ def _update(
     digest = stage.fingerprint(config, folder)
     finished = folder.stage_record(name)
     if not force and finished is not None and folder.is_current(name, digest):
-        ports.event("stage_current", stage=name)
+        context.event("stage_current", stage=name)
         return Outcome(name, "current", finished["summary"])
     if finished is not None and finished["fingerprint"] != digest and not replace:
         raise _in_the_way(name, folder, config)
     folder.save_config(dump(config))
     folder.begin(name, digest)
-    ports.event("stage_started", stage=name)
-    result = stage.run(config, folder, ports)
+    context.event("stage_started", stage=name)
+    result = stage.run(config, folder, context)
     if not result.complete:
-        ports.event("stage_incomplete", stage=name)
+        context.event("stage_incomplete", stage=name)
         return Outcome(name, "incomplete", result.summary)
     folder.finish(name, digest, result.outputs, result.summary)
-    ports.event("stage_done", stage=name)
+    context.event("stage_done", stage=name)
     return Outcome(name, "done", result.summary)
 
 

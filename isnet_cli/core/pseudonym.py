@@ -43,7 +43,7 @@ def read_salt(path: Path) -> bytes:
     return salt
 
 
-def salted(salt: bytes, value: str, digits: int = KEY_DIGITS) -> str:
+def pseudonym(salt: bytes, value: str, digits: int = KEY_DIGITS) -> str:
     """HMAC-SHA-256 of `value` under `salt`, cut to `digits` hex digits; empty stays empty."""
     if not value:
         return ""

@@ -51,7 +51,7 @@ class SilentProgress(Progress):
 
 
 @dataclass
-class Ports:
+class RunContext:
     """Side effects handed to a stage; the defaults do nothing.
 
     Attributes:

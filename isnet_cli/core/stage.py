@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from isnet_cli.config.schema import Config
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 
 
@@ -42,7 +42,7 @@ class Stage(Protocol):
         """
         ...
 
-    def run(self, config: Config, folder: RunFolder, ports: Ports) -> StageResult:
+    def run(self, config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         """Does the work inside ``folder.stage_dir(NAME)`` and nowhere else.
 
         Continues what a killed run left, where that is provably safe.

@@ -127,7 +127,7 @@ def _ready() -> bool:
 def _settle() -> None:
     """What each process does first: leave interrupts to the parent, and end when it ends.
 
-    It keeps freed memory: large films would go to the system and back.
+    It keeps freed memory: large images would go to the system and back.
 
     Ctrl-C reaches every process of the terminal, and the parent alone decides what to do. A killed
     parent says nothing: its processes would wait for work for ever.

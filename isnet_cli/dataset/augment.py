@@ -1,4 +1,4 @@
-"""Random changes of training films, the same for image and mask, reproducible by generator.
+"""Random changes of training images, the same for image and mask, reproducible by generator.
 
 Each kind of change draws from the generator only when it is on, in a fixed order.
 """
@@ -19,18 +19,18 @@ OCTAVES = 6  # of spatial frequency: from a half to a 64th of a cycle per pixel
 def augment(
     images: Tensor, masks: Tensor, settings: Augment, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Rotates, shifts, scales and mirrors films with their masks; changes the films' grey values.
+    """Rotates, shifts, scales and mirrors images with their masks; changes the images' grey values.
 
-    Films are sampled bicubically; masks are 1 where their bilinear value is at least 0.5.
+    Images are sampled bicubically; masks are 1 where their bilinear value is at least 0.5.
 
     Args:
         images: [B, C, h, w] in [0, 1].
         masks: [B, 1, h, w], 0 or 1.
-        settings: Ranges; every change is drawn evenly within its range, per film.
+        settings: Ranges; every change is drawn evenly within its range, per image.
         generator: Source of chance (on the CPU).
 
     Returns:
-        (images in [0, 1], masks 0 or 1), same shapes; pixels from outside the film are 0.
+        (images in [0, 1], masks 0 or 1), same shapes; pixels from outside the image are 0.
     """
     B = images.shape[0]
 
@@ -54,7 +54,7 @@ def augment(
         1,
     ).to(images)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    # bicubic keeps fine structure, which bilinear blurs and test films have; it may overshoot
+    # bicubic keeps fine structure, which bilinear blurs and test images have; it may overshoot
     images = F.grid_sample(images, grid, mode="bicubic", align_corners=False).clamp(0, 1)
     masks = (F.grid_sample(masks, grid, align_corners=False) >= 0.5).to(masks.dtype)
     scale, offset = (t.view(-1, 1, 1, 1).to(images) for t in (contrast, brightness))
@@ -68,11 +68,11 @@ def augment(
 
 
 def change_spectrum(images: Tensor, gains: Tensor) -> Tensor:
-    """Scales each octave of spatial frequency, leaving each film's mean as it is.
+    """Scales each octave of spatial frequency, leaving each image's mean as it is.
 
     Octave k, from 0, is centred at 2**-(k + 1) cycles per pixel; between the centres the logarithm
     of the gain is interpolated over the logarithm of the frequency, beyond them it is constant.
-    Films are continued by reflection, so that no edge meets the one opposite.
+    Images are continued by reflection, so that no edge meets the one opposite.
 
     Args:
         images: [B, C, h, w].

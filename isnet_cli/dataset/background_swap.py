@@ -1,4 +1,4 @@
-"""Partners whose backgrounds a film may take: of another or the same class, with lungs alike."""
+"""Partners whose backgrounds an image may take: of another or the same class, with lungs alike."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-CANDIDATES = 32  # partners compared per film
+CANDIDATES = 32  # partners compared per image
 
 
 def partners(
@@ -19,10 +19,10 @@ def partners(
     patients: Sequence[str] = (),
     step: int = 4,
 ) -> NDArray[np.int64]:
-    """For each film a film of another (or the same) class, with lungs of nearly the same place.
+    """For each image an image of another (or the same) class, with lungs of nearly the same place.
 
-    Of `CANDIDATES` drawn films the one whose lungs overlap best (intersection over union) is
-    taken, so that little of the partner's own lungs shows around the film's lungs.
+    Of `CANDIDATES` drawn images the one whose lungs overlap best (intersection over union) is
+    taken, so that little of the partner's own lungs shows around the image's lungs.
 
     Args:
         masks: Lungs, bool [N, h, w].
@@ -30,12 +30,12 @@ def partners(
             class where any label known of both differs, the same where one is known of both and
             none differs.
         rng: Source of the candidates.
-        same: A film of the same class instead; never the film itself.
-        patients: Patient of each film, "" unknown; films of one patient are no partners.
+        same: An image of the same class instead; never the image itself.
+        patients: Patient of each image, "" unknown; images of one patient are no partners.
         step: Masks are compared on every `step`-th row and column.
 
     Returns:
-        Index of the partner, [N]; -1 where no such film exists.
+        Index of the partner, [N]; -1 where no such image exists.
     """
     thin = masks[:, ::step, ::step].astype(np.float32)
     small = thin.reshape(len(masks), thin.shape[1] * thin.shape[2])

@@ -1,4 +1,4 @@
-"""Films of a run at the network's size: read once, kept in memory, handed out in batches."""
+"""Images of a run at the network's size: read once, kept in memory, handed out in batches."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isnet_cli.config.schema import Config
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.dataset.standardise import standardise
 from isnet_cli.dataset.synthetic_marks import draw_shape, rng_for, shape_for, shapes_for_classes
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.kept import load_film
+from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.resize import Frame
 from isnet_cli.images.types import Row
 from isnet_cli.labels.values import UnknownValueError, labels_of
 
 Version = Literal["biased", "standard", "deceiving"]
-DEPTH = 65535  # films are kept as uint16, so 16-bit depth reaches the network
+DEPTH = 65535  # images are kept as uint16, so 16-bit depth reaches the network
 
 
 @dataclass(frozen=True)
-class FilmStore:
-    """Films of one or more sets, aligned by index.
+class ImageDataset:
+    """Images of one or more sets, aligned by index.
 
     Attributes:
-        films: uint16 [N, h, w]; 65535 is white.
-        masks: Lungs, bool [N, h, w]; all false where a film has no mask.
+        images: uint16 [N, h, w]; 65535 is white.
+        masks: Lungs, bool [N, h, w]; all false where an image has no mask.
         has_mask: bool [N].
         labels: Multi-class: float32 [N], class index, -1 for none. Multi-label: float32 [N, K],
             1, 0 or NaN for missing.
@@ -43,7 +43,7 @@ class FilmStore:
         config: Where channels and synthetic bias are said.
     """
 
-    films: NDArray[np.uint16]
+    images: NDArray[np.uint16]
     masks: NDArray[np.bool_]
     has_mask: NDArray[np.bool_]
     labels: NDArray[np.float32]
@@ -56,19 +56,19 @@ class FilmStore:
 
     @property
     def keys(self) -> list[str]:
-        """Keys of the films."""
+        """Keys of the images."""
         return [row.key for row in self.rows]
 
-    def film(self, index: int, version: Version = "standard") -> NDArray[np.float32]:
-        """One film [h, w] in [0, 1], with the synthetic bias of `version` drawn in.
+    def image(self, index: int, version: Version = "standard") -> NDArray[np.float32]:
+        """One image [h, w] in [0, 1], with the synthetic bias of `version` drawn in.
 
-        The shape's place depends on the film's key and the configuration's seed alone, so
+        The shape's place depends on the image's key and the configuration's seed alone, so
         `biased` and `deceiving` differ in nothing but the shape.
 
         Raises:
-            IsnetError: Kind "data", when a biased version of a film without label is asked for.
+            IsnetError: Kind "data", when a biased version of an image without label is asked for.
         """
-        pixels: NDArray[np.float32] = self.films[index].astype(np.float32) / np.float32(DEPTH)
+        pixels: NDArray[np.float32] = self.images[index].astype(np.float32) / np.float32(DEPTH)
         if version == "standard":
             return pixels
         label = int(self.labels[index]) if self.labels.ndim == 1 else -1
@@ -90,12 +90,12 @@ class FilmStore:
     def batch(
         self, indices: Sequence[int] | NDArray[np.int_], *, version: Version = "standard"
     ) -> tuple[Tensor, Tensor]:
-        """Films and masks of `indices` as the network takes them.
+        """Images and masks of `indices` as the network takes them.
 
         Returns:
             (images float32 [B, C, h, w] in [0, 1], masks float32 [B, 1, h, w], 0 or 1).
         """
-        images = torch.from_numpy(np.stack([self.film(int(i), version) for i in indices]))
+        images = torch.from_numpy(np.stack([self.image(int(i), version) for i in indices]))
         masks = torch.from_numpy(self.masks[np.asarray(indices)].astype(np.float32))
         channels = self.config.model.channels
         return images[:, None].expand(-1, channels, -1, -1).contiguous(), masks[:, None]
@@ -110,7 +110,7 @@ def class_names(rows: Sequence[Row], config: Config) -> list[str]:
     """Names of the classes: as configured, else all labels found, sorted.
 
     Raises:
-        IsnetError: Kind "data", when no film has a label, or labels are not those of the task.
+        IsnetError: Kind "data", when no image has a label, or labels are not those of the task.
     """
     if config.data.labels.classes:
         return list(config.data.labels.classes)
@@ -118,14 +118,14 @@ def class_names(rows: Sequence[Row], config: Config) -> list[str]:
     if not found:
         raise IsnetError(
             "data",
-            f"no label among {len(rows)} films",
+            f"no label among {len(rows)} images",
             fix="set data.labels.file, or one folder per class",
         )
     return sorted(found)
 
 
 def encode_labels(rows: Sequence[Row], classes: Sequence[str], task: str) -> NDArray[np.float32]:
-    """Labels as numbers; see `FilmStore.labels`.
+    """Labels as numbers; see `ImageDataset.labels`.
 
     Raises:
         IsnetError: Kind "data", when labels are not those of the task.
@@ -145,21 +145,21 @@ def _said(row: Row, task: str) -> dict[str, float]:
     except UnknownValueError as error:
         raise IsnetError(
             "data",
-            f"{row.key}: one class per film, but data.labels.task is multilabel",
+            f"{row.key}: one class per image, but data.labels.task is multilabel",
             fix="data.labels.task: multiclass",
         ) from error
 
 
-def load_store(
+def load_dataset(
     rows: Sequence[Row],
     ingest_dir: Path,
     masks_dir: Path,
     qc: Mapping[str, str],
     classes: Sequence[str],
     config: Config,
-    ports: Ports,
-) -> FilmStore:
-    """Reads films and masks at the network's size; films are standardised as configured.
+    context: RunContext,
+) -> ImageDataset:
+    """Reads images and masks at the network's size; images are standardised as configured.
 
     Args:
         rows: Manifest lines with status ``ok``.
@@ -168,25 +168,25 @@ def load_store(
         qc: Verdict per key (``ok``, ``suspect``, ``missing``); a missing key is ``missing``.
         classes: Class names.
         config: The configuration.
-        ports: Side effects (progress).
+        context: Side effects (progress).
     """
     h, w = config.model.input
 
     def load(row: Row) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
         frame = Frame((row.height, row.width), (h, w))
-        film = frame.to_network(load_film(ingest_dir / row.film))
+        image = frame.to_network(load_image(ingest_dir / row.image_file))
         mask = np.zeros((h, w), bool)
         if qc.get(row.key, "missing") != "missing":
             mask = frame.mask_to_network(load_mask(str(masks_dir / f"{row.key}.png")))
-        film = standardise(film, mask, frame.inner, config.model.standardise)
-        return np.rint(film.clip(0, 1) * DEPTH).astype(np.uint16), mask
+        image = standardise(image, mask, frame.inner, config.model.standardise)
+        return np.rint(image.clip(0, 1) * DEPTH).astype(np.uint16), mask
 
-    films = np.zeros((len(rows), h, w), np.uint16)
+    images = np.zeros((len(rows), h, w), np.uint16)
     masks = np.zeros((len(rows), h, w), bool)
     with ThreadPoolExecutor(max_workers=4) as pool:  # decoding and resizing release the GIL
         loaded = pool.map(load, rows)
-        for i, (film, mask) in enumerate(ports.progress.track(loaded, "films", len(rows))):
-            films[i], masks[i] = film, mask
+        for i, (image, mask) in enumerate(context.progress.track(loaded, "images", len(rows))):
+            images[i], masks[i] = image, mask
     labels = encode_labels(rows, classes, config.data.labels.task)
     has_mask = np.asarray(masks.any(axis=(1, 2)))
-    return FilmStore(films, masks, has_mask, labels, list(rows), list(classes), config)
+    return ImageDataset(images, masks, has_mask, labels, list(rows), list(classes), config)

@@ -1,14 +1,14 @@
-"""Films made alike in their lungs: mean and spread, or the spectrum, at fixed values.
+"""Images made alike in their lungs: mean and spread, or the spectrum, at fixed values.
 
-Constants were measured on 120 films of two hospitals (Shenzhen, Montgomery): white lies 3.9 and
+Constants were measured on 120 images of two hospitals (Shenzhen, Montgomery): white lies 3.9 and
 4.2 standard deviations above the mean of the lungs, the darkest lung 2.4 and 1.6 below it, so that
 `MEAN` and `SPREAD` put the lungs and all that is brighter into [0, 1]; 0.03 % of the lungs' pixels
-are clipped, and 8 % of the film's, which are black air. `SPECTRUM` is the geometric
-mean of the two hospitals' median films.
+are clipped, and 8 % of the image's, which are black air. `SPECTRUM` is the geometric
+mean of the two hospitals' median images.
 
 Source of the bands: Philipsen et al., "Localized Energy-Based Normalization of Medical Images",
-IEEE Trans. Med. Imaging 34(9):1965 (2015). Ours differs: the scales follow the film's size, and the
-coarsest part is scaled too, so that a film's gain and offset leave no trace.
+IEEE Trans. Med. Imaging 34(9):1965 (2015). Ours differs: the scales follow the image's size, and
+the coarsest part is scaled too, so that an image's gain and offset leave no trace.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ LIMIT = 8.0  # of the gain of one band in one round, either way
 
 
 def standardise(
-    film: Floats, lungs: NDArray[np.bool_], inner: tuple[int, int, int, int], how: Standard
+    image: Floats, lungs: NDArray[np.bool_], inner: tuple[int, int, int, int], how: Standard
 ) -> Floats:
-    """The film with the grey levels of its lungs at fixed values.
+    """The image with the grey levels of its lungs at fixed values.
 
     Args:
-        film: [h, w] in [0, 1].
-        lungs: [h, w]; fewer than `FEWEST` pixels: the whole film stands for the lungs.
-        inner: Where the film lies, (top, left, height, width); what is around it stays.
+        image: [h, w] in [0, 1].
+        lungs: [h, w]; fewer than `FEWEST` pixels: the whole image stands for the lungs.
+        inner: Where the image lies, (top, left, height, width); what is around it stays.
         how: ``lungs``: mean and standard deviation inside the lungs become `MEAN` and `SPREAD`;
             ``bands``: before that the standard deviations of its octaves become `SPECTRUM`;
             ``none``: nothing.
@@ -50,36 +50,36 @@ def standardise(
         [h, w], clipped to [0, 1].
     """
     if how == "none":
-        return film
+        return image
     top, left, height, width = inner
     part = (slice(top, top + height), slice(left, left + width))
     inside = lungs[part]
     if inside.sum() < FEWEST:
         inside = np.ones_like(inside)
-    values = film[part]
+    values = image[part]
     if how == "bands":
         values = scale_bands(values, inside)
-    out = film.copy()
+    out = image.copy()
     out[part] = scale_levels(values, inside).clip(0, 1)
     return out
 
 
-def scale_levels(film: Floats, lungs: NDArray[np.bool_]) -> Floats:
-    """`film` [h, w], scaled and shifted to mean `MEAN` and s.d. `SPREAD` inside `lungs`."""
-    mean, spread = _moments(film, lungs)
+def scale_levels(image: Floats, lungs: NDArray[np.bool_]) -> Floats:
+    """`image` [h, w], scaled and shifted to mean `MEAN` and s.d. `SPREAD` inside `lungs`."""
+    mean, spread = _moments(image, lungs)
     gain = SPREAD / spread if spread >= FLAT else 1.0
-    return np.asarray((film - np.float32(mean)) * np.float32(gain) + np.float32(MEAN), np.float32)
+    return np.asarray((image - np.float32(mean)) * np.float32(gain) + np.float32(MEAN), np.float32)
 
 
-def scale_bands(film: Floats, lungs: NDArray[np.bool_]) -> Floats:
-    """`film` [h, w] with octaves whose s.d. inside `lungs` are those of `SPECTRUM`.
+def scale_bands(image: Floats, lungs: NDArray[np.bool_]) -> Floats:
+    """`image` [h, w] with octaves whose s.d. inside `lungs` are those of `SPECTRUM`.
 
     Octaves without contrast stay. The mean inside the lungs becomes 0.
     """
-    out = scale_levels(film, lungs) - np.float32(MEAN)
-    if _moments(film, lungs)[1] < FLAT:
+    out = scale_levels(image, lungs) - np.float32(MEAN)
+    if _moments(image, lungs)[1] < FLAT:
         return out
-    wanted = band_targets(min(film.shape))
+    wanted = band_targets(min(image.shape))
     for _ in range(ROUNDS):
         bands = octaves(out)
         gains = []
@@ -94,23 +94,23 @@ def scale_bands(film: Floats, lungs: NDArray[np.bool_]) -> Floats:
     return out
 
 
-def octaves(film: Floats) -> list[Floats]:
-    """Differences of Gaussian blurs of `film` [h, w], fine to coarse; their sum is the film."""
-    found, before = [], film
-    for k in _steps(min(film.shape)):
-        after = _blurred(film, min(film.shape) / 2**k)
+def octaves(image: Floats) -> list[Floats]:
+    """Differences of Gaussian blurs of `image` [h, w], fine to coarse; their sum is the image."""
+    found, before = [], image
+    for k in _steps(min(image.shape)):
+        after = _blurred(image, min(image.shape) / 2**k)
         found.append(before - after)
         before = after
     return [*found, before]
 
 
 def band_targets(side: int) -> list[float]:
-    """Wanted s.d. of the `octaves` of a film of this shorter side, in units of `SPREAD`."""
+    """Wanted s.d. of the `octaves` of an image of this shorter side, in units of `SPREAD`."""
     return [FINEST, *(SPECTRUM[k] for k in _steps(side)[1:]), COARSEST]
 
 
 def _steps(side: int) -> list[int]:
-    """Octaves that the film has pixels for, fine to coarse; the coarsest at the least."""
+    """Octaves that the image has pixels for, fine to coarse; the coarsest at the least."""
     return [k for k in sorted(SPECTRUM, reverse=True) if side / 2**k >= NARROWEST or k == 2]
 
 
@@ -119,9 +119,9 @@ def _moments(values: Floats, lungs: NDArray[np.bool_]) -> tuple[float, float]:
     return float(chosen.mean()), float(chosen.std())
 
 
-def _blurred(film: Floats, sigma: float) -> Floats:
-    h, w = film.shape
-    return np.asarray(_kernel(h, sigma) @ film @ _kernel(w, sigma).T, np.float32)
+def _blurred(image: Floats, sigma: float) -> Floats:
+    h, w = image.shape
+    return np.asarray(_kernel(h, sigma) @ image @ _kernel(w, sigma).T, np.float32)
 
 
 @lru_cache(maxsize=64)

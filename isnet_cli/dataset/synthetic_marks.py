@@ -19,7 +19,7 @@ from isnet_cli.errors import IsnetError
 
 SHAPES: tuple[str, ...] = ("triangle", "circle", "square", "cross", "diamond", "ring")
 TEXT_PREFIX = "text:"  # "text:PORTABLE" stamps the word PORTABLE
-TEXT_HEIGHT = 0.6  # of a shape's side: a word as high as a shape would fill the film's width
+TEXT_HEIGHT = 0.6  # of a shape's side: a word as high as a shape would fill the image's width
 RIM = 0.15  # of a shape's side: a black rim keeps the shape visible on bright tissue
 _OVERSAMPLING = 8
 _TRIES = 3  # free places drawn; the one nearest to a corner is taken
@@ -53,7 +53,7 @@ def shapes_for_classes(classes: int, chosen: Sequence[str] | None) -> tuple[str,
 
 
 def shape_for(label: int, version: Literal["biased", "deceiving"], shapes: Sequence[str]) -> str:
-    """The shape drawn for a film of class `label`.
+    """The shape drawn for an image of class `label`.
 
     Args:
         label: Class index, 0 to ``len(shapes) - 1``.
@@ -72,7 +72,7 @@ def rng_for(key: str, seed: int) -> np.random.Generator:
 
 
 def draw_shape(
-    film: NDArray[np.float32],
+    image: NDArray[np.float32],
     lungs: NDArray[np.bool_],
     shape: str,
     *,
@@ -80,28 +80,28 @@ def draw_shape(
     intensity: float,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """A copy of `film` with `shape`, in a black rim, at a random place of the background.
+    """A copy of `image` with `shape`, in a black rim, at a random place of the background.
 
     The place is drawn among those that hide the fewest lung pixels (none, where possible), nearer
     to a corner with more chance.
 
     Args:
-        film: [h, w], 0 to 1.
+        image: [h, w], 0 to 1.
         lungs: [h, w], true inside the lungs.
         shape: One of `SHAPES`, or ``text:WORD``.
-        size: Side of the shape as a share of the film's shorter side (a word is 0.6 as high).
+        size: Side of the shape as a share of the image's shorter side (a word is 0.6 as high).
         intensity: Grey level of the shape, 0 to 1.
         rng: Source of the place; see `rng_for`.
 
     Returns:
         [h, w] float32, 0 to 1.
     """
-    h, w = film.shape
+    h, w = image.shape
     stamp, cover = _rimmed(shape, max(4, round(size * min(h, w))))
     stamp, cover = stamp[:h, :w], cover[:h, :w]
     height, width = stamp.shape
     top, left = _place(lungs, height, width, rng)
-    out = np.array(film, np.float32)
+    out = np.array(image, np.float32)
     area = out[top : top + height, left : left + width]
     area *= 1 - cover
     area += stamp * np.float32(intensity)

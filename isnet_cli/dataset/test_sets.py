@@ -1,4 +1,4 @@
-"""Which films `evaluate` and `heatmap` work on, and the labels that these films have."""
+"""Which images `evaluate` and `heatmap` work on, and the labels that these images have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from isnet_cli.config.schema import Config
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.dataset.image_dataset import Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
@@ -18,16 +18,16 @@ from isnet_cli.labels.values import UnknownValueError, labels_of
 TRAINING_SETS = ("train", "val")
 T = TypeVar("T")
 BIASED: tuple[Version, ...] = ("biased", "standard", "deceiving")
-UNNAMED = "films"  # films that are in no set, when the run has no further sets
+UNNAMED = "images"  # images that are in no set, when the run has no further sets
 
 
 def chosen_sets(rows: Sequence[Row], names: Sequence[str] | None, key: str) -> dict[str, list[Row]]:
-    """Readable films of each set to work on, in the order of the manifest.
+    """Readable images of each set to work on, in the order of the manifest.
 
     Args:
         rows: The manifest.
-        names: Sets asked for; None: all but train and val; without such sets, the films of no
-            set, as `UNNAMED`; without such films, val.
+        names: Sets asked for; None: all but train and val; without such sets, the images of no
+            set, as `UNNAMED`; without such images, val.
         key: Configuration key of `names`, for messages.
 
     Raises:
@@ -42,9 +42,9 @@ def chosen_sets(rows: Sequence[Row], names: Sequence[str] | None, key: str) -> d
         if missing:
             raise IsnetError(
                 "config",
-                f"{key}: no film in set {', '.join(missing)}, "
+                f"{key}: no image in set {', '.join(missing)}, "
                 f"expected some of {', '.join(found) or 'none'}",
-                fix="name sets of data.sets that have films (isnet check CONFIG lists them)",
+                fix="name sets of data.sets that have images (isnet check CONFIG lists them)",
             )
         return {name: found[name] for name in names}
     named = {n: found[n] for n in found if n not in (*TRAINING_SETS, UNNAMED)}
@@ -55,7 +55,7 @@ def chosen_sets(rows: Sequence[Row], names: Sequence[str] | None, key: str) -> d
             return {fallback: found[fallback]}
     raise IsnetError(
         "data",
-        f"manifest: no film outside the training set ({len(usable)} readable films)",
+        f"manifest: no image outside the training set ({len(usable)} readable images)",
         fix="name a test set under data.sets, with a fraction or with images of its own",
     )
 
@@ -64,7 +64,7 @@ def check_labels(sets: dict[str, list[Row]], classes: Sequence[str], task: str) 
     """Refuses labels that the model does not know.
 
     Raises:
-        IsnetError: Kind "data", naming set, class and number of films.
+        IsnetError: Kind "data", naming set, class and number of images.
     """
     for name, rows in sets.items():
         try:
@@ -72,18 +72,18 @@ def check_labels(sets: dict[str, list[Row]], classes: Sequence[str], task: str) 
         except UnknownValueError as error:
             raise IsnetError(
                 "data",
-                f"set '{name}': one class per film, but the model was trained for several labels "
-                "per film",
+                f"set '{name}': one class per image, but the model was trained for several labels "
+                "per image",
                 fix="data.labels.task: multilabel, with the label columns of the training",
             ) from error
         unknown = Counter(label for label in found_labels if label not in classes)
         if unknown:
-            found = ", ".join(f"'{label}' ({count} films)" for label, count in unknown.items())
+            found = ", ".join(f"'{label}' ({count} images)" for label, count in unknown.items())
             raise IsnetError(
                 "data",
                 f"set '{name}': the model does not know the class {found}, "
                 f"expected {', '.join(classes)}",
-                fix="name the classes alike in all label files, or leave these films out of the "
+                fix="name the classes alike in all label files, or leave these images out of the "
                 "set with data.labels.classes",
             )
 
@@ -92,13 +92,13 @@ class Stopped(Exception):  # noqa: N818 - an orderly end, not a failure
     """The user or the queue asked for a stop; what is done is noted."""
 
 
-def go_on(ports: Ports) -> None:
+def go_on(context: RunContext) -> None:
     """Lets the work go on.
 
     Raises:
         Stopped: When a stop was asked for.
     """
-    if ports.stop_requested():
+    if context.stop_requested():
         raise Stopped
 
 
@@ -109,14 +109,14 @@ def versions(rows: Sequence[Row], config: Config) -> tuple[Version, ...]:
 
 
 def in_version(rows: Sequence[Row], version: Version) -> list[int]:
-    """Indices of the films that exist in `version`: a shape needs a class, so a label."""
+    """Indices of the images that exist in `version`: a shape needs a class, so a label."""
     return [i for i, row in enumerate(rows) if version == "standard" or row.label]
 
 
 def chunk_size(config: Config) -> int:
-    """Films of the network's size to hold in memory at a time; a step of continuing, too.
+    """Images of the network's size to hold in memory at a time; a step of continuing, too.
 
-    64, or a batch if that is more, or 100 MB of large films.
+    64, or a batch if that is more, or 100 MB of large images.
     """
     height, width = config.model.input
     return max(1, min(max(64, config.evaluate.batch_size), 2**25 // (height * width)))

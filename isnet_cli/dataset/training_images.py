@@ -1,4 +1,4 @@
-"""Which films a training uses, and why the others are left out."""
+"""Which images a training uses, and why the others are left out."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Mapping, Sequence
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import read_csv
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.dataset.image_dataset import FilmStore, load_store
+from isnet_cli.dataset.image_dataset import ImageDataset, load_dataset
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
 
 
-def choose_films(
+def choose_images(
     rows: Sequence[Row], qc: Mapping[str, str], config: Config, needs_masks: bool
 ) -> tuple[list[Row], list[Row], Counter[str]]:
-    """Films to train and to validate on, and how many were left out for which reason.
+    """Images to train and to validate on, and how many were left out for which reason.
 
-    A film is left out when it has no label, when its mask is suspect and `masks.on_suspect` is
+    An image is left out when it has no label, when its mask is suspect and `masks.on_suspect` is
     ``exclude``, or when the method needs a mask and there is none.
 
     Args:
         rows: The manifest.
         qc: Verdict on the mask of each key; a key that is not there has no mask.
         config: The configuration.
-        needs_masks: Whether the method needs a mask for each film.
+        needs_masks: Whether the method needs a mask for each image.
 
     Raises:
         IsnetError: Kind "data", when a set is empty.
@@ -45,40 +45,40 @@ def choose_films(
             excluded["no mask"] += 1
         else:
             chosen[row.set].append(row)
-    for name, films in chosen.items():
-        if not films:
+    for name, images in chosen.items():
+        if not images:
             why = ", ".join(f"{n} with {reason}" for reason, n in excluded.items()) or "none found"
             raise IsnetError(
                 "data",
-                f"set '{name}': no film to use ({why}), expected at least one",
+                f"set '{name}': no image to use ({why}), expected at least one",
                 fix=f"data.sets.{name}, data.labels, or masks.on_suspect: keep",
             )
     return chosen["train"], chosen["val"], excluded
 
 
 def verdicts(folder: RunFolder) -> dict[str, str]:
-    """Verdict on the mask of each film: ``ok``, ``suspect`` or ``missing``."""
+    """Verdict on the mask of each image: ``ok``, ``suspect`` or ``missing``."""
     return {r["key"]: r["verdict"] for r in read_csv(folder.stage_dir("masks") / "qc.csv")}
 
 
-def load_films(
+def load_images(
     rows: Sequence[Row],
     folder: RunFolder,
     qc: Mapping[str, str],
     classes: Sequence[str],
     config: Config,
-    ports: Ports,
-) -> FilmStore:
-    """Reads the films and masks of `rows` at the network's size."""
+    context: RunContext,
+) -> ImageDataset:
+    """Reads the images and masks of `rows` at the network's size."""
     ingest, masks = folder.stage_dir("ingest"), folder.stage_dir("masks")
-    return load_store(rows, ingest, masks, qc, classes, config, ports)
+    return load_dataset(rows, ingest, masks, qc, classes, config, context)
 
 
-def check_classes(train: FilmStore, val: FilmStore, ports: Ports) -> None:
+def check_classes(train: ImageDataset, val: ImageDataset, context: RunContext) -> None:
     """Warns of classes that validation lacks.
 
     Raises:
-        IsnetError: Kind "data", for a class the training films lack or a label that is no class.
+        IsnetError: Kind "data", for a class the training images lack or a label that is no class.
     """
     if train.labels.ndim != 1:
         return
@@ -94,10 +94,10 @@ def check_classes(train: FilmStore, val: FilmStore, ports: Ports) -> None:
     if absent or len(train.classes) < 2:
         raise IsnetError(
             "data",
-            f"set 'train': no film of class {', '.join(absent)}" if absent
+            f"set 'train': no image of class {', '.join(absent)}" if absent
             else f"set 'train': one class only ({train.classes[0]}), expected two or more",
             fix="data.sets.train, data.labels.classes",
         )  # fmt: skip
     missing = [c for i, c in enumerate(val.classes) if not (val.labels == i).any()]
     if missing:
-        ports.warn("data", f"set 'val': no film of class {', '.join(missing)}")
+        context.warn("data", f"set 'val': no image of class {', '.join(missing)}")

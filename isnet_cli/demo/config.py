@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 TEXT = """\
-# The demonstration. `isnet demo` draws chest films of two invented hospitals and runs this file
+# The demonstration. `isnet demo` draws chest images of two invented hospitals and runs this file
 # twice: as it stands, and without the heat-map loss. By hand, after `isnet demo`:
 #
 #   isnet run demo.yaml -o my_isnet
@@ -24,8 +24,8 @@ data:
     test: {{source: A, fraction: 0.25}}
     hospital_b: {{source: B}}
 
-# The trap: every training film of a sick patient carries a triangle, every normal one a circle,
-# outside the lungs. The test films are tried with these marks (biased), without any (standard) and
+# The trap: every training image of a sick patient carries a triangle, every normal one a circle,
+# outside the lungs. The test images are tried with these marks (biased), without any (standard) and
 # with the marks exchanged (deceiving).
 bias:
   kind: shapes
@@ -41,7 +41,7 @@ train:
   optimizer: {{name: adamw, lr: 0.003, weight_decay: 0.01}}
   heatmap_loss:
     weight: 0.6
-    cuts: [1, 25]               # few films: three plain epochs are too short to estimate them
+    cuts: [1, 25]               # few images: three plain epochs are too short to estimate them
   augment: {{rotate: 0, translate: 0, scale: 0, flip: true, contrast: 0.3, brightness: 0.15}}
 
 heatmap:
@@ -51,5 +51,5 @@ heatmap:
 
 
 def demo_yaml(images: str, labels: str, seed: int = 0) -> str:
-    """The configuration file for films and labels at the given paths."""
+    """The configuration file for images and labels at the given paths."""
     return TEXT.format(images=images, labels=labels, seed=seed)

@@ -1,7 +1,7 @@
-"""`isnet demo`: draws films, trains an ISNet and a standard classifier on them, compares the two.
+"""`isnet demo`: draws images, trains an ISNet and a standard classifier on them, compares the two.
 
 Everything after the drawing goes through the same configuration file and the same stages that
-users have. Written: ``films/``, ``lungs/`` (the drawn lungs), ``labels.csv``, ``demo.yaml``, the
+users have. Written: ``images/``, ``lungs/`` (the drawn lungs), ``labels.csv``, ``demo.yaml``, the
 runs ``isnet/`` and ``standard/``, and ``report.html``.
 """
 
@@ -18,13 +18,13 @@ from isnet_cli.config.load import load
 from isnet_cli.core import files
 from isnet_cli.core.events import EventLog
 from isnet_cli.core.pipeline import open_run, run_pipeline
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.demo.config import demo_yaml
-from isnet_cli.demo.images import FILMS, LABELS, describe, lungs_path, make_films
+from isnet_cli.demo.images import IMAGES, LABELS, describe, lungs_path, make_images
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.mask_files import load_mask
-from isnet_cli.phantoms.collection import plan_films
+from isnet_cli.phantoms.collection import plan_images
 from isnet_cli.report.write import build_report
 
 CONFIG, REPORT = "demo.yaml", "report.html"
@@ -39,7 +39,7 @@ class Scale:
     Attributes:
         patients_a: Patients of hospital A (training, validation, test).
         patients_b: Patients of hospital B (test alone).
-        side: Longer side of the films, px.
+        side: Longer side of the images, px.
         overrides: Further ``key=value`` settings of both runs.
     """
 
@@ -50,45 +50,45 @@ class Scale:
 
 
 def run_demo(
-    output: Path, ports: Ports, *, seed: int = 0, scale: Scale | None = None
+    output: Path, context: RunContext, *, seed: int = 0, scale: Scale | None = None
 ) -> dict[str, Any]:
     """Runs the demonstration; the same call continues it, or finds it up to date.
 
     Args:
         output: Folder for everything; made when missing.
-        ports: Side effects.
-        seed: Seed of films and trainings.
+        context: Side effects.
+        seed: Seed of images and trainings.
         scale: Size; the default takes some minutes on two cores.
 
     Returns:
         ``report`` (path), ``macro_f1``, ``auc`` and ``outside`` (mean share of relevance outside
-        the lungs), each per method and version of the test films (``hospital_b``: the other
-        hospital's films, without stamps); ``lung_dice`` (agreement of the lung masks with the
-        drawn lungs), ``films``, ``runs``, ``config``, ``seconds``.
+        the lungs), each per method and version of the test images (``hospital_b``: the other
+        hospital's images, without stamps); ``lung_dice`` (agreement of the lung masks with the
+        drawn lungs), ``images``, ``runs``, ``config``, ``seconds``.
 
     Raises:
-        IsnetError: From the stages; kind "data", when `output` holds other films.
+        IsnetError: From the stages; kind "data", when `output` holds other images.
         KeyboardInterrupt: When a stop was asked for.
     """
     began, scale = time.monotonic(), scale or Scale()
     output = output.absolute()
-    plans = plan_films(scale.patients_a, scale.patients_b, seed, scale.side)
-    make_films(output, plans, ports)
+    plans = plan_images(scale.patients_a, scale.patients_b, seed, scale.side)
+    make_images(output, plans, context)
     config = output / CONFIG
-    text = demo_yaml(FILMS, LABELS, seed)
+    text = demo_yaml(IMAGES, LABELS, seed)
     if not config.is_file() or config.read_text(encoding="utf-8") != text:
         files.write_text(config, text)
     isnet, standard = output / "isnet", output / "standard"
     plain = (f'upstream="{isnet}"', "train.method=standard", *scale.overrides)
-    with_loss = _one_run(isnet, config, scale.overrides, ports)  # makes films and masks for both
-    found = {"standard": _one_run(standard, config, plain, ports), "isnet": with_loss}
+    with_loss = _one_run(isnet, config, scale.overrides, context)  # makes images and masks for both
+    found = {"standard": _one_run(standard, config, plain, context), "isnet": with_loss}
     folders = [RunFolder(isnet), RunFolder(standard, RunFolder(isnet))]
-    report = build_report(folders, output / REPORT, ports)
+    report = build_report(folders, output / REPORT, context)
     return {
         "report": str(report),
         **{name: _table(found, key) for name, key in _FIGURES.items()},
         "lung_dice": _agreement(output, folders[0]),
-        "films": describe(plans),
+        "images": describe(plans),
         "runs": {"standard": str(standard), "isnet": str(isnet)},
         "config": str(config),
         "seconds": round(time.monotonic() - began, 1),
@@ -99,18 +99,18 @@ _FIGURES = {"macro_f1": "macro_f1", "auc": "macro_auc", "outside": "outside"}
 
 
 def _one_run(
-    path: Path, config_file: Path, overrides: tuple[str, ...], ports: Ports
+    path: Path, config_file: Path, overrides: tuple[str, ...], context: RunContext
 ) -> dict[str, Any]:
     """Brings one run up to date; the summary of its evaluation."""
-    ports.say(f"run folder: {path}")
+    context.say(f"run folder: {path}")
     config = load(config_file, overrides)
-    log, shown = EventLog(path), ports.event
+    log, shown = EventLog(path), context.event
 
     def event(name: str, **fields: Any) -> None:
         log(name, **fields)
         shown(name, **fields)
 
-    outcomes = run_pipeline(config, open_run(path, config), replace(ports, event=event))
+    outcomes = run_pipeline(config, open_run(path, config), replace(context, event=event))
     if outcomes[-1].status == "incomplete":
         raise KeyboardInterrupt
     summaries = {outcome.stage: outcome.summary for outcome in outcomes}
@@ -119,7 +119,7 @@ def _one_run(
 
 
 def _table(found: dict[str, dict[str, Any]], key: str) -> dict[str, dict[str, float | None]]:
-    """One figure per method and version of the test films."""
+    """One figure per method and version of the test images."""
     return {
         name: {
             **{version: sets["test"][version][key] for version in VERSIONS},

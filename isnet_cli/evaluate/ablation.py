@@ -10,7 +10,7 @@ from isnet_models.methods.segmentation.segment_then_classify import LungsOnly
 
 
 def with_segmenter(predictor: Predictor) -> Predictor:
-    """`predictor` as `evaluate.segmenter` asks: unchanged, or its classifier gets whole films.
+    """`predictor` as `evaluate.segmenter` asks: unchanged, or its classifier gets whole images.
 
     The card's ``segmenter.used`` then says so (``segment`` or ``whole``).
 

@@ -1,7 +1,7 @@
-"""Background reliance in `evaluate`: predictions on films cut and pasted, chunk by chunk.
+"""Background reliance in `evaluate`: predictions on images cut and pasted, chunk by chunk.
 
-Each film with a label and a trusted lung mask is paired with a film of another class and one of
-its own class; pairs depend on the seed, the set's name and its films alone. The synthetic bias of
+Each image with a label and a trusted lung mask is paired with an image of another class and one of
+its own class; pairs depend on the seed, the set's name and its images alone. The synthetic bias of
 a version is drawn first, so that a background brings its shape along.
 """
 
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isnet_cli.core.journal import Journal
-from isnet_cli.core.run_context import Bar, Ports
+from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.runtime import derive_seed
 from isnet_cli.dataset.background_swap import partners
-from isnet_cli.dataset.image_dataset import FilmStore, Version, encode_labels
+from isnet_cli.dataset.image_dataset import ImageDataset, Version, encode_labels
 from isnet_cli.dataset.test_sets import chunk_size, chunks, go_on
-from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.evaluate.background_scores import (
     FULL,
     ONLY,
@@ -33,7 +33,7 @@ from isnet_cli.evaluate.background_scores import (
     SAME,
     VARIANTS,
     Answers,
-    Films,
+    Images,
     background_reliance,
     flips,
 )
@@ -47,17 +47,17 @@ OFF = "evaluate.background is false"
 TABLE = "background.csv"
 SWAPS = (OTHER, SAME)  # variants that need a partner
 THUMB = 4  # masks are compared at a quarter of the network's size
-Said = dict[str, list[list[float] | None]]  # variant -> probabilities of each film
+Said = dict[str, list[list[float] | None]]  # variant -> probabilities of each image
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The films of a set that can be cut out, and whose backgrounds they get.
+    """The images of a set that can be cut out, and whose backgrounds they get.
 
     Attributes:
-        rows: Films with a label and a trusted mask, N.
+        rows: Images with a label and a trusted mask, N.
         partners: ``other_class`` and ``same_class`` -> index of the partner [N], -1 for none.
-        left_out: Reason -> number of the set's other films.
+        left_out: Reason -> number of the set's other images.
     """
 
     rows: list[Row]
@@ -72,18 +72,18 @@ class Bench:
     Attributes:
         predictor: The model, the run and its settings.
         journal: Notes of finished chunks.
-        bar: Progress; one step per film and version.
-        ports: Side effects.
+        bar: Progress; one step per image and version.
+        context: Side effects.
     """
 
     predictor: Predictor
     journal: Journal
     bar: Bar
-    ports: Ports
+    context: RunContext
 
 
 def usable(predictor: Predictor, rows: Sequence[Row]) -> list[Row]:
-    """Films that can be cut out and scored: with a label and a trusted mask."""
+    """Images that can be cut out and scored: with a label and a trusted mask."""
     if not predictor.config.evaluate.background:
         return []
     return [row for row in rows if _lack(predictor, row) == ""]
@@ -95,17 +95,17 @@ def _lack(predictor: Predictor, row: Row) -> str:
     return "" if predictor.trusted(row) else "no trusted lung mask"
 
 
-def pair_films(predictor: Predictor, name: str, rows: Sequence[Row]) -> Pairs:
-    """Finds the partners of the films of set `name`.
+def pair_images(predictor: Predictor, name: str, rows: Sequence[Row]) -> Pairs:
+    """Finds the partners of the images of set `name`.
 
     Raises:
         IsnetError: Kind "data", when a mask is missing or damaged.
     """
-    films = usable(predictor, rows)
+    images = usable(predictor, rows)
     left_out = Counter(lack for row in rows if (lack := _lack(predictor, row)))
-    labels = encode_labels(films, predictor.classes, predictor.task)
-    patients = [row.patient for row in films]
-    masks = _small_masks(predictor, films)
+    labels = encode_labels(images, predictor.classes, predictor.task)
+    patients = [row.patient for row in images]
+    masks = _small_masks(predictor, images)
     found = {}
     for variant in SWAPS:
         seed = derive_seed(predictor.config.seed, "background", name, variant)
@@ -117,7 +117,7 @@ def pair_films(predictor: Predictor, name: str, rows: Sequence[Row]) -> Pairs:
             patients=patients,
             step=1,
         )
-    return Pairs(films, found, dict(sorted(left_out.items())))
+    return Pairs(images, found, dict(sorted(left_out.items())))
 
 
 def _small_masks(predictor: Predictor, rows: Sequence[Row]) -> NDArray[np.bool_]:
@@ -132,14 +132,14 @@ def _small_masks(predictor: Predictor, rows: Sequence[Row]) -> NDArray[np.bool_]
     try:
         with ThreadPoolExecutor(max_workers=4) as pool:  # decoding releases the GIL
             return np.array(list(pool.map(load, rows)), bool).reshape(len(rows), h, w)
-    except UnreadableFilm as error:
+    except UnreadableImage as error:
         raise IsnetError("data", f"{folder}: {error.detail}", fix="isnet masks CONFIG") from error
 
 
 def answer_set(
     bench: Bench, name: str, pairs: Pairs, versions: Sequence[Version]
 ) -> dict[Version, Said]:
-    """What the model says of every variant but the full film, in each version, film by film."""
+    """What the model says of every variant but the full image, in each version, image by image."""
     found: dict[Version, Said] = {v: {k: [] for k in VARIANTS[1:]} for v in versions}
     size = chunk_size(bench.predictor.config)
     for start in range(0, len(pairs.rows), size):
@@ -161,13 +161,13 @@ def _answer_chunk(
     bench: Bench, pairs: Pairs, chunk: range, versions: Sequence[Version]
 ) -> dict[str, Said]:
     needed = sorted({i for found in pairs.partners.values() for i in found[chunk]} | {*chunk})
-    places = {film: place for place, film in enumerate(i for i in needed if i >= 0)}
+    places = {image: place for place, image in enumerate(i for i in needed if i >= 0)}
     store = bench.predictor.load([pairs.rows[i] for i in places])
     answers: dict[str, Said] = {}
     for version in versions:
         said: Said = {variant: [] for variant in VARIANTS[1:]}
         for batch in chunks(chunk, bench.predictor.config.evaluate.batch_size):
-            go_on(bench.ports)
+            go_on(bench.context)
             _answer_batch(bench.predictor, store, pairs, batch, places, version, said)
             bench.bar.advance(len(batch))
         answers[version] = said
@@ -176,7 +176,7 @@ def _answer_chunk(
 
 def _answer_batch(
     predictor: Predictor,
-    store: FilmStore,
+    store: ImageDataset,
     pairs: Pairs,
     batch: Sequence[int],
     places: Mapping[int, int],
@@ -184,7 +184,7 @@ def _answer_batch(
     said: Said,
 ) -> None:
     """Adds the answers on one batch to `said`."""
-    images, masks = _films(predictor, store, [places[i] for i in batch], version)
+    images, masks = _images(predictor, store, [places[i] for i in batch], version)
     for variant, cut in ((ONLY, images * masks), (REMOVED, images * (1 - masks))):
         said[variant] += predictor.predict(cut).probabilities.tolist()
     for variant in SWAPS:
@@ -192,7 +192,7 @@ def _answer_batch(
         there = np.flatnonzero(partner >= 0)
         rows: list[list[float] | None] = [None] * len(batch)
         if len(there):
-            others = _films(predictor, store, [places[int(partner[i])] for i in there], version)
+            others = _images(predictor, store, [places[int(partner[i])] for i in there], version)
             own = torch.from_numpy(there)
             pasted = transplant(images[own], masks[own], *others)
             answers = predictor.predict(pasted).probabilities.tolist()
@@ -201,8 +201,8 @@ def _answer_batch(
         said[variant] += rows
 
 
-def _films(
-    predictor: Predictor, store: FilmStore, places: Sequence[int], version: Version
+def _images(
+    predictor: Predictor, store: ImageDataset, places: Sequence[int], version: Version
 ) -> tuple[Tensor, Tensor]:
     """Images [B, C, h, w] and masks [B, 1, h, w], 0 or 1."""
     images, lungs = predictor.batch(store, places, version)
@@ -210,15 +210,15 @@ def _films(
 
 
 def examine(bench: Bench, name: str, rows: Sequence[Row], versions: Sequence[Version]) -> Examined:
-    """Pairs the films of set `name` and asks the model about every variant in each version.
+    """Pairs the images of set `name` and asks the model about every variant in each version.
 
     Raises:
-        IsnetError: Kind "data", when a film or a mask is missing or damaged.
+        IsnetError: Kind "data", when an image or a mask is missing or damaged.
         Stopped: When a stop was asked for.
     """
     if not bench.predictor.config.evaluate.background:
         return Examined(bench.predictor, None, {})
-    pairs = pair_films(bench.predictor, name, rows)
+    pairs = pair_images(bench.predictor, name, rows)
     return Examined(bench.predictor, pairs, answer_set(bench, name, pairs, versions))
 
 
@@ -228,7 +228,7 @@ class Examined:
 
     Attributes:
         predictor: The model.
-        pairs: The films; None when `evaluate.background` is false.
+        pairs: The images; None when `evaluate.background` is false.
         said: Version -> answers.
     """
 
@@ -242,12 +242,12 @@ class Examined:
         """Figures of one version and the lines of its table.
 
         Args:
-            version: Of the films.
-            full: Key -> probabilities on the whole film.
+            version: Of the images.
+            full: Key -> probabilities on the whole image.
 
         Returns:
-            `background_reliance` with ``left_out`` (reason -> films), or only ``n`` and ``why``;
-            and one line per film and variant, with the cells of `columns`.
+            `background_reliance` with ``left_out`` (reason -> images), or only ``n`` and ``why``;
+            and one line per image and variant, with the cells of `columns`.
         """
         if self.pairs is None:
             return {"n": 0, "why": OFF}, []
@@ -256,7 +256,7 @@ class Examined:
         everything: Said = {FULL: [full[row.key] for row in rows], **self.said[version]}
         answers = {name: Answers.of(said, count) for name, said in everything.items()}
         labels = encode_labels(rows, predictor.classes, predictor.task)
-        films = Films(
+        images = Images(
             labels,
             predictor.classes,
             predictor.thresholds,
@@ -264,7 +264,7 @@ class Examined:
             predictor.config.evaluate.intervals,
             derive_seed(predictor.config.seed, "background", version),
         )
-        found = background_reliance(answers, films)
+        found = background_reliance(answers, images)
         found["left_out"] = self.pairs.left_out
         return found, _lines(predictor, self.pairs, answers)
 
@@ -278,7 +278,7 @@ def columns(predictor: Predictor) -> list[str]:
 def _lines(
     predictor: Predictor, pairs: Pairs, answers: Mapping[str, Answers]
 ) -> list[dict[str, str]]:
-    """One line per film and variant that it has."""
+    """One line per image and variant that it has."""
     lines = []
     whole = answers[FULL].p
     for variant in VARIANTS:

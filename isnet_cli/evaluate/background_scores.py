@@ -1,8 +1,8 @@
-"""What a classifier uses, by its behaviour: the same films whole, in parts, on other backgrounds.
+"""What a classifier uses, by its behaviour: the same images whole, in parts, on other backgrounds.
 
-Variants of each film: ``full``; ``lungs_only`` (background black); ``lungs_removed`` (lungs black);
-``other_class`` and ``same_class`` (background of another film of that class). Cleaned maps alone
-prove nothing (Viviano et al., "Saliency is a possible red herring when diagnosing poor
+Variants of each image: ``full``; ``lungs_only`` (background black); ``lungs_removed`` (lungs
+black); ``other_class`` and ``same_class`` (background of another image of that class). Cleaned
+maps alone prove nothing (Viviano et al., "Saliency is a possible red herring when diagnosing poor
 generalization", ICLR 2021); the gap between the two swaps is the one of Xiao et al., "Noise or
 signal: the role of image backgrounds in object recognition", ICLR 2021 (Mixed-Same - Mixed-Rand).
 """
@@ -27,10 +27,10 @@ from isnet_cli.stats.shift import NO_VALUE, Test, paired_differences
 FULL, ONLY, REMOVED = "full", "lungs_only", "lungs_removed"
 OTHER, SAME = "other_class", "same_class"
 VARIANTS: tuple[str, ...] = (FULL, ONLY, REMOVED, OTHER, SAME)
-NO_FILMS = "no film of this set has both a label and a trusted lung mask"
+NO_IMAGES = "no image of this set has both a label and a trusted lung mask"
 NO_PARTNER: Mapping[str, str] = {
-    OTHER: "no film of this set has a partner of another class",
-    SAME: "no film of this set has a partner of the same class",
+    OTHER: "no image of this set has a partner of another class",
+    SAME: "no image of this set has a partner of the same class",
 }
 RATES = ("f1", "auc")  # macro means whose gap is reported
 
@@ -40,11 +40,11 @@ _Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Answers:
-    """What the model says of one variant of the films.
+    """What the model says of one variant of the images.
 
     Attributes:
-        p: Probabilities [N, K]; 0 where the film has no such variant.
-        there: Which films have it, [N]; those without a partner have no swapped background.
+        p: Probabilities [N, K]; 0 where the image has no such variant.
+        there: Which images have it, [N]; those without a partner have no swapped background.
     """
 
     p: _Floats
@@ -52,25 +52,25 @@ class Answers:
 
     @staticmethod
     def of(rows: Sequence[Sequence[float] | None], count: int) -> Answers:
-        """From one list of `count` probabilities for each film, None where there is none."""
+        """From one list of `count` probabilities for each image, None where there is none."""
         there = np.array([row is not None for row in rows], bool)
         p = np.array([row or [0.0] * count for row in rows], np.float64)
         return Answers(p.reshape(len(rows), count), there)
 
     def among(self, chosen: _Bools) -> Answers:
-        """The same for the films that are `chosen` [N]."""
+        """The same for the images that are `chosen` [N]."""
         return Answers(self.p[chosen], self.there[chosen])
 
 
 @dataclass(frozen=True)
-class Films:
+class Images:
     """Whose answers are judged, and how.
 
     Attributes:
-        labels: As in `scores`, of N films with a label.
+        labels: As in `scores`, of N images with a label.
         classes: The K names.
         thresholds: As in `scores`.
-        patients: Of each film [N], "" where unknown.
+        patients: Of each image [N], "" where unknown.
         settings: How intervals are made.
         seed: Of their draws.
     """
@@ -83,51 +83,51 @@ class Films:
     seed: int = 0
 
     def test(self, answers: Answers, chosen: _Bools) -> Test:
-        """Scores of the films that are `chosen` [N]."""
+        """Scores of the images that are `chosen` [N]."""
         p, labels = answers.p[chosen], self.labels[chosen]
         people = [patient for patient, kept in zip(self.patients, chosen, strict=True) if kept]
         found = scores(p, labels, self.classes, self.thresholds)
         return Test(found, make_sample(p, labels, self.classes, self.thresholds, people))
 
 
-def background_reliance(answers: Mapping[str, Answers], films: Films) -> dict[str, Any]:
+def background_reliance(answers: Mapping[str, Answers], images: Images) -> dict[str, Any]:
     """Scores of each variant, flips and gap, with intervals, as a JSON-able dictionary.
 
     Args:
-        answers: Variant -> answers for the N films; all of `VARIANTS`.
-        films: Labels, patients and settings.
+        answers: Variant -> answers for the N images; all of `VARIANTS`.
+        images: Labels, patients and settings.
 
     Returns:
-        ``n``; ``variants``: name -> `scores` of the films that have it, with ``intervals`` as of
+        ``n``; ``variants``: name -> `scores` of the images that have it, with ``intervals`` as of
         `interval_cells`; ``background_auc``: the cell of the macro AUC of ``lungs_removed``;
-        ``flips``: `flip_rate`; ``gap``: ``n`` films with both partners, and the cells of macro F1
-        and macro AUC on ``same_class`` minus those on ``other_class`` for these films; ``why``
+        ``flips``: `flip_rate`; ``gap``: ``n`` images with both partners, and the cells of macro F1
+        and macro AUC on ``same_class`` minus those on ``other_class`` for these images; ``why``
         where there is no value.
 
     Raises:
         IsnetError: As `scores`.
     """
-    if not len(films.labels):
-        return {"n": 0, "why": NO_FILMS}
-    variants = {name: _variant(name, answers[name], films) for name in VARIANTS}
+    if not len(images.labels):
+        return {"n": 0, "why": NO_IMAGES}
+    variants = {name: _variant(name, answers[name], images) for name in VARIANTS}
     return {
-        "n": len(films.labels),
+        "n": len(images.labels),
         "variants": variants,
         "background_auc": variants[REMOVED]["intervals"]["macro"]["auc"],
-        "flips": flip_rate(answers[FULL], answers[OTHER], films),
-        "gap": _gap(answers, films),
+        "flips": flip_rate(answers[FULL], answers[OTHER], images),
+        "gap": _gap(answers, images),
     }
 
 
-def _variant(name: str, answers: Answers, films: Films) -> dict[str, Any]:
-    test = films.test(answers, answers.there)
+def _variant(name: str, answers: Answers, images: Images) -> dict[str, Any]:
+    test = images.test(answers, answers.there)
     found = dict(test.metrics)
     if not answers.there.any():
         found["why"] = {**found.get("why", {}), "n": NO_PARTNER[name]}
     values = values_of(found)
     cells = {path: empty_cell(None, NO_VALUE) for path in values}
     if len(test.sample):
-        cells |= interval_cells(test.sample, values, films.settings, films.seed)
+        cells |= interval_cells(test.sample, values, images.settings, images.seed)
     return {
         **found,
         "intervals": {"level": LEVEL, **nested({path: cells[path] for path in values})},
@@ -148,7 +148,7 @@ def flips(full: _Floats, other: _Floats, thresholds: Sequence[float] | None) -> 
 
     Args:
         full: Probabilities [N, K].
-        other: Of the same films [N, K].
+        other: Of the same images [N, K].
         thresholds: None for multi-class.
 
     Returns:
@@ -161,48 +161,48 @@ def flips(full: _Floats, other: _Floats, thresholds: Sequence[float] | None) -> 
     return np.asarray(decide(full, thresholds, count) != decide(other, thresholds, count))
 
 
-def flip_rate(full: Answers, other: Answers, films: Films) -> dict[str, Any]:
-    """Share of films whose prediction changes on the background of another class.
+def flip_rate(full: Answers, other: Answers, images: Images) -> dict[str, Any]:
+    """Share of images whose prediction changes on the background of another class.
 
-    Multi-class, per class: among the films of that class. Multi-label: a film flips when any
-    label's decision changes; per class: share of films whose decision on that label changes.
+    Multi-class, per class: among the images of that class. Multi-label: an image flips when any
+    label's decision changes; per class: share of images whose decision on that label changes.
 
     Returns:
-        ``n`` (films with a partner), ``count``, ``rate``, ``low``, ``high``, ``method`` (None with
+        ``n`` (images with a partner), ``count``, ``rate``, ``low``, ``high``, ``method`` (None with
         ``why`` when n is 0), and ``per_class``: name -> the same. The interval is a Beta posterior;
-        where patients have several films, a bootstrap by patient.
+        where patients have several images, a bootstrap by patient.
     """
     there = other.there
-    changed = flips(full.p, other.p, films.thresholds)
+    changed = flips(full.p, other.p, images.thresholds)
     per_class = {}
-    for k, name in enumerate(films.classes):
-        if films.thresholds is None:
-            among, column = there & (np.asarray(films.labels) == k), changed[:, 0]
-            why = f"no film of class '{name}' has a partner of another class"
+    for k, name in enumerate(images.classes):
+        if images.thresholds is None:
+            among, column = there & (np.asarray(images.labels) == k), changed[:, 0]
+            why = f"no image of class '{name}' has a partner of another class"
         else:
             among, column, why = there, changed[:, k], NO_PARTNER[OTHER]
-        per_class[name] = _share(column, among, why, films)
-    whole = _share(np.asarray(changed.any(axis=1)), there, NO_PARTNER[OTHER], films)
+        per_class[name] = _share(column, among, why, images)
+    whole = _share(np.asarray(changed.any(axis=1)), there, NO_PARTNER[OTHER], images)
     return {**whole, "per_class": per_class}
 
 
-def _share(changed: _Bools, among: _Bools, why: str, films: Films) -> dict[str, Any]:
+def _share(changed: _Bools, among: _Bools, why: str, images: Images) -> dict[str, Any]:
     n, count = int(among.sum()), int((changed & among).sum())
     if not n:
         empty = dict.fromkeys(("rate", "low", "high", "method"))
         return {"n": 0, "count": 0, **empty, "why": why}
-    people = [patient for patient, kept in zip(films.patients, among, strict=True) if kept]
-    cell = share_interval(changed[among], people, films.settings, films.seed)
+    people = [patient for patient, kept in zip(images.patients, among, strict=True) if kept]
+    cell = share_interval(changed[among], people, images.settings, images.seed)
     return {"n": n, "count": count, "rate": count / n, **cell}
 
 
-def _gap(answers: Mapping[str, Answers], films: Films) -> dict[str, Any]:
+def _gap(answers: Mapping[str, Answers], images: Images) -> dict[str, Any]:
     both = answers[OTHER].there & answers[SAME].there
     if not both.any():
         lacking = SAME if answers[OTHER].there.any() else OTHER
         return {"n": 0, **{rate: empty_cell(None, NO_PARTNER[lacking]) for rate in RATES}}
-    other, same = (films.test(answers[name], both) for name in (OTHER, SAME))
-    found = paired_differences(other, same, films.settings, films.seed)["macro"]
+    other, same = (images.test(answers[name], both) for name in (OTHER, SAME))
+    found = paired_differences(other, same, images.settings, images.seed)["macro"]
     for rate in RATES:
         if found[rate]["value"] is None:
             found[rate] = empty_cell(None, same.metrics["macro"]["why"][rate])

@@ -44,11 +44,11 @@ class Scored:
 def score_part(
     key: Key, rows: Sequence[Row], p: NDArray[np.float64], predictor: Predictor
 ) -> Scored:
-    """Scores predictions of films.
+    """Scores predictions of images.
 
     Args:
         key: Set and version, for titles and the seed of the draws.
-        rows: The films, N.
+        rows: The images, N.
         p: Probabilities [N, K].
         predictor: Model, thresholds and settings.
 

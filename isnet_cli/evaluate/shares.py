@@ -1,4 +1,4 @@
-"""The interval of a share of films: a Beta posterior, or a bootstrap where patients repeat."""
+"""The interval of a share of images: a Beta posterior, or a bootstrap where patients repeat."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ PRIORS = {"jeffreys": 0.5, "uniform": 1.0}  # both parameters of the Beta prior
 def share_interval(
     chosen: NDArray[np.bool_], patients: Sequence[str], settings: Intervals, seed: int
 ) -> dict[str, Any]:
-    """95 % interval of the share of films that are chosen.
+    """95 % interval of the share of images that are chosen.
 
-    Independent films: the posterior Beta(a + count, a + n - count), its prior by
-    ``settings.prior``. Patients with several films: percentiles of the share over draws of
-    patients; where every draw is alike (no film or all), the posterior, with patients for films.
+    Independent images: the posterior Beta(a + count, a + n - count), its prior by
+    ``settings.prior``. Patients with several images: percentiles of the share over draws of
+    patients; where every draw is alike (no image or all), the posterior, with patients for images.
 
     Args:
         chosen: [n], at least one.
-        patients: [n]; films without one ("") are each their own.
+        patients: [n]; images without one ("") are each their own.
         settings: Method, prior, shape and numbers of draws.
         seed: Of the draws.
 

@@ -2,10 +2,10 @@
 
 Written for each set and version: ``predictions.csv`` (key, label, predicted, ``p_<class>`` ...,
 outside_share), ``metrics.json``, ``roc.svg``, ``pr.svg``, ``confusion.svg``, ``reliability.svg``,
-``background.csv`` (predictions on cut and pasted films, see `isnet_cli.evaluate.background_scores`); and
-one ``metrics.json`` of all, with the differences between tests.
-With ``bias.kind: shapes`` each labelled set is tested in three versions of the same films: biased
-(as in training), standard (no shape) and deceiving (no class keeps its own shape).
+``background.csv`` (predictions on cut and pasted images, see
+`isnet_cli.evaluate.background_scores`); and one ``metrics.json`` of all, with the differences
+between tests. With ``bias.kind: shapes`` each labelled set is tested in three versions of the same
+images: biased (as in training), standard (no shape) and deceiving (no class keeps its own shape).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal, remove
-from isnet_cli.core.run_context import Bar, Ports
+from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
 from isnet_cli.dataset.image_dataset import Version
@@ -62,7 +62,7 @@ OFF = "evaluate.relevance is false"
 
 
 def fingerprint(config: Config, folder: RunFolder) -> str:
-    """Hash of the model, the films, the masks and the settings that the figures depend on.
+    """Hash of the model, the images, the masks and the settings that the figures depend on.
 
     Raises:
         IsnetError: When ingest, masks or the model are missing.
@@ -73,12 +73,12 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
         config.evaluate.model_dump(
             exclude={"model", "batch_size", *(["segmenter"] if config.evaluate.segmenter else [])}
         ),
-        config.seed,  # pairs films, draws intervals
+        config.seed,  # pairs images, draws intervals
         *dependencies(config, config.evaluate.model, folder),
     )
 
 
-def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
+def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     """Evaluates the trained model on the sets of ``evaluate.sets``.
 
     Returns:
@@ -94,8 +94,8 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     sets = chosen_sets(rows, config.evaluate.sets, "evaluate.sets")
     reference = reference_set(config, list(sets))
     check_labels(sets, predictor.classes, predictor.task)
-    _warn_about(sets, ports)
-    why = _no_relevance(predictor, ports)
+    _warn_about(sets, context)
+    why = _no_relevance(predictor, context)
     root = folder.stage_dir(NAME)
     old = _written(root)
     steps = sum(len(in_version(r, v)) for r in sets.values() for v in versions(r, config))
@@ -105,12 +105,12 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     try:
         with (
             Journal(root, fingerprint(config, folder)) as journal,
-            ports.progress.bar("evaluate", steps) as bar,
+            context.progress.bar("evaluate", steps) as bar,
         ):
-            work = _Work(predictor, why, journal, bar, ports)
+            work = _Work(predictor, why, journal, bar, context)
             tests: dict[tuple[str, str], Test] = {}
             results = {
-                name: _test_set(work, root, name, films, tests) for name, films in sets.items()
+                name: _test_set(work, root, name, images, tests) for name, images in sets.items()
             }
             drops = shifts(config, tests, reference)
             content = {
@@ -135,14 +135,14 @@ class _Work:
         why: Reason why no map is made at all, or "".
         journal: Notes of finished chunks.
         bar: Progress.
-        ports: Side effects.
+        context: Side effects.
     """
 
     predictor: Predictor
     why: str
     journal: Journal
     bar: Bar
-    ports: Ports
+    context: RunContext
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class _Part:
 
     Attributes:
         why: Reason why no map was made at all, or "".
-        rows: Films, N.
+        rows: Images, N.
         probabilities: [N][K].
         shares: Share of relevance outside the lungs, None where there is none.
     """
@@ -162,24 +162,24 @@ class _Part:
     shares: list[float | None] = field(default_factory=list)
 
 
-def _warn_about(sets: dict[str, list[Row]], ports: Ports) -> None:
+def _warn_about(sets: dict[str, list[Row]], context: RunContext) -> None:
     for name, rows in sets.items():
         if name in TRAINING_SETS:
-            ports.warn("data", f"set '{name}' took part in training: its scores are optimistic")
+            context.warn("data", f"set '{name}' took part in training: its scores are optimistic")
         labelled = sum(bool(row.label) for row in rows)
         if not labelled:
-            ports.say(f"set '{name}' has no labels: predictions only, no scores")
+            context.say(f"set '{name}' has no labels: predictions only, no scores")
         elif labelled < len(rows):
-            ports.say(f"set '{name}': {len(rows) - labelled} of {len(rows)} films have no label")
+            context.say(f"set '{name}': {len(rows) - labelled} of {len(rows)} images have no label")
 
 
-def _no_relevance(predictor: Predictor, ports: Ports) -> str:
+def _no_relevance(predictor: Predictor, context: RunContext) -> str:
     """Why no maps are made, or ""."""
     if not predictor.config.evaluate.relevance:
         return OFF
     why = predictor.no_rule()
     if why:
-        ports.warn("model", f"share of relevance outside the lungs is left out: {why}")
+        context.warn("model", f"share of relevance outside the lungs is left out: {why}")
     return why
 
 
@@ -188,7 +188,7 @@ def _test_set(
 ) -> dict[Version, dict[str, Any]]:
     """Metrics of a set in each version; writes their files and adds to `tests`."""
     parts = _predict_set(work, name, rows)
-    bench = background.Bench(work.predictor, work.journal, work.bar, work.ports)
+    bench = background.Bench(work.predictor, work.journal, work.bar, work.context)
     cut = background.examine(bench, name, rows, tuple(parts))
     return {
         version: _write_version(root, name, version, part, cut, tests)
@@ -224,7 +224,7 @@ def _predict_chunk(work: _Work, rows: Sequence[Row], names: Sequence[Version]) -
         p: list[list[float]] = []
         outside: list[float | None] = []
         for batch in chunks(in_version(rows, version), predictor.config.evaluate.batch_size):
-            go_on(work.ports)
+            go_on(work.context)
             images, masks = predictor.batch(store, batch, version)
             if work.why:
                 seen = predictor.predict(images)
@@ -262,7 +262,7 @@ def _write_version(
     tables = [PREDICTIONS, *([background.TABLE] if lines else [])]
     names = [f"{place.as_posix()}/{file}" for file in (*tables, METRICS, *scored.pictures)]
     content = {
-        "films": len(part.rows), **scored.metrics, "relevance_outside": reliance,
+        "images": len(part.rows), **scored.metrics, "relevance_outside": reliance,
         "background": swapped, "files": names,
     }  # fmt: skip
     if lines:

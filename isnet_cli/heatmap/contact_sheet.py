@@ -32,7 +32,7 @@ def write_sheet(writer: MapWriter, lines: Sequence[Line]) -> None:
     drawn = sorted((line for line in lines if line["png"]), key=reliance_first)
     if not drawn:
         return
-    films = {line["key"]: line for line in drawn}
+    images = {line["key"]: line for line in drawn}
     tiles = [_tile(writer, line) for line in drawn[:TILES]]
     captions = [_caption(line) for line in drawn[:TILES]]
     many = len(drawn) if len(drawn) <= TILES else f"{TILES} of {len(drawn)}"
@@ -40,7 +40,7 @@ def write_sheet(writer: MapWriter, lines: Sequence[Line]) -> None:
     version = f" ({writer.version})" if writer.biased else ""
     heading = [
         f"{method.title}, set {writer.set}{version}: {many} maps of "
-        f"{len(films)} film{'s'[: len(films) > 1]}",
+        f"{len(images)} image{'s'[: len(images) > 1]}",
         f"Sorted by the share of {method.amount} outside the lungs, largest first. Below each map: "
         f"{'its' if method.of_class else 'the predicted'} class, the probability of the class, the "
         f"share outside. {_colours(method)}",
@@ -66,8 +66,8 @@ def sheets(lines: Iterable[Line]) -> set[str]:
 
 def _tile(writer: MapWriter, line: Line) -> np.ndarray:
     """The overlay of a panel."""
-    film = writer.predictor.folder.stage_dir("ingest") / "films" / f"{line['key']}.png"
-    with Image.open(film) as kept, Image.open(writer.root / Path(line["png"])) as panel:
+    image = writer.predictor.folder.stage_dir("ingest") / "images" / f"{line['key']}.png"
+    with Image.open(image) as kept, Image.open(writer.root / Path(line["png"])) as panel:
         size = (kept.height, kept.width)
         return panel_parts(np.asarray(panel.convert("RGB")), size)[1]
 

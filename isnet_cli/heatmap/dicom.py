@@ -1,4 +1,4 @@
-"""Maps as DICOM objects for the viewer: overlay, region, and the film that they refer to."""
+"""Maps as DICOM objects for the viewer: overlay, region, and the image that they refer to."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.core import files
-from isnet_cli.core.pseudonym import new_salt, read_salt, salted
+from isnet_cli.core.pseudonym import new_salt, pseudonym, read_salt
 from isnet_cli.errors import IsnetError
-from isnet_cli.heatmap.files import FilmMap, said_of
+from isnet_cli.heatmap.files import ImageMap, said_of
 from isnet_cli.heatmap.region import region_threshold
 from isnet_cli.heatmap.scale import shown_part, smoothing
 from isnet_cli.images.dicom.header import MIRRORED
@@ -20,7 +20,7 @@ from isnet_cli.images.resize import resize, resize_mask
 from isnet_cli.images.types import Row
 from isnet_cli.output.captures import compose_capture
 from isnet_cli.output.colours import smooth
-from isnet_cli.output.dicom_capture import film_capture, overlay_capture
+from isnet_cli.output.dicom_capture import image_capture, overlay_capture
 from isnet_cli.output.dicom_filing import Filing, anonymous, of_source, patient_orientation
 from isnet_cli.output.dicom_seg import REGION, Kind, can_segment, segmentation
 
@@ -31,7 +31,7 @@ REGION_SMOOTHING = 1.5  # px of the network's input: a region in one piece, not 
 
 @dataclass(frozen=True)
 class DicomWriter:
-    """Writes the DICOM outputs of one film in one version.
+    """Writes the DICOM outputs of one image in one version.
 
     Attributes:
         filing: Patient, study and geometry.
@@ -45,7 +45,7 @@ class DicomWriter:
     share: float
     model: str
 
-    def write(self, kind: str, found: FilmMap) -> bytes:
+    def write(self, kind: str, found: ImageMap) -> bytes:
         """One map as a ``dicom-sc`` or ``dicom-seg`` file.
 
         Raises:
@@ -58,7 +58,7 @@ class DicomWriter:
             if found.lungs is not None:
                 lungs = resize_mask(found.lungs, size)
             picture = compose_capture(
-                resize(found.film, size),
+                resize(found.image, size),
                 resize(_smoothed(found, smoothing(found.method)), size),
                 lungs,
                 said_of(found),
@@ -85,7 +85,7 @@ class DicomWriter:
         meaning: str,
         instead: str,
     ) -> bytes:
-        """A region [H, W] of the original film as a DICOM Segmentation.
+        """A region [H, W] of the original image as a DICOM Segmentation.
 
         Args:
             mask: The region.
@@ -106,18 +106,18 @@ class DicomWriter:
         except (AttributeError, TypeError, ValueError) as error:
             raise IsnetError(
                 "data",
-                f"{self.filing.name}: no segmentation can refer to this film's header "
+                f"{self.filing.name}: no segmentation can refer to this image's header "
                 f"({type(error).__name__})",
                 fix=f"leave --identity keep out, or ask for --format {instead}",
             ) from None
 
-    def film(self, film: NDArray[np.float32], size: tuple[int, int]) -> bytes:
-        """The film itself, for outputs that refer to nothing else."""
-        return film_capture(resize(film, size), self.filing)
+    def image(self, image: NDArray[np.float32], size: tuple[int, int]) -> bytes:
+        """The image itself, for outputs that refer to nothing else."""
+        return image_capture(resize(image, size), self.filing)
 
 
-def region(found: FilmMap, share: float) -> NDArray[np.bool_]:
-    """The smallest region [H, W] of the original film that holds `share` of the positive map."""
+def region(found: ImageMap, share: float) -> NDArray[np.bool_]:
+    """The smallest region [H, W] of the original image that holds `share` of the positive map."""
     sigma = REGION_SMOOTHING if found.method.smoothed else 0.0
     values = _smoothed(found, sigma)
     inside: NDArray[np.bool_] = resize(values, found.frame.original) >= region_threshold(
@@ -126,7 +126,7 @@ def region(found: FilmMap, share: float) -> NDArray[np.bool_]:
     return inside
 
 
-def _smoothed(found: FilmMap, sigma: float) -> NDArray[np.float32]:
+def _smoothed(found: ImageMap, sigma: float) -> NDArray[np.float32]:
     """What pictures show, smoothed at the network's size (sigma in its px), not enlarged."""
     return smooth(shown_part(found.map, found.frame, found.method), sigma)
 
@@ -134,13 +134,13 @@ def _smoothed(found: FilmMap, sigma: float) -> NDArray[np.float32]:
 def open_dicom(
     row: Row, name: str, root: Path, *, keep: bool, series: str, share: float, model: str
 ) -> DicomWriter:
-    """Finds out where the outputs about a film belong.
+    """Finds out where the outputs about an image belong.
 
     Args:
-        row: The film.
-        name: Of the film in its set and version.
+        row: The image.
+        name: Of the image in its set and version.
         root: The stage's folder, which keeps the salt of new identifiers.
-        keep: Whether patient and study are kept, where the film has them.
+        keep: Whether patient and study are kept, where the image has them.
         series: See `DicomWriter`.
         share: See `DicomWriter`.
         model: See `DicomWriter`.
@@ -153,7 +153,7 @@ def open_dicom(
     if keep and is_dicom(row):
         filing = of_source(source_header(row), row.frame, salt, name, spacing, orientation)
     else:
-        patient = row.patient or salted(salt, row.key)
+        patient = row.patient or pseudonym(salt, row.key)
         filing = anonymous(salt, name, patient, spacing, orientation)
     return DicomWriter(filing, series, share, model)
 

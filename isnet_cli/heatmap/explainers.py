@@ -33,7 +33,7 @@ class Method:
         smoothed: Whether the picture takes off pixel noise.
         of_class: Whether a map is about one class.
         above_even: Whether pictures show what exceeds an even map; of values that are spread over
-            the whole film, nothing else could be seen.
+            the whole image, nothing else could be seen.
     """
 
     title: str

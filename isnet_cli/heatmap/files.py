@@ -14,10 +14,10 @@ from isnet_cli.images.resize import Frame, resize
 from isnet_cli.output.images import compose_panel, png_bytes
 from isnet_cli.output.nifti import nifti_bytes
 
-SCALE = f"the same for all films of the set ({SHARED_PERCENTILE:g}th percentile of their own)"
+SCALE = f"the same for all images of the set ({SHARED_PERCENTILE:g}th percentile of their own)"
 EVEN = "the value of an even map, or more; shown is what exceeds an even map"
 PANEL_SIDE = (384, 1024)  # px: least height, so that words are readable, and the most
-SIGNIFICANT_BITS = 11  # of the values on the film's grid, so that they compress
+SIGNIFICANT_BITS = 11  # of the values on the image's grid, so that they compress
 _SEEN = 1e-3  # a difference of grey that belongs to a shape
 _DROPPED = 23 - SIGNIFICANT_BITS  # of float32's mantissa
 
@@ -25,13 +25,13 @@ FloatImage = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class FilmMap:
+class ImageMap:
     """A map and what it explains.
 
     Attributes:
         map: Values at the network's size [h, w], summed over channels.
-        frame: Where the film lies in the network's input.
-        film: The film it was made from [H, W], 0 to 1, on the kept film's grid.
+        frame: Where the image lies in the network's input.
+        image: The image it was made from [H, W], 0 to 1, on the kept image's grid.
         lungs: Mask on the same grid, or None.
         classes: Names of the outputs.
         target: Index of the explained class.
@@ -40,13 +40,13 @@ class FilmMap:
         outside: Share of absolute relevance outside the lungs; NaN when unknown.
         total: What the map should sum to; NaN where the method promises nothing.
         method: How it was made.
-        limit: Colour limit shared with other films; None: the map's own.
-        spacing: Pixel spacing of the original film (row, column), mm, or None.
+        limit: Colour limit shared with other images; None: the map's own.
+        spacing: Pixel spacing of the original image (row, column), mm, or None.
     """
 
     map: FloatImage
     frame: Frame
-    film: FloatImage
+    image: FloatImage
     lungs: NDArray[np.bool_] | None
     classes: list[str]
     target: int
@@ -72,45 +72,47 @@ class FilmMap:
         return self.limit
 
 
-def on_film(values: FloatImage, frame: Frame, size: tuple[int, int]) -> FloatImage:
-    """A map [h, w] on the film's own pixels [H, W]; its sum over the film stays the same."""
+def on_image(values: FloatImage, frame: Frame, size: tuple[int, int]) -> FloatImage:
+    """A map [h, w] on the image's own pixels [H, W]; its sum over the image stays the same."""
     _, _, height, width = frame.inner
     share = height * width / (size[0] * size[1])
     return frame.to_original(values, size) * np.float32(share)
 
 
-def with_shape(film: FloatImage, plain: FloatImage, biased: FloatImage, frame: Frame) -> FloatImage:
-    """The kept film with the shape that the model saw, which exists at the network's size only.
+def with_shape(
+    image: FloatImage, plain: FloatImage, biased: FloatImage, frame: Frame
+) -> FloatImage:
+    """The kept image with the shape that the model saw, which exists at the network's size only.
 
     Args:
-        film: Kept film [H, W].
+        image: Kept image [H, W].
         plain: The network's input without the shape [h, w].
         biased: With it.
-        frame: Where the film lies in the network's input.
+        frame: Where the image lies in the network's input.
     """
-    size = (film.shape[0], film.shape[1])
+    size = (image.shape[0], image.shape[1])
     changed = (np.abs(biased - plain) > _SEEN).astype(np.float32)
     cover = frame.to_original(changed, size)
-    shape: FloatImage = film + cover * (frame.to_original(biased, size) - film)
+    shape: FloatImage = image + cover * (frame.to_original(biased, size) - image)
     return shape
 
 
-def npz_bytes(found: FilmMap) -> bytes:
+def npz_bytes(found: ImageMap) -> bytes:
     """The map as a compressed ``.npz`` without pickles; the same map gives the same bytes.
 
     ``map`` [h, w]: relevance at the network's size, float32. ``relevance`` [H, W]: the same on the
-    kept film's pixels (bilinear, scaled so that the sum stays), float32 rounded to 11 significant
-    bits. ``original``, ``film``, ``network``: (height, width) of the film on disk, of the kept
-    film, of the input. ``inner``: (top, left, height, width) of the film in the input. ``spacing``:
-    (row, column) of the original film in mm, NaN when unknown. ``method``, ``target`` (class name),
-    ``logit``, ``probability``, ``outside_share``, ``conservation_error``.
+    kept image's pixels (bilinear, scaled so that the sum stays), float32 rounded to 11 significant
+    bits. ``original``, ``image``, ``network``: (height, width) of the image on disk, of the kept
+    image, of the input. ``inner``: (top, left, height, width) of the image in the input.
+    ``spacing``: (row, column) of the original image in mm, NaN when unknown. ``method``,
+    ``target`` (class name), ``logit``, ``probability``, ``outside_share``, ``conservation_error``.
     """
-    size = found.film.shape
+    size = found.image.shape
     arrays = {
         "map": found.map.astype(np.float32),
-        "relevance": _rounded(on_film(found.map, found.frame, (size[0], size[1]))),
+        "relevance": _rounded(on_image(found.map, found.frame, (size[0], size[1]))),
         "original": np.array(found.frame.original),
-        "film": np.array(size),
+        "image": np.array(size),
         "network": np.array(found.frame.network),
         "inner": np.array(found.frame.inner),
         "spacing": np.array(found.spacing or (np.nan, np.nan)),
@@ -126,13 +128,13 @@ def npz_bytes(found: FilmMap) -> bytes:
     return buffer.getvalue()
 
 
-def panel_png(found: FilmMap, title: str, facts: list[str]) -> bytes:
-    """The picture: film, relevance over it, colour bar, and a caption of the map's `facts`."""
-    size = (found.film.shape[0], found.film.shape[1])
+def panel_png(found: ImageMap, title: str, facts: list[str]) -> bytes:
+    """The picture: image, relevance over it, colour bar, and a caption of the map's `facts`."""
+    size = (found.image.shape[0], found.image.shape[1])
     height = min(max(size[0], PANEL_SIDE[0]), PANEL_SIDE[1])
     picture = compose_panel(
-        found.film,
-        shown_on_film(found, size),
+        found.image,
+        shown_on_image(found, size),
         found.lungs,
         title=title,
         caption=" · ".join([*said_of(found), *facts]),
@@ -146,24 +148,24 @@ def panel_png(found: FilmMap, title: str, facts: list[str]) -> bytes:
     return png_bytes(picture)
 
 
-def nifti_map(found: FilmMap, view: str, *, mirrored: bool) -> bytes:
-    """``.nii.gz`` of the map on the original film's pixels (the ``relevance`` of `npz_bytes`).
+def nifti_map(found: ImageMap, view: str, *, mirrored: bool) -> bytes:
+    """``.nii.gz`` of the map on the original image's pixels (the ``relevance`` of `npz_bytes`).
 
     Args:
         found: The map.
-        view: Of the film, as `Film.view`.
+        view: Of the image, as `XRay.view`.
         mirrored: Whether the file says that its columns run to the patient's right.
     """
-    values = _rounded(on_film(found.map, found.frame, found.frame.original))
+    values = _rounded(on_image(found.map, found.frame, found.frame.original))
     return nifti_bytes(values, found.spacing, view, mirrored=mirrored)
 
 
-def shown_on_film(found: FilmMap, size: tuple[int, int]) -> FloatImage:
-    """What pictures show: values per pixel of the network's input, alike for films of any size."""
+def shown_on_image(found: ImageMap, size: tuple[int, int]) -> FloatImage:
+    """What pictures show: values per pixel of the network's input, alike for images of any size."""
     return resize(shown_part(found.map, found.frame, found.method), size)
 
 
-def said_of(found: FilmMap) -> list[str]:
+def said_of(found: ImageMap) -> list[str]:
     """What a map shows, and its share in the lungs where there is one."""
     name, p = found.classes[found.target], found.probabilities[found.target]
     facts = [f"{found.method.title} for {name} (probability {p:.2f})"]

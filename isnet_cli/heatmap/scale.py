@@ -23,7 +23,7 @@ def smoothing(method: Method) -> float:
 
 
 def shown_part(values: FloatImage, frame: Frame, method: Method) -> FloatImage:
-    """The part of a map [h, w] that shows the film, as pictures show it before smoothing."""
+    """The part of a map [h, w] that shows the image, as pictures show it before smoothing."""
     top, left, height, width = frame.inner
     part = values[top : top + height, left : left + width]
     if method.above_even:
@@ -39,7 +39,7 @@ def own_limit(values: FloatImage, frame: Frame, method: Method) -> float:
 
     Args:
         values: Map [h, w] at the network's size.
-        frame: Where the film lies in it.
+        frame: Where the image lies in it.
         method: How it was made.
     """
     limit = relevance_limit(smooth(shown_part(values, frame, method), smoothing(method)))

@@ -1,4 +1,4 @@
-"""Relevance maps of chosen films: overlays to look at, arrays to work with, and their index.
+"""Relevance maps of chosen images: overlays to look at, arrays to work with, and their index.
 
 Written: ``index.csv``; ``<set>/<key>_<target>`` with ``.png``, ``.npz`` and the other formats asked
 for; with pictures ``<set>/contact_sheet.png``; with synthetic bias ``<set>/<version>/...`` for the
@@ -20,11 +20,11 @@ import torch
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal, remove
-from isnet_cli.core.run_context import Bar, Ports
+from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import workers
 from isnet_cli.core.stage import StageResult
-from isnet_cli.dataset.image_dataset import FilmStore, Version
+from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.dataset.test_sets import (
     Stopped,
     check_labels,
@@ -49,12 +49,12 @@ from isnet_cli.labels.values import labels_of
 NAME = "heatmap"
 FORMAT = 2  # raise when the same inputs give another result
 INDEX = "index.csv"
-BATCH = 8  # films explained at a time, at most
+BATCH = 8  # images explained at a time, at most
 MODES = ("predicted", "true", "all")
 
 
 def fingerprint(config: Config, folder: RunFolder) -> str:
-    """Hash of the model, the films, the masks and the settings that the maps depend on.
+    """Hash of the model, the images, the masks and the settings that the maps depend on.
 
     Raises:
         IsnetError: When ingest, masks or the model are missing.
@@ -67,11 +67,11 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     )
 
 
-def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
-    """Makes and writes the maps of up to ``heatmap.limit`` films of each set.
+def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
+    """Makes and writes the maps of up to ``heatmap.limit`` images of each set.
 
     Returns:
-        Output ``index.csv``; summary: numbers of films and maps, of films without a map
+        Output ``index.csv``; summary: numbers of images and maps, of images without a map
         (``skipped``), and the mean share outside the lungs of each set.
 
     Raises:
@@ -85,7 +85,7 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     sets = chosen_sets(rows, config.heatmap.sets, "heatmap.sets")
     check_labels(sets, predictor.classes, predictor.task)
-    chosen = {name: choose(films, config.heatmap.limit) for name, films in sets.items()}
+    chosen = {name: choose(images, config.heatmap.limit) for name, images in sets.items()}
     root = folder.stage_dir(NAME)
     prepare_dicom(list(config.heatmap.formats), root)
     old = _written(root)
@@ -95,17 +95,17 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     try:
         with (
             Journal(root, fingerprint(config, folder)) as journal,
-            ports.progress.bar("heatmap", steps) as bar,
+            context.progress.bar("heatmap", steps) as bar,
         ):
-            walk = _Walk(journal, bar, ports)
-            for name, films in chosen.items():
-                looks = versions(films, config)
+            walk = _Walk(journal, bar, context)
+            for name, images in chosen.items():
+                looks = versions(images, config)
                 writers = [MapWriter(predictor, root, name, version) for version in looks]
                 if config.heatmap.scale == "set":
-                    limit = shared_limit([x for w in writers for x in walk.limits(w, films)])
+                    limit = shared_limit([x for w in writers for x in walk.limits(w, images)])
                     writers = [replace(writer, limit=limit) for writer in writers]
                 for writer in writers:
-                    made_here = walk.maps(writer, films)
+                    made_here = walk.maps(writer, images)
                     write_sheet(writer, made_here)
                     lines += made_here
             files.write_csv(root / INDEX, COLUMNS, lines)
@@ -117,9 +117,9 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
 
 
 def choose(rows: Sequence[Row], limit: int | None) -> list[Row]:
-    """Up to `limit` films, as even over the labels as they allow, in the order of `rows`.
+    """Up to `limit` images, as even over the labels as they allow, in the order of `rows`.
 
-    Within a label films are drawn by the hash of their key: the choice looks random, is the same
+    Within a label images are drawn by the hash of their key: the choice looks random, is the same
     every time, and a larger limit adds to it.
     """
     if limit is None or len(rows) <= limit:
@@ -142,33 +142,33 @@ def _check_target(target: str, predictor: Predictor) -> None:
         )
 
 
-Work = Callable[[MapWriter, FilmStore, dict[int, Explained]], Iterator[tuple[Any, list[Path]]]]
+Work = Callable[[MapWriter, ImageDataset, dict[int, Explained]], Iterator[tuple[Any, list[Path]]]]
 
 
 @dataclass(frozen=True)
 class _Walk:
-    """Goes through films batch by batch and notes what was done for each.
+    """Goes through images batch by batch and notes what was done for each.
 
     Attributes:
         journal: What is done, by an earlier, killed run included.
         bar: Progress.
-        ports: May ask to stop.
+        context: May ask to stop.
     """
 
     journal: Journal
     bar: Bar
-    ports: Ports
+    context: RunContext
 
-    def maps(self, writer: MapWriter, films: Sequence[Row]) -> list[Line]:
+    def maps(self, writer: MapWriter, images: Sequence[Row]) -> list[Line]:
         """Makes and writes the maps of a set in one version: lines of the index."""
-        return [line for lines in self._each(writer, films, "", _drawn) for line in lines]
+        return [line for lines in self._each(writer, images, "", _drawn) for line in lines]
 
-    def limits(self, writer: MapWriter, films: Sequence[Row]) -> list[float]:
+    def limits(self, writer: MapWriter, images: Sequence[Row]) -> list[float]:
         """The colour limit that each of those maps would take alone."""
-        return [limit for some in self._each(writer, films, "limit/", _limits) for limit in some]
+        return [limit for some in self._each(writer, images, "limit/", _limits) for limit in some]
 
-    def _each(self, writer: MapWriter, films: Sequence[Row], kind: str, work: Work) -> list[Any]:
-        rows = [films[i] for i in in_version(films, writer.version)]
+    def _each(self, writer: MapWriter, images: Sequence[Row], kind: str, work: Work) -> list[Any]:
+        rows = [images[i] for i in in_version(images, writer.version)]
         for chunk in chunks(rows, chunk_size(writer.predictor.config)):
             self._chunk(writer, chunk, kind, work)
         return [self.journal.get(kind + writer.part(row)) for row in rows]
@@ -181,7 +181,7 @@ class _Walk:
         store = writer.predictor.load(todo)
         size = min(BATCH, writer.predictor.config.evaluate.batch_size)
         for batch in chunks(range(len(todo)), size):
-            go_on(self.ports)
+            go_on(self.context)
             found = _explain(writer.predictor, store, batch, writer.version)
             done = work(writer, store, found)
             for index, (content, written) in zip(batch, done, strict=True):
@@ -190,7 +190,7 @@ class _Walk:
 
 
 def _limits(
-    writer: MapWriter, store: FilmStore, found: dict[int, Explained]
+    writer: MapWriter, store: ImageDataset, found: dict[int, Explained]
 ) -> Iterator[tuple[list[float], list[Path]]]:
     method = method_of(writer.predictor)
     for index, explained in found.items():
@@ -201,9 +201,9 @@ def _limits(
 
 
 def _drawn(
-    writer: MapWriter, store: FilmStore, found: dict[int, Explained]
+    writer: MapWriter, store: ImageDataset, found: dict[int, Explained]
 ) -> Iterator[tuple[list[Line], list[Path]]]:
-    """Draws and writes films in threads (compression releases the interpreter), in order."""
+    """Draws and writes images in threads (compression releases the interpreter), in order."""
     config = writer.predictor.config
     threads = max(1, workers(config.machine.workers))
     if set(KINDS) & set(config.heatmap.formats):
@@ -213,9 +213,9 @@ def _drawn(
 
 
 def _explain(
-    predictor: Predictor, store: FilmStore, batch: Sequence[int], version: Version
+    predictor: Predictor, store: ImageDataset, batch: Sequence[int], version: Version
 ) -> dict[int, Explained]:
-    """What the model says about films of `store`, by their index, with the maps asked for."""
+    """What the model says about images of `store`, by their index, with the maps asked for."""
     images, masks = predictor.batch(store, batch, version)
     target, wanted = _wanted(predictor, [store.rows[i] for i in batch])
     seen, maps, totals = explain(predictor, images, target)
@@ -234,7 +234,7 @@ def _explain(
 
 
 def _wanted(predictor: Predictor, rows: Sequence[Row]) -> tuple[Any, list[dict[int, int]]]:
-    """The target of a batch, and for each film: explained class -> place in its maps."""
+    """The target of a batch, and for each image: explained class -> place in its maps."""
     mode, classes = predictor.config.heatmap.target, predictor.classes
     if mode == "predicted":
         return mode, []
@@ -259,11 +259,11 @@ def _summary(lines: list[Line], sets: dict[str, list[Row]]) -> dict[str, Any]:
             if line["set"] == name and line["outside_share"]:
                 shares.setdefault(line["version"], []).append(float(line["outside_share"]))
         outside = {version: float(np.mean(values)) for version, values in shares.items()}
-        by_set[name] = {"films": len(rows), "outside": outside}
+        by_set[name] = {"images": len(rows), "outside": outside}
     lost = {(line["set"], line["key"]) for line in lines if not made(line)}
     maps = sum(made(line) for line in lines)
-    films = sum(len(rows) for rows in sets.values())
-    return {"films": films, "maps": maps, "skipped": len(lost), "sets": by_set}
+    images = sum(len(rows) for rows in sets.values())
+    return {"images": images, "maps": maps, "skipped": len(lost), "sets": by_set}
 
 
 def _written(root: Path) -> set[str]:

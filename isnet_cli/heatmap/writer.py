@@ -1,4 +1,4 @@
-"""The maps of one film: measured, drawn, written, and noted as lines of the index."""
+"""The maps of one image: measured, drawn, written, and noted as lines of the index."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.core import files
-from isnet_cli.dataset.image_dataset import FilmStore, Version
+from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.dataset.test_sets import safe_name
 from isnet_cli.heatmap.dicom import KINDS, DicomWriter, open_dicom
 from isnet_cli.heatmap.explainers import described, method_of
 from isnet_cli.heatmap.files import (
-    FilmMap,
+    ImageMap,
     nifti_map,
     npz_bytes,
     panel_png,
     with_shape,
 )
 from isnet_cli.images.dicom.header import MIRRORED
-from isnet_cli.images.kept import load_film
+from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.resize import Frame, resize_mask
 from isnet_cli.images.types import Row
@@ -32,9 +32,9 @@ from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE, reliance
 COLUMNS = (
     "set", "version", "key", "target", "method", "label", "predicted", "probability",
     "outside_share", "conservation_error", "png", "npz", "nifti", "dicom-sc", "dicom-seg",
-    "dicom-film", "error",
+    "dicom-image", "error",
 )  # fmt: skip
-FILES = ("png", "npz", "nifti", "dicom-sc", "dicom-seg", "dicom-film")  # columns that name files
+FILES = ("png", "npz", "nifti", "dicom-sc", "dicom-seg", "dicom-image")  # columns that name files
 SUFFIX = {"nifti": "nii.gz", "dicom-sc": "sc.dcm", "dicom-seg": "seg.dcm"}
 NO_LABEL = "no label, so no true class"
 SUSPECT = "lung mask is suspect"
@@ -44,7 +44,7 @@ Line = dict[str, str]
 
 @dataclass(frozen=True)
 class Explained:
-    """What the model says about one film.
+    """What the model says about one image.
 
     Attributes:
         logits: K.
@@ -69,7 +69,7 @@ class MapWriter:
         predictor: The model, the run and its settings.
         root: Folder of the stage.
         set: Name of the set.
-        version: Of the films.
+        version: Of the images.
         limit: Colour limit of all maps, per pixel of the network's input; None: of each its own.
     """
 
@@ -90,17 +90,17 @@ class MapWriter:
         return Path(safe_name(self.set)) / (self.version if self.biased else "")
 
     def frame(self, row: Row) -> Frame:
-        """Where a film lies in the network's input."""
+        """Where an image lies in the network's input."""
         return Frame((row.height, row.width), self.predictor.config.model.input)
 
     def part(self, row: Row) -> str:
-        """Name of a film's part in the journal."""
+        """Name of an image's part in the journal."""
         return f"{self.set}/{self.version}/{row.key}"
 
     def write(
-        self, store: FilmStore, index: int, found: Explained
+        self, store: ImageDataset, index: int, found: Explained
     ) -> tuple[list[Line], list[Path]]:
-        """Writes all maps of one film in the formats asked for.
+        """Writes all maps of one image in the formats asked for.
 
         Returns:
             Lines of the index, at least one, and the files.
@@ -108,16 +108,16 @@ class MapWriter:
         row = store.rows[index]
         if not found.maps:
             return [self._line(row, error=NO_LABEL)], []
-        film, lungs = self._picture(store, index)
+        image, lungs = self._picture(store, index)
         dicom = self._dicom(row)
-        shared, paths = self._film_file(row, film, dicom)
+        shared, paths = self._image_file(row, image, dicom)
         lines = []
         for target, maps in found.maps.items():
             measured = reliance(maps[None], found.mask[None])
-            film_map = FilmMap(
+            image_map = ImageMap(
                 maps.sum(axis=0),
                 self.frame(row),
-                film,
+                image,
                 lungs,
                 self.predictor.classes,
                 target,
@@ -129,24 +129,24 @@ class MapWriter:
                 self.limit,
                 row.pixel_spacing,
             )
-            line, written = self._write_map(row, film_map, str(measured.why[0]), dicom)
+            line, written = self._write_map(row, image_map, str(measured.why[0]), dicom)
             lines.append(line if line["error"] == NOT_FINITE else {**line, **shared})
             paths += written
         return lines, paths
 
     def _picture(
-        self, store: FilmStore, index: int
+        self, store: ImageDataset, index: int
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-        """The film to draw, at the kept film's size, and its trusted lungs on the same grid."""
+        """The image to draw, at the kept image's size, and its trusted lungs on the same grid."""
         row, folder = store.rows[index], self.predictor.folder
-        film = load_film(folder.stage_dir("ingest") / row.film)
+        image = load_image(folder.stage_dir("ingest") / row.image_file)
         if self.version != "standard":
-            plain, biased = store.film(index), store.film(index, self.version)
-            film = with_shape(film, plain, biased, self.frame(row))
+            plain, biased = store.image(index), store.image(index, self.version)
+            image = with_shape(image, plain, biased, self.frame(row))
         if not self.predictor.trusted(row):
-            return film, None
+            return image, None
         mask = load_mask(folder.stage_dir("masks") / f"{row.key}.png")
-        return film, resize_mask(mask, (film.shape[0], film.shape[1]))
+        return image, resize_mask(mask, (image.shape[0], image.shape[1]))
 
     def _dicom(self, row: Row) -> DicomWriter | None:
         heat = self.predictor.config.heatmap
@@ -158,19 +158,19 @@ class MapWriter:
             model=str(self.predictor.model.card.get("sha256", ""))[:16],
         )  # fmt: skip
 
-    def _film_file(
-        self, row: Row, film: NDArray[np.float32], dicom: DicomWriter | None
+    def _image_file(
+        self, row: Row, image: NDArray[np.float32], dicom: DicomWriter | None
     ) -> tuple[Line, list[Path]]:
-        """The film that anonymous segmentations refer to, and its cell in the index."""
+        """The image that anonymous segmentations refer to, and its cell in the index."""
         asked = "dicom-seg" in self.predictor.config.heatmap.formats
         if dicom is None or dicom.filing.kept or not asked:
             return {}, []
-        path = self.folder / f"{row.key}.film.dcm"
-        files.write_bytes(self.root / path, dicom.film(film, (row.height, row.width)))
-        return {"dicom-film": path.as_posix()}, [self.root / path]
+        path = self.folder / f"{row.key}.image.dcm"
+        files.write_bytes(self.root / path, dicom.image(image, (row.height, row.width)))
+        return {"dicom-image": path.as_posix()}, [self.root / path]
 
     def _write_map(
-        self, row: Row, found: FilmMap, why: str, dicom: DicomWriter | None
+        self, row: Row, found: ImageMap, why: str, dicom: DicomWriter | None
     ) -> tuple[Line, list[Path]]:
         if why == NO_MASK and self.predictor.qc.get(row.key) == "suspect":
             why = SUSPECT
@@ -196,7 +196,7 @@ class MapWriter:
         return self._line(row, **cells), paths
 
     def _content(
-        self, kind: str, row: Row, found: FilmMap, decided: list[str], dicom: DicomWriter | None
+        self, kind: str, row: Row, found: ImageMap, decided: list[str], dicom: DicomWriter | None
     ) -> bytes:
         if dicom is not None and kind in KINDS:
             return dicom.write(kind, found)
@@ -206,7 +206,7 @@ class MapWriter:
             return nifti_map(found, row.view, mirrored=MIRRORED in row.notes)
         return self._panel(row, found, decided)
 
-    def _panel(self, row: Row, found: FilmMap, decided: list[str]) -> bytes:
+    def _panel(self, row: Row, found: ImageMap, decided: list[str]) -> bytes:
         title = f"{row.key} · {self.set}" + (f" · {self.version}" if self.biased else "")
         facts = [f"predicted: {', '.join(decided) or 'none'}", f"label: {row.label or 'none'}"]
         return panel_png(found, title, facts)

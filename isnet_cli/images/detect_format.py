@@ -34,7 +34,7 @@ _FOREIGN: tuple[tuple[int, bytes, str], ...] = (
 )
 
 
-def sniff(path: Path) -> Format | None:
+def detect_format(path: Path) -> Format | None:
     """Format of a file by content, or None when it is none that is read.
 
     Raises:

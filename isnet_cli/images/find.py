@@ -1,4 +1,4 @@
-"""Which files are meant by ``data.images``, and under which key each film appears in outputs."""
+"""Which files are meant by ``data.images``, and under which key each image appears in outputs."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Collected(NamedTuple):
 
     Attributes:
         root: Folder that the keys are relative to.
-        films: (key, path) of each file; keys are unique, also where case is ignored.
+        images: (key, path) of each file; keys are unique, also where case is ignored.
     """
 
     root: Path
-    films: list[tuple[str, Path]]
+    images: list[tuple[str, Path]]
 
 
 def collect(images: str | Sequence[str]) -> Collected:
@@ -52,12 +52,12 @@ def collect(images: str | Sequence[str]) -> Collected:
             ``manifest.csv`` included), or several of these. Paths in lists are relative to the
             list.
 
-    Left out of folders: hidden names, DICOMDIR, tables and texts beside the films, folders that
+    Left out of folders: hidden names, DICOMDIR, tables and texts beside the images, folders that
     hold a run of this program, and anything reached a second time through a link. A listed file
     that does not exist stays in the result, so that it becomes a row of the skipped list.
 
     Returns:
-        The films in an order that depends on nothing but their paths.
+        The images in an order that depends on nothing but their paths.
 
     Raises:
         IsnetError: Kind "data": an entry does not exist, a list has no path column, or nothing
@@ -70,7 +70,7 @@ def collect(images: str | Sequence[str]) -> Collected:
         where = printable(entries[0]) if entries else "data.images"
         raise IsnetError(
             "data",
-            f"{where}: no film found ({len(unique)} files are listed, none of them exists)",
+            f"{where}: no image found ({len(unique)} files are listed, none of them exists)",
             fix="set data.images to a folder, file, list or CSV of X-rays",
         )
     root = _root(entries, unique)
@@ -143,7 +143,7 @@ def _text_list(file: Path) -> Iterator[Path]:
 
 
 def _table(file: Path) -> Iterator[Path]:
-    """Files named by the path column of a table; kept films where a manifest hides its paths."""
+    """Files named by the path column of a table; kept images where a manifest hides its paths."""
     text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
     first = text.partition("\n")[0]
     delimiter = max("\t,;|", key=first.count)
@@ -154,10 +154,10 @@ def _table(file: Path) -> Iterator[Path]:
         raise IsnetError(
             "data",
             f"{file}: no column with paths, expected one named {', '.join(PATH_COLUMNS[:4])}, ...",
-            fix="rename the column that holds the films' paths to 'path'",
+            fix="rename the column that holds the images' paths to 'path'",
         )
     for row in rows:
-        entry = (row.get(column) or "").strip() or (row.get("film") or "").strip()
+        entry = (row.get(column) or "").strip() or (row.get("image_file") or "").strip()
         if entry:
             yield from _listed(file, entry)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.detect_format import HEAD_BYTES, Format, describe, sniff_bytes
 from isnet_cli.images.dicom import header
 from isnet_cli.images.quiet import quiet
@@ -24,7 +24,7 @@ class Facts:
 
     Attributes:
         kind: ``dicom``, ``png``, ``jpeg``, ``tiff``, or empty when it is none of them.
-        format: As `Film.format`.
+        format: As `XRay.format`.
         bits: Meaningful bits of a sample, 0 when not said.
         photometric: DICOM's photometric interpretation, or the picture's mode.
         view: ``frontal``, ``lateral`` or ``unknown``.
@@ -47,7 +47,7 @@ class Facts:
     fault: tuple[str, str] | None = None
 
 
-def peek(path: Path) -> Facts:
+def scan_header(path: Path) -> Facts:
     """Reads a file's header and never its pixels.
 
     Returns:
@@ -97,7 +97,7 @@ def _dicom(path: Path) -> Facts:
         ds.PixelData = b""  # was left unread; its absence is not a fault here
     try:
         header.refuse_unfit(ds)
-    except UnreadableFilm as fault:
+    except UnreadableImage as fault:
         return replace(facts, fault=(fault.reason, fault.detail))
     return facts
 

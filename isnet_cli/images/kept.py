@@ -1,6 +1,6 @@
-"""Kept films: grey PNG files without metadata, the form in which a run stores X-rays.
+"""Kept images: grey PNG files without metadata, the form in which a run stores X-rays.
 
-They have 16 bits, or 8 where that loses nothing: films that came with 8 and were not reduced.
+They have 16 bits, or 8 where that loses nothing: images that came with 8 and were not reduced.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _STEP = WHITE // _BYTE_WHITE  # levels of 16 bits between two of 8
 _COMPRESSION = 1  # on radiographs level 3 takes half as long again for files 6 % smaller
 
 
-def reduce_film(pixels: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:
+def limit_size(pixels: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:
     """Reduces [H, W] (antialiased) so that its longest side is at most `max_side`; never enlarges.
 
     Returns:
@@ -35,7 +35,7 @@ def reduce_film(pixels: NDArray[np.float32], max_side: int) -> NDArray[np.float3
     return np.clip(resize(pixels, size), 0.0, 1.0)
 
 
-def save_film(path: Path, pixels: NDArray[np.float32]) -> None:
+def save_image(path: Path, pixels: NDArray[np.float32]) -> None:
     """Writes [H, W] in [0, 1] as a grey PNG; the same pixels give the same bytes.
 
     The file holds no text, time or profile. The error of a pixel is at most 1/131070; pixels that
@@ -52,8 +52,8 @@ def save_film(path: Path, pixels: NDArray[np.float32]) -> None:
     Image.fromarray(levels).save(path, format="PNG", compress_level=_COMPRESSION)
 
 
-def load_film(path: Path) -> NDArray[np.float32]:
-    """Reads a kept film as float32 [H, W], 0 to 1.
+def load_image(path: Path) -> NDArray[np.float32]:
+    """Reads a kept image as float32 [H, W], 0 to 1.
 
     Raises:
         IsnetError: Kind "data", when the file is missing, damaged, or not a grey PNG.
@@ -65,7 +65,7 @@ def load_film(path: Path) -> NDArray[np.float32]:
             white = _BYTE_WHITE if image.mode == "L" else WHITE
             levels = np.asarray(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        found = "no such file" if isinstance(error, FileNotFoundError) else "not a kept film"
+        found = "no such file" if isinstance(error, FileNotFoundError) else "not a kept image"
         raise IsnetError(
             "data",
             f"{path}: {found}, expected a grey PNG written by isnet ingest",

@@ -1,4 +1,4 @@
-"""The manifest: one line per film of a run, written and read without loss."""
+"""The manifest: one line per image of a run, written and read without loss."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _row(path: Path, line: int, record: dict[str, str | None]) -> Row:
         raise _fault(path, line, "another number of cells, expected the header's")
     cells = {name: value or "" for name, value in record.items()}
     if not cells["key"]:
-        raise _fault(path, line, "no key, expected the film's name")
+        raise _fault(path, line, "no key, expected the image's name")
     if cells["status"] not in STATUSES:
         raise _fault(path, line, f"status '{cells['status']}', expected ok or skipped")
     values: dict[str, str | int] = dict(cells)

@@ -1,4 +1,4 @@
-"""Mask files: reading them strictly, writing them, and finding the one that belongs to a film."""
+"""Mask files: reading them strictly, writing them, and finding the one that belongs to an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.find import IMAGE_SUFFIXES, normal, stem
 
 Mask = NDArray[np.bool_]
@@ -22,7 +22,7 @@ FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "PPM", "WEBP")
 NOISE = 0.15  # of the highest value: how far compression noise may lie from either end
 MIN_BIMODAL = 0.95  # share of pixels that must lie that close to an end
 LABEL_MAP = 32  # whole values below, three or more of them: numbered regions, not noise
-MAX_PIXELS = 100_000_000  # as for films
+MAX_PIXELS = 100_000_000  # as for images
 MASK_SUFFIXES = ("_mask", "-mask", ".mask", " mask", "_lungs", "_lung", "_seg")
 SIDES = {
     "left": ("_left", "-left", "_l", "_leftmask", "_left_mask", "_mask_left"),
@@ -42,14 +42,14 @@ def load_mask(path: Path | str) -> Mask:
         Array [H, W], bool; all False for an empty mask.
 
     Raises:
-        UnreadableFilm: ``mask_missing``, ``mask_unreadable``, ``mask_values`` or ``mask_size``; the
-            sentence names the values found.
+        UnreadableImage: ``mask_missing``, ``mask_unreadable``, ``mask_values`` or ``mask_size``;
+            the sentence names the values found.
     """
     parts = [Path(part) for part in str(path).split(PAIR)]
     masks = [_load(part) for part in parts]
     if any(mask.shape != masks[0].shape for mask in masks):
         sizes = " and ".join(f"{mask.shape[1]} x {mask.shape[0]}" for mask in masks)
-        raise UnreadableFilm("mask_size", f"left and right masks of {sizes} pixels, expected one")
+        raise UnreadableImage("mask_size", f"left and right masks of {sizes} pixels, expected one")
     return np.asarray(np.logical_or.reduce(masks), np.bool_)
 
 
@@ -64,7 +64,7 @@ def binarise(values: Levels) -> Mask:
     """Foreground of an array [H, W] that must hold two levels, background being 0.
 
     Raises:
-        UnreadableFilm: ``mask_values``, naming what was found.
+        UnreadableImage: ``mask_values``, naming what was found.
     """
     found = _distinct(values)
     top = float(found[-1])
@@ -92,22 +92,23 @@ def _distinct(values: Levels) -> NDArray[Any]:
 
 
 def find_masks(folder: Path, names: Sequence[str]) -> list[str]:
-    """The mask file of each film in a folder of masks, empty where there is none.
+    """The mask file of each image in a folder of masks, empty where there is none.
 
-    A mask belongs to a film when its path below `folder` ends like the film's key, with or without
-    a suffix such as ``_mask``; failing that, when only the file names agree and no other film or
-    mask has that name. Pairs in folders or with endings ``left`` and ``right`` are joined by ``|``.
+    A mask belongs to an image when its path below `folder` ends like the image's key, with or
+    without a suffix such as ``_mask``; failing that, when only the file names agree and no other
+    image or mask has that name. Pairs in folders or with endings ``left`` and ``right`` are joined
+    by ``|``.
 
     Args:
         folder: Folder of masks, searched to any depth.
-        names: Keys of the films (POSIX separators, no image suffix).
+        names: Keys of the images (POSIX separators, no image suffix).
 
     Returns:
-        Absolute paths, one entry per film.
+        Absolute paths, one entry per image.
 
     Raises:
         IsnetError: Kind "data": the folder does not exist, holds no picture, or two masks claim one
-            film.
+            image.
     """
     by_name = _index(folder)
     count: dict[str, int] = defaultdict(int)
@@ -127,16 +128,16 @@ def _load(path: Path) -> Mask:
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise UnreadableFilm(
+                raise UnreadableImage(
                     "mask_unreadable", f"{image.width} x {image.height} pixels, too many for a mask"
                 )
             return binarise(_levels(np.asarray(_flat(ImageOps.exif_transpose(image)))))
     except FileNotFoundError as error:
-        raise UnreadableFilm("mask_missing", f"{path.name}: no such file") from error
-    except UnreadableFilm as fault:
-        raise UnreadableFilm(fault.reason, f"{path.name}: {fault.detail}") from fault
+        raise UnreadableImage("mask_missing", f"{path.name}: no such file") from error
+    except UnreadableImage as fault:
+        raise UnreadableImage(fault.reason, f"{path.name}: {fault.detail}") from fault
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableFilm(
+        raise UnreadableImage(
             "mask_unreadable", f"{path.name}: not a picture that can be read, expected PNG or TIFF"
         ) from error
 
@@ -155,23 +156,23 @@ def _levels(values: Levels) -> Levels:
     channels = values.shape[-1]
     if channels in {2, 4} and np.ptp(values[..., -1]) > 0:
         if np.ptp(values[..., :-1]) > 0:
-            raise UnreadableFilm("mask_values", "colours and transparency vary, expected one")
+            raise UnreadableImage("mask_values", "colours and transparency vary, expected one")
         return np.asarray(values[..., -1])
     colours = values[..., :-1] if channels in {2, 4} else values
     return np.asarray(colours.max(axis=-1))
 
 
-def _values_fault(found: Levels) -> UnreadableFilm:
+def _values_fault(found: Levels) -> UnreadableImage:
     shown = [f"{float(value):g}" for value in found]
     text = ", ".join(shown) if len(shown) <= 6 else f"{', '.join(shown[:4])}, ..., {shown[-1]}"
-    return UnreadableFilm(
+    return UnreadableImage(
         "mask_values",
         f"{len(found)} values ({text}), expected two, of which one is 0, such as 0 and 255",
     )
 
 
 def _index(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
-    """Masks by the name of the film they seem to belong to: (path without suffix, side, file)."""
+    """Masks by the name of the image they seem to belong to: (path without suffix, side, file)."""
     if not folder.is_dir():
         raise IsnetError(
             "data", f"{folder}: no such folder, expected lung masks", fix="check masks.files"
@@ -200,7 +201,7 @@ def pictures(folder: Path) -> Iterator[Path]:
 
 
 def _meanings(whole: str) -> Iterator[tuple[str, str]]:
-    """Film paths that a mask's path may stand for, with the side of the body or ''."""
+    """XRay paths that a mask's path may stand for, with the side of the body or ''."""
     parts = PurePosixPath(whole).parts
     for side, folders in SIDE_FOLDERS.items():
         inner = [part for part in parts[:-1] if part.lower() not in folders]
@@ -239,7 +240,7 @@ def _joined(folder: Path, name: str, masks: Sequence[tuple[str, str, Path]]) -> 
     shown = ", ".join(str(path.relative_to(folder.absolute())) for _, _, path in masks[:5])
     raise IsnetError(
         "data",
-        f"{folder}: {len(masks)} masks may belong to film {name} ({shown}), expected one, or one"
+        f"{folder}: {len(masks)} masks may belong to image {name} ({shown}), expected one, or one"
         " left and one right",
-        fix="name each mask like its film, or give a mask column: data.columns.mask",
+        fix="name each mask like its image, or give a mask column: data.columns.mask",
     )

@@ -35,7 +35,7 @@ def quiet() -> Iterator[None]:
 def muted_stderr() -> Iterator[None]:
     """Discards what is written to the process's standard error, by C libraries above all.
 
-    The JPEG codecs try their 8-bit part on every film and complain aloud, libtiff reports what
+    The JPEG codecs try their 8-bit part on every image and complain aloud, libtiff reports what
     its exceptions say anyway. Output of other threads is lost meanwhile; keep the block short.
     """
     try:

@@ -1,8 +1,8 @@
-"""PNG, JPEG and TIFF files as films in the normal form.
+"""PNG, JPEG and TIFF files as images in the normal form.
 
-White is the highest value that the sample format can hold. A 12-bit film stored in the lower part
-of a 16-bit file is therefore dark: nothing in the file tells it from a dark 16-bit film, and
-guessing by the brightest pixel would scale each film differently. A note marks such films;
+White is the highest value that the sample format can hold. A 12-bit image stored in the lower part
+of a 16-bit file is therefore dark: nothing in the file tells it from a dark 16-bit image, and
+guessing by the brightest pixel would scale each image differently. A note marks such images;
 ``data.scale: range`` or ``percentile`` brightens them.
 """
 
@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.detect_format import Format
 from isnet_cli.images.dicom.greyscale import Scale, narrow_note, stretch
 from isnet_cli.images.dicom.pixel_module import MAX_PIXELS
 from isnet_cli.images.quiet import muted_stderr
 from isnet_cli.images.sanity import colour_fault, luma
-from isnet_cli.images.types import Film
+from isnet_cli.images.types import XRay
 
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _SUBFILE = 258, 262, 339, 254  # TIFF tags
 _WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
@@ -41,8 +41,8 @@ class _Samples:
     notes: tuple[str, ...] = ()
 
 
-def read_raster(path: Path, kind: Format, scale: Scale = "bits") -> list[Film]:
-    """Reads a PNG or JPEG, or each page of a TIFF (reduced-size previews left out), as films.
+def read_raster(path: Path, kind: Format, scale: Scale = "bits") -> list[XRay]:
+    """Reads a PNG or JPEG, or each page of a TIFF (reduced-size previews left out), as images.
 
     Grey of 1 to 16 bits keeps its depth; transparency is laid on black; colour of 8 bits becomes
     grey (BT.601); the EXIF orientation is applied.
@@ -54,9 +54,9 @@ def read_raster(path: Path, kind: Format, scale: Scale = "bits") -> list[Film]:
             integers, floats beyond [0, 1]) need one of the last two.
 
     Raises:
-        UnreadableFilm: Damaged, too large, in colour, or without a defined white.
-        Exception: Whatever the imaging library raises; `read_films` turns it into
-            `UnreadableFilm`.
+        UnreadableImage: Damaged, too large, in colour, or without a defined white.
+        Exception: Whatever the imaging library raises; `read_images` turns it into
+            `UnreadableImage`.
     """
     try:
         # a file object, not a path: Pillow maps raw TIFF files by path into memory and then
@@ -66,13 +66,13 @@ def read_raster(path: Path, kind: Format, scale: Scale = "bits") -> list[Film]:
             path.open("rb") as file,
             Image.open(file, formats=(kind.upper(),)) as image,
         ):
-            return [_film(page, kind, scale) for page in _pages(image, kind)]
+            return [_image(page, kind, scale) for page in _pages(image, kind)]
     except UnidentifiedImageError:
-        raise UnreadableFilm(
+        raise UnreadableImage(
             "unreadable", f"begins like a {kind.upper()} but its header is damaged or unusual"
         ) from None
     except Image.DecompressionBombError:
-        raise UnreadableFilm("too_large", "declares more pixels than are read") from None
+        raise UnreadableImage("too_large", "declares more pixels than are read") from None
 
 
 def _pages(image: Any, kind: Format) -> Iterator[Any]:
@@ -86,7 +86,7 @@ def _pages(image: Any, kind: Format) -> Iterator[Any]:
             continue
         total += image.width * image.height
         if total > MAX_PIXELS:
-            raise UnreadableFilm(
+            raise UnreadableImage(
                 "too_large",
                 f"{image.width} x {image.height} pixels, at most {MAX_PIXELS // 1_000_000} million "
                 "per file are read",
@@ -94,11 +94,11 @@ def _pages(image: Any, kind: Format) -> Iterator[Any]:
         yield image
 
 
-def _film(image: Any, kind: Format, scale: Scale) -> Film:
+def _image(image: Any, kind: Format, scale: Scale) -> XRay:
     samples = _samples(image, kind, scale)
     pixels = stretch(samples.pixels, scale)
     notes = (*samples.notes, *narrow_note(pixels))
-    return Film(pixels=pixels, bits=samples.bits, format=kind, notes=notes)
+    return XRay(pixels=pixels, bits=samples.bits, format=kind, notes=notes)
 
 
 def _samples(image: Any, kind: Format, scale: Scale) -> _Samples:
@@ -107,7 +107,7 @@ def _samples(image: Any, kind: Format, scale: Scale) -> _Samples:
     if turned.mode in _EIGHT_BIT_LIKE:
         return _eight_bit(turned, bits)
     if turned.mode not in ("I", "F") and not turned.mode.startswith("I;16"):
-        raise UnreadableFilm("depth", "a sample format that is not read, expected 1 to 16 bits")
+        raise UnreadableImage("depth", "a sample format that is not read, expected 1 to 16 bits")
     values = np.asarray(turned)
     if turned.mode == "F" or bits > 16:
         return _without_white(values.astype(np.float32), scale, _white_is_zero(image, kind))
@@ -155,10 +155,10 @@ def _unit(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _without_white(values: NDArray[np.float32], scale: Scale, inverted: bool) -> _Samples:
     """Floats in [0, 1] as they are; anything else only when its own range may be used."""
     if not np.isfinite(values).all():
-        raise UnreadableFilm("unreadable", "pixels that are not finite, expected numbers")
+        raise UnreadableImage("unreadable", "pixels that are not finite, expected numbers")
     low, high = float(values.min()), float(values.max())
     if scale == "bits" and (low < 0.0 or high > 1.0):
-        raise UnreadableFilm(
+        raise UnreadableImage(
             "depth",
             "32-bit samples beyond 0 to 1 have no defined white; set data.scale to range or "
             "percentile",

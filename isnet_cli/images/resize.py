@@ -1,4 +1,4 @@
-"""The invertible step from a film's own pixels to the network's input, and back."""
+"""The invertible step from an image's own pixels to the network's input, and back."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FloatImage = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Frame:
-    """Letterbox: the film keeps its aspect ratio and is centred on a black network input.
+    """Letterbox: the image keeps its aspect ratio and is centred on a black network input.
 
     Attributes:
-        original: (height, width) of the film on disk, px.
+        original: (height, width) of the image on disk, px.
         network: (height, width) of the network's input, px.
     """
 
@@ -25,14 +25,14 @@ class Frame:
 
     @property
     def inner(self) -> tuple[int, int, int, int]:
-        """Where the film lies in the network's input: (top, left, height, width), px."""
+        """Where the image lies in the network's input: (top, left, height, width), px."""
         (H, W), (h, w) = self.original, self.network
         scale = min(h / H, w / W)
         height, width = max(1, round(H * scale)), max(1, round(W * scale))
         return (h - height) // 2, (w - width) // 2, height, width
 
     def to_network(self, pixels: FloatImage) -> FloatImage:
-        """Resizes `pixels` [H', W'] (the film at any resolution) with antialiasing; pads with 0."""
+        """Resizes `pixels` [H', W'] (the image at any resolution), antialiased; pads with 0."""
         top, left, height, width = self.inner
         out = np.zeros(self.network, np.float32)
         out[top : top + height, left : left + width] = resize(pixels, (height, width))
@@ -43,7 +43,7 @@ class Frame:
         return self.to_network(mask.astype(np.float32)) >= 0.5
 
     def to_original(self, values: FloatImage, size: tuple[int, int] | None = None) -> FloatImage:
-        """Maps network-sized `values` [h, w] back to the film's pixels (or to `size`), bilinear."""
+        """Maps `values` [h, w] of network size back to the image's (or to `size`), bilinear."""
         top, left, height, width = self.inner
         return resize(values[top : top + height, left : left + width], size or self.original)
 

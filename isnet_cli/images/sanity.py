@@ -1,4 +1,4 @@
-"""Why something that could be read is still no usable film; silent in every doubtful case."""
+"""Why something that could be read is still no usable image; silent in every doubtful case."""
 
 from __future__ import annotations
 
@@ -7,58 +7,60 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.errors import UnreadableFilm
-from isnet_cli.images.types import Film
+from isnet_cli.errors import UnreadableImage
+from isnet_cli.images.types import XRay
 
 MIN_SIDE = 64  # px; lungs cannot be told apart below
-MAX_ASPECT = 4.0  # longer side by shorter side; chest films stay below 2
+MAX_ASPECT = 4.0  # longer side by shorter side; chest images stay below 2
 MAX_SATURATED = 0.97  # share of pixels that are exactly black or exactly white
-MAX_COLOUR_SPREAD = 0.06  # of [0, 1]; grey films with coloured marks stay far below
+MAX_COLOUR_SPREAD = 0.06  # of [0, 1]; grey images with coloured marks stay far below
 
 
-def implausible(film: Film, view: Literal["frontal", "any"] = "frontal") -> UnreadableFilm | None:
-    """The reason why `film` cannot serve as a chest film, or None.
+def implausible(image: XRay, view: Literal["frontal", "any"] = "frontal") -> UnreadableImage | None:
+    """The reason why `image` cannot serve as a chest image, or None.
 
     Args:
-        film: A film in the normal form.
-        view: ``frontal`` refuses films that are known to be lateral; unknown views pass.
+        image: An image in the normal form.
+        view: ``frontal`` refuses images that are known to be lateral; unknown views pass.
 
     Returns:
         A fault to be recorded (not raised here): ``too_small``, ``aspect``, ``constant``,
         ``saturated`` or ``lateral``.
     """
-    height, width = film.pixels.shape
+    height, width = image.pixels.shape
     if min(height, width) < MIN_SIDE:
-        return UnreadableFilm(
+        return UnreadableImage(
             "too_small", f"{width} x {height} pixels, expected a shorter side of {MIN_SIDE} or more"
         )
     if max(height, width) > MAX_ASPECT * min(height, width):
-        return UnreadableFilm(
+        return UnreadableImage(
             "aspect", f"{width} x {height} pixels, expected sides of at most 1 to {MAX_ASPECT:g}"
         )
-    if float(film.pixels.max()) == float(film.pixels.min()):
-        return UnreadableFilm("constant", "all pixels are equal, expected an X-ray")
-    ends = np.count_nonzero((film.pixels == 0.0) | (film.pixels == 1.0)) / film.pixels.size
+    if float(image.pixels.max()) == float(image.pixels.min()):
+        return UnreadableImage("constant", "all pixels are equal, expected an X-ray")
+    ends = np.count_nonzero((image.pixels == 0.0) | (image.pixels == 1.0)) / image.pixels.size
     if ends > MAX_SATURATED:
-        return UnreadableFilm(
+        return UnreadableImage(
             "saturated", f"{ends:.1%} of the pixels are pure black or white, expected an X-ray"
         )
-    if view == "frontal" and film.view == "lateral":
-        return UnreadableFilm("lateral", "a lateral film, expected frontal (data.view: frontal)")
+    if view == "frontal" and image.view == "lateral":
+        return UnreadableImage("lateral", "a lateral image, expected frontal (data.view: frontal)")
     return None
 
 
-def colour_fault(rgb: NDArray[Any]) -> UnreadableFilm | None:
+def colour_fault(rgb: NDArray[Any]) -> UnreadableImage | None:
     """``colour`` when [H, W, 3] is clearly a colour picture, else None.
 
     Measured is the spread of the pixels' colours around one line in RGB space (root of the two
-    lesser eigenvalues of the colours' covariance). A grey film, an evenly tinted scan and a film
+    lesser eigenvalues of the colours' covariance). A grey image, an evenly tinted scan and an image
     with a few coloured marks lie on such a line; a photograph or a false-colour map does not.
     """
     spread = colour_spread(rgb)
     if spread <= MAX_COLOUR_SPREAD:
         return None
-    return UnreadableFilm("colour", f"a colour picture (colour spread {spread:.2f}), expected grey")
+    return UnreadableImage(
+        "colour", f"a colour picture (colour spread {spread:.2f}), expected grey"
+    )
 
 
 def colour_spread(rgb: NDArray[Any]) -> float:

@@ -1,4 +1,4 @@
-"""The value types of the data path: a film read from disk, and a line of the manifest."""
+"""The value types of the data path: an image read from disk, and a line of the manifest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Identity:
-    """Identifying facts of one film; they live in memory only and are written nowhere.
+    """Identifying facts of one image; they live in memory only and are written nowhere.
 
     Every field is an empty string when the file does not say it.
     """
@@ -21,7 +21,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Film:
+class XRay:
     """One X-ray in the normal form: float32, [0, 1], bone bright.
 
     Attributes:
@@ -48,15 +48,15 @@ class Row:
     """One line of ``ingest/manifest.csv``; all fields are written, none identifies a patient.
 
     Attributes:
-        key: Name of the film in all outputs; mirrors the input tree (POSIX separators).
+        key: Name of the image in all outputs; mirrors the input tree (POSIX separators).
         path: The input file as given (absolute); empty with ``privacy.rename``.
         frame: Frame number of a multi-frame file, 0 otherwise.
         sha256: Hash of the input file's bytes.
-        film: The kept film, relative to the ingest folder: grey PNG, bone bright.
-        height: Rows of the original film, px.
-        width: Columns of the original film, px.
+        image_file: The kept image, relative to the ingest folder: grey PNG, bone bright.
+        height: Rows of the original image, px.
+        width: Columns of the original image, px.
         bits: Meaningful bits of the input.
-        format: As `Film.format`.
+        format: As `XRay.format`.
         view: ``frontal``, ``lateral`` or ``unknown``.
         source: Hospital or collection; empty when unknown.
         patient: Salted 12-hex key of the patient; empty when unknown.
@@ -65,7 +65,7 @@ class Row:
         mask_file: Given mask (absolute path; two joined by ``|`` for left and right), or empty.
         status: ``ok`` or ``skipped``.
         reason: Why skipped: ``code: sentence``; empty otherwise.
-        notes: As `Film.notes`, joined by ``; ``.
+        notes: As `XRay.notes`, joined by ``; ``.
         spacing: Pixel spacing of the original, mm: ``row;column``; empty when unknown.
     """
 
@@ -73,7 +73,7 @@ class Row:
     path: str = ""
     frame: int = 0
     sha256: str = ""
-    film: str = ""
+    image_file: str = ""
     height: int = 0
     width: int = 0
     bits: int = 0

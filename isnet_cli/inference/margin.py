@@ -1,4 +1,4 @@
-"""How decided a model is about a film: the distance of its answer to the nearest other answer."""
+"""How decided a model is about an image: the distance of its answer to the nearest other answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isnet_cli.inference.limits import lower_limit
 
-SHARE = 0.1  # of the validation films count as undecided
+SHARE = 0.1  # of the validation images count as undecided
 
 Floats = NDArray[np.float64]
 
@@ -36,15 +36,15 @@ def margins(logits: ArrayLike, thresholds: Sequence[float] | None) -> Floats:
 
 
 def undecided_limit(margin: ArrayLike, wrong: ArrayLike) -> dict[str, Any]:
-    """The margin below which a film counts as undecided, by the validation films.
+    """The margin below which an image counts as undecided, by the validation images.
 
     Args:
-        margin: Smallest margin of each validation film [n].
+        margin: Smallest margin of each validation image [n].
         wrong: Whether its prediction was wrong; NaN where its label is unknown [n].
 
     Returns:
         As `isnet_cli.inference.limits.lower_limit` with `SHARE`, and ``wrong``: the share of wrong
-        predictions ``below`` the limit and from there (``above``), None without films.
+        predictions ``below`` the limit and from there (``above``), None without images.
     """
     values, faults = np.asarray(margin, np.float64), np.asarray(wrong, np.float64)
     found = lower_limit(values, SHARE)

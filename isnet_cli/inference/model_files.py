@@ -55,7 +55,7 @@ def save_model(directory: Path, net: nn.Module, card: dict[str, Any]) -> None:
 
 
 def reading(config: Config) -> dict[str, Any]:
-    """How films are read and masked, for users of the model who do not have its run.
+    """How images are read and masked, for users of the model who do not have its run.
 
     A lung network from a file of the user's own is not named.
     """

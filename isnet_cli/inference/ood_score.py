@@ -1,10 +1,10 @@
-"""How unlike the training films a film is, by what the network sees before it decides.
+"""How unlike the training images an image is, by what the network sees before it decides.
 
-Features of the training films are taken for a Gaussian cloud. The distance of a film is its
-Mahalanobis distance (Lee et al., NeurIPS 2018) under a covariance that a few films can determine:
+Features of the training images are taken for a Gaussian cloud. The distance of an image is its
+Mahalanobis distance (Lee et al., NeurIPS 2018) under a covariance that a few images can determine:
 probabilistic principal components (Tipping and Bishop, J. R. Stat. Soc. B 61:611, 1999), a few
 directions with their own variance and one variance for all others. The cloud says nothing of a
-single film, so that it can be shared with the model.
+single image, so that it can be shared with the model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 AXES = 16  # directions with a variance of their own, at most
-FEWEST = 10  # training films
+FEWEST = 10  # training images
 FLOOR = 0.1  # least s.d.: of a feature, as share of the mean one, for units silent in training;
 # and of a direction of the scaled features
 _TINY = 1e-12
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cloud:
-    """Features of the training films as a Gaussian; F features, r axes.
+    """Features of the training images as a Gaussian; F features, r axes.
 
     Attributes:
         mean: [F].
@@ -46,7 +46,7 @@ class Cloud:
     rest: float
 
     def distance(self, features: ArrayLike) -> Floats:
-        """Mahalanobis distance of films [N], features [N, F], divided by the square root of F.
+        """Mahalanobis distance of images [N], features [N, F], divided by the square root of F.
 
         With z = (x - mean) / scale and c = axes z:
         sqrt((sum_i c_i² / variances_i + (|z|² - |c|²) / rest) / F). NaN where a feature is.
@@ -60,23 +60,23 @@ class Cloud:
 
 
 def fit_cloud(features: ArrayLike) -> Cloud:
-    """The cloud of training films with features [N, F].
+    """The cloud of training images with features [N, F].
 
     The residual variance is the mean of the covariance's F - r smallest eigenvalues, its maximum
     likelihood (Tipping and Bishop, eq. 8), at least `FLOOR`². r = `AXES`, at most N / 2 and F / 2.
 
     Raises:
-        ValueError: Fewer than `FEWEST` films, fewer than two features, a value that is not finite,
-            or films that do not differ.
+        ValueError: Fewer than `FEWEST` images, fewer than two features, a value that is not finite,
+            or images that do not differ.
     """
     x = np.asarray(features, np.float64)
     if len(x) < FEWEST:
-        raise ValueError(f"too few training films: {len(x)}, expected {FEWEST} or more")
+        raise ValueError(f"too few training images: {len(x)}, expected {FEWEST} or more")
     if x.shape[1] < 2 or not np.isfinite(x).all():
-        raise ValueError("features of training films are not finite, or fewer than two")
+        raise ValueError("features of training images are not finite, or fewer than two")
     mean, spread = x.mean(axis=0), x.std(axis=0, ddof=1)
     if spread.mean() < _TINY:
-        raise ValueError("features of training films do not differ")
+        raise ValueError("features of training images do not differ")
     scale = np.maximum(spread, FLOOR * spread.mean())
     values, vectors = _spectrum((x - mean) / scale)
     r = min(AXES, len(x) // 2, x.shape[1] // 2)

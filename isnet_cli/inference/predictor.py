@@ -1,4 +1,4 @@
-"""A trained model at work: films in batches, probabilities, relevance maps."""
+"""A trained model at work: images in batches, probabilities, relevance maps."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import choose_device, make_deterministic
-from isnet_cli.dataset.image_dataset import FilmStore, Version, load_store
+from isnet_cli.dataset.image_dataset import ImageDataset, Version, load_dataset
 from isnet_cli.dataset.training_images import verdicts
-from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.types import Row
 from isnet_cli.inference.model_files import CARD, WEIGHTS, TrainedModel, load_model
 from isnet_cli.stats.scores import decide
@@ -45,13 +45,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained model with the films and masks of a run.
+    """A trained model with the images and masks of a run.
 
     Attributes:
         model: Network and card.
-        config: The run's configuration with what the card says of films, task and classes.
+        config: The run's configuration with what the card says of images, task and classes.
         device: Where the network is.
-        folder: The run whose films are looked at.
+        folder: The run whose images are looked at.
         qc: Verdict on the mask of each key.
     """
 
@@ -84,27 +84,29 @@ class Predictor:
             model["segmenter"] = self.model.card["segmenter"].get("used")
         return {"classes": self.classes, "task": self.task, "model": model}
 
-    def load(self, rows: Sequence[Row]) -> FilmStore:
-        """Films and masks of `rows` at the network's size.
+    def load(self, rows: Sequence[Row]) -> ImageDataset:
+        """Images and masks of `rows` at the network's size.
 
         Raises:
-            IsnetError: Kind "data", when a film or a mask is missing or damaged.
+            IsnetError: Kind "data", when an image or a mask is missing or damaged.
         """
         ingest, masks = (self.folder.stage_dir(stage) for stage in ("ingest", "masks"))
         try:
-            return load_store(rows, ingest, masks, self.qc, self.classes, self.config, Ports())
-        except UnreadableFilm as error:
+            return load_dataset(
+                rows, ingest, masks, self.qc, self.classes, self.config, RunContext()
+            )
+        except UnreadableImage as error:
             raise IsnetError(
                 "data", f"{masks}: {error.detail}", fix="isnet masks CONFIG"
             ) from error
 
     def trusted(self, row: Row) -> bool:
-        """Whether relevance is measured against the film's mask: ok, or suspect but kept."""
+        """Whether relevance is measured against the image's mask: ok, or suspect but kept."""
         verdict = self.qc.get(row.key, "missing")
         return verdict == "ok" or (verdict == "suspect" and self.config.masks.on_suspect == "keep")
 
     def batch(
-        self, store: FilmStore, indices: Sequence[int], version: Version
+        self, store: ImageDataset, indices: Sequence[int], version: Version
     ) -> tuple[Tensor, NDArray[np.bool_]]:
         """Images [B, C, h, w] in [0, 1] and trusted masks [B, h, w] (empty where there is none)."""
         images, masks = store.batch(indices, version=version)
@@ -162,7 +164,7 @@ class Predictor:
         return ""
 
     def decisions(self, probabilities: NDArray[np.float64]) -> list[list[str]]:
-        """Names of the predicted classes of each film; multi-class: exactly one."""
+        """Names of the predicted classes of each image; multi-class: exactly one."""
         if self.task == "multilabel":
             chosen = decide(probabilities, self.thresholds, len(self.classes))
             return [[c for c, yes in zip(self.classes, row, strict=True) if yes] for row in chosen]
@@ -180,7 +182,7 @@ def open_predictor(config: Config, chosen: str | None, folder: RunFolder) -> Pre
     Args:
         config: The configuration; size, channels, task and classes are taken from the model.
         chosen: Run folder of another run's model; None: this run's.
-        folder: The run whose films are looked at.
+        folder: The run whose images are looked at.
 
     Raises:
         IsnetError: Kind "weights", "machine" or "data", when a part is missing.
@@ -225,7 +227,7 @@ def dependencies(config: Config, chosen: str | None, folder: RunFolder) -> list[
     Args:
         config: The configuration.
         chosen: As in `model_folder`.
-        folder: The run whose films are looked at.
+        folder: The run whose images are looked at.
 
     Returns:
         Parts of a fingerprint: use of suspect masks, synthetic bias with its seed, hashes of what
@@ -242,7 +244,7 @@ def dependencies(config: Config, chosen: str | None, folder: RunFolder) -> list[
 
 
 def as_trained(config: Config, card: dict[str, Any]) -> Config:
-    """`config` with the architecture, films' form, task and classes of the model's card."""
+    """`config` with the architecture, images' form, task and classes of the model's card."""
     model = {
         "arch": card["arch"],
         "input": tuple(card["input"]),
@@ -255,8 +257,8 @@ def as_trained(config: Config, card: dict[str, Any]) -> Config:
 
 
 @contextlib.contextmanager
-def memory_guard(films: int) -> Iterator[None]:
-    """Says what to do when `films` films at a time are too many for the device's memory.
+def memory_guard(images: int) -> Iterator[None]:
+    """Says what to do when `images` images at a time are too many for the device's memory.
 
     Raises:
         IsnetError: Kind "machine", in place of torch's error.
@@ -266,6 +268,6 @@ def memory_guard(films: int) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise IsnetError(
             "machine",
-            f"memory of the device: too little for {films} films at a time",
-            fix=f"--set evaluate.batch_size={max(1, films // 2)}, or --device cpu",
+            f"memory of the device: too little for {images} images at a time",
+            fix=f"--set evaluate.batch_size={max(1, images // 2)}, or --device cpu",
         ) from error

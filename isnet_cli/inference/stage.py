@@ -1,7 +1,7 @@
-"""Predictions on films without labels: ``predictions.csv``, which says where to doubt them.
+"""Predictions on images without labels: ``predictions.csv``, which says where to doubt them.
 
-A line for each readable film: key, predicted, ``p_<class>`` ..., and the cells of
-`isnet_cli.inference.uncertainty`. Labels that films may have play no part.
+A line for each readable image: key, predicted, ``p_<class>`` ..., and the cells of
+`isnet_cli.inference.uncertainty`. Labels that images may have play no part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal
-from isnet_cli.core.run_context import Bar, Ports
+from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
 from isnet_cli.dataset.test_sets import Stopped, chunk_size, chunks, go_on
@@ -32,13 +32,13 @@ from isnet_cli.inference.uncertainty_limits import Limits, limits_of
 NAME = "predict"
 FORMAT = 1  # raise when the same inputs give another result
 PREDICTIONS = "predictions.csv"
-NONE = "(none)"  # in counts: films of a multi-label model without any predicted label
+NONE = "(none)"  # in counts: images of a multi-label model without any predicted label
 
 Line = dict[str, str]
 
 
 def fingerprint(config: Config, folder: RunFolder) -> str:
-    """Hash of the model, the films and the masks.
+    """Hash of the model, the images and the masks.
 
     Raises:
         IsnetError: When ingest, masks or the model are missing.
@@ -46,24 +46,24 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     return files.fingerprint(NAME, FORMAT, *dependencies(config, config.predict.model, folder))
 
 
-def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
-    """Predicts every readable film of the manifest.
+def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
+    """Predicts every readable image of the manifest.
 
     Returns:
-        Output ``predictions.csv``; summary: ``films``, ``doubts``, ``skipped`` (films whose answer
-        is no number), ``predicted`` (films of each class), ``flags`` (films with each flag; None:
-        the flag cannot be given), ``expected`` (share of films like the training films that are
-        called unlike them).
+        Output ``predictions.csv``; summary: ``images``, ``doubts``, ``skipped`` (images whose
+        answer is no number), ``predicted`` (images of each class), ``flags`` (images with each
+        flag; None: the flag cannot be given), ``expected`` (share of images like the training
+        images that are called unlike them).
 
     Raises:
-        IsnetError: Kind "weights": model missing, damaged, or it answers no film with a number;
+        IsnetError: Kind "weights": model missing, damaged, or it answers no image with a number;
             "data": ingest or masks are not finished.
     """
     predictor = open_predictor(config, config.predict.model, folder)
     place = model_folder(config.predict.model, folder) / CARD
     limits = limits_of(predictor.model.card, str(place))
     _check_fit(predictor, limits, str(place))
-    _warn_about(limits, ports)
+    _warn_about(limits, context)
     rows = [
         replace(row, label="")
         for row in read_manifest(folder.stage_dir("ingest") / "manifest.csv")
@@ -73,13 +73,13 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     try:
         with (
             Journal(root, fingerprint(config, folder)) as journal,
-            ports.progress.bar("predict", len(rows)) as bar,
+            context.progress.bar("predict", len(rows)) as bar,
         ):
-            lines = _Work(predictor, limits, _reasons(folder), journal, bar, ports).lines(rows)
+            lines = _Work(predictor, limits, _reasons(folder), journal, bar, context).lines(rows)
             if not any(_answered(line, predictor) for line in lines):
                 raise IsnetError(
                     "weights",
-                    f"{place.parent}: the model answers none of {len(lines)} films with a number",
+                    f"{place.parent}: the model answers none of {len(lines)} images with a number",
                     fix="its training diverged, or its files are damaged: train anew",
                 )
             columns = ["key", "predicted", *_names(predictor), *COLUMNS]
@@ -110,11 +110,11 @@ def _check_fit(predictor: Predictor, limits: Limits, place: str) -> None:
         ) from error
 
 
-def _warn_about(limits: Limits, ports: Ports) -> None:
+def _warn_about(limits: Limits, context: RunContext) -> None:
     if limits.unlike is None:
-        ports.warn("model", f"no flag for films unlike the training films: {limits.why_unlike}")
+        context.warn("model", f"no flag for images unlike the training images: {limits.why_unlike}")
     if limits.margin is None:
-        ports.warn("model", f"no flag for undecided films: {limits.why_margin}")
+        context.warn("model", f"no flag for undecided images: {limits.why_margin}")
 
 
 def _reasons(folder: RunFolder) -> dict[str, tuple[str, str]]:
@@ -134,10 +134,10 @@ class _Work:
     Attributes:
         predictor: The model, the run and its settings.
         limits: What the model's card says about doubt.
-        masks: Verdict on each film's mask, and why.
+        masks: Verdict on each image's mask, and why.
         journal: Notes of finished chunks.
         bar: Progress.
-        ports: May ask to stop.
+        context: May ask to stop.
     """
 
     predictor: Predictor
@@ -145,10 +145,10 @@ class _Work:
     masks: dict[str, tuple[str, str]]
     journal: Journal
     bar: Bar
-    ports: Ports
+    context: RunContext
 
     def lines(self, rows: Sequence[Row]) -> list[Line]:
-        """A line of the table for each film, chunk by chunk."""
+        """A line of the table for each image, chunk by chunk."""
         found: list[Line] = []
         for chunk in chunks(rows, chunk_size(self.predictor.config)):
             note = f"{chunk[0].key} to {chunk[-1].key}"
@@ -167,7 +167,7 @@ class _Work:
         store = predictor.load(rows)
         found = []
         for batch in chunks(range(len(rows)), predictor.config.evaluate.batch_size):
-            go_on(self.ports)
+            go_on(self.context)
             images, _ = predictor.batch(store, batch, "standard")
             if cloud is None:
                 seen, distances = predictor.predict(images), np.full(len(batch), np.nan)
@@ -210,7 +210,7 @@ def _summary(lines: Sequence[Line], predictor: Predictor, limits: Limits) -> dic
         "mask": True, "unlike": limits.unlike is not None, "undecided": limits.margin is not None
     }  # fmt: skip
     return {
-        "films": len(lines),
+        "images": len(lines),
         "doubts": sum(line["doubt"] == "1" for line in lines),
         "skipped": len(lines) - len(answered),
         "predicted": {name: counted[name] for name in names},

@@ -43,7 +43,7 @@ class Doubter:
         Args:
             logits: [K].
             probabilities: [K].
-            distance: From the training films, NaN when the limits have no cloud.
+            distance: From the training images, NaN when the limits have no cloud.
             mask: Verdict on the lung mask (``ok``, ``suspect``, ``missing``) and its reason.
         """
         verdict, reason = mask
@@ -70,8 +70,8 @@ class Doubter:
             return cells, ""
         share = f"{100 * (limits.unlike_share or 0):.2g} %"
         return cells, (
-            f"{ratio:.2f} times as far from the training films as the limit, which {share} of"
-            " films like them exceed"
+            f"{ratio:.2f} times as far from the training images as the limit, which {share} of"
+            " images like them exceed"
         )
 
     def _undecided(

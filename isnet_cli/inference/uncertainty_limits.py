@@ -1,4 +1,4 @@
-"""When to doubt a prediction: limits set on the validation films and kept in the model's card."""
+"""When to doubt a prediction: limits set on the validation images and kept in the model's card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from isnet_cli.core.files import write_json
-from isnet_cli.dataset.image_dataset import FilmStore, Version
+from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.inference.limits import upper_limit
 from isnet_cli.inference.margin import margins, undecided_limit
@@ -22,8 +22,8 @@ from isnet_cli.stats.scores import decide
 from isnet_models.features import decision_features
 
 KEY = "doubts"  # of the card
-SHARE = 0.02  # of the validation films may be called unlike the training films
-FILMS = 2000  # training films that the cloud is made from, at most, evenly over the set
+SHARE = 0.02  # of the validation images may be called unlike the training images
+IMAGES = 2000  # training images that the cloud is made from, at most, evenly over the set
 NOT_STORED = "the model was trained before limits were stored; a new training stores them"
 
 Floats = NDArray[np.float64]
@@ -34,10 +34,10 @@ class Limits:
     """What a card says about doubt.
 
     Attributes:
-        cloud: The training films' features; None: unknown, `why_unlike` says why.
-        unlike: Distance above which a film is unlike them; None likewise.
-        unlike_share: Share of films like the validation films that exceed it.
-        margin: Log-odds below which a film is undecided; None: `why_margin` says why.
+        cloud: The training images' features; None: unknown, `why_unlike` says why.
+        unlike: Distance above which an image is unlike them; None likewise.
+        unlike_share: Share of images like the validation images that exceed it.
+        margin: Log-odds below which an image is undecided; None: `why_margin` says why.
         why_unlike: Reason for None, or "".
         why_margin: Reason for None, or "".
     """
@@ -51,22 +51,22 @@ class Limits:
 
 
 def find_limits(
-    model: TrainedModel, train: FilmStore, val: FilmStore, version: Version, batch_size: int
+    model: TrainedModel, train: ImageDataset, val: ImageDataset, version: Version, batch_size: int
 ) -> dict[str, Any]:
-    """The card's entry on doubt, from one look at the training and the validation films.
+    """The card's entry on doubt, from one look at the training and the validation images.
 
     Args:
         model: The trained model.
-        train: Training films; not augmented here.
-        val: Validation films.
+        train: Training images; not augmented here.
+        val: Validation images.
         version: Synthetic bias of both, as in training.
-        batch_size: Films per forward pass.
+        batch_size: Images per forward pass.
 
     Returns:
         ``unlike``: ``limit``, ``share``, ``n`` and the ``cloud``; ``undecided``: ``limit``,
         ``share``, ``n`` and ``wrong``; each with ``why`` where the limit is None.
     """
-    chosen = np.unique(np.linspace(0, len(train) - 1, FILMS).round().astype(np.int64))
+    chosen = np.unique(np.linspace(0, len(train) - 1, IMAGES).round().astype(np.int64))
     try:
         features, _ = _look(model, train, chosen, version, batch_size)
         seen, logits = _look(model, val, np.arange(len(val)), version, batch_size)
@@ -117,12 +117,12 @@ def limits_of(card: dict[str, Any], place: str) -> Limits:
 
 def _look(
     model: TrainedModel,
-    store: FilmStore,
+    store: ImageDataset,
     indices: NDArray[np.int64],
     version: Version,
     batch_size: int,
 ) -> tuple[Floats, Floats]:
-    """Features [N, F] and logits [N, K] of films of a store."""
+    """Features [N, F] and logits [N, K] of images of a store."""
     device = next(model.net.parameters()).device
     features, logits = [], []
     for start in range(0, len(indices), batch_size):
@@ -146,7 +146,7 @@ def _unlike(features: Floats, seen: Floats) -> dict[str, Any]:
 def _wrong(
     logits: Floats, labels: NDArray[np.float32], thresholds: Sequence[float] | None
 ) -> Floats:
-    """Whether each film's prediction is wrong (any known label of several); NaN without a label."""
+    """Whether each prediction is wrong (any known label of several); NaN without a label."""
     if thresholds is None:
         wrong = (logits.argmax(axis=1) != labels).astype(np.float64)
         return np.where(labels >= 0, wrong, np.nan)

@@ -1,4 +1,4 @@
-"""What is known of all films before a pixel is read: files, headers, labels, masks.
+"""What is known of all images before a pixel is read: files, headers, labels, masks.
 
 `ingest` and `isnet check` share it, so that whatever can be refused is refused early.
 """
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from isnet_cli.config.schema import Config, Labels
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.workers import each, worker_count
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.find import Collected, collect, printable
-from isnet_cli.images.header_scan import Facts, peek
+from isnet_cli.images.header_scan import Facts, scan_header
 from isnet_cli.images.mask_files import PAIR, find_masks
 from isnet_cli.ingest.label_sources import MAIN, NONE, Collection, Labelling
 from isnet_cli.labels.tables import LabelRow
@@ -23,7 +23,7 @@ from isnet_cli.labels.tables import LabelRow
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that may be a film.
+    """A file that may be an image.
 
     Attributes:
         collection: Name of its collection.
@@ -48,7 +48,7 @@ class Plan:
 
     Attributes:
         candidates: In the order of the manifest.
-        classes: Class names of the main films (of all, when there are no main films).
+        classes: Class names of the main images (of all, when there are no main images).
         match: Lines of the match table, or a sentence, per collection.
         warnings: Doubts, one sentence each.
         masks_left_out: Files among the images that are masks of others.
@@ -64,7 +64,7 @@ class Plan:
 
 
 def collections(config: Config) -> list[Collection]:
-    """The main films and the sets that have films of their own.
+    """The main images and the sets that have images of their own.
 
     Raises:
         IsnetError: Kind "config", when there are none, or labels are described but not given.
@@ -98,15 +98,15 @@ def collections(config: Config) -> list[Collection]:
     return found
 
 
-def make_plan(config: Config, ports: Ports, *, lenient: bool = False) -> Plan:
+def make_plan(config: Config, context: RunContext, *, lenient: bool = False) -> Plan:
     """Finds the files, reads headers and labels, and joins them; reads no pixels.
 
     Labels that need nothing but file names are joined before any file is opened.
 
     Args:
         config: The configuration.
-        ports: Side effects.
-        lenient: Films whose labels are at fault go on without any, and `Plan.faults` says why.
+        context: Side effects.
+        lenient: Images whose labels are at fault go on without any, and `Plan.faults` says why.
 
     Raises:
         IsnetError: Whatever is wrong with images, label files, joins or mask folders.
@@ -118,22 +118,22 @@ def make_plan(config: Config, ports: Ports, *, lenient: bool = False) -> Plan:
     faults: dict[str, IsnetError] = {}
     left_out = 0
     for collection in collections(config):
-        films = collect(collection.images)
-        labelling = Labelling(collection, _outside_masks(films, config), classes.get(MAIN, ()))
+        images = collect(collection.images)
+        labelling = Labelling(collection, _outside_masks(images, config), classes.get(MAIN, ()))
         try:
-            facts, said = _label(labelling, config, ports)
+            facts, said = _label(labelling, config, context)
         except IsnetError as error:
             if not lenient or error.kind != "data":
                 raise
             faults[collection.name] = error
             labelling.match = ("no labels could be given: see the errors",)
-            facts = _peek_all(labelling.films, config, ports)
+            facts = _peek_all(labelling.images, config, context)
             said = [(NONE, "")] * len(facts)
-        named = labelling.films.films
+        named = labelling.images.images
         match[collection.name] = labelling.match
         warnings += labelling.warnings
         classes[collection.name] = labelling.classes
-        left_out += len(films.films) - len(named)
+        left_out += len(images.images) - len(named)
         candidates += [
             Candidate(collection.name, _key(collection.name, key), path, fact, row, masks)
             for (key, path), fact, (row, masks) in zip(named, facts, said, strict=True)
@@ -151,26 +151,26 @@ def _outside_masks(found: Collected, config: Config) -> Collected:
     if config.masks.files is None:
         return found
     folder = Path(os.path.realpath(config.masks.files))
-    films = [(k, p) for k, p in found.films if folder not in Path(os.path.realpath(p)).parents]
-    return Collected(found.root, films)
+    images = [(k, p) for k, p in found.images if folder not in Path(os.path.realpath(p)).parents]
+    return Collected(found.root, images)
 
 
 def _label(
-    labelling: Labelling, config: Config, ports: Ports
+    labelling: Labelling, config: Config, context: RunContext
 ) -> tuple[list[Facts], list[tuple[LabelRow, str]]]:
-    """What the headers say, and the label row and masks of each film."""
+    """What the headers say, and the label row and masks of each image."""
     labelling.join_by_names()
-    facts = _peek_all(labelling.films, config, ports)
+    facts = _peek_all(labelling.images, config, context)
     return facts, labelling.rows(facts)
 
 
-def _peek_all(films: Collected, config: Config, ports: Ports) -> list[Facts]:
-    paths = [path for _, path in films.films]
+def _peek_all(images: Collected, config: Config, context: RunContext) -> list[Facts]:
+    paths = [path for _, path in images.images]
     facts: list[Facts] = [Facts()] * len(paths)
     # headers are quick: processes pay off only for thousands
     workers = worker_count(config.machine.workers, len(paths)) if len(paths) > 2000 else 0
-    found = each(peek, paths, workers)
-    for index, fact in ports.progress.track(found, "reading headers", len(paths)):
+    found = each(scan_header, paths, workers)
+    for index, fact in context.progress.track(found, "reading headers", len(paths)):
         facts[index] = fact or Facts()
     return facts
 
@@ -180,7 +180,7 @@ def _key(name: str, key: str) -> str:
 
 
 def _unique_keys(candidates: list[Candidate]) -> list[Candidate]:
-    """Main films keep their keys; a set's film that would share one gets a number."""
+    """Main images keep their keys; a set's image that would share one gets a number."""
     taken: set[str] = set()
     kept = []
     for candidate in candidates:
@@ -211,4 +211,4 @@ def _missing_masks(candidates: Sequence[Candidate], *, named: bool) -> list[str]
     if not lost:
         return []
     examples = f", such as {', '.join(lost[:5])}" if named else ""
-    return [f"{len(lost)} films name a mask file that does not exist{examples}"]
+    return [f"{len(lost)} images name a mask file that does not exist{examples}"]

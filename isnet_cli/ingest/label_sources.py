@@ -1,4 +1,4 @@
-"""Where the labels of one collection of films come from: a table, a manifest, or folders."""
+"""Where the labels of one collection of images come from: a table, a manifest, or folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from isnet_cli.images.manifest import is_manifest, read_manifest
 from isnet_cli.images.mask_files import PAIR
 from isnet_cli.images.types import Row
 from isnet_cli.labels.join import Join, join, needs_headers
-from isnet_cli.labels.join_keys import FilmName
+from isnet_cli.labels.join_keys import ImageName
 from isnet_cli.labels.tables import LabelRow, LabelTable, class_order, folder_labels, read_labels
 from isnet_cli.labels.values import UnknownValueError, decode_findings, encode_findings
 
@@ -28,10 +28,10 @@ NONE = LabelRow(0, "")
 
 @dataclass(frozen=True)
 class Collection:
-    """Films with one way of labelling them.
+    """Images with one way of labelling them.
 
     Attributes:
-        name: `MAIN`, or the set that these films belong to.
+        name: `MAIN`, or the set that these images belong to.
         images: As `Data.images`.
         labels: Where their labels are.
         columns: Optional columns of the label file.
@@ -44,24 +44,24 @@ class Collection:
 
 
 class Labelling:
-    """How the films of one collection get their label rows.
+    """How the images of one collection get their label rows.
 
     Args:
-        collection: The films and what is configured about their labels.
-        films: Their files.
-        known: Classes of the main films, which a set's own labels must agree with; empty when
-            there are no main films or this is them.
+        collection: The images and what is configured about their labels.
+        images: Their files.
+        known: Classes of the main images, which a set's own labels must agree with; empty when
+            there are no main images or this is them.
 
     Attributes:
-        films: The files that are films.
+        images: The files that are images.
         classes: Class names found, in order.
         match: Lines of the match table, or one sentence.
         warnings: Doubts, one sentence each.
     """
 
-    def __init__(self, collection: Collection, films: Collected, known: tuple[str, ...]) -> None:
+    def __init__(self, collection: Collection, images: Collected, known: tuple[str, ...]) -> None:
         self._collection = collection
-        self.films = films
+        self.images = images
         self._known = known
         self._table: LabelTable | None = None
         self._join: Join | None = None
@@ -72,7 +72,7 @@ class Labelling:
     def join_by_names(self) -> None:
         """Reads the label file; joins it when file names are all that is needed.
 
-        Files that the table's mask column names are no films: they leave `films`.
+        Files that the table's mask column names are no images: they leave `images`.
         """
         labels = self._collection.labels
         if labels.file is None:
@@ -83,10 +83,10 @@ class Labelling:
         self.classes = self._table.classes
         self._leave_out_masks(self._table)
         if not needs_headers(self._table, labels):
-            self._run_join([Facts()] * len(self.films.films))
+            self._run_join([Facts()] * len(self.images.images))
 
     def rows(self, facts: Sequence[Facts]) -> list[tuple[LabelRow, str]]:
-        """The label row and the mask files of each film."""
+        """The label row and the mask files of each image."""
         if self._table is not None:
             if self._join is None:
                 self._run_join(facts)
@@ -102,21 +102,21 @@ class Labelling:
             for mask in row.masks
             for place in places(mask, self._bases(table))
         }
-        films = [(k, p) for k, p in self.films.films if normal(os.path.abspath(p)) not in masks]
-        self.films = Collected(self.films.root, films)
+        images = [(k, p) for k, p in self.images.images if normal(os.path.abspath(p)) not in masks]
+        self.images = Collected(self.images.root, images)
 
     def _bases(self, table: LabelTable) -> list[str]:
         """Folders that paths written in the table may start from."""
-        return [os.path.abspath(base) for base in (table.table.path.parent, self.films.root)]
+        return [os.path.abspath(base) for base in (table.table.path.parent, self.images.root)]
 
     def _run_join(self, facts: Sequence[Facts]) -> None:
         if self._table is None:
             raise ValueError("no label file")
         names = [
-            FilmName(path, key, fact.identity)
-            for (key, path), fact in zip(self.films.films, facts, strict=True)
+            ImageName(path, key, fact.identity)
+            for (key, path), fact in zip(self.images.images, facts, strict=True)
         ]
-        self._join = join(names, self._table, self._collection.labels, [self.films.root])
+        self._join = join(names, self._table, self._collection.labels, [self.images.root])
         chosen = self._join.chosen
         self.match = (
             *self._join.table,
@@ -144,10 +144,10 @@ class Labelling:
         for entry in entries:
             base = os.path.abspath(Path(entry).parent)
             for row in read_manifest(Path(entry)):
-                for place in places(row.path or row.film, [base]):
+                for place in places(row.path or row.image_file, [base]):
                     rows.setdefault(place, row)
         found = []
-        for _, path in self.films.films:
+        for _, path in self.images.images:
             row = rows[normal(os.path.abspath(path))]
             said = LabelRow(0, row.label, row.source, row.patient, row.view, set=row.set, masks=())
             found.append((said, row.mask_file))
@@ -157,22 +157,22 @@ class Labelling:
 
     def _from_folders(self, facts: Sequence[Facts]) -> list[tuple[LabelRow, str]]:
         """Labels from folder names, where the folders look like classes."""
-        films = [
+        images = [
             (place, PurePosixPath(self._relative(path)))
-            for place, ((_, path), fact) in enumerate(zip(self.films.films, facts, strict=True))
+            for place, ((_, path), fact) in enumerate(zip(self.images.images, facts, strict=True))
             if fact.kind
         ]
         labels = self._collection.labels
         names = labels.classes or list(self._known) or None
-        rows = folder_labels([name for _, name in films], names)
+        rows = folder_labels([name for _, name in images], names)
         found = [NONE] * len(facts)
         if rows is None:
             self.match = ("no labels: no label file, and the folders are not one per class",)
         else:
-            for (place, _), row in zip(films, rows, strict=True):
+            for (place, _), row in zip(images, rows, strict=True):
                 found[place] = row
             count = Counter(row.label for row in rows if row.label)
-            self.classes = class_order(count, labels, printable(str(self.films.root)), 1)
+            self.classes = class_order(count, labels, printable(str(self.images.root)), 1)
             shown = ", ".join(f"{name} ({count[name]})" for name in sorted(count))
             self.match = (f"labels from one folder per class: {shown}",)
             if labels.task == "multilabel":
@@ -192,16 +192,16 @@ class Labelling:
             except UnknownValueError as error:
                 raise IsnetError(
                     "data",
-                    f"{printable(entry)}: one class per film, but data.labels.task is multilabel",
+                    f"{printable(entry)}: one class per image, but data.labels.task is multilabel",
                     fix="data.labels.task: multiclass",
                 ) from error
         self.classes = class_order(Counter(found), labels, "manifest", 1) if found else ()
 
     def _relative(self, path: Path) -> str:
-        return os.path.relpath(os.path.abspath(path), os.path.abspath(self.films.root))
+        return os.path.relpath(os.path.abspath(path), os.path.abspath(self.images.root))
 
     def _aligned(self, row: LabelRow) -> LabelRow:
-        """The row in terms of the main films' classes."""
+        """The row in terms of the main images' classes."""
         name, known = self._collection.name, self._known
         if name == MAIN or not known or not row.label:
             return row
@@ -212,7 +212,7 @@ class Labelling:
         if row.label not in known:
             raise IsnetError(
                 "data",
-                f"data.sets.{name}: class '{row.label}', expected one of the main films' classes"
+                f"data.sets.{name}: class '{row.label}', expected one of the main images' classes"
                 f" {', '.join(map(repr, known))}",
                 fix="write the class alike in both label files,"
                 f"   or choose classes: data.sets.{name}.labels.classes: [...]",

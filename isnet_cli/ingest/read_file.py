@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from isnet_cli.config.schema import Dicom
 from isnet_cli.core.files import atomic_path, sha256_file
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.find import frame_key
-from isnet_cli.images.kept import reduce_film, save_film
-from isnet_cli.images.read import read_films
+from isnet_cli.images.kept import limit_size, save_image
+from isnet_cli.images.read import read_images
 from isnet_cli.images.sanity import implausible
-from isnet_cli.images.types import Film
+from isnet_cli.images.types import XRay
 
-FORMAT = 1  # of the kept films and what is recorded about them
+FORMAT = 1  # of the kept images and what is recorded about them
 PASSING = frozenset({"missing", "no_access", "crashed", "changed"})  # may be cured by the next run
 
 
@@ -27,11 +27,11 @@ class ReadTask:
     Attributes:
         path: The file.
         key: Its key in the outputs.
-        folder: The stage's folder; films go to ``films/`` inside.
+        folder: The stage's folder; images go to ``images/`` inside.
         dicom: How DICOM pixels become intensities.
         scale: What white means.
-        max_side: Longest side of the kept film, px.
-        view: ``frontal`` refuses films known to be lateral.
+        max_side: Longest side of the kept image, px.
+        view: ``frontal`` refuses images known to be lateral.
         stated_view: View by the label file, which overrules the header; or ``unknown``.
     """
 
@@ -50,14 +50,14 @@ class FrameFacts:
     """What is recorded of one frame of a file; nothing of it identifies a patient.
 
     Attributes:
-        key: Key of the film.
+        key: Key of the image.
         frame: Frame number, from 0.
-        film: The kept film relative to the stage's folder; empty when skipped.
+        image_file: The kept image relative to the stage's folder; empty when skipped.
         height: Rows of the original, px.
         width: Columns of the original, px.
-        bits: As `Film.bits`.
-        format: As `Film.format`.
-        view: As `Film.view`.
+        bits: As `XRay.bits`.
+        format: As `XRay.format`.
+        view: As `XRay.view`.
         notes: As `Row.notes`.
         spacing: As `Row.spacing`.
         reason: ``code: sentence`` when skipped.
@@ -65,7 +65,7 @@ class FrameFacts:
 
     key: str
     frame: int = 0
-    film: str = ""
+    image_file: str = ""
     height: int = 0
     width: int = 0
     bits: int = 0
@@ -82,7 +82,7 @@ class FileFacts:
 
     Attributes:
         sha256: Of its bytes; empty when it could not be read at all.
-        frames: One per film in it, at least one.
+        frames: One per image in it, at least one.
     """
 
     sha256: str = ""
@@ -93,9 +93,9 @@ class FileFacts:
         """Whether a fault may be gone when the same file is tried again."""
         return any(frame.reason.partition(":")[0] in PASSING for frame in self.frames)
 
-    def films(self) -> list[str]:
-        """The kept films, relative to the stage's folder."""
-        return [frame.film for frame in self.frames if frame.film]
+    def images(self) -> list[str]:
+        """The kept images, relative to the stage's folder."""
+        return [frame.image_file for frame in self.frames if frame.image_file]
 
     def plain(self) -> dict[str, Any]:
         """As JSON-able values."""
@@ -114,17 +114,17 @@ def skipped(key: str, reason: str, sentence: str, sha256: str = "") -> FileFacts
 
 
 def read_file(task: ReadTask) -> FileFacts:
-    """Reads a file, keeps its usable films reduced to ``max_side``, and says what became of each.
+    """Reads a file, keeps its usable images reduced to ``max_side``, and says what became of each.
 
-    Films are written by rename. A file that is lost, unreadable or no chest film gives a reason;
+    Images are written by rename. A file that is lost, unreadable or no chest image gives a reason;
     nothing is raised for it.
     """
     try:
         before = os.stat(task.path)
-        films = read_films(task.path, task.dicom, task.scale)
+        images = read_images(task.path, task.dicom, task.scale)
         digest = sha256_file(task.path)
         after = os.stat(task.path)
-    except UnreadableFilm as fault:
+    except UnreadableImage as fault:
         return skipped(task.key, fault.reason, fault.detail, _digest(task.path))
     except FileNotFoundError:
         return skipped(task.key, "missing", "no such file")
@@ -133,33 +133,33 @@ def read_file(task: ReadTask) -> FileFacts:
         return skipped(task.key, "no_access", words)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         return skipped(task.key, "changed", "the file was written to while it was read")
-    frames = [_keep(task, film, n, len(films)) for n, film in enumerate(films)]
+    frames = [_keep(task, image, n, len(images)) for n, image in enumerate(images)]
     return FileFacts(digest, tuple(frames))
 
 
-def _keep(task: ReadTask, film: Film, frame: int, frames: int) -> FrameFacts:
+def _keep(task: ReadTask, image: XRay, frame: int, frames: int) -> FrameFacts:
     key = frame_key(task.key, frame, frames)
     if task.stated_view != "unknown":
-        film = replace(film, view=task.stated_view)
-    height, width = film.pixels.shape
+        image = replace(image, view=task.stated_view)
+    height, width = image.pixels.shape
     facts = FrameFacts(
         key,
         frame,
         height=height,
         width=width,
-        bits=film.bits,
-        format=film.format,
-        view=film.view,
-        notes="; ".join(film.notes),
-        spacing=_spacing(film.spacing),
+        bits=image.bits,
+        format=image.format,
+        view=image.view,
+        notes="; ".join(image.notes),
+        spacing=_spacing(image.spacing),
     )
-    fault = implausible(film, task.view)
+    fault = implausible(image, task.view)
     if fault is not None:
         return replace(facts, reason=f"{fault.reason}: {fault.detail}")
-    name = f"films/{key}.png"
+    name = f"images/{key}.png"
     with atomic_path(task.folder / name) as temporary:
-        save_film(temporary, reduce_film(film.pixels, task.max_side))
-    return replace(facts, film=name)
+        save_image(temporary, limit_size(image.pixels, task.max_side))
+    return replace(facts, image_file=name)
 
 
 def _spacing(spacing: tuple[float, float] | None) -> str:

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from isnet_cli.config.schema import Config, chosen_films
-from isnet_cli.core.pseudonym import salted
+from isnet_cli.config.schema import Config, chosen_images
+from isnet_cli.core.pseudonym import pseudonym
 from isnet_cli.images.header_scan import without_placeholder
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.catalogue import Candidate
@@ -32,9 +32,9 @@ class Line:
     patient: str
 
 
-def film_key(candidate: Candidate, config: Config, salt: bytes) -> str:
-    """The film's name in outputs: its place in the input, or a salted hash of that."""
-    return salted(salt, candidate.key, 16) if config.data.privacy.rename else candidate.key
+def image_key(candidate: Candidate, config: Config, salt: bytes) -> str:
+    """The image's name in outputs: its place in the input, or a salted hash of that."""
+    return pseudonym(salt, candidate.key, 16) if config.data.privacy.rename else candidate.key
 
 
 def writable(path: str) -> str:
@@ -47,7 +47,7 @@ def early_fault(candidate: Candidate, config: Config, key: str) -> FileFacts | N
     if candidate.facts.fault is not None:
         return skipped(key, *candidate.facts.fault)
     if config.data.view == "frontal" and stated_view(candidate) == "lateral":
-        return skipped(key, "lateral", "a lateral film, expected frontal (data.view: frontal)")
+        return skipped(key, "lateral", "a lateral image, expected frontal (data.view: frontal)")
     return None
 
 
@@ -59,10 +59,12 @@ def stated_view(candidate: Candidate) -> str:
 def lines_of(
     candidate: Candidate, facts: FileFacts | None, config: Config, salt: bytes
 ) -> list[Line]:
-    """Manifest lines of a file: one per film; one without film facts when it was not read yet."""
+    """Manifest lines of a file: one per image; one without image facts when it was not read yet."""
     patient = _patient(candidate, config)
     source = candidate.said.source or candidate.collection
-    frames = facts.frames if facts is not None else (FrameFacts(film_key(candidate, config, salt)),)
+    frames = (
+        facts.frames if facts is not None else (FrameFacts(image_key(candidate, config, salt)),)
+    )
     path = "" if config.data.privacy.rename else writable(os.path.abspath(candidate.path))
     main = candidate.collection == MAIN
     return [
@@ -72,14 +74,14 @@ def lines_of(
                 path=path,
                 frame=frame.frame,
                 sha256=facts.sha256 if facts is not None else "",
-                film=frame.film,
+                image_file=frame.image_file,
                 height=frame.height,
                 width=frame.width,
                 bits=frame.bits,
                 format=frame.format,
                 view=frame.view if frame.view != "unknown" else stated_view(candidate),
                 source=source,
-                patient=salted(salt, patient),
+                patient=pseudonym(salt, patient),
                 label=candidate.said.label,
                 set=candidate.said.set if main else _own_set(candidate, source, config),
                 mask_file=candidate.masks,
@@ -102,7 +104,7 @@ def early_lines(candidates: Iterable[Candidate], config: Config, salt: bytes) ->
         for candidate in candidates
         for line in lines_of(
             candidate,
-            early_fault(candidate, config, film_key(candidate, config, salt)),
+            early_fault(candidate, config, image_key(candidate, config, salt)),
             config,
             salt,
         )
@@ -110,7 +112,7 @@ def early_lines(candidates: Iterable[Candidate], config: Config, salt: bytes) ->
 
 
 def divide(lines: Sequence[Line], config: Config) -> list[Line]:
-    """Deals the main films out to the sets; the others have theirs already."""
+    """Deals the main images out to the sets; the others have theirs already."""
     places = [i for i, line in enumerate(lines) if line.collection == MAIN]
     data = config.data
     rows = assign_sets(
@@ -131,7 +133,7 @@ def divide(lines: Sequence[Line], config: Config) -> list[Line]:
 
 
 def without_copies(lines: Sequence[Line]) -> list[Line]:
-    """Skips films that are in a collection more than once (same bytes, same frame).
+    """Skips images that are in a collection more than once (same bytes, same frame).
 
     The first labelled one stays, or the first; the others become ``duplicate``. When their labels
     differ, nobody can tell which is right, and all become ``duplicate_conflict``.
@@ -160,7 +162,7 @@ def without_copies(lines: Sequence[Line]) -> list[Line]:
 
 
 def counts(rows: Sequence[Row]) -> Mapping[str, int]:
-    """How many films were found, read, skipped and labelled."""
+    """How many images were found, read, skipped and labelled."""
     usable = [row for row in rows if row.status == "ok"]
     return {
         "found": len(rows),
@@ -174,7 +176,9 @@ def counts(rows: Sequence[Row]) -> Mapping[str, int]:
 
 
 def _skip(line: Line, reason: str) -> Line:
-    return replace(line, row=replace(line.row, status="skipped", reason=reason, film="", set=""))
+    return replace(
+        line, row=replace(line.row, status="skipped", reason=reason, image_file="", set="")
+    )
 
 
 def _patient(candidate: Candidate, config: Config) -> str:
@@ -188,6 +192,6 @@ def _patient(candidate: Candidate, config: Config) -> str:
 
 
 def _own_set(candidate: Candidate, source: str, config: Config) -> str:
-    chosen = chosen_films(config.data.sets[candidate.collection])
+    chosen = chosen_images(config.data.sets[candidate.collection])
     wanted = not chosen or (source, None) in chosen or (source, candidate.said.label) in chosen
     return candidate.collection if wanted else ""

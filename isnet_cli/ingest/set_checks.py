@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from isnet_cli.config.schema import FilmSet, Split
+from isnet_cli.config.schema import ImageSet, Split
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.splits import DEFAULT_SETS, NEGATIVE, label_classes
@@ -35,13 +35,13 @@ class Finding:
 
 
 def check_sets(
-    rows: Sequence[Row], sets: Mapping[str, FilmSet], split: Split, task: str
+    rows: Sequence[Row], sets: Mapping[str, ImageSet], split: Split, task: str
 ) -> list[Finding]:
     """Everything that is wrong or doubtful with the sets of the usable rows, errors first.
 
     Errors: a patient or a file's copy in two sets (a warning with ``split.allow_overlap``), an
-    empty train or val set although training films are there. Warnings: another configured set that
-    is empty, a class that a set lacks, a class whose training films all come from one source while
+    empty train or val set although training images are there. Warnings: another configured set that
+    is empty, a class that a set lacks, a class whose training images all come from one source while
     other classes come from elsewhere.
     """
     used = [row for row in rows if row.status == "ok" and row.set]
@@ -72,10 +72,10 @@ def refuse(findings: Sequence[Finding]) -> None:
 def class_table(
     rows: Sequence[Row], by: Literal["source", "set"], task: str
 ) -> dict[str, dict[str, int]]:
-    """Usable labelled films per source (or set) and class; multi-label films count in each class.
+    """Usable labelled images per source (or set) and class; multi-label images count in each class.
 
-    Multi-label films without any finding are counted as ``no finding``. Sets without labelled films
-    are listed, sources without are not.
+    Multi-label images without any finding are counted as ``no finding``. Sets without labelled
+    images are listed, sources without are not.
     """
     table: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
@@ -107,11 +107,11 @@ def _said(row: Row, task: str) -> list[str]:
 
 
 def _patients(rows: Sequence[Row], severity: Literal["error", "warning"]) -> Iterator[Finding]:
-    films: dict[str, dict[str, Row]] = defaultdict(dict)
+    images: dict[str, dict[str, Row]] = defaultdict(dict)
     for row in rows:
         if row.patient:
-            films[row.patient].setdefault(row.set, row)
-    shared = {patient: found for patient, found in films.items() if len(found) > 1}
+            images[row.patient].setdefault(row.set, row)
+    shared = {patient: found for patient, found in images.items() if len(found) > 1}
     if shared:
         names = sorted({name for found in shared.values() for name in found})
         yield Finding(
@@ -126,16 +126,16 @@ def _patients(rows: Sequence[Row], severity: Literal["error", "warning"]) -> Ite
 
 
 def _copies(rows: Sequence[Row], severity: Literal["error", "warning"]) -> Iterator[Finding]:
-    films: dict[tuple[str, int], dict[str, Row]] = defaultdict(dict)
+    images: dict[tuple[str, int], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         if row.sha256:
-            films[row.sha256, row.frame].setdefault(row.set, row)
-    shared = {key[0][:12]: found for key, found in films.items() if len(found) > 1}
+            images[row.sha256, row.frame].setdefault(row.set, row)
+    shared = {key[0][:12]: found for key, found in images.items() if len(found) > 1}
     if shared:
         names = sorted({name for found in shared.values() for name in found})
         yield Finding(
             severity,
-            f"data.sets: {_count(len(shared), 'film')} in more than one of the sets"
+            f"data.sets: {_count(len(shared), 'image')} in more than one of the sets"
             f" {', '.join(names)} (files with the same bytes), expected each in one",
             fix="remove the copies; data.split.allow_overlap: true   if you mean it",
             details=_examples({f"sha256 {key}": found for key, found in shared.items()}),
@@ -143,7 +143,7 @@ def _copies(rows: Sequence[Row], severity: Literal["error", "warning"]) -> Itera
 
 
 def _empty(
-    rows: Sequence[Row], used: Sequence[Row], sets: Mapping[str, FilmSet]
+    rows: Sequence[Row], used: Sequence[Row], sets: Mapping[str, ImageSet]
 ) -> Iterator[Finding]:
     filled = {row.set for row in used}
     labelled = any(row.label for row in rows if row.status == "ok")
@@ -157,9 +157,9 @@ def _empty(
         groups = len({row.patient or row.key for row in used})
         yield Finding(
             "error" if needed else "warning",
-            f"data.sets.{name}: no film, expected at least one"
-            f" ({len(used)} films of {_count(groups, 'patient')} are in other sets)",
-            fix=f"give data.sets.{name} a fraction or source that has films, or write '{name}' into"
+            f"data.sets.{name}: no image, expected at least one"
+            f" ({len(used)} images of {_count(groups, 'patient')} are in other sets)",
+            fix=f"give data.sets.{name} a fraction or source with images, or write '{name}' into"
             " the label file's set column"
             if labelled
             else "give the labels: data.labels.file",
@@ -174,7 +174,7 @@ def _classes(rows: Sequence[Row], task: str) -> Iterator[Finding]:
         if said and missing:
             yield Finding(
                 "warning",
-                f"data.sets.{name}: no film of class {', '.join(map(repr, missing))};"
+                f"data.sets.{name}: no image of class {', '.join(map(repr, missing))};"
                 " its scores have no value for it",
             )
 

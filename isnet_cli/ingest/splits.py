@@ -1,4 +1,4 @@
-"""Dealing films out to named sets: whole patients, all classes everywhere, the same every time."""
+"""Dealing images out to named sets: whole patients, all classes everywhere, the same every time."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from isnet_cli.config.schema import Choice, FilmSet, Split, chosen_films
+from isnet_cli.config.schema import Choice, ImageSet, Split, chosen_images
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
 from isnet_cli.labels.values import decode_findings
 
-DEFAULT_SETS: Mapping[str, FilmSet] = {
-    "train": FilmSet(fraction=0.7),
-    "val": FilmSet(fraction=0.15),
-    "test": FilmSet(fraction=0.15),
+DEFAULT_SETS: Mapping[str, ImageSet] = {
+    "train": ImageSet(fraction=0.7),
+    "val": ImageSet(fraction=0.15),
+    "test": ImageSet(fraction=0.15),
 }
-NEGATIVE = ""  # class of a multi-label film without any finding
+NEGATIVE = ""  # class of a multi-label image without any finding
 TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Group:
-    """Films that must stay together.
+    """Images that must stay together.
 
     Attributes:
         name: What orders the groups, together with the seed; memory only.
-        films: Indices of the films.
-        classes: How many of the films are of each class.
+        images: Indices of the images.
+        classes: How many of the images are of each class.
     """
 
     name: str
-    films: tuple[int, ...]
+    images: tuple[int, ...]
     classes: Mapping[str, int]
 
 
 def label_classes(label: str, task: str) -> list[str]:
-    """Classes that one manifest label says yes to; multi-label films without any: `NEGATIVE`."""
+    """Classes that one manifest label says yes to; multi-label images without any: `NEGATIVE`."""
     if task == "multiclass":
         return [label] if label else []
     positive = [name for name, value in decode_findings(label).items() if value == 1.0]
@@ -47,20 +47,20 @@ def label_classes(label: str, task: str) -> list[str]:
 def assign_sets(
     rows: Sequence[Row],
     patients: Sequence[str],
-    sets: Mapping[str, FilmSet],
+    sets: Mapping[str, ImageSet],
     split: Split,
     *,
     seed: int,
     task: str,
 ) -> list[Row]:
-    """Gives each usable film of the main images its set.
+    """Gives each usable image of the main images its set.
 
-    A set with `source` draws from the films of these sources, one with `only` from those of them
-    that have the classes named; a set without either draws from the films that no other names.
-    Sets that draw from the same films share them by `fraction`; one of them may leave it out and
+    A set with `source` draws from the images of these sources, one with `only` from those of them
+    that have the classes named; a set without either draws from the images that no other names.
+    Sets that draw from the same images share them by `fraction`; one of them may leave it out and
     gets the rest. With a `set` column in the label file (now in `Row.set`), the column is followed
     when no sets are configured, and for configured sets that have neither a choice nor a fraction;
-    its films are not dealt out again.
+    its images are not dealt out again.
 
     Only rows that are ``ok`` and labelled take part; when no row has a label, all take part in
     configured sets, and without configured ones they stay in no set. The result depends on the
@@ -68,7 +68,7 @@ def assign_sets(
     fraction by less than the largest group.
 
     Args:
-        rows: The main films; `Row.set` holds the column's value or is empty.
+        rows: The main images; `Row.set` holds the column's value or is empty.
         patients: Patient of each row as found (not salted), empty when unknown; memory only.
         sets: The configured sets; those with images of their own are ignored here.
         split: How to group and whether to stratify.
@@ -77,7 +77,7 @@ def assign_sets(
 
     Raises:
         IsnetError: Kind "config" or "data": overlapping sources, fractions above 1, two sets that
-            want the rest, a source that no film has.
+            want the rest, a source that no image has.
     """
     labelled = any(row.label and row.status == "ok" for row in rows)
     usable = [i for i, row in enumerate(rows) if row.status == "ok" and (row.label or not labelled)]
@@ -92,14 +92,14 @@ def assign_sets(
         groups = _groups(rows, patients, members, split, task)
         shares = _shares({name: drawn[name].fraction for name in names}, names)
         for group, name in deal(groups, shares, seed, stratify=split.stratify):
-            result.update(dict.fromkeys(group.films, name))
+            result.update(dict.fromkeys(group.images, name))
     return [replace(row, set=result[i]) for i, row in enumerate(rows)]
 
 
-def _open(sets: Mapping[str, FilmSet], name: str) -> bool:
-    """Whether a configured set leaves it to the label file's column which films it has."""
+def _open(sets: Mapping[str, ImageSet], name: str) -> bool:
+    """Whether a configured set leaves it to the label file's column which images it has."""
     entry = sets.get(name)
-    return entry is not None and not chosen_films(entry) and entry.fraction is None
+    return entry is not None and not chosen_images(entry) and entry.fraction is None
 
 
 def deal(
@@ -109,17 +109,17 @@ def deal(
 
     Groups go, large before small, rare classes before common ones, and otherwise in the order of
     a hash of (seed, name), to the set that lacks the largest share of the group's classes among
-    the sets it fits into. When it fits into none, it goes to the set that lacks most films: an
+    the sets it fits into. When it fits into none, it goes to the set that lacks most images: an
     overshoot then is smaller than the group, and no set that lacks a whole group can be passed
     over, so every set ends less than one (largest) group away from its share.
 
     Args:
         groups: The groups; their order does not matter.
-        shares: Fraction of all films for each set; what is missing to 1 stays in no set.
+        shares: Fraction of all images for each set; what is missing to 1 stays in no set.
         seed: Of the order.
         stratify: False: only sizes count.
     """
-    total = sum(len(group.films) for group in groups)
+    total = sum(len(group.images) for group in groups)
     counts: Counter[str] = Counter()
     for group in groups:
         counts.update(group.classes)
@@ -129,7 +129,7 @@ def deal(
     wanted = {name: {c: lacking[name] / total * n for c, n in counts.items()} for name in lacking}
     dealt = []
     for group in sorted(groups, key=lambda g: _rank(g, counts, seed)):
-        size = len(group.films)
+        size = len(group.images)
         fits = [name for name in lacking if lacking[name] >= size - TOLERANCE]
         need = dict.fromkeys(fits, 0.0)
         if stratify:
@@ -149,16 +149,16 @@ def _rank(group: Group, counts: Counter[str], seed: int) -> tuple[int, int, str,
     """Large groups first (by powers of two, so that the seed still matters), then rare classes."""
     rarest = min(((counts[c], c) for c in group.classes), default=(0, ""))
     digest = hashlib.sha256(f"{seed}\0{group.name}".encode("utf-8", "surrogateescape"))
-    return -len(group.films).bit_length(), *rarest, digest.hexdigest()
+    return -len(group.images).bit_length(), *rarest, digest.hexdigest()
 
 
 def _pools(
-    rows: Sequence[Row], free: Sequence[int], sets: Mapping[str, FilmSet]
+    rows: Sequence[Row], free: Sequence[int], sets: Mapping[str, ImageSet]
 ) -> list[tuple[list[str], list[int]]]:
-    """Sets that draw from the same films, with these films."""
+    """Sets that draw from the same images, with these images."""
     pools: dict[tuple[Choice, ...], list[str]] = defaultdict(list)
     for name, entry in sets.items():
-        pools[tuple(chosen_films(entry))].append(name)
+        pools[tuple(chosen_images(entry))].append(name)
     claimed: dict[Choice, tuple[Choice, ...]] = {}
     for choices, names in pools.items():
         for choice in choices:
@@ -197,7 +197,7 @@ def _check_choices(
         if source not in found:
             raise IsnetError(
                 "data",
-                f"{where}.{'source' if label is None else 'only'}: no film of source '{source}',"
+                f"{where}.{'source' if label is None else 'only'}: no image of source '{source}',"
                 f" found {', '.join(repr(name) for name in found[:12]) or 'no source at all'}",
                 fix="write the source as in the label file"
                 if found
@@ -207,7 +207,7 @@ def _check_choices(
         if label is not None and label not in labels:
             raise IsnetError(
                 "data",
-                f"{where}.only.{source}: no film of class '{label}', found "
+                f"{where}.only.{source}: no image of class '{label}', found "
                 f"{', '.join(labels[:12]) or 'no class'}",
                 fix="write the class as in the label file",
             )
@@ -227,7 +227,7 @@ def _shares(fractions: Mapping[str, float | None], names: Sequence[str]) -> dict
     if len(open_sets) > 1:
         raise IsnetError(
             "config",
-            f"data.sets: {' and '.join(open_sets)} draw from the same films without a fraction,"
+            f"data.sets: {' and '.join(open_sets)} draw from the same images without a fraction,"
             " expected at most one such set",
             fix=f"data.sets.{open_sets[0]}.fraction: 0.5",
         )
@@ -238,15 +238,15 @@ def _shares(fractions: Mapping[str, float | None], names: Sequence[str]) -> dict
 def _groups(
     rows: Sequence[Row], patients: Sequence[str], members: Sequence[int], split: Split, task: str
 ) -> list[Group]:
-    films: dict[str, list[int]] = defaultdict(list)
+    images: dict[str, list[int]] = defaultdict(list)
     for i in members:
         known = split.group == "patient" and patients[i]
-        films[f"patient {patients[i]}" if known else f"film {rows[i].key}"].append(i)
+        images[f"patient {patients[i]}" if known else f"image {rows[i].key}"].append(i)
     return [
         Group(
             name,
             tuple(indices),
             Counter(c for i in indices for c in label_classes(rows[i].label, task)),
         )
-        for name, indices in films.items()
+        for name, indices in images.items()
     ]

@@ -1,4 +1,4 @@
-"""Stage ``ingest``: X-rays of any format to kept films and one manifest, with labels and sets."""
+"""Stage ``ingest``: X-rays of any format to kept images and one manifest, with labels and sets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal
-from isnet_cli.core.pseudonym import new_salt, read_salt, salted
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.pseudonym import new_salt, pseudonym, read_salt
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
 from isnet_cli.core.workers import each, worker_count
-from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.find import collect
 from isnet_cli.images.manifest import rows_to_dicts
 from isnet_cli.images.mask_files import PAIR, load_mask, pictures, save_mask
@@ -32,7 +32,7 @@ from isnet_cli.ingest.rows import (
     divide,
     early_fault,
     early_lines,
-    film_key,
+    image_key,
     lines_of,
     without_copies,
 )
@@ -57,7 +57,7 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     parts: list[Any] = [FORMAT, ingest_read.FORMAT, config.data.model_dump(mode="json")]
     parts += [config.seed, config.masks.files]
     for collection in collections(config):
-        parts += [_stamp(path) for _, path in collect(collection.images).films]
+        parts += [_stamp(path) for _, path in collect(collection.images).images]
         lists = collection.images if isinstance(collection.images, list) else [collection.images]
         parts += [_content(Path(entry)) for entry in lists if Path(entry).suffix in LISTS]
         if collection.labels.file is not None:
@@ -69,23 +69,23 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     return files.fingerprint(parts)
 
 
-def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
-    """Writes ``films/<key>.png``, ``manifest.csv`` and ``skipped.csv``.
+def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
+    """Writes ``images/<key>.png``, ``manifest.csv`` and ``skipped.csv``.
 
-    What labels, headers and sets can be refused for is refused before pixels are read. Films that
+    What labels, headers and sets can be refused for is refused before pixels are read. Images that
     an earlier run kept are used again when neither the file (size, time of change) nor the way of
     reading has changed.
 
     Raises:
-        IsnetError: Kind "data" or "config": images, labels, joins, sets; or no film can be used.
+        IsnetError: Kind "data" or "config": images, labels, joins, sets; or no image can be used.
     """
     root = folder.stage_dir(NAME)
     root.mkdir(parents=True, exist_ok=True)
     salt = _salt(config, root)
-    plan = make_plan(config, ports)
-    _report_plan(plan, ports)
+    plan = make_plan(config, context)
+    _report_plan(plan, context)
     _check_early(plan, config, salt)
-    facts = _read_all(plan.candidates, config, root, salt, ports)
+    facts = _read_all(plan.candidates, config, root, salt, context)
     if facts is None:
         return StageResult([], {"found": len(plan.candidates)}, complete=False)
     lines = [
@@ -99,10 +99,10 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
         rows = [_with_own_mask(row, root) for row in rows]
     _write_skipped(rows, root)
     _refuse_empty(rows)
-    _check(rows, config, ports)
+    _check(rows, config, context)
     files.write_csv(root / MANIFEST, ROW_FIELDS, rows_to_dicts(rows))
     _remove_stale(rows, root)
-    _report(rows, config, ports)
+    _report(rows, config, context)
     return StageResult([root / MANIFEST, root / SKIPPED], _summary(rows, config))
 
 
@@ -117,15 +117,15 @@ def _salt(config: Config, root: Path) -> bytes:
     return read_salt(path)
 
 
-def _report_plan(plan: Plan, ports: Ports) -> None:
+def _report_plan(plan: Plan, context: RunContext) -> None:
     for name, lines in plan.match.items():
-        ports.say(f"labels of set '{name}':" if name != MAIN else "labels:")
+        context.say(f"labels of set '{name}':" if name != MAIN else "labels:")
         for line in lines:
-            ports.say(f"  {line}")
+            context.say(f"  {line}")
     if plan.masks_left_out:
-        ports.say(f"{plan.masks_left_out} files are masks of films and were left out")
+        context.say(f"{plan.masks_left_out} files are masks of images and were left out")
     for text in plan.warnings:
-        ports.warn("data", text)
+        context.warn("data", text)
 
 
 def _check_early(plan: Plan, config: Config, salt: bytes) -> None:
@@ -137,7 +137,7 @@ def _check_early(plan: Plan, config: Config, salt: bytes) -> None:
 
 
 def _read_all(
-    candidates: Sequence[Candidate], config: Config, root: Path, salt: bytes, ports: Ports
+    candidates: Sequence[Candidate], config: Config, root: Path, salt: bytes, context: RunContext
 ) -> list[FileFacts] | None:
     """What became of each file, in order; None when asked to stop before the end."""
     data = config.data
@@ -148,23 +148,23 @@ def _read_all(
     with Journal(root, options) as journal:
         parts = [_part(candidate, salt, config) for candidate in candidates]
         for candidate, part in zip(candidates, parts, strict=True):
-            early = early_fault(candidate, config, film_key(candidate, config, salt))
+            early = early_fault(candidate, config, image_key(candidate, config, salt))
             known = journal.get(part) if early is None else None
             facts.append(early if known is None else FileFacts.from_plain(known))
         to_read = [i for i, found in enumerate(facts) if found is None]
         tasks = [_task(candidates[i], config, root, salt) for i in to_read]
-        for place, found in _tracked(tasks, config, ports):
+        for place, found in _tracked(tasks, config, context):
             i = to_read[place]
             facts[i] = found
             if not found.passing:
-                journal.add(parts[i], found.plain(), [root / name for name in found.films()])
-            if ports.stop_requested():
+                journal.add(parts[i], found.plain(), [root / name for name in found.images()])
+            if context.stop_requested():
                 break
     return [found for found in facts if found is not None] if None not in facts else None
 
 
 def _tracked(
-    tasks: Sequence[ReadTask], config: Config, ports: Ports
+    tasks: Sequence[ReadTask], config: Config, context: RunContext
 ) -> Iterator[tuple[int, FileFacts]]:
     """(index, facts) of each task as it is done."""
     if not tasks:
@@ -172,7 +172,7 @@ def _tracked(
     workers = worker_count(config.machine.workers, len(tasks))
     done = each(read_file, tasks, workers)
     words = "the process that read it died (damaged file or too little memory)"
-    for index, found in ports.progress.track(done, "reading films", len(tasks)):
+    for index, found in context.progress.track(done, "reading images", len(tasks)):
         yield index, found or skipped(tasks[index].key, "crashed", words)
 
 
@@ -180,7 +180,7 @@ def _task(candidate: Candidate, config: Config, root: Path, salt: bytes) -> Read
     data = config.data
     return ReadTask(
         path=Path(os.path.abspath(candidate.path)),
-        key=film_key(candidate, config, salt),
+        key=image_key(candidate, config, salt),
         folder=root,
         dicom=data.dicom,
         scale=data.scale,
@@ -193,8 +193,8 @@ def _task(candidate: Candidate, config: Config, root: Path, salt: bytes) -> Read
 def _part(candidate: Candidate, salt: bytes, config: Config) -> str:
     """Name of a file's state in the journal: changes with path, key, size, time, stated view."""
     path, size, changed = _stamp(candidate.path)
-    state = (path, film_key(candidate, config, salt), size, changed, candidate.said.view)
-    return salted(salt, "\0".join(map(str, state)), 32)
+    state = (path, image_key(candidate, config, salt), size, changed, candidate.said.view)
+    return pseudonym(salt, "\0".join(map(str, state)), 32)
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
@@ -220,7 +220,7 @@ def _with_own_mask(row: Row, root: Path) -> Row:
     copy = root / GIVEN / f"{row.key}.png"
     try:
         mask = load_mask(row.mask_file)
-    except UnreadableFilm:  # the masks stage finds no file and reports it
+    except UnreadableImage:  # the masks stage finds no file and reports it
         copy.unlink(missing_ok=True)
     else:
         with files.atomic_path(copy) as temporary:
@@ -252,27 +252,27 @@ def _refuse_empty(rows: Sequence[Row]) -> None:
     )
 
 
-def _check(rows: Sequence[Row], config: Config, ports: Ports) -> None:
+def _check(rows: Sequence[Row], config: Config, context: RunContext) -> None:
     data = config.data
     findings = check_sets(rows, data.sets, data.split, data.labels.task)
     refuse(findings)
     for finding in findings:
-        ports.warn("data", finding.text)
+        context.warn("data", finding.text)
     unknown = [row for row in rows if row.status == "ok" and row.set and not row.patient]
     if unknown and data.split.group == "patient":
-        ports.warn(
+        context.warn(
             "data",
-            f"the patient of {len(unknown)} films is unknown: each counts as a patient of its own"
+            f"the patient of {len(unknown)} images is unknown: each counts as a patient of its own"
             " (data.columns.patient names the column)",
         )
 
 
 def _remove_stale(rows: Sequence[Row], root: Path) -> None:
-    """Removes kept films and mask copies of earlier settings, and what a killed run left."""
-    kept = {row.film for row in rows} | {
+    """Removes kept images and mask copies of earlier settings, and what a killed run left."""
+    kept = {row.image_file for row in rows} | {
         os.path.relpath(part, root) for row in rows for part in row.mask_file.split(PAIR) if part
     }
-    for name in ("films", GIVEN):
+    for name in ("images", GIVEN):
         for top, _, names in os.walk(root / name, topdown=False):
             for file in names:
                 path = Path(top, file)
@@ -285,18 +285,18 @@ def _remove_stale(rows: Sequence[Row], root: Path) -> None:
             path.unlink()
 
 
-def _report(rows: Sequence[Row], config: Config, ports: Ports) -> None:
+def _report(rows: Sequence[Row], config: Config, context: RunContext) -> None:
     number = counts(rows)
-    ports.say(f"read {number['read']} of {number['found']} films")
+    context.say(f"read {number['read']} of {number['found']} images")
     reasons = Counter(row.reason.partition(":")[0] for row in rows if row.reason)
     for name, n in reasons.most_common():
-        ports.say(f"  skipped {n}: {name}")
+        context.say(f"  skipped {n}: {name}")
     task = config.data.labels.task
     if number["labelled"]:
         for line in table_lines(class_table(rows, "source", task), "source"):
-            ports.say(f"  {line}")
+            context.say(f"  {line}")
         for line in table_lines(class_table(rows, "set", task), "set"):
-            ports.say(f"  {line}")
+            context.say(f"  {line}")
 
 
 def _summary(rows: Sequence[Row], config: Config) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def read_table(path: Path, delimiter: str = "auto") -> Table:
     if not rows:
         raise IsnetError(
             "data",
-            f"{path}: a header line and no rows, expected one row per film",
+            f"{path}: a header line and no rows, expected one row per image",
             fix="check data.labels.file",
         )
     return Table(path, columns, tuple(rows), tuple(lines), found, encoding)
@@ -175,11 +175,11 @@ def _columns(path: Path, line: int, header: list[str]) -> tuple[str, ...]:
             fix="rename or remove one of them",
         )
     suffixes = (".png", ".jpg", ".jpeg", ".dcm", ".tif", ".tiff", ".dicom")
-    film = next((name for name in names if name.lower().endswith(suffixes)), None)
-    if film is not None:
+    image = next((name for name in names if name.lower().endswith(suffixes)), None)
+    if image is not None:
         raise IsnetError(
             "data",
-            f"{path}:{line}: the first line names a film ('{film}'), expected a header line",
+            f"{path}:{line}: the first line names an image ('{image}'), expected a header line",
             fix="put a line with column names on top, such as: file,label",
         )
     return names

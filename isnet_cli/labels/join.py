@@ -1,6 +1,6 @@
-"""Which row of a label file belongs to which film: every usual key is tried, doubt is refused.
+"""Which row of a label file belongs to which image: every usual key is tried, doubt is refused.
 
-A join is accepted only when each matched key value names one film (or one examination, one
+A join is accepted only when each matched key value names one image (or one examination, one
 patient) and one meaning; otherwise the attempt counts as ambiguous and is not used.
 """
 
@@ -22,7 +22,7 @@ from isnet_cli.labels.columns import (
     plain,
     require_column,
 )
-from isnet_cli.labels.join_keys import ALONE, FILE_KINDS, ID_KINDS, FilmName, fitting_rows
+from isnet_cli.labels.join_keys import ALONE, FILE_KINDS, ID_KINDS, ImageName, fitting_rows
 from isnet_cli.labels.join_table import (
     EXAMPLES,
     OF_FILES,
@@ -65,7 +65,7 @@ class Join:
 
 
 def needs_headers(table: LabelTable, labels: Labels) -> bool:
-    """Whether identifiers inside the films' headers may be needed to join `table`."""
+    """Whether identifiers inside the images' headers may be needed to join `table`."""
     if labels.key in {"file", "stem"}:
         return False
     if labels.key != "auto":
@@ -74,27 +74,27 @@ def needs_headers(table: LabelTable, labels: Labels) -> bool:
 
 
 def join(
-    films: Sequence[FilmName], table: LabelTable, labels: Labels, roots: Sequence[Path]
+    images: Sequence[ImageName], table: LabelTable, labels: Labels, roots: Sequence[Path]
 ) -> Join:
-    """Finds the row of each film.
+    """Finds the row of each image.
 
     Args:
-        films: What can be known of each film, in the order of the result.
+        images: What can be known of each image, in the order of the result.
         table: The label file.
-        labels: The way to join (`Labels.key`) and the least share of films that must match.
+        labels: The way to join (`Labels.key`) and the least share of images that must match.
         roots: Folders, besides the label file's own, that relative paths may start from.
 
     Returns:
-        The join with most matched films among those without any ambiguity.
+        The join with most matched images among those without any ambiguity.
 
     Raises:
-        IsnetError: Kind "data", with the match table: no films, nothing matches, fewer films than
+        IsnetError: Kind "data", with the match table: no images, nothing matches, fewer images than
             `Labels.min_match`, ambiguous keys, or two ways of joining that contradict each other.
     """
-    if not films:
+    if not images:
         raise IsnetError(
             "data",
-            f"{table.table.path}: no film to label, expected at least one",
+            f"{table.table.path}: no image to label, expected at least one",
             fix="check data.images",
         )
     attempts: list[Attempt] = []
@@ -102,19 +102,19 @@ def join(
         tried = [
             attempt
             for kind, column in group
-            if (attempt := _attempt(films, table, kind, column, roots)) is not None
+            if (attempt := _attempt(images, table, kind, column, roots)) is not None
         ]
         attempts += tried
-        good = [a for a in tried if not a.ambiguous and a.films >= _least(films, labels)]
+        good = [a for a in tried if not a.ambiguous and a.images >= _least(images, labels)]
         if good:
-            best = max(good, key=lambda a: (a.films, -strength(a)))
-            _refuse_contradiction(best, good, table, films, attempts)
-            return Join(best, tuple(attempts), match_table(attempts, films, table))
-    raise refusal(attempts, films, table, labels, roots)
+            best = max(good, key=lambda a: (a.images, -strength(a)))
+            _refuse_contradiction(best, good, table, images, attempts)
+            return Join(best, tuple(attempts), match_table(attempts, images, table))
+    raise refusal(attempts, images, table, labels, roots)
 
 
-def _least(films: Sequence[FilmName], labels: Labels) -> float:
-    return max(1.0, labels.min_match * len(films) - 1e-9)
+def _least(images: Sequence[ImageName], labels: Labels) -> float:
+    return max(1.0, labels.min_match * len(images) - 1e-9)
 
 
 def _groups(table: LabelTable, labels: Labels) -> Iterator[list[tuple[str, str]]]:
@@ -165,44 +165,44 @@ def _columns(table: LabelTable, labels: Labels, kind: str) -> list[str]:
 
 
 def _attempt(
-    films: Sequence[FilmName],
+    images: Sequence[ImageName],
     table: LabelTable,
     kind: str,
     column: str,
     roots: Sequence[Path],
 ) -> Attempt | None:
-    """The join by one column; None when no film has this kind of key."""
-    found = fitting_rows(films, table.table, column, kind, roots)
+    """The join by one column; None when no image has this kind of key."""
+    found = fitting_rows(images, table.table, column, kind, roots)
     if found is None:
         return None
     by_end = found
     if kind == "path" and any(found):
-        # a bare name in the table may mean a film in a subfolder that has no row of its own
-        by_end = fitting_rows(films, table.table, column, "name", roots) or found
+        # a bare name in the table may mean an image in a subfolder that has no row of its own
+        by_end = fitting_rows(images, table.table, column, "name", roots) or found
     claims = _claims([rows or others for rows, others in zip(found, by_end, strict=True)])
-    judged: dict[int, str] = {}  # by identity: films that fit the same rows share one list
+    judged: dict[int, str] = {}  # by identity: images that fit the same rows share one list
     chosen: list[int | None] = []
     examples: list[str] = []
     ambiguous = 0
-    for film, rows in zip(films, found, strict=True):
+    for image, rows in zip(images, found, strict=True):
         if id(rows) not in judged:
             judged[id(rows)] = _doubt(table, rows, column, kind, claims) if rows else ""
         doubt = judged[id(rows)]
         chosen.append(rows[0] if rows and not doubt else None)
         if doubt:
             ambiguous += 1
-            name = film.shown if kind in OF_FILES else f"one {kind}"
+            name = image.shown if kind in OF_FILES else f"one {kind}"
             examples += [f"{name}: {doubt}"] if len(examples) < EXAMPLES else []
     return Attempt(kind, column, tuple(chosen), ambiguous, tuple(examples))
 
 
 def _claims(found: Sequence[list[int]]) -> dict[int, int]:
-    """How many films each row fits."""
-    films = Counter(map(id, found))
+    """How many images each row fits."""
+    images = Counter(map(id, found))
     claims: dict[int, int] = defaultdict(int)
     for rows in {id(rows): rows for rows in found}.values():
         for row in rows:
-            claims[row] += films[id(rows)]
+            claims[row] += images[id(rows)]
     return claims
 
 
@@ -213,11 +213,11 @@ def _doubt(
     kind: str,
     claims: dict[int, int],
 ) -> str:
-    """Why the rows that fit a film do not settle what it is; empty when they do."""
-    shared = kind in {"accession", "patient"}  # one row may stand for several films
+    """Why the rows that fit an image do not settle what it is; empty when they do."""
+    shared = kind in {"accession", "patient"}  # one row may stand for several images
     lines = ", ".join(str(table.rows[row].line) for row in rows[:EXAMPLES])
     if not shared and any(claims[row] > 1 for row in rows):
-        return f"line {lines} fits other films too"
+        return f"line {lines} fits other images too"
     if len({table.rows[row].says() for row in rows}) > 1:
         return f"lines {lines} differ"
     place = table.table.columns.index(column)
@@ -230,7 +230,7 @@ def _refuse_contradiction(
     best: Attempt,
     good: list[Attempt],
     table: LabelTable,
-    films: Sequence[FilmName],
+    images: Sequence[ImageName],
     attempts: list[Attempt],
 ) -> None:
     for other in good:
@@ -238,18 +238,18 @@ def _refuse_contradiction(
         if other is best or weaker:
             continue
         differ = [
-            film
-            for film, a, b in zip(films, best.rows, other.rows, strict=True)
+            image
+            for image, a, b in zip(images, best.rows, other.rows, strict=True)
             if a is not None and b is not None and table.rows[a].says() != table.rows[b].says()
         ]
         if differ:
             raise IsnetError(
                 "data",
                 f"{table.table.path}: joining by {best.kind} ('{best.column}') and by {other.kind}"
-                f" ('{other.column}') gives {len(differ)} films different rows",
+                f" ('{other.column}') gives {len(differ)} images different rows",
                 details=(
                     f"first: {differ[0].shown}",
-                    *match_table(attempts, films, table),
+                    *match_table(attempts, images, table),
                 ),
                 fix=f"data.labels.key: column:{best.column}   or mend the label file",
             )

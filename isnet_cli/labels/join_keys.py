@@ -1,4 +1,4 @@
-"""The values by which films and label rows can meet: paths, names, and header identifiers."""
+"""The values by which images and label rows can meet: paths, names, and header identifiers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from isnet_cli.images.find import normal, stem
+from isnet_cli.images.find import normal, places, stem
 from isnet_cli.images.types import Identity
 from isnet_cli.labels.csv_table import Table
 
 FILE_KINDS = ("path", "name", "stem")  # from strong to weak
 ALONE = {"name alone": "name", "stem alone": "stem"}  # whatever the folders say
 ID_KINDS = ("uid", "accession", "patient")
-Places = list[list[int]]  # rows that fit, for each film
+Places = list[list[int]]  # rows that fit, for each image
 Key = tuple[str, ...]  # components of a path, or one identifier
 
 
 @dataclass(frozen=True)
-class FilmName:
-    """What is known of a film before its pixels are read.
+class ImageName:
+    """What is known of an image before its pixels are read.
 
     Attributes:
         path: The file.
@@ -35,47 +35,47 @@ class FilmName:
 
 
 def fitting_rows(
-    films: Sequence[FilmName], table: Table, column: str, kind: str, roots: Sequence[Path]
+    images: Sequence[ImageName], table: Table, column: str, kind: str, roots: Sequence[Path]
 ) -> Places | None:
-    """The rows whose cell fits each film, or None when no film has this kind of key.
+    """The rows whose cell fits each image, or None when no image has this kind of key.
 
-    Films that fit the same rows share one list, so that it need be judged only once.
+    Images that fit the same rows share one list, so that it need be judged only once.
 
-    * ``path``: the cell, from the table's folder or one of `roots`, is the film's file. A cell
+    * ``path``: the cell, from the table's folder or one of `roots`, is the image's file. A cell
       without an image suffix fits the file with any or none.
-    * ``name``: the film's path below the first root ends like the cell, so ``a/1.png`` fits
+    * ``name``: the image's path below the first root ends like the cell, so ``a/1.png`` fits
       ``x/a/1.png`` but neither ``1.png`` nor ``b/1.png``. Where no cell fits, the folders that all
-      cells begin with are left out (a tree that was moved), and the rest must be the film's whole
-      path below the root. A cell that is the film's path always fits.
+      cells begin with are left out (a tree that was moved), and the rest must be the image's whole
+      path below the root. A cell that is the image's path always fits.
     * ``stem``: as ``name``, whatever the suffixes and the case.
     * ``name alone``, ``stem alone``: the last component only.
-    * ``uid``, ``accession``, ``patient``: the cell is the identifier in the film's header.
+    * ``uid``, ``accession``, ``patient``: the cell is the identifier in the image's header.
     """
     cells = table.column(column)
     if kind in ID_KINDS:
-        found = [getattr(film.identity, kind).strip() for film in films]
+        found = [getattr(image.identity, kind).strip() for image in images]
         return _equal([[(v,)] if v else [] for v in found], _tuples(cells)) if any(found) else None
-    exact = _by_path(films, table, cells, roots)
+    exact = _by_path(images, table, cells, roots)
     if kind == "path":
         return exact
     form = _forms_of_name if kind.startswith("name") else _forms_of_stem
-    film_forms = [form(_parts(_inside(film.path, roots))) for film in films]
+    image_forms = [form(_parts(_inside(image.path, roots))) for image in images]
     cell_parts = [_parts(cell) for cell in cells]
     if kind in ALONE:
-        names = [[parts[-1:] for parts in forms] for forms in film_forms]
+        names = [[parts[-1:] for parts in forms] for forms in image_forms]
         return _equal(names, [form(parts)[-1:] and [form(parts)[-1][-1:]] for parts in cell_parts])
-    alike = _alike(film_forms, [form(parts)[-1:] for parts in cell_parts])
+    alike = _alike(image_forms, [form(parts)[-1:] for parts in cell_parts])
     if not any(exact) and not any(alike):
         depth = _common_depth(cell_parts)
-        alike = _equal(film_forms, [form(parts[depth:])[-1:] for parts in cell_parts])
+        alike = _equal(image_forms, [form(parts[depth:])[-1:] for parts in cell_parts])
     return [_union(a, b) for a, b in zip(exact, alike, strict=True)]
 
 
 def _by_path(
-    films: Sequence[FilmName], table: Table, cells: Sequence[str], roots: Sequence[Path]
+    images: Sequence[ImageName], table: Table, cells: Sequence[str], roots: Sequence[Path]
 ) -> Places:
     bases = list(dict.fromkeys(os.path.abspath(base) for base in (table.path.parent, *roots)))
-    forms = [_forms_of_name((normal(os.path.abspath(film.path)),)) for film in films]
+    forms = [_forms_of_name((normal(os.path.abspath(image.path)),)) for image in images]
     keys = [[_forms_of_name((place,))[-1] for place in places(cell, bases)] for cell in cells]
     return _equal(forms, keys)
 
@@ -83,7 +83,7 @@ def _by_path(
 def _forms_of_name(parts: Key) -> list[Key]:
     """A path as cells may write it: in full when it has an image suffix, and without suffix.
 
-    The last form of a cell is the one it has; a film can be reached by both of its forms.
+    The last form of a cell is the one it has; an image can be reached by both of its forms.
     """
     if not parts:
         return []
@@ -99,37 +99,37 @@ def _tuples(cells: Sequence[str]) -> list[list[Key]]:
     return [[(cell,)] if cell else [] for cell in cells]
 
 
-def _equal(films: Sequence[Sequence[Key]], rows: Sequence[Sequence[Key]]) -> Places:
-    """Rows that share a form with the film."""
+def _equal(images: Sequence[Sequence[Key]], rows: Sequence[Sequence[Key]]) -> Places:
+    """Rows that share a form with the image."""
     of_key: dict[Key, list[int]] = defaultdict(list)
-    wanted = {key for forms in films for key in forms}
+    wanted = {key for forms in images for key in forms}
     for row, keys in enumerate(rows):
         for key in keys:
             if key in wanted:
                 of_key[key].append(row)
     none: list[int] = []
     found = []
-    for forms in films:
-        rows_of_film = none
+    for forms in images:
+        rows_of_image = none
         for key in forms:
-            rows_of_film = _union(rows_of_film, of_key.get(key, none))
-        found.append(rows_of_film)
+            rows_of_image = _union(rows_of_image, of_key.get(key, none))
+        found.append(rows_of_image)
     return found
 
 
 def _union(one: list[int], two: list[int]) -> list[int]:
     """Rows of both without repetition; where one is empty, the other list itself.
 
-    Films with the same rows thus share one list, however long it is.
+    Images with the same rows thus share one list, however long it is.
     """
     if not one or not two:
         return one or two
     return one if one is two else list(dict.fromkeys(one + two))
 
 
-def _alike(films: Sequence[Sequence[Key]], rows: Sequence[Sequence[Key]]) -> Places:
-    """Rows whose path is the end of the film's path."""
-    ends = [[parts[-n:] for parts in forms for n in range(1, len(parts) + 1)] for forms in films]
+def _alike(images: Sequence[Sequence[Key]], rows: Sequence[Sequence[Key]]) -> Places:
+    """Rows whose path is the end of the image's path."""
+    ends = [[parts[-n:] for parts in forms for n in range(1, len(parts) + 1)] for forms in images]
     return _equal(ends, rows)
 
 

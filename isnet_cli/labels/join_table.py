@@ -10,7 +10,7 @@ from isnet_cli.config.schema import Labels
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.find import stem
 from isnet_cli.labels.columns import listed
-from isnet_cli.labels.join_keys import ALONE, FILE_KINDS, ID_KINDS, FilmName, fitting_rows
+from isnet_cli.labels.join_keys import ALONE, FILE_KINDS, ID_KINDS, ImageName, fitting_rows
 from isnet_cli.labels.tables import LabelTable
 
 ORDER = ("path", "name", "name alone", "stem", "stem alone", *ID_KINDS)  # from strong to weak
@@ -25,8 +25,8 @@ class Attempt:
     Attributes:
         kind: Kind of key, one of `ORDER` (see `joinkeys.fitting_rows`).
         column: Column of the label file.
-        rows: Row index for each film, None where there is none.
-        ambiguous: Films whose key value names several films or several meanings.
+        rows: Row index for each image, None where there is none.
+        ambiguous: Images whose key value names several images or several meanings.
         examples: Up to five such values, for messages; empty for values that identify a patient.
     """
 
@@ -37,26 +37,26 @@ class Attempt:
     examples: tuple[str, ...] = ()
 
     @property
-    def films(self) -> int:
-        """How many films found their row."""
+    def images(self) -> int:
+        """How many images found their row."""
         return sum(row is not None for row in self.rows)
 
     @property
     def used_rows(self) -> int:
-        """How many rows found a film."""
+        """How many rows found an image."""
         return len({row for row in self.rows if row is not None})
 
 
 def match_table(
-    attempts: Sequence[Attempt], films: Sequence[FilmName], table: LabelTable
+    attempts: Sequence[Attempt], images: Sequence[ImageName], table: LabelTable
 ) -> tuple[str, ...]:
-    """The attempts as an aligned text table: key, column, films, rows, ambiguous films."""
-    head = ("key", "column", "films matched", "rows matched", "ambiguous")
+    """The attempts as an aligned text table: key, column, images, rows, ambiguous images."""
+    head = ("key", "column", "images matched", "rows matched", "ambiguous")
     rows = [
         (
             attempt.kind,
             attempt.column,
-            f"{attempt.films} of {len(films)}",
+            f"{attempt.images} of {len(images)}",
             f"{attempt.used_rows} of {len(table.rows)}",
             str(attempt.ambiguous),
         )
@@ -76,30 +76,30 @@ def strength(attempt: Attempt) -> int:
 
 def refusal(
     attempts: list[Attempt],
-    films: Sequence[FilmName],
+    images: Sequence[ImageName],
     table: LabelTable,
     labels: Labels,
     roots: Sequence[Path],
 ) -> IsnetError:
     """The error that says why none of the attempts is good enough, with the match table."""
-    best = max(attempts, key=lambda a: (a.films + a.ambiguous, -strength(a)), default=None)
-    details = match_table(attempts, films, table) if attempts else ()
+    best = max(attempts, key=lambda a: (a.images + a.ambiguous, -strength(a)), default=None)
+    details = match_table(attempts, images, table) if attempts else ()
     if best is not None and best.ambiguous:
         return IsnetError(
             "data",
             f"{table.table.path}: joining labels by {best.kind} ('{best.column}') is ambiguous for"
-            f" {best.ambiguous} of {len(films)} films, expected one film and one meaning per key",
+            f" {best.ambiguous} of {len(images)} images, expected one image per key",
             details=(*(f"e.g. {text}" for text in best.examples), *details),
-            fix="write each film's path relative to the label file into a column 'file'"
+            fix="write each image's path relative to the label file into a column 'file'"
             "   or name another column: data.labels.key: column:NAME",
         )
-    matched = best.films if best is not None else 0
-    missing = films[0] if best is None else films[best.rows.index(None)]
-    head = [f"first film without a row: {missing.shown}", _hint(films, table, attempts, roots)]
-    fewer = f";   data.labels.min_match: {matched / len(films):.2g}   accepts fewer"
+    matched = best.images if best is not None else 0
+    missing = images[0] if best is None else images[best.rows.index(None)]
+    head = [f"first image without a row: {missing.shown}", _hint(images, table, attempts, roots)]
+    fewer = f";   data.labels.min_match: {matched / len(images):.2g}   accepts fewer"
     return IsnetError(
         "data",
-        f"{table.table.path}: {matched} of {len(films)} films found a row, expected at least"
+        f"{table.table.path}: {matched} of {len(images)} images found a row, expected at least"
         f" {labels.min_match:.0%} (data.labels.min_match)",
         details=tuple(line for line in (*head, *details) if line),
         fix="data.labels.key: column:NAME   names the column that holds file names or ids"
@@ -108,30 +108,30 @@ def refusal(
 
 
 def _hint(
-    films: Sequence[FilmName],
+    images: Sequence[ImageName],
     table: LabelTable,
     attempts: Sequence[Attempt],
     roots: Sequence[Path],
 ) -> str:
-    """What would make films and rows meet: names without folders, or zeros that were lost."""
+    """What would make images and rows meet: names without folders, or zeros that were lost."""
     if not attempts:
         columns = listed(table.table.columns)
         return f"none of the columns {columns} is named like one of file names or identifiers"
     for attempt in attempts:
-        if attempt.kind == "name" and not attempt.films:
-            alone = fitting_rows(films, table.table, attempt.column, "name alone", roots)
+        if attempt.kind == "name" and not attempt.images:
+            alone = fitting_rows(images, table.table, attempt.column, "name alone", roots)
             if alone is not None and any(alone):
                 return (
                     f"column '{attempt.column}' has the names in other folders;"
                     " data.labels.key: file   joins by name alone"
                 )
     for attempt in attempts:
-        if attempt.kind in {"stem", "accession", "patient"} and not attempt.films:
+        if attempt.kind in {"stem", "accession", "patient"} and not attempt.images:
             names = [
-                stem(film.path.name)
+                stem(image.path.name)
                 if attempt.kind == "stem"
-                else getattr(film.identity, attempt.kind)
-                for film in films
+                else getattr(image.identity, attempt.kind)
+                for image in images
             ]
             cells = {cell.lstrip("0") for cell in table.table.column(attempt.column)}
             if ({name.lstrip("0") for name in names} - {""}) & cells:

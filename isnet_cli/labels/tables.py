@@ -24,7 +24,7 @@ from isnet_cli.labels.values import (
 
 LIST_SEPARATOR = "|"  # of one cell that names several findings, as in ChestX-ray14
 MAX_CLASS_FOLDERS = 20
-PLAIN_FOLDERS = {  # folders of these names hold films or masks, not a class
+PLAIN_FOLDERS = {  # folders of these names hold images or masks, not a class
     *("image", "images", "img", "imgs", "film", "films", "xray", "xrays", "png", "jpg", "jpeg"),
     *("dicom", "dicoms", "dcm", "data", "mask", "masks", "lungs", "label", "labels"),
     *("leftmask", "rightmask", "manualmask"),
@@ -33,7 +33,7 @@ PLAIN_FOLDERS = {  # folders of these names hold films or masks, not a class
 
 @dataclass(frozen=True)
 class LabelRow:
-    """What one row of a label file says about a film.
+    """What one row of a label file says about an image.
 
     Attributes:
         line: Line in the file; 0 when the label comes from a folder's name.
@@ -86,7 +86,7 @@ def read_labels(labels: Labels, columns: Columns, *, outside: bool = False) -> L
     Args:
         labels: The file and how to read it.
         columns: Its optional columns.
-        outside: The films belong to a test set of their own: they may all be of one class and need
+        outside: The images belong to a test set of their own: they may all be of one class and need
             not have all configured ones.
 
     Raises:
@@ -115,14 +115,14 @@ def read_labels(labels: Labels, columns: Columns, *, outside: bool = False) -> L
 def folder_labels(
     names: Sequence[PurePosixPath], classes: Sequence[str] | None
 ) -> list[LabelRow] | None:
-    """Labels from the layouts ``class/film`` and ``set/class/film``, or None for another layout.
+    """Labels from the layouts ``class/image`` and ``set/class/image``, or None for another layout.
 
-    Without `classes`, the layout counts as one only when every film lies at the same depth, in two
-    to twenty folders of two films or more, none of which has a name like ``images`` or ``masks``.
-    With `classes`, the one folder of a film's path that is named like a class is its label.
+    Without `classes`, the layout counts as one only when every image lies at the same depth, in two
+    to twenty folders of two images or more, none of which has a name like ``images`` or ``masks``.
+    With `classes`, the one folder of an image's path that is named like a class is its label.
 
     Args:
-        names: Paths of the films relative to the images folder.
+        names: Paths of the images relative to the images folder.
         classes: The configured classes, or None.
     """
     if classes is not None:
@@ -143,7 +143,7 @@ def class_order(found: Counter[str], labels: Labels, where: str, least: int) -> 
     """The classes: as configured, else sorted as found.
 
     Args:
-        found: Number of films or rows of each class.
+        found: Number of images or rows of each class.
         labels: The configured choice and order.
         where: For the message: file and column.
         least: How many classes must occur; with 2, each configured class must.
@@ -156,7 +156,7 @@ def class_order(found: Counter[str], labels: Labels, where: str, least: int) -> 
         if len(absent) > (0 if least > 1 else len(labels.classes) - 1):
             raise IsnetError(
                 "data",
-                f"{where}: no film of class {listed(absent)}, found {listed(sorted(found))}",
+                f"{where}: no image of class {listed(absent)}, found {listed(sorted(found))}",
                 fix="data.labels.classes: names as they are written in the labels",
             )
         return tuple(labels.classes)
@@ -208,7 +208,7 @@ def _class_names(table: Table, column: str, labels: Labels, least: int) -> Texts
         text = ", ".join(f"'{name}' ({n})" for name, n in left_out.most_common(5))
         warnings.append(
             f"{table.path}: {left_out.total()} rows have a class outside data.labels.classes:"
-            f" {text}; their films count as unlabelled"
+            f" {text}; their images count as unlabelled"
         )
     return [cell if cell in classes else "" for cell in cells], classes, tuple(warnings)
 

@@ -1,4 +1,4 @@
-"""Finished masks against masks of the user's own: a line per film, a summary, the worst first."""
+"""Finished masks against masks of the user's own: a line per image, a summary, the worst first."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from isnet_cli.core import files, runtime
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.mask_files import find_masks, load_mask
 from isnet_cli.images.types import Row
@@ -19,21 +19,21 @@ from isnet_cli.masks.overlap import MaskScore, score_mask, spread
 
 TABLE, SUMMARY = "truth.csv", "truth.json"
 FIELDS = ("key", "source", "verdict", "dice", "iou", "distance95", "unit", "reason")
-WORST = 20  # films named in the summary
+WORST = 20  # images named in the summary
 Line = dict[str, Any]
 
 
-def score_masks(folder: RunFolder, truth: Path, ports: Ports) -> dict[str, Any]:
+def score_masks(folder: RunFolder, truth: Path, context: RunContext) -> dict[str, Any]:
     """Writes ``truth.csv`` and ``truth.json`` beside the masks; returns the latter's content.
 
     Args:
         folder: A run whose masks are finished.
-        truth: Folder of masks that are taken for true, named like their films.
-        ports: Side effects.
+        truth: Folder of masks that are taken for true, named like their images.
+        context: Side effects.
 
     Raises:
         IsnetError: Kind "data": masks are not finished, no such folder, or no mask in it belongs to
-            a film.
+            an image.
     """
     folder.require("masks")
     root = folder.stage_dir("masks")
@@ -45,9 +45,9 @@ def score_masks(folder: RunFolder, truth: Path, ports: Ports) -> dict[str, Any]:
     if not rows:
         raise IsnetError(
             "data",
-            f"--truth {truth}: none of its masks is named like one of {len(qc)} films",
-            fix="name each mask like its film (a.dcm: a.png, or a_left.png and a_right.png)",
-            details=tuple(f"film {key}" for key in list(qc)[:3]),
+            f"--truth {truth}: none of its masks is named like one of {len(qc)} images",
+            fix="name each mask like its image (a.dcm: a.png, or a_left.png and a_right.png)",
+            details=tuple(f"image {key}" for key in list(qc)[:3]),
         )
 
     def one(row: Row) -> Line:
@@ -56,7 +56,7 @@ def score_masks(folder: RunFolder, truth: Path, ports: Ports) -> dict[str, Any]:
     lines = []
     workers = max(1, runtime.workers(None))
     with (
-        ports.progress.bar("comparing masks", len(rows)) as bar,
+        context.progress.bar("comparing masks", len(rows)) as bar,
         ThreadPoolExecutor(workers) as pool,
     ):
         for line in ahead(pool, one, rows, depth=2 * workers):
@@ -64,13 +64,13 @@ def score_masks(folder: RunFolder, truth: Path, ports: Ports) -> dict[str, Any]:
             bar.advance(1)
     lines.sort(key=_worst_first)
     files.write_csv(root / TABLE, FIELDS, [_cells(line) for line in lines])
-    summary = {"truth": str(truth), "films": len(qc), **summarise(lines)}
+    summary = {"truth": str(truth), "images": len(qc), **summarise(lines)}
     files.write_json(root / SUMMARY, summary)
     return summary
 
 
 def summarise(lines: Sequence[Line]) -> dict[str, Any]:
-    """Figures over all films, by source where known, and by verdict; and the worst films.
+    """Figures over all images, by source where known, and by verdict; and the worst images.
 
     Args:
         lines: With the keys `FIELDS`; figures as numbers, None where there are none.
@@ -116,14 +116,14 @@ def _line(row: Row, qc: Mapping[str, str], truth: str, root: Path) -> Line:
         given = load_mask(truth)
         mask = load_mask(root / f"{row.key}.png")
         if given.shape != mask.shape:
-            raise UnreadableFilm(
+            raise UnreadableImage(
                 "mask_size",
                 f"the true mask has {given.shape[1]} x {given.shape[0]} pixels,"
-                f" expected the film's {row.width} x {row.height}",
+                f" expected the image's {row.width} x {row.height}",
             )
         if not given.any():
-            raise UnreadableFilm("mask_values", "the true mask holds no lung")
-    except UnreadableFilm as fault:
+            raise UnreadableImage("mask_values", "the true mask holds no lung")
+    except UnreadableImage as fault:
         return {**head, **_nothing(f"{fault.reason}: {fault.detail}")}
     score: MaskScore = score_mask(mask, given, row.pixel_spacing)
     return {
@@ -138,7 +138,7 @@ def _nothing(reason: str) -> Line:
 
 
 def _worst_first(line: Line) -> tuple[float, str]:
-    """Films without a mask first, films without a usable truth last."""
+    """Images without a mask first, images without a usable truth last."""
     unknown = -1.0 if line["verdict"] == "missing" else 2.0
     return (unknown if line["dice"] is None else line["dice"]), line["key"]
 

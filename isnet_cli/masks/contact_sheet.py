@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.images.kept import load_film
+from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.resize import resize_mask
 from isnet_cli.images.types import Row
-from isnet_cli.output.images import SheetStyle, contact_sheet, film_tile, png_bytes
+from isnet_cli.output.images import SheetStyle, contact_sheet, image_tile, png_bytes
 from isnet_cli.output.overlays import RGB
 
 SHEET = "contact_sheet.png"  # the first page
-TILES = 96  # films on a page: a screen that one can look over in some seconds
+TILES = 96  # images on a page: a screen that one can look over in some seconds
 COLUMNS = 12
 CELL = 144  # side of one picture, px
-PAGES = 40  # at most: 3,840 films, worst first; the rest are sound and alike
+PAGES = 40  # at most: 3,840 images, worst first; the rest are sound and alike
 _RANK = {"suspect": 0, "missing": 1, "ok": 2}
 
 
@@ -48,19 +48,19 @@ def contact_sheet_png(
 
 
 def tile(line: Mapping[str, Any], row: Row, folder: RunFolder) -> RGB:
-    """Picture of a film with its mask's outline [h, w, 3], `CELL` px at its longest side.
+    """Picture of an image with its mask's outline [h, w, 3], `CELL` px at its longest side.
 
     Args:
-        line: Of ``qc.csv``; a film whose mask is missing is shown without an outline.
+        line: Of ``qc.csv``; an image whose mask is missing is shown without an outline.
         row: Of the manifest.
         folder: The run.
     """
-    film = load_film(folder.stage_dir("ingest") / row.film)
+    image = load_image(folder.stage_dir("ingest") / row.image_file)
     mask = None
     if line["verdict"] != "missing":
         whole = load_mask(folder.stage_dir("masks") / f"{line['key']}.png")
-        mask = resize_mask(whole, (film.shape[0], film.shape[1]))
-    return film_tile(film, mask, side=CELL)
+        mask = resize_mask(whole, (image.shape[0], image.shape[1]))
+    return image_tile(image, mask, side=CELL)
 
 
 def _caption(line: Mapping[str, Any]) -> str:

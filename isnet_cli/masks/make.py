@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import atomic_path
-from isnet_cli.errors import UnreadableFilm
-from isnet_cli.images.kept import load_film
+from isnet_cli.errors import UnreadableImage
+from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask, save_mask
 from isnet_cli.images.resize import Frame
 from isnet_cli.images.types import Row
@@ -73,7 +73,7 @@ class Maker:
     further: MaskFiles | None = None
 
     def path(self, key: str) -> Path:
-        """The mask file of a film."""
+        """The mask file of an image."""
         return self.root / f"{key}.png"
 
     def make(self, rows: list[Row]) -> list[Line]:
@@ -81,7 +81,7 @@ class Maker:
         if self.sources[rows[0].key]:
             return [self._given(row) for row in rows]
         if self.network is None:
-            why = missing("mask_missing: no mask is given for this film")
+            why = missing("mask_missing: no mask is given for this image")
             return [self._note(row, None, why, "none") for row in rows]
         return self._predicted(rows)
 
@@ -89,12 +89,12 @@ class Maker:
         try:
             mask = load_mask(self.sources[row.key])
             if mask.shape != (row.height, row.width):
-                raise UnreadableFilm(
+                raise UnreadableImage(
                     "mask_size",
                     f"the mask has {mask.shape[1]} x {mask.shape[0]} pixels,"
-                    f" expected the film's {row.width} x {row.height}",
+                    f" expected the image's {row.width} x {row.height}",
                 )
-        except UnreadableFilm as fault:
+        except UnreadableImage as fault:
             return self._note(row, None, missing(f"{fault.reason}: {fault.detail}"), "file")
         return self._note(row, mask, assess(mask), "file")
 
@@ -104,13 +104,13 @@ class Maker:
         from isnet_models.lung_unet import SIZE
 
         frames = [Frame((row.height, row.width), SIZE) for row in rows]
-        films = [
-            frame.to_network(load_film(self.ingest / row.film))
+        images = [
+            frame.to_network(load_image(self.ingest / row.image_file))
             for row, frame in zip(rows, frames, strict=True)
         ]
         assert self.network is not None  # noqa: S101 - `make` checked it
         with torch.inference_mode():
-            batch = torch.from_numpy(np.stack(films))[:, None].to(self.device)
+            batch = torch.from_numpy(np.stack(images))[:, None].to(self.device)
             found = self.network(batch)
             if self.config.masks.flip:
                 found = (found + self.network(batch.flip(-1)).flip(-1)) / 2
@@ -125,14 +125,14 @@ class Maker:
             seen = probability[top : top + height, left : left + width]
             quality = assess(mask, seen)
             if row.view == "lateral":
-                quality = missing("lateral: the film is known to be lateral, expected frontal")
+                quality = missing("lateral: the image is known to be lateral, expected frontal")
             lines.append(self._note(row, mask, quality, options.model))
         return lines
 
     def _note(
         self, row: Row, mask: NDArray[np.bool_] | None, quality: MaskQuality, origin: str
     ) -> Line:
-        """Writes the mask unless there is none; returns the film's line."""
+        """Writes the mask unless there is none; returns the image's line."""
         if mask is not None and quality.verdict != "missing":
             with atomic_path(self.path(row.key)) as temporary:
                 save_mask(temporary, mask)

@@ -31,7 +31,7 @@ class MaskScore:
 
 
 def score_mask(mask: Mask, truth: Mask, spacing: tuple[float, float] | None = None) -> MaskScore:
-    """Compares two masks of the same film.
+    """Compares two masks of the same image.
 
     Args:
         mask: [H, W].
@@ -85,16 +85,16 @@ def spread(values: Sequence[float], *, high_is_bad: bool = False) -> dict[str, f
     """Number, mean, sample standard deviation, and the bad end: 5th percentile and minimum.
 
     Args:
-        values: Finite figures, one per film; may be empty.
+        values: Finite figures, one per image; may be empty.
         high_is_bad: For distances: 95th percentile and maximum instead.
     """
     tail, end = ("p95", "max") if high_is_bad else (f"p{TAIL}", "min")
     if not len(values):
-        return {"films": 0, "mean": None, "sd": None, tail: None, end: None}
+        return {"images": 0, "mean": None, "sd": None, tail: None, end: None}
     found = np.asarray(values, np.float64)
     cut = 100 - TAIL if high_is_bad else TAIL
     return {
-        "films": len(found),
+        "images": len(found),
         "mean": float(found.mean()),
         "sd": float(found.std(ddof=1)) if len(found) > 1 else None,
         tail: float(np.percentile(found, cut)),

@@ -1,4 +1,4 @@
-"""From the lung U-Net's probabilities to a clean mask on the film's own pixels."""
+"""From the lung U-Net's probabilities to a clean mask on the image's own pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from isnet_cli.config.schema import Postprocess
 from isnet_cli.images.resize import Frame, resize
 
-MIN_SHARE = 0.003  # of the film: smaller pieces are no lung (the smallest of 644 true ones: 0.018)
+MIN_SHARE = 0.003  # of the image: smaller pieces are no lung (the smallest of 644 true ones: 0.018)
 DILATION_SIDE = 1024  # longest side, px, at which distances for the dilation are computed
 
 
@@ -20,17 +20,17 @@ def mask_on_original(
     options: Postprocess,
     spacing: tuple[float, float] | None = None,
 ) -> NDArray[np.bool_]:
-    """The film's lung mask [H, W] from the network's probabilities [h, w].
+    """The image's lung mask [H, W] from the network's probabilities [h, w].
 
     Pieces and holes are judged at the network's resolution, where it is quick; the outline is then
-    interpolated between the network's pixels, so that the mask is smooth on the film's own pixels.
+    interpolated between the network's pixels, so that the mask is smooth on the image's own pixels.
 
     Args:
         probability: [h, w], 0 to 1, on the network's letterboxed pixels.
         frame: The letterbox.
         threshold: Probability from which a pixel is lung.
         options: Number of pieces kept, filling of holes, dilation.
-        spacing: Of the film's pixels (row, column), mm; needed for a dilation in mm.
+        spacing: Of the image's pixels (row, column), mm; needed for a dilation in mm.
     """
     cleaned = clean_probability(probability, threshold, options)
     radii = dilation_radii(frame.original[1], options, spacing)
@@ -42,10 +42,10 @@ def mask_on_original(
 def dilation_radii(
     width: int, options: Postprocess, spacing: tuple[float, float] | None
 ) -> tuple[float, float] | None:
-    """How far a mask grows along rows and columns, px of the film; None: not at all.
+    """How far a mask grows along rows and columns, px of the image; None: not at all.
 
     Args:
-        width: Of the film, px.
+        width: Of the image, px.
         options: The dilation, in one unit.
         spacing: (row, column) in mm, or None.
 
@@ -68,7 +68,7 @@ def clean_probability(
     Args:
         probability: [h, w], 0 to 1.
         threshold: Probability from which a pixel is lung.
-        options: `keep` pieces at most stay, none below `MIN_SHARE` of the film.
+        options: `keep` pieces at most stay, none below `MIN_SHARE` of the image.
     """
     lung = probability >= threshold
     pieces = sitk.ConnectedComponent(sitk.GetImageFromArray(lung.astype(np.uint8)), True)

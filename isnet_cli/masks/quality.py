@@ -1,9 +1,9 @@
 """Is this mask a pair of lungs? Figures of one lung mask and a verdict with its reason.
 
-Calibrated on the 644 manual masks of the Montgomery and Shenzhen films: 643 are ``ok``; the one
+Calibrated on the 644 manual masks of the Montgomery and Shenzhen images: 643 are ``ok``; the one
 ``suspect`` shows a lung destroyed by tuberculosis, 0.10 of the other's size. The limits on the
-network's margin were set beside the network's masks of the same films, of 963 bed-side and
-out-patient films of other hospitals (least margin 0.71), and of pictures that are no chest film.
+network's margin were set beside the network's masks of the same images, of 963 bed-side and
+out-patient images of other hospitals (least margin 0.71), and of pictures that are no chest image.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 
 Verdict = Literal["ok", "suspect", "missing"]
 
-AREA = (0.06, 0.65)  # share of the film; manual masks: 0.084 to 0.432
+AREA = (0.06, 0.65)  # share of the image; manual masks: 0.084 to 0.432
 MIN_BALANCE = 0.25  # smaller lung / larger lung; manual masks: 0.10, then 0.26, median 0.85
 MAX_COMPONENTS = 3  # two lungs, and one piece cut off by a device or the border; manual masks: 2
-MAX_BORDERS = 2  # of the film's four; manual masks: 0 or 1
-MIN_MARGIN = 0.82  # `probability_margin`; 97 held-out films: 0.83 to 0.95, median 0.93
+MAX_BORDERS = 2  # of the image's four; manual masks: 0 or 1
+MIN_MARGIN = 0.82  # `probability_margin`; 97 held-out images: 0.83 to 0.95, median 0.93
 CHEST_MARGIN = 0.70  # below, the network has found nothing that it knows: no mask is made
 MAX_TILT = 30.0  # degrees; manual masks: 0 to 29, median 2.4
 MIN_TALL = 0.90  # height by width of a lung; manual masks: 1.07 to 2.9
 FILL = (0.27, 0.80)  # of its box that a lung fills; manual masks: 0.28 to 0.78, median 0.56
 MAX_WAIST = 0.6  # of the tallest column: one piece without a waist is no pair of lungs
-SPECK = 0.002  # of the film: smaller pieces are not counted
-PIECES_SIDE = 256  # px, longest side at which pieces are looked for: quick on large films too
+SPECK = 0.002  # of the image: smaller pieces are not counted
+PIECES_SIDE = 256  # px, longest side at which pieces are looked for: quick on large images too
 DOUBT = 0.05  # probability from which a pixel takes part in the margin
 
 QC_FIELDS = (
@@ -43,11 +43,11 @@ class MaskQuality:
     """Figures of one mask; None where they are undefined.
 
     Attributes:
-        area: Share of the film that is lung, 0 to 1.
+        area: Share of the image that is lung, 0 to 1.
         balance: Area of the smaller lung by that of the larger, 0 to 1. With one piece only, the
-            film's middle column parts it.
-        components: Pieces that are larger than `SPECK` of the film.
-        borders: How many of the film's four borders the mask touches, 0 to 4.
+            image's middle column parts it.
+        components: Pieces that are larger than `SPECK` of the image.
+        borders: How many of the image's four borders the mask touches, 0 to 4.
         tilt: Angle in degrees, 0 to 90, between the horizontal and the line through both lungs'
             centres.
         tall: Height by width of the lung for which this is least.
@@ -80,7 +80,7 @@ class MaskQuality:
 
 
 def missing(reason: str) -> MaskQuality:
-    """Quality of a film without a mask that could be used; `reason` is ``code: sentence``."""
+    """Quality of an image without a mask that could be used; `reason` is ``code: sentence``."""
     return MaskQuality(verdict="missing", reason=reason)
 
 
@@ -89,7 +89,7 @@ def assess(mask: NDArray[np.bool_], probability: NDArray[np.float32] | None = No
 
     Args:
         mask: [H, W] at any resolution.
-        probability: [h, w], the network's output within the film (letterbox cut off), or None.
+        probability: [h, w], the network's output within the image (letterbox cut off), or None.
     """
     if not mask.any():
         return missing("empty: the mask holds no lung")
@@ -98,7 +98,7 @@ def assess(mask: NDArray[np.bool_], probability: NDArray[np.float32] | None = No
         return replace(
             missing(
                 f"not_chest: margin {margin:.2f}, below {CHEST_MARGIN:.2f} the picture is taken for"
-                " no upright frontal chest film with bright bones"
+                " no upright frontal chest image with bright bones"
             ),
             margin=margin,
         )
@@ -189,8 +189,8 @@ def _faults(quality: MaskQuality) -> list[str]:
     area, balance = quality.area or 0.0, quality.balance or 0.0
     components, borders = quality.components or 0, quality.borders or 0
     checks = (
-        (area < AREA[0], f"small: {area:.0%} of the film, expected at least {AREA[0]:.0%}"),
-        (area > AREA[1], f"large: {area:.0%} of the film, expected at most {AREA[1]:.0%}"),
+        (area < AREA[0], f"small: {area:.0%} of the image, expected at least {AREA[0]:.0%}"),
+        (area > AREA[1], f"large: {area:.0%} of the image, expected at most {AREA[1]:.0%}"),
         (
             balance < MIN_BALANCE,
             f"one-sided: one lung has {balance:.0%} of the other's area,"
@@ -202,7 +202,7 @@ def _faults(quality: MaskQuality) -> list[str]:
         ),
         (
             borders > MAX_BORDERS,
-            f"borders: touches {borders} of the film's borders, expected at most {MAX_BORDERS}",
+            f"borders: touches {borders} of the image's borders, expected at most {MAX_BORDERS}",
         ),
         *_shape_checks(quality),
         (

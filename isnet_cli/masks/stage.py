@@ -1,4 +1,4 @@
-"""Lung masks of all films: given files, or the lung U-Net's, each judged and listed in qc.csv."""
+"""Lung masks of all images: given files, or the lung U-Net's, each judged and listed in qc.csv."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files, runtime
 from isnet_cli.core.journal import Journal, remove
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
 from isnet_cli.errors import IsnetError
@@ -37,13 +37,13 @@ from isnet_cli.masks.viewer_files import MaskFiles
 from isnet_models.registry import Card, WeightsError, find_card
 
 NAME = "masks"
-FORMAT = 2  # goes up when the same settings and films give other masks or figures
+FORMAT = 2  # goes up when the same settings and images give other masks or figures
 NO_NETWORK = "none"  # value of masks.model: given files only
 QC = "qc.csv"
 
 
 def fingerprint(config: Config, folder: RunFolder) -> str:
-    """Hash of the settings, the films, the given mask files and the network's weights.
+    """Hash of the settings, the images, the given mask files and the network's weights.
 
     Raises:
         IsnetError: Ingest is not finished, the mask folder or the network is missing.
@@ -51,42 +51,42 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     return files.fingerprint(_work(config, folder), config.masks.on_suspect == "fail")
 
 
-def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
-    """Writes ``<key>.png`` for each film, ``qc.csv`` and contact sheets.
+def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
+    """Writes ``<key>.png`` for each image, ``qc.csv`` and contact sheets.
 
-    A film without a given mask gets the network's, unless ``masks.model`` is ``none``; a given mask
-    that cannot be used is reported and not replaced.
+    An image without a given mask gets the network's, unless ``masks.model`` is ``none``; a given
+    mask that cannot be used is reported and not replaced.
 
     Raises:
-        IsnetError: Kind "data": nothing to do, no given mask fits any film, or
+        IsnetError: Kind "data": nothing to do, no given mask fits any image, or
             ``masks.on_suspect: fail`` and a mask is not ok; "weights"; "machine".
     """
     rows = _rows(folder)
     sources = _sources(rows)
-    _report_sources(sources, config, ports)
+    _report_sources(sources, config, context)
     _check_spacing(rows, sources, config)
     root = folder.stage_dir(NAME)
     before = _keys_before(root)
     prepare_dicom(list(config.masks.formats), root, "masks.formats")
     with Journal(root, _work(config, folder)) as journal:
-        done = _make_all(rows, sources, config, folder, ports, journal)
+        done = _make_all(rows, sources, config, folder, context, journal)
         lines = [line for row in rows if (line := journal.get(row.key)) is not None]
         if not done:
             return StageResult([], _summary(lines), complete=False)
         files.write_csv(root / QC, QC_FIELDS, lines)
-        _write_sheets(lines, {row.key: row for row in rows}, folder, ports)
+        _write_sheets(lines, {row.key: row for row in rows}, folder, context)
         kept = {line["key"] for line in lines if line["verdict"] != "missing"}
         remove(root, _further(config, folder).stale(before, kept))
-        _report_verdicts(lines, config, root, ports)
+        _report_verdicts(lines, config, root, context)
         journal.complete()
     return StageResult([root / QC, root / SHEET], _summary(lines))
 
 
 def _rows(folder: RunFolder) -> list[Row]:
-    """Readable films of the manifest.
+    """Readable images of the manifest.
 
     Raises:
-        IsnetError: Kind "data": ingest is not finished, or a film has the contact sheet's name.
+        IsnetError: Kind "data": ingest is not finished, or an image has the contact sheet's name.
     """
     folder.require("ingest")
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
@@ -97,8 +97,8 @@ def _rows(folder: RunFolder) -> list[Row]:
             continue
         raise IsnetError(
             "data",
-            f"film '{row.key}': the masks' contact sheet has this name",
-            fix="rename the film's file, or data.privacy.rename: true",
+            f"image '{row.key}': the masks' contact sheet has this name",
+            fix="rename the image's file, or data.privacy.rename: true",
         )
     return usable
 
@@ -143,18 +143,18 @@ def _sources(rows: Sequence[Row]) -> dict[str, str]:
     return {row.key: row.mask_file for row in rows}
 
 
-def _report_sources(sources: dict[str, str], config: Config, ports: Ports) -> None:
-    """Says what masks are made from; refuses to go on when given masks fit no film."""
+def _report_sources(sources: dict[str, str], config: Config, context: RunContext) -> None:
+    """Says what masks are made from; refuses to go on when given masks fit no image."""
     if not sources:
-        raise IsnetError("data", "no readable film in the manifest", fix="isnet check CONFIG")
+        raise IsnetError("data", "no readable image in the manifest", fix="isnet check CONFIG")
     given = sum(bool(source) for source in sources.values())
     if config.masks.files is not None and given == 0:
         raise IsnetError(
             "data",
-            f"{config.masks.files}: none of its masks is named like one of {len(sources)} films",
-            fix="name each mask like its film (a.dcm: a.png, or a_left.png and a_right.png), or"
+            f"{config.masks.files}: none of its masks is named like one of {len(sources)} images",
+            fix="name each mask like its image (a.dcm: a.png, or a_left.png and a_right.png), or"
             " give a mask column: data.columns.mask",
-            details=tuple(f"film {key}" for key in list(sources)[:3]),
+            details=tuple(f"image {key}" for key in list(sources)[:3]),
         )
     lacking = len(sources) - given
     if given and lacking:
@@ -163,8 +163,8 @@ def _report_sources(sources: dict[str, str], config: Config, ports: Ports) -> No
             if config.masks.model == NO_NETWORK
             else f"{config.masks.model} makes theirs"
         )
-        ports.warn("masks", f"{lacking} of {len(sources)} films have no given mask: {then}")
-    ports.say(f"lung masks: {given} given, {lacking} by {config.masks.model}")
+        context.warn("masks", f"{lacking} of {len(sources)} images have no given mask: {then}")
+    context.say(f"lung masks: {given} given, {lacking} by {config.masks.model}")
 
 
 def _further(config: Config, folder: RunFolder) -> MaskFiles:
@@ -175,7 +175,7 @@ def _further(config: Config, folder: RunFolder) -> MaskFiles:
 
 
 def _check_spacing(rows: Sequence[Row], sources: dict[str, str], config: Config) -> None:
-    """Refuses a dilation in mm of films whose pixels have no known size."""
+    """Refuses a dilation in mm of images whose pixels have no known size."""
     if config.masks.postprocess.dilate_mm == 0 or config.masks.model == NO_NETWORK:
         return
     made = [row for row in rows if not sources[row.key]]
@@ -183,10 +183,10 @@ def _check_spacing(rows: Sequence[Row], sources: dict[str, str], config: Config)
     if lacking:
         raise IsnetError(
             "data",
-            f"masks.postprocess.dilate_mm: {len(lacking)} of {len(made)} films have no pixel"
+            f"masks.postprocess.dilate_mm: {len(lacking)} of {len(made)} images have no pixel"
             " spacing, expected one in the header of each",
             fix="masks.postprocess.dilate_percent, or --dilate 2%",
-            details=tuple(f"film {key}" for key in lacking[:3]),
+            details=tuple(f"image {key}" for key in lacking[:3]),
         )
 
 
@@ -195,7 +195,7 @@ def _make_all(
     sources: dict[str, str],
     config: Config,
     folder: RunFolder,
-    ports: Ports,
+    context: RunContext,
     journal: Journal,
 ) -> bool:
     """Makes what the journal does not have yet; False when it was asked to stop before the end."""
@@ -211,15 +211,15 @@ def _make_all(
         config, folder.stage_dir("ingest"), folder.stage_dir(NAME), sources, further=further
     )
     if config.masks.model != NO_NETWORK and any(not sources[chunk[0].key] for chunk in chunks):
-        maker = _with_network(maker, config, ports)
+        maker = _with_network(maker, config, context)
     workers = max(1, runtime.workers(config.machine.workers))
     total, made = sum(len(chunk) for chunk in chunks), 0
     with (
-        ports.progress.bar("lung masks", total) as bar,
+        context.progress.bar("lung masks", total) as bar,
         _one_thread_each() if maker.network else contextlib.nullcontext(),
         ThreadPoolExecutor(workers) as pool,
     ):
-        going = _until(chunks, ports)
+        going = _until(chunks, context)
         for lines in ahead(pool, maker.make, going, depth=2 * workers):
             for line in lines:
                 absent = line["verdict"] == "missing"
@@ -230,7 +230,7 @@ def _make_all(
     return made == total
 
 
-def _with_network(maker: Maker, config: Config, ports: Ports) -> Maker:
+def _with_network(maker: Maker, config: Config, context: RunContext) -> Maker:
     """`maker` with the verified network on the device that was chosen."""
     from isnet_models.lung_unet import from_card
 
@@ -240,7 +240,7 @@ def _with_network(maker: Maker, config: Config, ports: Ports) -> Maker:
         network = from_card(card, device)
     except WeightsError as error:
         raise _weights_fault(error) from error
-    ports.event("lung_network", model=card.name, version=card.version, device=str(device))
+    context.event("lung_network", model=card.name, version=card.version, device=str(device))
     return dataclasses.replace(maker, network=network, device=device)
 
 
@@ -258,7 +258,7 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _chunks(rows: Sequence[Row], sources: dict[str, str], size: int) -> list[list[Row]]:
-    """Films with given masks and films for the network, each in chunks that never change.
+    """Images with given masks and images for the network, each in chunks that never change.
 
     A chunk is what the network sees at once: a continued run repeats whole chunks, so that its
     masks are the same to the last bit.
@@ -271,14 +271,14 @@ def _chunks(rows: Sequence[Row], sources: dict[str, str], size: int) -> list[lis
 
 
 def _write_sheets(
-    lines: Sequence[dict[str, Any]], rows: dict[str, Row], folder: RunFolder, ports: Ports
+    lines: Sequence[dict[str, Any]], rows: dict[str, Row], folder: RunFolder, context: RunContext
 ) -> None:
     """Pages of all masks by doubt; pages of an earlier result that are no more are removed."""
     root, found = folder.stage_dir(NAME), pages(lines)
     counts = Counter(line["verdict"] for line in lines)
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("ok", "suspect", "missing"))
     with (
-        ports.progress.bar("contact sheets", len(found)) as bar,
+        context.progress.bar("contact sheets", len(found)) as bar,
         ThreadPoolExecutor(max(1, runtime.workers(None))) as pool,
     ):
         shown = chain.from_iterable(found)
@@ -286,7 +286,7 @@ def _write_sheets(
         tiles = ahead(pool, lambda line: tile(line, rows[line["key"]], folder), shown, depth=TILES)
         for number, chosen in enumerate(found):
             heading = (
-                f"Lung masks of {len(lines)} films: {said}",
+                f"Lung masks of {len(lines)} images: {said}",
                 f"The most doubtful first; page {number + 1} of {len(found)}. Reasons: {QC}",
             )
             sheet = contact_sheet_png(chosen, list(islice(tiles, len(chosen))), heading)
@@ -295,10 +295,10 @@ def _write_sheets(
     remove(root, [page_name(number) for number in range(len(found), PAGES)])
 
 
-def _until(chunks: Sequence[list[Row]], ports: Ports) -> Iterator[list[Row]]:
+def _until(chunks: Sequence[list[Row]], context: RunContext) -> Iterator[list[Row]]:
     """The chunks, until a stop is requested."""
     for chunk in chunks:
-        if ports.stop_requested():
+        if context.stop_requested():
             return
         yield chunk
 
@@ -312,7 +312,7 @@ def _keys_before(root: Path) -> set[str]:
 def _summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     verdicts = Counter(line["verdict"] for line in lines)
     return {
-        "films": len(lines),
+        "images": len(lines),
         **{verdict: verdicts[verdict] for verdict in ("ok", "suspect", "missing")},
         "origins": dict(sorted(Counter(line["origin"] for line in lines).items())),
         "reasons": dict(sorted(_reasons(lines).items())),
@@ -328,7 +328,7 @@ def _reasons(lines: Sequence[dict[str, Any]]) -> Counter[str]:
 
 
 def _report_verdicts(
-    lines: Sequence[dict[str, Any]], config: Config, root: Path, ports: Ports
+    lines: Sequence[dict[str, Any]], config: Config, root: Path, context: RunContext
 ) -> None:
     """Warns about masks that are not ok; with ``on_suspect: fail`` they end the run."""
     bad = [line for line in lines if line["verdict"] != "ok"]
@@ -344,5 +344,5 @@ def _report_verdicts(
             details=tuple(f"{line['key']}: {line['reason']}" for line in bad[:5]),
         )
     kept = config.masks.on_suspect == "keep"
-    then = "suspect ones are used" if kept else "these films are left out of training"
-    ports.warn("masks", f"{found}: {then}; see {root / SHEET}")
+    then = "suspect ones are used" if kept else "these images are left out of training"
+    context.warn("masks", f"{found}: {then}; see {root / SHEET}")

@@ -1,4 +1,4 @@
-"""Masks in further formats, for viewers: NIfTI, and DICOM Segmentations of the film."""
+"""Masks in further formats, for viewers: NIfTI, and DICOM Segmentations of the image."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.heatmap.dicom import open_dicom
 from isnet_cli.images.dicom.header import MIRRORED
-from isnet_cli.images.kept import load_film
+from isnet_cli.images.kept import load_image
 from isnet_cli.images.types import Row
 from isnet_cli.output.dicom_seg import LUNGS
 from isnet_cli.output.nifti import nifti_bytes
 
 ENDINGS = {
-    "png": (".png",), "nifti": (".nii.gz",), "dicom-seg": (".seg.dcm", ".film.dcm"),
+    "png": (".png",), "nifti": (".nii.gz",), "dicom-seg": (".seg.dcm", ".image.dcm"),
 }  # fmt: skip
 SERIES = "lung masks"
 
@@ -43,7 +43,7 @@ class MaskFiles:
         """Writes one mask [H, W] in every further format.
 
         Raises:
-            IsnetError: Kind "data": identity is to be kept, and the film's file is gone, has
+            IsnetError: Kind "data": identity is to be kept, and the image's file is gone, has
                 changed, or has a header that no segmentation can refer to.
         """
         formats = self.config.masks.formats
@@ -54,7 +54,7 @@ class MaskFiles:
             self._dicom(row, mask)
 
     def written(self, key: str) -> list[Path]:
-        """The files of a film's mask that are there, in all formats asked for."""
+        """The files of an image's mask that are there, in all formats asked for."""
         asked = [e for name, group in ENDINGS.items() if self._asked(name) for e in group]
         paths = [self.root / f"{key}{ending}" for ending in asked]
         return [path for path in paths if path.is_file()]
@@ -63,8 +63,8 @@ class MaskFiles:
         """Names of an earlier result's files that the present one does not have.
 
         Args:
-            keys: Films of the earlier result.
-            kept: Films of the present result that have a mask.
+            keys: Images of the earlier result.
+            kept: Images of the present result that have a mask.
         """
         return [
             f"{key}{ending}"
@@ -88,5 +88,7 @@ class MaskFiles:
         )  # fmt: skip
         files.write_bytes(self.root / f"{row.key}.seg.dcm", content)
         if not writer.filing.kept:
-            picture = writer.film(load_film(self.ingest / row.film), (row.height, row.width))
-            files.write_bytes(self.root / f"{row.key}.film.dcm", picture)
+            picture = writer.image(
+                load_image(self.ingest / row.image_file), (row.height, row.width)
+            )
+            files.write_bytes(self.root / f"{row.key}.image.dcm", picture)

@@ -1,4 +1,4 @@
-"""An overlay on the film's own pixels that explains itself: colour bar and words in a corner."""
+"""An overlay on the image's own pixels that explains itself: colour bar and words in a corner."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from isnet_cli.output.overlays import RGB, FloatImage, Mask, check, overlay
 from isnet_cli.output.panels import colour_ramp
 
 _INK, _BOX, _COVER = (238, 240, 243), (12, 14, 18), 0.72
-_WIDTH = 0.46  # of the film's width, at most
+_WIDTH = 0.46  # of the image's width, at most
 
 
 def compose_capture(
-    film: FloatImage,
+    image: FloatImage,
     relevance: FloatImage,
     mask: Mask | None,
     lines: Sequence[str],
@@ -28,7 +28,7 @@ def compose_capture(
     """The overlay [H, W, 3] with a dark box at the lower left: a colour bar and `lines`.
 
     Args:
-        film: [H, W], 0 to 1.
+        image: [H, W], 0 to 1.
         relevance: [H, W].
         mask: [H, W] lungs, or None.
         lines: Short texts; each is cut to the box.
@@ -38,10 +38,10 @@ def compose_capture(
     Raises:
         ValueError: When shapes differ or values are not finite.
     """
-    check(film, relevance, mask)
+    check(image, relevance, mask)
     strongest = limit if limit is not None and limit > 0 else relevance_limit(relevance)
-    picture = Image.fromarray(overlay(film, relevance, mask, limit=strongest))
-    unit = max(9, min(film.shape) // 52)
+    picture = Image.fromarray(overlay(image, relevance, mask, limit=strongest))
+    unit = max(9, min(image.shape) // 52)
     letters = font(unit)
     width = min(round(_WIDTH * picture.width), 24 * unit)
     low = f"\N{MINUS SIGN}{strongest:.2g} against" if signed else "0"

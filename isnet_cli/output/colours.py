@@ -73,11 +73,11 @@ def diverging(scaled: FloatArray) -> FloatArray:
     return colour
 
 
-def blend(film: FloatArray, relevance: FloatArray, limit: float) -> FloatArray:
-    """Relevance as colour over a grey film; the stronger the relevance, the less film shows.
+def blend(image: FloatArray, relevance: FloatArray, limit: float) -> FloatArray:
+    """Relevance as colour over a grey image; the stronger the relevance, the less image shows.
 
     Args:
-        film: [H, W], 0 to 1.
+        image: [H, W], 0 to 1.
         relevance: [H, W], in the unit of `limit`.
         limit: Magnitude that gets the end colours, > 0.
 
@@ -85,15 +85,15 @@ def blend(film: FloatArray, relevance: FloatArray, limit: float) -> FloatArray:
         sRGB, float32, [H, W, 3], 0 to 1.
     """
     scaled = np.clip(relevance / np.float32(limit), -1.0, 1.0)
-    grey = np.repeat(np.clip(film, 0.0, 1.0)[..., None], 3, axis=-1)
+    grey = np.repeat(np.clip(image, 0.0, 1.0)[..., None], 3, axis=-1)
     opacity = opacity_of(scaled)[..., None]
-    # Faint relevance is tinted, not whitened: white haze on a film reads as a lung finding.
+    # Faint relevance is tinted, not whitened: white haze on an image reads as a lung finding.
     tint = diverging(np.sign(scaled) * np.maximum(np.abs(scaled), 0.6))
     return np.asarray(grey * (1 - opacity) + tint * opacity, np.float32)
 
 
 def opacity_of(scaled: FloatArray) -> FloatArray:
-    """Opacity of the colour over the film: 0 at 0, 0.92 at the limit, steep in between."""
+    """Opacity of the colour over the image: 0 at 0, 0.92 at the limit, steep in between."""
     return np.asarray(0.92 * np.abs(scaled) ** 0.75, np.float32)
 
 

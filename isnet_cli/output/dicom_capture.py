@@ -1,4 +1,4 @@
-"""DICOM Secondary Captures: an overlay in colour, and the grey film that others refer to."""
+"""DICOM Secondary Captures: an overlay in colour, and the grey image that others refer to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def overlay_capture(
     number: int,
     facts: Sequence[str],
 ) -> bytes:
-    """An overlay as a DICOM file: RGB, uncompressed, on the original film's pixels.
+    """An overlay as a DICOM file: RGB, uncompressed, on the original image's pixels.
 
     Args:
         picture: uint8 [H, W, 3].
@@ -40,7 +40,7 @@ def overlay_capture(
     ds = new_object(filing, "sc", series, filing.uid("sc", series, target), number)
     ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     ds.SeriesDescription = words(f"isnet: {series}")
-    ds.DerivationDescription = words(f"{series} for {target} over the film", 1024)
+    ds.DerivationDescription = words(f"{series} for {target} over the image", 1024)
     ds.ImageComments = joined([*facts, "Made for research; not for diagnosis."])
     if filing.kept:
         source = source_reference(filing)
@@ -54,24 +54,24 @@ def overlay_capture(
     return file_bytes(_with_pixels(ds, np.ascontiguousarray(picture, np.uint8).tobytes()))
 
 
-def film_capture(film: NDArray[np.float32], filing: Filing) -> bytes:
-    """A film without identity as a DICOM file: 16-bit grey, bone bright.
+def image_capture(image: NDArray[np.float32], filing: Filing) -> bytes:
+    """An image without identity as a DICOM file: 16-bit grey, bone bright.
 
-    It is the image that the anonymous outputs about a film refer to.
+    It is the image that the anonymous outputs about an image refer to.
 
     Args:
-        film: [H, W], 0 to 1.
+        image: [H, W], 0 to 1.
         filing: An anonymous one.
     """
-    ds = new_object(filing, "film", "", filing.reference[1], 1)
+    ds = new_object(filing, "image", "", filing.reference[1], 1)
     ds.ImageType = ["DERIVED", "SECONDARY"]
-    ds.SeriesDescription = "isnet: film"
+    ds.SeriesDescription = "isnet: image"
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    ds.Rows, ds.Columns = film.shape
+    ds.Rows, ds.Columns = image.shape
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 0
     ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = 0, 1, "US"
     ds.WindowCenter, ds.WindowWidth = 32768, 65536
-    stored = np.rint(np.clip(film, 0.0, 1.0) * 65535).astype("<u2")
+    stored = np.rint(np.clip(image, 0.0, 1.0) * 65535).astype("<u2")
     return file_bytes(_with_pixels(ds, stored.tobytes()))
 
 

@@ -23,12 +23,12 @@ REQUIRED = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-SERIES = {"film": 9900, "sc": 9901, "seg": 9902}  # series numbers, behind those of a scanner
+SERIES = {"image": 9900, "sc": 9901, "seg": 9902}  # series numbers, behind those of a scanner
 
 
 @dataclass(frozen=True)
 class Filing:
-    """Where the outputs about one film belong.
+    """Where the outputs about one image belong.
 
     Attributes:
         header: Attributes of patient and study (a pydicom data set).
@@ -36,7 +36,7 @@ class Filing:
         frame: Its frame number from 1; 0 for an image of one frame.
         kept: Whether patient and study are those of the source.
         salt: Key of the new unique identifiers; the same salt and names give the same ones.
-        name: Of the film, unique in the run.
+        name: Of the image, unique in the run.
         spacing: Pixel spacing (row, column), mm, or None.
         orientation: Where rows and columns run, as PatientOrientation; empty when unknown.
     """
@@ -51,7 +51,7 @@ class Filing:
     orientation: tuple[str, ...]
 
     def uid(self, *names: str) -> str:
-        """A unique identifier for something about the film."""
+        """A unique identifier for something about the image."""
         return _uid(self.salt, self.name, *names)
 
     def series(self, kind: str, method: str) -> str:
@@ -66,12 +66,12 @@ def anonymous(
     spacing: tuple[float, float] | None,
     orientation: tuple[str, ...],
 ) -> Filing:
-    """A study of its own for one film, without anything of the source's header.
+    """A study of its own for one image, without anything of the source's header.
 
     Args:
         salt: See `Filing`.
         name: See `Filing`.
-        patient: A key that says which films belong together, not who it is.
+        patient: A key that says which images belong together, not who it is.
         spacing: See `Filing`.
         orientation: See `Filing`.
     """
@@ -84,8 +84,8 @@ def anonymous(
     header.PatientIdentityRemoved = "YES"
     header.DeidentificationMethod = "Made without the header of the source"
     header.StudyInstanceUID = _uid(salt, name, "study")
-    series, film = _uid(salt, name, "series", "film", ""), _uid(salt, name, "film")
-    reference = (SECONDARY_CAPTURE, film, series)
+    series, image = _uid(salt, name, "series", "image", ""), _uid(salt, name, "image")
+    reference = (SECONDARY_CAPTURE, image, series)
     return Filing(header, reference, 0, False, salt, name, spacing, orientation)
 
 
@@ -97,11 +97,11 @@ def of_source(
     spacing: tuple[float, float] | None,
     orientation: tuple[str, ...],
 ) -> Filing:
-    """The study of the film itself: patient and study are copied from its header, nothing else.
+    """The study of the image itself: patient and study are copied from its header, nothing else.
 
     Args:
-        source: The film's data set.
-        frame: Frame number of the film, from 0.
+        source: The image's data set.
+        frame: Frame number of the image, from 0.
         salt: See `Filing`.
         name: See `Filing`.
         spacing: See `Filing`.
@@ -132,7 +132,7 @@ def new_object(filing: Filing, kind: str, method: str, instance: str, number: in
 
     Args:
         filing: Where it belongs.
-        kind: ``film`` or ``sc``.
+        kind: ``image`` or ``sc``.
         method: Name of the series among those of its kind.
         instance: SOP instance UID.
         number: Instance number, from 1.
@@ -182,7 +182,7 @@ def words(text: str, longest: int = 64) -> str:
 
 
 def patient_orientation(view: str, *, mirrored: bool) -> tuple[str, ...]:
-    """Where rows and columns run: a frontal film shows the patient's left on the right."""
+    """Where rows and columns run: a frontal image shows the patient's left on the right."""
     if view != "frontal":
         return ()
     return ("R" if mirrored else "L", "F")

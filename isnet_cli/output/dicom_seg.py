@@ -1,4 +1,4 @@
-"""DICOM Segmentations: a region of a film, written by highdicom where it is installed."""
+"""DICOM Segmentations: a region of an image, written by highdicom where it is installed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def segmentation(
     model: str,
     kind: Kind = REGION,
 ) -> bytes:
-    """A region as a DICOM file: one binary segment on the original film's pixels.
+    """A region as a DICOM file: one binary segment on the original image's pixels.
 
     Args:
         region: [H, W].

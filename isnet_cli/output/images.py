@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from isnet_cli.output.lettering import Font, font, wrap
-from isnet_cli.output.overlays import OUTLINE, RGB, film_tile, grey, outlined, overlay
+from isnet_cli.output.overlays import OUTLINE, RGB, grey, image_tile, outlined, overlay
 from isnet_cli.output.panels import compose_panel, panel_parts
 
 __all__ = [
@@ -19,8 +19,8 @@ __all__ = [
     "SheetStyle",
     "compose_panel",
     "contact_sheet",
-    "film_tile",
     "grey",
+    "image_tile",
     "jpeg_bytes",
     "outlined",
     "overlay",

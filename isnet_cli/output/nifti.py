@@ -1,4 +1,4 @@
-"""Maps as NIfTI volumes of one slice, lying in the patient as the film does."""
+"""Maps as NIfTI volumes of one slice, lying in the patient as the image does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def nifti_bytes(
     """A ``.nii.gz`` file of a map or mask; the same map gives the same bytes.
 
     One coronal slice: rows run towards the feet, columns to the patient's left (to the right when
-    `mirrored`); for a lateral film one sagittal slice whose columns run to the back. The first
+    `mirrored`); for a lateral image one sagittal slice whose columns run to the back. The first
     pixel is the origin. The file holds float32 values (uint8 0 and 1 of a mask), spacing and
     direction, nothing else; an unknown spacing is written as 1 mm, and the header says so.
 

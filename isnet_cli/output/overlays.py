@@ -1,4 +1,4 @@
-"""Films with their lungs outlined, and relevance in colour over them."""
+"""Images with their lungs outlined, and relevance in colour over them."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ RGB = NDArray[np.uint8]
 OUTLINE = (255, 214, 10)  # yellow: apart from the blue and the red of relevance, and from grey
 
 
-def grey(film: FloatImage) -> RGB:
-    """A film [H, W] in [0, 1] as grey RGB, uint8 [H, W, 3]."""
-    return np.repeat(levels(film)[..., None], 3, axis=-1)
+def grey(image: FloatImage) -> RGB:
+    """An image [H, W] in [0, 1] as grey RGB, uint8 [H, W, 3]."""
+    return np.repeat(levels(image)[..., None], 3, axis=-1)
 
 
-def film_tile(film: FloatImage, mask: Mask | None = None, *, side: int = 192) -> RGB:
-    """A film [H, W] with its lungs outlined, its longest side `side` px: a contact sheet's tile."""
-    height, width = film.shape
+def image_tile(image: FloatImage, mask: Mask | None = None, *, side: int = 192) -> RGB:
+    """An image [H, W] with outlined lungs, its longest side `side` px: a contact sheet's tile."""
+    height, width = image.shape
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = None if mask is None else scaled(mask.astype(np.float32), size) >= 0.5
-    return outlined(grey(scaled(film, size)), small, width=1.5)
+    return outlined(grey(scaled(image, size)), small, width=1.5)
 
 
 def outlined(picture: RGB, mask: Mask | None, *, width: float | None = None) -> RGB:
     """`picture` [H, W, 3] with the border of `mask` [H, W] as a smooth yellow line.
 
     Args:
-        picture: Grey or coloured film.
+        picture: Grey or coloured image.
         mask: Lungs true, or None for no line.
         width: Line width in px; default 1/220 of the shorter side (at least 1.5 px), so that the
-            line survives when a large film is shown small.
+            line survives when a large image is shown small.
     """
     if mask is None:
         return picture
@@ -52,18 +52,18 @@ def outlined(picture: RGB, mask: Mask | None, *, width: float | None = None) -> 
 
 
 def overlay(
-    film: FloatImage,
+    image: FloatImage,
     relevance: FloatImage,
     mask: Mask | None,
     *,
     limit: float | None = None,
     smoothing: float = 0.0,
 ) -> RGB:
-    """Relevance in colour over the film, lungs outlined: red speaks for the class, blue against.
+    """Relevance in colour over the image, lungs outlined: red speaks for the class, blue against.
 
     Args:
-        film: [H, W], 0 to 1.
-        relevance: [H, W], the map on the film's pixels; 0 shows the bare film.
+        image: [H, W], 0 to 1.
+        relevance: [H, W], the map on the image's pixels; 0 shows the bare image.
         mask: [H, W] lungs, or None.
         limit: Magnitude of the strongest colour; default the 99.5th percentile of |relevance|.
         smoothing: Standard deviation in px of a Gaussian, for display; 0 shows the raw map.
@@ -74,10 +74,10 @@ def overlay(
     Raises:
         ValueError: When shapes differ or values are not finite.
     """
-    check(film, relevance, mask)
+    check(image, relevance, mask)
     shown = smooth(relevance, smoothing)
     strongest = limit if limit is not None and limit > 0 else relevance_limit(shown)
-    colours = blend(film, shown, strongest)
+    colours = blend(image, shown, strongest)
     return outlined(levels(colours), mask)
 
 
@@ -92,21 +92,21 @@ def levels(values: NDArray[np.floating]) -> RGB:
     return np.asarray(np.round(np.clip(values, 0.0, 1.0) * 255), np.uint8)
 
 
-def check(film: FloatImage, relevance: FloatImage, mask: Mask | None) -> None:
+def check(image: FloatImage, relevance: FloatImage, mask: Mask | None) -> None:
     """Refuses arrays that do not belong together.
 
     Raises:
         ValueError: When shapes differ or values are not finite.
     """
-    if film.ndim != 2:
-        raise ValueError(f"film: shape {film.shape}, expected [H, W]")
-    _same_shape(film, relevance, "relevance")
+    if image.ndim != 2:
+        raise ValueError(f"image: shape {image.shape}, expected [H, W]")
+    _same_shape(image, relevance, "relevance")
     if mask is not None:
-        _same_shape(film, mask, "mask")
+        _same_shape(image, mask, "mask")
     if not np.isfinite(relevance).all():
         raise ValueError("relevance: holds NaN or infinite values")
 
 
-def _same_shape(film: NDArray[np.generic], other: NDArray[np.generic], name: str) -> None:
-    if film.shape != other.shape:
-        raise ValueError(f"{name}: shape {other.shape}, expected the film's {film.shape}")
+def _same_shape(image: NDArray[np.generic], other: NDArray[np.generic], name: str) -> None:
+    if image.shape != other.shape:
+        raise ValueError(f"{name}: shape {other.shape}, expected the image's {image.shape}")

@@ -1,4 +1,4 @@
-"""A relevance map as one picture: film, overlay, colour bar and words on white paper."""
+"""A relevance map as one picture: image, overlay, colour bar and words on white paper."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from isnet_cli.output.overlays import (
 )
 
 _PAPER, _INK, _SOFT = (255, 255, 255), (24, 26, 30), (92, 97, 105)
-_BAR_GREY = 0.35  # grey of the film beneath the colour bar: about the mean of a chest film
+_BAR_GREY = 0.35  # grey of the image beneath the colour bar: about the mean of a chest image
 _CAPTION_LINES, _NOTE_LINES = 3, 2  # at most
 
 
@@ -56,12 +56,12 @@ class Layout:
 
     @property
     def second(self) -> int:
-        """Column where the overlay begins; the film begins at `unit`."""
+        """Column where the overlay begins; the image begins at `unit`."""
         return self.unit + self.width + self.gap
 
     @property
     def text_width(self) -> int:
-        """From the film's left edge to the overlay's right edge."""
+        """From the image's left edge to the overlay's right edge."""
         return 2 * self.width + self.gap
 
     @property
@@ -84,7 +84,7 @@ class Layout:
 
 
 def compose_panel(
-    film: FloatImage,
+    image: FloatImage,
     relevance: FloatImage,
     mask: Mask | None,
     *,
@@ -97,11 +97,11 @@ def compose_panel(
     amount: str = "|relevance|",
     scale: str = "",
 ) -> RGB:
-    """A picture to show: the outlined film, the overlay beside it, a colour bar and the words.
+    """A picture to show: the outlined image, the overlay beside it, a colour bar and the words.
 
     Args:
-        film: [H, W], 0 to 1.
-        relevance: [H, W] on the film's pixels.
+        image: [H, W], 0 to 1.
+        relevance: [H, W] on the image's pixels.
         mask: [H, W] lungs, or None.
         title: One line above; shortened to fit.
         caption: Up to three lines below.
@@ -118,9 +118,9 @@ def compose_panel(
     Raises:
         ValueError: When shapes differ or values are not finite.
     """
-    check(film, relevance, mask)
-    layout = Layout(height, _width(film.shape, height))
-    film, relevance, small = _resized(film, relevance, mask, layout)
+    check(image, relevance, mask)
+    layout = Layout(height, _width(image.shape, height))
+    image, relevance, small = _resized(image, relevance, mask, layout)
     shown = smooth(relevance, smoothing)
     strongest = limit if limit is not None and limit > 0 else relevance_limit(shown)
     letters = font(layout.unit)
@@ -133,8 +133,8 @@ def compose_panel(
     draw = ImageDraw.Draw(sheet)
     heading = font(round(1.3 * layout.unit), bold=True)
     draw.text((layout.unit, layout.unit), fit(title, heading, layout.text_width), _INK, heading)
-    sheet.paste(Image.fromarray(outlined(grey(film), small)), (layout.unit, layout.top))
-    coloured = overlay(film, shown, small, limit=strongest)
+    sheet.paste(Image.fromarray(outlined(grey(image), small)), (layout.unit, layout.top))
+    coloured = overlay(image, shown, small, limit=strongest)
     sheet.paste(Image.fromarray(coloured), (layout.second, layout.top))
     _colour_bar(sheet, layout, strongest, signed=signed)
     _legend(draw, layout, has_mask=small is not None)
@@ -143,19 +143,19 @@ def compose_panel(
     return np.asarray(sheet)
 
 
-def panel_parts(panel: RGB, film: tuple[int, int]) -> tuple[RGB, RGB]:
-    """The two pictures of a panel that `compose_panel` made: (outlined film, overlay).
+def panel_parts(panel: RGB, image: tuple[int, int]) -> tuple[RGB, RGB]:
+    """The two pictures of a panel that `compose_panel` made: (outlined image, overlay).
 
     Args:
         panel: uint8 RGB.
-        film: (height, width) of the film that the panel was made from.
+        image: (height, width) of the image that the panel was made from.
 
     Raises:
-        ValueError: When the panel's size is not one that `compose_panel` gives such a film.
+        ValueError: When the panel's size is not one that `compose_panel` gives such an image.
     """
     height, width = panel.shape[:2]
     for candidate in range(1, height):
-        layout = Layout(candidate, _width(film, candidate))
+        layout = Layout(candidate, _width(image, candidate))
         if layout.size(0)[0] != width:
             continue
         if any(layout.size(n)[1] == height for n in range(_CAPTION_LINES + _NOTE_LINES + 1)):
@@ -164,11 +164,11 @@ def panel_parts(panel: RGB, film: tuple[int, int]) -> tuple[RGB, RGB]:
                 panel[rows, layout.unit : layout.unit + layout.width],
                 panel[rows, layout.second : layout.second + layout.width],
             )
-    raise ValueError(f"a panel of {width} x {height} px does not belong to a film of {film}")
+    raise ValueError(f"a panel of {width} x {height} px does not belong to an image of {image}")
 
 
 def _colour_bar(sheet: Image.Image, layout: Layout, limit: float, *, signed: bool) -> None:
-    """The bar up to +limit as it looks over film of a mean grey, with its words."""
+    """The bar up to +limit as it looks over image of a mean grey, with its words."""
     draw, letters = ImageDraw.Draw(sheet), font(layout.unit)
     bar = colour_ramp((layout.unit, layout.width), signed=signed)
     sheet.paste(Image.fromarray(bar), (layout.second, layout.bar))
@@ -185,7 +185,7 @@ def _colour_bar(sheet: Image.Image, layout: Layout, limit: float, *, signed: boo
 
 
 def colour_ramp(size: tuple[int, int], *, signed: bool) -> RGB:
-    """A colour bar [h, w]: from -1, or from 0, to 1, as it looks over film of a mean grey."""
+    """A colour bar [h, w]: from -1, or from 0, to 1, as it looks over image of a mean grey."""
     row = np.linspace(-1.0 if signed else 0.0, 1.0, size[1], dtype=np.float32)
     ramp = np.repeat(row[None], size[0], axis=0)
     return levels(blend(np.full_like(ramp, _BAR_GREY), ramp, 1.0))
@@ -208,13 +208,13 @@ def _note(scale: str, amount: str, smoothing: float) -> str:
     return note
 
 
-def _width(film: tuple[int, ...], height: int) -> int:
-    return max(1, round(film[1] * height / film[0]))
+def _width(image: tuple[int, ...], height: int) -> int:
+    return max(1, round(image[1] * height / image[0]))
 
 
 def _resized(
-    film: FloatImage, relevance: FloatImage, mask: Mask | None, layout: Layout
+    image: FloatImage, relevance: FloatImage, mask: Mask | None, layout: Layout
 ) -> tuple[FloatImage, FloatImage, Mask | None]:
     size = (layout.width, layout.height)
     small = None if mask is None else scaled(mask.astype(np.float32), size) >= 0.5
-    return scaled(film, size), scaled(relevance, size), small
+    return scaled(image, size), scaled(relevance, size), small

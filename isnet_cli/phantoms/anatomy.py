@@ -16,7 +16,7 @@ from isnet_cli.phantoms.canvas import Grid, Map, blur, clouds, dome, smoothstep
 
 @dataclass(frozen=True)
 class Patient:
-    """What stays the same from film to film of one patient (cm, or factors around 1).
+    """What stays the same from image to image of one patient (cm, or factors around 1).
 
     Attributes:
         chest: Half width of the rib cage at its widest.
@@ -81,7 +81,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class Pose:
-    """What differs from film to film.
+    """What differs from image to image.
 
     Attributes:
         breath: Depth of inspiration; 0 is full, positive is less (the domes stand higher), cm.

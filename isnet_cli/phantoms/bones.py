@@ -23,7 +23,7 @@ def ribs(tubes: Tubes, patient: Patient, pose: Pose, rng: np.random.Generator) -
 
     A rib lies on the cage: its angle runs from the spine (0) over the side (90 degrees) to the
     cartilage (about 150), while it sinks by ``drop``; in projection the posterior arcs are convex
-    upwards and the anterior arcs concave, as on a film.
+    upwards and the anterior arcs concave, as on an image.
     """
     cage = Cage(patient)
     numbers = np.arange(RIB_PAIRS)

@@ -2,7 +2,7 @@
 
 A phantom is a stack of path lengths (cm of tissue that a ray crosses). Tubes (ribs, vessels,
 airways) are curves in space: their path length is the projected curve, weighted by its length in
-space, convolved with a disc. A rib seen end-on is therefore as bright as it is on a film.
+space, convolved with a disc. A rib seen end-on is therefore as bright as it is on an image.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Drawn films as two hospitals would hand them over: DICOM and PNG, and a label table."""
+"""Drawn images as two hospitals would hand them over: DICOM and PNG, and a label table."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _KINDS: dict[str, tuple[tuple[Kind, float], ...]] = {
 
 
 @dataclass(frozen=True)
-class FilmPlan:
-    """One film to draw and where to write it.
+class ImagePlan:
+    """One image to draw and where to write it.
 
     Attributes:
         hospital: ``A`` or ``B``.
         patient: Number of the patient within the hospital.
-        film: Number of the film of this patient.
+        image: Number of the image of this patient.
         disease: Whether it shows signs of disease.
         kind: Form of the file.
         seed: Seed of the collection.
@@ -47,7 +47,7 @@ class FilmPlan:
 
     hospital: Hospital
     patient: int
-    film: int
+    image: int
     disease: bool
     kind: Kind
     seed: int
@@ -57,13 +57,13 @@ class FilmPlan:
     def file(self) -> str:
         """Path of the file inside the collection; some DICOM files have no ending, as in life."""
         ending = ".png" if self.kind.startswith("png") else ""
-        if not ending and self.film % 2 == 0:
+        if not ending and self.image % 2 == 0:
             ending = ".dcm"
-        return f"hospital_{self.hospital.lower()}/p{self.patient:03d}/film{self.film}{ending}"
+        return f"hospital_{self.hospital.lower()}/p{self.patient:03d}/film{self.image}{ending}"
 
     @property
     def key(self) -> str:
-        """Name of the film without its ending."""
+        """Name of the image without its ending."""
         return self.file.removesuffix(".png").removesuffix(".dcm")
 
     def row(self) -> dict[str, str]:
@@ -76,47 +76,47 @@ class FilmPlan:
         }
 
 
-def plan_films(patients_a: int, patients_b: int, seed: int, side: int) -> list[FilmPlan]:
-    """Films of a collection: every second patient is ill, some have two films.
+def plan_images(patients_a: int, patients_b: int, seed: int, side: int) -> list[ImagePlan]:
+    """Images of a collection: every second patient is ill, some have two images.
 
     The form of the file does not depend on the disease.
 
     Args:
         patients_a: Patients of hospital A.
-        patients_b: Patients of hospital B, one film each.
+        patients_b: Patients of hospital B, one image each.
         seed: Seed of the collection.
-        side: Longer side of the films, px.
+        side: Longer side of the images, px.
     """
-    plans: list[FilmPlan] = []
+    plans: list[ImagePlan] = []
     hospitals: tuple[tuple[Hospital, int], ...] = (("A", patients_a), ("B", patients_b))
     for hospital, patients in hospitals:
         rng = np.random.default_rng([seed, 11, ord(hospital)])
         kinds, shares = zip(*_KINDS[hospital], strict=True)
         ill = rng.permutation(patients) % 2 == 0
         for patient in range(patients):
-            films = 2 if hospital == "A" and rng.random() < 0.15 else 1
-            for film in range(films):
+            images = 2 if hospital == "A" and rng.random() < 0.15 else 1
+            for image in range(images):
                 kind = kinds[int(rng.choice(len(kinds), p=shares))]
                 plans.append(
-                    FilmPlan(hospital, patient, film, bool(ill[patient]), kind, seed, side)
+                    ImagePlan(hospital, patient, image, bool(ill[patient]), kind, seed, side)
                 )
     return plans
 
 
-def draw_film(plan: FilmPlan, film: Path, lungs: Path | None = None) -> None:
-    """Draws one film and writes it to `film`, and its true lungs to `lungs` (8-bit PNG, 0 or 255).
+def draw_image(plan: ImagePlan, image: Path, lungs: Path | None = None) -> None:
+    """Draws one image, writes it to `image` and its true lungs to `lungs` (8-bit PNG, 0 or 255).
 
     The folders exist.
     """
-    drawn = phantom(plan.patient, plan.film, plan.disease, plan.hospital, plan.seed, plan.side)
+    drawn = phantom(plan.patient, plan.image, plan.disease, plan.hospital, plan.seed, plan.side)
     if plan.kind.startswith("png"):
         deep = plan.kind == "png16"
         top, kind = (65535, np.uint16) if deep else (255, np.uint8)
         levels = np.rint(drawn.pixels.astype(np.float64) * top).astype(kind)
-        Image.fromarray(levels).save(film, format="PNG", compress_level=3)
+        Image.fromarray(levels).save(image, format="PNG", compress_level=3)
     else:
         write_dicom(
-            film,
+            image,
             drawn.pixels,
             person=invent_person(plan.patient, plan.hospital),
             bits=16 if "16" in plan.kind else 12,
@@ -124,7 +124,7 @@ def draw_film(plan: FilmPlan, film: Path, lungs: Path | None = None) -> None:
             rle=plan.kind.endswith("rle"),
             spacing=drawn.spacing,
             institution=f"Invented Hospital {plan.hospital}",
-            film=plan.film,
+            image=plan.image,
         )
     if lungs is not None:
         save_mask(lungs, drawn.lungs)

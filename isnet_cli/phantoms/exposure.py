@@ -1,4 +1,4 @@
-"""From path lengths to a film: exposure, scatter, noise, characteristic curve, letters, borders."""
+"""From path lengths to an image: exposure, scatter, noise, grey curve, letters, borders."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SOFT, LUNG = 0.2, 0.036  # attenuation per cm at about 120 kVp
 
 @dataclass(frozen=True)
 class Look:
-    """How a hospital's films look.
+    """How a hospital's images look.
 
     Attributes:
         photons: Detected quanta per pixel in the open beam.
         scatter: Share of scattered radiation.
-        grain: Deviation of the film's or reader's own noise.
+        grain: Deviation of the image's or reader's own noise.
         compress: Share of the coarse contrast that the processing takes away.
         sharpen: Edge enhancement.
         middle: Attenuation shown as mid grey.
@@ -82,20 +82,20 @@ def _falloff(grid: Grid) -> Map:
     return np.asarray(((x / 20) ** 2 + ((y - 14) / 20) ** 2) / 2, np.float32)
 
 
-def mark(film: Map, lungs: NDArray[np.bool_], hospital: Hospital, rng: np.random.Generator) -> Map:
+def mark(image: Map, lungs: NDArray[np.bool_], hospital: Hospital, rng: np.random.Generator) -> Map:
     """Stamps side letters, words, stickers and leads outside the lungs, as the hospital does.
 
-    What is stamped depends on `rng` alone, never on the film's class.
+    What is stamped depends on `rng` alone, never on the image's class.
 
     Args:
-        film: [H, W], 0 to 1.
+        image: [H, W], 0 to 1.
         lungs: [H, W]; no stamp touches them.
         hospital: A: a lead letter, at times the projection in small print, at times a lead wire.
             B: a sticker ``PA ERECT``, a letter, a line of print along the border.
         rng: Choices and places.
     """
-    out = film.copy()
-    unit = min(film.shape)
+    out = image.copy()
+    unit = min(image.shape)
     side = "R" if rng.random() < 0.6 else "L"
     if hospital == "A":
         bright = rng.uniform(0.75, 1.0)
@@ -126,20 +126,20 @@ def text(word: str, height: float) -> Map:
 Box = tuple[int, int, int, int]
 
 
-def _blend(film: Map, lungs: NDArray[np.bool_], stamp: Map, grey: float, box: Box) -> bool:
-    """Lays `stamp` into the box unless it leaves the film or touches the lungs."""
+def _blend(image: Map, lungs: NDArray[np.bool_], stamp: Map, grey: float, box: Box) -> bool:
+    """Lays `stamp` into the box unless it leaves the image or touches the lungs."""
     top, left, height, width = box
-    if top < 0 or left < 0 or top + height > film.shape[0] or left + width > film.shape[1]:
+    if top < 0 or left < 0 or top + height > image.shape[0] or left + width > image.shape[1]:
         return False
     area = slice(top, top + height), slice(left, left + width)
     if lungs[area].any():
         return False
-    film[area] += stamp * (np.float32(grey) - film[area])
+    image[area] += stamp * (np.float32(grey) - image[area])
     return True
 
 
 def _stamp(
-    film: Map,
+    image: Map,
     lungs: NDArray[np.bool_],
     word: str,
     height: float,
@@ -151,25 +151,25 @@ def _stamp(
     stamp = text(word, height)
     h, w = stamp.shape
     for _ in range(20):
-        across = rng.uniform(0.03, 0.2) * film.shape[1]
-        left = int(across if side == "R" else film.shape[1] - across - w)
-        box = (int(rng.uniform(0.02, 0.2) * film.shape[0]), left, h, w)
-        if _blend(film, lungs, stamp, grey, box):
+        across = rng.uniform(0.03, 0.2) * image.shape[1]
+        left = int(across if side == "R" else image.shape[1] - across - w)
+        box = (int(rng.uniform(0.02, 0.2) * image.shape[0]), left, h, w)
+        if _blend(image, lungs, stamp, grey, box):
             return box
     return (0, 0, 0, 0)
 
 
 def _beneath(
-    film: Map, lungs: NDArray[np.bool_], word: str, height: float, box: Box, grey: float
+    image: Map, lungs: NDArray[np.bool_], word: str, height: float, box: Box, grey: float
 ) -> None:
     stamp = text(word, height)
     h, w = stamp.shape
-    left = int(np.clip(box[1] + (box[3] - w) // 2, 0, film.shape[1] - w))
-    _blend(film, lungs, stamp, grey, (box[0] + box[2] + h // 2, left, h, w))
+    left = int(np.clip(box[1] + (box[3] - w) // 2, 0, image.shape[1] - w))
+    _blend(image, lungs, stamp, grey, (box[0] + box[2] + h // 2, left, h, w))
 
 
 def _sticker(
-    film: Map,
+    image: Map,
     lungs: NDArray[np.bool_],
     lines: list[str],
     height: float,
@@ -177,50 +177,50 @@ def _sticker(
     rng: np.random.Generator,
 ) -> None:
     """White labels with black print, one line each, stuck near the upper corner."""
-    top = int(rng.uniform(0.02, 0.07) * film.shape[0])
-    middle = rng.uniform(0.1, 0.18) * film.shape[1]
+    top = int(rng.uniform(0.02, 0.07) * image.shape[0])
+    middle = rng.uniform(0.1, 0.18) * image.shape[1]
     for line in lines:
         ink = text(line, height)
         label = np.pad(1 - ink, max(1, int(height * 0.16)), constant_values=1.0)
         h, w = label.shape
-        left = int((middle if side == "R" else film.shape[1] - middle) - w / 2)
+        left = int((middle if side == "R" else image.shape[1] - middle) - w / 2)
         box = (top, left, h, w)
         paper = np.ones_like(label)
-        if _blend(film, lungs, paper, 0.0, box):
-            film[top : top + h, left : left + w] = np.maximum(label, 0.02)
+        if _blend(image, lungs, paper, 0.0, box):
+            image[top : top + h, left : left + w] = np.maximum(label, 0.02)
         top += h + 1
 
 
-def _wire(film: Map, lungs: NDArray[np.bool_], rng: np.random.Generator) -> Map:
+def _wire(image: Map, lungs: NDArray[np.bool_], rng: np.random.Generator) -> Map:
     """A thin lead that hangs from a shoulder along the border, never over the lungs."""
-    height, width = film.shape
+    height, width = image.shape
     t = np.linspace(0, 1, 60)
     right = rng.random() < 0.5
     across = rng.uniform(0.03, 0.1) + 0.02 * np.sin(t * rng.uniform(3, 7) + rng.uniform(0, 6))
     across = 1 - across if right else across
-    image = Image.new("L", (width * 2, height * 2), 0)
+    sketch = Image.new("L", (width * 2, height * 2), 0)
     points = np.stack((across * 2 * width, (0.15 + t) * 2 * height), -1)
-    ImageDraw.Draw(image).line(points.ravel().tolist(), fill=255, width=max(2, height // 110))
-    ImageDraw.Draw(image).ellipse(
+    ImageDraw.Draw(sketch).line(points.ravel().tolist(), fill=255, width=max(2, height // 110))
+    ImageDraw.Draw(sketch).ellipse(
         [*(points[0] - height / 50), *(points[0] + height / 50)], fill=190
     )
-    cover = np.asarray(image.resize((width, height), Image.Resampling.BOX), np.float32) / 255
+    cover = np.asarray(sketch.resize((width, height), Image.Resampling.BOX), np.float32) / 255
     cover = np.where(lungs, 0, cover) * np.float32(0.55)
-    return np.asarray(film + cover * (np.float32(0.97) - film), np.float32)
+    return np.asarray(image + cover * (np.float32(0.97) - image), np.float32)
 
 
-def collimate(film: Map, hospital: Hospital, rng: np.random.Generator) -> Map:
+def collimate(image: Map, hospital: Hospital, rng: np.random.Generator) -> Map:
     """Black borders where the beam was shuttered, a little askew."""
-    height, width = film.shape
+    height, width = image.shape
     reach = 0.018 if hospital == "A" else 0.045
     chance = 0.6 if hospital == "A" else 0.5
     rows = np.arange(height, dtype=np.float32)[:, None]
     columns = np.arange(width, dtype=np.float32)[None, :]
-    inside = np.ones_like(film)
+    inside = np.ones_like(image)
     for edge in range(4):
         if rng.random() > chance:
             continue
-        depth = rng.uniform(0.2, 1.0) * reach * min(film.shape)
+        depth = rng.uniform(0.2, 1.0) * reach * min(image.shape)
         askew = rng.normal(0, 0.006)
         distance = (
             rows + askew * columns
@@ -232,4 +232,4 @@ def collimate(film: Map, hospital: Hospital, rng: np.random.Generator) -> Map:
             else width - 1 - columns + askew * rows
         )
         inside *= smoothstep(distance, depth - 1, depth + 1)
-    return np.asarray(film * inside, np.float32)
+    return np.asarray(image * inside, np.float32)

@@ -1,8 +1,8 @@
-"""Chest films drawn from nothing: line integrals through a simple chest, developed like a film.
+"""Chest images drawn from nothing: line integrals through a simple chest, developed like an image.
 
-A phantom shows what a frontal chest film shows (lungs, vessels, heart, aorta, airways, diaphragm,
-ribs, clavicles, scapulae, spine, stomach gas) with variation from patient to patient and from film
-to film, signs of disease inside the lungs, and letters and markers outside. It stands in for
+A phantom shows what a frontal chest image shows (lungs, vessels, heart, aorta, airways, diaphragm,
+ribs, clavicles, scapulae, spine, stomach gas) with variation from patient to patient and from image
+to image, signs of disease inside the lungs, and letters and markers outside. It stands in for
 patients in the demonstration and in tests; it is no model of any disease.
 """
 
@@ -21,28 +21,28 @@ from isnet_cli.phantoms.disease import Disease, diseased
 from isnet_cli.phantoms.exposure import LUNG, SOFT, Hospital, collimate, expose, mark
 from isnet_cli.phantoms.vessels import airways, vessels
 
-_MARGIN = 32  # px around the film, so that no tube wraps around
+_MARGIN = 32  # px around the image, so that no tube wraps around
 
 
 @dataclass(frozen=True)
 class Phantom:
-    """One drawn film with what is known about it.
+    """One drawn image with what is known about it.
 
     Attributes:
         pixels: [H, W] float32, 0 to 1, bone bright.
         lungs: [H, W] bool, the visible lung fields (heart, mediastinum and domes left out).
         patient: Number of the patient.
-        film: Number of the film of this patient.
+        image: Number of the image of this patient.
         disease: Whether signs of disease were drawn.
         hospital: ``A`` or ``B``.
-        signs: Names of the signs; empty for normal films.
+        signs: Names of the signs; empty for normal images.
         spacing: Pixel spacing, mm.
     """
 
     pixels: Map
     lungs: NDArray[np.bool_]
     patient: int
-    film: int
+    image: int
     disease: bool
     hospital: Hospital
     signs: tuple[str, ...]
@@ -51,44 +51,44 @@ class Phantom:
 
 def phantom(
     patient: int,
-    film: int = 0,
+    image: int = 0,
     disease: bool = False,
     hospital: Hospital = "A",
     seed: int = 0,
     size: int = 512,
 ) -> Phantom:
-    """Draws one film.
+    """Draws one image.
 
     Args:
         patient: Number of the patient; fixes the anatomy and the disease.
-        film: Number of the film; fixes the position, breath, exposure, noise and letters.
+        image: Number of the image; fixes the position, breath, exposure, noise and letters.
         disease: Whether to draw signs of disease into the lungs.
-        hospital: ``A``: processed digital film, wide latitude; ``B``: steep film with stickers.
+        hospital: ``A``: processed digital image, wide latitude; ``B``: steep image with stickers.
         seed: Seed of the whole collection.
-        size: Longer side of the film, px.
+        size: Longer side of the image, px.
 
     Returns:
-        The film, the same for the same arguments on every machine with the same numpy.
+        The image, the same for the same arguments on every machine with the same numpy.
     """
     place = 0 if hospital == "A" else 1
     body_rng = np.random.default_rng([seed, place, patient])
-    film_rng = np.random.default_rng([seed, place, patient, film, 7])
+    image_rng = np.random.default_rng([seed, place, patient, image, 7])
     person = Patient.draw(body_rng)
     illness = Disease.draw(body_rng)
-    pose = Pose.draw(film_rng)
-    grid, crop = _frame(size, hospital, pose, film_rng)
-    soft = soft_parts(grid, person, pose, film_rng)
+    pose = Pose.draw(image_rng)
+    grid, crop = _frame(size, hospital, pose, image_rng)
+    soft = soft_parts(grid, person, pose, image_rng)
     attenuation = _attenuation(
-        grid, person, pose, soft, illness if disease else None, body_rng, film_rng
+        grid, person, pose, soft, illness if disease else None, body_rng, image_rng
     )
-    pixels = expose(attenuation, grid, hospital, film_rng)[crop]
+    pixels = expose(attenuation, grid, hospital, image_rng)[crop]
     lungs = soft.mask[crop]
-    pixels = mark(collimate(pixels, hospital, film_rng), lungs, hospital, film_rng)
+    pixels = mark(collimate(pixels, hospital, image_rng), lungs, hospital, image_rng)
     return Phantom(
         pixels=np.ascontiguousarray(pixels),
         lungs=np.ascontiguousarray(lungs),
         patient=patient,
-        film=film,
+        image=image,
         disease=disease,
         hospital=hospital,
         signs=illness.signs if disease else (),
@@ -97,7 +97,7 @@ def phantom(
 
 
 def phantoms(count: int, seed: int = 0, size: int = 512) -> Iterator[Phantom]:
-    """Yields `count` films of as many patients: both hospitals, half of them with disease."""
+    """Yields `count` images of as many patients: both hospitals, half of them with disease."""
     rng = np.random.default_rng([seed, 3])
     for number in range(count):
         hospital: Hospital = "A" if rng.random() < 0.6 else "B"
@@ -107,7 +107,7 @@ def phantoms(count: int, seed: int = 0, size: int = 512) -> Iterator[Phantom]:
 def _frame(
     size: int, hospital: Hospital, pose: Pose, rng: np.random.Generator
 ) -> tuple[Grid, tuple[slice, slice]]:
-    """The sheet of a film and the part of it that the film shows."""
+    """The sheet of an image and the part of it that the image shows."""
     field = rng.normal(39.5 if hospital == "A" else 38.0, 1.6)  # cm along the longer side
     ratio = rng.uniform(0.86, 1.0) if hospital == "A" else rng.choice([1.0, 0.82])
     height, width = (
@@ -146,7 +146,7 @@ def _attenuation(
     soft: Soft,
     illness: Disease | None,
     body_rng: np.random.Generator,
-    film_rng: np.random.Generator,
+    image_rng: np.random.Generator,
 ) -> Map:
     """Line integrals of attenuation through the whole chest, dimensionless."""
     tubes = Tubes(grid)
@@ -161,6 +161,6 @@ def _attenuation(
     air = soft.air - solid
     body = np.maximum(soft.body, soft.air + 4.0 * (soft.air > 0)) + soft.extra
     tissue = np.maximum(body - air - soft.gas, 0)
-    texture = 0.018 * clouds(film_rng, grid, 0.55, 2, 0.8) * np.minimum(air / 8, 1.5)
+    texture = 0.018 * clouds(image_rng, grid, 0.55, 2, 0.8) * np.minimum(air / 8, 1.5)
     total = SOFT * tissue + LUNG * air + flat + bones + tubes.path() + texture
     return np.asarray(np.maximum(total, 0), np.float32)

@@ -1,4 +1,4 @@
-"""Films of a run that stand out, chosen by its figures alone among those that have a map."""
+"""Images of a run that stand out, chosen by its figures alone among those that have a map."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from isnet_cli.report.read_run import read_table
 
 Kind = Literal["most", "least", "wrong", "right"]
 KINDS: tuple[Kind, ...] = ("most", "least", "wrong", "right")
-PICTURES = 72  # of chosen films in one report
-FILMS = (2, 6)  # of one list: at least, at most
+PICTURES = 72  # of chosen images in one report
+IMAGES = (2, 6)  # of one list: at least, at most
 SIDE = 220  # px
 SWAPPED = "other_class"  # variant of background.csv
 NOT_DRAWN = "the map is neither a picture nor an array"
 
 
 @dataclass(frozen=True)
-class Film:
-    """What is known of one film with a map.
+class XRay:
+    """What is known of one image with a map.
 
     Attributes:
-        key: The film.
+        key: The image.
         outside: Share of the map's relevance outside the lungs, or None.
         right: Whether the prediction is right, None without a label.
         sure: How sure it is, see `sureness`.
@@ -40,37 +40,37 @@ class Film:
     sure: float
 
 
-def add_films(runs: Sequence[RunFacts], folders: Sequence[RunFolder]) -> list[RunFacts]:
-    """The runs with the films that stand out in each of their tests, and what has a map.
+def add_images(runs: Sequence[RunFacts], folders: Sequence[RunFolder]) -> list[RunFacts]:
+    """The runs with the images that stand out in each of their tests, and what has a map.
 
     Raises:
         IsnetError: Kind "data", when a table or a map that an index names is missing or damaged.
     """
     sources = [open_source(folder) for folder in folders]
     lists = len(KINDS) * max(1, sum(len(source.index) for source in sources))
-    count = min(FILMS[1], max(FILMS[0], PICTURES // lists))
+    count = min(IMAGES[1], max(IMAGES[0], PICTURES // lists))
     return [_added(run, source, count) for run, source in zip(runs, sources, strict=True)]
 
 
-def pick(films: Sequence[Film], kind: Kind) -> list[Film]:
-    """All films that can be called `kind`, the most typical first.
+def pick(images: Sequence[XRay], kind: Kind) -> list[XRay]:
+    """All images that can be called `kind`, the most typical first.
 
-    No film is both among the most and the least: each side has half of the measured ones.
+    No image is both among the most and the least: each side has half of the measured ones.
     """
-    shared = sorted((f for f in films if f.outside is not None), key=_by_share)
+    shared = sorted((f for f in images if f.outside is not None), key=_by_share)
     half = len(shared) // 2
     if kind == "most":
         return shared[: len(shared) - half]
     if kind == "least":
         return shared[len(shared) - half :][::-1]
     wanted = kind == "right"
-    return sorted((f for f in films if f.right is wanted), key=lambda f: (-f.sure, f.key))
+    return sorted((f for f in images if f.right is wanted), key=lambda f: (-f.sure, f.key))
 
 
 def sureness(line: Cells, classes: Sequence[str], task: str) -> tuple[bool | None, float]:
     """Whether a line of ``predictions.csv`` is right (None without label), and how sure it is.
 
-    One class per film: the probability of the predicted class. Several labels: of each decision
+    One class per image: the probability of the predicted class. Several labels: of each decision
     the probability of what was decided; the highest of the wrong ones, else the lowest of all.
     """
     p = {name: float(line[f"p_{name}"]) for name in classes}
@@ -87,7 +87,7 @@ def sureness(line: Cells, classes: Sequence[str], task: str) -> tuple[bool | Non
 
 
 def limited(run: RunFacts, most: int) -> RunFacts:
-    """The same run with at most `most` films in each list, spread evenly over the longer ones."""
+    """The same run with at most `most` images in each list, spread evenly over the longer ones."""
     groups = dict.fromkeys(item.group for item in run.maps)
     maps = [
         item
@@ -104,8 +104,8 @@ def _evenly(items: Sequence[Any], most: int) -> list[Any]:
     return [items[(2 * i + 1) * len(items) // (2 * most)] for i in range(most)]
 
 
-def _by_share(film: Film) -> tuple[float, str]:
-    return -(film.outside or 0.0), film.key
+def _by_share(image: XRay) -> tuple[float, str]:
+    return -(image.outside or 0.0), image.key
 
 
 def _added(run: RunFacts, source: Source, count: int) -> RunFacts:
@@ -123,33 +123,35 @@ def _added(run: RunFacts, source: Source, count: int) -> RunFacts:
         swapped = run.made_from(test, "background.csv")
         notes = _notes(source.folder, swapped)
         covers.append(_cover(run, drawn, group, title, source.index[group], len(lines)))
-        films = list(_films(run, source.index[group], lines))
+        images = list(_images(run, source.index[group], lines))
         for kind in KINDS:
-            found = pick(films, kind)
+            found = pick(images, kind)
             if not found:
                 continue
-            chosen = [source.index[group][film.key] for film in found[:count]]
+            chosen = [source.index[group][image.key] for image in found[:count]]
             maps = [
                 replace(read_map(source, line, title, SIDE), note=notes.get(line["key"], ""))
                 for line in chosen
             ]
             origin = ["heatmap/index.csv", *files, *swapped]
-            measured = sum(film.outside is not None for film in films)
+            measured = sum(image.outside is not None for image in images)
             among = measured if kind in ("most", "least") else len(found)
             picks.append(Pick(title, kind, maps, among, origin))
     return replace(run, picks=picks, covers=covers)
 
 
-def _films(run: RunFacts, index: Mapping[str, Cells], lines: Mapping[str, Cells]) -> Iterator[Film]:
+def _images(
+    run: RunFacts, index: Mapping[str, Cells], lines: Mapping[str, Cells]
+) -> Iterator[XRay]:
     classes, task = run.metrics["classes"], str(run.metrics.get("task"))
     for key, line in index.items():
         if key in lines:
             right, sure = sureness(lines[key], classes, task)
-            yield Film(key, number(line["outside_share"]), right, sure)
+            yield XRay(key, number(line["outside_share"]), right, sure)
 
 
 def _notes(folder: RunFolder, files: Sequence[str]) -> dict[str, str]:
-    """Film -> what is predicted on the background of another class."""
+    """XRay -> what is predicted on the background of another class."""
     found = {}
     for file in files:
         for line in read_table(folder.path / file):

@@ -60,7 +60,7 @@ class Picture:
         uri: Address; nothing else is ever loaded.
         alt: What it shows, for those who cannot see it.
         caption: One line below.
-        photo: True for films, false for drawings with letters of their own.
+        photo: True for images, false for drawings with letters of their own.
         head: A word above the caption, such as the run.
         width: Width in px up to which a drawing grows; 0 for any.
         sources: Files that it was made from, as in `Section`.
@@ -141,10 +141,10 @@ class Flow:
 
 @dataclass(frozen=True)
 class GalleryRow:
-    """One film, seen by each model.
+    """One image, seen by each model.
 
     Attributes:
-        title: The film's key and label.
+        title: The image's key and label.
         cells: One picture for each model, None where there is none.
     """
 
@@ -154,11 +154,11 @@ class GalleryRow:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Films as cards, models side by side in each card.
+    """Images as cards, models side by side in each card.
 
     Attributes:
         columns: Number of models.
-        rows: Films.
+        rows: Images.
         title: One line above.
     """
 

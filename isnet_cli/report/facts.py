@@ -18,16 +18,16 @@ METRICS = "evaluate/metrics.json"
 
 @dataclass(frozen=True)
 class Cohort:
-    """The films and masks that one or more runs share.
+    """The images and masks that one or more runs share.
 
     Attributes:
         name: Run folder that holds them.
         users: Names of the runs that use them.
         rows: ``ingest/manifest.csv``; empty when ingest is not finished.
         qc: ``masks/qc.csv``; empty when masks is not finished.
-        tiles: Films with the outline of their masks, the most doubtful first.
+        tiles: Images with the outline of their masks, the most doubtful first.
         task: ``multiclass`` or ``multilabel``.
-        on_suspect: What happens to films with doubtful masks (``masks.on_suspect``).
+        on_suspect: What happens to images with doubtful masks (``masks.on_suspect``).
         missing: Stage -> how to make it, for stages that are not finished.
     """
 
@@ -41,13 +41,13 @@ class Cohort:
     missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def films(self) -> list[Cells]:
-        """Rows of usable films."""
+    def images(self) -> list[Cells]:
+        """Rows of usable images."""
         return [row for row in self.rows if row["status"] == "ok"]
 
     @property
     def outside_area(self) -> float | None:
-        """Mean share of a film's area outside its lung mask, over sound masks."""
+        """Mean share of an image's area outside its lung mask, over sound masks."""
         areas = [number(row["area"]) for row in self.qc if row["verdict"] == "ok"]
         known = [area for area in areas if area is not None]
         return 1 - sum(known) / len(known) if known else None
@@ -59,14 +59,14 @@ class MapFacts:
 
     Attributes:
         group: Named set, and version where there are several.
-        key: Film.
+        key: XRay.
         target: Class that the map explains.
         label: True class, or empty.
         predicted: Predicted class.
         probability: Of the explained class, or None.
         outside: Share of absolute relevance outside the lungs, or None.
         picture: The overlay.
-        note: What else is known of the film, such as its prediction on another background.
+        note: What else is known of the image, such as its prediction on another background.
     """
 
     group: str
@@ -82,14 +82,14 @@ class MapFacts:
 
 @dataclass(frozen=True)
 class Pick:
-    """Films of one set and version that stand out.
+    """Images of one set and version that stand out.
 
     Attributes:
         group: As in `MapFacts`.
         kind: ``most`` or ``least`` relevance outside the lungs; ``wrong`` predictions, the surest
             first; ``right`` ones, the surest first.
-        maps: The films, at least one.
-        among: Number of films that they are the first of: those with a share, or the wrong ones,
+        maps: The images, at least one.
+        among: Number of images that they are the first of: those with a share, or the wrong ones,
             or the right ones.
         sources: Files that the choice was made from.
     """
@@ -103,14 +103,14 @@ class Pick:
 
 @dataclass(frozen=True)
 class Cover:
-    """How many films of one set and version have a map, and why others have none.
+    """How many images of one set and version have a map, and why others have none.
 
     Attributes:
         group: As in `MapFacts`.
-        tested: Films with predictions.
+        tested: Images with predictions.
         mapped: Those with a map.
-        limit: ``heatmap.limit``, when there are more films than that; else None.
-        errors: (reason, films): those without a map, or with one that could not be measured.
+        limit: ``heatmap.limit``, when there are more images than that; else None.
+        errors: (reason, images): those without a map, or with one that could not be measured.
     """
 
     group: str
@@ -151,8 +151,8 @@ class RunFacts:
         maps: Maps to show.
         missing: Stage -> how to make it, for stages that are not finished.
         prs: (set, version) -> precision-recall curves, one a class.
-        picks: Films that stand out, set by set.
-        covers: How many films have maps, set by set.
+        picks: Images that stand out, set by set.
+        covers: How many images have maps, set by set.
         files: What the report was made from, pictures apart.
     """
 
@@ -200,7 +200,7 @@ class RunFacts:
         return cell_at(self.scores(test), "intervals", *path)
 
     def background(self, test: tuple[str, str]) -> Mapping[str, Any]:
-        """Predictions on cut and pasted films of one (set, version); empty where not asked for."""
+        """Predictions on cut and pasted images of one (set, version); empty where not asked for."""
         found: Mapping[str, Any] = self.scores(test).get("background") or {}
         return found
 

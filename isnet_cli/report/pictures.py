@@ -1,4 +1,4 @@
-"""Pictures of a report: tiles of masks to check, and the same films' maps for each run."""
+"""Pictures of a report: tiles of masks to check, and the same images' maps for each run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from PIL import Image
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.kept import load_film
+from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.resize import resize, resize_mask
 from isnet_cli.masks.contact_sheet import doubt
 from isnet_cli.output.figures import number
-from isnet_cli.output.images import film_tile, jpeg_bytes, overlay, panel_parts
+from isnet_cli.output.images import image_tile, jpeg_bytes, overlay, panel_parts
 from isnet_cli.output.overlays import RGB
 from isnet_cli.output.plotting import data_uri
 from isnet_cli.report.document import Picture
@@ -29,7 +29,7 @@ MASK_TILES = 24  # half of them the most doubtful, half drawn evenly from the ot
 TILE_SIDE = 200  # px
 MAP_SIDE = 360  # px
 MAPS = 48  # pictures of maps in one report
-FILMS = (2, 12)  # films of one set and version: at least, at most
+IMAGES = (2, 12)  # images of one set and version: at least, at most
 SMOOTHING = 1.0  # px of a map's picture; see `NOTE`
 NOTE = (
     f"For display only, maps are smoothed (Gaussian, standard deviation {SMOOTHING:g} px of a "
@@ -40,22 +40,22 @@ Cells = Mapping[str, str]
 
 
 def mask_tiles(folder: RunFolder, rows: Sequence[Cells], qc: Sequence[Cells]) -> list[Picture]:
-    """Films with their lungs outlined: the most doubtful first, then some of the others."""
-    films = {row["key"]: row["film"] for row in rows if row["status"] == "ok"}
-    ordered = [line for line in sorted(qc, key=doubt) if line["key"] in films]
+    """Images with their lungs outlined: the most doubtful first, then some of the others."""
+    images = {row["key"]: row["image_file"] for row in rows if row["status"] == "ok"}
+    ordered = [line for line in sorted(qc, key=doubt) if line["key"] in images]
     head = ordered[: MASK_TILES // 2]
     rest = ordered[MASK_TILES // 2 :]
     step = max(1, -(-len(rest) // (MASK_TILES - len(head))))
     pictures = []
     for line in [*head, *rest[::step]]:
-        film = load_film(folder.stage_dir("ingest") / films[line["key"]])
-        tile = film_tile(film, _lungs(folder, line["key"], film, line), side=TILE_SIDE)
+        image = load_image(folder.stage_dir("ingest") / images[line["key"]])
+        tile = image_tile(image, _lungs(folder, line["key"], image, line), side=TILE_SIDE)
         codes = [part.partition(":")[0].replace("_", " ") for part in line["reason"].split("; ")]
         said = ", ".join(filter(None, [line["verdict"], *codes]))
         pictures.append(
             Picture(
                 data_uri(jpeg_bytes(tile), "image/jpeg"),
-                f"Film {line['key']} with the outline of its lung mask",
+                f"XRay {line['key']} with the outline of its lung mask",
                 f"{line['key']}: {said}",
                 photo=True,
             )
@@ -64,7 +64,7 @@ def mask_tiles(folder: RunFolder, rows: Sequence[Cells], qc: Sequence[Cells]) ->
 
 
 def run_maps(folders: Sequence[RunFolder]) -> list[list[MapFacts]]:
-    """Maps to show for each run: the same films in each, as far as the runs have them.
+    """Maps to show for each run: the same images in each, as far as the runs have them.
 
     Raises:
         IsnetError: Kind "data", when a map that an index names is missing or damaged.
@@ -72,7 +72,7 @@ def run_maps(folders: Sequence[RunFolder]) -> list[list[MapFacts]]:
     sources = [open_source(folder) for folder in folders]
     groups = list(dict.fromkeys(group for source in sources for group in source.index))
     pictures = max(1, len(groups) * sum(bool(source.index) for source in sources))
-    count = min(FILMS[1], max(FILMS[0], MAPS // pictures // 2 * 2))
+    count = min(IMAGES[1], max(IMAGES[0], MAPS // pictures // 2 * 2))
     found: list[list[MapFacts]] = [[] for _ in folders]
     for group in groups:
         for key in choose([source.index.get(group, {}) for source in sources], count):
@@ -84,11 +84,11 @@ def run_maps(folders: Sequence[RunFolder]) -> list[list[MapFacts]]:
 
 
 def choose(indices: Sequence[Mapping[str, Cells]], count: int) -> list[str]:
-    """Up to `count` films: those that most runs have first, then evenly over the labels.
+    """Up to `count` images: those that most runs have first, then evenly over the labels.
 
     Args:
-        indices: For each run: film -> line of its index.
-        count: Number of films.
+        indices: For each run: image -> line of its index.
+        count: Number of images.
     """
     keys = dict.fromkeys(key for index in indices for key in index)
     lines = {key: next(index[key] for index in indices if key in index) for key in keys}
@@ -114,7 +114,7 @@ class Group:
 def group_title(group: Group, groups: Sequence[Group]) -> str:
     """What a group is called among all `groups`; the version is named where there are several."""
     alone = len({g.version for g in groups}) == 1
-    return f"Set {group.set}" + ("" if alone else f", {group.version} films")
+    return f"Set {group.set}" + ("" if alone else f", {group.version} images")
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,14 @@ class Source:
 
     Attributes:
         folder: The run.
-        index: Set and version -> film -> its line of ``heatmap/index.csv``.
-        films: Film -> path of the kept film in the ingest folder.
-        qc: Film -> its line of ``masks/qc.csv``.
+        index: Set and version -> image -> its line of ``heatmap/index.csv``.
+        images: XRay -> path of the kept image in the ingest folder.
+        qc: XRay -> its line of ``masks/qc.csv``.
     """
 
     folder: RunFolder
     index: Mapping[Group, Mapping[str, Cells]]
-    films: Mapping[str, str]
+    images: Mapping[str, str]
     qc: Mapping[str, Cells]
 
 
@@ -143,21 +143,21 @@ def open_source(folder: RunFolder) -> Source:
     return Source(
         folder,
         _index(read_csv(folder.stage_dir("heatmap") / "index.csv")),
-        {row["key"]: row["film"] for row in rows},
+        {row["key"]: row["image_file"] for row in rows},
         {line["key"]: line for line in qc},
     )
 
 
 def _index(lines: Sequence[Cells]) -> dict[Group, dict[str, Cells]]:
-    """One line for each set, version and film: of the predicted class, else the true, else any."""
+    """One line for each set, version and image: of the predicted class, else the true, else any."""
     found: dict[Group, dict[str, Cells]] = {}
     for line in lines:
         if not (line["png"] or line["npz"]):
             continue
-        films = found.setdefault(Group(line["set"], line.get("version", "")), {})
-        old = films.get(line["key"])
+        images = found.setdefault(Group(line["set"], line.get("version", "")), {})
+        old = images.get(line["key"])
         if old is None or _fitness(line) > _fitness(old):
-            films[line["key"]] = line
+            images[line["key"]] = line
     return found
 
 
@@ -195,36 +195,36 @@ def read_map(source: Source, line: Cells, group: str, side: int = MAP_SIDE) -> M
 def _drawn(source: Source, line: Cells, side: int) -> RGB:
     """The overlay, from the raw map where there is one, else from the panel."""
     key, root = line["key"], source.folder.stage_dir("heatmap")
-    kept = load_film(source.folder.stage_dir("ingest") / source.films[key])
+    kept = load_image(source.folder.stage_dir("ingest") / source.images[key])
     seen = None
     if line["png"]:
-        with Image.open(io.BytesIO((root / line["png"]).read_bytes())) as image:
-            panel = np.asarray(image.convert("RGB"))
-        outlined_film, coloured = panel_parts(panel, (kept.shape[0], kept.shape[1]))
+        with Image.open(io.BytesIO((root / line["png"]).read_bytes())) as opened:
+            panel = np.asarray(opened.convert("RGB"))
+        outlined_image, coloured = panel_parts(panel, (kept.shape[0], kept.shape[1]))
         if not line["npz"]:
             return _small(coloured, side)
-        seen = outlined_film
+        seen = outlined_image
     with np.load(root / line["npz"], allow_pickle=False) as arrays:
         relevance = np.asarray(arrays["relevance"], np.float32)
     lungs = _lungs(source.folder, key, kept, source.qc[key])
     size = _size(kept.shape, side)
-    film = resize(kept, size)
+    image = resize(kept, size)
     if seen is not None and line.get("version", "standard") != "standard":
-        # The kept film has no shape; the panel shows the film that the model saw.
+        # The kept image has no shape; the panel shows the image that the model saw.
         grey = Image.fromarray(_small(seen, side)).convert("L")
-        film = np.asarray(grey, np.float32) / np.float32(255)
+        image = np.asarray(grey, np.float32) / np.float32(255)
     small = None if lungs is None else resize_mask(lungs, size)
-    return overlay(film, resize(relevance, size), small, smoothing=SMOOTHING)
+    return overlay(image, resize(relevance, size), small, smoothing=SMOOTHING)
 
 
 def _lungs(
-    folder: RunFolder, key: str, film: NDArray[np.float32], line: Cells
+    folder: RunFolder, key: str, image: NDArray[np.float32], line: Cells
 ) -> NDArray[np.bool_] | None:
-    """The mask on the kept film's grid, None where there is none."""
+    """The mask on the kept image's grid, None where there is none."""
     if line["verdict"] == "missing":
         return None
     whole = load_mask(str(folder.stage_dir("masks") / f"{key}.png"))
-    return resize_mask(whole, (film.shape[0], film.shape[1]))
+    return resize_mask(whole, (image.shape[0], image.shape[1]))
 
 
 def _size(shape: tuple[int, ...], side: int) -> tuple[int, int]:

@@ -40,7 +40,7 @@ def run_names(folders: Sequence[RunFolder]) -> list[str]:
 
 
 def read_run(folder: RunFolder, name: str, maps: Sequence[MapFacts] = ()) -> RunFacts:
-    """Everything about one run but its films and masks.
+    """Everything about one run but its images and masks.
 
     Raises:
         IsnetError: Kind "data", when a file of a finished stage is damaged.
@@ -69,7 +69,7 @@ def read_run(folder: RunFolder, name: str, maps: Sequence[MapFacts] = ()) -> Run
 
 
 def read_cohort(folder: RunFolder, name: str, users: Sequence[str]) -> Cohort:
-    """Films and masks of one run, without pictures.
+    """Images and masks of one run, without pictures.
 
     Args:
         folder: The run that made them.

@@ -18,7 +18,7 @@ _WITH_RANGE = re.compile(r"([^\[\]]+) (\[[^\[\]]+\])")
 def render(report: Report) -> str:
     """The report as one self-contained HTML page.
 
-    Names of classes, sets and films come from users' files and are untrusted: every value is
+    Names of classes, sets and images come from users' files and are untrusted: every value is
     escaped, and the page's own policy forbids scripts and any address but ``data:``.
 
     Raises:

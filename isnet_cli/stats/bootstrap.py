@@ -1,7 +1,7 @@
-"""Bootstrap by patient: all films of a drawn patient come together.
+"""Bootstrap by patient: all images of a drawn patient come together.
 
-One draw gives each film a weight (how often its patient was drawn), and every score is computed
-from weights, many draws at a time. Two models on the same films share the draws, so that their
+One draw gives each image a weight (how often its patient was drawn), and every score is computed
+from weights, many draws at a time. Two models on the same images share the draws, so that their
 difference is paired (Efron and Tibshirani, An Introduction to the Bootstrap, 1993; Field and Welsh,
 Bootstrapping clustered data, JRSS B 69, 2007).
 """
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.stats.calibration import film_losses
+from isnet_cli.stats.calibration import image_losses
 from isnet_cli.stats.sample import (
     AREAS,
     Floats,
@@ -34,7 +34,7 @@ EVERYTHING: frozenset[str] = frozenset({"counts", *AREAS, "brier"})
 
 
 def weights(patients: NDArray[np.int64], draws: int, seed: int) -> Iterator[Floats]:
-    """How often each film is drawn, [D', N] block by block, D' summing to `draws`.
+    """How often each image is drawn, [D', N] block by block, D' summing to `draws`.
 
     Patients are drawn with replacement, as many as there are; the same seed and patients give the
     same draws, in the same blocks.
@@ -57,10 +57,10 @@ def drawn_scores(
     seed: int,
     kinds: frozenset[str] = EVERYTHING,
 ) -> list[dict[Path, Floats]]:
-    """Scores [D] of every draw by path, for samples of the same films (one, or several models).
+    """Scores [D] of every draw by path, for samples of the same images (one, or several models).
 
     Args:
-        samples: Predictions of the same films of the same patients.
+        samples: Predictions of the same images of the same patients.
         valid: Scores of each sample itself, as of `values_of`; those without value are left out.
         draws: D.
         seed: Of the draws.
@@ -70,11 +70,11 @@ def drawn_scores(
         For each sample its scores; NaN in draws where one has no value.
 
     Raises:
-        ValueError: When the samples are not of the same films.
+        ValueError: When the samples are not of the same images.
     """
     patients = samples[0].patients
     if any(not np.array_equal(sample.patients, patients) for sample in samples[1:]):
-        raise ValueError("paired samples must be of the same films of the same patients")
+        raise ValueError("paired samples must be of the same images of the same patients")
     scorers = [_scorer(s, v, kinds) for s, v in zip(samples, valid, strict=True)]
     found: list[dict[Path, list[Floats]]] = [{} for _ in samples]
     for block in weights(patients, draws, seed):
@@ -97,7 +97,7 @@ def _scorer(
         else None
         for k, name in enumerate(sample.classes)
     ]
-    losses, known = film_losses(sample)
+    losses, known = image_losses(sample)
 
     def score(w: Floats) -> dict[Path, Floats]:
         found: dict[Path, Floats] = {}
@@ -119,7 +119,7 @@ def _scorer(
 
 
 class _Sorted:
-    """The films of one class in falling order of probability, equal ones in groups."""
+    """The images of one class in falling order of probability, equal ones in groups."""
 
     def __init__(self, sample: Sample, k: int) -> None:
         known = np.flatnonzero(sample.known[:, k])

@@ -29,20 +29,21 @@ def calibration(sample: Sample, draws: int, seed: int) -> dict[str, Any]:
     """Calibration of a test set, JSON-able.
 
     Args:
-        sample: The labelled films, at least one.
+        sample: The labelled images, at least one.
         draws: Sets drawn for ``ece_if_calibrated``.
         seed: Of these draws.
 
     Returns:
-        ``brier``: mean over films of sum_k (p_k - y_k)^2, halved for two classes (multi-label: mean
-        over known labels of (p - y)^2). ``ece``: sum over `BINS` bins of n_b / n |mean probability
+        ``brier``: mean over images of sum_k (p_k - y_k)^2, halved for two classes (multi-label:
+        mean over known labels of (p - y)^2). ``ece``: sum over `BINS` bins of n_b / n |mean
+        probability
         - frequency|, of the predicted class being right (multi-label: mean of the labels').
         ``ece_if_calibrated``: ``mean`` and 95 % quantile ``high`` of the error of a calibrated
         model, and ``p``, the share of its sets with at least this error. ``curve`` (multi-class)
         and ``per_class``: name -> ``brier``, ``ece``, ``curve``; a curve is a list of bins, see
         `reliability`.
     """
-    losses, known = film_losses(sample)
+    losses, known = image_losses(sample)
     events = _events(sample)
     ece = float(np.mean([expected_error(*pair) for pair in events]))
     found: dict[str, Any] = {
@@ -60,7 +61,7 @@ def _of_class(sample: Sample, k: int) -> dict[str, Any]:
     known = sample.known[:, k]
     p, y = sample.p[known, k], sample.truth[known, k]
     if not len(p):
-        why = f"no film whose label '{sample.classes[k]}' is known"
+        why = f"no image whose label '{sample.classes[k]}' is known"
         return {"brier": None, "ece": None, "curve": [], "why": why}
     return {
         "brier": float(((p - y) ** 2).mean()),
@@ -69,8 +70,8 @@ def _of_class(sample: Sample, k: int) -> dict[str, Any]:
     }
 
 
-def film_losses(sample: Sample) -> tuple[Floats, Floats]:
-    """Each film's part of the Brier score, and its weight in the mean; both [N]."""
+def image_losses(sample: Sample) -> tuple[Floats, Floats]:
+    """Each image's part of the Brier score, and its weight in the mean; both [N]."""
     squares = np.where(sample.known, (sample.p - sample.truth) ** 2, 0.0).sum(axis=1)
     if sample.task == "multilabel":
         return squares, sample.known.sum(axis=1).astype(np.float64)
@@ -118,7 +119,7 @@ def _if_calibrated(events: Sequence[Pair], ece: float, draws: int, seed: int) ->
 
 
 def reliability(p: Floats, happened: Bools) -> list[dict[str, Any]]:
-    """The bins that hold films: ``low``, ``high`` (edges), ``n``, ``predicted`` (mean probability).
+    """Bins that hold images: ``low``, ``high`` (edges), ``n``, ``predicted`` (mean probability).
 
     Also ``observed`` (frequency), and ``observed_low``, ``observed_high`` (Wilson's 95 % interval).
     """

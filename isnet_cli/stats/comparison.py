@@ -1,4 +1,4 @@
-"""Paired tests between pairs of models on the same films, corrected for their number.
+"""Paired tests between pairs of models on the same images, corrected for their number.
 
 A family is all comparisons of one score: every pair that is tested, on every test. Holm's
 correction holds the chance of any false difference in it at 5 %. Scores are not corrected for each
@@ -69,13 +69,13 @@ def compare_on(
 
     Args:
         test: Its name.
-        models: Scores and predictions of each model for the same films in the same order.
+        models: Scores and predictions of each model for the same images in the same order.
         draws: Of patients.
         seed: Of the draws.
         pairs: Numbers of the first and the second model of each; None: all pairs.
 
     Raises:
-        ValueError: When the films, labels or classes are not the same.
+        ValueError: When the images, labels or classes are not the same.
     """
     found = all_paired_differences(models, Intervals(bootstrap=draws), seed, pairs)
     return [

@@ -25,8 +25,8 @@ from isnet_cli.stats.roc import area_interval, areas_of, variance
 from isnet_cli.stats.sample import Floats, Path, Sample, values_of
 
 Cell = dict[str, Any]
-NO_FILMS = "no labelled film in this set"
-ONE_PATIENT = "all films are of one patient"
+NO_IMAGES = "no labelled image in this set"
+ONE_PATIENT = "all images are of one patient"
 SAME_DRAWS = "every draw gave the same value"
 
 
@@ -36,19 +36,23 @@ def with_intervals(
     """What `scores` leaves out: units, intervals of all scores, calibration.
 
     Args:
-        metrics: `scores` of the films in `sample`.
+        metrics: `scores` of the images in `sample`.
         sample: The same predictions.
         settings: Method, prior and numbers of draws.
         seed: Of all draws.
 
     Returns:
-        ``patients`` (number, a film without patient being its own), ``intervals``: ``level`` and
+        ``patients`` (number, an image without patient being its own), ``intervals``: ``level`` and
         the tree of `scores` (``accuracy``, ``macro``, ``per_class``, also ``calibration``) with a
         cell for each figure; ``calibration``.
     """
     if not len(sample):
-        empty: dict[str, Any] = {"brier": None, "ece": None, "per_class": {}, "why": NO_FILMS}
-        return {"patients": 0, "intervals": {"level": LEVEL, "why": NO_FILMS}, "calibration": empty}
+        empty: dict[str, Any] = {"brier": None, "ece": None, "per_class": {}, "why": NO_IMAGES}
+        return {
+            "patients": 0,
+            "intervals": {"level": LEVEL, "why": NO_IMAGES},
+            "calibration": empty,
+        }
     values = values_of(metrics)
     found = calibration(sample, settings.bootstrap, seed)
     values["calibration", "brier"] = found["brier"]
@@ -94,8 +98,8 @@ def interval_cells(
 def choose_kinds(sample: Sample, settings: Intervals) -> tuple[frozenset[str], set[str]]:
     """Kinds of scores that are bootstrapped, and kinds with intervals in closed form.
 
-    ``auto``: closed form for count scores unless patients have several films (a posterior counts
-    films as independent), and for areas always (DeLong's variance takes films by patient).
+    ``auto``: closed form for count scores unless patients have several images (a posterior counts
+    images as independent), and for areas always (DeLong's variance takes images by patient).
     """
     closed: set[str] = set()
     if settings.method == "closed" or (settings.method == "auto" and not sample.repeated):
@@ -145,10 +149,10 @@ def _area(auc: float, var: float, pairs: Floats) -> Cell:
 
 def _bootstrapped(sample: Sample, path: Path, value: float, drawn: Mapping[Path, Floats]) -> Cell:
     if sample.clusters < 2:
-        return empty_cell(value, ONE_PATIENT if len(sample) > 1 else "one film")
+        return empty_cell(value, ONE_PATIENT if len(sample) > 1 else "one image")
     draws = usable(drawn[path])
     if draws is None:
-        return empty_cell(value, "too many draws without a film that the score needs")
+        return empty_cell(value, "too many draws without an image that the score needs")
     sd = float(draws.std(ddof=1))
     if sd < 1e-12:
         return empty_cell(value, SAME_DRAWS)
@@ -162,7 +166,7 @@ def _bootstrapped(sample: Sample, path: Path, value: float, drawn: Mapping[Path,
 
 
 def _positives(sample: Sample, path: Path) -> int:
-    """Patients with positive films: of a class, or on the whole for macro means."""
+    """Patients with positive images: of a class, or on the whole for macro means."""
     positive = sample.truth
     if path[0] == "per_class":
         positive = positive[:, [sample.classes.index(path[1])]]

@@ -1,6 +1,6 @@
 """Bayesian intervals of count scores: a closed-form Dirichlet posterior and its densest 95 %.
 
-Each row of the confusion matrix (the films of one true class) and the class frequencies are
+Each row of the confusion matrix (the images of one true class) and the class frequencies are
 multinomial; with a Dirichlet prior their posteriors are Dirichlet(prior + counts), independent of
 each other. Matrices are drawn from them and scored (Caelen, A Bayesian interpretation of the
 confusion matrix, Annals of Mathematics and Artificial Intelligence 81, 2017).
@@ -46,10 +46,10 @@ def posterior_scores(
     """Draws [D] of every count score that has a value in the set, by path.
 
     Multi-label: each label is a matrix of its own; scores over several labels are left out, since
-    the labels of one film are not independent.
+    the labels of one image are not independent.
 
     Args:
-        sample: The labelled films, at least one.
+        sample: The labelled images, at least one.
         valid: Scores of the set itself, as of `values_of`; those without value are left out.
         draws: D.
         rng: Source of the draws.
@@ -103,7 +103,7 @@ def _block(
     size = len(table)
     rows = rng.standard_gamma(table + cells, (draws, size, size))
     rows /= rows.sum(axis=2, keepdims=True)
-    # A class without films is no part of what the set's scores are about.
+    # A class without images is no part of what the set's scores are about.
     present = table.sum(axis=1) > 0
     shares = rng.standard_gamma(table.sum(axis=1) + frequency, (draws, size)) * present
     shares /= shares.sum(axis=1, keepdims=True)

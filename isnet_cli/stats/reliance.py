@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 NO_MASK = "no lung mask"
 ZERO_MAP = "the map is zero everywhere"
 NOT_FINITE = "the map holds NaN or infinity"
-NO_SHARES = "no film of this set has both a lung mask and a map"
+NO_SHARES = "no image of this set has both a lung mask and a map"
 
 _Floats = NDArray[np.float64]
 
@@ -81,17 +81,17 @@ def summarise(
     """Mean and 95th percentile of outside shares, over all and per class explained by the map.
 
     Args:
-        shares: One for each film, NaN where there is none.
-        explained: Index of the class whose relevance the film's map shows, one for each film.
+        shares: One for each image, NaN where there is none.
+        explained: Index of the class whose relevance the image's map shows, one for each image.
         classes: Names.
 
     Returns:
-        ``n`` (films with a share), ``mean``, ``p95`` (None when n is 0, with ``why``), and
+        ``n`` (images with a share), ``mean``, ``p95`` (None when n is 0, with ``why``), and
         ``per_class``: name -> the same.
     """
     values, index = np.asarray(shares, np.float64), np.asarray(explained)
     if values.shape != index.shape:
-        raise ValueError(f"{len(values)} shares for {len(index)} films")
+        raise ValueError(f"{len(values)} shares for {len(index)} images")
     per_class = {name: _spread(values[index == k]) for k, name in enumerate(classes)}
     return {**_spread(values), "per_class": per_class}
 

@@ -1,14 +1,14 @@
 """DeLong's variance of areas under ROC curves, their intervals, and tests of differences.
 
 The area of class k is the mean over (positive, negative) pairs of the right order, ties one half.
-A film's placement is its share of won pairs: V10 of a positive, V01 of a negative. Every variance
-and covariance here is a sum over films, or over patients, of products of
+An image's placement is its share of won pairs: V10 of a positive, V01 of a negative. Every variance
+and covariance here is a sum over images, or over patients, of products of
 
-    psi_k(film) = (V10 - auc) / sqrt(m (m - 1))   for the m positives of class k,
+    psi_k(image) = (V10 - auc) / sqrt(m (m - 1))   for the m positives of class k,
                   (V01 - auc) / sqrt(n (n - 1))   for its n negatives, 0 where unknown:
 
 of one class it is DeLong's variance S10/m + S01/n (DeLong, DeLong and Clarke-Pearson, Biometrics
-44, 1988), of two models on the same films their covariance, and of films summed by patient, with
+44, 1988), of two models on the same images their covariance, and of images summed by patient, with
 numbers of patients in m - 1 and n - 1, Obuchowski's (Biometrics 53, 1997). A macro mean has the psi
 that is the mean of the classes' psi, so that it takes their covariance into account. Placements
 come from midranks (Sun and Xu, IEEE Signal Processing Letters 21, 2014): n log n.
@@ -44,9 +44,9 @@ class Areas:
 
 
 def areas_of(sample: Sample) -> Areas:
-    """Areas and influence of each film.
+    """Areas and influence of each image.
 
-    Films of one patient are counted as one where the spread is estimated; with one positive or one
+    Images of one patient are counted as one where the spread is estimated; with one positive or one
     negative patient there is no spread and `Areas.psi` is NaN.
     """
     size = len(sample.classes)

@@ -24,17 +24,17 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Sample:
-    """The labelled films of a test set; N films, K classes, C patients.
+    """The labelled images of a test set; N images, K classes, C patients.
 
     Attributes:
         classes: The K names.
         task: ``multiclass`` or ``multilabel``.
         p: Probabilities [N, K].
-        truth: Whether film n is of class k [N, K]; False where unknown.
+        truth: Whether image n is of class k [N, K]; False where unknown.
         known: Whether that is known [N, K]; multi-class: everywhere.
-        chosen: Whether class k was predicted [N, K]; multi-class: one a film.
-        patients: Number of each film's patient, 0 to C-1 [N]; a film without one is its own.
-        rows: Place of each film in what the sample was made from [N].
+        chosen: Whether class k was predicted [N, K]; multi-class: one an image.
+        patients: Number of each image's patient, 0 to C-1 [N]; an image without one is its own.
+        rows: Place of each image in what the sample was made from [N].
     """
 
     classes: tuple[str, ...]
@@ -56,7 +56,7 @@ class Sample:
 
     @property
     def repeated(self) -> bool:
-        """Whether some patient has more than one film."""
+        """Whether some patient has more than one image."""
         return self.clusters < len(self)
 
 
@@ -67,14 +67,14 @@ def make_sample(
     thresholds: Sequence[float] | None = None,
     patients: Sequence[Hashable] | None = None,
 ) -> Sample:
-    """The labelled films among predictions.
+    """The labelled images among predictions.
 
     Args:
         probabilities: [N, K], as for `scores`.
         labels: As for `scores`: integers [N], -1 for none; or [N, K] of 0, 1, NaN.
         classes: The K names.
         thresholds: Multi-label only: [K].
-        patients: One name a film; films of one name are of one patient, "" and None are unknown.
+        patients: One name an image; images of one name are of one patient, "" and None are unknown.
 
     Raises:
         IsnetError: Kind "weights", when probabilities are not finite.
@@ -83,7 +83,7 @@ def make_sample(
     p, given = checked_probabilities(probabilities, classes), np.asarray(labels)
     names = [""] * len(p) if patients is None else list(patients)
     if not len(given) == len(names) == len(p):
-        raise ValueError(f"{len(p)} films, {len(given)} labels, {len(names)} patients")
+        raise ValueError(f"{len(p)} images, {len(given)} labels, {len(names)} patients")
     if given.ndim == 1:
         rows = np.flatnonzero(given >= 0)
         truth = given[rows, None] == np.arange(len(classes))
@@ -101,7 +101,7 @@ def make_sample(
 
 def _numbered(names: Sequence[Hashable]) -> NDArray[np.int64]:
     numbers: dict[Hashable, int] = {}
-    keys = [name if name not in ("", None) else ("film", i) for i, name in enumerate(names)]
+    keys = [name if name not in ("", None) else ("image", i) for i, name in enumerate(names)]
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
@@ -110,10 +110,10 @@ class Counts:
     """What count scores are made of; each [..., K], counts or shares of a whole.
 
     Attributes:
-        tp: Films of the class that were predicted as it.
-        positive: Films of the class.
-        chosen: Films predicted as it.
-        known: Films whose class or label is known.
+        tp: Images of the class that were predicted as it.
+        positive: Images of the class.
+        chosen: Images predicted as it.
+        known: Images whose class or label is known.
     """
 
     tp: Floats
@@ -123,7 +123,7 @@ class Counts:
 
 
 def counts_of(sample: Sample, weights: NDArray[Any] | None = None) -> Counts:
-    """Counts [K] of a sample; or [D, K], when each of D draws gives each film a weight [D, N]."""
+    """Counts [K] of a sample; or [D, K], when each of D draws gives each image a weight [D, N]."""
     w = np.ones((1, len(sample))) if weights is None else np.asarray(weights, np.float64)
     parts = (
         sample.truth & sample.chosen,

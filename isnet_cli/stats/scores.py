@@ -114,7 +114,7 @@ def pr_points(score: ArrayLike, truth: ArrayLike) -> tuple[list[float], list[flo
     if not labels.sum():
         return None
     precision, recall, _ = precision_recall_curve(labels, values)
-    # Falling thresholds; films without a new positive change no step.
+    # Falling thresholds; images without a new positive change no step.
     precision, recall = precision[-2::-1], recall[-2::-1]
     new = np.r_[recall[0] > 0, np.diff(recall) > 0]
     precision, recall = precision[new], recall[new]
@@ -135,7 +135,7 @@ def checked_probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> _
     if not finite.all():
         raise IsnetError(
             "weights",
-            f"predictions: {int((~finite).sum())} of {len(p)} films got NaN or infinity, "
+            f"predictions: {int((~finite).sum())} of {len(p)} images got NaN or infinity, "
             "expected probabilities in [0, 1]",
             fix="train the model again with a lower train.optimizer.lr, or with train.clip_norm: 1",
         )

@@ -1,7 +1,7 @@
 """Scores of several runs that differ in their seed: the spread over trainings.
 
 This spread says how much a result depends on chance in training; the interval of one run says how
-much it depends on the films that happened to be tested. Neither contains the other, so the two
+much it depends on the images that happened to be tested. Neither contains the other, so the two
 stand side by side and are never merged.
 """
 

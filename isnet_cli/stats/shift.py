@@ -1,6 +1,6 @@
 """Differences of scores between two tests, with intervals: backgrounds, hospitals, models.
 
-Paired: two models, or two versions of the same films; every draw takes the same patients in both,
+Paired: two models, or two versions of the same images; every draw takes the same patients in both,
 and DeLong's test knows the covariance. Independent: two sets of different patients.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from isnet_cli.config.schema import Intervals
 from isnet_cli.stats.bootstrap import drawn_scores, p_of_draws, percentile, usable
-from isnet_cli.stats.calibration import film_losses
+from isnet_cli.stats.calibration import image_losses
 from isnet_cli.stats.intervals import SAME_DRAWS, Cell, choose_kinds, empty_cell, nested
 from isnet_cli.stats.posterior import Shape, interval, posterior_scores
 from isnet_cli.stats.roc import Z, areas_of, p_value, variance
@@ -44,17 +44,17 @@ class Test:
     def values(self) -> dict[Path, float | None]:
         """Scores by path, the Brier score among them."""
         found = values_of(self.metrics)
-        losses, known = film_losses(self.sample)
+        losses, known = image_losses(self.sample)
         found["calibration", "brier"] = float(losses.sum() / known.sum()) if len(losses) else None
         return found
 
 
 def paired_differences(first: Test, second: Test, settings: Intervals, seed: int) -> dict[str, Any]:
-    """`second` minus `first` on the same films, for every score.
+    """`second` minus `first` on the same images, for every score.
 
     Args:
         first: Scores and predictions.
-        second: Scores and predictions of the same labelled films in the same order.
+        second: Scores and predictions of the same labelled images in the same order.
         settings: Method and numbers of draws.
         seed: Of the draws.
 
@@ -63,7 +63,7 @@ def paired_differences(first: Test, second: Test, settings: Intervals, seed: int
         against no difference. Areas: DeLong's paired test; all others: bootstrap by patient.
 
     Raises:
-        ValueError: When the films, patients or classes are not the same.
+        ValueError: When the images, patients or classes are not the same.
     """
     return all_paired_differences([first, second], settings, seed)[0, 1]
 
@@ -77,7 +77,7 @@ def all_paired_differences(
     """`paired_differences` of pairs of models; their draws are made once for all.
 
     Args:
-        tests: Scores and predictions of each model for the same labelled films in the same order.
+        tests: Scores and predictions of each model for the same labelled images in the same order.
         settings: Method and numbers of draws.
         seed: Of the draws.
         pairs: Numbers (i, j) of models; None: all, i < j.
@@ -91,7 +91,7 @@ def all_paired_differences(
     samples = [test.sample for test in tests]
     a = samples[0]
     if any(a.classes != b.classes or not np.array_equal(a.truth, b.truth) for b in samples[1:]):
-        raise ValueError("paired samples must be of the same films, labels and classes")
+        raise ValueError("paired samples must be of the same images, labels and classes")
     values = [test.values for test in tests]
     closed = settings.method != "bootstrap"
     drawn: list[dict[Path, Floats]] = [{} for _ in tests]
@@ -240,8 +240,8 @@ def shift_tables(
 ) -> list[dict[str, Any]]:
     """Every drop that a set of tests shows.
 
-    Within a set: from the biased version of its films to each other version (paired). Between sets:
-    from the standard version of `reference` to that of each other set (independent).
+    Within a set: from the biased version of its images to each other version (paired). Between
+    sets: from the standard version of `reference` to that of each other set (independent).
 
     Args:
         tests: (set, version) -> scores and predictions, of one model.

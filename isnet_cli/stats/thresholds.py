@@ -1,4 +1,4 @@
-"""Thresholds of a multi-label model, chosen on the validation films and stored with the model."""
+"""Thresholds of a multi-label model, chosen on the validation images and stored with the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from isnet_cli.stats.sample import Bools, Floats
 from isnet_cli.stats.scores import DEFAULT_THRESHOLD, checked_probabilities
 
-RULE = "best F1 on the validation films"
+RULE = "best F1 on the validation images"
 
 
 def choose_thresholds(
@@ -20,11 +20,11 @@ def choose_thresholds(
     """For each label the threshold of the best F1.
 
     The threshold lies halfway between two neighbouring probabilities (halfway to 0 or 1 at the
-    ends), so that a film at the edge is not decided by rounding. Of equal F1 the gap nearest to 0.5
-    is taken. A label without positives or without negatives keeps 0.5.
+    ends), so that an image at the edge is not decided by rounding. Of equal F1 the gap nearest to
+    0.5 is taken. A label without positives or without negatives keeps 0.5.
 
     Args:
-        probabilities: [N, K] of the validation films, in [0, 1].
+        probabilities: [N, K] of the validation images, in [0, 1].
         labels: [N, K] of 0, 1 and NaN (unknown, left out).
         classes: The K names.
 
@@ -48,7 +48,7 @@ def choose_thresholds(
         else:
             limit = DEFAULT_THRESHOLD
             lacking = "without" if positive.any() else "with"
-            why[name] = f"no validation film {lacking} '{name}'"
+            why[name] = f"no validation image {lacking} '{name}'"
         limits.append(limit)
     return {"thresholds": limits, "threshold_rule": {"rule": RULE, "f1": best, "why": why}}
 
@@ -57,9 +57,9 @@ def _best(score: Floats, positive: Bools) -> tuple[float, float]:
     """Threshold and F1; `score` and `positive` [n], both kinds present."""
     values, inverse = np.unique(score, return_inverse=True)
     hits = np.bincount(inverse.reshape(-1), weights=positive, minlength=len(values))
-    films = np.bincount(inverse.reshape(-1), minlength=len(values))
+    images = np.bincount(inverse.reshape(-1), minlength=len(values))
     # At value i and above: true positives and predictions.
-    tp, chosen = (np.cumsum(part[::-1])[::-1] for part in (hits, films))
+    tp, chosen = (np.cumsum(part[::-1])[::-1] for part in (hits, images))
     f1 = 2 * tp / (chosen + positive.sum())
     limits = (np.r_[0.0, values[:-1]] + values) / 2
     equal = np.flatnonzero(f1 >= f1.max() - 1e-12)

@@ -31,7 +31,7 @@ def model_card(
     classes: list[str],
     net: nn.Module,
     cuts: Cuts | None,
-    films: int,
+    images: int,
     validation: int,
 ) -> dict[str, Any]:
     """What `TrainedModel.card` has, but for the epoch that is kept and the weights' hash.
@@ -41,8 +41,8 @@ def model_card(
         classes: Names of the outputs.
         net: The network.
         cuts: C1 and C2 of every supervised layer; None where the method has none.
-        films: Number of training films.
-        validation: Number of validation films.
+        images: Number of training images.
+        validation: Number of validation images.
     """
     method = build_method(config, None, None).base
     rules = method.loss.explanation if isinstance(method, ISNet) else Explanation()
@@ -72,7 +72,7 @@ def model_card(
         },
         "thresholds": None if config.data.labels.task == "multiclass" else [0.5] * len(classes),
         "seed": config.seed,
-        "films": {"train": films, "val": validation},
+        "images": {"train": images, "val": validation},
         "selected_by": config.train.select,
         "reading": reading(config),
         "use": "research only; not a medical device",

@@ -58,7 +58,7 @@ def check_network(net: nn.Module, config: Config, device: torch.device) -> None:
     """Asks `net` on `device`, before any training, for what the method needs of it.
 
     Raises:
-        IsnetError: Kind "config": an operation without relevance rule, no feature map, or films
+        IsnetError: Kind "config": an operation without relevance rule, no feature map, or images
             of a size that it does not take.
     """
     needs = registry.needs(config.train.method)
@@ -99,7 +99,7 @@ def _check_feature_map(net: nn.Module, config: Config, device: torch.device) -> 
 
 @contextmanager
 def _blank(net: nn.Module, config: Config, device: torch.device) -> Iterator[torch.Tensor]:
-    """Two grey films; inside, `net` is in evaluation mode, and what it cannot take is refused."""
+    """Two grey images; inside, `net` is in evaluation mode, and what it cannot take is refused."""
     training = net.training
     net.eval()
     try:

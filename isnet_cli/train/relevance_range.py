@@ -11,10 +11,10 @@ import torch
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_json
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.runtime import derive_seed, generator
 from isnet_cli.dataset.augment import augment
-from isnet_cli.dataset.image_dataset import FilmStore, Version
+from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.train.setup import (
     EVERY,
@@ -30,23 +30,23 @@ from isnet_models.methods.base import classification_loss
 
 def find_cuts(
     config: Config,
-    films: FilmStore,
+    dataset: ImageDataset,
     version: Version,
     device: torch.device,
     path: Path,
     identity: str,
-    ports: Ports,
+    context: RunContext,
 ) -> Cuts | None:
     """C1 and C2 as given, as estimated by an interrupted run, or estimated now.
 
     Args:
         config: The configuration.
-        films: Training films with labels.
-        version: Synthetic bias of the films.
+        dataset: Training images with labels.
+        version: Synthetic bias of the dataset.
         device: Where to work.
         path: JSON file in which estimates are kept.
         identity: Hash of what the training depends on; estimates of another are not used.
-        ports: Side effects.
+        context: Side effects.
 
     Returns:
         Empty for the energy loss, which has no such range; None when a stop was asked for.
@@ -66,7 +66,7 @@ def find_cuts(
             kept = json.loads(path.read_text(encoding="utf-8"))
             if kept["identity"] == identity:
                 return {name: _pair(pair) for name, pair in kept["cuts"].items()}
-    cuts = estimate_cuts(config, films, version, device, ports)
+    cuts = estimate_cuts(config, dataset, version, device, context)
     if cuts is not None:
         write_json(path, {"identity": identity, "cuts": cuts})
     return cuts
@@ -88,16 +88,20 @@ def _pair(value: list[Any]) -> tuple[Cut, Cut]:
 
 
 def estimate_cuts(
-    config: Config, films: FilmStore, version: Version, device: torch.device, ports: Ports
+    config: Config,
+    dataset: ImageDataset,
+    version: Version,
+    device: torch.device,
+    context: RunContext,
 ) -> Cuts | None:
     """Trains a throw-away network without map loss and measures its maps in the last epoch.
 
     Args:
         config: The configuration; `train.heatmap_loss.cut_epochs` epochs are trained.
-        films: Training films with labels.
-        version: Synthetic bias of the films.
+        dataset: Training images with labels.
+        version: Synthetic bias of the dataset.
         device: Where to work.
-        ports: Side effects.
+        context: Side effects.
 
     Returns:
         (C1, C2) of the image's maps and of every supervised layer's, or None when a stop was
@@ -107,25 +111,25 @@ def estimate_cuts(
         IsnetError: Kind "data", when the maps hold no relevance to measure.
     """
     h = config.train.heatmap_loss
-    steps = len(epoch_batches(config, films, 0))
-    net = build_net(config, len(films.classes)).to(device).train()
+    steps = len(epoch_batches(config, dataset, 0))
+    net = build_net(config, len(dataset.classes)).to(device).train()
     optimizer = build_optimizer(config.train.optimizer, net)
     method = map_method(config)
     measured = CutEstimator(dual=method.loss.explanation.variant == "dual")
     with (
         torch.random.fork_rng(devices=[]),
-        ports.progress.bar("relevance range", h.cut_epochs * steps) as bar,
+        context.progress.bar("relevance range", h.cut_epochs * steps) as bar,
     ):
         for epoch in range(h.cut_epochs):
             torch.manual_seed(derive_seed(config.seed, "cuts", epoch))
             changes = generator(config.seed, "cuts augment", epoch)
             targets = generator(config.seed, "cuts target", epoch)
-            for indices in epoch_batches(config, films, epoch):
-                if ports.stop_requested():
+            for indices in epoch_batches(config, dataset, epoch):
+                if context.stop_requested():
                     return None
-                images, masks = films.batch(indices, version=version)
+                images, masks = dataset.batch(indices, version=version)
                 images, _ = augment(images, masks, config.train.augment, changes)
-                images, labels = images.to(device), films.targets(indices).to(device)
+                images, labels = images.to(device), dataset.targets(indices).to(device)
                 if epoch == h.cut_epochs - 1:
                     net.eval()  # maps of the running statistics; the step below trains on
                     maps, _ = method.maps(net, images, create_graph=False, generator=targets)

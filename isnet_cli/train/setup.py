@@ -1,4 +1,4 @@
-"""From the configuration to the parts of a training: method, optimiser, rates, order of films."""
+"""From the configuration to the parts of a training: method, optimiser, rates, order of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from isnet_cli.config.method_settings import SettingError, settings_record
 from isnet_cli.config.schema import Config, Optimizer, Schedule
 from isnet_cli.core.runtime import derive_seed
-from isnet_cli.dataset.image_dataset import FilmStore
+from isnet_cli.dataset.image_dataset import ImageDataset
 from isnet_cli.errors import IsnetError
 from isnet_lrp.losses.deep_supervision import MapLossSettings
 from isnet_lrp.losses.energy import EnergyLossSettings
@@ -37,7 +37,7 @@ def build_net(config: Config, classes: int) -> nn.Module:
 
     Raises:
         IsnetError: Kind "config", for an unknown architecture or one that cannot be made for
-            these films; "weights", when the segmenter is missing or damaged.
+            these images; "weights", when the segmenter is missing or damaged.
     """
     card = segmenter(config)
     net = untrained(config, classes, card)
@@ -206,7 +206,7 @@ def explanation(config: Config) -> Explanation:
     )  # fmt: skip
 
 
-def class_weights(config: Config, store: FilmStore) -> Tensor | None:
+def class_weights(config: Config, store: ImageDataset) -> Tensor | None:
     """Weights of the classification loss [K], or None for equal ones.
 
     Balanced: N/(K·n_k); multi-label: negatives/positives of each label.
@@ -234,10 +234,10 @@ def class_weights(config: Config, store: FilmStore) -> Tensor | None:
     return torch.from_numpy((negatives / np.maximum(positives, 1)).astype(np.float32))
 
 
-def epoch_order(config: Config, store: FilmStore, epoch: int) -> NDArray[np.int64]:
-    """Indices of the films in the order of `epoch`; a pure function of seed and epoch.
+def epoch_order(config: Config, store: ImageDataset, epoch: int) -> NDArray[np.int64]:
+    """Indices of the images in the order of `epoch`; a pure function of seed and epoch.
 
-    The balanced sampler draws as many films as there are, with equal chance per class.
+    The balanced sampler draws as many images as there are, with equal chance per class.
     """
     rng = np.random.default_rng(derive_seed(config.seed, "order", epoch))
     N = len(store)
@@ -248,10 +248,10 @@ def epoch_order(config: Config, store: FilmStore, epoch: int) -> NDArray[np.int6
     return rng.choice(N, N, p=chance / chance.sum())
 
 
-def epoch_batches(config: Config, store: FilmStore, epoch: int) -> list[NDArray[np.int64]]:
-    """The films of `epoch` in batches; a last film alone joins the batch before.
+def epoch_batches(config: Config, store: ImageDataset, epoch: int) -> list[NDArray[np.int64]]:
+    """The images of `epoch` in batches; a last image alone joins the batch before.
 
-    BatchNorm cannot train on one film whose map has shrunk to one pixel.
+    BatchNorm cannot train on one image whose map has shrunk to one pixel.
     """
     order, size = epoch_order(config, store, epoch), config.train.batch_size
     starts = list(range(0, len(order), size))

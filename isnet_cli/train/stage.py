@@ -1,4 +1,4 @@
-"""Stage `train`: from films, masks and labels to a classifier, its card and its history."""
+"""Stage `train`: from images, masks and labels to a classifier, its card and its history."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import fingerprint as hash_of
 from isnet_cli.core.files import sha256_file, without_nan, write_csv, write_text
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import choose_device, make_deterministic
 from isnet_cli.core.stage import StageResult
-from isnet_cli.dataset.image_dataset import FilmStore, Version, class_names
-from isnet_cli.dataset.training_images import check_classes, choose_films, load_films, verdicts
+from isnet_cli.dataset.image_dataset import ImageDataset, Version, class_names
+from isnet_cli.dataset.training_images import check_classes, choose_images, load_images, verdicts
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.inference.model_files import CARD, WEIGHTS, load_model, save_model
 from isnet_cli.inference.uncertainty_limits import add_limits, find_limits
@@ -90,11 +90,11 @@ def _training(config: Config, used: Container[str]) -> dict[str, Any]:
 
 
 def preflight(config: Config) -> None:
-    """What can be refused before any film is read.
+    """What can be refused before any image is read.
 
     Raises:
         IsnetError: Kind "config", for an unknown method or setting, or a method whose own network
-            does not take the films' size; "weights", for a missing segmenter, or a teacher that is
+            does not take the images' size; "weights", for a missing segmenter, or a teacher that is
             no trained run.
     """
     check_method(config)
@@ -107,7 +107,7 @@ def preflight(config: Config) -> None:
             untrained(config, 2, card)
 
 
-def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
+def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     """Trains, or continues a training of the same fingerprint.
 
     Raises:
@@ -121,15 +121,15 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     classes = class_names([row for row in rows if row.set == "train"] or rows, config)
     qc = verdicts(folder)
-    train_rows, val_rows, excluded = choose_films(rows, qc, config, "masks" in needs)
-    ports.say(
+    train_rows, val_rows, excluded = choose_images(rows, qc, config, "masks" in needs)
+    context.say(
         f"training {arch_name(config)} ({config.train.method}) on {device}: "
-        f"{len(train_rows)} films, {len(val_rows)} for validation, "
+        f"{len(train_rows)} images, {len(val_rows)} for validation, "
         f"{sum(excluded.values())} left out"
     )
-    train = load_films(train_rows, folder, qc, classes, config, ports)
-    val = load_films(val_rows, folder, qc, classes, config, ports)
-    check_classes(train, val, ports)
+    train = load_images(train_rows, folder, qc, classes, config, context)
+    val = load_images(val_rows, folder, qc, classes, config, context)
+    check_classes(train, val, context)
     drawn = config.bias.kind == "shapes" and config.bias.train
     version: Version = "biased" if drawn else "standard"
     directory, identity = folder.stage_dir(NAME), fingerprint(config, folder)
@@ -139,11 +139,11 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
     check_network(net.to(device), config, device)
     cuts = None
     if "range" in needs:
-        cuts = find_cuts(config, train, version, device, directory / CUTS, identity, ports)
+        cuts = find_cuts(config, train, version, device, directory / CUTS, identity, context)
         if cuts is None:
             return StageResult([], {"epoch": 0}, complete=False)
         for line in describe_cuts(cuts):
-            ports.say(line)
+            context.say(line)
     weights = class_weights(config, train)
     weights = None if weights is None else weights.to(device)
     method = build_method(config, cuts, weights, load_teacher(config, classes, device))
@@ -157,8 +157,8 @@ def run(config: Config, folder: RunFolder, ports: Ports) -> StageResult:
         ),
     )  # fmt: skip
     if trainer.restore():
-        ports.say(f"continuing after epoch {trainer.progress.epoch}")
-    finished = trainer.run(ports)
+        context.say(f"continuing after epoch {trainer.progress.epoch}")
+    finished = trainer.run(context)
     if trainer.progress.history:
         _write_history(directory, trainer.progress.history)
     summary = _summary(trainer, excluded, train, val)
@@ -178,14 +178,14 @@ def _write_history(directory: Path, history: list[dict[str, float]]) -> None:
 
 
 def _summary(
-    trainer: Trainer, excluded: Counter[str], train: FilmStore, val: FilmStore
+    trainer: Trainer, excluded: Counter[str], train: ImageDataset, val: ImageDataset
 ) -> dict[str, Any]:
     last = trainer.progress.history[-1] if trainer.progress.history else {}
     best = trainer.progress.best
     return {
         "epoch": trainer.progress.epoch,
         "best_epoch": int(best["epoch"]) if best else None,
-        "films": {"train": len(train), "val": len(val)},
+        "images": {"train": len(train), "val": len(val)},
         "left_out": dict(excluded),
         "last": without_nan(last),
     }

@@ -65,12 +65,12 @@ def teacher_hash(config: Config) -> str | None:
 def load_teacher(config: Config, classes: Sequence[str], device: torch.device) -> nn.Module | None:
     """The teacher in eval mode, frozen; None when the method needs none.
 
-    Films that are black outside the given masks are not cut once more by a teacher's own segmenter,
-    which knows whole films alone.
+    Images that are black outside the given masks are not cut once more by a teacher's own
+    segmenter, which knows whole images alone.
 
     Raises:
         IsnetError: As `teacher_folder`; kind "weights", for a damaged model; kind "config", for
-            one of other classes, that sees films in another form, or without relevance maps.
+            one of other classes, that sees images in another form, or without relevance maps.
     """
     place = teacher_folder(config)
     if place is None:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from isnet_cli.config.schema import Config
 from isnet_cli.core.checkpoint import own_checkpoint, save_checkpoint
 from isnet_cli.core.files import without_nan
-from isnet_cli.core.run_context import Bar, Ports
+from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.runtime import derive_seed, generator
 from isnet_cli.dataset.augment import augment
-from isnet_cli.dataset.image_dataset import FilmStore, Version
+from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.train.setup import build_optimizer, epoch_batches, learning_rate
 from isnet_cli.train.validation import Validator
@@ -54,9 +54,9 @@ class Trainer:
         config: The configuration.
         net: The network on its device.
         method: The training method.
-        films: Training films, all with labels.
+        dataset: Training images, all with labels.
         validator: Scores after each epoch.
-        version: Synthetic bias of the training films.
+        version: Synthetic bias of the training images.
         directory: Where the checkpoint is kept.
         identity: Hash of what the training depends on; a checkpoint of another is not continued.
         on_best: Called with the network and the epoch's figures when it is the best so far.
@@ -67,7 +67,7 @@ class Trainer:
         config: Config,
         net: nn.Module,
         method: Method,
-        films: FilmStore,
+        dataset: ImageDataset,
         validator: Validator,
         version: Version,
         directory: Path,
@@ -75,7 +75,7 @@ class Trainer:
         on_best: Callable[[nn.Module, dict[str, float]], None],
     ) -> None:
         self.config, self.net, self.method = config, net, method
-        self.films, self.validator, self.version = films, validator, version
+        self.dataset, self.validator, self.version = dataset, validator, version
         self.path, self.identity, self.on_best = directory / CHECKPOINT, identity, on_best
         self.optimizer = build_optimizer(config.train.optimizer, net)
         self.device = next(net.parameters()).device
@@ -91,18 +91,18 @@ class Trainer:
         self.progress = Progress(**state["progress"])
         return True
 
-    def run(self, ports: Ports) -> bool:
+    def run(self, context: RunContext) -> bool:
         """Trains to the end; False when a stop was asked for (the last whole epoch is kept)."""
         train = self.config.train
-        steps = len(epoch_batches(self.config, self.films, 0))
+        steps = len(epoch_batches(self.config, self.dataset, 0))
         total = train.epochs * steps
         with (
             torch.random.fork_rng(devices=[]),
-            ports.progress.bar("training", total) as bar,
+            context.progress.bar("training", total) as bar,
         ):
             bar.advance(self.progress.epoch * steps)
             while self.progress.epoch < train.epochs and not self._exhausted():
-                if not self._epoch(bar, ports):
+                if not self._epoch(bar, context):
                     return False
         return True
 
@@ -112,17 +112,17 @@ class Trainer:
             patience and best is not None and self.progress.epoch - best["epoch"] > patience
         )
 
-    def _epoch(self, bar: Bar, ports: Ports) -> bool:
+    def _epoch(self, bar: Bar, context: RunContext) -> bool:
         epoch, began = self.progress.epoch, time.monotonic()
         torch.manual_seed(derive_seed(self.config.seed, "dropout", epoch))
         changes = generator(self.config.seed, "augment", epoch)
         self.method.begin_epoch(epoch, generator(self.config.seed, "target", epoch))
-        batches = epoch_batches(self.config, self.films, epoch)
+        batches = epoch_batches(self.config, self.dataset, epoch)
         sums: dict[str, float] = {}
         seen: dict[str, int] = {}
         self.net.train()
         for step, indices in enumerate(batches):
-            if ports.stop_requested():
+            if context.stop_requested():
                 return False
             rate = learning_rate(
                 self.config.train.optimizer.lr, self.config.train.schedule,
@@ -135,13 +135,13 @@ class Trainer:
             shown = {k: v for k, v in parts.items() if k in ("classification", "heatmap")}
             bar.advance(1, epoch=f"{epoch + 1}/{self.config.train.epochs}", **shown)
         means = {name: value / seen[name] for name, value in sums.items()}
-        self._after(epoch, means, time.monotonic() - began, bar, ports)
+        self._after(epoch, means, time.monotonic() - began, bar, context)
         return True
 
     def _batch(self, indices: Any, changes: torch.Generator) -> Batch:
-        images, masks = self.films.batch(indices, version=self.version)
+        images, masks = self.dataset.batch(indices, version=self.version)
         images, masks = augment(images, masks, self.config.train.augment, changes)
-        labels = self.films.targets(indices)
+        labels = self.dataset.targets(indices)
         return Batch(*(t.to(self.device) for t in (images, masks, labels)))
 
     def _step(self, batch: Batch, rate: float, epoch: int) -> dict[str, float]:
@@ -166,7 +166,7 @@ class Trainer:
         return figures
 
     def _after(
-        self, epoch: int, means: dict[str, float], seconds: float, bar: Bar, ports: Ports
+        self, epoch: int, means: dict[str, float], seconds: float, bar: Bar, context: RunContext
     ) -> None:
         scored = self.validator(self.net, self.method, epoch)
         row = {
@@ -182,12 +182,12 @@ class Trainer:
         if best is None or sign * value > sign * best["value"] or math.isnan(best["value"]):
             self.progress.best = {"value": value, "epoch": epoch + 1.0}
             self.on_best(self.net, row)
-        row["seconds"], row["films_per_second"] = seconds, len(self.films) / seconds
+        row["seconds"], row["images_per_second"] = seconds, len(self.dataset) / seconds
         self.progress.history.append(row)
         self.progress.epoch = epoch + 1
         self._save()
-        bar.advance(0, val_auc=scored["val_auc"], rate=f"{row['films_per_second']:.1f} films/s")
-        ports.event("epoch", **without_nan(row))
+        bar.advance(0, val_auc=scored["val_auc"], rate=f"{row['images_per_second']:.1f} images/s")
+        context.event("epoch", **without_nan(row))
 
     def _save(self) -> None:
         progress = self.progress

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from isnet_cli.core.runtime import derive_seed
 from isnet_cli.dataset.background_swap import partners
-from isnet_cli.dataset.image_dataset import FilmStore, Version
+from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.stats.scores import scores
 from isnet_cli.stats.thresholds import choose_thresholds
 from isnet_models.backgrounds import swap_backgrounds
@@ -20,17 +20,17 @@ from isnet_models.methods.base import Batch, Method
 
 
 class Validator:
-    """Scores a network on the validation films.
+    """Scores a network on the validation images.
 
     Args:
-        store: The films, all with labels.
-        version: With or without the synthetic bias, as the training films.
-        batch_size: Films per forward pass.
+        store: The images, all with labels.
+        version: With or without the synthetic bias, as the training images.
+        batch_size: Images per forward pass.
         device: Of the network.
     """
 
     def __init__(
-        self, store: FilmStore, version: Version, batch_size: int, device: torch.device
+        self, store: ImageDataset, version: Version, batch_size: int, device: torch.device
     ) -> None:
         self.store, self.version, self.device = store, version, device
         everything = np.arange(len(store))
@@ -45,7 +45,7 @@ class Validator:
     def __call__(self, net: nn.Module, method: Method, epoch: int) -> dict[str, float]:
         """Figures after `epoch`: ``val_<part>`` losses, ``val_auc``, ``val_swapped_auc``.
 
-        A figure that cannot be computed (one class only, films without masks) is NaN.
+        A figure that cannot be computed (one class only, images without masks) is NaN.
         The network's mode is restored.
         """
         was_training = net.training
@@ -74,7 +74,7 @@ class Validator:
     def _swapped(
         self, net: nn.Module, method: Method, epoch: int, number: int, mixed: Tensor, batch: Batch
     ) -> Tensor:
-        """Logits of films with swapped backgrounds; a segmenter sees them in one epoch only."""
+        """Logits of images with swapped backgrounds; a segmenter sees them in one epoch only."""
         if number not in self.swapped_lungs:
             own = method.lungs(net, mixed)
             if own is None:
@@ -85,7 +85,7 @@ class Validator:
         return method.losses(net, Batch(mixed, lungs, batch.labels), epoch).logits
 
     def thresholds(self, net: nn.Module) -> dict[str, Any]:
-        """Entries of a model's card: several labels' thresholds by F1 on the validation films.
+        """Entries of a model's card: several labels' thresholds by F1 on the validation images.
 
         Empty for exclusive classes. The network's mode is restored.
         """

@@ -1,4 +1,4 @@
-"""Films with another background: lungs of one, the rest of another or a fill, a feathered seam."""
+"""Images with another background: lungs of one, the rest of another or a fill, a feathered seam."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ RING = 1 / 16  # of the shorter side: width of the band beside the seam whose br
 GAIN = (0.5, 2.0)  # limits of the change of brightness
 BLUR = 1 / 8  # of the shorter side: standard deviation of the fill ``blur``
 
-Fill = Literal["film", "black", "noise", "blur"]
+Fill = Literal["image", "black", "noise", "blur"]
 Partner = Literal["any", "same", "other"]
 
 
 def usable_masks(masks: Tensor) -> Tensor:
-    """Films whose mask is neither empty nor full: bool [B], on the CPU, of `masks` [B, 1, h, w]."""
+    """Which masks [B, 1, h, w] are neither empty nor full: bool [B], on the CPU."""
     return usable(masks).cpu()
 
 
@@ -31,10 +31,10 @@ def draw_partners(
     kind: Partner = "any",
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """For each film another film of the batch, each fitting one with equal chance.
+    """For each image another image of the batch, each fitting one with equal chance.
 
     Args:
-        masks: Lungs, 0 or 1 [B, 1, h, w]; films without a usable mask are no partners.
+        masks: Lungs, 0 or 1 [B, 1, h, w]; images without a usable mask are no partners.
         labels: Class indices, int64 [B], or 0/1 with NaN for missing [B, K].
         kind: ``any``, or of the ``same`` or an``other`` class. Several labels are another class
             where any label known of both differs, the same where one is known of both and none
@@ -42,7 +42,7 @@ def draw_partners(
         generator: Chance (on the CPU).
 
     Returns:
-        int64 [B] on the CPU; -1 where no film fits.
+        int64 [B] on the CPU; -1 where no image fits.
     """
     B = len(masks)
     fits = usable_masks(masks)[None].repeat(B, 1) & ~torch.eye(B, dtype=torch.bool)
@@ -63,12 +63,12 @@ def filled(
     feather: float = FEATHER,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Lungs of `images` on a background that is no other film's.
+    """Lungs of `images` on a background that is no other image's.
 
     Args:
         images: [B, C, h, w] in [0, 1].
         masks: Lungs, 0 or 1 [B, 1, h, w]; none full.
-        fill: ``black``; ``noise``: uniform in [0, 1], equal in all channels; ``blur``: the film's
+        fill: ``black``; ``noise``: uniform in [0, 1], equal in all channels; ``blur``: the image's
             own background, blurred by `BLUR` of the shorter side, without anything of the lungs.
         feather: As in `feathered`.
         generator: Chance of the noise (on the CPU).
@@ -92,7 +92,7 @@ def filled(
 
 
 def feathered(masks: Tensor, feather: float = FEATHER) -> Tensor:
-    """Weight of the film itself [B, 1, h, w]: 1 where `masks` is 1, falling smoothly outside.
+    """Weight of the image itself [B, 1, h, w]: 1 where `masks` is 1, falling smoothly outside.
 
     Args:
         masks: 0 or 1 [B, 1, h, w].
@@ -120,7 +120,7 @@ def swap_backgrounds(
     Args:
         images: [B, C, h, w].
         masks: Lungs of `images`, 0 or 1 [B, 1, h, w].
-        backgrounds: The partners' films [B, C, h, w].
+        backgrounds: The partners' images [B, C, h, w].
         feather: As in `feathered`.
     """
     soft = feathered(masks, feather)
@@ -138,15 +138,15 @@ def transplant(
 ) -> Tensor:
     """Lungs of `images` on the partners' backgrounds; of the partners' lungs nothing shows.
 
-    Where a partner's lung would show beside the film's own, the film's own background stays.
+    Where a partner's lung would show beside the image's own, the image's own background stays.
 
     Args:
         images: [B, C, h, w] in [0, 1].
         masks: Lungs of `images`, 0 or 1 [B, 1, h, w].
-        others: The partners' films [B, C, h, w] in [0, 1].
+        others: The partners' images [B, C, h, w] in [0, 1].
         their_masks: Lungs of `others`, 0 or 1 [B, 1, h, w].
         feather: As in `feathered`.
-        brightness: Whether the partner's film is made as bright as the film beside the seam
+        brightness: Whether the partner's image is made as bright as the image beside the seam
             (`match_brightness`).
 
     Returns:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SMOOTHING = 1.0  # px, added above and below: films without lung have a gradient too
+SMOOTHING = 1.0  # px, added above and below: images without lung have a gradient too
 
 
 def dice_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""The lung U-Net: films of 256 x 256 px in, probability of lung per pixel out.
+"""The lung U-Net: images of 256 x 256 px in, probability of lung per pixel out.
 
 The network is segmentation-models-pytorch's U-Net (Ronneberger et al., arXiv:1505.04597) with a
 MobileNetV3-small encoder (Howard et al., arXiv:1905.02244) and one input channel. Its pre-transform
-is part of it: exposure and contrast are standardised by percentiles of the film, so it does not
+is part of it: exposure and contrast are standardised by percentiles of the image, so it does not
 matter how a reader scaled the grey values. Geometry (letterbox and way back) is the caller's part.
 """
 
@@ -48,27 +48,27 @@ class LungUNet(nn.Module):
         )
         self.to(memory_format=torch.channels_last)  # twice as fast on CPUs
 
-    def logits(self, films: Tensor) -> Tensor:
-        """Logits of lung [B, 1, 256, 256] of letterboxed films [B, 1, 256, 256] in [0, 1]."""
-        x = standardise(films).contiguous(memory_format=torch.channels_last)
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits of lung [B, 1, 256, 256] of letterboxed images [B, 1, 256, 256] in [0, 1]."""
+        x = standardise(images).contiguous(memory_format=torch.channels_last)
         scores: Tensor = self.unet(x)
         return scores
 
-    def forward(self, films: Tensor) -> Tensor:
-        """Probabilities of lung [B, 1, 256, 256], float32, of films [B, 1, 256, 256] in [0, 1]."""
-        return torch.sigmoid(self.logits(films).float())
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities of lung [B, 1, 256, 256], float32, of images [B, 1, 256, 256] in [0, 1]."""
+        return torch.sigmoid(self.logits(images).float())
 
 
-def standardise(films: Tensor) -> Tensor:
-    """Maps each film's 1st and 99th percentile to -2 and 2 and cuts what lies beyond.
+def standardise(images: Tensor) -> Tensor:
+    """Maps each image's 1st and 99th percentile to -2 and 2 and cuts what lies beyond.
 
     Pixels that are exactly 0 (the letterbox, collimation, masked markers) are left out of the
-    percentiles, so that black borders of any width change nothing. A constant film becomes -2.
+    percentiles, so that black borders of any width change nothing. A constant image becomes -2.
 
     Args:
-        films: [B, 1, H, W], any linear grey scale with 0 as its lower end.
+        images: [B, 1, H, W], any linear grey scale with 0 as its lower end.
     """
-    sample = films[:, 0, ::2, ::2].flatten(1).float()  # a quarter of the pixels is plenty
+    sample = images[:, 0, ::2, ::2].flatten(1).float()  # a quarter of the pixels is plenty
     ordered = sample.sort(dim=1).values
     zeros = (ordered <= 0).sum(1)
     visible = (ordered.shape[1] - zeros - 1).clamp(min=0)
@@ -79,7 +79,7 @@ def standardise(films: Tensor) -> Tensor:
         return ordered.gather(1, index[:, None])[:, :, None, None]
 
     low, high = percentile(LOW), percentile(HIGH)
-    scaled = (films.float() - low) / (high - low).clamp(min=1e-6)
+    scaled = (images.float() - low) / (high - low).clamp(min=1e-6)
     return scaled.clamp(0, 1) * 4 - 2
 
 

@@ -1,4 +1,4 @@
-"""Small benchmarks: inputs of tiny films, tasks done in this process, made-up results."""
+"""Small benchmarks: inputs of tiny images, tasks done in this process, made-up results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def text(**parts: str) -> str:
 
 
 def write(folder: Path, **parts: str) -> Path:
-    """Films, their pipeline ``c.yaml`` and the benchmark ``b.yaml`` in `folder`."""
+    """Images, their pipeline ``c.yaml`` and the benchmark ``b.yaml`` in `folder`."""
     if not (folder / "c.yaml").exists():
         write_inputs(folder)
     path = folder / "b.yaml"

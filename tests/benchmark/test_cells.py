@@ -1,4 +1,4 @@
-"""Cells of a benchmark: layers of keys, shared films, references to other cells, faults by row."""
+"""Cells of a benchmark: layers of keys, shared images, references to other cells, faults by row."""
 
 from __future__ import annotations
 
@@ -55,40 +55,40 @@ def test_rows_may_name_a_method_or_keep_the_base_s(tmp_path: Path) -> None:
     assert found["c"].heatmap_loss.weight == 0.2
 
 
-def test_films_are_shared_where_their_settings_are_the_same(tmp_path: Path) -> None:
+def test_images_are_shared_where_their_settings_are_the_same(tmp_path: Path) -> None:
     data = "  one: {}\n  two: {bias.kind: shapes}\n  three: {data.max_side: 64}\n"
     found = grid(tmp_path, seeds="0, 1", data=data)
-    assert list(found.films) == ["one-seed-0", "three-seed-0", "one-seed-1", "three-seed-1"]
+    assert list(found.images) == ["one-seed-0", "three-seed-0", "one-seed-1", "three-seed-1"]
     for cell in found.cells:
         expected = f"{'one' if cell.data != 'three' else 'three'}-seed-{cell.seed}"
-        assert cell.films == expected
-        assert cell.config.upstream == str(tmp_path / "out" / "films" / expected)
-    assert found.films["three-seed-1"].data.max_side == 64
-    assert found.films["three-seed-1"].seed == 1
-    assert found.films["three-seed-1"].upstream is None
+        assert cell.images == expected
+        assert cell.config.upstream == str(tmp_path / "out" / "images" / expected)
+    assert found.images["three-seed-1"].data.max_side == 64
+    assert found.images["three-seed-1"].seed == 1
+    assert found.images["three-seed-1"].upstream is None
 
 
-def test_one_division_of_the_films_for_all_seeds(tmp_path: Path) -> None:
+def test_one_division_of_the_images_for_all_seeds(tmp_path: Path) -> None:
     file = write(tmp_path, seeds="0, 1")
-    file.write_text(file.read_text() + "films_seed: 7\n")
+    file.write_text(file.read_text() + "images_seed: 7\n")
     found = loaded(file, tmp_path / "out")[1]
-    assert list(found.films) == ["all-seed-7"]
-    assert found.films["all-seed-7"].seed == 7
+    assert list(found.images) == ["all-seed-7"]
+    assert found.images["all-seed-7"].seed == 7
     assert {cell.config.seed for cell in found.cells} == {0, 1}
 
 
-def test_a_row_may_have_films_of_its_own_or_those_of_a_run(tmp_path: Path) -> None:
+def test_a_row_may_have_images_of_its_own_or_those_of_a_run(tmp_path: Path) -> None:
     methods = "  standard: {}\n  isnet: {masks.threshold: 0.4}\n  grad_input: {upstream: runs/a}\n"
     found = grid(tmp_path, methods=methods)
-    assert [cell.films for cell in found.cells] == ["all-seed-0", "all-isnet-seed-0", ""]
+    assert [cell.images for cell in found.cells] == ["all-seed-0", "all-isnet-seed-0", ""]
     assert found.cells[2].config.upstream == str(tmp_path / "runs" / "a")
 
 
-def test_drawn_films_take_the_place_of_the_base_s(tmp_path: Path) -> None:
+def test_drawn_images_take_the_place_of_the_base_s(tmp_path: Path) -> None:
     file = write(tmp_path)
     file.write_text(file.read_text() + "drawn: {}\n")
     config = loaded(file, tmp_path / "out")[1].cells[0].config
-    assert config.data.images == str(tmp_path / "out" / "drawn" / "films")
+    assert config.data.images == str(tmp_path / "out" / "drawn" / "images")
     assert config.data.labels.file == str(tmp_path / "out" / "drawn" / "labels.csv")
 
 

@@ -26,7 +26,7 @@ def same_determinism():
 def request_of(tmp_path: Path, **train: object) -> Request:
     config = small_config(train=train)
     write_text(tmp_path / "m.yaml", dump(config))
-    return Request(str(tmp_path / "m.yaml"), classes=3, steps=3, batch_size=2, films=5)
+    return Request(str(tmp_path / "m.yaml"), classes=3, steps=3, batch_size=2, images=5)
 
 
 def test_figures_of_a_method(tmp_path: Path) -> None:
@@ -34,13 +34,13 @@ def test_figures_of_a_method(tmp_path: Path) -> None:
     assert 0 < found["step_ms_min"] <= found["step_ms_median"] <= found["step_ms_max"]
     assert found["ratio_min"] <= found["ratio"] <= found["ratio_max"]
     assert found["ratio"] > 1  # maps are made besides
-    assert found["films_per_second"] > 0
+    assert found["images_per_second"] > 0
     assert found["parameters"] == found["trainable"] == count_parameters(build_backbone("small", 3))
     assert found["step_memory_mb"] >= 0
     assert (found["steps"], found["batch_size"], found["device"]) == (3, 2, "cpu")
 
 
-def test_the_batch_is_like_films(tmp_path: Path) -> None:
+def test_the_batch_is_like_images(tmp_path: Path) -> None:
     batch = random_batch(small_config(), 2, 4, torch.device("cpu"))
     assert batch.images.shape == (4, 1, 32, 32)
     assert 0 <= float(batch.images.min()) < float(batch.images.max()) <= 1

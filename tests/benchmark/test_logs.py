@@ -44,13 +44,13 @@ def test_words_for_times_and_signals() -> None:
 
 
 def test_warnings_of_a_task_are_counted(tmp_path: Path) -> None:
-    log = log_of(tmp_path, "films/a")
-    assert warnings_of(tmp_path, "films/a") == ""
+    log = log_of(tmp_path, "images/a")
+    assert warnings_of(tmp_path, "images/a") == ""
     log.parent.mkdir()
     log.with_suffix(".json").write_text(json.dumps({"warnings": []}))
-    assert warnings_of(tmp_path, "films/a") == ""
+    assert warnings_of(tmp_path, "images/a") == ""
     log.with_suffix(".json").write_text(json.dumps({"warnings": ["x", "y"]}))
-    assert warnings_of(tmp_path, "films/a") == f"2 warnings, see {log}"
+    assert warnings_of(tmp_path, "images/a") == f"2 warnings, see {log}"
 
 
 def test_the_line_of_a_failure(tmp_path: Path) -> None:
@@ -60,6 +60,6 @@ def test_the_line_of_a_failure(tmp_path: Path) -> None:
     log.parent.mkdir()
     log.write_text("one\nKilled\n\n")
     assert failure(tmp_path, "cells/a/b/seed-0") == "Killed"
-    fault = {"kind": "data", "message": "no film", "details": ["x.csv:3"], "fix": ""}
+    fault = {"kind": "data", "message": "no image", "details": ["x.csv:3"], "fix": ""}
     log.with_suffix(".json").write_text(json.dumps({"error": fault}))
-    assert failure(tmp_path, "cells/a/b/seed-0") == "error[data]: no film; x.csv:3"
+    assert failure(tmp_path, "cells/a/b/seed-0") == "error[data]: no image; x.csv:3"

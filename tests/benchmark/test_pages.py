@@ -1,4 +1,4 @@
-"""Pages of comparison: one a data setting, or one a seed where films are dealt out by seed."""
+"""Pages of comparison: one a data setting, or one a seed where images are dealt out by seed."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from isnet_cli.benchmark import pages as benchmark_pages
 from isnet_cli.benchmark.cells import Cell
 from isnet_cli.benchmark.pages import MOST, chosen_pairs, compare_cells
 from isnet_cli.config.schema import Config
-from isnet_cli.core.run_context import Ports
-from tests.report.compare.factory import compared_run, films, opened
+from isnet_cli.core.run_context import RunContext
+from tests.report.compare.factory import compared_run, images, opened
 
 
 def cell(root: Path, data: str, method: str, seed: int, dealt: str) -> Cell:
     made = Cell(data, method, seed, None, dealt)  # type: ignore[arg-type]
-    sets = {"test": films(12, head=f"{dealt}-")}
+    sets = {"test": images(12, head=f"{dealt}-")}
     run = compared_run(root / "cells" / made.name, sets, noise=len(method) + seed, seed=seed)
     return replace(made, config=opened(run)[1])
 
 
-def test_one_page_a_data_setting_when_the_films_are_the_same(tmp_path: Path) -> None:
+def test_one_page_a_data_setting_when_the_images_are_the_same(tmp_path: Path) -> None:
     cells = [cell(tmp_path, "d", m, 0, "d-seed-0") for m in ("a", "bb", "ccc")]
     cells.append(cell(tmp_path, "alone", "a", 0, "d-seed-0"))
     new = {f"cells/{one.name}" for one in cells}
-    assert compare_cells(cells, new, tmp_path, Ports()) == ["compare-d.html"]
+    assert compare_cells(cells, new, tmp_path, RunContext()) == ["compare-d.html"]
     page = tmp_path / "compare-d.html"
     before = page.stat().st_mtime_ns
-    assert compare_cells(cells, set(), tmp_path, Ports()) == ["compare-d.html"]
+    assert compare_cells(cells, set(), tmp_path, RunContext()) == ["compare-d.html"]
     assert page.stat().st_mtime_ns == before
-    assert compare_cells(cells[:2], set(), tmp_path, Ports()) == ["compare-d.html"]
+    assert compare_cells(cells[:2], set(), tmp_path, RunContext()) == ["compare-d.html"]
     assert page.stat().st_mtime_ns > before
 
 
-def test_one_page_a_seed_when_films_are_dealt_out_by_seed(
+def test_one_page_a_seed_when_images_are_dealt_out_by_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: dict[str, list[str]] = {}
 
-    def noted(runs: Any, page: Path, ports: Ports, *, overwrite: bool, chosen: Any) -> None:
+    def noted(runs: Any, page: Path, context: RunContext, *, overwrite: bool, chosen: Any) -> None:
         assert chosen is None
         compared[page.name] = [f"{f.path.parent.name}/{f.path.name}" for f, _ in runs]
 
     monkeypatch.setattr(benchmark_pages, "compare_runs", noted)
     cells = [cell(tmp_path, "d", m, s, f"d-seed-{s}") for s in (0, 1) for m in ("a", "bb")]
-    pages = compare_cells(cells, set(), tmp_path, Ports())
+    pages = compare_cells(cells, set(), tmp_path, RunContext())
     assert pages == ["compare-d-seed-0.html", "compare-d-seed-1.html"]
     assert compared == {f"compare-d-seed-{s}.html": [f"a/seed-{s}", f"bb/seed-{s}"] for s in (0, 1)}
 
@@ -76,8 +76,8 @@ def test_many_rows_are_each_tested_against_the_plain_one_of_their_seed() -> None
 
 def test_a_comparison_that_is_not_possible_is_a_warning(tmp_path: Path) -> None:
     one = cell(tmp_path, "d", "a", 0, "x")
-    two = replace(cell(tmp_path, "d", "bb", 0, "y"), films="x")
+    two = replace(cell(tmp_path, "d", "bb", 0, "y"), images="x")
     said: list[str] = []
-    ports = Ports(warn=lambda category, text: said.append(text))
-    assert compare_cells([one, two], set(), tmp_path, ports) == []
+    context = RunContext(warn=lambda category, text: said.append(text))
+    assert compare_cells([one, two], set(), tmp_path, context) == []
     assert any(text.startswith("compare-d.html: ") for text in said)

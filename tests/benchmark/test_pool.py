@@ -14,7 +14,7 @@ from isnet_cli.benchmark.launch import Launch, Process, Task, start
 from isnet_cli.benchmark.logs import killed, log_of
 from isnet_cli.benchmark.pool import Ended, Watch, run_tasks
 from isnet_cli.config.schema import Config
-from isnet_cli.core.run_context import Bar, Ports, Progress
+from isnet_cli.core.run_context import Bar, Progress, RunContext
 
 POLITE = """
 import signal, sys, time
@@ -43,7 +43,7 @@ def programs(tmp_path: Path, texts: dict[str, str], order: list[str] | None = No
 def test_tasks_wait_for_what_they_need(tmp_path: Path) -> None:
     order: list[str] = []
     tasks = [task("c", "b"), task("b", "a"), task("a"), task("d")]
-    found = run_tasks(tasks, programs(tmp_path, {}, order), Ports(), jobs=1)
+    found = run_tasks(tasks, programs(tmp_path, {}, order), RunContext(), jobs=1)
     assert order.index("a") < order.index("b") < order.index("c")
     assert {name: one.status for name, one in found.items()} == dict.fromkeys("abcd", "done")
     assert all(one.seconds is not None for one in found.values())
@@ -51,13 +51,13 @@ def test_tasks_wait_for_what_they_need(tmp_path: Path) -> None:
 
 def test_a_failure_is_noted_and_the_others_go_on(tmp_path: Path) -> None:
     warned: list[str] = []
-    ports = Ports(warn=lambda category, text: warned.append(f"{category}: {text}"))
+    context = RunContext(warn=lambda category, text: warned.append(f"{category}: {text}"))
     texts = {"a": "import sys; sys.exit(4)", "s": "import sys; sys.exit(7)"}
     tasks = [task("a"), task("b", "a"), task("c", "b"), task("d"), task("s")]
     found = run_tasks(
         tasks,
         programs(tmp_path, texts),
-        ports,
+        context,
         jobs=2,
         watch=Watch(describe=lambda t: f"{t.name} broke"),
     )
@@ -94,7 +94,7 @@ def test_at_most_so_many_run_at_once(tmp_path: Path) -> None:
         def kill(self) -> None:
             raise AssertionError
 
-    found = run_tasks([task(n) for n in "abcde"], lambda one: Counted(), Ports(), jobs=2)
+    found = run_tasks([task(n) for n in "abcde"], lambda one: Counted(), RunContext(), jobs=2)
     assert len(found) == 5
     assert Counted.most == 2
 
@@ -103,24 +103,24 @@ def test_current_tasks_are_not_started_and_let_others_begin(tmp_path: Path) -> N
     order: list[str] = []
     tasks = [task("a"), task("b", "a")]
     launch = programs(tmp_path, {}, order)
-    found = run_tasks(tasks, launch, Ports(), jobs=1, current=["a"])
+    found = run_tasks(tasks, launch, RunContext(), jobs=1, current=["a"])
     assert order == ["b"]
     assert found["a"] == Ended("current")
 
 
 def test_a_stop_asks_the_running_ones_and_starts_no_others(tmp_path: Path) -> None:
     began = tmp_path / "a.began"
-    ports = Ports(stop_requested=began.exists)
+    context = RunContext(stop_requested=began.exists)
     tasks = [task("a"), task("b"), task("c", "a")]
-    found = run_tasks(tasks, programs(tmp_path, {"a": POLITE}), ports, jobs=1)
+    found = run_tasks(tasks, programs(tmp_path, {"a": POLITE}), context, jobs=1)
     assert (found["a"].status, found["a"].code) == ("stopped", 143)
     assert (found["b"], found["c"]) == (Ended("stopped"), Ended("stopped"))
 
 
 def test_a_process_that_was_stopped_before_it_listened_is_stopped(tmp_path: Path) -> None:
     deaf = "import sys, time; open(sys.argv[1], 'w').close(); time.sleep(60)"
-    ports = Ports(stop_requested=(tmp_path / "a.began").exists)
-    found = run_tasks([task("a")], programs(tmp_path, {"a": deaf}), ports, jobs=1)
+    context = RunContext(stop_requested=(tmp_path / "a.began").exists)
+    found = run_tasks([task("a")], programs(tmp_path, {"a": deaf}), context, jobs=1)
     assert (found["a"].status, found["a"].code) == ("stopped", -signal.SIGTERM)
 
 
@@ -147,21 +147,21 @@ def test_what_is_said_of_each_and_done_after_it(tmp_path: Path) -> None:
     shown = Shown()
     texts = {"b": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"}
     found = run_tasks(
-        [task("a"), task("b"), task("c"), task("films")],
+        [task("a"), task("b"), task("c"), task("images")],
         programs(tmp_path, texts),
-        Ports(progress=shown, say=said.append),
+        RunContext(progress=shown, say=said.append),
         jobs=1,
         current=["c"],
         watch=Watch(
             describe=lambda one: "its last line",
             remark=lambda one: "a remark" if one.name == "a" else "",
             progress=lambda one: "1/3",
-            counted=lambda one: one.name != "films",
+            counted=lambda one: one.name != "images",
             after=lambda ended: seen.append(sorted(ended)),
         ),
     )
     assert (found["b"].status, found["b"].error) == ("failed", killed(-9))
-    assert said == ["a: done, 0 s (2 of 3); a remark", "films: done, 0 s"]
+    assert said == ["a: done, 0 s (2 of 3); a remark", "images: done, 0 s"]
     assert seen == [["a", "c"]]
     assert shown.running[0].endswith(" 1/3")
     assert shown.count == 3
@@ -182,6 +182,6 @@ def test_an_interruption_leaves_no_process_behind(tmp_path: Path) -> None:
 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_tasks([task("a")], watched, Ports(stop_requested=interrupt), jobs=1)
+        run_tasks([task("a")], watched, RunContext(stop_requested=interrupt), jobs=1)
     assert processes[0].poll() is not None
     assert time.monotonic() - began < 20

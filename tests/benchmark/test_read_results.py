@@ -19,7 +19,7 @@ from isnet_cli.benchmark.read_results import (
 )
 from isnet_cli.core.run_folder import RunFolder
 from tests.benchmark.factory import figure
-from tests.report.compare.factory import compared_run, films, opened
+from tests.report.compare.factory import compared_run, images, opened
 
 
 def cell(folder: RunFolder, data: str, method: str, seed: int) -> Cell:
@@ -31,7 +31,7 @@ def test_figures_are_those_of_the_cells(tmp_path: Path) -> None:
     for seed in (0, 1):
         run = compared_run(
             tmp_path / "cells" / "d" / "m" / f"seed-{seed}",
-            {name: films(12, head=name) for name in ("train", "val", "near", "far")},
+            {name: images(12, head=name) for name in ("train", "val", "near", "far")},
             noise=seed,
         )
         cells.append(cell(run, "d", "m", seed))
@@ -56,10 +56,10 @@ def test_figures_are_those_of_the_cells(tmp_path: Path) -> None:
 def test_a_reference_may_be_asked_for_and_training_sets_count_where_there_is_no_other(
     tmp_path: Path,
 ) -> None:
-    run = compared_run(tmp_path / "cells/d/m/seed-0", {"a": films(8), "b": films(8, head="g")},
+    run = compared_run(tmp_path / "cells/d/m/seed-0", {"a": images(8), "b": images(8, head="g")},
                        evaluate={"reference": "b"})  # fmt: skip
     assert read_results([cell(run, "d", "m", 0)], tmp_path).reference == {"d": "b"}
-    run = compared_run(tmp_path / "cells/d/n/seed-0", {"val": films(8)})
+    run = compared_run(tmp_path / "cells/d/n/seed-0", {"val": images(8)})
     found = read_results([cell(run, "d", "n", 0)], tmp_path)
     assert found.tests == {"d": [("val", "standard")]}
 

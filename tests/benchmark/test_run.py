@@ -17,7 +17,7 @@ from isnet_cli.benchmark.run import (
     run_benchmark,
 )
 from isnet_cli.core.files import read_csv
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from tests.benchmark.factory import Finished, in_process, loaded, write
 
@@ -25,11 +25,11 @@ DATA = "  shapes: {bias.kind: shapes}\n  clean: {}\n"
 COST: dict[str, Any] = {"why": "not here"}
 
 
-def go(file: Path, output: Path, ports: Ports | None = None, **options: Any) -> Outcome:
+def go(file: Path, output: Path, context: RunContext | None = None, **options: Any) -> Outcome:
     bench, grid = loaded(file, output)
     options.setdefault("launch", in_process(output, overwrite=options.get("overwrite", False)))
     options.setdefault("measure", lambda request, name: COST)
-    return run_benchmark(bench, grid, file, output, ports or Ports(), **options)
+    return run_benchmark(bench, grid, file, output, context or RunContext(), **options)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Whole:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     root = tmp_path_factory.mktemp("whole")
-    cost = "{steps: 1, batch_size: 2, films: 2}"
+    cost = "{steps: 1, batch_size: 2, images: 2}"
     file, output, order = write(root, seeds="0, 1", data=DATA, cost=cost), root / "out", list[str]()
     launch = in_process(output, watch=lambda task: order.append(task.name))
     with pytest.MonkeyPatch.context() as patch:
@@ -64,10 +64,10 @@ def test_all_cells_are_runs_with_scores(whole: Whole) -> None:
         assert (whole.output / cell["run"] / "evaluate" / "metrics.json").is_file()
         assert not (whole.output / cell["run"] / "heatmap").exists()
         assert not (whole.output / cell["run"] / "ingest").exists()
-    assert sorted(p.name for p in (whole.output / "films").iterdir()) == [
+    assert sorted(p.name for p in (whole.output / "images").iterdir()) == [
         "shapes-seed-0", "shapes-seed-1",
     ]  # fmt: skip
-    assert whole.order[:2] == ["films/shapes-seed-0", "films/shapes-seed-1"]
+    assert whole.order[:2] == ["images/shapes-seed-0", "images/shapes-seed-1"]
 
 
 def test_tables_are_the_mean_of_what_the_cells_say(whole: Whole) -> None:
@@ -100,7 +100,7 @@ def test_tables_are_the_mean_of_what_the_cells_say(whole: Whole) -> None:
     assert read_csv(whole.output / "tables" / "cost.csv")[0]["why"] == "not here"
 
 
-def test_pages_compare_what_stands_on_the_same_films(whole: Whole) -> None:
+def test_pages_compare_what_stands_on_the_same_images(whole: Whole) -> None:
     expected = [
         f"compare-{data}-seed-{seed}.html" for seed in (0, 1) for data in ("shapes", "clean")
     ]
@@ -187,14 +187,14 @@ def test_a_stopped_benchmark_shows_what_is_there_and_goes_on(tmp_path: Path) -> 
     file, output = write(tmp_path), tmp_path / "out"
     done: list[str] = []
     launch = in_process(output, watch=lambda task: done.append(task.name))
-    stopped = go(file, output, Ports(stop_requested=lambda: len(done) > 1), launch=launch)
+    stopped = go(file, output, RunContext(stop_requested=lambda: len(done) > 1), launch=launch)
     assert not stopped.complete
     assert stopped.content["status"] == "incomplete"
     assert [cell["status"] for cell in stopped.content["cells"]] == ["done", "stopped"]
     assert [row[0] for row in stopped.tables[0].rows] == ["standard"]
     assert stopped.content["pages"] == []
     again = go(file, output, launch=launch)
-    assert done == ["films/all-seed-0", "cells/all/standard/seed-0", "cells/all/isnet/seed-0"]
+    assert done == ["images/all-seed-0", "cells/all/standard/seed-0", "cells/all/isnet/seed-0"]
     assert again.complete
     assert [row[0] for row in again.tables[0].rows] == ["standard", "isnet"]
 
@@ -252,16 +252,16 @@ def test_foreign_folders_and_a_second_process_are_refused(tmp_path: Path) -> Non
         go(file, output)
 
 
-def test_films_are_drawn_where_the_file_says_so(
+def test_images_are_drawn_where_the_file_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Any] = []
 
-    def make_films(folder: Path, plans: list[Any], ports: Ports) -> None:
+    def make_images(folder: Path, plans: list[Any], context: RunContext) -> None:
         drawn.append((folder, {(p.hospital, p.side, p.seed) for p in plans}))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("isnet_cli.benchmark.run.make_films", make_films)
+    monkeypatch.setattr("isnet_cli.benchmark.run.make_images", make_images)
     file = write(tmp_path)
     file.write_text(file.read_text() + "drawn: {hospital_a: 8, hospital_b: 2, side: 96, seed: 5}\n")
     with pytest.raises(KeyboardInterrupt):

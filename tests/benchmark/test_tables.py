@@ -27,7 +27,7 @@ STANDARD = Config.model_validate({"train": {"method": "standard"}})
 ISNET = Config()
 COST: dict[str, Any] = {
     "step_ms_median": 20.4, "step_ms_min": 18.0, "step_ms_max": 31.0, "ratio": 2.5,
-    "ratio_min": 2.0, "ratio_max": 3.0, "films_per_second": 120.0, "parameters": 1234567,
+    "ratio_min": 2.0, "ratio_max": 3.0, "images_per_second": 120.0, "parameters": 1234567,
     "trainable": 1234000, "step_memory_mb": 77.2, "steps": 20, "batch_size": 16, "device": "cpu",
     "threads": 2,
 }  # fmt: skip

@@ -32,7 +32,7 @@ def hospital(folder: Path) -> Path:
 
 
 def test_facts_of_a_whole_folder(tmp_path: Path) -> None:
-    found = audit(config(hospital(tmp_path)), Told().ports())
+    found = audit(config(hospital(tmp_path)), Told().context())
     images = found["images"]
     assert (images["found"], images["usable"]) == (26, 24)
     assert images["formats"] == {"dicom:Explicit VR Little Endian": 18, "png": 8}
@@ -46,7 +46,7 @@ def test_facts_of_a_whole_folder(tmp_path: Path) -> None:
     assert found["classes"] == ["x", "y"]
     assert found["sources"] == {"A": {"x": 8, "y": 8}, "B": {"x": 8}}
     assert sum(found["sets"]["train"].values()) == pytest.approx(0.7 * 24, abs=2)
-    assert found["patients"] == {"known": 8, "films_unknown": 8, "shared": 0}
+    assert found["patients"] == {"known": 8, "images_unknown": 8, "shared": 0}
     assert found["masks"] == {"given": 8, "left_out_of_images": 0}
     assert found["estimate"]["measured_on"] >= 1
     assert found["estimate"]["store_bytes"] == 24 * 224 * 224 * 3
@@ -57,14 +57,14 @@ def test_facts_of_a_whole_folder(tmp_path: Path) -> None:
 
 
 def test_the_document_is_json_and_the_text_says_the_same(tmp_path: Path) -> None:
-    found = audit(config(hospital(tmp_path)), Told().ports())
+    found = audit(config(hospital(tmp_path)), Told().context())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     text = audit_text(found)
     for words in (
-        "films: 26 found, 24 usable", "unusable: body_part 1, lateral 1", "MONOCHROME1",
-        "labels: 24 films labelled, 2 not", "joined by path, column 'file'",
-        "patients: 8 known, 8 films of unknown ones, 0 in more than one set",
-        "masks: 8 films have one", "estimate: reading", "warning: class 'y'", "no errors",
+        "images: 26 found, 24 usable", "unusable: body_part 1, lateral 1", "MONOCHROME1",
+        "labels: 24 images labelled, 2 not", "joined by path, column 'file'",
+        "patients: 8 known, 8 images of unknown ones, 0 in more than one set",
+        "masks: 8 images have one", "estimate: reading", "warning: class 'y'", "no errors",
     ):  # fmt: skip
         assert words in text
     assert "CANARY" not in text + json.dumps(found)
@@ -73,38 +73,40 @@ def test_the_document_is_json_and_the_text_says_the_same(tmp_path: Path) -> None
 def test_nothing_is_written(tmp_path: Path) -> None:
     settings = config(hospital(tmp_path))
     before = tree(tmp_path, times=True)
-    audit(settings, Told().ports(), films=100)
+    audit(settings, Told().context(), images=100)
     assert tree(tmp_path, times=True) == before
 
 
-def test_films_are_looked_at_on_request(tmp_path: Path) -> None:
+def test_images_are_looked_at_on_request(tmp_path: Path) -> None:
     folder = hospital(tmp_path)
     (folder / "xrays/B/7.png").write_bytes((folder / "xrays/B/6.png").read_bytes())
     settings = config(folder)
-    found = audit(settings, Told().ports(), films=100)
+    found = audit(settings, Told().context(), images=100)
     copies = found["near_duplicates"]
-    assert (copies["films"], copies["of"]) == (24, 24)
+    assert (copies["images"], copies["of"]) == (24, 24)
     assert copies["across_sets"] + copies["within_sets"] >= 1
-    assert found["probes"]["films"] == 8
+    assert found["probes"]["images"] == 8
     assert {said["about"] for said in found["verdicts"]} == {"class"}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     text = audit_text(found)
-    assert "looked at 24 of 24 films" in text
+    assert "looked at 24 of 24 images" in text
     assert "verdict: whether the background tells the class is unknown" in text
     assert "CANARY" not in text + json.dumps(found)
-    assert audit(settings, Told().ports(), films=5)["near_duplicates"]["films"] == 5
-    assert "probes" not in audit(settings, Told().ports())
+    assert audit(settings, Told().context(), images=5)["near_duplicates"]["images"] == 5
+    assert "probes" not in audit(settings, Told().context())
 
 
-def test_a_runs_films_sets_and_masks_are_looked_at(tmp_path: Path) -> None:
+def test_a_runs_images_sets_and_masks_are_looked_at(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", sets={"train": 20, "test": 20})
     settings = config(two_classes(tmp_path / "in"))
-    found = audit(settings, Told().ports(), films=100, run=run)
+    found = audit(settings, Told().context(), images=100, run=run)
     assert found["images"]["found"] == 12
-    assert (found["near_duplicates"]["of"], found["probes"]["films"]) == (40, 40)
+    assert (found["near_duplicates"]["of"], found["probes"]["images"]) == (40, 40)
     assert found["probes"]["class"]["sets"] == ["train"]
     unfinished = RunFolder(tmp_path / "new")
-    assert audit(settings, Told().ports(), films=9, run=unfinished)["near_duplicates"]["of"] == 12
+    assert (
+        audit(settings, Told().context(), images=9, run=unfinished)["near_duplicates"]["of"] == 12
+    )
     assert not unfinished.path.exists()
 
 
@@ -117,13 +119,13 @@ def test_all_problems_are_collected(tmp_path: Path) -> None:
     settings = settings.model_copy(
         update={"evaluate": settings.evaluate.model_copy(update={"sets": ["far", "fare"]})}
     )
-    found = audit(settings, Told().ports())
+    found = audit(settings, Told().context())
     errors = [p for p in found["problems"] if p["severity"] == "error"]
     assert [p["text"].partition(":")[0] for p in errors] == [
         "data.sets", "data.sets.val", "evaluate.sets",
     ]  # fmt: skip
     assert errors[2]["text"].startswith(
-        "evaluate.sets: no film in set 'fare', found 'far', 'train'"
+        "evaluate.sets: no image in set 'fare', found 'far', 'train'"
     )
     assert all(p["fix"] for p in errors)
     assert found["patients"]["shared"] == 5
@@ -133,15 +135,15 @@ def test_all_problems_are_collected(tmp_path: Path) -> None:
 
 def test_sets_that_cannot_be_dealt_out_are_a_problem(tmp_path: Path) -> None:
     folder = two_classes(tmp_path)
-    found = audit(config(folder, sets={"train": {"source": "Z"}}), Told().ports())
+    found = audit(config(folder, sets={"train": {"source": "Z"}}), Told().context())
     first = next(p["text"] for p in found["problems"] if p["severity"] == "error")
-    assert first.startswith("data.sets.train.source: no film of source 'Z'")
+    assert first.startswith("data.sets.train.source: no image of source 'Z'")
 
 
-def test_a_folder_without_films_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "xrays").mkdir()
     (tmp_path / "xrays/notes").write_text("text")
-    found = audit(config(tmp_path), Told().ports())
+    found = audit(config(tmp_path), Told().context())
     assert found["problems"][-1]["text"] == "data.images: none of 1 files can be used"
     assert found["estimate"] == {}
     assert not found["ok"]
@@ -156,12 +158,12 @@ def test_labels_that_do_not_fit_are_a_problem_among_others(tmp_path: Path) -> No
     far = {"images": str(folder / "far"), "labels": {
         "file": str(folder / "far.csv"), "columns": ["finding"]}}  # fmt: skip
     sets = {"train": {"source": "S"}, "val": {"source": "T"}, "far": far}
-    found = audit(config(folder, sets=sets), Told().ports())
+    found = audit(config(folder, sets=sets), Told().context())
     assert (found["images"]["found"], found["images"]["usable"]) == (14, 13)
     assert found["images"]["unusable"] == {"body_part": 1}
     joined, columns, sets_left = found["problems"]
-    assert "0 of 13 films found a row" in joined["text"]
-    assert "first film without a row: 00" in joined["details"]
+    assert "0 of 13 images found a row" in joined["text"]
+    assert "first image without a row: 00" in joined["details"]
     assert joined["fix"].startswith("data.labels.key: column:NAME")
     assert "finding" in columns["text"]
     assert [p["severity"] for p in found["problems"]] == ["error", "error", "warning"]
@@ -171,7 +173,7 @@ def test_labels_that_do_not_fit_are_a_problem_among_others(tmp_path: Path) -> No
         "match": ["no labels could be given: see the errors"], "labelled": 0, "no_label": 13,
     }  # fmt: skip
     text = audit_text(found)
-    assert "films: 14 found, 13 usable" in text
+    assert "images: 14 found, 13 usable" in text
     assert "error: " + joined["text"] in text
 
 
@@ -188,12 +190,12 @@ def test_labels_at_fault_of_one_set_leave_the_other_sets_judged(tmp_path: Path) 
     for entry, sets in ((far, {"train": 13, "far": 0}), (near, {"train": 13})):
         settings = config(folder, sets={"train": {}, "far": entry})
         evaluated = settings.evaluate.model_copy(update={"sets": ["far"]})
-        found = audit(settings.model_copy(update={"evaluate": evaluated}), Told().ports())
+        found = audit(settings.model_copy(update={"evaluate": evaluated}), Told().context())
         errors = [p["text"] for p in found["problems"] if p["severity"] == "error"]
-        assert "is ambiguous for 1 of 2 films" in errors[0]
+        assert "is ambiguous for 1 of 2 images" in errors[0]
         assert {name: sum(n.values()) for name, n in found["sets"].items()} == sets
         assert len(errors) == (2 if entry is far else 1)
-        if entry is far:  # the films' headers tell what the labels do not
+        if entry is far:  # the images' headers tell what the labels do not
             assert "1 patient in more than one of the sets far, train" in errors[1]
         assert "CANARY" not in json.dumps(found)
 
@@ -201,7 +203,7 @@ def test_labels_at_fault_of_one_set_leave_the_other_sets_judged(tmp_path: Path) 
 def test_settings_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
     folder = two_classes(tmp_path)
     with pytest.raises(IsnetError, match=r"data\.labels\.key: 'nose'") as caught:
-        audit(config(folder, labels={"key": "nose"}), Told().ports())
+        audit(config(folder, labels={"key": "nose"}), Told().context())
     assert caught.value.kind == "config"
 
 
@@ -209,7 +211,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 def real(name: str) -> dict[str, object]:
-    """Films and label file of one collection of real X-rays."""
+    """Images and label file of one collection of real X-rays."""
     return {
         "images": str(SHARED / name / "images"),
         "labels": {"file": str(SHARED / name / "labels.csv")},
@@ -218,11 +220,11 @@ def real(name: str) -> dict[str, object]:
 
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.exists(), reason="no real X-rays beside the checkout")
-def test_real_films_of_two_hospitals(tmp_path: Path) -> None:
+def test_real_images_of_two_hospitals(tmp_path: Path) -> None:
     shares = {"train": 0.7, "val": 0.15, "test": 0.15}
     sets = {name: {"source": "shenzhen", "fraction": share} for name, share in shares.items()}
     settings = config(tmp_path, **real("tb"), sets={**sets, "montgomery": {"source": "montgomery"}})
-    found = audit(settings, Told().ports())
+    found = audit(settings, Told().context())
     assert found["sets"] == {
         "train": {"normal": 183, "tuberculosis": 189}, "val": {"normal": 39, "tuberculosis": 41},
         "test": {"normal": 39, "tuberculosis": 41},
@@ -234,17 +236,17 @@ def test_real_films_of_two_hospitals(tmp_path: Path) -> None:
 
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.exists(), reason="no real X-rays beside the checkout")
-def test_real_films_where_the_source_tells_the_class(tmp_path: Path) -> None:
+def test_real_images_where_the_source_tells_the_class(tmp_path: Path) -> None:
     shares = {"train": {"fraction": 0.7}, "val": {"fraction": 0.15}, "test": {"fraction": 0.15}}
     settings = config(tmp_path, **real("covid"), sets={**shares, "actualmed": real("covid_ood")})
-    found = audit(settings, Told().ports())
+    found = audit(settings, Told().context())
     assert found["sources"]["cohen"] == {"covid": 103}
     assert found["sets"]["actualmed"] == {"covid": 26, "normal": 18}
-    assert found["patients"] == {"known": 706, "films_unknown": 0, "shared": 0}
+    assert found["patients"] == {"known": 706, "images_unknown": 0, "shared": 0}
     sizes = {name: sum(classes.values()) for name, classes in found["sets"].items()}
     for name, share in (("train", 0.7), ("val", 0.15), ("test", 0.15)):
         assert sizes[name] == pytest.approx(share * 919, abs=11)  # the largest patient
     texts = [problem["text"] for problem in found["problems"]]
     assert any("class 'covid' comes only from source 'cohen'" in text for text in texts)
-    assert any("actualmed: no film of class 'pneumonia'" in text for text in texts)
+    assert any("actualmed: no image of class 'pneumonia'" in text for text in texts)
     assert found["ok"]

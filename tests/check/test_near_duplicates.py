@@ -1,4 +1,4 @@
-"""Copies are found whatever was done to them; different films are not; names in order."""
+"""Copies are found whatever was done to them; different images are not; names in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isnet_cli.check.near_duplicates import BITS, LIMIT, SIDE, alike, film_hash
+from isnet_cli.check.near_duplicates import BITS, LIMIT, SIDE, alike, image_hash
 from isnet_cli.images.resize import resize
 from tests.support.runs import lungs
 
@@ -16,7 +16,7 @@ Floats = np.ndarray
 
 
 def chest(seed: int, size: int = 192) -> Floats:
-    """A film with structure at many scales."""
+    """An image with structure at many scales."""
     rng = np.random.default_rng(seed)
     pixels = 0.6 - 0.3 * lungs(size)
     for cells in (4, 8, 16):
@@ -49,24 +49,24 @@ CHANGES = {
 
 
 def distance(a: Floats, b: Floats) -> int:
-    return int((film_hash(a) != film_hash(b)).sum())
+    return int((image_hash(a) != image_hash(b)).sum())
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_copy_is_found(change: str) -> None:
     for seed in range(4):
-        film = chest(seed)
-        assert distance(film, np.asarray(CHANGES[change](film), np.float32)) <= LIMIT
+        image = chest(seed)
+        assert distance(image, np.asarray(CHANGES[change](image), np.float32)) <= LIMIT
 
 
-def test_different_films_are_not_alike() -> None:
-    hashes = np.array([film_hash(chest(seed)) for seed in range(60)])
+def test_different_images_are_not_alike() -> None:
+    hashes = np.array([image_hash(chest(seed)) for seed in range(60)])
     assert list(alike(hashes)) == []
 
 
 def test_hash_equals_its_transcription() -> None:
-    film = chest(5, 80)
-    small = resize(film, (SIDE, SIDE)).astype(float)
+    image = chest(5, 80)
+    small = resize(image, (SIDE, SIDE)).astype(float)
     terms = []
     for u in range(16):
         for v in range(16):
@@ -76,7 +76,7 @@ def test_hash_equals_its_transcription() -> None:
                 total += np.cos(np.pi * u * (y + 0.5) / SIDE) * (small[y] * row).sum()
             terms.append(total)
     middle = sorted(terms[1:])[BITS // 2]
-    assert film_hash(film).tolist() == [term > middle for term in terms[1:]]
+    assert image_hash(image).tolist() == [term > middle for term in terms[1:]]
 
 
 def test_pairs_equal_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,5 +97,5 @@ def test_pairs_equal_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any(j == 39 for _, j, _ in expected)
 
 
-def test_a_blank_film_has_a_hash() -> None:
-    assert not film_hash(np.zeros((70, 90), np.float32)).any()
+def test_a_blank_image_has_a_hash() -> None:
+    assert not image_hash(np.zeros((70, 90), np.float32)).any()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isnet_cli.check.near_duplicates import film_hash
+from isnet_cli.check.near_duplicates import image_hash
 from isnet_cli.check.pixels import (
     Glance,
     choose,
@@ -18,11 +18,11 @@ from isnet_cli.check.pixels import (
     with_shapes,
 )
 from isnet_cli.check.thumbnails import background_view, lung_view
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.dataset.standardise import standardise
 from isnet_cli.dataset.synthetic_marks import draw_shape, rng_for
-from isnet_cli.images.kept import load_film
-from isnet_cli.images.read import read_films
+from isnet_cli.images.kept import load_image
+from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
 from isnet_cli.images.types import Row
 from tests.evaluate.factory import edit_rows
@@ -30,33 +30,33 @@ from tests.ingest.factory import config, dicom, mask, png
 from tests.support.runs import lungs, make_run, small_config
 
 
-def test_looks_of_a_run_are_those_of_its_films_and_masks(tmp_path: Path) -> None:
+def test_looks_of_a_run_are_those_of_its_images_and_masks(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", sets={"train": 4, "test": 3})
     settings = small_config()
-    looks = look_at(glances_of_run(run, settings), settings, Ports())
+    looks = look_at(glances_of_run(run, settings), settings, RunContext())
     assert [look.row.key for look in looks] == [f"train/{i:03d}" for i in range(4)] + [
         f"test/{i:03d}" for i in range(3)
     ]
     for look in looks:
-        pixels = load_film(run.path / "ingest" / look.row.film)
+        pixels = load_image(run.path / "ingest" / look.row.image_file)
         frame = Frame((look.row.height, look.row.width), (32, 32))
-        film, inside = frame.to_network(pixels), frame.mask_to_network(lungs(look.row.height))
-        assert np.array_equal(look.hash, film_hash(pixels))
-        assert np.array_equal(look.background, background_view(film, inside))
-        assert np.array_equal(look.lungs, lung_view(film, inside))
+        image, inside = frame.to_network(pixels), frame.mask_to_network(lungs(look.row.height))
+        assert np.array_equal(look.hash, image_hash(pixels))
+        assert np.array_equal(look.background, background_view(image, inside))
+        assert np.array_equal(look.lungs, lung_view(image, inside))
 
 
-def test_films_are_standardised_as_in_training(tmp_path: Path) -> None:
+def test_images_are_standardised_as_in_training(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", sets={"train": 2})
     for how in ("lungs", "bands"):
         settings = small_config(model={"arch": "small", "input": [32, 32], "standardise": how})
-        for look in look_at(glances_of_run(run, settings), settings, Ports()):
+        for look in look_at(glances_of_run(run, settings), settings, RunContext()):
             frame = Frame((look.row.height, look.row.width), (32, 32))
             inside = frame.mask_to_network(lungs(look.row.height))
-            film = frame.to_network(load_film(run.path / "ingest" / look.row.film))
-            alike = standardise(film, inside, frame.inner, how)
+            image = frame.to_network(load_image(run.path / "ingest" / look.row.image_file))
+            alike = standardise(image, inside, frame.inner, how)
             assert np.array_equal(look.lungs, lung_view(alike, inside))
-            assert not np.array_equal(look.lungs, lung_view(film, inside))
+            assert not np.array_equal(look.lungs, lung_view(image, inside))
 
 
 def test_shapes_are_drawn_as_in_training(tmp_path: Path) -> None:
@@ -64,13 +64,13 @@ def test_shapes_are_drawn_as_in_training(tmp_path: Path) -> None:
     settings = small_config(bias={"kind": "shapes", "shapes": ["circle", "cross"]})
     glances = with_shapes(glances_of_run(run, settings), settings)
     assert [glance.shape for glance in glances] == ["circle", "cross", "circle", "cross"]
-    for look in look_at(glances, settings, Ports()):
+    for look in look_at(glances, settings, RunContext()):
         frame = Frame((look.row.height, look.row.width), (32, 32))
-        film = frame.to_network(load_film(run.path / "ingest" / look.row.film))
+        image = frame.to_network(load_image(run.path / "ingest" / look.row.image_file))
         inside = frame.mask_to_network(lungs(look.row.height))
         shape = "circle" if look.row.label == "normal" else "cross"
         rng = rng_for(look.row.key, 0)
-        drawn = draw_shape(film, inside, shape, size=0.15, intensity=1.0, rng=rng)
+        drawn = draw_shape(image, inside, shape, size=0.15, intensity=1.0, rng=rng)
         assert np.array_equal(look.background, background_view(drawn, inside))
     plain = settings.bias.model_copy(update={"train": False})
     assert shapes_in_training(settings.bias)
@@ -79,7 +79,7 @@ def test_shapes_are_drawn_as_in_training(tmp_path: Path) -> None:
     assert left == glances
 
 
-def test_a_film_without_label_or_class_gets_no_shape(tmp_path: Path) -> None:
+def test_a_image_without_label_or_class_gets_no_shape(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", sets={"train": 4})
     edit_rows(run, lambda row: {"label": ""} if row.key == "train/000" else {})
     settings = small_config(bias={"kind": "shapes"}, data={"labels": {"classes": ["sick", "old"]}})
@@ -94,7 +94,7 @@ def test_only_trusted_masks_of_a_run_are_used(tmp_path: Path) -> None:
         (small_config(), [False, False, True, True]),
         (small_config(masks={"on_suspect": "keep"}), [True, False, True, True]),
     ):
-        looks = look_at(glances_of_run(run, settings), settings, Ports())
+        looks = look_at(glances_of_run(run, settings), settings, RunContext())
         assert [look.background is not None for look in looks] == expected
         assert [look.lungs is not None for look in looks] == expected
 
@@ -116,21 +116,21 @@ def raw(tmp_path: Path) -> list[Glance]:
 def test_input_files_are_read_and_their_masks_must_fit(tmp_path: Path) -> None:
     settings = config(tmp_path)
     glances = raw(tmp_path)
-    pixels = read_films(glances[0].film)[0].pixels
+    pixels = read_images(glances[0].image)[0].pixels
     good = mask(tmp_path / "good.png", (pixels.shape[0], pixels.shape[1]))
     small = mask(tmp_path / "small.png", (pixels.shape[0], pixels.shape[1] - 8))
     for name, there in ((str(good), True), (str(small), False), (str(tmp_path / "no"), False)):
-        (look,) = look_at([replace(glances[0], mask=name)], settings, Ports())
-        assert np.array_equal(look.hash, film_hash(pixels))
+        (look,) = look_at([replace(glances[0], mask=name)], settings, RunContext())
+        assert np.array_equal(look.hash, image_hash(pixels))
         assert (look.background is not None) == there
 
 
-def test_films_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     glances = raw(tmp_path)
     (tmp_path / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
     broken = Glance(Row(key="c"), tmp_path / "c.png", False, "")
     lost = Glance(Row(key="d"), tmp_path / "d.png", False, "")
-    looks = look_at([glances[0], broken, lost, glances[1]], config(tmp_path), Ports())
+    looks = look_at([glances[0], broken, lost, glances[1]], config(tmp_path), RunContext())
     assert [look.row.key for look in looks] == ["a", "b"]
 
 

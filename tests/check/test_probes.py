@@ -1,4 +1,4 @@
-"""Cross-validated answers: known signals, no signal, pairs counted by hand, too few films."""
+"""Cross-validated answers: known signals, no signal, pairs counted by hand, too few images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def question(answers: np.ndarray, *classes: str, name: str = "class") -> Questio
     return Question(name, classes, np.asarray(answers, np.int64))
 
 
-def films(n: int, signal: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def images(n: int, signal: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Features of noise, the first shifted by `signal` with the class; and patients."""
     rng = np.random.default_rng(seed)
     answers = np.arange(n) % 2
@@ -44,7 +44,7 @@ def test_areas_equal_a_loop_over_pairs(seed: int) -> None:
 
 
 def test_a_plain_signal_is_told_and_its_interval_is_narrow() -> None:
-    features, answers, patients = films(120, 20.0)
+    features, answers, patients = images(120, 20.0)
     found = probe(features, [question(answers, "a", "b")], patients, ["s"] * 120)
     assert (found["n"], found["auc"], found["low"], found["high"]) == (120, 1.0, 1.0, 1.0)
     assert found["per_class"] == {"a": 1.0, "b": 1.0}
@@ -55,7 +55,7 @@ def test_a_plain_signal_is_told_and_its_interval_is_narrow() -> None:
 def test_without_signal_the_answer_is_chance() -> None:
     values, covered = [], 0
     for seed in range(12):
-        features, answers, patients = films(100, 0.0, seed)
+        features, answers, patients = images(100, 0.0, seed)
         found = probe(features, [question(answers, "a", "b")], patients, ["s"] * 100, seed)
         values.append(found["auc"])
         covered += found["low"] <= 0.5 <= found["high"]
@@ -80,8 +80,8 @@ def test_what_is_told_by_the_stratum_alone_is_not_told_within_it() -> None:
     assert alone["within"]["why"]
 
 
-def test_films_of_a_patient_share_a_fold() -> None:
-    """Features that name the patient tell nothing of others, though films repeat."""
+def test_images_of_a_patient_share_a_fold() -> None:
+    """Features that name the patient tell nothing of others, though images repeat."""
     rng = np.random.default_rng(1)
     features, answers, patients = [], [], []
     for patient in range(40):
@@ -96,11 +96,11 @@ def test_films_of_a_patient_share_a_fold() -> None:
     assert kept["auc"] < 0.75
     torn = probe(table, asked, [f"f{i}" for i in range(200)], ["s"] * 200)
     assert torn["auc"] == 1.0
-    assert kept["high"] - kept["low"] > 0.1  # forty patients, not two hundred films
+    assert kept["high"] - kept["low"] > 0.1  # forty patients, not two hundred images
 
 
-def test_classes_with_too_few_films_or_patients_are_left_out() -> None:
-    features, answers, patients = films(60, 8.0)
+def test_classes_with_too_few_images_or_patients_are_left_out() -> None:
+    features, answers, patients = images(60, 8.0)
     answers[:FEWEST] = 2
     patients[:FEWEST] = ["one"] * FEWEST
     answers[FEWEST : FEWEST + 4] = 3
@@ -110,13 +110,13 @@ def test_classes_with_too_few_films_or_patients_are_left_out() -> None:
     assert found["n"] == 60 - FEWEST - 4
     few = probe(features[:12], [question(answers[:12] % 2, "a", "b")], patients[:12], ["s"] * 12)
     assert (few["auc"], few["n"]) == (None, 0)
-    assert f"{FEWEST} films of {FOLDS} patients" in few["why"]
+    assert f"{FEWEST} images of {FOLDS} patients" in few["why"]
     none = probe(features[:0], [question(answers[:0], "a")], [], [])
     assert none["auc"] is None
 
 
 def test_several_labels_are_averaged_and_unknown_answers_are_left_out() -> None:
-    features, answers, patients = films(120, 20.0)
+    features, answers, patients = images(120, 20.0)
     noise = np.random.default_rng(5).integers(0, 2, 120)
     noise[:30] = -1
     asked = [
@@ -132,7 +132,7 @@ def test_several_labels_are_averaged_and_unknown_answers_are_left_out() -> None:
 
 
 def test_the_same_seed_gives_the_same_answer() -> None:
-    features, answers, patients = films(60, 1.0)
+    features, answers, patients = images(60, 1.0)
     asked = [question(answers, "a", "b")]
     a, b = (probe(features, asked, patients, ["s"] * 60, 3) for _ in range(2))
     assert a == b

@@ -19,7 +19,7 @@ from tests.support.runs import lungs
 H, W = 96, 128
 
 
-def film(seed: int = 0) -> np.ndarray:
+def image(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0, 1, (H, W)).astype(np.float32)
 
 
@@ -62,7 +62,7 @@ def by_hand(
 
 
 def test_the_view_equals_its_transcription() -> None:
-    pixels, mask = film(), two_lungs()
+    pixels, mask = image(), two_lungs()
     found = lung_view(pixels, mask)
     assert found.shape == (COUNT,)
     thumbnail, levels, edges, facts = parts(found)
@@ -79,7 +79,7 @@ def test_the_view_equals_its_transcription() -> None:
 
 
 def test_nothing_of_the_other_side_enters() -> None:
-    mask, one, other = two_lungs(), film(1), film(2)
+    mask, one, other = two_lungs(), image(1), image(2)
     inside, outside = np.where(mask, one, other), np.where(mask, other, one)
     assert np.array_equal(lung_view(one, mask), lung_view(inside, mask))
     assert np.array_equal(background_view(one, mask), background_view(outside, mask))
@@ -93,8 +93,8 @@ def test_the_background_keeps_a_margin_from_the_lungs() -> None:
     for dy in (-1, 0, 1):
         for dx in (-1, 0, 1):
             ring |= np.roll(mask, (dy, dx), (0, 1))
-    changed = np.where(ring & ~mask, np.float32(1), film())
-    assert np.array_equal(background_view(film(), mask), background_view(changed, mask))
+    changed = np.where(ring & ~mask, np.float32(1), image())
+    assert np.array_equal(background_view(image(), mask), background_view(changed, mask))
 
 
 def test_cells_without_pixels_are_filled_between_their_neighbours() -> None:
@@ -108,6 +108,6 @@ def test_cells_without_pixels_are_filled_between_their_neighbours() -> None:
 @pytest.mark.parametrize("mask", [np.zeros((H, W), bool), np.ones((H, W), bool)])
 def test_a_side_without_pixels_gives_zeros(mask: np.ndarray) -> None:
     view = background_view if mask.all() else lung_view
-    assert not view(film(), mask).any()
+    assert not view(image(), mask).any()
     other = lung_view if mask.all() else background_view
-    assert np.isfinite(other(film(), mask)).all()
+    assert np.isfinite(other(image(), mask)).all()

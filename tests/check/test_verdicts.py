@@ -1,4 +1,4 @@
-"""Verdicts on invented films whose answer is known: marks, exposures, copies."""
+"""Verdicts on invented images whose answer is known: marks, exposures, copies."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from isnet_cli.check.pixels import Look, glances_of_run, look_at
 from isnet_cli.check.verdicts import ask, interval, looked_lines, near_duplicates, verdicts
 from isnet_cli.config.schema import Config
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.images.kept import load_film, save_film
+from isnet_cli.images.kept import load_image, save_image
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
 from tests.evaluate.factory import edit_rows
@@ -33,12 +33,12 @@ def looks_of(folder: Path, paint: Paint | None = None, count: int = 80, **sets: 
         pixels = rng.uniform(0.3, 0.7, (row.height, row.width)).astype(np.float32)
         if paint is not None:
             paint(row, pixels, rng)
-        save_film(run.path / "ingest" / row.film, np.clip(pixels, 0, 1))
-    return look_at(glances_of_run(run, small_config()), small_config(), Ports())
+        save_image(run.path / "ingest" / row.image_file, np.clip(pixels, 0, 1))
+    return look_at(glances_of_run(run, small_config()), small_config(), RunContext())
 
 
 def mark_classes(row: Row, pixels: np.ndarray, rng: np.random.Generator) -> None:
-    """A white corner on films of one class."""
+    """A white corner on images of one class."""
     if row.label == "sick":
         pixels[:6, :6] = 1.0
 
@@ -103,7 +103,7 @@ def test_when_each_class_has_its_own_source_nobody_can_tell_which(tmp_path: Path
 
 
 def test_what_is_told_by_the_hospital_alone_is_said(tmp_path: Path) -> None:
-    """The mark is the hospital's, and eight films of ten are of the hospital's own class."""
+    """The mark is the hospital's, and eight images of ten are of the hospital's own class."""
     looks = []
     for n, look in enumerate(looks_of(tmp_path, mark_classes, count=120)):
         marked = look.row.label == "sick"
@@ -116,7 +116,7 @@ def test_what_is_told_by_the_hospital_alone_is_said(tmp_path: Path) -> None:
     assert "; within one source it is AUC 0." in said[0]["text"]
 
 
-def test_classes_are_asked_of_the_films_to_learn_from(tmp_path: Path) -> None:
+def test_classes_are_asked_of_the_images_to_learn_from(tmp_path: Path) -> None:
     looks = looks_of(tmp_path, mark_classes, train=40, val=20, test=20)
     found, _ = asked(looks)
     assert found["class"]["sets"] == ["train", "val"]
@@ -154,16 +154,16 @@ def test_without_masks_the_way_to_them_is_said(tmp_path: Path) -> None:
     run = make_run(
         tmp_path, sets={"train": 4}, verdicts={f"train/00{n}": "missing" for n in range(4)}
     )
-    looks = look_at(glances_of_run(run, small_config()), small_config(), Ports())
+    looks = look_at(glances_of_run(run, small_config()), small_config(), RunContext())
     found, said = asked(looks)
-    assert (found["films"], found["why"]) == (0, "no film has a lung mask")
+    assert (found["images"], found["why"]) == (0, "no image has a lung mask")
     assert "isnet masks CONFIG -o RUN, then isnet check RUN" in said[0]["text"]
     text = "\n".join(looked_lines(together(looks, found, said)))
-    assert "looked at 4 of 4 films: 0 near-duplicates" in text
-    assert asked([])[0]["films"] == 0
+    assert "looked at 4 of 4 images: 0 near-duplicates" in text
+    assert asked([])[0]["images"] == 0
 
 
-def test_too_few_films_are_unknown(tmp_path: Path) -> None:
+def test_too_few_images_are_unknown(tmp_path: Path) -> None:
     found, said = asked(looks_of(tmp_path, mark_classes, count=12))
     assert [v["tells"] for v in said] == ["unknown", "unknown"]
     assert "too few: normal 6, sick 6" in said[0]["text"]
@@ -180,7 +180,7 @@ def together(
 def test_the_table_names_what_was_asked(tmp_path: Path) -> None:
     looks = looks_of(tmp_path, mark_classes)
     lines = looked_lines(together(looks, *asked(looks)))
-    assert lines[1].split("  ")[1] == "AUC, 80 films"
+    assert lines[1].split("  ")[1] == "AUC, 80 images"
     assert [line.split("  ")[1].strip() or line.strip().split("  ")[0] for line in lines[2:6]] == [
         "class", "within one source", "source", "within one class",
     ]  # fmt: skip
@@ -188,34 +188,36 @@ def test_the_table_names_what_was_asked(tmp_path: Path) -> None:
 
 
 def run_with_copies(folder: Path) -> tuple[RunFolder, Config]:
-    """Film test/000 is train/000 at half the size; val/001 is test/001 with another label."""
+    """XRay test/000 is train/000 at half the size; val/001 is test/001 with another label."""
     run = make_run(folder, sets={"train": 6, "val": 4, "test": 4})
     rows = {r.key: r for r in read_manifest(run.path / "ingest" / "manifest.csv")}
     for row in rows.values():
         rng = np.random.default_rng(int(row.patient, 16))
-        save_film(run.path / "ingest" / row.film, rng.random((96, 96)).astype(np.float32))
+        save_image(run.path / "ingest" / row.image_file, rng.random((96, 96)).astype(np.float32))
     for copy, origin in (
         ("test/000", "train/000"),
         ("val/001", "test/001"),
         ("train/003", "train/002"),
     ):
-        pixels = load_film(run.path / "ingest" / rows[origin].film)
-        save_film(run.path / "ingest" / rows[copy].film, 0.1 + 0.8 * pixels)
+        pixels = load_image(run.path / "ingest" / rows[origin].image_file)
+        save_image(run.path / "ingest" / rows[copy].image_file, 0.1 + 0.8 * pixels)
     edit_rows(run, lambda row: {"label": "normal"} if row.key in {"val/001", "train/003"} else {})
     return run, small_config()
 
 
 def test_near_duplicates_across_sets_and_labels(tmp_path: Path) -> None:
     run, settings = run_with_copies(tmp_path)
-    facts, problems = near_duplicates(look_at(glances_of_run(run, settings), settings, Ports()))
+    facts, problems = near_duplicates(
+        look_at(glances_of_run(run, settings), settings, RunContext())
+    )
     assert facts == {
-        "films": 14, "across_sets": 2, "within_sets": 1, "different_labels": 1,
+        "images": 14, "across_sets": 2, "within_sets": 1, "different_labels": 1,
         "examples": ["train/000 (train) and test/000 (test)", "val/001 (val) and test/001 (test)"],
     }  # fmt: skip
     across, labels = problems
     assert across.severity == labels.severity == "warning"
-    assert "2 pairs of films in different sets (test, train, val) look the same" in across.text
-    assert labels.text.startswith("data.labels: 1 pair of films look the same")
+    assert "2 pairs of images in different sets (test, train, val) look the same" in across.text
+    assert labels.text.startswith("data.labels: 1 pair of images look the same")
     assert labels.details == ("val/001 (val) and test/001 (test)",)
     assert across.fix
     assert labels.fix
@@ -224,4 +226,4 @@ def test_near_duplicates_across_sets_and_labels(tmp_path: Path) -> None:
 def test_no_copies_no_problems(tmp_path: Path) -> None:
     facts, problems = near_duplicates(looks_of(tmp_path, count=10))
     assert (facts["across_sets"], facts["within_sets"], problems) == (0, 0, [])
-    assert near_duplicates([])[0]["films"] == 0
+    assert near_duplicates([])[0]["images"] == 0

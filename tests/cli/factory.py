@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from isnet_cli.cli.app import main
-from tests.support.runs import film, lungs
+from tests.support.runs import image, lungs
 
 SIZE = 80
 CONFIG = """\
@@ -57,17 +57,17 @@ def isnet(*words: str | Path) -> Done:
     return Done(code, out.getvalue(), err.getvalue())
 
 
-def write_films(folder: Path, numbers: range) -> None:
-    """8-bit PNG films; odd numbers are sick."""
+def write_images(folder: Path, numbers: range) -> None:
+    """8-bit PNG images; odd numbers are sick."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in numbers:
-        pixels = film(number, number % 2 == 1, SIZE)
+        pixels = image(number, number % 2 == 1, SIZE)
         Image.fromarray((pixels * 255).round().astype(np.uint8)).save(folder / f"f{number:02}.png")
 
 
 def write_inputs(folder: Path, count: int = 24) -> Path:
     """``xrays``, ``masks``, ``labels.csv`` and ``c.yaml`` in `folder`; returns the YAML's path."""
-    write_films(folder / "xrays", range(count))
+    write_images(folder / "xrays", range(count))
     (folder / "masks").mkdir()
     rows = ["file,patient,source,label"]
     for number in range(count):

@@ -42,9 +42,9 @@ class _Stopped:
     def fingerprint(self, config: Any, folder: Any) -> str:
         return "x"
 
-    def run(self, config: Any, folder: Any, ports: Any) -> StageResult:
+    def run(self, config: Any, folder: Any, context: Any) -> StageResult:
         self.session.stop_code = EXIT_INTERRUPTED
-        return StageResult([], {"done": 3}, complete=not ports.stop_requested())
+        return StageResult([], {"done": 3}, complete=not context.stop_requested())
 
 
 def test_a_stopped_stage_is_incomplete_and_the_next_does_not_start(

@@ -36,7 +36,7 @@ def test_a_result_is_printed_and_its_code_returned(capsys: pytest.CaptureFixture
 
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     def body(session: Session) -> Result:
-        session.ports().warn("data", "odd")
+        session.context().warn("data", "odd")
         return Result({"a": "ä"}, "text")
 
     assert execute("x", ScreenOptions(json=True), body) == 0
@@ -129,10 +129,10 @@ def test_a_signal_asks_for_an_orderly_stop(
     number: signal.Signals, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def body(session: Session) -> Result:
-        ports = session.ports()
-        assert not ports.stop_requested()
+        context = session.context()
+        assert not context.stop_requested()
         os.kill(os.getpid(), number)
-        assert ports.stop_requested()
+        assert context.stop_requested()
         return Result(code=session.stop_code)
 
     before = signal.getsignal(number)
@@ -163,9 +163,9 @@ def test_time_that_is_up_asks_for_a_stop_without_a_code(monkeypatch: pytest.Monk
         session = Session("x", ScreenOptions())
         session.stop_after(text)
         now[0] += seconds - 1
-        assert not session.ports().stop_requested()
+        assert not session.context().stop_requested()
         now[0] += 1
-        assert session.ports().stop_requested()
+        assert session.context().stop_requested()
         assert session.stop_code == 0
 
 
@@ -183,8 +183,8 @@ def test_events_reach_the_log_and_with_v_the_screen(capsys: pytest.CaptureFixtur
 
     def body(session: Session) -> Result:
         session.event = lambda name, **fields: seen.append((name, fields))
-        session.ports().event("epoch", loss=0.5)
-        session.ports().warn("masks", "odd")
+        session.context().event("epoch", loss=0.5)
+        session.context().warn("masks", "odd")
         return Result()
 
     execute("x", ScreenOptions(), body)

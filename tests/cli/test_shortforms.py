@@ -1,4 +1,4 @@
-"""Short forms become keys of the configuration and keep nothing of the other run's films."""
+"""Short forms become keys of the configuration and keep nothing of the other run's images."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from isnet_cli.cli.shortforms import (
-    film_options,
-    films_to_explain,
-    films_to_predict,
+    image_options,
+    images_to_explain,
+    images_to_predict,
     sets_to_evaluate,
 )
 from isnet_cli.cli.source import Source
@@ -62,7 +62,7 @@ def nothing_old(config: Config) -> None:
     assert config.data.columns.source == "auto"
     assert config.data.labels.key == "auto"
     assert config.data.labels.columns is None
-    # how films are read and masks are made belongs to the model
+    # how images are read and masks are made belongs to the model
     assert config.data.scale == "range"
     assert config.data.privacy.rename is True
     assert config.masks.threshold == 0.4
@@ -71,18 +71,18 @@ def nothing_old(config: Config) -> None:
     assert config.data.labels.uncertain == "one"
 
 
-def test_films_name_the_run_unless_a_file_does() -> None:
-    assert film_options(Source()) == []
-    images = Option("SOURCE", "data.images", "a/my films")
-    assert film_options(Source(images=Path("a/my films"))) == [
+def test_images_name_the_run_unless_a_file_does() -> None:
+    assert image_options(Source()) == []
+    images = Option("SOURCE", "data.images", "a/my images")
+    assert image_options(Source(images=Path("a/my images"))) == [
         images,
-        Option("SOURCE", "name", "my-films"),
+        Option("SOURCE", "name", "my-images"),
     ]
-    assert film_options(Source(Path("c.yaml"), images=Path("a/my films"))) == [images]
+    assert image_options(Source(Path("c.yaml"), images=Path("a/my images"))) == [images]
 
 
-def test_films_to_explain(run: Path) -> None:
-    source, options = films_to_explain(run, Path("new"))
+def test_images_to_explain(run: Path) -> None:
+    source, options = images_to_explain(run, Path("new"))
     config = load(source.config, (), options)
     nothing_old(config)
     assert config.name == "new"
@@ -112,21 +112,21 @@ def test_sets_to_evaluate(run: Path) -> None:
     assert a.labels.classes == b.labels.classes == ["ill", "well"]
 
 
-def test_films_to_predict(run: Path) -> None:
+def test_images_to_predict(run: Path) -> None:
     write_json(run / "run.json", {})
     for model in (run, run / "train", run / "train/model.json"):
-        source, options, warning = films_to_predict(model, Path("new"), ["png"])
+        source, options, warning = images_to_predict(model, Path("new"), ["png"])
         config = load(source.config, (), options)
         assert config.predict.model == config.heatmap.model == str(run)
         nothing_old(config.model_copy(update={"predict": Config().predict}))
         assert config.name == "new"
         assert config.bias.kind == "none"
-        assert (config.heatmap.limit, config.heatmap.sets) == (None, ["films"])
+        assert (config.heatmap.limit, config.heatmap.sets) == (None, ["images"])
         assert config.heatmap.formats == ["png"]
         assert warning == ""
 
 
-def test_a_card_says_how_films_are_read_and_nothing_else(tmp_path: Path) -> None:
+def test_a_card_says_how_images_are_read_and_nothing_else(tmp_path: Path) -> None:
     card = {
         "classes": ["a", "b"], "task": "multilabel", "method": "isnet",
         "heatmap": {"variant": "flex"},
@@ -138,7 +138,7 @@ def test_a_card_says_how_films_are_read_and_nothing_else(tmp_path: Path) -> None
     }  # fmt: skip
     write_json(tmp_path / "model.json", card)
     (tmp_path / "model.safetensors").touch()
-    source, options, warning = films_to_predict(tmp_path, Path("new"), None)
+    source, options, warning = images_to_predict(tmp_path, Path("new"), None)
     config = load(source.config, (), options)
     assert (config.data.scale, config.data.dicom.voi, config.masks.threshold) == (
         "range", "none", 0.4,
@@ -152,7 +152,7 @@ def test_a_card_says_how_films_are_read_and_nothing_else(tmp_path: Path) -> None
 def test_a_run_without_a_model(run: Path) -> None:
     (run / "train/model.json").unlink()
     with pytest.raises(IsnetError, match="not trained") as caught:
-        films_to_explain(run, Path("new"))
+        images_to_explain(run, Path("new"))
     assert caught.value.kind == "weights"
     with pytest.raises(IsnetError, match="not trained"):
         sets_to_evaluate(run, {"a": {"images": "a"}})

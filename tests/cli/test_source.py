@@ -46,13 +46,13 @@ def test_a_yaml_is_a_configuration() -> None:
     assert resolve(None, Path("a.YML")) == Source(Path("a.YML"))
 
 
-def test_a_folder_is_films_with_or_without_a_configuration(here: Path) -> None:
+def test_a_folder_is_images_with_or_without_a_configuration(here: Path) -> None:
     (here / "x").mkdir()
     assert resolve(Path("x"), None) == Source(None, images=Path("x"))
     assert resolve(Path("x"), Path("a.yaml")) == Source(Path("a.yaml"), images=Path("x"))
 
 
-def test_a_pattern_is_films() -> None:
+def test_a_pattern_is_images() -> None:
     assert resolve(Path("x/*.dcm"), None).images == Path("x/*.dcm")
 
 
@@ -93,7 +93,7 @@ def test_run_folder(here: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("a/xrays", "xrays"), ("Röntgen 2", "R-ntgen-2"), ("/", "films"), ("..a b..", "a-b")],
+    [("a/xrays", "xrays"), ("Röntgen 2", "R-ntgen-2"), ("/", "images"), ("..a b..", "a-b")],
 )
 def test_names(path: str, name: str) -> None:
     assert name_of(Path(path)) == name

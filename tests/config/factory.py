@@ -39,7 +39,7 @@ SPECIAL: dict[tuple[str, ...], st.SearchStrategy[Any]] = {
         st.dictionaries(st.integers(1, 60), st.floats(0, 1)).map(lambda d: {0: 0.5, **d}),
     ),
     ("data", "labels", "classes"): st.none() | st.lists(TEXT, max_size=4, unique=True),
-    ("data", "sets", "*", "only"): st.none(),  # of one class per film, without source
+    ("data", "sets", "*", "only"): st.none(),  # of one class per image, without source
     ("data", "sets", "*", "fraction"): st.none() | st.floats(0, 0.1),
     ("heatmap", "target"): st.sampled_from(["predicted", "true", "all"]),
     ("bias", "shapes"): st.none() | st.just(["circle", "square"]),

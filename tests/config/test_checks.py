@@ -16,7 +16,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     (
         "bias.kind",
         {"data": MULTILABEL, "bias": {"kind": "shapes"}, "train": {"method": "standard"}},
-        "one class per film",
+        "one class per image",
     ),
     ("train.heatmap_loss.variant", {"data": MULTILABEL}, "set train.heatmap_loss.variant: flex"),
     (

@@ -94,9 +94,9 @@ def test_a_shipped_network_is_a_name_and_not_a_path(write: Write) -> None:
 
 def test_typed_paths_start_at_the_working_folder(write: Write, tmp_path: Path) -> None:
     path = write("data: {images: xrays, labels: {file: a.csv}}\n")
-    options = [Option("SOURCE", "data.images", "films")]
+    options = [Option("SOURCE", "data.images", "images")]
     config = load(path, ["data.labels.file=b.csv"], options)
-    assert config.data.images == str(tmp_path / "films")
+    assert config.data.images == str(tmp_path / "images")
     assert config.data.labels.file == str(tmp_path / "b.csv")
 
 
@@ -246,7 +246,7 @@ def test_a_byte_order_mark_and_windows_lines_are_fine(tmp_path: Path) -> None:
 
 def test_cross_checks_carry_the_line(write: Write) -> None:
     text = refusal(write("data:\n  labels: {task: multilabel}\nbias:\n  kind: shapes\n"))
-    assert "conf/a.yaml:4: bias.kind: shapes stand for one class per film" in text
+    assert "conf/a.yaml:4: bias.kind: shapes stand for one class per image" in text
     assert "train.heatmap_loss.variant: selective explains one class" in text
 
 

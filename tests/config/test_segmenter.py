@@ -37,7 +37,7 @@ def test_the_sample_loads_and_paths_start_at_the_file() -> None:
 
 
 def test_a_dumped_configuration_loads_to_the_same(tmp_path: Path) -> None:
-    text = "data: {films: f, masks: m.json}\nnetwork: {start: own.safetensors}\n"
+    text = "data: {images: f, masks: m.json}\nnetwork: {start: own.safetensors}\n"
     config = load_segmenter(write(tmp_path / "a.yaml", text), ["train.epochs=3"])
     assert config.train.epochs == 3
     assert config.network.start == str(tmp_path / "own.safetensors")
@@ -55,10 +55,10 @@ def test_a_dumped_configuration_loads_to_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data: {}", "expected either table, or films with masks"),
-        ("data: {table: t, films: f, masks: m}", "expected either table, or films with masks"),
-        ("data: {films: f}", "films and masks stand together"),
-        ("data: {table: t, held_out: 0.6, validation: 0.5}", "leaves no film for training"),
+        ("data: {}", "expected either table, or images with masks"),
+        ("data: {table: t, images: f, masks: m}", "expected either table, or images with masks"),
+        ("data: {images: f}", "images and masks stand together"),
+        ("data: {table: t, held_out: 0.6, validation: 0.5}", "leaves no image for training"),
         ("data: {table: t}\ntrain: {epoch: 3}", "did you mean 'epochs'"),
         ("data: {table: t}\ntrain: {batch_size: 1}", "a.yaml:2: train.batch_size"),
         ("data: {table: t}\ntrain: {coarse: {size: 100}}", "train.coarse.size"),

@@ -30,8 +30,8 @@ def test_values_are_the_defaults(tmp_path: Path) -> None:
 def test_what_was_found_is_filled_in(tmp_path: Path) -> None:
     text = template(
         name="tb",
-        images="./films",
-        films=12,
+        images="./images",
+        count=12,
         labels="./labels: new.csv",
         matched=11,
         task="multilabel",
@@ -48,7 +48,7 @@ def test_what_was_found_is_filled_in(tmp_path: Path) -> None:
     assert config.data.labels.columns == ["covid", "on", "a, b"]
     assert config.masks.files == str(tmp_path / "masks")
     assert config.train.heatmap_loss.variant == "stochastic"
-    for words in ("12 files found", "11 of 12 films", "10 of 12", "Sources found: here, there"):
+    for words in ("12 files found", "11 of 12 images", "10 of 12", "Sources found: here, there"):
         assert words in text
 
 

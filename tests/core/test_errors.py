@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from isnet_cli.errors import EXIT_CODES, IsnetError, Kind, UnreadableFilm
+from isnet_cli.errors import EXIT_CODES, IsnetError, Kind, UnreadableImage
 
 
 def test_every_kind_has_its_own_code() -> None:
@@ -21,6 +21,6 @@ def test_one_greppable_line_then_details_then_the_fix() -> None:
     assert str(error) == "a: found, expected"
 
 
-def test_a_film_that_cannot_be_used() -> None:
-    fault = UnreadableFilm("too_small", "3 x 3 pixels, expected 64")
+def test_a_image_that_cannot_be_used() -> None:
+    fault = UnreadableImage("too_small", "3 x 3 pixels, expected 64")
     assert (fault.reason, str(fault)) == ("too_small", fault.detail)

@@ -12,7 +12,7 @@ from isnet_cli.config.load import load
 from isnet_cli.config.schema import Config
 from isnet_cli.core import pipeline
 from isnet_cli.core.pipeline import Outcome, open_run, plan, run_pipeline, run_stage, stage_module
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import STAGES, RunFolder
 from isnet_cli.core.stage import StageResult
 from isnet_cli.errors import IsnetError
@@ -33,7 +33,7 @@ class FakeStage:
         upstream = folder.require(self.before)["outputs"] if self.before else {}
         return f"{self.setting(config)} {upstream}"
 
-    def run(self, config: Config, folder: RunFolder, ports: Ports) -> StageResult:
+    def run(self, config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         self.runs += 1
         if self.fails is not None:
             raise self.fails
@@ -75,10 +75,10 @@ def changed(**keys: Any) -> Config:
 def test_all_stages_in_order_then_none(stages: Stages, tmp_path: Path) -> None:
     seen: list[str] = []
     folder = RunFolder(tmp_path / "run")
-    first = run_pipeline(Config(), folder, Ports(), after=lambda o: seen.append(o.stage))
+    first = run_pipeline(Config(), folder, RunContext(), after=lambda o: seen.append(o.stage))
     assert [o.stage for o in first] == seen == list(STAGES)
     assert states(first) == ["done"] * 5
-    again = run_pipeline(Config(), folder, Ports())
+    again = run_pipeline(Config(), folder, RunContext())
     assert states(again) == ["current"] * 5
     assert [o.summary for o in again] == [o.summary for o in first]
     assert [stage.runs for stage in stages.values()] == [1] * 5
@@ -86,25 +86,25 @@ def test_all_stages_in_order_then_none(stages: Stages, tmp_path: Path) -> None:
 
 def test_a_change_runs_its_stage_and_what_depends_on_it(stages: Stages, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    run_pipeline(Config(), folder, Ports())
-    found = run_pipeline(changed(train__epochs=3), folder, Ports())
+    run_pipeline(Config(), folder, RunContext())
+    found = run_pipeline(changed(train__epochs=3), folder, RunContext())
     assert states(found) == ["current", "current", "done", "done", "done"]
     assert load(folder.path / "isnet.yaml") == changed(train__epochs=3)
 
 
 def test_a_damaged_output_is_made_again(stages: Stages, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    run_pipeline(Config(), folder, Ports())
+    run_pipeline(Config(), folder, RunContext())
     (folder.path / "train/out.txt").write_text("damaged", encoding="utf-8")
-    found = run_pipeline(Config(), folder, Ports(), replace=False)
+    found = run_pipeline(Config(), folder, RunContext(), replace=False)
     assert states(found) == ["current", "current", "done", "current", "current"]
 
 
 def test_without_replace_other_settings_are_refused(stages: Stages, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    run_pipeline(Config(), folder, Ports())
+    run_pipeline(Config(), folder, RunContext())
     with pytest.raises(IsnetError, match="stage 'train' was finished") as caught:
-        run_pipeline(changed(train__epochs=3, seed=4), folder, Ports(), replace=False)
+        run_pipeline(changed(train__epochs=3, seed=4), folder, RunContext(), replace=False)
     assert caught.value.details == ("changed: seed, train.epochs",)
     assert load(folder.path / "isnet.yaml") == Config()
     assert stages["train"].runs == 1
@@ -112,35 +112,35 @@ def test_without_replace_other_settings_are_refused(stages: Stages, tmp_path: Pa
 
 def test_without_replace_other_inputs_are_refused(stages: Stages, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    run_pipeline(Config(), folder, Ports())
+    run_pipeline(Config(), folder, RunContext())
     stages["ingest"].setting = lambda config: "new file"
     with pytest.raises(IsnetError, match="stage 'ingest'") as caught:
-        run_pipeline(Config(), folder, Ports(), replace=False)
+        run_pipeline(Config(), folder, RunContext(), replace=False)
     assert caught.value.details == ("the input files changed",)
 
 
 def test_force_does_it_again(stages: Stages, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    assert run_stage(stages["ingest"], Config(), folder, Ports()).status == "done"
-    assert run_stage(stages["ingest"], Config(), folder, Ports()).status == "current"
-    assert run_stage(stages["ingest"], Config(), folder, Ports(), force=True).status == "done"
+    assert run_stage(stages["ingest"], Config(), folder, RunContext()).status == "done"
+    assert run_stage(stages["ingest"], Config(), folder, RunContext()).status == "current"
+    assert run_stage(stages["ingest"], Config(), folder, RunContext(), force=True).status == "done"
 
 
 def test_an_incomplete_stage_ends_the_run_and_is_continued(stages: Stages, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     stages["train"].complete = False
-    assert states(run_pipeline(Config(), folder, Ports())) == ["done", "done", "incomplete"]
+    assert states(run_pipeline(Config(), folder, RunContext())) == ["done", "done", "incomplete"]
     assert folder.stage_record("train") is None
     assert plan(Config(), folder)["train"] == "continue"
     stages["train"].complete = True
-    assert states(run_pipeline(Config(), folder, Ports(), replace=False)) == [
+    assert states(run_pipeline(Config(), folder, RunContext(), replace=False)) == [
         *("current", "current", "done", "done", "done")
     ]
 
 
 def test_a_stop_between_stages(stages: Stages, tmp_path: Path) -> None:
-    ports = Ports(stop_requested=lambda: stages["masks"].runs > 0)
-    found = run_pipeline(Config(), RunFolder(tmp_path / "run"), ports)
+    context = RunContext(stop_requested=lambda: stages["masks"].runs > 0)
+    found = run_pipeline(Config(), RunFolder(tmp_path / "run"), context)
     assert [(o.stage, o.status) for o in found][-1] == ("train", "incomplete")
     assert stages["train"].runs == 0
 
@@ -149,7 +149,7 @@ def test_a_failed_stage_is_not_done(stages: Stages, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     stages["masks"].fails = IsnetError("data", "bad")
     with pytest.raises(IsnetError, match="bad"):
-        run_pipeline(Config(), folder, Ports())
+        run_pipeline(Config(), folder, RunContext())
     assert folder.stage_record("ingest") is not None
     assert folder.stage_record("masks") is None
 
@@ -160,7 +160,7 @@ def test_after_may_end_the_run(stages: Stages, tmp_path: Path) -> None:
 
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(IsnetError, match="no more after ingest"):
-        run_pipeline(Config(), folder, Ports(), after=after)
+        run_pipeline(Config(), folder, RunContext(), after=after)
     assert stages["masks"].runs == 0
     assert folder.stage_record("ingest") is not None
 
@@ -172,7 +172,7 @@ def test_the_run_is_held_while_it_works(stages: Stages, tmp_path: Path) -> None:
         with pytest.raises(IsnetError, match="in use"), RunFolder(folder.path).lock():
             pass
 
-    run_pipeline(Config(), folder, Ports(), ["ingest"], after=after)
+    run_pipeline(Config(), folder, RunContext(), ["ingest"], after=after)
     with RunFolder(folder.path).lock():
         pass
 
@@ -185,9 +185,9 @@ def test_shared_stages_come_from_upstream(stages: Stages, tmp_path: Path) -> Non
     up.path.mkdir()
     down = open_run(tmp_path / "down", config)
     with pytest.raises(IsnetError, match="stage 'ingest' is not finished"):
-        run_pipeline(config, down, Ports())
-    run_pipeline(Config(), up, Ports(), ["ingest", "masks"])
-    found = run_pipeline(config, down, Ports())
+        run_pipeline(config, down, RunContext())
+    run_pipeline(Config(), up, RunContext(), ["ingest", "masks"])
+    found = run_pipeline(config, down, RunContext())
     assert states(found) == ["current", "current", "done", "done", "done"]
     assert stages["ingest"].runs == 1
     assert not (tmp_path / "down/ingest").exists()
@@ -197,7 +197,7 @@ def test_plan_reads_only(stages: Stages, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     assert plan(Config(), folder) == dict.fromkeys(STAGES, "new")
     assert not folder.path.exists()
-    run_pipeline(Config(), folder, Ports())
+    run_pipeline(Config(), folder, RunContext())
     assert plan(Config(), folder) == dict.fromkeys(STAGES, "current")
     assert plan(changed(masks__threshold=0.4), folder) == {
         "ingest": "current",
@@ -213,10 +213,10 @@ def test_plan_reads_only(stages: Stages, tmp_path: Path) -> None:
 
 def test_events_tell_the_story(stages: Stages, tmp_path: Path) -> None:
     seen: list[tuple[str, str]] = []
-    ports = Ports(event=lambda name, **fields: seen.append((name, fields["stage"])))
+    context = RunContext(event=lambda name, **fields: seen.append((name, fields["stage"])))
     folder = RunFolder(tmp_path / "run")
-    run_pipeline(Config(), folder, ports, ["ingest"])
-    run_pipeline(Config(), folder, ports, ["ingest"])
+    run_pipeline(Config(), folder, context, ["ingest"])
+    run_pipeline(Config(), folder, context, ["ingest"])
     assert seen == [
         ("stage_started", "ingest"),
         ("stage_done", "ingest"),

@@ -4,29 +4,29 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.core.pseudonym import KEY_DIGITS, new_salt, read_salt, salted
+from isnet_cli.core.pseudonym import KEY_DIGITS, new_salt, pseudonym, read_salt
 from isnet_cli.errors import IsnetError
 
 
 def test_same_salt_same_key_other_salt_other_key() -> None:
     one, two = b"a" * 32, b"b" * 32
-    assert salted(one, "PAT-1") == salted(one, "PAT-1")
-    assert salted(one, "PAT-1") != salted(two, "PAT-1")
-    assert salted(one, "PAT-1") != salted(one, "PAT-2")
-    assert len(salted(one, "PAT-1")) == KEY_DIGITS
-    assert set(salted(one, "PAT-1")) <= set("0123456789abcdef")
-    assert len(salted(one, "PAT-1", 16)) == 16
+    assert pseudonym(one, "PAT-1") == pseudonym(one, "PAT-1")
+    assert pseudonym(one, "PAT-1") != pseudonym(two, "PAT-1")
+    assert pseudonym(one, "PAT-1") != pseudonym(one, "PAT-2")
+    assert len(pseudonym(one, "PAT-1")) == KEY_DIGITS
+    assert set(pseudonym(one, "PAT-1")) <= set("0123456789abcdef")
+    assert len(pseudonym(one, "PAT-1", 16)) == 16
 
 
 def test_key_is_the_hmac_of_the_value() -> None:
     # RFC 4231, test case 2: key "Jefe", data "what do ya want for nothing?"
     digest = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-    assert salted(b"Jefe", "what do ya want for nothing?", 64) == digest
+    assert pseudonym(b"Jefe", "what do ya want for nothing?", 64) == digest
 
 
 def test_empty_value_has_no_key_and_odd_bytes_are_taken() -> None:
-    assert salted(b"x" * 16, "") == ""
-    assert len(salted(b"x" * 16, "caf\udce9")) == KEY_DIGITS
+    assert pseudonym(b"x" * 16, "") == ""
+    assert len(pseudonym(b"x" * 16, "caf\udce9")) == KEY_DIGITS
 
 
 def test_salts_are_fresh_and_come_back_from_a_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Augmentation moves film and mask together and can be repeated."""
+"""Augmentation moves image and mask together and can be repeated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_augmentation_without_ranges_changes_nothing() -> None:
 @pytest.mark.parametrize(
     "change", [{"rotate": 90.0}, {"translate": 0.2}, {"scale": 0.5}, {"flip": True}]
 )
-def test_film_and_mask_move_together(change: dict) -> None:
+def test_image_and_mask_move_together(change: dict) -> None:
     x = torch.zeros(8, 1, 64, 48)
     x[:, :, 20:44, 12:30] = 1
     settings = STILL.model_copy(update=change)
@@ -34,7 +34,7 @@ def test_film_and_mask_move_together(change: dict) -> None:
     assert torch.equal(a, again)
 
 
-def test_rotation_keeps_areas_on_oblong_films() -> None:
+def test_rotation_keeps_areas_on_oblong_images() -> None:
     x = torch.zeros(32, 1, 64, 48)
     x[:, :, 22:42, 14:34] = 1
     settings = STILL.model_copy(update={"rotate": 45.0})

@@ -19,7 +19,7 @@ def test_partners_are_of_another_class_and_fit() -> None:
     assert (alone == -1).all()
 
 
-def test_partners_of_the_same_class_are_other_films_of_other_patients() -> None:
+def test_partners_of_the_same_class_are_other_images_of_other_patients() -> None:
     masks = np.ones((7, 8, 8), bool)
     labels = np.array([0, 0, 0, 1, 1, 2, -1], np.float32)
     patients = ["a", "a", "b", "c", "c", "d", ""]

@@ -1,4 +1,4 @@
-"""The film store, augmentation and swapped backgrounds."""
+"""The image store, augmentation and swapped backgrounds."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ import numpy as np
 import pytest
 import torch
 
-from isnet_cli.core.run_context import Ports
-from isnet_cli.dataset.image_dataset import FilmStore, class_names, encode_labels, load_store
+from isnet_cli.core.run_context import RunContext
+from isnet_cli.dataset.image_dataset import ImageDataset, class_names, encode_labels, load_dataset
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
 from tests.support.runs import make_run, small_config
 
 
-def store(tmp_path: Path, **sections: dict) -> FilmStore:
+def store(tmp_path: Path, **sections: dict) -> ImageDataset:
     folder = make_run(tmp_path / "run", sets={"train": 4, "val": 2})
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     config = small_config(**sections)
     qc = {row.key: "ok" for row in rows} | {"train/003": "missing"}
     ingest, masks = folder.stage_dir("ingest"), folder.stage_dir("masks")
-    return load_store(rows, ingest, masks, qc, class_names(rows, config), config, Ports())
+    return load_dataset(rows, ingest, masks, qc, class_names(rows, config), config, RunContext())
 
 
-def test_films_reach_the_network_with_16_bits(tmp_path: Path) -> None:
-    films = store(tmp_path, model={"arch": "small", "input": [48, 48], "channels": 3})
-    images, masks = films.batch([0, 3])
+def test_images_reach_the_network_with_16_bits(tmp_path: Path) -> None:
+    images = store(tmp_path, model={"arch": "small", "input": [48, 48], "channels": 3})
+    images, masks = images.batch([0, 3])
     assert images.shape == (2, 3, 48, 48)
     assert images.dtype == torch.float32
     assert len(torch.unique(images)) > 1000  # far more grey levels than 8 bits have
     assert set(torch.unique(masks).tolist()) == {0.0, 1.0}
-    assert films.has_mask.tolist() == [True, True, True, False, True, True]
-    assert films.targets([0, 1]).tolist() == [0, 1]
+    assert images.has_mask.tolist() == [True, True, True, False, True, True]
+    assert images.targets([0, 1]).tolist() == [0, 1]
 
 
 def test_bias_versions_differ_outside_the_lungs_only(tmp_path: Path) -> None:
-    films = store(tmp_path, bias={"kind": "shapes"}, model={"arch": "small", "input": [96, 96]})
-    clean, own, other = (films.film(1, v) for v in ("standard", "biased", "deceiving"))
-    lungs = films.masks[1]
+    images = store(tmp_path, bias={"kind": "shapes"}, model={"arch": "small", "input": [96, 96]})
+    clean, own, other = (images.image(1, v) for v in ("standard", "biased", "deceiving"))
+    lungs = images.masks[1]
     for drawn in (own, other):
         assert np.array_equal(drawn[lungs], clean[lungs])
         assert np.abs(drawn - clean).max() > 0.3
     assert not np.array_equal(own, other)
-    assert np.array_equal(films.film(1, "biased"), own)
+    assert np.array_equal(images.image(1, "biased"), own)
 
 
 def test_bias_needs_a_label(tmp_path: Path) -> None:
-    films = store(tmp_path, bias={"kind": "shapes"})
-    films.labels[0] = -1
+    images = store(tmp_path, bias={"kind": "shapes"})
+    images.labels[0] = -1
     with pytest.raises(IsnetError, match="has no label"):
-        films.film(0, "biased")
+        images.image(0, "biased")
 
 
 def test_labels_as_numbers() -> None:
@@ -68,7 +68,7 @@ def test_labels_as_numbers() -> None:
         lambda: class_names(several, config),
         lambda: encode_labels(several, ["x", "y"], "multilabel"),
     ):
-        with pytest.raises(IsnetError, match=r"a: one class per film, but data\.labels\.task is"):
+        with pytest.raises(IsnetError, match=r"a: one class per image, but data\.labels\.task is"):
             read()
     with pytest.raises(IsnetError, match="no label"):
         class_names([Row("a")], small_config())

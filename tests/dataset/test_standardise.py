@@ -1,4 +1,4 @@
-"""Films made alike in their lungs: levels, octaves, and what happens without lungs or contrast."""
+"""Images made alike in their lungs: levels, octaves, and what happens without lungs or contrast."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from isnet_cli.dataset.standardise import (
 )
 from isnet_cli.images.resize import Frame
 from tests.dataset.test_image_dataset import store
-from tests.support.runs import film, lungs
+from tests.support.runs import image, lungs
 
 SIZE = 96
 WHOLE = (0, 0, SIZE, SIZE)
 
 
 def rough(seed: int = 0, size: int = SIZE) -> np.ndarray:
-    """A film with structure of every scale."""
+    """An image with structure of every scale."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size] / size
     pixels = 0.5 + 0.06 * np.sin(9 * x + 5 * y) + 0.05 * np.sin(40 * x) - 0.15 * lungs(size)
@@ -46,7 +46,7 @@ def test_levels_of_the_lungs_equal_the_formula() -> None:
 
 
 @pytest.mark.parametrize("how", ["lungs", "bands"])
-def test_gain_and_offset_of_a_film_leave_no_trace(how: str) -> None:
+def test_gain_and_offset_of_a_image_leave_no_trace(how: str) -> None:
     pixels, inside = rough(), lungs(SIZE)
     first = standardise(pixels, inside, WHOLE, how)
     second = standardise(np.float32(0.6) * pixels + np.float32(0.1), inside, WHOLE, how)
@@ -62,7 +62,7 @@ def blurred(pixels: np.ndarray, sigma: float, y: int, x: int) -> float:
     return float((np.outer(k, k) * patch).sum() / k.sum() ** 2)
 
 
-def test_octaves_are_differences_of_blurs_and_sum_to_the_film() -> None:
+def test_octaves_are_differences_of_blurs_and_sum_to_the_image() -> None:
     pixels = rough()[:, 8:]  # the shorter side is 88 px: the narrowest blur 88 / 64
     bands = octaves(pixels)
     assert np.allclose(sum(bands), pixels, atol=1e-5)
@@ -82,7 +82,7 @@ def test_bands_get_the_spectrum_of_the_reference() -> None:
         assert spreads == pytest.approx(np.array(band_targets(SIZE)), rel=2 * NEAR)
 
 
-def test_two_films_of_other_sharpness_become_alike() -> None:
+def test_two_images_of_other_sharpness_become_alike() -> None:
     inside, sharp = lungs(SIZE), rough()
     dull = sharp - np.float32(0.7) * octaves(sharp)[0]
     gaps = {}
@@ -93,7 +93,7 @@ def test_two_films_of_other_sharpness_become_alike() -> None:
 
 
 @pytest.mark.parametrize("how", ["lungs", "bands"])
-def test_films_without_lungs_or_contrast(how: str) -> None:
+def test_images_without_lungs_or_contrast(how: str) -> None:
     none, inside = np.zeros((SIZE, SIZE), bool), lungs(SIZE)
     found = standardise(rough(), none, WHOLE, how)
     assert found.mean() == pytest.approx(MEAN, abs=0.02)
@@ -106,7 +106,7 @@ def test_films_without_lungs_or_contrast(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["lungs", "bands"])
-def test_what_is_around_the_film_stays_black(how: str) -> None:
+def test_what_is_around_the_image_stays_black(how: str) -> None:
     frame = Frame((96, 60), (64, 64))
     pixels = frame.to_network(rough()[:, :60])
     inside = frame.mask_to_network(lungs(96)[:, :60])
@@ -119,23 +119,25 @@ def test_what_is_around_the_film_stays_black(how: str) -> None:
     assert found[inside].mean() == pytest.approx(MEAN, abs=0.01)
 
 
-def test_small_films_have_their_coarse_octaves_alone() -> None:
-    found = standardise(film(0, False, 32), lungs(32), (0, 0, 32, 32), "bands")
+def test_small_images_have_their_coarse_octaves_alone() -> None:
+    found = standardise(image(0, False, 32), lungs(32), (0, 0, 32, 32), "bands")
     assert np.isfinite(found).all()
     assert len(band_targets(32)) == 5
     assert len(band_targets(2)) == 2
 
 
 @pytest.mark.parametrize("how", ["lungs", "bands"])
-def test_a_store_s_films_are_standardised_before_shapes_are_drawn(tmp_path: Path, how: str) -> None:
+def test_a_store_s_images_are_standardised_before_shapes_are_drawn(
+    tmp_path: Path, how: str
+) -> None:
     model = {"arch": "small", "input": [64, 64], "standardise": how}
-    films = store(tmp_path, model=model, bias={"kind": "shapes", "intensity": 0.5})
+    images = store(tmp_path, model=model, bias={"kind": "shapes", "intensity": 0.5})
     for i in (0, 1, 2):
-        inside = films.masks[i]
-        assert films.film(i)[inside].mean() == pytest.approx(MEAN, abs=0.01)
-        assert films.film(i)[inside].std() == pytest.approx(SPREAD, abs=0.01)
-        plain, drawn = films.film(i), films.film(i, "biased")
+        inside = images.masks[i]
+        assert images.image(i)[inside].mean() == pytest.approx(MEAN, abs=0.01)
+        assert images.image(i)[inside].std() == pytest.approx(SPREAD, abs=0.01)
+        plain, drawn = images.image(i), images.image(i, "biased")
         changed = drawn[plain != drawn]
         assert (np.abs(changed - 0.5) < 1e-4).sum() > 9  # the shape has its own grey level
         assert np.array_equal(plain[inside], drawn[inside])
-    assert len(np.unique(films.films[0])) > 900  # far more grey levels than 8 bits have
+    assert len(np.unique(images.images[0])) > 900  # far more grey levels than 8 bits have

@@ -33,12 +33,12 @@ def two_lungs(h: int = 192, w: int = 160) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(6))
 def test_lungs_keep_their_pixels_and_the_background_changes(shape: str, seed: int) -> None:
     lungs = two_lungs()
-    film = np.full(lungs.shape, 0.25, np.float32)
-    before = film.copy()
-    drawn = draw_shape(film, lungs, shape, size=0.1, intensity=1.0, rng=rng_for("film", seed))
-    assert np.array_equal(film, before)
+    image = np.full(lungs.shape, 0.25, np.float32)
+    before = image.copy()
+    drawn = draw_shape(image, lungs, shape, size=0.1, intensity=1.0, rng=rng_for("image", seed))
+    assert np.array_equal(image, before)
     assert drawn.dtype == np.float32
-    assert np.array_equal(drawn[lungs], film[lungs])
+    assert np.array_equal(drawn[lungs], image[lungs])
     assert drawn.max() > 0.95
     assert drawn.min() < 0.01  # the rim
     assert (drawn > 0.6).sum() > 12
@@ -47,35 +47,35 @@ def test_lungs_keep_their_pixels_and_the_background_changes(shape: str, seed: in
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("tissue", [0.0, 0.5, 1.0])
 def test_a_rim_keeps_the_shape_visible_on_any_tissue(shape: str, tissue: float) -> None:
-    film = np.full((96, 96), tissue, np.float32)
-    drawn = draw_shape(film, film > 2, shape, size=0.2, intensity=1.0, rng=rng_for("a", 0))
+    image = np.full((96, 96), tissue, np.float32)
+    drawn = draw_shape(image, image > 2, shape, size=0.2, intensity=1.0, rng=rng_for("a", 0))
     assert drawn.max() > 0.95
     assert drawn.min() < 0.05
 
 
 def test_intensity_is_the_grey_level() -> None:
-    film = np.full((64, 64), 0.9, np.float32)
+    image = np.full((64, 64), 0.9, np.float32)
     lungs = np.zeros((64, 64), bool)
-    drawn = draw_shape(film, lungs, "square", size=0.2, intensity=0.3, rng=rng_for("a", 0))
+    drawn = draw_shape(image, lungs, "square", size=0.2, intensity=0.3, rng=rng_for("a", 0))
     levels = np.unique(np.round(drawn, 6), return_counts=True)
-    common = levels[0][np.argsort(levels[1])[::-1][:3]]  # film, shape, rim
+    common = levels[0][np.argsort(levels[1])[::-1][:3]]  # image, shape, rim
     assert sorted(common) == pytest.approx([0.0, 0.3, 0.9], abs=1e-6)
 
 
 def test_least_overlap_is_taken_when_no_place_is_free() -> None:
     lungs = np.ones((40, 40), bool)
     lungs[26:38, 26:38] = False  # just the shape with its rim
-    film = np.zeros((40, 40), np.float32)
+    image = np.zeros((40, 40), np.float32)
     for seed in range(5):
-        drawn = draw_shape(film, lungs, "square", size=0.2, intensity=1.0, rng=rng_for("x", seed))
+        drawn = draw_shape(image, lungs, "square", size=0.2, intensity=1.0, rng=rng_for("x", seed))
         assert drawn[27:37, 27:37].max() > 0.95
         assert (drawn[lungs] == 0).all()
 
 
-def test_a_word_wider_than_the_film_is_cut() -> None:
-    film = np.zeros((32, 32), np.float32)
+def test_a_word_wider_than_the_image_is_cut() -> None:
+    image = np.zeros((32, 32), np.float32)
     drawn = draw_shape(
-        film, film > 1, "text:AP PORTABLE SUPINE", size=0.5, intensity=1.0, rng=rng_for("x", 1)
+        image, image > 1, "text:AP PORTABLE SUPINE", size=0.5, intensity=1.0, rng=rng_for("x", 1)
     )
     assert drawn.shape == (32, 32)
     assert drawn.max() > 0.9
@@ -96,10 +96,10 @@ def test_areas_of_the_shapes() -> None:
 
 def test_place_varies_with_the_key_and_repeats_with_it() -> None:
     lungs = two_lungs()
-    film = np.zeros(lungs.shape, np.float32)
+    image = np.zeros(lungs.shape, np.float32)
 
     def drawn(key: str, seed: int) -> np.ndarray:
-        return draw_shape(film, lungs, "circle", size=0.1, intensity=1.0, rng=rng_for(key, seed))
+        return draw_shape(image, lungs, "circle", size=0.1, intensity=1.0, rng=rng_for(key, seed))
 
     assert np.array_equal(drawn("a/b", 3), drawn("a/b", 3))
     assert not np.array_equal(drawn("a/b", 3), drawn("a/c", 3))
@@ -107,7 +107,8 @@ def test_place_varies_with_the_key_and_repeats_with_it() -> None:
 
 
 def test_generator_is_the_same_in_another_process() -> None:
-    code = "from isnet_cli.dataset.synthetic_marks import rng_for; print(rng_for('k', 7).integers(1 << 60))"
+    code = "from isnet_cli.dataset.synthetic_marks import rng_for\n"
+    code += "print(rng_for('k', 7).integers(1 << 60))"
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, text=True
     )

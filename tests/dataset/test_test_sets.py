@@ -42,14 +42,14 @@ def test_chunks_cover_all_in_order(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "batch", "films"), [(224, 32, 64), (224, 200, 200), (1024, 200, 32), (2048, 1, 8)]
+    ("side", "batch", "images"), [(224, 32, 64), (224, 200, 200), (1024, 200, 32), (2048, 1, 8)]
 )
-def test_memory_is_bounded_by_fewer_of_larger_films(side: int, batch: int, films: int) -> None:
+def test_memory_is_bounded_by_fewer_of_larger_images(side: int, batch: int, images: int) -> None:
     config = small_config(model={"input": [side, side]}, evaluate={"batch_size": batch})
-    assert chunk_size(config) == films
+    assert chunk_size(config) == images
 
 
-def test_versions_exist_for_labelled_films_of_a_biased_run_alone() -> None:
+def test_versions_exist_for_labelled_images_of_a_biased_run_alone() -> None:
     rows = [Row(key="1", label="a"), Row(key="2")]
     assert versions(rows, small_config()) == ("standard",)
     assert versions(rows[1:], SHAPES) == ("standard",)

@@ -1,4 +1,4 @@
-"""The demonstration, small: the whole road from drawn films to the report, twice."""
+"""The demonstration, small: the whole road from drawn images to the report, twice."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.demo.run import Scale, run_demo
 from isnet_cli.images.dicom.writer import invent_person
-from isnet_cli.phantoms.collection import plan_films
+from isnet_cli.phantoms.collection import plan_images
 
 SMALL = Scale(
     patients_a=14,
@@ -33,7 +33,7 @@ def listen(events: list[str]) -> Callable[..., None]:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[str]]:
     output, events = tmp_path_factory.mktemp("demo"), []
-    document = run_demo(output, Ports(event=listen(events)), seed=3, scale=SMALL)
+    document = run_demo(output, RunContext(event=listen(events)), seed=3, scale=SMALL)
     return output, document, events
 
 
@@ -46,7 +46,7 @@ def test_document_has_a_figure_for_each_method_and_version(demo: Any) -> None:
             assert all(v is None or 0 <= v <= 1 for v in values.values())
     assert all(v is not None for v in document["macro_f1"]["isnet"].values())
     assert document["lung_dice"] > 0.8
-    assert document["films"]["patients"] == 18
+    assert document["images"]["patients"] == 18
     json.dumps(document, allow_nan=False)
 
 
@@ -63,7 +63,7 @@ def test_everything_is_written(demo: Any) -> None:
         assert (output / run / "log.jsonl").is_file()
 
 
-def test_no_identity_of_the_films_reaches_any_output(demo: Any) -> None:
+def test_no_identity_of_the_images_reaches_any_output(demo: Any) -> None:
     output, _, _ = demo
     written = b"".join(
         path.read_bytes()
@@ -71,7 +71,7 @@ def test_no_identity_of_the_films_reaches_any_output(demo: Any) -> None:
         for path in ([part] if part.is_file() else sorted(part.rglob("*")))
         if path.is_file()
     )
-    for plan in plan_films(SMALL.patients_a, SMALL.patients_b, 3, SMALL.side):
+    for plan in plan_images(SMALL.patients_a, SMALL.patients_b, 3, SMALL.side):
         person = invent_person(plan.patient, plan.hospital)
         for word in (person.name, person.name.split("^")[0], person.number, person.birth):
             assert word.encode() not in written
@@ -81,7 +81,7 @@ def test_a_second_call_does_no_work_and_says_the_same(demo: Any) -> None:
     output, document, first = demo
     assert "stage_started train" in first
     events: list[str] = []
-    again = run_demo(output, Ports(event=listen(events)), seed=3, scale=SMALL)
+    again = run_demo(output, RunContext(event=listen(events)), seed=3, scale=SMALL)
     assert not [event for event in events if event.startswith("stage_started")]
     seconds = ("seconds",)
     assert {k: v for k, v in again.items() if k not in seconds} == {
@@ -91,4 +91,4 @@ def test_a_second_call_does_no_work_and_says_the_same(demo: Any) -> None:
 
 def test_a_stop_interrupts(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run_demo(tmp_path, Ports(stop_requested=lambda: True), scale=SMALL)
+        run_demo(tmp_path, RunContext(stop_requested=lambda: True), scale=SMALL)

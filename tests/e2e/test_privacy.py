@@ -1,4 +1,4 @@
-"""A whole run on films full of names, in a process without a network: nothing of them comes out."""
+"""A whole run on images full of names, without a network: nothing of them comes out."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pytest
 
 from tests.cli.factory import CONFIG, isnet
 from tests.images.dicom.factory import dicom_bytes
-from tests.support.runs import film
+from tests.support.runs import image
 
 NAME, IDENTITY, BIRTH, STUDY = "CANARY^JANE", "CANARY-ID", "19340203", "20191224"
 FORMATS = "[png, npz, nifti, dicom-sc, dicom-seg]"
 SECRETS = [b"CANARY", BIRTH.encode(), STUDY.encode(), b"2.25.9876543"]
 
 
-def write_films(folder: Path, count: int = 16) -> Path:
-    """DICOM films of known patients, joined with their labels by the patients' identifiers."""
+def write_images(folder: Path, count: int = 16) -> Path:
+    """DICOM images of known patients, joined with their labels by the patients' identifiers."""
     (folder / "xrays").mkdir()
     rows = ["PatientID;diagnosis"]
     for number in range(count):
-        stored = np.rint(film(number, number % 2 == 1, 80) * 4095).astype(np.int64)
+        stored = np.rint(image(number, number % 2 == 1, 80) * 4095).astype(np.int64)
         content = dicom_bytes(
             stored,
             PatientName=NAME,
@@ -75,7 +75,7 @@ def leaks(folder: Path) -> list[tuple[str, bytes]]:
 def test_no_identity_comes_out_and_no_socket_is_opened(
     rename: bool, tmp_path: Path, child_environment: dict[str, str]
 ) -> None:
-    config = write_films(tmp_path)
+    config = write_images(tmp_path)
     words = ["run", str(config), "-o", str(tmp_path / "out"), "-vv"]
     words += ["--set", f"data.privacy.rename={str(rename).lower()}", "--set", "train.epochs=1"]
     words += ["--set", f"heatmap.formats={FORMATS}"]
@@ -83,18 +83,18 @@ def test_no_identity_comes_out_and_no_socket_is_opened(
         [sys.executable, "-m", "isnet_cli.cli.app", *words],
         env=child_environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 7, done.stderr  # one film is torn
+    assert done.returncode == 7, done.stderr  # one image is torn
     assert "NETWORK USED" not in done.stderr
     printed = (done.stdout + done.stderr).encode()
     assert [secret for secret in SECRETS if secret in printed] == []
     assert len(list((tmp_path / "out").rglob("*"))) > 40
-    for ending in ("nii.gz", "sc.dcm", "seg.dcm", "film.dcm"):
+    for ending in ("nii.gz", "sc.dcm", "seg.dcm", "image.dcm"):
         assert list((tmp_path / "out/heatmap").rglob(f"*.{ending}"))
     assert leaks(tmp_path / "out") == []
 
 
 def test_kept_identity_is_in_the_files_for_the_viewer_and_nowhere_else(tmp_path: Path) -> None:
-    config = write_films(tmp_path)
+    config = write_images(tmp_path)
     words = ["run", str(config), "-o", str(tmp_path / "out"), "--set", "train.epochs=1", "--json"]
     words += ["--set", f"heatmap.formats={FORMATS}", "--set", "heatmap.identity=keep"]
     done = isnet(*words)

@@ -10,7 +10,7 @@ import pytest
 
 from isnet_cli.config.load import load
 from isnet_cli.core.run_folder import STAGES, RunFolder
-from tests.cli.factory import CONFIG, Done, isnet, tree, write_films, write_inputs
+from tests.cli.factory import CONFIG, Done, isnet, tree, write_images, write_inputs
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_skipped_inputs_are_code_7_or_with_strict_an_error(fresh: Path) -> None:
 
 
 def test_masks_of_a_folder_by_the_network(fresh: Path) -> None:
-    write_films(fresh / "some", range(100, 103))
+    write_images(fresh / "some", range(100, 103))
     done = isnet("masks", "some", "-o", "out", "--device", "cpu", "--threshold", "0.6")
     assert done.code in {0, 7}, done.err
     assert len(list((fresh / "out/masks").glob("f1*.png"))) == 3
@@ -243,8 +243,8 @@ def test_two_folders_are_one_too_many(fresh: Path) -> None:
     assert isnet("train", "xrays", "--images", "masks").code == 2
 
 
-def test_heat_maps_of_other_films(work: Path) -> None:
-    write_films(work / "new", range(50, 53))
+def test_heat_maps_of_other_images(work: Path) -> None:
+    write_images(work / "new", range(50, 53))
     done = isnet("heatmap", "new", "--model", "out/run", "--target", "sick", "-o", "maps")
     assert done.code in {0, 7}, done.err
     found = sorted(path.name for path in (work / "maps/heatmap").rglob("*.png"))
@@ -272,7 +272,7 @@ def test_heat_maps_by_other_methods_and_for_the_viewer(work: Path) -> None:
     assert isnet("heatmap", *words, "--format", "png,gif").code == 3
 
 
-def test_heat_maps_of_the_runs_own_films(work: Path) -> None:
+def test_heat_maps_of_the_runs_own_images(work: Path) -> None:
     done = isnet("heatmap", "--model", "out/run", "--json")
     assert done.code == 0
     assert done.document["run"] == "out/run"
@@ -338,7 +338,7 @@ def test_init_writes_what_it_finds_and_keeps_what_is_there(fresh: Path) -> None:
     done = isnet("init", ".", "--json", "-o", "new.yaml")
     assert done.code == 0, done.err
     found = done.document["found"]
-    assert (found["films"], found["matched"], found["masked"]) == (12, 12, 12)
+    assert (found["images"], found["matched"], found["masked"]) == (12, 12, 12)
     assert found["classes"] == ["sick", "well"]
     config = load(fresh / "new.yaml")
     assert config.data.images == str(fresh / "xrays")
@@ -363,20 +363,20 @@ def test_check_writes_nothing(fresh: Path) -> None:
     before = tree(fresh)
     done = isnet("check", "c.yaml")
     assert done.code == 0
-    assert "films: 12 found" in done.out
+    assert "images: 12 found" in done.out
     found = isnet("check", "c.yaml", "--json").document
     assert found["verb"] == "check"
     assert found["classes"] == ["sick", "well"]
-    assert found["near_duplicates"]["films"] == 12
+    assert found["near_duplicates"]["images"] == 12
     assert "probes" not in isnet("check", "c.yaml", "--limit", "0", "--json").document
     assert tree(fresh) == before
 
 
-def test_check_of_a_run_looks_at_the_films_and_masks_of_the_run(work: Path) -> None:
+def test_check_of_a_run_looks_at_the_images_and_masks_of_the_run(work: Path) -> None:
     blind = ["--set", "masks.files=null", "--json"]  # no masks but those of the run
-    assert isnet("check", "c.yaml", *blind).document["probes"]["films"] == 0
+    assert isnet("check", "c.yaml", *blind).document["probes"]["images"] == 0
     for words in (["out/run"], ["c.yaml", "--set", "upstream=out/run"]):
-        assert isnet("check", *words, *blind).document["probes"]["films"] > 0
+        assert isnet("check", *words, *blind).document["probes"]["images"] > 0
 
 
 def test_check_of_what_is_wrong(fresh: Path) -> None:
@@ -389,7 +389,7 @@ def test_check_of_what_is_wrong(fresh: Path) -> None:
     done = isnet("check", "c.yaml", "--set", "data.labels.file=other.csv", "--json")
     assert done.code == 4
     assert done.document["images"]["usable"] == 12
-    assert "0 of 12 films found a row" in done.document["problems"][0]["text"]
+    assert "0 of 12 images found a row" in done.document["problems"][0]["text"]
 
 
 def test_check_prints_schema_and_resolved_configuration(fresh: Path) -> None:

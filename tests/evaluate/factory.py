@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from isnet_cli.core.files import write_csv
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.images.manifest import read_manifest, rows_to_dicts
 from isnet_cli.images.types import ROW_FIELDS, Row
@@ -76,14 +76,14 @@ def edit_rows(folder: RunFolder, edit: Callable[[Row], dict[str, Any]]) -> None:
 
 
 class StopAfter:
-    """Asks for a stop once `films` films of the stage called are done."""
+    """Asks for a stop once `images` images of the stage called are done."""
 
-    def __init__(self, films: int) -> None:
-        self.left = films
+    def __init__(self, images: int) -> None:
+        self.left = images
 
-    def ports(self) -> Ports:
-        """Ports that ask for the stop."""
-        return Ports(progress=self, stop_requested=lambda: self.left <= 0)
+    def context(self) -> RunContext:
+        """RunContext that ask for the stop."""
+        return RunContext(progress=self, stop_requested=lambda: self.left <= 0)
 
     def track(self, items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
         yield from items

@@ -1,4 +1,4 @@
-"""Without its segmenter a pipeline's classifier gets whole films, and the metrics say so."""
+"""Without its segmenter a pipeline's classifier gets whole images, and the metrics say so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.evaluate.ablation import with_segmenter
@@ -26,24 +26,24 @@ def test_evaluated_with_and_without(tmp_path: Path) -> None:
     folder, said, tables = trained(METHOD, tmp_path), [], []
     for asked in (True, False):
         config = network_config(METHOD, tmp_path, evaluate={"segmenter": asked})
-        assert run_stage(evaluate, config, folder, Ports(), replace=True).status == "done"
+        assert run_stage(evaluate, config, folder, RunContext(), replace=True).status == "done"
         place = folder.path / "evaluate"
         said.append(json.loads((place / "metrics.json").read_text())["model"]["segmenter"])
         tables.append(read_csv(place / "test" / "standard" / "predictions.csv"))
     assert said == ["segment", "whole"]
     assert [r["p_sick"] for r in tables[0]] != [r["p_sick"] for r in tables[1]]
     net = open_predictor(config, None, folder).model.net
-    films = open_predictor(config, None, folder)
+    images = open_predictor(config, None, folder)
     rows = [r["key"] for r in tables[1]]
     assert rows
     x = torch.rand(2, 1, 32, 32)
-    ablated = with_segmenter(films)
+    ablated = with_segmenter(images)
     with torch.no_grad():
         expected = net.classifier(x).double().softmax(1)
     torch.testing.assert_close(torch.from_numpy(ablated.predict(x).probabilities), expected)
 
 
-def test_a_model_trained_for_whole_films_says_so(tmp_path: Path) -> None:
+def test_a_model_trained_for_whole_images_says_so(tmp_path: Path) -> None:
     config = network_config(METHOD, tmp_path, {"at_test": "whole"})
     folder = trained(METHOD, tmp_path, config)
     found = with_segmenter(open_predictor(config, None, folder))

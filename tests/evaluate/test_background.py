@@ -1,4 +1,4 @@
-"""Cut and pasted films in `evaluate`: what the model sees, who is paired, what is written."""
+"""Cut and pasted images in `evaluate`: what the model sees, who is paired, what is written."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import background
 from isnet_cli.evaluate import stage as evaluate
-from isnet_cli.evaluate.background_scores import NO_FILMS, VARIANTS
-from isnet_cli.images.kept import load_film, save_film
+from isnet_cli.evaluate.background_scores import NO_IMAGES, VARIANTS
+from isnet_cli.images.kept import load_image, save_image
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.resize import Frame
 from isnet_cli.inference.model_files import load_model
@@ -45,29 +45,29 @@ def table(folder: RunFolder, place: str = "test/standard") -> list[dict[str, str
 
 
 def seen_alone(folder: RunFolder) -> Callable[[str, str, str], Tensor]:
-    """(variant, key, partner) -> the image, made for one film by hand."""
+    """(variant, key, partner) -> the image, made for one image by hand."""
     rows = {r.key: r for r in read_manifest(folder.path / "ingest" / "manifest.csv")}
 
-    def film(key: str) -> tuple[Tensor, Tensor]:
+    def image(key: str) -> tuple[Tensor, Tensor]:
         frame = Frame((rows[key].height, rows[key].width), (SIDE, SIDE))
-        pixels = frame.to_network(load_film(folder.path / "ingest" / rows[key].film))
+        pixels = frame.to_network(load_image(folder.path / "ingest" / rows[key].image_file))
         mask = frame.mask_to_network(lungs(rows[key].height)).astype(np.float32)
         return torch.from_numpy(pixels)[None, None], torch.from_numpy(mask)[None, None]
 
     def make(variant: str, key: str, partner: str) -> Tensor:
-        image, mask = film(key)
+        found, mask = image(key)
         if variant == "lungs_only":
-            return torch.where(mask > 0, image, 0)
+            return torch.where(mask > 0, found, 0)
         if variant == "lungs_removed":
-            return torch.where(mask > 0, 0, image)
-        return transplant(image, mask, *film(partner)) if partner else image
+            return torch.where(mask > 0, 0, found)
+        return transplant(found, mask, *image(partner)) if partner else found
 
     return make
 
 
-def test_probabilities_equal_the_model_on_films_cut_by_hand(tmp_path: Path) -> None:
+def test_probabilities_equal_the_model_on_images_cut_by_hand(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 7})
-    run_stage(evaluate, small_config(evaluate=QUICK), folder, Ports())
+    run_stage(evaluate, small_config(evaluate=QUICK), folder, RunContext())
     net = load_model(folder.path, torch.device("cpu")).net
     make, lines = seen_alone(folder), table(folder)
     assert len(lines) == 7 * len(VARIANTS)
@@ -88,20 +88,20 @@ def test_probabilities_equal_the_model_on_films_cut_by_hand(tmp_path: Path) -> N
     assert {row["key"]: row["predicted"] for row in predictions} == whole
 
 
-def mark_films(folder: RunFolder) -> None:
-    """A bright corner on the films of class sick."""
+def mark_images(folder: RunFolder) -> None:
+    """A bright corner on the images of class sick."""
     for row in read_manifest(folder.path / "ingest" / "manifest.csv"):
-        path = folder.path / "ingest" / row.film
-        pixels = load_film(path)
+        path = folder.path / "ingest" / row.image_file
+        pixels = load_image(path)
         pixels[:8, :8] = 1.0 if row.label == "sick" else 0.1
-        save_film(path, pixels)
+        save_image(path, pixels)
 
 
 @pytest.mark.parametrize("looks_at", ["background", "lungs"])
 def test_known_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks_at: str) -> None:
     """A model that reads the mark, and one that reads the brightest spot inside the lungs."""
     folder = make_trained(tmp_path / "run", sets={"test": 12})
-    mark_films(folder)
+    mark_images(folder)
 
     def corner(images: Tensor) -> Tensor:
         return images[:, 0, :4, :4].mean((1, 2)) - 0.5
@@ -117,7 +117,7 @@ def test_known_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks_at
         return Seen(logits.numpy(), logits.softmax(1).numpy())
 
     monkeypatch.setattr(Predictor, "predict", predict)
-    outcome = run_stage(evaluate, small_config(evaluate=QUICK), folder, Ports())
+    outcome = run_stage(evaluate, small_config(evaluate=QUICK), folder, RunContext())
     found = outcome.summary["sets"]["test"]["standard"]["background"]
     assert found["n"] == 12
     assert found["auc"]["full"] == 1.0
@@ -137,7 +137,7 @@ def test_known_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks_at
 
 def test_a_background_brings_the_shape_of_its_version(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
-    run_stage(evaluate, small_config(bias=SHAPES, evaluate=QUICK), folder, Ports())
+    run_stage(evaluate, small_config(bias=SHAPES, evaluate=QUICK), folder, RunContext())
     tables = {v: table(folder, f"test/{v}") for v in ("biased", "standard", "deceiving")}
     for one, other in (("biased", "standard"), ("biased", "deceiving")):
         for a, b in zip(tables[one], tables[other], strict=True):
@@ -146,25 +146,25 @@ def test_a_background_brings_the_shape_of_its_version(tmp_path: Path) -> None:
             assert same == (a["variant"] == "lungs_only")  # shapes lie outside the lungs
 
 
-def test_films_without_mask_or_label_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_images_without_mask_or_label_are_left_out_and_counted(tmp_path: Path) -> None:
     verdicts = {"test/000": "suspect", "test/001": "missing"}
     folder = make_trained(tmp_path / "run", sets={"test": 8}, verdicts=verdicts)
     edit_rows(folder, lambda row: {"label": ""} if row.key == "test/002" else {})
-    run_stage(evaluate, small_config(evaluate=QUICK), folder, Ports())
+    run_stage(evaluate, small_config(evaluate=QUICK), folder, RunContext())
     found = figures(folder)
     assert found["n"] == found["variants"]["full"]["n"] == 5
     assert found["left_out"] == {"no label": 1, "no trusted lung mask": 2}
     used = {row["key"] for row in table(folder)} | {row["partner"] for row in table(folder)}
     assert used - {""} == {f"test/{i:03d}" for i in range(3, 8)}
     kept = small_config(evaluate=QUICK, masks={"on_suspect": "keep"})
-    run_stage(evaluate, kept, folder, Ports())
+    run_stage(evaluate, kept, folder, RunContext())
     assert figures(folder)["n"] == 6
 
 
-def test_films_of_one_patient_are_no_partners(tmp_path: Path) -> None:
+def test_images_of_one_patient_are_no_partners(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 8})
     edit_rows(folder, lambda row: {"patient": "p" if row.key <= "test/005" else row.patient})
-    run_stage(evaluate, small_config(evaluate=QUICK), folder, Ports())
+    run_stage(evaluate, small_config(evaluate=QUICK), folder, RunContext())
     alone = {"test/006", "test/007"}
     for row in table(folder):
         if row["partner"] and row["key"] not in alone:
@@ -177,15 +177,15 @@ def test_a_set_that_cannot_be_cut_says_why(tmp_path: Path, lacking: str) -> None
     folder = make_trained(tmp_path / "run", verdicts=verdicts)
     if lacking == "label":
         edit_rows(folder, lambda row: {"label": ""})
-    run_stage(evaluate, small_config(evaluate=QUICK), folder, Ports())
-    assert (figures(folder)["n"], figures(folder)["why"]) == (0, NO_FILMS)
+    run_stage(evaluate, small_config(evaluate=QUICK), folder, RunContext())
+    assert (figures(folder)["n"], figures(folder)["why"]) == (0, NO_IMAGES)
     assert not (folder.path / "evaluate/test/standard" / background.TABLE).exists()
 
 
 def test_one_class_has_no_swap_to_another(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
     edit_rows(folder, lambda row: {"label": "sick"})
-    run_stage(evaluate, small_config(evaluate=QUICK), folder, Ports())
+    run_stage(evaluate, small_config(evaluate=QUICK), folder, RunContext())
     found = figures(folder)
     assert found["flips"]["rate"] is None
     assert found["gap"]["auc"]["why"]
@@ -194,10 +194,10 @@ def test_one_class_has_no_swap_to_another(tmp_path: Path) -> None:
 
 def test_it_can_be_left_out_and_its_table_goes_away(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
-    run_stage(evaluate, small_config(evaluate=QUICK), folder, Ports())
+    run_stage(evaluate, small_config(evaluate=QUICK), folder, RunContext())
     assert (folder.path / "evaluate/test/standard" / background.TABLE).exists()
     off = small_config(evaluate={**QUICK, "background": False})
-    assert run_stage(evaluate, off, folder, Ports()).status == "done"
+    assert run_stage(evaluate, off, folder, RunContext()).status == "done"
     assert figures(folder) == {"n": 0, "why": background.OFF}
     assert not (folder.path / "evaluate/test/standard" / background.TABLE).exists()
 
@@ -207,14 +207,14 @@ def test_pairs_follow_the_seed_and_nothing_else(tmp_path: Path) -> None:
     found = []
     for seed, batch in ((0, 32), (0, 3), (1, 32)):
         settings = small_config(evaluate={**QUICK, "batch_size": batch}, seed=seed)
-        run_stage(evaluate, settings, folder, Ports(), force=True)
+        run_stage(evaluate, settings, folder, RunContext(), force=True)
         found.append([row["partner"] for row in table(folder)])
     assert found[0] == found[1] != found[2]
 
 
 def test_several_labels(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 9}, multilabel=True)
-    run_stage(evaluate, small_config(evaluate=QUICK), folder, Ports())
+    run_stage(evaluate, small_config(evaluate=QUICK), folder, RunContext())
     found = figures(folder)
     assert found["variants"]["full"]["task"] == "multilabel"
     assert set(found["flips"]["per_class"]) == {"sick", "old"}
@@ -237,15 +237,15 @@ def test_interrupted_and_continued_equals_uninterrupted(
     monkeypatch.setattr(background, "chunk_size", lambda config: 2)
     whole, cut = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
     config = small_config(evaluate=QUICK)
-    run_stage(evaluate, config, whole, Ports())
-    stop = StopAfter(6 + 4).ports()  # the predictions, then two pairs of cut films
+    run_stage(evaluate, config, whole, RunContext())
+    stop = StopAfter(6 + 4).context()  # the predictions, then two pairs of cut images
     assert run_stage(evaluate, config, cut, stop).status == "incomplete"
     calls: list[int] = []
     predict = Predictor.predict
     monkeypatch.setattr(
         Predictor, "predict", lambda self, x: (calls.append(len(x)), predict(self, x))[1]
     )
-    assert run_stage(evaluate, config, cut, Ports()).status == "done"
+    assert run_stage(evaluate, config, cut, RunContext()).status == "done"
     assert calls == [2, 2, 2, 2]  # four variants of the third pair
     assert tree(cut.path / "evaluate") == tree(whole.path / "evaluate")
 
@@ -256,12 +256,12 @@ def test_a_mask_that_vanished_is_an_error_with_a_fix(tmp_path: Path) -> None:
     rows = read_manifest(folder.path / "ingest" / "manifest.csv")
     (folder.path / "masks" / "test" / "002.png").unlink()
     with pytest.raises(IsnetError, match="mask") as caught:
-        background.pair_films(predictor, "test", rows)
+        background.pair_images(predictor, "test", rows)
     assert caught.value.fix == "isnet masks CONFIG"
 
 
-def test_progress_counts_every_film_once_per_version(tmp_path: Path) -> None:
+def test_progress_counts_every_image_once_per_version(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 5})
     counter = StopAfter(1000)
-    run_stage(evaluate, small_config(bias=SHAPES, evaluate=QUICK), folder, counter.ports())
+    run_stage(evaluate, small_config(bias=SHAPES, evaluate=QUICK), folder, counter.context())
     assert 1000 - counter.left == 2 * 5 * 3

@@ -1,4 +1,4 @@
-"""Background reliance against loops over films and pairs, and where a value does not exist."""
+"""Background reliance against loops over images and pairs, and where a value does not exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from isnet_cli.config.schema import Intervals
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate.background_scores import (
     FULL,
-    NO_FILMS,
+    NO_IMAGES,
     NO_PARTNER,
     ONLY,
     OTHER,
@@ -20,7 +20,7 @@ from isnet_cli.evaluate.background_scores import (
     SAME,
     VARIANTS,
     Answers,
-    Films,
+    Images,
     background_reliance,
     brief,
     flip_rate,
@@ -47,9 +47,9 @@ def f1(predicted: list[int], labels: list[int], k: int) -> float:
 
 def judged(
     labels: Any, classes: list[str], thresholds: list[float] | None = None, patients: Any = None
-) -> Films:
+) -> Images:
     people = [f"p{i}" for i in range(len(labels))] if patients is None else patients
-    return Films(np.asarray(labels), classes, thresholds, people, Intervals(draws=20_000), 0)
+    return Images(np.asarray(labels), classes, thresholds, people, Intervals(draws=20_000), 0)
 
 
 def random_answers(
@@ -65,7 +65,7 @@ def random_answers(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_figures_equal_loops_over_films(seed: int) -> None:
+def test_figures_equal_loops_over_images(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, missing = 24, (3, 7, 11)
     labels = np.arange(n) % 3
@@ -73,8 +73,8 @@ def test_figures_equal_loops_over_films(seed: int) -> None:
     found = background_reliance(answers, judged(labels, CLASSES))
     kept = [i for i in range(n) if i not in missing]
 
-    def macro(name: str, films: list[int]) -> tuple[float, float]:
-        p, truth = answers[name].p[films], labels[films].tolist()
+    def macro(name: str, images: list[int]) -> tuple[float, float]:
+        p, truth = answers[name].p[images], labels[images].tolist()
         predicted = [int(np.argmax(row)) for row in p]
         areas = [auc(p[:, k].tolist(), [t == k for t in truth]) for k in range(3)]
         return sum(areas) / 3, sum(f1(predicted, truth, k) for k in range(3)) / 3
@@ -89,8 +89,8 @@ def test_figures_equal_loops_over_films(seed: int) -> None:
     assert found["gap"]["auc"]["value"] == pytest.approx(same[0] - other[0])
     assert found["gap"]["f1"]["value"] == pytest.approx(same[1] - other[1])
     for k, name in enumerate(CLASSES):
-        films = [i for i in range(n) if labels[i] == k]
-        flipped = [answers[FULL].p[i].argmax() != answers[OTHER].p[i].argmax() for i in films]
+        images = [i for i in range(n) if labels[i] == k]
+        flipped = [answers[FULL].p[i].argmax() != answers[OTHER].p[i].argmax() for i in images]
         assert found["flips"]["per_class"][name]["rate"] == pytest.approx(np.mean(flipped))
     count = sum(entry["count"] for entry in found["flips"]["per_class"].values())
     assert found["flips"]["count"] == count
@@ -153,16 +153,16 @@ def test_a_gap_without_a_score_has_its_reason() -> None:
     assert found["gap"]["f1"]["value"] == 0.0
 
 
-def test_no_films() -> None:
+def test_no_images() -> None:
     nothing: dict[str, Any] = dict.fromkeys(VARIANTS, Answers.of([], 2))
     found = background_reliance(nothing, judged([], ["a", "b"]))
-    assert found == brief(found) == {"n": 0, "why": NO_FILMS}
+    assert found == brief(found) == {"n": 0, "why": NO_IMAGES}
 
 
 def test_a_model_that_diverges_on_a_variant_is_an_error() -> None:
     good = steady([[0.6, 0.4], [0.3, 0.7]])
     bad = steady([[0.6, 0.4], [float("nan"), 0.7]])
-    with pytest.raises(IsnetError, match="1 of 2 films got NaN"):
+    with pytest.raises(IsnetError, match="1 of 2 images got NaN"):
         background_reliance(
             {**dict.fromkeys(VARIANTS, good), REMOVED: bad}, judged([0, 1], ["a", "b"])
         )

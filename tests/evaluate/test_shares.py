@@ -30,7 +30,9 @@ def beta_quantiles(a: float, b: float) -> tuple[float, float]:
 
 @pytest.mark.parametrize(("n", "count"), [(20, 3), (50, 25), (100, 99), (30, 0), (8, 8)])
 @pytest.mark.parametrize(("prior", "added"), [("jeffreys", 0.5), ("uniform", 1.0)])
-def test_independent_films_have_the_posterior(n: int, count: int, prior: str, added: float) -> None:
+def test_independent_images_have_the_posterior(
+    n: int, count: int, prior: str, added: float
+) -> None:
     found = share_interval(first(n, count), [""] * n, settings(prior=prior), 0)
     expected = beta_quantiles(count + added, n - count + added)
     assert (found["low"], found["high"]) == pytest.approx(expected, abs=0.003)
@@ -42,7 +44,7 @@ def test_the_densest_interval_of_no_flips_starts_at_zero() -> None:
     assert found["low"] < 1e-6 < found["high"] < 0.06
 
 
-def test_patients_with_several_films_are_drawn_whole() -> None:
+def test_patients_with_several_images_are_drawn_whole() -> None:
     chosen = np.repeat([True, False, True, False, False], 6)
     people = np.repeat(np.arange(5), 6)
     found = share_interval(chosen, [f"p{i}" for i in people], settings(), 3)
@@ -55,7 +57,7 @@ def test_patients_with_several_films_are_drawn_whole() -> None:
     assert alone["high"] - alone["low"] < 0.7 * (found["high"] - found["low"])
 
 
-def test_when_all_draws_are_alike_patients_count_for_films() -> None:
+def test_when_all_draws_are_alike_patients_count_for_images() -> None:
     chosen, people = np.ones(30, bool), [f"p{i // 3}" for i in range(30)]
     found = share_interval(chosen, people, settings(), 0)
     assert (found["low"], found["high"]) == pytest.approx(beta_quantiles(10.5, 0.5), abs=0.003)

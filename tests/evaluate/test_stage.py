@@ -1,4 +1,4 @@
-"""The evaluate stage: what it writes equals what the model says, film by film."""
+"""The evaluate stage: what it writes equals what the model says, image by image."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.dataset import test_sets
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import stage as evaluate
-from isnet_cli.images.kept import load_film
+from isnet_cli.images.kept import load_image
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.resize import Frame
 from isnet_cli.inference.model_files import load_model
@@ -56,13 +56,13 @@ def tree(path: Path) -> dict[str, bytes]:
 
 
 def by_hand(folder: RunFolder) -> dict[str, tuple[list[float], float]]:
-    """Probabilities and outside share of each film, alone and step by step."""
+    """Probabilities and outside share of each image, alone and step by step."""
     model = load_model(folder.path, torch.device("cpu"))
     found = {}
     for row in read_manifest(folder.path / "ingest" / "manifest.csv"):
         frame = Frame((row.height, row.width), (SIDE, SIDE))
-        film = frame.to_network(load_film(folder.path / "ingest" / row.film))
-        x = torch.from_numpy(film)[None, None]
+        image = frame.to_network(load_image(folder.path / "ingest" / row.image_file))
+        x = torch.from_numpy(image)[None, None]
         p = model.net(x).softmax(1)[0].tolist()
         R = relevance(model.net, x, "predicted", epsilon=0.01, zb=(0.0, 1.0)).maps[0, 0, 0].numpy()
         mask = frame.mask_to_network(lungs(row.height))
@@ -70,9 +70,9 @@ def by_hand(folder: RunFolder) -> dict[str, tuple[list[float], float]]:
     return found
 
 
-def test_predictions_and_shares_equal_the_model_film_by_film(tmp_path: Path) -> None:
+def test_predictions_and_shares_equal_the_model_image_by_image(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
-    outcome = run_stage(evaluate, small_config(), folder, Ports())
+    outcome = run_stage(evaluate, small_config(), folder, RunContext())
     expected, rows = by_hand(folder), table(folder)
     assert [row["key"] for row in rows] == list(expected)
     for row in rows:
@@ -91,7 +91,7 @@ def test_predictions_and_shares_equal_the_model_film_by_film(tmp_path: Path) -> 
 
 def test_metrics_are_the_scores_of_the_predictions(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 5, "hospital_b": 7})
-    run_stage(evaluate, small_config(bias=SHAPES), folder, Ports())
+    run_stage(evaluate, small_config(bias=SHAPES), folder, RunContext())
     content = metrics(folder)
     assert content["classes"] == ["normal", "sick"]
     assert list(content["sets"]) == ["test", "hospital_b"]
@@ -116,7 +116,7 @@ def test_metrics_are_the_scores_of_the_predictions(tmp_path: Path) -> None:
 def test_metrics_hold_intervals_reference_and_drops(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 5, "hospital_b": 7})
     config = small_config(bias=SHAPES, evaluate={"reference": "hospital_b"})
-    outcome = run_stage(evaluate, config, folder, Ports())
+    outcome = run_stage(evaluate, config, folder, RunContext())
     content = metrics(folder)
     assert (content["schema"], content["reference"]) == (2, "hospital_b")
     pairs = [(one["from"], one["to"]) for one in content["shift"]]
@@ -132,13 +132,13 @@ def test_metrics_hold_intervals_reference_and_drops(tmp_path: Path) -> None:
     shown = outcome.summary["sets"]["test"]["standard"]
     assert shown["macro_f1_range"] == [cell["low"], cell["high"]]
     with pytest.raises(IsnetError, match=r"evaluate\.reference"):
-        run_stage(evaluate, small_config(evaluate={"reference": "x"}), folder, Ports())
+        run_stage(evaluate, small_config(evaluate={"reference": "x"}), folder, RunContext())
 
 
-def test_versions_show_other_films_and_standard_shows_them_as_they_are(tmp_path: Path) -> None:
+def test_versions_show_other_images_and_standard_shows_them_as_they_are(tmp_path: Path) -> None:
     plain, biased = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
-    run_stage(evaluate, small_config(), plain, Ports())
-    run_stage(evaluate, small_config(bias=SHAPES), biased, Ports())
+    run_stage(evaluate, small_config(), plain, RunContext())
+    run_stage(evaluate, small_config(bias=SHAPES), biased, RunContext())
     assert table(biased) == table(plain)
     p = {v: [row["p_sick"] for row in table(biased, f"test/{v}")] for v in test_sets.BIASED}
     for one, other in (("biased", "standard"), ("biased", "deceiving")):
@@ -150,11 +150,11 @@ def test_set_without_labels_has_predictions_and_empty_scores_with_a_reason(tmp_p
     folder = make_trained(tmp_path / "run")
     edit_rows(folder, lambda row: {"label": ""})
     said: list[str] = []
-    run_stage(evaluate, small_config(bias=SHAPES), folder, Ports(say=said.append))
+    run_stage(evaluate, small_config(bias=SHAPES), folder, RunContext(say=said.append))
     found = metrics(folder)["sets"]["test"]
     assert list(found) == ["standard"]
     part = found["standard"]
-    assert (part["films"], part["n"], part["accuracy"]) == (6, 0, None)
+    assert (part["images"], part["n"], part["accuracy"]) == (6, 0, None)
     assert part["macro"]["f1"] is None
     assert part["why"]["accuracy"]
     assert part["relevance_outside"]["n"] == 6
@@ -163,37 +163,37 @@ def test_set_without_labels_has_predictions_and_empty_scores_with_a_reason(tmp_p
     assert any("no labels" in line for line in said)
 
 
-def test_films_without_label_are_predicted_but_take_no_part_in_scores(tmp_path: Path) -> None:
+def test_images_without_label_are_predicted_but_take_no_part_in_scores(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
     edit_rows(folder, lambda row: {"label": ""} if row.key.endswith("5") else {})
-    run_stage(evaluate, small_config(bias=SHAPES), folder, Ports())
+    run_stage(evaluate, small_config(bias=SHAPES), folder, RunContext())
     found = metrics(folder)["sets"]["test"]
-    assert (found["standard"]["films"], found["standard"]["n"]) == (6, 5)
-    assert (found["biased"]["films"], found["biased"]["n"]) == (5, 5)
+    assert (found["standard"]["images"], found["standard"]["n"]) == (6, 5)
+    assert (found["biased"]["images"], found["biased"]["n"]) == (5, 5)
 
 
 def test_a_class_that_the_model_does_not_know_is_refused(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
     edit_rows(folder, lambda row: {"label": "covid"} if row.label == "sick" else {})
     with pytest.raises(
-        IsnetError, match=r"set 'test'.*'covid' \(3 films\).*normal, sick"
+        IsnetError, match=r"set 'test'.*'covid' \(3 images\).*normal, sick"
     ) as caught:
-        run_stage(evaluate, small_config(), folder, Ports())
+        run_stage(evaluate, small_config(), folder, RunContext())
     assert caught.value.kind == "data"
     assert caught.value.fix
 
 
-def test_one_class_per_film_for_a_model_of_several_is_refused(tmp_path: Path) -> None:
+def test_one_class_per_image_for_a_model_of_several_is_refused(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", multilabel=True)
     edit_rows(folder, lambda row: {"label": "sick"})
-    with pytest.raises(IsnetError, match="one class per film"):
-        run_stage(evaluate, small_config(), folder, Ports())
+    with pytest.raises(IsnetError, match="one class per image"):
+        run_stage(evaluate, small_config(), folder, RunContext())
 
 
 def test_input_size_channels_and_classes_come_from_the_card(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", input=[40, 24], channels=3, classes=["sick", "normal"])
     config = small_config(model={"input": [64, 64], "channels": 1})
-    run_stage(evaluate, config, folder, Ports())
+    run_stage(evaluate, config, folder, RunContext())
     assert metrics(folder)["classes"] == ["sick", "normal"]
     assert metrics(folder)["model"]["input"] == [40, 24]
     assert list(table(folder)[0])[3:5] == ["p_sick", "p_normal"]
@@ -201,7 +201,7 @@ def test_input_size_channels_and_classes_come_from_the_card(tmp_path: Path) -> N
 
 def test_multilabel_uses_thresholds_and_leaves_unknown_labels_out(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", multilabel=True)
-    run_stage(evaluate, small_config(), folder, Ports())
+    run_stage(evaluate, small_config(), folder, RunContext())
     part = metrics(folder)["sets"]["test"]["standard"]
     assert part["task"] == "multilabel"
     assert part["per_class"]["sick"]["n"] == 6
@@ -215,18 +215,18 @@ def test_multilabel_uses_thresholds_and_leaves_unknown_labels_out(tmp_path: Path
 def test_a_suspect_mask_gives_no_share_unless_kept(tmp_path: Path) -> None:
     verdicts = {"test/000": "suspect", "test/001": "missing"}
     folder = make_trained(tmp_path / "run", verdicts=verdicts)
-    run_stage(evaluate, small_config(), folder, Ports())
+    run_stage(evaluate, small_config(), folder, RunContext())
     assert [row["outside_share"] == "" for row in table(folder)] == [True, True, *[False] * 4]
     assert metrics(folder)["sets"]["test"]["standard"]["relevance_outside"]["n"] == 4
-    run_stage(evaluate, small_config(masks={"on_suspect": "keep"}), folder, Ports())
+    run_stage(evaluate, small_config(masks={"on_suspect": "keep"}), folder, RunContext())
     assert [row["outside_share"] == "" for row in table(folder)] == [False, True, *[False] * 4]
 
 
 def test_relevance_can_be_left_out(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
-    run_stage(evaluate, small_config(), folder, Ports())
+    run_stage(evaluate, small_config(), folder, RunContext())
     with_maps = table(folder)
-    run_stage(evaluate, small_config(evaluate={"relevance": False}), folder, Ports())
+    run_stage(evaluate, small_config(evaluate={"relevance": False}), folder, RunContext())
     reliance = metrics(folder)["sets"]["test"]["standard"]["relevance_outside"]
     assert (reliance["mean"], reliance["why"]) == (None, evaluate.OFF)
     for row, other in zip(table(folder), with_maps, strict=True):
@@ -240,8 +240,8 @@ def test_a_network_without_relevance_rules_is_scored_all_the_same(
     monkeypatch.delitem(HANDLERS, "hardswish")  # as if its rule were unknown
     folder = make_trained(tmp_path / "run", arch="mobilenet_v3_small", method="standard")
     warned: list[str] = []
-    ports = Ports(warn=lambda category, text: warned.append(text))
-    run_stage(evaluate, small_config(), folder, ports)
+    context = RunContext(warn=lambda category, text: warned.append(text))
+    run_stage(evaluate, small_config(), folder, context)
     part = metrics(folder)["sets"]["test"]["standard"]
     assert part["accuracy"] is not None
     assert "no relevance rule" in part["relevance_outside"]["why"]
@@ -250,38 +250,38 @@ def test_a_network_without_relevance_rules_is_scored_all_the_same(
 
 def test_default_sets_are_all_but_train_and_val(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"train": 4, "val": 2, "test": 3, "far": 2})
-    run_stage(evaluate, small_config(), folder, Ports())
+    run_stage(evaluate, small_config(), folder, RunContext())
     assert list(metrics(folder)["sets"]) == ["test", "far"]
 
 
 def test_without_a_test_set_val_is_scored_with_a_warning(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"train": 4, "val": 2})
     warned: list[str] = []
-    ports = Ports(warn=lambda category, text: warned.append(text))
-    run_stage(evaluate, small_config(), folder, ports)
+    context = RunContext(warn=lambda category, text: warned.append(text))
+    run_stage(evaluate, small_config(), folder, context)
     assert list(metrics(folder)["sets"]) == ["val"]
     assert warned == ["set 'val' took part in training: its scores are optimistic"]
 
 
-def test_films_of_no_set_are_scored_when_there_are_no_sets(tmp_path: Path) -> None:
+def test_images_of_no_set_are_scored_when_there_are_no_sets(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
     edit_rows(folder, lambda row: {"set": ""})
-    run_stage(evaluate, small_config(), folder, Ports())
+    run_stage(evaluate, small_config(), folder, RunContext())
     assert list(metrics(folder)["sets"]) == [test_sets.UNNAMED]
 
 
-def test_skipped_films_are_not_looked_at(tmp_path: Path) -> None:
+def test_skipped_images_are_not_looked_at(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
     edit_rows(folder, lambda row: {"status": "skipped"} if row.key == "test/003" else {})
-    run_stage(evaluate, small_config(), folder, Ports())
+    run_stage(evaluate, small_config(), folder, RunContext())
     assert "test/003" not in [row["key"] for row in table(folder)]
 
 
 @pytest.mark.parametrize(
     ("sets", "asked", "kind", "match"),
     [
-        ({"test": 2}, ["tset"], "config", "no film in set tset, expected some of test"),
-        ({"train": 2}, None, "data", "no film outside the training set"),
+        ({"test": 2}, ["tset"], "config", "no image in set tset, expected some of test"),
+        ({"train": 2}, None, "data", "no image outside the training set"),
     ],
 )
 def test_sets_that_do_not_exist(
@@ -289,27 +289,27 @@ def test_sets_that_do_not_exist(
 ) -> None:
     folder = make_trained(tmp_path / "run", sets=sets)
     with pytest.raises(IsnetError, match=match) as caught:
-        run_stage(evaluate, small_config(evaluate={"sets": asked}), folder, Ports())
+        run_stage(evaluate, small_config(evaluate={"sets": asked}), folder, RunContext())
     assert caught.value.kind == kind
 
 
 @pytest.mark.parametrize("inside", ["", "train"])
 def test_the_model_of_another_run(tmp_path: Path, inside: str) -> None:
     trained = make_trained(tmp_path / "a")
-    run_stage(evaluate, small_config(), trained, Ports())
+    run_stage(evaluate, small_config(), trained, RunContext())
     bare = make_run(tmp_path / "b", sets={"test": 6})
     other = small_config(evaluate={"model": str(tmp_path / "a" / inside)})
-    run_stage(evaluate, other, bare, Ports())
+    run_stage(evaluate, other, bare, RunContext())
     assert table(bare) == table(trained)
 
 
 def test_no_model_is_an_error_of_its_kind(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", sets={"test": 2})
     with pytest.raises(IsnetError, match="'train' is not finished"):
-        run_stage(evaluate, small_config(), folder, Ports())
+        run_stage(evaluate, small_config(), folder, RunContext())
     config = small_config(evaluate={"model": str(tmp_path / "nothing")})
     with pytest.raises(IsnetError, match="no trained model") as caught:
-        run_stage(evaluate, config, folder, Ports())
+        run_stage(evaluate, config, folder, RunContext())
     assert caught.value.kind == "weights"
 
 
@@ -321,23 +321,23 @@ def test_a_model_that_diverged_is_an_error(tmp_path: Path) -> None:
 
     save_random_model(folder.path / "train", diverge)
     finish_train(folder)
-    with pytest.raises(IsnetError, match="4 of 4 films got NaN"):
-        run_stage(evaluate, small_config(), folder, Ports())
+    with pytest.raises(IsnetError, match="4 of 4 images got NaN"):
+        run_stage(evaluate, small_config(), folder, RunContext())
 
 
 def test_a_mask_that_vanished_is_an_error_with_a_fix(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
     (folder.path / "masks" / "test" / "002.png").unlink()
     with pytest.raises(IsnetError, match="mask") as caught:
-        run_stage(evaluate, small_config(), folder, Ports())
+        run_stage(evaluate, small_config(), folder, RunContext())
     assert caught.value.fix == "isnet masks CONFIG"
 
 
 def test_second_identical_run_does_no_work(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
-    assert run_stage(evaluate, small_config(), folder, Ports()).status == "done"
+    assert run_stage(evaluate, small_config(), folder, RunContext()).status == "done"
     smaller = small_config(evaluate={"batch_size": 2})
-    assert run_stage(evaluate, smaller, folder, Ports()).status == "current"
+    assert run_stage(evaluate, smaller, folder, RunContext()).status == "current"
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_fingerprint_follows_what_the_result_depends_on(
     assert evaluate.fingerprint(small_config(**change), folder) != plain
 
 
-def test_fingerprint_follows_films_and_model(tmp_path: Path) -> None:
+def test_fingerprint_follows_images_and_model(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
     seen = {evaluate.fingerprint(small_config(), folder)}
     edit_rows(folder, lambda row: {"source": "B"})
@@ -377,23 +377,23 @@ def test_interrupted_and_continued_equals_uninterrupted(
     monkeypatch.setattr(evaluate, "chunk_size", lambda config: 2)
     whole, cut = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
     config = small_config(bias=SHAPES, evaluate={"background": False})
-    run_stage(evaluate, config, whole, Ports())
-    stop = StopAfter(2 * 2 * 3).ports()  # two pairs of films in three versions
+    run_stage(evaluate, config, whole, RunContext())
+    stop = StopAfter(2 * 2 * 3).context()  # two pairs of images in three versions
     assert run_stage(evaluate, config, cut, stop).status == "incomplete"
     loaded: list[int] = []
     load = Predictor.load
     monkeypatch.setattr(
         Predictor, "load", lambda self, rows: (loaded.append(len(rows)), load(self, rows))[1]
     )
-    assert run_stage(evaluate, config, cut, Ports()).status == "done"
+    assert run_stage(evaluate, config, cut, RunContext()).status == "done"
     assert loaded == [2]  # the third pair; the first two were done
     assert tree(cut.path / "evaluate") == tree(whole.path / "evaluate")
 
 
 def test_the_result_does_not_depend_on_the_batch_size(tmp_path: Path) -> None:
     a, b = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
-    run_stage(evaluate, small_config(evaluate={"batch_size": 1}), a, Ports())
-    run_stage(evaluate, small_config(evaluate={"batch_size": 32}), b, Ports())
+    run_stage(evaluate, small_config(evaluate={"batch_size": 1}), a, RunContext())
+    run_stage(evaluate, small_config(evaluate={"batch_size": 32}), b, RunContext())
     for one, other in zip(table(a), table(b), strict=True):
         for column in ("p_sick", "outside_share"):
             assert float(one[column]) == pytest.approx(float(other[column]), abs=2e-6)
@@ -401,10 +401,10 @@ def test_the_result_does_not_depend_on_the_batch_size(tmp_path: Path) -> None:
 
 def test_files_of_a_set_that_is_no_longer_evaluated_go_away(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 3, "far": 3})
-    run_stage(evaluate, small_config(), folder, Ports())
+    run_stage(evaluate, small_config(), folder, RunContext())
     note = folder.path / "evaluate" / "my notes.txt"
     note.write_text("not the stage's")
-    run_stage(evaluate, small_config(evaluate={"sets": ["far"]}), folder, Ports())
+    run_stage(evaluate, small_config(evaluate={"sets": ["far"]}), folder, RunContext())
     assert not (folder.path / "evaluate" / "test").exists()
     assert (folder.path / "evaluate" / "far" / "standard" / "predictions.csv").exists()
     assert note.exists()

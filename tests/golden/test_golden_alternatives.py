@@ -127,7 +127,7 @@ def _gain(
 
 
 def _shown(method: GAIN, net: nn.Module, batch: Batch) -> Tensor:
-    """The stored map: of the film's class, or of the sum of its labels, in three channels."""
+    """The stored map: of the image's class, or of the sum of its labels, in three channels."""
     labels = batch.labels
     if labels.dim() == 2:
         with watched(net) as seen:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.heatmap import contact_sheet as mapsheet
 from isnet_cli.heatmap import stage as heatmap
 from isnet_cli.heatmap.contact_sheet import SHEET, reliance_first, sheets
@@ -56,7 +56,7 @@ def test_each_set_and_version_has_its_sheet(
 ) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 4, "far": 2})
     config = small_config(bias={"kind": "shapes"})
-    run_stage(heatmap, config, folder, Ports())
+    run_stage(heatmap, config, folder, RunContext())
     root = folder.path / "heatmap"
     for name in ("test", "far"):
         for version in ("biased", "standard", "deceiving"):
@@ -74,7 +74,7 @@ def test_each_set_and_version_has_its_sheet(
         assert text.split("\n")[1].startswith(
             f"{cells['target']} {float(cells['probability']):.2f}"
         )
-    assert heading[0] == "Relevance, set test (biased): 4 maps of 4 films"
+    assert heading[0] == "Relevance, set test (biased): 4 maps of 4 images"
     assert all(np.ptp(tile) > 50 for tile in tiles)
 
 
@@ -83,22 +83,22 @@ def test_more_maps_than_tiles_are_counted(
 ) -> None:
     monkeypatch.setattr(mapsheet, "TILES", 3)
     folder = make_trained(tmp_path / "run", sets={"test": 4})
-    run_stage(heatmap, small_config(heatmap={"target": "all"}), folder, Ports())
+    run_stage(heatmap, small_config(heatmap={"target": "all"}), folder, RunContext())
     tiles, _, _, heading = captured[0]
     assert len(tiles) == 3
-    assert heading[0] == "Relevance, set test: 3 of 8 maps of 4 films"
+    assert heading[0] == "Relevance, set test: 3 of 8 maps of 4 images"
 
 
 def test_without_pictures_there_is_no_sheet_and_an_old_one_goes(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 1})
     path = folder.path / "heatmap" / "test" / SHEET
-    run_stage(heatmap, small_config(), folder, Ports())
+    run_stage(heatmap, small_config(), folder, RunContext())
     assert path.is_file()
-    run_stage(heatmap, small_config(heatmap={"formats": ["npz"]}), folder, Ports())
+    run_stage(heatmap, small_config(heatmap={"formats": ["npz"]}), folder, RunContext())
     assert not path.exists()
 
 
-def test_a_film_without_a_mask_says_why(tmp_path: Path, captured: list[tuple[Any, ...]]) -> None:
+def test_a_image_without_a_mask_says_why(tmp_path: Path, captured: list[tuple[Any, ...]]) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 1}, verdicts={"test/000": "missing"})
-    run_stage(heatmap, small_config(), folder, Ports())
+    run_stage(heatmap, small_config(), folder, RunContext())
     assert captured[0][1][0].endswith("no lung mask")

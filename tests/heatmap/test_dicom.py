@@ -12,7 +12,7 @@ import SimpleITK
 
 from isnet_cli.core.files import read_csv, sha256_file
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.heatmap import stage as heatmap
@@ -20,19 +20,19 @@ from isnet_cli.heatmap.dicom import prepare_dicom, region
 from isnet_cli.heatmap.explainers import METHODS
 from isnet_cli.images.resize import Frame
 from tests.evaluate.factory import edit_rows, make_trained
-from tests.heatmap.test_files import KEPT, NETWORK, ORIGINAL, blob, film_map
+from tests.heatmap.test_files import KEPT, NETWORK, ORIGINAL, blob, image_map
 from tests.images.dicom.factory import dicom_bytes
-from tests.support.runs import film, small_config
+from tests.support.runs import image, small_config
 
 BOTH = ["dicom-sc", "dicom-seg"]
 STUDY, SERIES, INSTANCE = "2.25.71", "2.25.72", "2.25.73"
 
 
 def run_of_dicom(path: Path, **attributes: Any) -> RunFolder:
-    """A trained run of one film that came from a DICOM file of a known patient, 600 x 480 px."""
+    """A trained run of one image that came from a DICOM file of a known patient, 600 x 480 px."""
     folder = make_trained(path / "run", sets={"test": 1})
-    stored = np.rint(np.kron(film(0, False, 48), np.ones((12, 10))) * 4095).astype(np.int64)
-    source = path / "film.dcm"
+    stored = np.rint(np.kron(image(0, False, 48), np.ones((12, 10))) * 4095).astype(np.int64)
+    source = path / "image.dcm"
     source.write_bytes(
         dicom_bytes(
             stored,
@@ -55,16 +55,16 @@ def run_of_dicom(path: Path, **attributes: Any) -> RunFolder:
 
 
 def made(folder: RunFolder, **heat: Any) -> dict[str, pydicom.Dataset]:
-    run_stage(heatmap, small_config(heatmap={"formats": BOTH, **heat}), folder, Ports())
+    run_stage(heatmap, small_config(heatmap={"formats": BOTH, **heat}), folder, RunContext())
     (line,) = read_csv(folder.path / "heatmap" / "index.csv")
-    kinds = [kind for kind in (*BOTH, "dicom-film") if line[kind]]
+    kinds = [kind for kind in (*BOTH, "dicom-image") if line[kind]]
     return {kind: pydicom.dcmread(folder.path / "heatmap" / line[kind]) for kind in kinds}
 
 
 def test_by_default_the_three_form_a_study_of_nobody(tmp_path: Path) -> None:
     folder = run_of_dicom(tmp_path)
     found = made(folder)
-    assert set(found) == {*BOTH, "dicom-film"}
+    assert set(found) == {*BOTH, "dicom-image"}
     assert len({ds.StudyInstanceUID for ds in found.values()}) == 1
     assert len({ds.SeriesInstanceUID for ds in found.values()}) == 3
     assert len({ds.SOPInstanceUID for ds in found.values()}) == 3
@@ -73,12 +73,12 @@ def test_by_default_the_three_form_a_study_of_nobody(tmp_path: Path) -> None:
         assert not {STUDY, SERIES, INSTANCE} & {str(e.value) for e in ds.iterall()}
         assert (ds.Rows, ds.Columns) == (576, 480)
     seg = found["dicom-seg"].SourceImageSequence[0]
-    assert seg.ReferencedSOPInstanceUID == found["dicom-film"].SOPInstanceUID
+    assert seg.ReferencedSOPInstanceUID == found["dicom-image"].SOPInstanceUID
     for path in (folder.path / "heatmap").rglob("*.dcm"):
         assert b"CANARY" not in path.read_bytes()
 
 
-def test_kept_identity_files_them_under_the_film_s_study(tmp_path: Path) -> None:
+def test_kept_identity_files_them_under_the_image_s_study(tmp_path: Path) -> None:
     found = made(run_of_dicom(tmp_path), identity="keep")
     assert set(found) == set(BOTH)
     for ds in found.values():
@@ -93,7 +93,7 @@ def test_both_readers_find_the_same_pixels_and_spacing(tmp_path: Path) -> None:
     found = made(folder)
     for kind, ds in found.items():
         (path,) = (folder.path / "heatmap").rglob(
-            f"*{ {'dicom-sc': 'sc', 'dicom-seg': 'seg', 'dicom-film': 'film'}[kind] }.dcm"
+            f"*{ {'dicom-sc': 'sc', 'dicom-seg': 'seg', 'dicom-image': 'image'}[kind] }.dcm"
         )
         image = SimpleITK.ReadImage(str(path))
         pixels = SimpleITK.GetArrayFromImage(image)[0]
@@ -106,7 +106,7 @@ def test_both_readers_find_the_same_pixels_and_spacing(tmp_path: Path) -> None:
             assert list(ds.PatientOrientation) == ["L", "F"]
 
 
-def test_films_that_were_no_dicom_have_no_identity_to_keep(tmp_path: Path) -> None:
+def test_images_that_were_no_dicom_have_no_identity_to_keep(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 1})
     found = made(folder, identity="keep")
     assert found["dicom-sc"].PatientIdentityRemoved == "YES"
@@ -115,16 +115,16 @@ def test_films_that_were_no_dicom_have_no_identity_to_keep(tmp_path: Path) -> No
 
 def test_identity_cannot_be_kept_when_the_file_is_another(tmp_path: Path) -> None:
     folder = run_of_dicom(tmp_path)
-    (tmp_path / "film.dcm").write_bytes(b"another")
+    (tmp_path / "image.dcm").write_bytes(b"another")
     with pytest.raises(IsnetError, match="has changed since it was ingested") as caught:
         made(folder, identity="keep")
     assert caught.value.kind == "data"
-    assert set(made(folder)) == {*BOTH, "dicom-film"}  # without identity the file is not needed
+    assert set(made(folder)) == {*BOTH, "dicom-image"}  # without identity the file is not needed
 
 
 def test_a_header_that_no_segmentation_can_carry_is_told(tmp_path: Path) -> None:
     folder = run_of_dicom(tmp_path, StudyDate="20200101")
-    source = tmp_path / "film.dcm"
+    source = tmp_path / "image.dcm"
     source.write_bytes(source.read_bytes().replace(b"20200101", b"20209999"))
     edit_rows(folder, lambda row: {"sha256": sha256_file(source)})
     with pytest.raises(IsnetError, match="no segmentation can refer") as caught:
@@ -140,7 +140,7 @@ def test_the_region_lies_where_the_map_is_high() -> None:
     top, left, height, width = frame.inner
     spot = blob(NETWORK, (top + 0.25 * height, left + 0.7 * width), 4.0)
     against = blob(NETWORK, (top + 0.7 * height, left + 0.3 * width), 4.0)
-    found = region(film_map(spot - 2 * against), 0.5)
+    found = region(image_map(spot - 2 * against), 0.5)
     assert found.shape == ORIGINAL
     y, x = np.argwhere(found).mean(axis=0)
     assert (y / ORIGINAL[0], x / ORIGINAL[1]) == pytest.approx((0.25, 0.7), abs=0.02)
@@ -148,9 +148,9 @@ def test_the_region_lies_where_the_map_is_high() -> None:
     scale = ORIGINAL[0] / height
     variance = (4.0**2 + 1.5**2) * scale**2
     assert found.sum() == pytest.approx(np.pi * 2 * np.log(2) * variance, rel=0.1)
-    assert region(film_map(spot), 0.9).sum() > 2 * region(film_map(spot), 0.5).sum()
-    assert not region(film_map(-spot), 0.5).any()
-    assert region(film_map(spot, method=METHODS["gradcam"]), 0.5).sum() < found.sum()
+    assert region(image_map(spot), 0.9).sum() > 2 * region(image_map(spot), 0.5).sum()
+    assert not region(image_map(-spot), 0.5).any()
+    assert region(image_map(spot, method=METHODS["gradcam"]), 0.5).sum() < found.sum()
     assert KEPT != ORIGINAL
 
 

@@ -1,4 +1,4 @@
-"""A map's way onto the film's own pixels, its numbers on disk, its picture."""
+"""A map's way onto the image's own pixels, its numbers on disk, its picture."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from PIL import Image
 
 from isnet_cli.heatmap.explainers import METHODS
 from isnet_cli.heatmap.files import (
-    FilmMap,
+    ImageMap,
     nifti_map,
     npz_bytes,
-    on_film,
+    on_image,
     panel_png,
     said_of,
-    shown_on_film,
+    shown_on_image,
     with_shape,
 )
 from isnet_cli.images.resize import Frame
@@ -34,12 +34,12 @@ def blob(size: tuple[int, int], centre: tuple[float, float], width: float) -> np
     )
 
 
-def film_map(values: np.ndarray | None = None, **changes: object) -> FilmMap:
+def image_map(values: np.ndarray | None = None, **changes: object) -> ImageMap:
     rng = np.random.default_rng(0)
     fields: dict[str, object] = {
         "map": rng.normal(size=NETWORK).astype(np.float32) if values is None else values,
         "frame": Frame(ORIGINAL, NETWORK),
-        "film": rng.random(KEPT).astype(np.float32),
+        "image": rng.random(KEPT).astype(np.float32),
         "lungs": None,
         "classes": ["normal", "sick"],
         "target": 1,
@@ -49,14 +49,14 @@ def film_map(values: np.ndarray | None = None, **changes: object) -> FilmMap:
         "total": 2.0,
         **changes,
     }
-    return FilmMap(**fields)  # type: ignore[arg-type]
+    return ImageMap(**fields)  # type: ignore[arg-type]
 
 
-def test_a_spot_lands_where_the_film_has_it() -> None:
+def test_a_spot_lands_where_the_image_has_it() -> None:
     frame = Frame(ORIGINAL, NETWORK)
     top, left, height, width = frame.inner
     spot = blob(NETWORK, (top + 0.25 * height, left + 0.7 * width), 2.0)
-    found = on_film(spot, frame, KEPT)
+    found = on_image(spot, frame, KEPT)
     assert found.shape == KEPT
     y, x = np.mgrid[: KEPT[0], : KEPT[1]] + 0.5
     weights = found / found.sum()
@@ -65,23 +65,23 @@ def test_a_spot_lands_where_the_film_has_it() -> None:
 
 
 @pytest.mark.parametrize("size", [KEPT, (30, 24), (1000, 800)])
-def test_the_sum_over_the_film_stays(size: tuple[int, int]) -> None:
+def test_the_sum_over_the_image_stays(size: tuple[int, int]) -> None:
     spot = blob(NETWORK, (30, 33), 4.0) - 0.5 * blob(NETWORK, (40, 25), 3.0)
-    found = on_film(spot, Frame(ORIGINAL, NETWORK), size)
+    found = on_image(spot, Frame(ORIGINAL, NETWORK), size)
     assert found.sum(dtype=np.float64) == pytest.approx(spot.sum(dtype=np.float64), rel=2e-3)
 
 
 def test_npz_holds_the_map_the_geometry_and_the_facts_without_pickles() -> None:
-    found = film_map()
+    found = image_map()
     with np.load(io.BytesIO(npz_bytes(found)), allow_pickle=False) as content:
         arrays = dict(content)
     np.testing.assert_array_equal(arrays["map"], found.map)
     assert arrays["relevance"].shape == KEPT
     assert arrays["relevance"].dtype == np.float32
-    expected = on_film(found.map, found.frame, KEPT)
+    expected = on_image(found.map, found.frame, KEPT)
     np.testing.assert_allclose(arrays["relevance"], expected, rtol=2**-11)
     assert arrays["original"].tolist() == list(ORIGINAL)
-    assert arrays["film"].tolist() == list(KEPT)
+    assert arrays["image"].tolist() == list(KEPT)
     assert arrays["network"].tolist() == list(NETWORK)
     assert tuple(arrays["inner"]) == found.frame.inner
     assert str(arrays["target"]) == "sick"
@@ -92,11 +92,11 @@ def test_npz_holds_the_map_the_geometry_and_the_facts_without_pickles() -> None:
 
 
 def test_npz_is_reproducible_and_small() -> None:
-    found = film_map(blob(NETWORK, (30, 33), 6.0))
+    found = image_map(blob(NETWORK, (30, 33), 6.0))
     content = npz_bytes(found)
     assert content == npz_bytes(found)
     exact = io.BytesIO()
-    np.savez_compressed(exact, on_film(found.map, found.frame, KEPT))
+    np.savez_compressed(exact, on_image(found.map, found.frame, KEPT))
     assert len(content) < 0.75 * len(exact.getvalue())
 
 
@@ -105,38 +105,38 @@ def test_npz_is_reproducible_and_small() -> None:
 )
 def test_conservation_error(found: float, expected: float, error: float) -> None:
     values = np.full(NETWORK, found / (NETWORK[0] * NETWORK[1]), np.float32)
-    assert film_map(values, total=expected).conservation_error == pytest.approx(error, abs=1e-6)
+    assert image_map(values, total=expected).conservation_error == pytest.approx(error, abs=1e-6)
 
 
 def test_conservation_of_a_total_of_zero_or_of_none_is_unknown() -> None:
-    assert np.isnan(film_map(total=0.0).conservation_error)
-    assert np.isnan(film_map(total=float("nan")).conservation_error)
+    assert np.isnan(image_map(total=0.0).conservation_error)
+    assert np.isnan(image_map(total=float("nan")).conservation_error)
 
 
 def test_words_of_each_method() -> None:
-    rollout = said_of(film_map(method=METHODS["attention_rollout"]))
+    rollout = said_of(image_map(method=METHODS["attention_rollout"]))
     assert rollout == [
         "Attention rollout, of no class in particular", "75 % of the attention in the lungs"
     ]  # fmt: skip
-    cam = said_of(film_map(method=METHODS["gradcam"], outside=float("nan")))
+    cam = said_of(image_map(method=METHODS["gradcam"], outside=float("nan")))
     assert cam == ["Grad-CAM for sick (probability 0.95)"]
 
 
 def test_a_picture_of_a_shared_scale_and_of_another_method_differs() -> None:
-    plain = panel_png(film_map(), "x", [])
-    assert panel_png(film_map(limit=9.0), "x", []) != plain
-    assert panel_png(film_map(method=METHODS["gradcam"]), "x", []) != plain
+    plain = panel_png(image_map(), "x", [])
+    assert panel_png(image_map(limit=9.0), "x", []) != plain
+    assert panel_png(image_map(method=METHODS["gradcam"]), "x", []) != plain
 
 
-def test_films_of_any_size_are_drawn_with_the_same_values() -> None:
+def test_images_of_any_size_are_drawn_with_the_same_values() -> None:
     """So that a colour limit means the same on each of them."""
-    small, large = film_map(), film_map(film=np.zeros((600, 480), np.float32))
-    ours = [shown_on_film(small, KEPT).max(), shown_on_film(large, ORIGINAL).max()]
+    small, large = image_map(), image_map(image=np.zeros((600, 480), np.float32))
+    ours = [shown_on_image(small, KEPT).max(), shown_on_image(large, ORIGINAL).max()]
     assert ours[0] == pytest.approx(ours[1], rel=0.1)
 
 
-def test_nifti_has_the_film_s_size_spacing_and_sum(tmp_path: Path) -> None:
-    found = film_map(blob(NETWORK, (30, 33), 6.0), spacing=(0.2, 0.1))
+def test_nifti_has_the_image_s_size_spacing_and_sum(tmp_path: Path) -> None:
+    found = image_map(blob(NETWORK, (30, 33), 6.0), spacing=(0.2, 0.1))
     path = tmp_path / "map.nii.gz"
     path.write_bytes(nifti_map(found, "frontal", mirrored=False))
     image = SimpleITK.ReadImage(str(path))
@@ -148,9 +148,9 @@ def test_nifti_has_the_film_s_size_spacing_and_sum(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("height", [64, 500, 2000])
 def test_picture_is_readable_and_not_larger_than_needed(height: int) -> None:
-    film = np.full((height, height), 0.5, np.float32)
+    image = np.full((height, height), 0.5, np.float32)
     frame = Frame((height, height), NETWORK)
-    content = panel_png(film_map(film=film, frame=frame), "test/001", ["label: sick"])
+    content = panel_png(image_map(image=image, frame=frame), "test/001", ["label: sick"])
     with Image.open(io.BytesIO(content)) as picture:
         assert picture.mode == "RGB"
         shown = min(max(height, 384), 1024)
@@ -160,23 +160,23 @@ def test_picture_is_readable_and_not_larger_than_needed(height: int) -> None:
 
 
 def test_a_picture_of_a_zero_map_and_of_no_mask_is_drawn() -> None:
-    zero = film_map(np.zeros(NETWORK, np.float32), outside=float("nan"))
+    zero = image_map(np.zeros(NETWORK, np.float32), outside=float("nan"))
     assert panel_png(zero, "x", []).startswith(b"\x89PNG")
     assert panel_png(zero, "x", []) == panel_png(zero, "x", [])
 
 
-def test_a_shape_is_drawn_into_the_film_and_nowhere_else() -> None:
+def test_a_shape_is_drawn_into_the_image_and_nowhere_else() -> None:
     frame = Frame(ORIGINAL, NETWORK)
     rng = np.random.default_rng(1)
-    film = rng.random(KEPT).astype(np.float32)
-    plain = frame.to_network(film)
+    image = rng.random(KEPT).astype(np.float32)
+    plain = frame.to_network(image)
     biased = plain.copy()
     top, left, height, width = frame.inner
     biased[top + 5 : top + 15, left + 5 : left + 15] = 1.0
-    found = with_shape(film, plain, biased, frame)
+    found = with_shape(image, plain, biased, frame)
     rows, columns = KEPT[0] / height, KEPT[1] / width
     inside = found[round(7 * rows) : round(13 * rows), round(7 * columns) : round(13 * columns)]
     np.testing.assert_allclose(inside, 1.0, atol=1e-6)
-    assert (found[round(18 * rows) :] == film[round(18 * rows) :]).all()
-    assert (found[:, round(18 * columns) :] == film[:, round(18 * columns) :]).all()
-    assert (with_shape(film, plain, plain, frame) == film).all()
+    assert (found[round(18 * rows) :] == image[round(18 * rows) :]).all()
+    assert (found[:, round(18 * columns) :] == image[:, round(18 * columns) :]).all()
+    assert (with_shape(image, plain, plain, frame) == image).all()

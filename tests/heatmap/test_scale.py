@@ -25,7 +25,7 @@ def noise() -> np.ndarray:
     return np.random.default_rng(0).normal(size=FRAME.inner[2:]).astype(np.float32)
 
 
-def test_only_the_part_that_shows_the_film_counts() -> None:
+def test_only_the_part_that_shows_the_image_counts() -> None:
     assert np.array_equal(shown_part(letterboxed(noise()), FRAME, CAM), noise())
     assert own_limit(letterboxed(noise()), FRAME, CAM) == relevance_limit(noise())
 

@@ -1,4 +1,4 @@
-"""The heatmap stage: which films, which classes, and files that say what the model says."""
+"""The heatmap stage: which images, which classes, and files that say what the model says."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from PIL import Image
 
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.dataset import test_sets
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.heatmap import dicom, writer
 from isnet_cli.heatmap import stage as heatmap
-from isnet_cli.heatmap.files import FilmMap
+from isnet_cli.heatmap.files import ImageMap
 from isnet_cli.heatmap.stage import choose
 from isnet_cli.heatmap.writer import NO_LABEL, SUSPECT
-from isnet_cli.images.kept import load_film
+from isnet_cli.images.kept import load_image
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.resize import Frame
 from isnet_cli.images.types import Row
@@ -59,17 +59,17 @@ def settings(**heat: Any) -> Any:
     return small_config(heatmap=heat)
 
 
-def test_maps_equal_the_relevance_of_each_film_alone(tmp_path: Path) -> None:
+def test_maps_equal_the_relevance_of_each_image_alone(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 4})
-    outcome = run_stage(heatmap, settings(target="all"), folder, Ports())
+    outcome = run_stage(heatmap, settings(target="all"), folder, RunContext())
     model = load_model(folder.path, torch.device("cpu"))
     lines = {(line["key"], line["target"]): line for line in index(folder)}
     rows = read_manifest(folder.path / "ingest" / "manifest.csv")
     assert set(lines) == {(row.key, name) for row in rows for name in ("normal", "sick")}
     for row in rows:
         frame = Frame((row.height, row.width), (SIDE, SIDE))
-        film = frame.to_network(load_film(folder.path / "ingest" / row.film))
-        x = torch.from_numpy(film)[None, None]
+        image = frame.to_network(load_image(folder.path / "ingest" / row.image_file))
+        x = torch.from_numpy(image)[None, None]
         found = relevance(model.net, x, "all", epsilon=0.01, zb=(0.0, 1.0))
         mask = frame.mask_to_network(lungs(row.height))
         for k, name in enumerate(("normal", "sick")):
@@ -84,15 +84,15 @@ def test_maps_equal_the_relevance_of_each_film_alone(tmp_path: Path) -> None:
             logit = found.logits[0, k].item()
             error = abs(R.sum() - logit) / abs(logit)
             assert float(line["conservation_error"]) == pytest.approx(error, rel=1e-2, abs=1e-3)
-            assert (content["film"] == [row.height, row.width]).all()
+            assert (content["image"] == [row.height, row.width]).all()
             assert line["error"] == ""
-    assert (outcome.summary["films"], outcome.summary["maps"]) == (4, 8)
+    assert (outcome.summary["images"], outcome.summary["maps"]) == (4, 8)
     assert outcome.summary["skipped"] == 0
 
 
 def test_each_line_has_its_picture_and_its_arrays(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
-    run_stage(heatmap, settings(), folder, Ports())
+    run_stage(heatmap, settings(), folder, RunContext())
     lines = index(folder)
     assert len(lines) == 6
     for line in lines:
@@ -108,8 +108,8 @@ def test_each_line_has_its_picture_and_its_arrays(tmp_path: Path) -> None:
 def test_shares_agree_with_those_of_evaluate(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 4})
     config = small_config(bias={"kind": "shapes"}, heatmap={"formats": ["npz"]})
-    run_stage(evaluate, config, folder, Ports())
-    run_stage(heatmap, config, folder, Ports())
+    run_stage(evaluate, config, folder, RunContext())
+    run_stage(heatmap, config, folder, RunContext())
     for line in index(folder):
         place = folder.path / "evaluate" / line["set"] / line["version"] / "predictions.csv"
         other = {row["key"]: row for row in read_csv(place)}[line["key"]]
@@ -122,7 +122,7 @@ def test_shares_agree_with_those_of_evaluate(tmp_path: Path) -> None:
 def test_versions_of_a_biased_run_lie_side_by_side(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 2})
     config = small_config(bias={"kind": "shapes"}, heatmap={"target": "sick"})
-    run_stage(heatmap, config, folder, Ports())
+    run_stage(heatmap, config, folder, RunContext())
     maps = {}
     for version in ("biased", "standard", "deceiving"):
         name = f"test/{version}/test/000_sick"
@@ -140,15 +140,15 @@ def test_versions_of_a_biased_run_lie_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("target", "names"), [("sick", {"sick"}), ("normal", {"normal"})])
 def test_target_of_one_class(tmp_path: Path, target: str, names: set[str]) -> None:
     folder = make_trained(tmp_path / "run")
-    run_stage(heatmap, settings(target=target, formats=["npz"]), folder, Ports())
+    run_stage(heatmap, settings(target=target, formats=["npz"]), folder, RunContext())
     assert {line["target"] for line in index(folder)} == names
     assert len(index(folder)) == 6
 
 
-def test_target_true_explains_the_label_and_reports_films_without_one(tmp_path: Path) -> None:
+def test_target_true_explains_the_label_and_reports_images_without_one(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
     edit_rows(folder, lambda row: {"label": ""} if row.key == "test/002" else {})
-    outcome = run_stage(heatmap, settings(target="true", formats=["npz"]), folder, Ports())
+    outcome = run_stage(heatmap, settings(target="true", formats=["npz"]), folder, RunContext())
     for line in index(folder):
         assert line["target"] == line["label"]
         assert line["error"] == (NO_LABEL if line["key"] == "test/002" else "")
@@ -157,7 +157,7 @@ def test_target_true_explains_the_label_and_reports_films_without_one(tmp_path: 
 
 def test_multilabel_true_explains_each_positive_label(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", multilabel=True)
-    run_stage(heatmap, settings(target="true", formats=["npz"]), folder, Ports())
+    run_stage(heatmap, settings(target="true", formats=["npz"]), folder, RunContext())
     found = Counter((line["key"], line["target"]) for line in index(folder))
     for row in read_manifest(folder.path / "ingest" / "manifest.csv"):
         positive = [n for n, v in labels_of(row.label, "multilabel").items() if v == 1]
@@ -169,7 +169,7 @@ def test_multilabel_true_explains_each_positive_label(tmp_path: Path) -> None:
     )
     x = torch.from_numpy(
         Frame((row.height, row.width), (SIDE, SIDE)).to_network(
-            load_film(folder.path / "ingest" / row.film)
+            load_image(folder.path / "ingest" / row.image_file)
         )
     )[None, None]
     R = relevance(model.net, x, torch.tensor([1]), epsilon=0.01, zb=(0.0, 1.0)).maps[0, 0, 0]
@@ -181,7 +181,7 @@ def test_multilabel_true_explains_each_positive_label(tmp_path: Path) -> None:
 def test_unknown_target_is_refused_with_the_choices(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
     with pytest.raises(IsnetError, match=r"'covid', expected predicted, true, all .*normal, sick"):
-        run_stage(heatmap, settings(target="covid"), folder, Ports())
+        run_stage(heatmap, settings(target="covid"), folder, RunContext())
 
 
 def test_a_network_without_relevance_rules_is_refused(
@@ -190,15 +190,15 @@ def test_a_network_without_relevance_rules_is_refused(
     monkeypatch.delitem(HANDLERS, "hardswish")  # as if its rule were unknown
     folder = make_trained(tmp_path / "run", arch="mobilenet_v3_small")
     with pytest.raises(IsnetError, match="no relevance maps") as caught:
-        run_stage(heatmap, settings(), folder, Ports())
+        run_stage(heatmap, settings(), folder, RunContext())
     assert "densenet121" in caught.value.fix
 
 
 def test_formats(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 2})
-    run_stage(heatmap, settings(formats=["png"]), folder, Ports())
+    run_stage(heatmap, settings(formats=["png"]), folder, RunContext())
     assert {Path(name).suffix for name in tree(folder.path / "heatmap")} == {".csv", ".png"}
-    run_stage(heatmap, settings(formats=["npz"]), folder, Ports())
+    run_stage(heatmap, settings(formats=["npz"]), folder, RunContext())
     assert {Path(name).suffix for name in tree(folder.path / "heatmap")} == {".csv", ".npz"}
 
 
@@ -229,27 +229,27 @@ def test_choice_of_all(limit: int | None) -> None:
 
 def test_limit_holds_for_each_set(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"train": 4, "test": 6, "far": 3})
-    run_stage(heatmap, settings(limit=2, formats=["npz"]), folder, Ports())
+    run_stage(heatmap, settings(limit=2, formats=["npz"]), folder, RunContext())
     assert Counter(line["set"] for line in index(folder)) == {"test": 2, "far": 2}
     assert {line["label"] for line in index(folder)} == {"normal", "sick"}
 
 
-def test_films_of_no_set_are_shown_in_a_run_without_sets(tmp_path: Path) -> None:
+def test_images_of_no_set_are_shown_in_a_run_without_sets(tmp_path: Path) -> None:
     trained = make_trained(tmp_path / "model")
     folder = make_run(tmp_path / "run", sets={"test": 3})
     edit_rows(folder, lambda row: {"set": "", "label": ""})
     config = settings(model=str(trained.path), formats=["npz"])
-    run_stage(heatmap, config, folder, Ports())
+    run_stage(heatmap, config, folder, RunContext())
     assert [line["set"] for line in index(folder)] == [test_sets.UNNAMED] * 3
-    assert all(line["npz"].startswith("films/test/") for line in index(folder))
+    assert all(line["npz"].startswith("images/test/") for line in index(folder))
 
 
-def test_film_without_a_trusted_mask_is_drawn_and_says_why_there_is_no_share(
+def test_image_without_a_trusted_mask_is_drawn_and_says_why_there_is_no_share(
     tmp_path: Path,
 ) -> None:
     verdicts = {"test/000": "suspect", "test/001": "missing"}
     folder = make_trained(tmp_path / "run", sets={"test": 3}, verdicts=verdicts)
-    outcome = run_stage(heatmap, settings(), folder, Ports())
+    outcome = run_stage(heatmap, settings(), folder, RunContext())
     assert [line["error"] for line in index(folder)] == [SUSPECT, NO_MASK, ""]
     assert [line["outside_share"] == "" for line in index(folder)] == [True, True, False]
     assert all((folder.path / "heatmap" / line["png"]).is_file() for line in index(folder))
@@ -269,7 +269,7 @@ def test_a_broken_map_becomes_a_row_and_the_rest_goes_on(
         return seen, maps
 
     monkeypatch.setattr(Predictor, "explain", broken)
-    outcome = run_stage(heatmap, settings(), folder, Ports())
+    outcome = run_stage(heatmap, settings(), folder, RunContext())
     assert [line["error"] for line in index(folder)] == ["", NOT_FINITE, ""]
     assert [line["png"] == "" for line in index(folder)] == [False, True, False]
     assert (outcome.summary["maps"], outcome.summary["skipped"]) == (2, 1)
@@ -280,8 +280,8 @@ def test_interrupted_and_continued_equals_uninterrupted(
 ) -> None:
     monkeypatch.setattr(heatmap, "chunk_size", lambda config: 2)
     whole, cut = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
-    run_stage(heatmap, settings(), whole, Ports())
-    stop = StopAfter(4).ports()
+    run_stage(heatmap, settings(), whole, RunContext())
+    stop = StopAfter(4).context()
     assert run_stage(heatmap, settings(), cut, stop).status == "incomplete"
     assert not (cut.path / "heatmap" / "index.csv").exists()
     loaded: list[int] = []
@@ -289,12 +289,12 @@ def test_interrupted_and_continued_equals_uninterrupted(
     monkeypatch.setattr(
         Predictor, "load", lambda self, rows: (loaded.append(len(rows)), load(self, rows))[1]
     )
-    assert run_stage(heatmap, settings(), cut, Ports()).status == "done"
+    assert run_stage(heatmap, settings(), cut, RunContext()).status == "done"
     assert loaded == [2]
     assert tree(cut.path / "heatmap") == tree(whole.path / "heatmap")
 
 
-def test_a_kill_between_films_loses_one_film_at_most(
+def test_a_kill_between_images_loses_one_image_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_trained(tmp_path / "run")
@@ -305,26 +305,26 @@ def test_a_kill_between_films_loses_one_film_at_most(
     def counting(path: Path, content: bytes) -> None:
         if path.suffix in {".png", ".npz"} and path.name != "contact_sheet.png":
             made.append(path.name)
-            if len(made) >= 6 and not killed:  # the arrays of the third film, and what follows
+            if len(made) >= 6 and not killed:  # the arrays of the third image, and what follows
                 raise KeyboardInterrupt
         write(path, content)
 
     monkeypatch.setattr(writer.files, "write_bytes", counting)
     with pytest.raises(KeyboardInterrupt):
-        run_stage(heatmap, settings(), folder, Ports())
+        run_stage(heatmap, settings(), folder, RunContext())
     assert not (folder.path / "heatmap" / "index.csv").exists()
     before = len(made)
     killed.append(True)
-    run_stage(heatmap, settings(), folder, Ports())
-    assert len(made) - before == 2 * 4  # two films were whole
+    run_stage(heatmap, settings(), folder, RunContext())
+    assert len(made) - before == 2 * 4  # two images were whole
     assert len(index(folder)) == 6
 
 
 def test_second_identical_run_does_no_work_and_another_replaces_its_files(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run")
-    assert run_stage(heatmap, settings(), folder, Ports()).status == "done"
-    assert run_stage(heatmap, settings(), folder, Ports()).status == "current"
-    outcome = run_stage(heatmap, settings(target="sick", limit=2), folder, Ports())
+    assert run_stage(heatmap, settings(), folder, RunContext()).status == "done"
+    assert run_stage(heatmap, settings(), folder, RunContext()).status == "current"
+    outcome = run_stage(heatmap, settings(target="sick", limit=2), folder, RunContext())
     assert outcome.status == "done"
     named = {line[kind] for line in index(folder) for kind in ("png", "npz")}
     assert len(named) == 4
@@ -334,14 +334,14 @@ def test_second_identical_run_does_no_work_and_another_replaces_its_files(tmp_pa
 def test_maps_are_the_same_bytes_every_time(tmp_path: Path) -> None:
     a, b = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
     for folder in (a, b):
-        run_stage(heatmap, settings(limit=2), folder, Ports())
+        run_stage(heatmap, settings(limit=2), folder, RunContext())
     assert tree(a.path / "heatmap") == tree(b.path / "heatmap")
 
 
 def test_class_names_that_are_no_file_names(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 2}, classes=["no/finding", "a b", "a_b"])
     edit_rows(folder, lambda row: {"label": ""})
-    run_stage(heatmap, settings(target="all"), folder, Ports())
+    run_stage(heatmap, settings(target="all"), folder, RunContext())
     lines = index(folder)
     assert {line["target"] for line in lines} == {"no/finding", "a b", "a_b"}
     assert len({line["png"] for line in lines}) == 6
@@ -353,18 +353,18 @@ VIEWER = ["png", "npz", "nifti", "dicom-sc", "dicom-seg"]
 
 def test_every_format_is_named_and_replaced_formats_are_removed(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 2})
-    run_stage(heatmap, settings(formats=VIEWER), folder, Ports())
+    run_stage(heatmap, settings(formats=VIEWER), folder, RunContext())
     line = index(folder)[0]
     stem = f"test/{line['key']}_{line['target']}"
     ends = {"png": "png", "npz": "npz", "nifti": "nii.gz", "dicom-sc": "sc.dcm"}
     ends |= {"dicom-seg": "seg.dcm"}
     assert {kind: line[kind] for kind in VIEWER} == {k: f"{stem}.{e}" for k, e in ends.items()}
-    assert line["dicom-film"] == f"test/{line['key']}.film.dcm"
-    named = {line[kind] for line in index(folder) for kind in (*VIEWER, "dicom-film")}
+    assert line["dicom-image"] == f"test/{line['key']}.image.dcm"
+    named = {line[kind] for line in index(folder) for kind in (*VIEWER, "dicom-image")}
     assert set(tree(folder.path / "heatmap")) == named | {
         "index.csv", "test/contact_sheet.png", ".salt"
     }  # fmt: skip
-    run_stage(heatmap, settings(formats=["npz"]), folder, Ports())
+    run_stage(heatmap, settings(formats=["npz"]), folder, RunContext())
     assert {Path(name).suffix for name in tree(folder.path / "heatmap")} == {".csv", ".npz", ""}
 
 
@@ -373,7 +373,7 @@ def test_identifiers_are_the_same_each_time_in_a_run_and_new_in_another(tmp_path
     for name in ("a", "b"):
         folder = make_trained(tmp_path / name, sets={"test": 1})
         for limit in (1, 2):  # the second time everything is made anew
-            run_stage(heatmap, settings(formats=["dicom-sc"], limit=limit), folder, Ports())
+            run_stage(heatmap, settings(formats=["dicom-sc"], limit=limit), folder, RunContext())
             found.append((folder.path / "heatmap" / index(folder)[0]["dicom-sc"]).read_bytes())
     assert found[0] == found[1]
     assert found[2] == found[3]
@@ -386,10 +386,10 @@ def test_a_missing_package_is_told_before_any_work(
     monkeypatch.setattr(dicom, "can_segment", lambda: False)
     folder = make_trained(tmp_path / "run", sets={"test": 1})
     with pytest.raises(IsnetError, match="highdicom, which is not installed") as caught:
-        run_stage(heatmap, settings(formats=["dicom-seg"]), folder, Ports())
+        run_stage(heatmap, settings(formats=["dicom-seg"]), folder, RunContext())
     assert caught.value.kind == "machine"
     assert "pip install 'isnet[dicom]'" in caught.value.fix
-    run_stage(heatmap, settings(formats=["dicom-sc"]), folder, Ports())
+    run_stage(heatmap, settings(formats=["dicom-sc"]), folder, RunContext())
 
 
 METHODS = ["gradcam", "grad_input", "integrated_gradients"]
@@ -399,7 +399,9 @@ METHODS = ["gradcam", "grad_input", "integrated_gradients"]
 @pytest.mark.parametrize("target", ["all", "predicted", "true"])
 def test_methods_write_their_maps(tmp_path: Path, method: str, target: str) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 3})
-    run_stage(heatmap, settings(method=method, target=target, formats=["npz"]), folder, Ports())
+    run_stage(
+        heatmap, settings(method=method, target=target, formats=["npz"]), folder, RunContext()
+    )
     lines = index(folder)
     assert len(lines) == (6 if target == "all" else 3)
     for line in lines:
@@ -416,15 +418,17 @@ def test_methods_write_their_maps(tmp_path: Path, method: str, target: str) -> N
             assert line["target"] == line["label"]
 
 
-def test_grad_cam_maps_are_those_of_each_film_alone(tmp_path: Path) -> None:
+def test_grad_cam_maps_are_those_of_each_image_alone(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 3}, input=[64, 64])
-    run_stage(heatmap, settings(method="gradcam", target="all", formats=["npz"]), folder, Ports())
+    run_stage(
+        heatmap, settings(method="gradcam", target="all", formats=["npz"]), folder, RunContext()
+    )
     model = load_model(folder.path, torch.device("cpu"))
     lines = {(line["key"], line["target"]): line for line in index(folder)}
     total = 0.0
     for row in read_manifest(folder.path / "ingest" / "manifest.csv"):
-        film = load_film(folder.path / "ingest" / row.film)
-        x = torch.from_numpy(Frame((row.height, row.width), (64, 64)).to_network(film))[None, None]
+        image = load_image(folder.path / "ingest" / row.image_file)
+        x = torch.from_numpy(Frame((row.height, row.width), (64, 64)).to_network(image))[None, None]
         expected = grad_cam(model.net, x, "all").maps[0, :, 0].numpy()
         for k, name in enumerate(("normal", "sick")):
             found = arrays(folder, lines[row.key, name]["npz"])["map"]
@@ -436,48 +440,50 @@ def test_grad_cam_maps_are_those_of_each_film_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["block", "z+"])
 def test_families_are_those_of_the_engine(tmp_path: Path, family: Any) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 1})
-    run_stage(heatmap, settings(family=family, formats=["npz"], target="sick"), folder, Ports())
+    run_stage(
+        heatmap, settings(family=family, formats=["npz"], target="sick"), folder, RunContext()
+    )
     (line,) = index(folder)
     model = load_model(folder.path, torch.device("cpu"))
     (row,) = read_manifest(folder.path / "ingest" / "manifest.csv")
-    film = Frame((row.height, row.width), (SIDE, SIDE)).to_network(
-        load_film(folder.path / "ingest" / row.film)
+    image = Frame((row.height, row.width), (SIDE, SIDE)).to_network(
+        load_image(folder.path / "ingest" / row.image_file)
     )
-    x, sick = torch.from_numpy(film)[None, None], torch.tensor([1])
+    x, sick = torch.from_numpy(image)[None, None], torch.tensor([1])
     R = relevance(model.net, x, sick, family=family, epsilon=0.01, zb=(0.0, 1.0)).maps[0, 0, 0]
     found = arrays(folder, line["npz"])["map"]
     np.testing.assert_allclose(found, R.numpy(), atol=1e-4 * float(R.abs().max()))
     assert line["method"] == f"lrp {family}"
 
 
-def test_films_of_a_set_share_a_colour_scale_on_request(
+def test_images_of_a_set_share_a_colour_scale_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits: list[tuple[str, float | None]] = []
     draw = writer.panel_png
 
-    def spy(found: FilmMap, title: str, facts: list[str]) -> bytes:
+    def spy(found: ImageMap, title: str, facts: list[str]) -> bytes:
         limits.append((title, found.limit))
         return draw(found, title, facts)
 
     monkeypatch.setattr(writer, "panel_png", spy)
     folder = make_trained(tmp_path / "run", sets={"test": 4, "far": 2})
-    run_stage(heatmap, settings(scale="set"), folder, Ports())
+    run_stage(heatmap, settings(scale="set"), folder, RunContext())
     sets = {
         name: {limit for title, limit in limits if f"· {name}" in title} for name in ("test", "far")
     }
     assert all(len(found) == 1 for found in sets.values())
     assert sets["test"] != sets["far"]
     limits.clear()
-    run_stage(heatmap, settings(scale="film"), folder, Ports())
+    run_stage(heatmap, settings(scale="image"), folder, RunContext())
     assert {limit for _, limit in limits} == {None}
 
 
 def test_a_shared_scale_survives_an_interruption(tmp_path: Path) -> None:
     whole, cut = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
-    run_stage(heatmap, settings(scale="set"), whole, Ports())
-    assert run_stage(heatmap, settings(scale="set"), cut, StopAfter(3).ports()).status == (
+    run_stage(heatmap, settings(scale="set"), whole, RunContext())
+    assert run_stage(heatmap, settings(scale="set"), cut, StopAfter(3).context()).status == (
         "incomplete"
     )
-    assert run_stage(heatmap, settings(scale="set"), cut, Ports()).status == "done"
+    assert run_stage(heatmap, settings(scale="set"), cut, RunContext()).status == "done"
     assert tree(cut.path / "heatmap") == tree(whole.path / "heatmap")

@@ -1,4 +1,4 @@
-"""The maps of one film as files and as lines of the index."""
+"""The maps of one image as files and as lines of the index."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_version_is_in_the_path_of_a_biased_run_alone(tmp_path: Path) -> Non
     assert "standard" not in lines[0]["png"]
 
 
-def test_film_without_a_class_to_explain_has_a_line_and_no_file(tmp_path: Path) -> None:
+def test_image_without_a_class_to_explain_has_a_line_and_no_file(tmp_path: Path) -> None:
     lines, paths = written(tmp_path, explained())
     assert [line["error"] for line in lines] == [NO_LABEL]
     assert not paths

@@ -43,8 +43,8 @@ def test_predictions_have_the_table_they_were_made_from(coverage: ModuleType) ->
     assert valid["per_class", "c1", "recall"] == pytest.approx(7 / 9)
 
 
-def test_films_of_a_patient_have_one_truth(coverage: ModuleType) -> None:
-    own, truth, p = coverage.films_of(50, True, np.random.default_rng(1))
+def test_images_of_a_patient_have_one_truth(coverage: ModuleType) -> None:
+    own, truth, p = coverage.images_of(50, True, np.random.default_rng(1))
     assert np.bincount(own).min() >= 1
     assert len(own) > 80
     assert all(len(set(truth[own == patient])) == 1 for patient in range(50))

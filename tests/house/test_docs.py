@@ -11,7 +11,7 @@ import pytest
 from isnet_cli.benchmark.cells import make_grid
 from isnet_cli.config.benchmark import Benchmark, Drawn, load_benchmark
 from isnet_cli.config.load import load, plain
-from isnet_cli.config.schema import Columns, Config, FilmSet, Labels
+from isnet_cli.config.schema import Columns, Config, ImageSet, Labels
 from isnet_cli.config.segmenter import Segmenter, load_segmenter
 from isnet_cli.config.yaml_tree import parse
 from isnet_cli.core.run_folder import STAGES
@@ -48,7 +48,7 @@ def defaults(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def test_every_key_and_default_is_documented_and_no_other() -> None:
     expected = defaults(plain(Config()))
-    expected |= {f"data.sets.NAME.{name}": None for name in FilmSet.model_fields}
+    expected |= {f"data.sets.NAME.{name}": None for name in ImageSet.model_fields}
     assert documented() == expected
 
 

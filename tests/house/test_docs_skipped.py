@@ -24,7 +24,7 @@ def test_the_lists_above_are_what_the_code_says() -> None:
     raised = set()
     for path in (ROOT / "isnet_cli").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        raised |= set(re.findall(r"UnreadableFilm\(\s*\"(\w+)\"", text))
+        raised |= set(re.findall(r"UnreadableImage\(\s*\"(\w+)\"", text))
         if path.name.startswith("ingest"):
             raised |= set(re.findall(r"skipped\([\w\[\].]+, \"(\w+)\"", text))
             raised |= set(re.findall(r"\"(duplicate\w*):", text))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isnet_cli.images.detect_format import HEAD_BYTES, describe, sniff, sniff_bytes
-from tests.images.dicom.factory import dicom_bytes, film_values
+from isnet_cli.images.detect_format import HEAD_BYTES, describe, detect_format, sniff_bytes
+from tests.images.dicom.factory import dicom_bytes, image_values
 from tests.images.factory import saved
 
-SMALL = film_values(size=(16, 16))
+SMALL = image_values(size=(16, 16))
 GREY = Image.fromarray(np.zeros((8, 8), np.uint8))
 
 
@@ -36,9 +36,9 @@ def test_tiff_hidden_in_a_dicom_preamble_is_dicom() -> None:
     ("format_", "expected"), [("PNG", "png"), ("JPEG", "jpeg"), ("TIFF", "tiff")]
 )
 def test_raster_formats_whatever_the_name(tmp_path, format_: str, expected: str) -> None:
-    path = tmp_path / "film.dcm"
+    path = tmp_path / "image.dcm"
     path.write_bytes(saved(GREY, format_))
-    assert sniff(path) == expected
+    assert detect_format(path) == expected
 
 
 @pytest.mark.parametrize("magic", [b"MM\0*", b"II+\0", b"MM\0+"])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.find import MAX_PART, collect, frame_key
-from isnet_cli.images.read import read_films
+from isnet_cli.images.read import read_images
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -19,15 +19,15 @@ def tree(root: Path, *names: str) -> Path:
 
 
 def keys(images) -> list[str]:
-    return [key for key, _ in collect(images).films]
+    return [key for key, _ in collect(images).images]
 
 
 def test_nested_folder_mirrors_the_tree_in_sorted_order(tmp_path: Path) -> None:
     tree(tmp_path, "b/2.dcm", "b/1.png", "a.jpg", "b/c/IM0001", "z/1.2.840.5")
     found = collect(str(tmp_path))
     assert found.root == tmp_path
-    assert [key for key, _ in found.films] == ["a", "b/1", "b/2", "b/c/IM0001", "z/1.2.840.5"]
-    assert found.films[1][1] == tmp_path / "b/1.png"
+    assert [key for key, _ in found.images] == ["a", "b/1", "b/2", "b/c/IM0001", "z/1.2.840.5"]
+    assert found.images[1][1] == tmp_path / "b/1.png"
 
 
 def test_suffix_stays_where_it_tells_two_files_apart(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_keys_differ_also_where_case_is_ignored(tmp_path: Path) -> None:
     assert found == keys(str(tmp_path))
 
 
-def test_frame_keys_never_meet_another_film(tmp_path: Path) -> None:
+def test_frame_keys_never_meet_another_image(tmp_path: Path) -> None:
     tree(tmp_path, "a.dcm", "a_f2.png", "b_f2.png")
     found = keys(str(tmp_path))
     assert found == ["a", "a_f2.png", "b_f2"]
@@ -56,36 +56,40 @@ def test_hidden_sidecar_and_directory_files_are_left_out(tmp_path: Path) -> None
     tree(
         tmp_path, ".DS_Store", ".hidden/a.png", "DICOMDIR", "labels.csv", "README.md", "a/Thumbs.db"
     )
-    tree(tmp_path, "__MACOSX/a.png", "film", "scan.zip", "report.pdf")
-    assert keys(str(tmp_path)) == ["film", "report.pdf", "scan.zip"]
+    tree(tmp_path, "__MACOSX/a.png", "image", "scan.zip", "report.pdf")
+    assert keys(str(tmp_path)) == ["image", "report.pdf", "scan.zip"]
 
 
 def test_a_run_inside_the_folder_is_left_out(tmp_path: Path) -> None:
     tree(
-        tmp_path, "a.png", "runs/one/run.json", "runs/one/isnet.yaml", "runs/one/ingest/films/a.png"
+        tmp_path,
+        "a.png",
+        "runs/one/run.json",
+        "runs/one/isnet.yaml",
+        "runs/one/ingest/images/a.png",
     )
     assert keys(str(tmp_path)) == ["a"]
 
 
 def test_symlink_loops_end_and_links_are_followed(tmp_path: Path) -> None:
-    films = tree(tmp_path / "films", "a.png", "sub/b.png")
-    (films / "sub" / "loop").symlink_to(films, target_is_directory=True)
+    images = tree(tmp_path / "images", "a.png", "sub/b.png")
+    (images / "sub" / "loop").symlink_to(images, target_is_directory=True)
     elsewhere = tree(tmp_path / "elsewhere", "c.png")
-    (films / "more").symlink_to(elsewhere, target_is_directory=True)
-    (films / "again.png").symlink_to(films / "a.png")
-    found = collect(str(films))
-    assert [key for key, _ in found.films] == ["a", "more/c", "sub/b"]
+    (images / "more").symlink_to(elsewhere, target_is_directory=True)
+    (images / "again.png").symlink_to(images / "a.png")
+    found = collect(str(images))
+    assert [key for key, _ in found.images] == ["a", "more/c", "sub/b"]
 
 
 def test_broken_link_and_pipe_become_rows(tmp_path: Path) -> None:
     tree(tmp_path, "a.png")
     (tmp_path / "gone.dcm").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe")
-    found = dict(collect(str(tmp_path)).films)
+    found = dict(collect(str(tmp_path)).images)
     reasons = {}
     for key in ("gone", "pipe"):
-        with pytest.raises(UnreadableFilm) as caught:
-            read_films(found[key])
+        with pytest.raises(UnreadableImage) as caught:
+            read_images(found[key])
         reasons[key] = caught.value.reason
     assert reasons == {"gone": "missing", "pipe": "not_a_file"}
 
@@ -106,7 +110,7 @@ def test_single_file_and_list_of_files(tmp_path: Path) -> None:
     both = [str(tmp_path / "b/1.png"), str(tmp_path / "a/1.png"), str(tmp_path / "a/1.png")]
     found = collect(both)
     assert found.root == tmp_path
-    assert [key for key, _ in found.films] == ["a/1", "b/1"]
+    assert [key for key, _ in found.images] == ["a/1", "b/1"]
 
 
 def test_folders_in_a_list_and_patterns(tmp_path: Path) -> None:
@@ -116,10 +120,10 @@ def test_folders_in_a_list_and_patterns(tmp_path: Path) -> None:
 
 
 def test_text_list(tmp_path: Path) -> None:
-    tree(tmp_path, "films/a.png", "films/b.dcm", "films/sub/c.png")
+    tree(tmp_path, "images/a.png", "images/b.dcm", "images/sub/c.png")
     listing = tmp_path / "list.txt"
     listing.write_bytes(
-        b"\xef\xbb\xbf# films\r\nfilms/b.dcm\r\n\r\n  films/sub  \r\nfilms/gone.png\r\n"
+        b"\xef\xbb\xbf# images\r\nimages/b.dcm\r\n\r\n  images/sub  \r\nimages/gone.png\r\n"
     )
     assert keys(str(listing)) == ["b", "gone", "sub/c"]
 
@@ -127,38 +131,38 @@ def test_text_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("column", ["path", "Path", "Image Path", "FILENAME"])
 def test_table_with_a_path_column(tmp_path: Path, delimiter: str, column: str) -> None:
-    tree(tmp_path, "films/a b.png", "films/c.png")
+    tree(tmp_path, "images/a b.png", "images/c.png")
     rows = [
         ["id", column, "label"],
-        ["1", "films/c.png", "x"],
-        ["2", "films/a b.png", "y"],
+        ["1", "images/c.png", "x"],
+        ["2", "images/a b.png", "y"],
         ["3", "", ""],
     ]
-    table = tmp_path / "films.csv"
+    table = tmp_path / "images.csv"
     table.write_text("\ufeff" + "\n".join(delimiter.join(row) for row in rows), encoding="utf-8")
     assert keys(str(table)) == ["a b", "c"]
 
 
 def test_manifest_of_another_run(tmp_path: Path) -> None:
-    films = tree(tmp_path / "films", "p1/a.dcm", "p2/b.png")
+    images = tree(tmp_path / "images", "p1/a.dcm", "p2/b.png")
     manifest = tmp_path / "run/ingest/manifest.csv"
     manifest.parent.mkdir(parents=True)
     rows = [
         f"{key},{path},{n}"
         for key, path, n in [
-            ("p1/a_f1", films / "p1/a.dcm", 0),
-            ("p1/a_f2", films / "p1/a.dcm", 1),
-            ("p2/b", films / "p2/b.png", 0),
+            ("p1/a_f1", images / "p1/a.dcm", 0),
+            ("p1/a_f2", images / "p1/a.dcm", 1),
+            ("p2/b", images / "p2/b.png", 0),
         ]
     ]
     manifest.write_text("\n".join(["key,path,frame", *rows]))
     assert keys(str(manifest)) == ["p1/a", "p2/b"]
 
 
-def test_manifest_with_hidden_paths_falls_back_to_the_kept_films(tmp_path: Path) -> None:
-    tree(tmp_path, "films/0a1b.png", "films/2c3d.png")
+def test_manifest_with_hidden_paths_falls_back_to_the_kept_images(tmp_path: Path) -> None:
+    tree(tmp_path, "images/0a1b.png", "images/2c3d.png")
     (tmp_path / "manifest.csv").write_text(
-        "key,path,film\n0a1b,,films/0a1b.png\n2c3d,,films/2c3d.png\n"
+        "key,path,image\n0a1b,,images/0a1b.png\n2c3d,,images/2c3d.png\n"
     )
     assert keys(str(tmp_path / "manifest.csv")) == ["0a1b", "2c3d"]
 
@@ -168,10 +172,10 @@ def test_manifest_with_hidden_paths_falls_back_to_the_kept_films(tmp_path: Path)
     [
         (lambda d: str(d / "nowhere"), "no such file or folder"),
         (lambda d: [str(d / "a.png"), str(d / "typo.png")], "typo.png"),
-        (lambda d: str(d / "empty"), "no film found"),
+        (lambda d: str(d / "empty"), "no image found"),
         (lambda d: str(d / "bad.csv"), "no column with paths"),
         (lambda d: str(d / "gone.txt"), "none of them exists"),
-        (lambda d: [], "no film found"),
+        (lambda d: [], "no image found"),
     ],
 )
 def test_errors_name_the_place_and_a_fix(tmp_path: Path, make, words: str) -> None:
@@ -191,13 +195,13 @@ def test_odd_names_give_keys_that_can_be_written_everywhere(tmp_path: Path) -> N
     tree(tmp_path, 'a:b*"c|d.png', "new\nline.png", long, "é ü 肺.png")
     os.close(os.open(os.fsencode(tmp_path) + b"/bad\xff.png", os.O_CREAT | os.O_WRONLY))
     found = collect(str(tmp_path))
-    for key, path in found.films:
+    for key, path in found.images:
         key.encode("utf-8")
         assert path.exists()
         assert not set(key) & set('\n:*"|\\<>?')
         assert len(key.encode()) <= MAX_PART
-    assert "é ü 肺" in [key for key, _ in found.films]
-    assert len({key for key, _ in found.films}) == 5
+    assert "é ü 肺" in [key for key, _ in found.images]
+    assert len({key for key, _ in found.images}) == 5
 
 
 def test_two_long_names_with_one_beginning_stay_apart(tmp_path: Path) -> None:

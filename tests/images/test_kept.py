@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.kept import load_film, reduce_film, save_film
+from isnet_cli.images.kept import limit_size, load_image, save_image
 from tests.images.factory import PNG_RGB, png_bytes
 
 
@@ -17,8 +17,8 @@ def gradient(height: int = 60, width: int = 90) -> np.ndarray:
 
 def test_round_trip_keeps_sixteen_bits(tmp_path: Path) -> None:
     pixels = gradient()
-    save_film(tmp_path / "a.png", pixels)
-    back = load_film(tmp_path / "a.png")
+    save_image(tmp_path / "a.png", pixels)
+    back = load_image(tmp_path / "a.png")
     assert back.dtype == np.float32
     assert np.abs(back - pixels).max() <= 0.51 / 65535
     assert len(np.unique(back)) == pixels.size
@@ -26,27 +26,27 @@ def test_round_trip_keeps_sixteen_bits(tmp_path: Path) -> None:
 
 def test_all_levels_survive_exactly(tmp_path: Path) -> None:
     levels = np.arange(65536, dtype=np.float32).reshape(256, 256) / np.float32(65535)
-    save_film(tmp_path / "a.png", levels)
-    assert np.array_equal(load_film(tmp_path / "a.png"), levels)
+    save_image(tmp_path / "a.png", levels)
+    assert np.array_equal(load_image(tmp_path / "a.png"), levels)
 
 
-def test_films_of_eight_bits_keep_eight_exactly(tmp_path: Path) -> None:
+def test_images_of_eight_bits_keep_eight_exactly(tmp_path: Path) -> None:
     levels = np.arange(256, dtype=np.float32).reshape(16, 16) / np.float32(255)
-    save_film(tmp_path / "a.png", levels)
+    save_image(tmp_path / "a.png", levels)
     with Image.open(tmp_path / "a.png") as image:
         assert image.mode == "L"
         assert image.info == {}
-    assert np.array_equal(load_film(tmp_path / "a.png"), levels)
+    assert np.array_equal(load_image(tmp_path / "a.png"), levels)
     levels[3, 4] += 1 / 65535  # one pixel between two levels needs all bits
-    save_film(tmp_path / "b.png", levels)
+    save_image(tmp_path / "b.png", levels)
     with Image.open(tmp_path / "b.png") as image:
         assert image.mode == "I;16"
-    assert np.array_equal(load_film(tmp_path / "b.png") * 65535, np.rint(levels * 65535))
+    assert np.array_equal(load_image(tmp_path / "b.png") * 65535, np.rint(levels * 65535))
 
 
 def test_same_pixels_same_bytes_and_no_metadata(tmp_path: Path) -> None:
-    save_film(tmp_path / "a.png", gradient())
-    save_film(tmp_path / "b.png", gradient())
+    save_image(tmp_path / "a.png", gradient())
+    save_image(tmp_path / "b.png", gradient())
     content = (tmp_path / "a.png").read_bytes()
     assert content == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as image:
@@ -60,7 +60,7 @@ def test_values_outside_the_normal_form_are_refused(tmp_path: Path, bad: float) 
     pixels = gradient()
     pixels[3, 4] = bad
     with pytest.raises(ValueError, match="expected"):
-        save_film(tmp_path / "a.png", pixels)
+        save_image(tmp_path / "a.png", pixels)
     assert not (tmp_path / "a.png").exists()
 
 
@@ -74,7 +74,7 @@ def test_values_outside_the_normal_form_are_refused(tmp_path: Path, bad: float) 
     ],
 )
 def test_reduction_keeps_the_aspect_and_never_enlarges(size, expected) -> None:
-    reduced = reduce_film(gradient(*size), 128)
+    reduced = limit_size(gradient(*size), 128)
     assert reduced.shape == expected
     assert reduced.dtype == np.float32
     assert 0.0 <= reduced.min() <= reduced.max() <= 1.0
@@ -82,7 +82,7 @@ def test_reduction_keeps_the_aspect_and_never_enlarges(size, expected) -> None:
 
 def test_reduction_is_antialiased() -> None:
     stripes = np.tile(np.array([0.0, 1.0], np.float32), (512, 256))
-    inner = reduce_film(stripes, 128)[:, 2:-2]
+    inner = limit_size(stripes, 128)[:, 2:-2]
     assert np.abs(inner - 0.5).max() < 0.02
 
 
@@ -97,12 +97,12 @@ def test_reduction_is_antialiased() -> None:
     ],
     ids=["missing", "empty", "text", "rgb", "truncated"],
 )
-def test_what_is_no_kept_film_is_an_error_with_a_fix(tmp_path: Path, content) -> None:
+def test_what_is_no_kept_image_is_an_error_with_a_fix(tmp_path: Path, content) -> None:
     path = tmp_path / "a.png"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(IsnetError) as caught:
-        load_film(path)
+        load_image(path)
     assert caught.value.kind == "data"
     assert "a.png" in caught.value.message
     assert caught.value.fix

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images import mask_files
 from isnet_cli.images.mask_files import PAIR, binarise, find_masks, load_mask, pictures, save_mask
 
@@ -95,7 +95,7 @@ BAD = {
     "label map": (np.arange(16, dtype=np.uint8).reshape(4, 4) % 4, "4 values (0, 1, 2, 3)"),
     "no background": (np.array([[1, 2], [2, 1]], np.uint8), "2 values (1, 2)"),
     "one odd value": (np.full((4, 4), 7, np.uint8), "1 values (7)"),
-    "film": (np.arange(256, dtype=np.uint8).reshape(16, 16), "256 values (0, 1, 2, 3, ..., 255)"),
+    "image": (np.arange(256, dtype=np.uint8).reshape(16, 16), "256 values (0, 1, 2, 3, ..., 255)"),
     "negative": (np.array([[-1.0, 1.0]], np.float32), "2 values (-1, 1)"),
     "not finite": (np.array([[0.0, np.nan]], np.float32), "2 values (0, nan)"),
 }
@@ -104,7 +104,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_other_values_are_refused_by_name(case: str) -> None:
     values, found = BAD[case]
-    with pytest.raises(UnreadableFilm) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         binarise(values)
     assert caught.value.reason == "mask_values"
     assert found in caught.value.detail
@@ -116,7 +116,7 @@ def test_other_values_are_refused_by_name(case: str) -> None:
 def test_any_values_give_a_mask_or_a_reason(values: np.ndarray) -> None:
     try:
         found = binarise(values)
-    except UnreadableFilm as fault:
+    except UnreadableImage as fault:
         assert fault.reason == "mask_values"  # noqa: PT017 - both outcomes are right
     else:
         assert found.shape == values.shape
@@ -124,18 +124,18 @@ def test_any_values_give_a_mask_or_a_reason(values: np.ndarray) -> None:
 
 
 def test_lost_damaged_and_unequal_files_have_their_own_reasons(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableFilm, match=r"m\.png: no such file") as missing:
+    with pytest.raises(UnreadableImage, match=r"m\.png: no such file") as missing:
         load_mask(tmp_path / "m.png")
     assert missing.value.reason == "mask_missing"
     buffer = io.BytesIO()
     Image.fromarray(disc().astype(np.uint8)).save(buffer, "png")
     for content in (b"", b"text", buffer.getvalue()[:60]):
         (tmp_path / "m.png").write_bytes(content)
-        with pytest.raises(UnreadableFilm) as damaged:
+        with pytest.raises(UnreadableImage) as damaged:
             load_mask(tmp_path / "m.png")
         assert damaged.value.reason == "mask_unreadable"
     one, two = saved(tmp_path / "1.png", disc()), saved(tmp_path / "2.png", disc(64))
-    with pytest.raises(UnreadableFilm, match="96 x 96 and 64 x 64") as unequal:
+    with pytest.raises(UnreadableImage, match="96 x 96 and 64 x 64") as unequal:
         load_mask(f"{one}{PAIR}{two}")
     assert unequal.value.reason == "mask_size"
 
@@ -146,10 +146,10 @@ def test_pictures_that_are_too_large_or_say_two_things(
     two = np.zeros((8, 8, 4), np.uint8)
     two[:4, :, 0] = two[:, :4, 3] = 255
     path = saved(tmp_path / "m.png", two)
-    with pytest.raises(UnreadableFilm, match=r"^m\.png: colours and transparency vary"):
+    with pytest.raises(UnreadableImage, match=r"^m\.png: colours and transparency vary"):
         load_mask(path)
     monkeypatch.setattr(mask_files, "MAX_PIXELS", 50)
-    with pytest.raises(UnreadableFilm, match=r"^m\.png: 8 x 8 pixels, too many") as large:
+    with pytest.raises(UnreadableImage, match=r"^m\.png: 8 x 8 pixels, too many") as large:
         load_mask(path)
     assert large.value.reason == "mask_unreadable"
 
@@ -181,7 +181,7 @@ def relative(root: Path, found: list[str]) -> list[str]:
         (["a.png"], ["x/a", "y/a"], ["", ""]),
         (["leftMask/a.png", "rightMask/a.png"], ["a"], ["leftMask/a.png|rightMask/a.png"]),
         (["a_left.png", "a_right.png"], ["a"], ["a_left.png|a_right.png"]),
-        (["film_r.png"], ["film_r"], ["film_r.png"]),
+        (["image_r.png"], ["image_r"], ["image_r.png"]),
         (["1.2.840.png"], ["1.2.840"], ["1.2.840.png"]),
         ([".hidden/a.png", "a.png", "a.csv"], ["a"], ["a.png"]),
     ],
@@ -195,7 +195,7 @@ def test_masks_are_found(
 
 @pytest.mark.parametrize("masks", [["a.png", "a.tif"], ["a.png", "a_mask.png"], ["a_left.png"]])
 def test_doubtful_masks_are_refused(tmp_path: Path, masks: list[str]) -> None:
-    with pytest.raises(IsnetError, match="may belong to film a") as caught:
+    with pytest.raises(IsnetError, match="may belong to image a") as caught:
         find_masks(tree(tmp_path, *masks), ["a"])
     assert caught.value.fix
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isnet_cli.errors import UnreadableFilm
-from isnet_cli.images.read import read_films
-from isnet_cli.images.types import Film
+from isnet_cli.errors import UnreadableImage
+from isnet_cli.images.read import read_images
+from isnet_cli.images.types import XRay
 from tests.images.factory import PNG_GREY_ALPHA, PNG_RGB, png_bytes, saved, tiff_bytes
 
 
@@ -23,20 +23,20 @@ def values(bits: int, size: tuple[int, int] = (40, 52)) -> np.ndarray:
     return found
 
 
-def read(tmp_path: Path, content: bytes, scale: str = "bits") -> list[Film]:
-    path = tmp_path / "film.xyz"
+def read(tmp_path: Path, content: bytes, scale: str = "bits") -> list[XRay]:
+    path = tmp_path / "image.xyz"
     path.write_bytes(content)
-    return read_films(path, scale=scale)
+    return read_images(path, scale=scale)
 
 
-def one(tmp_path: Path, content: bytes, scale: str = "bits") -> Film:
-    (film,) = read(tmp_path, content, scale)
-    assert film.pixels.dtype == np.float32
-    return film
+def one(tmp_path: Path, content: bytes, scale: str = "bits") -> XRay:
+    (image,) = read(tmp_path, content, scale)
+    assert image.pixels.dtype == np.float32
+    return image
 
 
-def fault(tmp_path: Path, content: bytes, scale: str = "bits") -> UnreadableFilm:
-    with pytest.raises(UnreadableFilm) as caught:
+def fault(tmp_path: Path, content: bytes, scale: str = "bits") -> UnreadableImage:
+    with pytest.raises(UnreadableImage) as caught:
         read(tmp_path, content, scale)
     return caught.value
 
@@ -66,25 +66,25 @@ def pillow(mode: str) -> tuple[Image.Image, np.ndarray]:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
 def test_pillow_modes(tmp_path: Path, format_: str, mode: str) -> None:
     image, expected = pillow(mode)
-    film = one(tmp_path, saved(image, format_))
-    assert np.abs(film.pixels - expected).max() < 1e-6
-    assert film.format == format_.lower()
-    assert film.bits == (1 if mode == "1" else 8)
-    assert film.view == "unknown"
-    assert film.notes == ()
+    image = one(tmp_path, saved(image, format_))
+    assert np.abs(image.pixels - expected).max() < 1e-6
+    assert image.format == format_.lower()
+    assert image.bits == (1 if mode == "1" else 8)
+    assert image.view == "unknown"
+    assert image.notes == ()
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_png_of_every_depth(tmp_path: Path, bits: int) -> None:
     stored = values(bits)
-    film = one(tmp_path, png_bytes(stored, bits))
-    assert np.abs(film.pixels - stored / ((1 << bits) - 1)).max() < 1e-6
-    assert film.bits == bits
+    image = one(tmp_path, png_bytes(stored, bits))
+    assert np.abs(image.pixels - stored / ((1 << bits) - 1)).max() < 1e-6
+    assert image.bits == bits
 
 
 def test_sixteen_bits_of_a_png_survive(tmp_path: Path) -> None:
-    film = one(tmp_path, png_bytes(np.arange(65536).reshape(256, 256), 16))
-    assert len(np.unique(film.pixels)) == 65536
+    image = one(tmp_path, png_bytes(np.arange(65536).reshape(256, 256), 16))
+    assert len(np.unique(image.pixels)) == 65536
 
 
 def test_twelve_bits_in_a_sixteen_bit_file_stay_dark_with_a_note(tmp_path: Path) -> None:
@@ -100,12 +100,12 @@ def test_twelve_bits_in_a_sixteen_bit_file_stay_dark_with_a_note(tmp_path: Path)
 def test_deep_grey_with_alpha_and_deep_colour_are_read_at_eight_bits(tmp_path: Path) -> None:
     stored = values(16)
     alpha = np.full_like(stored, 65535)
-    film = one(tmp_path, png_bytes(np.stack([stored, alpha], -1), 16, PNG_GREY_ALPHA))
-    assert np.abs(film.pixels - stored / 65535).max() < 1 / 255
-    assert film.bits == 8
-    assert film.notes == ("16-bit colour read at 8 bits",)
-    film = one(tmp_path, png_bytes(np.stack([stored] * 3, -1), 16, PNG_RGB))
-    assert np.abs(film.pixels - stored / 65535).max() < 1 / 255
+    image = one(tmp_path, png_bytes(np.stack([stored, alpha], -1), 16, PNG_GREY_ALPHA))
+    assert np.abs(image.pixels - stored / 65535).max() < 1 / 255
+    assert image.bits == 8
+    assert image.notes == ("16-bit colour read at 8 bits",)
+    image = one(tmp_path, png_bytes(np.stack([stored] * 3, -1), 16, PNG_RGB))
+    assert np.abs(image.pixels - stored / 65535).max() < 1 / 255
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -121,9 +121,9 @@ def test_a_transparent_grey_of_a_png_is_black(tmp_path: Path, bits: int) -> None
 def test_jpeg(tmp_path: Path, mode: str) -> None:
     ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 1))
     image = Image.fromarray(ramp).convert(mode)
-    film = one(tmp_path, saved(image, "JPEG", quality=95))
-    assert np.abs(film.pixels - ramp / 255).max() < 0.03
-    assert (film.format, film.bits) == ("jpeg", 8)
+    image = one(tmp_path, saved(image, "JPEG", quality=95))
+    assert np.abs(image.pixels - ramp / 255).max() < 0.03
+    assert (image.format, image.bits) == ("jpeg", 8)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -146,9 +146,9 @@ def test_exif_orientation(tmp_path: Path, format_: str, orientation: int) -> Non
     options: dict[str, Any] = (
         {"exif": exif} if format_ != "TIFF" else {"tiffinfo": {274: orientation}}
     )
-    film = one(tmp_path, saved(Image.fromarray(np.ascontiguousarray(turned)), format_, **options))
-    assert film.pixels.shape == (48, 64)
-    assert np.abs(film.pixels - upright / 255).max() < 0.06
+    image = one(tmp_path, saved(Image.fromarray(np.ascontiguousarray(turned)), format_, **options))
+    assert image.pixels.shape == (48, 64)
+    assert np.abs(image.pixels - upright / 255).max() < 0.06
 
 
 @pytest.mark.parametrize(
@@ -165,23 +165,23 @@ def test_tiff_of_every_depth_and_polarity(
     tmp_path: Path, bits: int, photometric: int, order
 ) -> None:
     stored = values(bits)
-    film = one(tmp_path, tiff_bytes(stored, bits=bits, photometric=photometric, order=order))
+    image = one(tmp_path, tiff_bytes(stored, bits=bits, photometric=photometric, order=order))
     expected = stored / ((1 << bits) - 1)
-    assert np.abs(film.pixels - (expected if photometric else 1 - expected)).max() < 1e-6
-    assert film.bits == bits
+    assert np.abs(image.pixels - (expected if photometric else 1 - expected)).max() < 1e-6
+    assert image.bits == bits
 
 
 def test_twelve_bit_tiff(tmp_path: Path) -> None:
     stored = values(12)
-    film = one(tmp_path, tiff_bytes(stored, bits=12))
-    assert np.abs(film.pixels - stored / 4095).max() < 1e-6
-    assert film.bits == 12
+    image = one(tmp_path, tiff_bytes(stored, bits=12))
+    assert np.abs(image.pixels - stored / 4095).max() < 1e-6
+    assert image.bits == 12
 
 
 def test_signed_tiff(tmp_path: Path) -> None:
     stored = values(16) - 32768
-    film = one(tmp_path, tiff_bytes(stored, bits=16, sample_format=2))
-    assert np.abs(film.pixels - (stored + 32768) / 65535).max() < 1e-6
+    image = one(tmp_path, tiff_bytes(stored, bits=16, sample_format=2))
+    assert np.abs(image.pixels - (stored + 32768) / 65535).max() < 1e-6
 
 
 @pytest.mark.parametrize("photometric", [0, 1])
@@ -191,8 +191,8 @@ def test_float_tiff_between_zero_and_one(tmp_path: Path, photometric: int) -> No
     for scale in ("bits", "range"):
         low, high = (0, 1) if scale == "bits" else (stored.min(), stored.max())
         expected = (stored - low) / (high - low)
-        film = one(tmp_path, content, scale)
-        assert np.abs(film.pixels - (expected if photometric else 1 - expected)).max() < 1e-5
+        image = one(tmp_path, content, scale)
+        assert np.abs(image.pixels - (expected if photometric else 1 - expected)).max() < 1e-5
 
 
 @pytest.mark.parametrize(("bits", "sample_format"), [(32, 3), (32, 2)])
@@ -203,8 +203,8 @@ def test_samples_without_a_white_need_another_scale(tmp_path: Path, bits, sample
     assert refused.reason == "depth"
     assert "data.scale" in refused.detail
     for scale in ("range", "percentile"):
-        film = one(tmp_path, content, scale)
-        assert (film.pixels.min(), film.pixels.max()) == (0.0, 1.0)
+        image = one(tmp_path, content, scale)
+        assert (image.pixels.min(), image.pixels.max()) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -218,22 +218,22 @@ def test_floats_that_are_no_numbers_are_refused(tmp_path: Path, bad: float) -> N
         )
 
 
-def test_pages_become_films_and_previews_do_not(tmp_path: Path) -> None:
+def test_pages_become_images_and_previews_do_not(tmp_path: Path) -> None:
     pages = [Image.fromarray(values(8, (30 + n, 40)).astype(np.uint8)) for n in range(3)]
-    films = read(tmp_path, saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
-    assert [film.pixels.shape for film in films] == [(30, 40), (31, 40), (32, 40)]
-    for film, page in zip(films, pages, strict=True):
-        assert np.abs(film.pixels - np.asarray(page) / 255).max() < 1e-6
+    images = read(tmp_path, saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    assert [image.pixels.shape for image in images] == [(30, 40), (31, 40), (32, 40)]
+    for image, page in zip(images, pages, strict=True):
+        assert np.abs(image.pixels - np.asarray(page) / 255).max() < 1e-6
     pages[1].encoderinfo = {"tiffinfo": {254: 1}}  # a preview of the page before
-    films = read(tmp_path, saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
-    assert [film.pixels.shape for film in films] == [(30, 40), (32, 40)]
+    images = read(tmp_path, saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    assert [image.pixels.shape for image in images] == [(30, 40), (32, 40)]
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
 def test_compressed_tiff(tmp_path: Path, compression: str) -> None:
     ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 1))
-    film = one(tmp_path, saved(Image.fromarray(ramp), "TIFF", compression=compression))
-    assert np.abs(film.pixels - ramp / 255).max() < 0.03
+    image = one(tmp_path, saved(Image.fromarray(ramp), "TIFF", compression=compression))
+    assert np.abs(image.pixels - ramp / 255).max() < 0.03
 
 
 def test_colour_picture_is_refused(tmp_path: Path) -> None:
@@ -245,8 +245,8 @@ def test_colour_picture_is_refused(tmp_path: Path) -> None:
 def test_scale_by_percentile_ignores_a_few_bright_letters(tmp_path: Path) -> None:
     stored = values(8, (100, 100)) // 4 + 30
     stored[0, :3] = 255
-    film = one(tmp_path, png_bytes(stored, 8), "percentile")
-    assert np.count_nonzero(film.pixels == 1.0) > 3
+    image = one(tmp_path, png_bytes(stored, 8), "percentile")
+    assert np.count_nonzero(image.pixels == 1.0) > 3
 
 
 def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:

@@ -13,23 +13,23 @@ import pytest
 from PIL import Image
 
 from isnet_cli import data
-from isnet_cli.errors import UnreadableFilm
-from isnet_cli.images.read import REASONS, read_films
-from tests.images.dicom.factory import dicom_bytes, film_values
+from isnet_cli.errors import UnreadableImage
+from isnet_cli.images.read import REASONS, read_images
+from tests.images.dicom.factory import dicom_bytes, image_values
 from tests.images.factory import png_bytes, saved
 from tests.support.paths import ROOT
 
 CANARY = "Canary"
 
 
-def fault(path: Path) -> UnreadableFilm:
-    with pytest.raises(UnreadableFilm) as caught:
-        read_films(path)
+def fault(path: Path) -> UnreadableImage:
+    with pytest.raises(UnreadableImage) as caught:
+        read_images(path)
     return caught.value
 
 
 @pytest.mark.parametrize(
-    "name", ["film.dcm", "film.png", "film.jpg", "film", "film.txt", "1.2.3.4"]
+    "name", ["image.dcm", "image.png", "image.jpg", "image", "image.txt", "1.2.3.4"]
 )
 def test_the_name_does_not_matter(tmp_path: Path, name: str) -> None:
     grey = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
@@ -41,9 +41,9 @@ def test_the_name_does_not_matter(tmp_path: Path, name: str) -> None:
         (saved(Image.fromarray(grey), "TIFF"), "tiff"),
     ]:
         path.write_bytes(content)
-        (film,) = read_films(path)
-        assert film.format == format_
-        assert np.abs(film.pixels - grey / 255).max() < 0.02
+        (image,) = read_images(path)
+        assert image.format == format_
+        assert np.abs(image.pixels - grey / 255).max() < 0.02
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_name_does_not_matter(tmp_path: Path, name: str) -> None:
         (bytes(128) + b"DICM" + bytes(range(256)), None, ""),
     ],
 )
-def test_files_that_are_no_films(tmp_path: Path, content: bytes, reason, words: str) -> None:
+def test_files_that_are_no_images(tmp_path: Path, content: bytes, reason, words: str) -> None:
     path = tmp_path / "x.dcm"
     path.write_bytes(content)
     found = fault(path)
@@ -81,20 +81,20 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_without_permission(tmp_path: Path) -> None:
     path = tmp_path / "x.dcm"
-    path.write_bytes(dicom_bytes(film_values()))
+    path.write_bytes(dicom_bytes(image_values()))
     path.chmod(0)
     assert fault(path).reason == "no_access"
 
 
 def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.dcm"))
-    path.write_bytes(dicom_bytes(film_values()))
-    assert len(read_films(path)) == 1
+    path.write_bytes(dicom_bytes(image_values()))
+    assert len(read_images(path)) == 1
 
 
 def test_memory_errors_are_reasons(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "x.dcm"
-    path.write_bytes(dicom_bytes(film_values()))
+    path.write_bytes(dicom_bytes(image_values()))
 
     def exhausted(*arguments: object) -> None:
         raise MemoryError
@@ -106,10 +106,10 @@ def test_memory_errors_are_reasons(tmp_path: Path, monkeypatch) -> None:
 @pytest.mark.parametrize("bad", [np.nan, -0.1, 1.1])
 def test_a_reader_that_breaks_the_normal_form_is_caught(tmp_path, monkeypatch, bad: float) -> None:
     path = tmp_path / "x.dcm"
-    path.write_bytes(dicom_bytes(film_values()))
-    (film,) = read_films(path)
-    film.pixels[0, 0] = bad
-    monkeypatch.setattr("isnet_cli.images.dicom.reader.read_dicom", lambda *arguments: [film])
+    path.write_bytes(dicom_bytes(image_values()))
+    (image,) = read_images(path)
+    image.pixels[0, 0] = bad
+    monkeypatch.setattr("isnet_cli.images.dicom.reader.read_dicom", lambda *arguments: [image])
     assert fault(path).reason == "unreadable"
 
 
@@ -143,7 +143,7 @@ IDENTITY = {
 )
 def test_no_identity_in_messages_notes_or_logs(tmp_path, broken, capfd, caplog) -> None:
     path = tmp_path / "x.dcm"
-    content = dicom_bytes(film_values(), **IDENTITY | broken)
+    content = dicom_bytes(image_values(), **IDENTITY | broken)
     damaged = [
         content,
         content[:-700],
@@ -160,9 +160,9 @@ def test_no_identity_in_messages_notes_or_logs(tmp_path, broken, capfd, caplog) 
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
             try:
-                films = read_films(path)
-                said += [f"{film.notes} {film.format} {film.view}" for film in films]
-            except UnreadableFilm as found:
+                images = read_images(path)
+                said += [f"{image.notes} {image.format} {image.view}" for image in images]
+            except UnreadableImage as found:
                 said += [found.detail, repr(found), *traceback.format_exception(found)]
         said += [str(warning.message) for warning in heard]
     captured = capfd.readouterr()
@@ -174,7 +174,7 @@ def test_no_identity_in_messages_notes_or_logs(tmp_path, broken, capfd, caplog) 
 def test_the_canary_test_can_fail(tmp_path: Path, caplog) -> None:
     """The library quotes header values when it is not silenced."""
     path = tmp_path / "x.dcm"
-    content = dicom_bytes(film_values(), NumberOfFrames="000001")
+    content = dicom_bytes(image_values(), NumberOfFrames="000001")
     path.write_bytes(content.replace(b"000001", CANARY.encode()))
     with pytest.warns(UserWarning, match=CANARY):
         assert pydicom.dcmread(path).NumberOfFrames
@@ -188,7 +188,7 @@ def test_silence_ends_with_the_call(tmp_path: Path) -> None:
     path = tmp_path / "x.dcm"
     path.write_bytes(b"nothing")
     fault(path)
-    path.write_bytes(dicom_bytes(film_values())[:500])
+    path.write_bytes(dicom_bytes(image_values())[:500])
     fault(path)
     assert logging.getLogger("pydicom").isEnabledFor(logging.ERROR)
     with pytest.warns(UserWarning, match="still heard"):
@@ -197,13 +197,13 @@ def test_silence_ends_with_the_call(tmp_path: Path) -> None:
 
 def test_identity_stays_in_memory_as_promised(tmp_path: Path) -> None:
     path = tmp_path / "x.dcm"
-    path.write_bytes(dicom_bytes(film_values(), PatientID="0007"))
-    (film,) = read_films(path)
-    assert film.identity.patient == "0007"
+    path.write_bytes(dicom_bytes(image_values(), PatientID="0007"))
+    (image,) = read_images(path)
+    assert image.identity.patient == "0007"
 
 
 def raised_reasons() -> set[str]:
-    """Every reason that the readers of films may raise, from their source."""
+    """Every reason that the readers of images may raise, from their source."""
     found = set()
     folder = Path(data.__file__).parent
     for name in (
@@ -218,7 +218,7 @@ def raised_reasons() -> set[str]:
     ):
         path = folder / f"{name}.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UnreadableFilm":
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UnreadableImage":
                 first = node.args[0]
                 options = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
                 found |= {option.value for option in options}

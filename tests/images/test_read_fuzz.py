@@ -1,4 +1,4 @@
-"""Mutated files of every format: a reason or sound films, nothing else, and nothing printed."""
+"""Mutated files of every format: a reason or sound images, nothing else, and nothing printed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isnet_cli.errors import UnreadableFilm
-from isnet_cli.images.read import REASONS, read_films
-from isnet_cli.images.types import Film
-from tests.images.dicom.factory import EXACT, dicom_bytes, film_values, lut_item
+from isnet_cli.errors import UnreadableImage
+from isnet_cli.images.read import REASONS, read_images
+from isnet_cli.images.types import XRay
+from tests.images.dicom.factory import EXACT, dicom_bytes, image_values, lut_item
 from tests.images.factory import PNG_GREY_ALPHA, PNG_RGB, png_bytes, saved, tiff_bytes
 
 SIZE = (24, 30)
@@ -24,7 +24,7 @@ SLOWEST = 5.0  # seconds for one file; generous, machines are shared
 
 def seeds() -> dict[str, bytes]:
     """One sound file of each kind."""
-    grey8, grey12 = film_values(8, size=SIZE), film_values(12, size=SIZE)
+    grey8, grey12 = image_values(8, size=SIZE), image_values(12, size=SIZE)
     frames = np.stack([grey12, grey12[::-1]])
     lut = lut_item(0, np.arange(0, 4096, 16), 12)
     window = {"WindowCenter": 2000, "WindowWidth": 1500, "PixelPaddingValue": 0}
@@ -81,10 +81,10 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-def attempt(path: Path) -> UnreadableFilm | list[Film]:
+def attempt(path: Path) -> UnreadableImage | list[XRay]:
     try:
-        return read_films(path)
-    except UnreadableFilm as fault:
+        return read_images(path)
+    except UnreadableImage as fault:
         return fault
 
 
@@ -93,20 +93,20 @@ def outcome(path: Path) -> str:
     start = time.monotonic()
     result = attempt(path)
     assert time.monotonic() - start < SLOWEST
-    if isinstance(result, UnreadableFilm):
+    if isinstance(result, UnreadableImage):
         assert result.reason in REASONS
         assert 0 < len(result.detail) < 300
         return result.reason
     assert result
-    for film in result:
-        assert film.pixels.dtype == np.float32
-        assert film.pixels.ndim == 2
-        assert film.pixels.size
-        assert np.isfinite(film.pixels).all()
-        assert film.pixels.min() >= 0.0
-        assert film.pixels.max() <= 1.0
-        assert 1 <= film.bits <= 16
-        assert film.view in ("frontal", "lateral", "unknown")
+    for image in result:
+        assert image.pixels.dtype == np.float32
+        assert image.pixels.ndim == 2
+        assert image.pixels.size
+        assert np.isfinite(image.pixels).all()
+        assert image.pixels.min() >= 0.0
+        assert image.pixels.max() <= 1.0
+        assert 1 <= image.bits <= 16
+        assert image.view in ("frontal", "lateral", "unknown")
     return "read"
 
 
@@ -130,15 +130,15 @@ def fuzz(folder: Path, cases: int, seed: int) -> Counter[str]:
 
 def test_the_sound_files_are_read(tmp_path: Path) -> None:
     for name, content in seeds().items():
-        (tmp_path / "film").write_bytes(content)
-        assert outcome(tmp_path / "film") == "read", name
+        (tmp_path / "image").write_bytes(content)
+        assert outcome(tmp_path / "image") == "read", name
 
 
 def test_every_prefix_of_a_file_is_survived(tmp_path: Path) -> None:
     for content in seeds().values():
         for sixteenth in range(16):
-            (tmp_path / "film").write_bytes(content[: len(content) * sixteenth // 16])
-            outcome(tmp_path / "film")
+            (tmp_path / "image").write_bytes(content[: len(content) * sixteenth // 16])
+            outcome(tmp_path / "image")
 
 
 def test_mutated_files(tmp_path: Path, monkeypatch, capfd) -> None:

@@ -1,4 +1,4 @@
-"""Films go to the network and back without moving."""
+"""Images go to the network and back without moving."""
 
 from __future__ import annotations
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from isnet_cli.images.find import collect
-from isnet_cli.images.read import read_films
+from isnet_cli.images.read import read_images
 from isnet_cli.images.sanity import MIN_SIDE, colour_fault, colour_spread, implausible, luma
-from isnet_cli.images.types import Film
+from isnet_cli.images.types import XRay
 from tests.support.paths import ROOT
 
 SHARED = ROOT.parent / "shared" / "data"
 
 
-def film(pixels: np.ndarray, view: str = "unknown") -> Film:
-    return Film(pixels=pixels.astype(np.float32), bits=8, format="png", view=view)
+def image(pixels: np.ndarray, view: str = "unknown") -> XRay:
+    return XRay(pixels=pixels.astype(np.float32), bits=8, format="png", view=view)
 
 
 def noise(height: int = 128, width: int = 128) -> np.ndarray:
@@ -21,7 +21,7 @@ def noise(height: int = 128, width: int = 128) -> np.ndarray:
 
 
 def reason(pixels: np.ndarray, view: str = "unknown", wanted: str = "frontal") -> str | None:
-    fault = implausible(film(pixels, view), wanted)
+    fault = implausible(image(pixels, view), wanted)
     return fault.reason if fault else None
 
 
@@ -68,7 +68,7 @@ def rainbow(size: int = 96) -> np.ndarray:
     return np.repeat(np.repeat(rng.random((size // 8, size // 8, 3)), 8, 0), 8, 1)
 
 
-def test_colour_pictures_are_told_from_tinted_and_marked_films() -> None:
+def test_colour_pictures_are_told_from_tinted_and_marked_images() -> None:
     grey = np.repeat(noise(96, 96)[..., None], 3, axis=2)
     tinted = grey * np.array([0.6, 0.8, 1.0])
     marked = grey.copy()
@@ -96,9 +96,9 @@ def test_luma_of_grey_is_that_grey_exactly() -> None:
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real X-rays are not beside the checkout")
 @pytest.mark.parametrize(("folder", "count"), [("tb", 644), ("covid", 919), ("covid_ood", 44)])
-def test_every_real_film_passes(folder: str, count: int) -> None:
-    found = collect(str(SHARED / folder / "images")).films
+def test_every_real_image_passes(folder: str, count: int) -> None:
+    found = collect(str(SHARED / folder / "images")).images
     assert len(found) == count
     for key, path in found:
-        (single,) = read_films(path)
+        (single,) = read_images(path)
         assert implausible(single) is None, key

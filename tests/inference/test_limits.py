@@ -1,4 +1,4 @@
-"""Limits grant the share that they promise, and are refused where there are too few films."""
+"""Limits grant the share that they promise, and are refused where there are too few images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from isnet_cli.inference.limits import FEWEST, lower_limit, upper_limit
 def test_the_limit_is_the_smallest_value_that_grants_the_share(n: int, share: float) -> None:
     values = np.random.default_rng(n).permutation(n) * 1.5
     found = upper_limit(values, share)
-    # a further film is equally likely to have each of the n + 1 ranks among all
+    # a further image is equally likely to have each of the n + 1 ranks among all
     granted = {
         float(v): sum(rank > position + 1 for rank in range(1, n + 2)) / (n + 1)
         for position, v in enumerate(sorted(values))
@@ -23,12 +23,12 @@ def test_the_limit_is_the_smallest_value_that_grants_the_share(n: int, share: fl
     assert found["n"] == n
 
 
-def test_further_films_exceed_it_as_often_as_promised() -> None:
+def test_further_images_exceed_it_as_often_as_promised() -> None:
     rng = np.random.default_rng(0)
     exceeded, promised = [], 0.0
     for _ in range(400):
-        films = rng.standard_t(3, size=61)
-        found = upper_limit(films[:60], 0.1)
+        images = rng.standard_t(3, size=61)
+        found = upper_limit(images[:60], 0.1)
         exceeded += (rng.standard_t(3, size=50) > found["limit"]).tolist()
         promised = found["share"]
     assert promised == pytest.approx(6 / 61)
@@ -45,7 +45,7 @@ def test_the_lower_limit_is_its_mirror_image() -> None:
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        (np.arange(FEWEST - 1.0), "too few validation films: 9"),
+        (np.arange(FEWEST - 1.0), "too few validation images: 9"),
         (np.r_[np.arange(20.0), np.nan], "not numbers"),
         (np.full(20, np.inf), "not finite"),
     ],

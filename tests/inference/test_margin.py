@@ -1,4 +1,4 @@
-"""Margins equal the log-odds of probabilities; the limit takes a tenth of the films."""
+"""Margins equal the log-odds of probabilities; the limit takes a tenth of the images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_margins_of_labels_are_the_distances_to_their_thresholds() -> None:
     assert np.isinf(margins(y, [0.0, 1.0, 0.5])[:, :2]).all()
 
 
-def test_a_tenth_of_the_films_is_undecided_and_the_faults_are_counted() -> None:
+def test_a_tenth_of_the_images_is_undecided_and_the_faults_are_counted() -> None:
     rng = np.random.default_rng(2)
     margin = rng.permutation(np.arange(1.0, 100.0))
     wrong = np.where(margin < 10, 1.0, 0.0)
@@ -40,7 +40,7 @@ def test_a_tenth_of_the_films_is_undecided_and_the_faults_are_counted() -> None:
     assert found["wrong"] == {"below": 1.0, "above": pytest.approx(1 / 90)}
 
 
-def test_too_few_films_have_no_limit() -> None:
+def test_too_few_images_have_no_limit() -> None:
     found = undecided_limit(np.ones(4), np.zeros(4))
     assert found["limit"] is None
-    assert "too few validation films: 4" in found["why"]
+    assert "too few validation images: 4" in found["why"]

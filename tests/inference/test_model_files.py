@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.inference.model_files import load_model
 from isnet_cli.train import stage as train
@@ -17,7 +17,7 @@ from tests.support.runs import make_run, small_config
 
 def test_damaged_model_is_refused(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
-    run_stage(train, small_config(), folder, Ports())
+    run_stage(train, small_config(), folder, RunContext())
     path = folder.path / "train" / "model.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

@@ -1,4 +1,4 @@
-"""Distances from the training films equal a slow transcription; damaged clouds are refused."""
+"""Distances from the training images equal a slow transcription; damaged clouds are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from isnet_cli.inference.ood_score import AXES, FLOOR, fit_cloud, pack, unpack
 
 
-def films(n: int, f: int, seed: int = 0) -> np.ndarray:
+def images(n: int, f: int, seed: int = 0) -> np.ndarray:
     """Correlated features, some of them silent."""
     rng = np.random.default_rng(seed)
     mixed = rng.normal(size=(n, 6)) @ np.random.default_rng(9).normal(size=(6, f))
@@ -20,7 +20,7 @@ def films(n: int, f: int, seed: int = 0) -> np.ndarray:
     return x
 
 
-def slow_distance(train: np.ndarray, film: np.ndarray) -> float:
+def slow_distance(train: np.ndarray, image: np.ndarray) -> float:
     """Mahalanobis distance under the covariance of probabilistic PCA, written out in full."""
     n, f = train.shape
     mean = [sum(train[:, j]) / n for j in range(f)]
@@ -36,29 +36,29 @@ def slow_distance(train: np.ndarray, film: np.ndarray) -> float:
     model = rest * np.eye(f)
     for k in order[:r]:
         model += max(values[k] - rest, 0.0) * np.outer(vectors[:, k], vectors[:, k])
-    d = (film - np.array(mean)) / np.array(scale)
+    d = (image - np.array(mean)) / np.array(scale)
     return float((d @ np.linalg.inv(model) @ d / f) ** 0.5)
 
 
 @pytest.mark.parametrize(("n", "f"), [(60, 24), (200, 12), (14, 40), (10, 2)])
 def test_distances_equal_the_slow_transcription(n: int, f: int) -> None:
-    train, others = films(n, f), films(5, f, seed=1) + 0.3
+    train, others = images(n, f), images(5, f, seed=1) + 0.3
     found = fit_cloud(train).distance(others)
-    expected = [slow_distance(train, film) for film in others]
+    expected = [slow_distance(train, image) for image in others]
     np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
-def test_a_training_film_has_distance_about_one_and_a_foreign_one_more() -> None:
-    train = films(300, 24)
+def test_a_training_image_has_distance_about_one_and_a_foreign_one_more() -> None:
+    train = images(300, 24)
     cloud = fit_cloud(train)
-    assert np.sqrt((cloud.distance(films(300, 24, seed=2)) ** 2).mean()) == pytest.approx(1, 0.2)
+    assert np.sqrt((cloud.distance(images(300, 24, seed=2)) ** 2).mean()) == pytest.approx(1, 0.2)
     silent = train[:5].copy()
     silent[:, 0] += 3.0  # a unit that never spoke in training
     assert (cloud.distance(silent) > 2 * cloud.distance(train[:5])).all()
 
 
 def test_what_is_packed_comes_back() -> None:
-    train, others = films(60, 24), films(5, 24, seed=1)
+    train, others = images(60, 24), images(5, 24, seed=1)
     cloud = fit_cloud(train)
     again = unpack(pack(cloud))
     np.testing.assert_allclose(again.distance(others), cloud.distance(others), rtol=1e-4)
@@ -80,19 +80,19 @@ def test_what_is_packed_comes_back() -> None:
     ],
 )
 def test_a_damaged_cloud_is_refused(damage: Callable[[dict[str, Any]], Any]) -> None:
-    content = pack(fit_cloud(films(60, 24)))
+    content = pack(fit_cloud(images(60, 24)))
     damage(content)
     with pytest.raises(ValueError, match="damaged"):
         unpack(content)
 
 
-def test_films_that_make_no_cloud_are_refused() -> None:
-    broken = films(60, 24)
+def test_images_that_make_no_cloud_are_refused() -> None:
+    broken = images(60, 24)
     broken[3, 4] = np.nan
     for x, why in (
-        (films(9, 24), "too few training films: 9"),
+        (images(9, 24), "too few training images: 9"),
         (broken, "not finite"),
-        (films(60, 24)[:, :1], "fewer than two"),
+        (images(60, 24)[:, :1], "fewer than two"),
         (np.ones((60, 24)), "do not differ"),
     ):
         with pytest.raises(ValueError, match=why):

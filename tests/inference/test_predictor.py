@@ -69,7 +69,7 @@ def test_too_little_memory_names_the_setting_to_lower(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(predictor.model.net, "forward", full)
-    with pytest.raises(IsnetError, match="8 films at a time") as caught:
+    with pytest.raises(IsnetError, match="8 images at a time") as caught:
         predictor.predict(torch.zeros(8, 1, 32, 32))
     assert caught.value.kind == "machine"
     assert "evaluate.batch_size=4" in caught.value.fix

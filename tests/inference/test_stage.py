@@ -12,7 +12,7 @@ import torch
 
 from isnet_cli.core.files import read_csv, write_json
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
@@ -43,13 +43,15 @@ def with_limits(folder: RunFolder, limit: float = 2.0, margin: float = 0.05, f: 
     finish_train(folder)
 
 
-def predicted(folder: RunFolder, ports: Ports | None = None) -> tuple[Any, list[dict[str, str]]]:
-    outcome = run_stage(predict, small_config(), folder, ports or Ports())
+def predicted(
+    folder: RunFolder, context: RunContext | None = None
+) -> tuple[Any, list[dict[str, str]]]:
+    outcome = run_stage(predict, small_config(), folder, context or RunContext())
     return outcome, read_csv(folder.path / "predict/predictions.csv")
 
 
 @pytest.mark.parametrize("multilabel", [False, True])
-def test_each_film_has_the_networks_answer(tmp_path: Path, multilabel: bool) -> None:
+def test_each_image_has_the_networks_answer(tmp_path: Path, multilabel: bool) -> None:
     folder = make_trained(tmp_path / "a", sets={"train": 3, "test": 5}, multilabel=multilabel)
     with_limits(folder)
     outcome, lines = predicted(folder)
@@ -78,7 +80,7 @@ def test_each_film_has_the_networks_answer(tmp_path: Path, multilabel: bool) -> 
         assert float(line["distance"]) == pytest.approx(distance, rel=1e-3)
         assert line["unlike"] == str(int(distance > 1))
     summary = outcome.summary
-    assert (summary["films"], summary["skipped"], summary["expected"]) == (8, 0, 0.02)
+    assert (summary["images"], summary["skipped"], summary["expected"]) == (8, 0, 0.02)
     for name, count in summary["predicted"].items():
         cell = "" if name == predict.NONE else name
         assert count == sum(cell in line["predicted"].split(";") for line in lines)
@@ -87,7 +89,7 @@ def test_each_film_has_the_networks_answer(tmp_path: Path, multilabel: bool) -> 
     assert summary["doubts"] == sum(line["doubt"] == "1" for line in lines)
 
 
-def test_labels_of_the_films_play_no_part(tmp_path: Path) -> None:
+def test_labels_of_the_images_play_no_part(tmp_path: Path) -> None:
     plain, other = (make_trained(tmp_path / name, sets={"test": 4}) for name in "ab")
     edit_rows(other, lambda row: {"label": "hand"})
     assert predicted(plain)[1] == predicted(other)[1]
@@ -105,11 +107,11 @@ def test_masks_are_doubted_with_their_reason(tmp_path: Path) -> None:
 
 def test_a_model_without_limits_says_so(tmp_path: Path) -> None:
     heard: list[str] = []
-    ports = Ports(warn=lambda category, text: heard.append(f"{category}: {text}"))
-    _, lines = predicted(make_trained(tmp_path / "a", sets={"test": 2}), ports)
+    context = RunContext(warn=lambda category, text: heard.append(f"{category}: {text}"))
+    _, lines = predicted(make_trained(tmp_path / "a", sets={"test": 2}), context)
     assert {line["unlike"] for line in lines} == {""}
     assert "unlike_unknown" in lines[0]["why"]
-    assert any("no flag for films unlike the training films" in text for text in heard)
+    assert any("no flag for images unlike the training images" in text for text in heard)
 
 
 def test_an_interrupted_work_goes_on_and_ends_the_same(
@@ -117,7 +119,7 @@ def test_an_interrupted_work_goes_on_and_ends_the_same(
 ) -> None:
     monkeypatch.setattr(predict, "chunk_size", lambda config: 2)
     whole, parts = (make_trained(tmp_path / name, sets={"test": 7}) for name in "ab")
-    stopped = run_stage(predict, small_config(), parts, StopAfter(3).ports())
+    stopped = run_stage(predict, small_config(), parts, StopAfter(3).context())
     assert stopped.status == "incomplete"
     assert not (parts.path / "predict/predictions.csv").exists()
     seen: list[int] = []
@@ -127,11 +129,11 @@ def test_an_interrupted_work_goes_on_and_ends_the_same(
     )
     assert predicted(parts)[1] == predicted(whole)[1]
     assert seen[:2] == [2, 1]  # two chunks were done before
-    assert run_stage(predict, small_config(), parts, Ports()).status == "current"
+    assert run_stage(predict, small_config(), parts, RunContext()).status == "current"
 
 
 def nan_for_some(net: torch.nn.Module) -> None:
-    """Overflows for bright films alone."""
+    """Overflows for bright images alone."""
     with torch.no_grad():
         net.fc.weight.fill_(3e38)  # type: ignore[union-attr]
         net.fc.weight[1].fill_(-3e38)  # type: ignore[union-attr]
@@ -141,12 +143,12 @@ def test_a_model_that_answers_nothing_is_refused(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "a", sets={"test": 3})
     save_random_model(folder.path / "train", nan_for_some)
     finish_train(folder)
-    with pytest.raises(IsnetError, match="answers none of 3 films with a number") as caught:
+    with pytest.raises(IsnetError, match="answers none of 3 images with a number") as caught:
         predicted(folder)
     assert caught.value.kind == "weights"
 
 
-def test_one_answer_that_is_no_number_is_one_skipped_film(
+def test_one_answer_that_is_no_number_is_one_skipped_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = predict.Predictor.predict
@@ -159,7 +161,7 @@ def test_one_answer_that_is_no_number_is_one_skipped_film(
 
     monkeypatch.setattr(predict.Predictor, "predict", broken)
     outcome, lines = predicted(make_trained(tmp_path / "a", sets={"test": 3}))
-    assert (outcome.summary["skipped"], outcome.summary["films"]) == (1, 3)
+    assert (outcome.summary["skipped"], outcome.summary["images"]) == (1, 3)
     assert sum(outcome.summary["predicted"].values()) == 2
     assert (lines[1]["predicted"], lines[1]["p_sick"], lines[1]["doubt"]) == ("", "", "1")
     assert "not_finite" in lines[1]["why"]
@@ -183,7 +185,7 @@ def test_an_input_that_the_network_does_not_take_is_refused(tmp_path: Path) -> N
 def test_the_models_input_size_is_taken_not_the_configurations(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "a", sets={"test": 2})
     config = small_config(model={"arch": "resnet18", "input": [64, 64]})
-    run_stage(predict, config, folder, Ports())
+    run_stage(predict, config, folder, RunContext())
     other = make_trained(tmp_path / "b", sets={"test": 2})
     assert predicted(other)[1] == read_csv(folder.path / "predict/predictions.csv")
 
@@ -193,4 +195,4 @@ def test_another_model_makes_the_result_outdated(tmp_path: Path) -> None:
     before = predict.fingerprint(small_config(), folder)
     with_limits(folder)
     assert predict.fingerprint(small_config(), folder) != before
-    assert run_stage(predict, small_config(), folder, Ports()).status == "done"
+    assert run_stage(predict, small_config(), folder, RunContext()).status == "done"

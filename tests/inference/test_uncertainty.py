@@ -36,15 +36,15 @@ def test_no_doubt() -> None:
 
 
 def test_each_flag_has_its_reason() -> None:
-    found = cells([2.0, 0.0], mask=("suspect", "small: 3% of the film"))
+    found = cells([2.0, 0.0], mask=("suspect", "small: 3% of the image"))
     assert (found["doubt"], found["mask"]) == ("1", "1")
-    assert found["why"] == "mask_suspect: small: 3% of the film"
+    assert found["why"] == "mask_suspect: small: 3% of the image"
     assert cells([2.0, 0.0], mask=("missing", ""))["why"] == "mask_missing: no lung mask"
     found = cells([2.0, 0.0], distance=3.0)
     assert (found["doubt"], found["unlike"], found["distance"]) == ("1", "1", "1.5")
     assert found["why"] == (
-        "unlike: 1.50 times as far from the training films as the limit, which 1.9 % of films like"
-        " them exceed"
+        "unlike: 1.50 times as far from the training images as the limit, which 1.9 % of images"
+        " like them exceed"
     )
     found = cells([0.1, 0.4])
     assert (found["doubt"], found["undecided"], found["margin"]) == ("1", "1", "0.3")

@@ -1,4 +1,4 @@
-"""Limits of doubt: stored with the model, and foreign films exceed them where others do not."""
+"""Limits of doubt: stored with the model, and foreign images exceed them where others do not."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
-from isnet_cli.dataset.image_dataset import FilmStore
-from isnet_cli.dataset.training_images import load_films, verdicts
+from isnet_cli.core.run_context import RunContext
+from isnet_cli.dataset.image_dataset import ImageDataset
+from isnet_cli.dataset.training_images import load_images, verdicts
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.resize import Frame
@@ -32,19 +32,19 @@ SIDE = 32
 CPU = torch.device("cpu")
 
 
-def store_of(folder: Any, name: str) -> FilmStore:
+def store_of(folder: Any, name: str) -> ImageDataset:
     rows = [r for r in read_manifest(folder.path / "ingest/manifest.csv") if r.set == name]
     qc, config = verdicts(folder), small_config()
-    return load_films(rows, folder, qc, ["normal", "sick"], config, Ports())
+    return load_images(rows, folder, qc, ["normal", "sick"], config, RunContext())
 
 
-def distances(folder: Any, films: np.ndarray) -> tuple[np.ndarray, Limits]:
-    """Distance of films [N, h, w], and the limits of the run's model."""
+def distances(folder: Any, images: np.ndarray) -> tuple[np.ndarray, Limits]:
+    """Distance of images [N, h, w], and the limits of the run's model."""
     model = load_model(folder.path, CPU)
     limits = limits_of(model.card, "card")
     assert limits.cloud is not None
     with torch.inference_mode():
-        images = torch.from_numpy(films.astype(np.float32))[:, None]
+        images = torch.from_numpy(images.astype(np.float32))[:, None]
         features = decision_features(model.net, images)[1]
     return limits.cloud.distance(features.numpy()), limits
 
@@ -63,18 +63,18 @@ def hand(seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A small network, trained on 80 films, 60 for validation, 80 more of the same source."""
+    """A small network, trained on 80 images, 60 for validation, 80 more of the same source."""
     folder = make_run(
         tmp_path_factory.mktemp("limits") / "run", sets={"train": 80, "val": 60, "test": 80}
     )
     config = small_config(train={"method": "standard", "epochs": 4, "batch_size": 8})
-    run_stage(train, config, folder, Ports())
+    run_stage(train, config, folder, RunContext())
     return folder
 
 
-def test_foreign_films_exceed_the_limit_and_films_of_the_same_source_do_not(trained: Any) -> None:
+def test_foreign_images_exceed_the_limit_and_images_of_the_same_source_do_not(trained: Any) -> None:
     rng = np.random.default_rng(0)
-    held_out = store_of(trained, "test").films / 65535
+    held_out = store_of(trained, "test").images / 65535
     chests = [phantom(number, size=64).pixels for number in range(4)]
     foreign = {
         "inverted": 1 - held_out,
@@ -86,12 +86,12 @@ def test_foreign_films_exceed_the_limit_and_films_of_the_same_source_do_not(trai
     found, limits = distances(trained, held_out)
     assert limits.unlike is not None
     assert (found > limits.unlike).mean() <= 0.1  # expected: 1 / 61
-    for name, films in foreign.items():
-        far = distances(trained, films)[0] > limits.unlike
+    for name, images in foreign.items():
+        far = distances(trained, images)[0] > limits.unlike
         assert far.all(), (name, far.mean())
 
 
-def test_the_limits_are_those_of_the_best_model_on_its_own_films(trained: Any) -> None:
+def test_the_limits_are_those_of_the_best_model_on_its_own_images(trained: Any) -> None:
     model = load_model(trained.path, CPU)
     val = store_of(trained, "val")
     again = find_limits(model, store_of(trained, "train"), val, "standard", 7)
@@ -109,25 +109,25 @@ def test_the_limits_are_those_of_the_best_model_on_its_own_films(trained: Any) -
     assert undecided["wrong"]["below"] == pytest.approx(wrong[~above].mean())
 
 
-def test_nothing_of_a_single_film_is_in_the_card(trained: Any) -> None:
+def test_nothing_of_a_single_image_is_in_the_card(trained: Any) -> None:
     text = (trained.path / "train/model.json").read_text(encoding="utf-8")
     assert not any(f"{name}/0" in text for name in ("train", "val", "test"))
     assert len(json.loads(text)[KEY]["unlike"]["cloud"]["table"]) < 20_000
 
 
-def test_few_films_leave_a_reason_instead_of_a_limit(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run")  # 12 films, 6 for validation
-    run_stage(train, small_config(), folder, Ports())
+def test_few_images_leave_a_reason_instead_of_a_limit(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")  # 12 images, 6 for validation
+    run_stage(train, small_config(), folder, RunContext())
     limits = limits_of(load_model(folder.path, CPU).card, "card")
     assert (limits.cloud, limits.unlike, limits.margin) == (None, None, None)
-    assert "too few validation films: 6" in limits.why_unlike
-    assert "too few validation films: 6" in limits.why_margin
+    assert "too few validation images: 6" in limits.why_unlike
+    assert "too few validation images: 6" in limits.why_margin
 
 
 def test_several_labels_are_wrong_when_a_known_one_is(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", sets={"train": 12, "val": 12}, multilabel=True)
     config = small_config(data={"labels": {"task": "multilabel"}}, train={"method": "standard"})
-    run_stage(train, config, folder, Ports())
+    run_stage(train, config, folder, RunContext())
     card = load_model(folder.path, CPU).card
     assert limits_of(card, "card").margin == card[KEY]["undecided"]["limit"] >= 0
     assert 0 <= card[KEY]["undecided"]["wrong"]["above"] <= 1

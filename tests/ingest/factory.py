@@ -11,25 +11,25 @@ import numpy as np
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.pipeline import Outcome, run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
 from isnet_cli.ingest import stage as ingest
-from tests.images.dicom.factory import dicom_bytes, film_values
+from tests.images.dicom.factory import dicom_bytes, image_values
 from tests.images.factory import png_bytes
 
 SALT = "0123456789abcdef0123456789abcdef"
 
 
 def png(path: Path, seed: int, bits: int = 8) -> Path:
-    """A PNG film; seeds differ, so bytes differ."""
-    return _put(path, png_bytes(film_values(bits, seed=seed), bits))
+    """A PNG image; seeds differ, so bytes differ."""
+    return _put(path, png_bytes(image_values(bits, seed=seed), bits))
 
 
 def dicom(path: Path, seed: int, **attributes: Any) -> Path:
-    """A 12-bit DICOM film."""
-    return _put(path, dicom_bytes(film_values(12, seed=seed), **attributes))
+    """A 12-bit DICOM image."""
+    return _put(path, dicom_bytes(image_values(12, seed=seed), **attributes))
 
 
 def labels(path: Path, *rows: str, header: str = "file,label") -> Path:
@@ -37,11 +37,11 @@ def labels(path: Path, *rows: str, header: str = "file,label") -> Path:
     return _put(path, "\n".join([header, *rows, ""]).encode())
 
 
-def two_classes(folder: Path, films: int = 12) -> Path:
-    """`films` PNG films in ``xrays`` with ``labels.csv`` beside: classes x and y in turn."""
-    for n in range(films):
+def two_classes(folder: Path, images: int = 12) -> Path:
+    """`images` PNG images in ``xrays`` with ``labels.csv`` beside: classes x and y in turn."""
+    for n in range(images):
         png(folder / "xrays" / f"{n:02}.png", n)
-    labels(folder / "labels.csv", *(f"{n:02}.png,{'xy'[n % 2]}" for n in range(films)))
+    labels(folder / "labels.csv", *(f"{n:02}.png,{'xy'[n % 2]}" for n in range(images)))
     return folder
 
 
@@ -69,14 +69,16 @@ class Told:
     said: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
 
-    def ports(self, **others: Any) -> Ports:
-        """Ports that collect."""
-        return Ports(say=self.said.append, warn=lambda _, text: self.warned.append(text), **others)
+    def context(self, **others: Any) -> RunContext:
+        """RunContext that collect."""
+        return RunContext(
+            say=self.said.append, warn=lambda _, text: self.warned.append(text), **others
+        )
 
 
 def run_ingest(folder: Path, settings: Config, told: Told | None = None) -> Outcome:
     """Runs the stage as the pipeline does, in the run folder `folder`."""
-    return run_stage(ingest, settings, RunFolder(folder), (told or Told()).ports())
+    return run_stage(ingest, settings, RunFolder(folder), (told or Told()).context())
 
 
 def rows(folder: Path) -> dict[str, Row]:

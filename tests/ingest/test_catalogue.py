@@ -11,10 +11,10 @@ from tests.ingest.factory import Told, config, dicom, labels, mask, png, two_cla
 
 
 def plan(folder: Path, **data: object):
-    return make_plan(config(folder, **data), Told().ports())
+    return make_plan(config(folder, **data), Told().context())
 
 
-def test_collections_are_the_main_films_and_sets_with_films_of_their_own(tmp_path: Path) -> None:
+def test_collections_are_the_main_images_and_sets_with_images_of_their_own(tmp_path: Path) -> None:
     sets = {"train": {"fraction": 1.0}, "far": {"images": "far", "columns": {"patient": None}}}
     found = collections(config(tmp_path, sets=sets, labels={"task": "multilabel"}))
     assert [(c.name, c.images) for c in found] == [("", str(tmp_path / "xrays")), ("far", "far")]
@@ -29,8 +29,8 @@ def test_names_are_joined_before_a_header_is_read(
 ) -> None:
     folder = two_classes(tmp_path)
     labels(folder / "labels.csv", "a.png,x", "b.png,y")
-    monkeypatch.setattr(catalogue, "peek", lambda path: pytest.fail("a header was read"))
-    with pytest.raises(IsnetError, match="0 of 12 films"):
+    monkeypatch.setattr(catalogue, "scan_header", lambda path: pytest.fail("a header was read"))
+    with pytest.raises(IsnetError, match="0 of 12 images"):
         plan(folder)
 
 
@@ -46,14 +46,14 @@ def test_headers_join_where_names_do_not(tmp_path: Path) -> None:
     assert "joined by uid, column 'SOPInstanceUID'; labels from 'label'" in found.match[""]
 
 
-def test_keys_of_sets_never_meet_those_of_the_main_films(tmp_path: Path) -> None:
+def test_keys_of_sets_never_meet_those_of_the_main_images(tmp_path: Path) -> None:
     for name in ("xrays/far/1.png", "xrays/2.png", "far/1.png", "far/3.png"):
         png(tmp_path / name, len(name))
     found = plan(tmp_path, sets={"far": {"images": str(tmp_path / "far")}})
     assert [c.key for c in found.candidates] == ["2", "far/1", "far/1~2", "far/3"]
 
 
-def test_masks_are_no_films_and_are_found_by_folder(tmp_path: Path) -> None:
+def test_masks_are_no_images_and_are_found_by_folder(tmp_path: Path) -> None:
     folder = two_classes(tmp_path, 4)
     for n in range(3):
         mask(folder / f"xrays/lungs/{n:02}_mask.png")
@@ -80,6 +80,6 @@ def test_both_lungs_of_a_row(tmp_path: Path) -> None:
 def test_lost_masks_are_told_by_name_unless_names_are_hidden(tmp_path: Path) -> None:
     folder = two_classes(tmp_path, 2)
     labels(folder / "labels.csv", "00.png,x,lost.png", "01.png,y,", header="file,label,mask")
-    assert plan(folder).warnings == ("1 films name a mask file that does not exist, such as 00",)
+    assert plan(folder).warnings == ("1 images name a mask file that does not exist, such as 00",)
     hidden = plan(folder, privacy={"rename": True})
-    assert hidden.warnings == ("1 films name a mask file that does not exist",)
+    assert hidden.warnings == ("1 images name a mask file that does not exist",)

@@ -8,7 +8,7 @@ from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.core.files import write_csv
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.find import collect
-from isnet_cli.images.header_scan import Facts, peek
+from isnet_cli.images.header_scan import Facts, scan_header
 from isnet_cli.images.manifest import rows_to_dicts
 from isnet_cli.images.types import ROW_FIELDS, Row
 from isnet_cli.ingest.label_sources import MAIN, Collection, Labelling
@@ -16,16 +16,16 @@ from tests.ingest.factory import labels, png
 
 
 def labelling(images: Path, name: str = MAIN, known: tuple[str, ...] = (), **settings: object):
-    films = collect(str(images))
+    images = collect(str(images))
     collection = Collection(name, str(images), Labels(**settings), Columns())
-    return Labelling(collection, films, known)
+    return Labelling(collection, images, known)
 
 
 def labelled(found: Labelling) -> dict[str, str]:
     found.join_by_names()
-    facts = [peek(path) for _, path in found.films.films]
+    facts = [scan_header(path) for _, path in found.images.images]
     rows = found.rows(facts)
-    return {key: row.label for (key, _), (row, _) in zip(found.films.films, rows, strict=True)}
+    return {key: row.label for (key, _), (row, _) in zip(found.images.images, rows, strict=True)}
 
 
 def test_a_table(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_table(tmp_path: Path) -> None:
     assert found.match[-1] == "joined by path, column 'file'; labels from 'label'"
 
 
-def test_a_table_s_masks_are_no_films(tmp_path: Path) -> None:
+def test_a_table_s_masks_are_no_images(tmp_path: Path) -> None:
     for name in ("0", "1", "m0", "m1"):
         png(tmp_path / f"x/{name}.png", 1)
     path = labels(tmp_path / "l.csv", "0.png,a,m0.png", "1.png,b,x/m1.png",
@@ -84,13 +84,13 @@ def test_a_manifest(tmp_path: Path) -> None:
     several = labelling(manifest(tmp_path, "a=1;b=?", "a=0;b=1"), task="multilabel")
     assert list(labelled(several).values()) == ["a=1;b=?", "a=0;b=1"]
     assert several.classes == ("a", "b")
-    with pytest.raises(IsnetError, match="one class per film, but"):
+    with pytest.raises(IsnetError, match="one class per image, but"):
         labelled(labelling(manifest(tmp_path, "a", "b"), task="multilabel"))
 
 
-def test_a_manifest_without_paths_gives_the_kept_films(tmp_path: Path) -> None:
-    png(tmp_path / "films/k.png", 1, bits=16)
-    row = Row("k", film="films/k.png", label="a", patient="0123456789ab", set="train")
+def test_a_manifest_without_paths_gives_the_kept_images(tmp_path: Path) -> None:
+    png(tmp_path / "images/k.png", 1, bits=16)
+    row = Row("k", image_file="images/k.png", label="a", patient="0123456789ab", set="train")
     write_csv(tmp_path / "manifest.csv", ROW_FIELDS, rows_to_dicts([row]))
     found = labelling(tmp_path / "manifest.csv")
     found.join_by_names()

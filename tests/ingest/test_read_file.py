@@ -9,28 +9,28 @@ import pytest
 
 from isnet_cli.config.schema import Dicom
 from isnet_cli.core.files import sha256_file
-from isnet_cli.images.kept import load_film
+from isnet_cli.images.kept import load_image
 from isnet_cli.ingest import read_file as ingest_read
 from isnet_cli.ingest.read_file import FileFacts, ReadTask, read_file, skipped
-from tests.images.dicom.factory import dicom_bytes, film_values
+from tests.images.dicom.factory import dicom_bytes, image_values
 from tests.ingest.factory import png, tree
 
 
 def task(path: Path, folder: Path, **others: object) -> ReadTask:
     values = {"dicom": Dicom(), "scale": "bits", "max_side": 1024, "view": "frontal", **others}
-    return ReadTask(path, "a/film", folder, **values)
+    return ReadTask(path, "a/image", folder, **values)
 
 
-def test_a_film_is_kept_and_described(tmp_path: Path) -> None:
+def test_a_image_is_kept_and_described(tmp_path: Path) -> None:
     path = png(tmp_path / "in.png", 1, bits=16)
     found = read_file(task(path, tmp_path / "out"))
     (frame,) = found.frames
     assert found.sha256 == sha256_file(path)
-    assert found.films() == ["films/a/film.png"]
+    assert found.images() == ["images/a/image.png"]
     assert (frame.height, frame.width, frame.bits, frame.format) == (80, 96, 16, "png")
     assert frame.reason == ""
-    assert load_film(tmp_path / "out" / frame.film).shape == (80, 96)
-    assert list(tree(tmp_path / "out")) == ["films/a/film.png"]
+    assert load_image(tmp_path / "out" / frame.image_file).shape == (80, 96)
+    assert list(tree(tmp_path / "out")) == ["images/a/image.png"]
 
 
 def test_facts_survive_json(tmp_path: Path) -> None:
@@ -39,13 +39,13 @@ def test_facts_survive_json(tmp_path: Path) -> None:
 
 
 def test_frames_are_judged_one_by_one(tmp_path: Path) -> None:
-    stack = np.stack([film_values(12, seed=1), np.full((80, 96), 7), film_values(12, seed=2)])
+    stack = np.stack([image_values(12, seed=1), np.full((80, 96), 7), image_values(12, seed=2)])
     path = tmp_path / "stack"
     path.write_bytes(dicom_bytes(stack))
     found = read_file(task(path, tmp_path / "out"))
-    assert [frame.key for frame in found.frames] == ["a/film_f1", "a/film_f2", "a/film_f3"]
+    assert [frame.key for frame in found.frames] == ["a/image_f1", "a/image_f2", "a/image_f3"]
     assert [frame.reason.partition(":")[0] for frame in found.frames] == ["", "constant", ""]
-    assert found.films() == ["films/a/film_f1.png", "films/a/film_f3.png"]
+    assert found.images() == ["images/a/image_f1.png", "images/a/image_f3.png"]
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ def test_frames_are_judged_one_by_one(tmp_path: Path) -> None:
     ],
 )
 def test_the_spacing_is_noted(tmp_path: Path, attributes: dict[str, object], noted: str) -> None:
-    path = tmp_path / "film"
-    path.write_bytes(dicom_bytes(film_values(), **attributes))
+    path = tmp_path / "image"
+    path.write_bytes(dicom_bytes(image_values(), **attributes))
     assert read_file(task(path, tmp_path)).frames[0].spacing == noted
     assert read_file(task(png(tmp_path / "in.png", 1), tmp_path)).frames[0].spacing == ""
 
 
 def test_the_stated_view_decides(tmp_path: Path) -> None:
-    path = tmp_path / "film"
-    path.write_bytes(dicom_bytes(film_values(), ViewPosition="LL"))
+    path = tmp_path / "image"
+    path.write_bytes(dicom_bytes(image_values(), ViewPosition="LL"))
     assert read_file(task(path, tmp_path)).frames[0].reason.startswith("lateral:")
     seen = read_file(task(path, tmp_path, stated_view="frontal")).frames[0]
     assert (seen.reason, seen.view) == ("", "frontal")
@@ -119,4 +119,4 @@ def test_a_file_that_is_written_to_while_it_is_read(
 def test_a_skipped_file_has_one_row() -> None:
     found = skipped("k", "lateral", "words")
     assert [(frame.key, frame.reason) for frame in found.frames] == [("k", "lateral: words")]
-    assert found.films() == []
+    assert found.images() == []

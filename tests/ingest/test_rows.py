@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.core.pseudonym import salted
+from isnet_cli.core.pseudonym import pseudonym
 from isnet_cli.images.header_scan import Facts
 from isnet_cli.images.types import Identity, Row
 from isnet_cli.ingest.catalogue import Candidate
@@ -14,7 +14,7 @@ from isnet_cli.ingest.rows import (
     Line,
     counts,
     early_fault,
-    film_key,
+    image_key,
     lines_of,
     stated_view,
     without_copies,
@@ -43,12 +43,13 @@ def test_label_row_and_file_make_the_line(tmp_path: Path) -> None:
     said = LabelRow(2, "x", "A", "P7", "frontal", (), "val")
     facts = FileFacts(
         "5" * 64,
-        (FrameFacts("a/b", 0, "films/a/b.png", 9, 8, 12, "png", notes="n", spacing="1;2"),),
+        (FrameFacts("a/b", 0, "images/a/b.png", 9, 8, 12, "png", notes="n", spacing="1;2"),),
     )
     line = line_of(candidate(said), tmp_path, facts)
     assert line.row == Row(
-        key="a/b", path="/x/a/b.png", frame=0, sha256="5" * 64, film="films/a/b.png", height=9,
-        width=8, bits=12, format="png", view="frontal", source="A", patient=salted(SALT, "P7"),
+        key="a/b", path="/x/a/b.png", frame=0, sha256="5" * 64, image_file="images/a/b.png",
+        height=9, width=8, bits=12, format="png", view="frontal", source="A",
+        patient=pseudonym(SALT, "P7"),
         label="x", set="val", mask_file="m", status="ok", reason="", notes="n",
         spacing="1;2",
     )  # fmt: skip
@@ -68,7 +69,7 @@ def test_the_patient_is_the_table_s_else_the_header_s(
     found = candidate(LabelRow(2, "x", patient=stated), identity=Identity(patient=header))
     line = line_of(found, tmp_path)
     assert line.patient == expected
-    assert line.row.patient == salted(SALT, expected)
+    assert line.row.patient == pseudonym(SALT, expected)
 
 
 def test_patients_per_source(tmp_path: Path) -> None:
@@ -79,7 +80,9 @@ def test_patients_per_source(tmp_path: Path) -> None:
     assert one.row.patient != two.row.patient
 
 
-def test_own_films_take_the_set_s_name_unless_their_source_is_not_asked_for(tmp_path: Path) -> None:
+def test_own_images_take_the_set_s_name_unless_their_source_is_not_asked_for(
+    tmp_path: Path,
+) -> None:
     sets = {"far": {"images": "x", "source": ["A"]}}
     for source, expected in (("A", "far"), ("B", "")):
         said = LabelRow(2, "x", source, set="train")
@@ -112,8 +115,8 @@ def test_views_and_early_faults(tmp_path: Path) -> None:
 
 def test_hidden_names(tmp_path: Path) -> None:
     hidden = config(tmp_path, privacy={"rename": True})
-    key = film_key(candidate(), hidden, SALT)
-    assert key == salted(SALT, "a/b", 16)
+    key = image_key(candidate(), hidden, SALT)
+    assert key == pseudonym(SALT, "a/b", 16)
     (line,) = lines_of(candidate(), None, hidden, SALT)
     assert (line.row.key, line.row.path) == (key, "")
 
@@ -124,7 +127,7 @@ def test_paths_are_always_text() -> None:
 
 
 def line(key: str, label: str, sha: str = "5", collection: str = "", **others: object) -> Line:
-    return Line(Row(key, label=label, sha256=sha, film="f", **others), collection, "")
+    return Line(Row(key, label=label, sha256=sha, image_file="f", **others), collection, "")
 
 
 def test_copies() -> None:
@@ -138,7 +141,7 @@ def test_copies() -> None:
     assert found[0].row.reason == found[2].row.reason == "duplicate: the same bytes as b"
     assert found[3].row.reason == found[4].row.reason
     assert "different labels: d, e" in found[3].row.reason
-    assert found[3].row.film == ""
+    assert found[3].row.image_file == ""
 
 
 def test_counts_add_up() -> None:

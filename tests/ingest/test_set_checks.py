@@ -2,23 +2,23 @@ from __future__ import annotations
 
 import pytest
 
-from isnet_cli.config.schema import FilmSet, Split
+from isnet_cli.config.schema import ImageSet, Split
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.set_checks import Finding, check_sets, class_table, refuse, table_lines
 
 
-def film(key: str, where: str, label: str = "x", **values: object) -> Row:
+def image(key: str, where: str, label: str = "x", **values: object) -> Row:
     return Row(key=key, set=where, label=label, **values)
 
 
 GOOD = [
-    film("a", "train"), film("b", "train", "y"), film("c", "val"), film("d", "val", "y"),
-    film("e", "test"), film("f", "test", "y"),
+    image("a", "train"), image("b", "train", "y"), image("c", "val"), image("d", "val", "y"),
+    image("e", "test"), image("f", "test", "y"),
 ]  # fmt: skip
 
 
-def check(rows: list[Row], sets: dict[str, FilmSet] | None = None, task: str = "multiclass",
+def check(rows: list[Row], sets: dict[str, ImageSet] | None = None, task: str = "multiclass",
           **split: object) -> list[Finding]:  # fmt: skip
     return check_sets(rows, sets or {}, Split(**split), task)
 
@@ -28,8 +28,8 @@ def test_sound_sets_have_no_findings() -> None:
     refuse([])
 
 
-def test_a_patient_in_two_sets_is_an_error_with_salted_keys_and_films() -> None:
-    rows = [*GOOD, film("g", "train", patient="abc123"), film("h", "test", patient="abc123")]
+def test_a_patient_in_two_sets_is_an_error_with_salted_keys_and_images() -> None:
+    rows = [*GOOD, image("g", "train", patient="abc123"), image("h", "test", patient="abc123")]
     (found,) = check(rows)
     assert found.severity == "error"
     assert "1 patient in more than one of the sets test, train" in found.text
@@ -41,16 +41,22 @@ def test_a_patient_in_two_sets_is_an_error_with_salted_keys_and_films() -> None:
 
 
 def test_copies_of_a_file_in_two_sets_are_an_error() -> None:
-    rows = [*GOOD, film("g", "train", sha256="5" * 64), film("h", "outside", "y", sha256="5" * 64)]
+    rows = [
+        *GOOD,
+        image("g", "train", sha256="5" * 64),
+        image("h", "outside", "y", sha256="5" * 64),
+    ]
     found = [f for f in check(rows) if f.severity == "error"]
     assert len(found) == 1
     assert "same bytes" in found[0].text
-    frames = [film("g", "train", sha256="5" * 64), film("h", "test", sha256="5" * 64, frame=1)]
+    frames = [image("g", "train", sha256="5" * 64), image("h", "test", sha256="5" * 64, frame=1)]
     assert check([*GOOD, *frames]) == []
 
 
 def test_many_examples_are_cut() -> None:
-    rows = [film(f"{s}{i}", s, patient=f"p{i}") for i in range(9) for s in ("train", "val", "test")]
+    rows = [
+        image(f"{s}{i}", s, patient=f"p{i}") for i in range(9) for s in ("train", "val", "test")
+    ]
     (found,) = check(rows)
     assert len(found.details) == 6
     assert found.details[-1] == "and 4 more"
@@ -61,46 +67,46 @@ def test_an_empty_training_set_is_an_error(name: str) -> None:
     rows = [row for row in GOOD if row.set != name]
     errors = [found for found in check(rows) if found.severity == "error"]
     assert [error.text.partition(":")[0] for error in errors] == [f"data.sets.{name}"]
-    sets = {n: FilmSet(fraction=0.3) for n in ("train", "val", "test")}
+    sets = {n: ImageSet(fraction=0.3) for n in ("train", "val", "test")}
     assert [f.severity for f in check(rows, sets)] == ["error"]
 
 
 def test_an_empty_test_set_is_a_warning_and_evaluation_alone_needs_no_training_set() -> None:
-    sets = {"train": FilmSet(), "val": FilmSet(), "test": FilmSet(), "far": FilmSet()}
+    sets = {"train": ImageSet(), "val": ImageSet(), "test": ImageSet(), "far": ImageSet()}
     assert [f.severity for f in check(GOOD, sets)] == ["warning"]
-    assert check([film("a", "far"), film("b", "far", "y")], {"far": FilmSet(images="x")}) == []
+    assert check([image("a", "far"), image("b", "far", "y")], {"far": ImageSet(images="x")}) == []
     assert check([Row("a"), Row("b")]) == []
 
 
 def test_labels_are_asked_for_when_sets_stay_empty_without_them() -> None:
-    found = check([Row("a")], {"train": FilmSet(fraction=0.5), "val": FilmSet(fraction=0.5)})
+    found = check([Row("a")], {"train": ImageSet(fraction=0.5), "val": ImageSet(fraction=0.5)})
     assert {f.severity for f in found} == {"error"}
     assert found[0].fix == "give the labels: data.labels.file"
 
 
 def test_a_class_that_a_set_lacks_is_a_warning() -> None:
-    (found,) = check([*GOOD, film("g", "far")])
+    (found,) = check([*GOOD, image("g", "far")])
     assert (found.severity, found.text) == (
-        "warning", "data.sets.far: no film of class 'y'; its scores have no value for it",
+        "warning", "data.sets.far: no image of class 'y'; its scores have no value for it",
     )  # fmt: skip
 
 
-def test_a_class_from_one_source_only_is_a_warning_on_the_training_films() -> None:
+def test_a_class_from_one_source_only_is_a_warning_on_the_training_images() -> None:
     rows = [
-        film("a", "train", "covid", source="B"), film("b", "train", "normal", source="A"),
-        film("c", "train", "normal", source="B"), film("d", "val", "covid", source="A"),
-        film("e", "val", "normal", source="A"),
+        image("a", "train", "covid", source="B"), image("b", "train", "normal", source="A"),
+        image("c", "train", "normal", source="B"), image("d", "val", "covid", source="A"),
+        image("e", "val", "normal", source="A"),
     ]  # fmt: skip
     (found,) = check(rows)
     assert found.text.startswith("class 'covid' comes only from source 'B': a model can learn")
-    one_hospital = [film(r.key, r.set, r.label, source="A") for r in rows]
+    one_hospital = [image(r.key, r.set, r.label, source="A") for r in rows]
     assert check(one_hospital) == []
 
 
 def test_multilabel_findings_count_by_label() -> None:
     rows = [
-        film("a", "train", "m=1;n=0", source="A"), film("b", "train", "m=0;n=1", source="B"),
-        film("c", "val", "m=1;n=1", source="A"), film("d", "train", "m=0;n=0", source="B"),
+        image("a", "train", "m=1;n=0", source="A"), image("b", "train", "m=0;n=1", source="B"),
+        image("c", "val", "m=1;n=1", source="A"), image("d", "train", "m=0;n=0", source="B"),
     ]  # fmt: skip
     texts = [found.text for found in check(rows, task="multilabel")]
     assert [t.partition(" comes")[0] for t in texts] == ["class 'm'", "class 'n'"]
@@ -117,10 +123,10 @@ def test_refusal_raises_the_first_error_and_names_the_others() -> None:
     assert caught.value.render() == "error[data]: one\n  x\n  also: two\n  fix: do"
 
 
-def test_tables_count_usable_labelled_films() -> None:
+def test_tables_count_usable_labelled_images() -> None:
     rows = [
-        film("a", "test", source="B"), film("b", "train", "y", source="A"),
-        film("c", "train", status="skipped"), film("d", "", "y"), Row("e", set="far", source="C"),
+        image("a", "test", source="B"), image("b", "train", "y", source="A"),
+        image("c", "train", status="skipped"), image("d", "", "y"), Row("e", set="far", source="C"),
     ]  # fmt: skip
     assert class_table(rows, "source", "multiclass") == {
         "A": {"y": 1}, "B": {"x": 1}, "unknown": {"y": 1},

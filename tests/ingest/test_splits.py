@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isnet_cli.config.schema import FilmSet, Split
+from isnet_cli.config.schema import ImageSet, Split
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.splits import DEFAULT_SETS, NEGATIVE, Group, assign_sets, deal, label_classes
 
 
-def film(number: int, label: str = "x", **values: str) -> Row:
-    return Row(key=f"film{number:04}", label=label, **values)
+def image(number: int, label: str = "x", **values: str) -> Row:
+    return Row(key=f"image{number:04}", label=label, **values)
 
 
 def split(
     rows: list[Row],
     patients: list[str] | None = None,
-    sets: dict[str, FilmSet] | None = None,
+    sets: dict[str, ImageSet] | None = None,
     seed: int = 0,
     task: str = "multiclass",
     **options: object,
@@ -50,9 +50,9 @@ SHARES = st.sampled_from(
 def test_patients_fractions_and_order(
     world: list[tuple[int, str, str]], shares: dict[str, float], seed: int, stratify: bool
 ) -> None:
-    rows = [film(i, label, source=source) for i, (_, label, source) in enumerate(world)]
+    rows = [image(i, label, source=source) for i, (_, label, source) in enumerate(world)]
     patients = [f"P{patient}" if patient else "" for patient, _, _ in world]
-    sets = {name: FilmSet(fraction=share) for name, share in shares.items()}
+    sets = {name: ImageSet(fraction=share) for name, share in shares.items()}
     found = split(rows, patients, sets, seed, stratify=stratify)
 
     sets_of = defaultdict(set)
@@ -84,12 +84,12 @@ def test_patients_fractions_and_order(
     shares=SHARES,
     seed=st.integers(0, 5),
 )
-def test_single_films_are_stratified_almost_exactly(
+def test_single_images_are_stratified_almost_exactly(
     counts: dict[str, int], shares: dict[str, float], seed: int
 ) -> None:
     labels = [name for name, count in counts.items() for _ in range(count)]
-    rows = [film(i, label) for i, label in enumerate(labels)]
-    found = split(rows, sets={n: FilmSet(fraction=s) for n, s in shares.items()}, seed=seed)
+    rows = [image(i, label) for i, label in enumerate(labels)]
+    found = split(rows, sets={n: ImageSet(fraction=s) for n, s in shares.items()}, seed=seed)
     for name, share in shares.items():
         for label, count in counts.items():
             got = sum(f == name and row.label == label for f, row in zip(found, rows, strict=True))
@@ -97,7 +97,7 @@ def test_single_films_are_stratified_almost_exactly(
 
 
 def test_default_shares_are_seven_tenths_and_twice_three_twentieths() -> None:
-    rows = [film(i, "ab"[i % 2]) for i in range(200)]
+    rows = [image(i, "ab"[i % 2]) for i in range(200)]
     sizes = Counter(zip(split(rows), (row.label for row in rows), strict=True))
     assert sizes == {
         ("train", "a"): 70, ("train", "b"): 70, ("val", "a"): 15, ("val", "b"): 15,
@@ -107,7 +107,7 @@ def test_default_shares_are_seven_tenths_and_twice_three_twentieths() -> None:
 
 
 def test_seeds_differ_and_repeat() -> None:
-    rows = [film(i) for i in range(40)]
+    rows = [image(i) for i in range(40)]
     assert split(rows, seed=1) == split(rows, seed=1)
     assert split(rows, seed=1) != split(rows, seed=2)
     patients = [f"P{i // (1 + i % 3)}" for i in range(40)]
@@ -116,26 +116,26 @@ def test_seeds_differ_and_repeat() -> None:
 
 def test_published_splits_stay() -> None:
     """The order comes from a hash, so it is the same in every process and version."""
-    groups = [Group(f"film film{i:04}", (i,), {"x": 1}) for i in range(12)]
+    groups = [Group(f"image image{i:04}", (i,), {"x": 1}) for i in range(12)]
     dealt = deal(groups, {"train": 0.5, "val": 0.5}, seed=7)
-    names = {group.films[0]: name for group, name in dealt}
+    names = {group.images[0]: name for group, name in dealt}
     first = [name == "train" for name in (names[i] for i in range(12))]
     assert first == [c == "t" for c in "ttvvtvvtvttv"]
 
 
 def test_group_none_splits_a_patient() -> None:
-    rows = [film(i) for i in range(40)]
+    rows = [image(i) for i in range(40)]
     assert set(split(rows, ["P"] * 40, group="none")) == {"train", "val", "test"}
     assert set(split(rows, ["P"] * 40)) == {"train"}
 
 
 def test_sources_select_and_share() -> None:
-    rows = [film(i, source="ABC"[i % 3]) for i in range(90)]
+    rows = [image(i, source="ABC"[i % 3]) for i in range(90)]
     sets = {
-        "train": FilmSet(source="A", fraction=0.8),
-        "val": FilmSet(source="A", fraction=0.2),
-        "outside": FilmSet(source=["B"]),
-        "rest": FilmSet(),
+        "train": ImageSet(source="A", fraction=0.8),
+        "val": ImageSet(source="A", fraction=0.2),
+        "outside": ImageSet(source=["B"]),
+        "rest": ImageSet(),
     }
     found = split(rows, sets=sets)
     by_source = Counter((row.source, name) for row, name in zip(rows, found, strict=True))
@@ -145,12 +145,12 @@ def test_sources_select_and_share() -> None:
 
 
 def test_only_chooses_classes_by_source() -> None:
-    rows = [film(i, "xy"[i % 2], source="AB"[i // 2 % 2]) for i in range(80)]
+    rows = [image(i, "xy"[i % 2], source="AB"[i // 2 % 2]) for i in range(80)]
     mixed, reversed_ = {"A": ["x"], "B": ["y"]}, {"A": ["y"], "B": ["x"]}
     sets = {
-        "train": FilmSet(only=mixed, fraction=0.75),
-        "test": FilmSet(only=mixed),
-        "far": FilmSet(only=reversed_),
+        "train": ImageSet(only=mixed, fraction=0.75),
+        "test": ImageSet(only=mixed),
+        "far": ImageSet(only=reversed_),
     }
     found = split(rows, sets=sets)
     for row, name in zip(rows, found, strict=True):
@@ -158,46 +158,46 @@ def test_only_chooses_classes_by_source() -> None:
     assert Counter(found) == {"train": 30, "test": 10, "far": 40}
     kinds = Counter((row.source, name) for row, name in zip(rows, found, strict=True))
     assert kinds["A", "train"] == kinds["B", "train"] == 15
-    rest = split(rows, sets={"a": FilmSet(only={"A": ["x"]}), "rest": FilmSet()})
+    rest = split(rows, sets={"a": ImageSet(only={"A": ["x"]}), "rest": ImageSet()})
     assert Counter(rest) == {"a": 20, "rest": 60}
 
 
 def test_a_set_without_fraction_gets_what_is_left() -> None:
-    rows = [film(i) for i in range(20)]
-    found = split(rows, sets={"train": FilmSet(), "val": FilmSet(fraction=0.25)})
+    rows = [image(i) for i in range(20)]
+    found = split(rows, sets={"train": ImageSet(), "val": ImageSet(fraction=0.25)})
     assert Counter(found) == {"train": 15, "val": 5}
 
 
 def test_the_column_is_followed_without_configured_sets() -> None:
-    rows = [film(i, set=["train", "val", "hospitalB", ""][i % 4]) for i in range(12)]
+    rows = [image(i, set=["train", "val", "hospitalB", ""][i % 4]) for i in range(12)]
     assert split(rows) == [row.set for row in rows]
 
 
 def test_the_column_is_followed_for_open_sets_only() -> None:
-    rows = [film(i, set="test" if i < 4 else "train") for i in range(24)]
-    sets = {"train": FilmSet(fraction=0.75), "val": FilmSet(fraction=0.25), "test": FilmSet()}
+    rows = [image(i, set="test" if i < 4 else "train") for i in range(24)]
+    sets = {"train": ImageSet(fraction=0.75), "val": ImageSet(fraction=0.25), "test": ImageSet()}
     found = split(rows, sets=sets)
     assert found[:4] == ["test"] * 4
     assert Counter(found[4:]) == {"train": 15, "val": 5}
 
 
-def test_films_without_labels_take_part_only_when_none_has_one() -> None:
-    rows = [film(i, "") for i in range(10)]
+def test_images_without_labels_take_part_only_when_none_has_one() -> None:
+    rows = [image(i, "") for i in range(10)]
     assert split(rows) == [""] * 10
-    assert Counter(split(rows, sets={"all": FilmSet(fraction=1.0)})) == {"all": 10}
-    mixed = [film(i, "x" if i < 5 else "") for i in range(10)]
-    assert split(mixed, sets={"all": FilmSet(fraction=1.0)}) == ["all"] * 5 + [""] * 5
+    assert Counter(split(rows, sets={"all": ImageSet(fraction=1.0)})) == {"all": 10}
+    mixed = [image(i, "x" if i < 5 else "") for i in range(10)]
+    assert split(mixed, sets={"all": ImageSet(fraction=1.0)}) == ["all"] * 5 + [""] * 5
 
 
-def test_skipped_films_are_in_no_set() -> None:
-    rows = [film(i, status="skipped" if i % 2 else "ok") for i in range(20)]
+def test_skipped_images_are_in_no_set() -> None:
+    rows = [image(i, status="skipped" if i % 2 else "ok") for i in range(20)]
     found = split(rows)
     assert all(not name for name in found[1::2])
     assert all(found[::2])
 
 
 def test_multilabel_sets_have_all_findings() -> None:
-    rows = [film(i, f"a={int(i % 10 == 0)};b={int(i % 2)};c=?") for i in range(200)]
+    rows = [image(i, f"a={int(i % 10 == 0)};b={int(i % 2)};c=?") for i in range(200)]
     found = split(rows, task="multilabel")
     for name, expected in (("train", 14), ("val", 3), ("test", 3)):
         rare = sum(
@@ -215,20 +215,20 @@ def test_label_classes() -> None:
 
 
 BAD = {
-    "above one": ({"a": FilmSet(fraction=0.7), "b": FilmSet(fraction=0.4)}, "add up to 1.1"),
+    "above one": ({"a": ImageSet(fraction=0.7), "b": ImageSet(fraction=0.4)}, "add up to 1.1"),
     "above one by source": (
-        {"a": FilmSet(source="A", fraction=0.7), "b": FilmSet(source=["A"], fraction=0.4)},
+        {"a": ImageSet(source="A", fraction=0.7), "b": ImageSet(source=["A"], fraction=0.4)},
         "add up to 1.1",
     ),
-    "two rests": ({"a": FilmSet(source="A"), "b": FilmSet(source="A")}, "without a fraction"),
-    "overlap": ({"a": FilmSet(source="A"), "b": FilmSet(source=["A", "B"])}, "equal or disjoint"),
+    "two rests": ({"a": ImageSet(source="A"), "b": ImageSet(source="A")}, "without a fraction"),
+    "overlap": ({"a": ImageSet(source="A"), "b": ImageSet(source=["A", "B"])}, "equal or disjoint"),
     "overlap of a class": (
-        {"a": FilmSet(source="A"), "b": FilmSet(only={"A": ["x"]})},
+        {"a": ImageSet(source="A"), "b": ImageSet(only={"A": ["x"]})},
         "equal or disjoint",
     ),
-    "unknown class": ({"a": FilmSet(only={"A": ["z"]})}, "only.A: no film of class 'z', found x"),
-    "unknown of only": ({"a": FilmSet(only={"Z": ["x"]})}, "only: no film of source 'Z'"),
-    "unknown": ({"a": FilmSet(source="Z")}, "no film of source 'Z', found 'A', 'B'"),
+    "unknown class": ({"a": ImageSet(only={"A": ["z"]})}, "only.A: no image of class 'z', found x"),
+    "unknown of only": ({"a": ImageSet(only={"Z": ["x"]})}, "only: no image of source 'Z'"),
+    "unknown": ({"a": ImageSet(source="Z")}, "no image of source 'Z', found 'A', 'B'"),
 }
 
 
@@ -236,7 +236,7 @@ BAD = {
 def test_contradicting_sets_are_refused(case: str) -> None:
     sets, found = BAD[case]
     with pytest.raises(IsnetError) as caught:
-        split([film(i, source="AB"[i % 2]) for i in range(8)], sets=sets)
+        split([image(i, source="AB"[i % 2]) for i in range(8)], sets=sets)
     assert found in caught.value.message
     assert caught.value.message.startswith("data.sets")
     assert caught.value.fix
@@ -244,5 +244,5 @@ def test_contradicting_sets_are_refused(case: str) -> None:
 
 def test_a_source_filter_without_any_source_says_which_column_to_name() -> None:
     with pytest.raises(IsnetError, match="no source at all") as caught:
-        split([film(1)], sets={"a": FilmSet(source="A")})
+        split([image(1)], sets={"a": ImageSet(source="A")})
     assert "data.columns.source" in caught.value.fix

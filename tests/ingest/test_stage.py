@@ -16,9 +16,9 @@ from isnet_cli.config.load import dump
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.kept import load_film
+from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
-from isnet_cli.images.read import read_films
+from isnet_cli.images.read import read_images
 from isnet_cli.ingest import read_file as ingest_read
 from isnet_cli.ingest import stage as ingest
 from tests.ingest.factory import (
@@ -36,7 +36,7 @@ from tests.ingest.factory import (
 
 
 def mixed(folder: Path) -> Path:
-    """Formats, depths and faults as they come: 8 good films, 5 files that are none."""
+    """Formats, depths and faults as they come: 8 good images, 5 files that are none."""
     xrays = folder / "xrays"
     for n in range(4):
         dicom(xrays / f"siteA/p{n}/IM{n}", n, PatientID=f"A{n}", ViewPosition="PA")
@@ -76,7 +76,7 @@ def test_every_file_is_accounted_for(tmp_path: Path) -> None:
     assert any("joined by path, column 'file'" in line for line in told.said)
 
 
-def test_rows_describe_the_input_and_films_are_what_the_reader_gives(tmp_path: Path) -> None:
+def test_rows_describe_the_input_and_images_are_what_the_reader_gives(tmp_path: Path) -> None:
     run_ingest(tmp_path / "run", config(mixed(tmp_path), sets=SETS))
     row = rows(tmp_path / "run")["siteA/p1/IM1"]
     path = tmp_path / "xrays/siteA/p1/IM1"
@@ -86,17 +86,17 @@ def test_rows_describe_the_input_and_films_are_what_the_reader_gives(tmp_path: P
     assert (row.height, row.width, row.view, row.frame) == (80, 96, "frontal", 0)
     assert (row.source, row.label, row.status, row.reason) == ("A", "y", "ok", "")
     assert len(row.patient) == 12
-    assert row.film == "films/siteA/p1/IM1.png"
-    kept = load_film(tmp_path / "run/ingest" / row.film)
-    assert np.abs(kept - read_films(path)[0].pixels).max() <= 1 / 65535
+    assert row.image_file == "images/siteA/p1/IM1.png"
+    kept = load_image(tmp_path / "run/ingest" / row.image_file)
+    assert np.abs(kept - read_images(path)[0].pixels).max() <= 1 / 65535
 
 
-def test_large_films_are_reduced_and_say_their_own_size(tmp_path: Path) -> None:
+def test_large_images_are_reduced_and_say_their_own_size(tmp_path: Path) -> None:
     folder = two_classes(tmp_path)
     run_ingest(tmp_path / "run", config(folder, max_side=64))
     row = rows(tmp_path / "run")["00"]
     assert (row.height, row.width) == (80, 96)
-    assert load_film(tmp_path / "run/ingest" / row.film).shape == (53, 64)
+    assert load_image(tmp_path / "run/ingest" / row.image_file).shape == (53, 64)
 
 
 def test_input_is_untouched_and_only_the_stage_folder_is_written(tmp_path: Path) -> None:
@@ -143,25 +143,25 @@ def test_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     png(folder / "xrays/03.png", 77)
     run_ingest(tmp_path / "run", settings)
     assert keys == ["03"]
-    kept = load_film(tmp_path / "run/ingest/films/03.png")
-    assert np.abs(kept - read_films(folder / "xrays/03.png")[0].pixels).max() <= 1 / 65535
+    kept = load_image(tmp_path / "run/ingest/images/03.png")
+    assert np.abs(kept - read_images(folder / "xrays/03.png")[0].pixels).max() <= 1 / 65535
 
-    (tmp_path / "run/ingest/films/05.png").write_bytes(b"damaged")
+    (tmp_path / "run/ingest/images/05.png").write_bytes(b"damaged")
     run_ingest(tmp_path / "run", config(folder, seed=1))
     assert keys == ["03", "05"]
-    assert load_film(tmp_path / "run/ingest/films/05.png").shape == (80, 96)
+    assert load_image(tmp_path / "run/ingest/images/05.png").shape == (80, 96)
 
     run_ingest(tmp_path / "run", config(folder, max_side=64))
     assert sorted(keys[2:]) == [f"{n:02}" for n in range(12)]
 
 
-def test_films_that_left_the_input_leave_the_run(tmp_path: Path) -> None:
+def test_images_that_left_the_input_leave_the_run(tmp_path: Path) -> None:
     folder = two_classes(tmp_path)
     run_ingest(tmp_path / "run", config(folder))
     (folder / "xrays/00.png").rename(folder / "xrays/new.png")
     labels(folder / "labels.csv", "new.png,x", *(f"{n:02}.png,{'xy'[n % 2]}" for n in range(1, 12)))
     run_ingest(tmp_path / "run", config(folder))
-    kept = {path.stem for path in (tmp_path / "run/ingest/films").rglob("*.png")}
+    kept = {path.stem for path in (tmp_path / "run/ingest/images").rglob("*.png")}
     assert kept == set(rows(tmp_path / "run")) == {"new", *(f"{n:02}" for n in range(1, 12))}
 
 
@@ -190,7 +190,7 @@ def test_killed_at_any_moment_and_run_again_gives_the_undisturbed_result(
     script.write_text(SCRIPT.format(path=[str(Path(__file__).parent)]))
     file.write_text(dump(settings))
     reached = []
-    for target in (0, 2, 5, 10, 20, 35):  # killed as soon as so many films are there
+    for target in (0, 2, 5, 10, 20, 35):  # killed as soon as so many images are there
         run = tmp_path / f"run{target}"
         child = subprocess.Popen(
             [sys.executable, str(script), str(file), str(run)],
@@ -204,8 +204,8 @@ def test_killed_at_any_moment_and_run_again_gives_the_undisturbed_result(
         child.wait()
         child.stdout.close()
         reached.append(len(list((run / "ingest").rglob("*.png"))))
-        for path in (run / "ingest/films").rglob("[!.]*.png"):
-            load_film(path)  # whole or not there
+        for path in (run / "ingest/images").rglob("[!.]*.png"):
+            load_image(path)  # whole or not there
         run_ingest(run, settings)
         found = tree(run / "ingest")
         journal = ".unfinished.jsonl"  # its lines come in the order of the work
@@ -222,7 +222,7 @@ def test_an_asked_for_stop_is_kept_and_continued(
     keys = counted(monkeypatch)
     told = Told()
     run = RunFolder(tmp_path / "run")
-    result = ingest.run(config(folder), run, told.ports(stop_requested=lambda: len(keys) >= 5))
+    result = ingest.run(config(folder), run, told.context(stop_requested=lambda: len(keys) >= 5))
     assert not result.complete
     assert result.outputs == []
     assert len(keys) == 5
@@ -272,7 +272,7 @@ def test_what_can_be_refused_early_is_refused_before_pixels_are_read(
     keys = counted(monkeypatch)
     good = (folder / "labels.csv").read_text()
     cases = {
-        "0 of 12 films": good.replace(".png", "-other.png"),
+        "0 of 12 images": good.replace(".png", "-other.png"),
         "no label column": good.replace("label", "weight"),
         "is ambiguous": good + "00.png,y\n",
     }
@@ -281,7 +281,7 @@ def test_what_can_be_refused_early_is_refused_before_pixels_are_read(
         with pytest.raises(IsnetError, match=found):
             run_ingest(tmp_path / "run", config(folder))
     (folder / "labels.csv").write_text(good)
-    with pytest.raises(IsnetError, match="no film of source 'Z'"):
+    with pytest.raises(IsnetError, match="no image of source 'Z'"):
         run_ingest(tmp_path / "run", config(folder, sets={"train": {"source": "Z"}}))
     with pytest.raises(IsnetError, match="no such file or folder"):
         run_ingest(tmp_path / "run", config(folder, images=str(folder / "lost")))
@@ -348,12 +348,12 @@ def test_copies_with_other_labels_are_all_left_out(tmp_path: Path) -> None:
         "skipped", "skipped", "ok", "skipped",
     ]  # fmt: skip
     assert "different labels: 00, 01" in found["00"].reason
-    kept = {path.stem for path in (tmp_path / "run/ingest/films").glob("*.png")}
+    kept = {path.stem for path in (tmp_path / "run/ingest/images").glob("*.png")}
     assert kept == {key for key, row in found.items() if row.status == "ok"}
 
 
 def outside(folder: Path) -> dict[str, dict[str, object]]:
-    """A second hospital with labels of its own and one film like the first hospital's keys."""
+    """A second hospital with labels of its own and one image like the first hospital's keys."""
     for n in range(4):
         png(folder / f"far/{n:02}.png", 200 + n)
     labels(folder / "far.csv", *(f"{n:02};{'xy'[n % 2]}" for n in range(4)), header="image;class")
@@ -363,7 +363,7 @@ def outside(folder: Path) -> dict[str, dict[str, object]]:
     }  # fmt: skip
 
 
-def test_sets_with_films_of_their_own(tmp_path: Path) -> None:
+def test_sets_with_images_of_their_own(tmp_path: Path) -> None:
     folder = two_classes(tmp_path)
     outcome = run_ingest(tmp_path / "run", config(folder, sets=outside(folder)))
     found = rows(tmp_path / "run")
@@ -377,7 +377,7 @@ def test_a_copy_in_the_outside_set_is_refused(tmp_path: Path) -> None:
     folder = two_classes(tmp_path)
     sets = outside(folder)
     shutil.copy(folder / "xrays/00.png", folder / "far/00.png")
-    with pytest.raises(IsnetError, match="1 film in more than one of the sets") as caught:
+    with pytest.raises(IsnetError, match="1 image in more than one of the sets") as caught:
         run_ingest(tmp_path / "run", config(folder, sets=sets))
     assert "far/00 (far)" in caught.value.render()
 
@@ -412,7 +412,7 @@ def test_folders_as_classes_and_as_sets(tmp_path: Path) -> None:
     for n in range(12):
         png(tmp_path / f"plain/xrays/{'xy'[n % 2]}/{n}.png", n)
         png(tmp_path / f"split/xrays/{['train', 'valid', 'test'][n % 3]}/{'xy'[n // 6]}/{n}.png", n)
-    (tmp_path / "plain/xrays/x/notes").write_text("no film")
+    (tmp_path / "plain/xrays/x/notes").write_text("no image")
     told = Told()
     run_ingest(tmp_path / "one", config(tmp_path / "plain"), told)
     found = rows(tmp_path / "one")
@@ -425,7 +425,7 @@ def test_folders_as_classes_and_as_sets(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_without_labels_films_are_read_and_in_no_set(tmp_path: Path) -> None:
+def test_without_labels_images_are_read_and_in_no_set(tmp_path: Path) -> None:
     png(tmp_path / "xrays/a.png", 1)
     outcome = run_ingest(tmp_path / "run", config(tmp_path))
     assert outcome.summary["no_label"] == outcome.summary["read"] == 1
@@ -449,11 +449,11 @@ def test_the_manifest_of_a_run_is_an_input(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
-def test_frames_are_films_with_the_label_of_their_file(tmp_path: Path) -> None:
-    from tests.images.dicom.factory import dicom_bytes, film_values
+def test_frames_are_images_with_the_label_of_their_file(tmp_path: Path) -> None:
+    from tests.images.dicom.factory import dicom_bytes, image_values
 
     folder = two_classes(tmp_path)
-    stack = np.stack([film_values(12, seed=n) for n in (50, 51)])
+    stack = np.stack([image_values(12, seed=n) for n in (50, 51)])
     (folder / "xrays/stack.dcm").write_bytes(dicom_bytes(stack, PatientID="P"))
     with (folder / "labels.csv").open("a") as file:
         file.write("stack.dcm,x\n")
@@ -494,7 +494,9 @@ def test_masks_of_a_column_and_of_a_folder(tmp_path: Path) -> None:
     assert outcome.summary["found"] == 12
     assert load_mask(found["03"].mask_file).any()
     assert found["03"].mask_file == str(folder / "xrays/masks/03.png")
-    assert any("1 films name a mask file that does not exist, such as 11" in t for t in told.warned)
+    assert any(
+        "1 images name a mask file that does not exist, such as 11" in t for t in told.warned
+    )
     mask(folder / "xrays/masks/11.png")
     settings = config(folder, masks={"files": str(folder / "xrays/masks")})
     outcome = run_ingest(tmp_path / "two", settings, told)
@@ -519,15 +521,15 @@ def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
     run = tmp_path / "run/ingest"
     leftovers = [
         run / ".manifest.77.tmp.csv",
-        run / "films/old/.00.77.tmp.png",
-        run / "films/x.png",
+        run / "images/old/.00.77.tmp.png",
+        run / "images/x.png",
     ]
     for path in leftovers:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     run_ingest(tmp_path / "run", config(folder))
     assert not any(path.exists() for path in leftovers)
-    assert not (run / "films/old").exists()
+    assert not (run / "images/old").exists()
 
 
 def test_listed_files_that_do_not_exist_are_rows(tmp_path: Path) -> None:
@@ -542,12 +544,12 @@ def test_listed_files_that_do_not_exist_are_rows(tmp_path: Path) -> None:
 def test_renamed_runs_say_no_name_of_the_input(tmp_path: Path) -> None:
     folder = tmp_path / "input"
     for n in range(12):
-        png(folder / f"xrays/SECRETNAME-{n}/film.png", n)
-        mask(folder / f"masks/SECRETNAME-{n}/film.png")
+        png(folder / f"xrays/SECRETNAME-{n}/image.png", n)
+        mask(folder / f"masks/SECRETNAME-{n}/image.png")
     labels(
         folder / "labels.csv",
         *(
-            f"xrays/SECRETNAME-{n}/film.png,{'xy'[n % 2]},masks/SECRETNAME-{n}/film.png"
+            f"xrays/SECRETNAME-{n}/image.png,{'xy'[n % 2]},masks/SECRETNAME-{n}/image.png"
             for n in range(12)
         ),
         header="file,label,mask",
@@ -667,7 +669,7 @@ def test_unknown_patients_are_told(tmp_path: Path) -> None:
     told = Told()
     outcome = run_ingest(tmp_path / "run", config(two_classes(tmp_path)), told)
     assert outcome.summary["no_patient"] == 12
-    assert any("the patient of 12 films is unknown" in text for text in told.warned)
+    assert any("the patient of 12 images is unknown" in text for text in told.warned)
 
 
 @pytest.mark.parametrize(

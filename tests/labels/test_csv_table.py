@@ -86,7 +86,7 @@ BAD = {
     "open quote": ('file,label\na.png,"x\nb.png,y\n', ":3", "broken row"),
     "huge cell": ("file,label\na.png," + "x" * 200_000, ":2", "broken row"),
     "torn quote": ('file,label\na.png,"x"y\n', ":2", "broken row"),
-    "no header": ("a.png,normal\nb.png,sick\n", ":1", "names a film ('a.png')"),
+    "no header": ("a.png,normal\nb.png,sick\n", ":1", "names an image ('a.png')"),
 }
 
 

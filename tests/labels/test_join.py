@@ -12,45 +12,45 @@ from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Identity
 from isnet_cli.labels.join import Join, join, needs_headers
-from isnet_cli.labels.join_keys import FilmName
+from isnet_cli.labels.join_keys import ImageName
 from isnet_cli.labels.tables import read_labels
 
 ROOT = Path("/data/xrays")
 
 
-def film(name: str, uid: str = "", accession: str = "", patient: str = "") -> FilmName:
-    return FilmName(ROOT / name, name, Identity(patient, accession, uid))
+def image(name: str, uid: str = "", accession: str = "", patient: str = "") -> ImageName:
+    return ImageName(ROOT / name, name, Identity(patient, accession, uid))
 
 
-def joined(folder: Path, text: str, films: list[FilmName], root: Path = ROOT, **labels) -> Join:
+def joined(folder: Path, text: str, images: list[ImageName], root: Path = ROOT, **labels) -> Join:
     path = folder / "labels.csv"
     path.write_text(text, encoding="utf-8")
     settings_ = Labels(file=str(path), **labels)
-    return join(films, read_labels(settings_, Columns()), settings_, [root])
+    return join(images, read_labels(settings_, Columns()), settings_, [root])
 
 
 def lines(found: Join) -> list[int | None]:
-    """Line of the label file for each film."""
+    """Line of the label file for each image."""
     return [None if row is None else row + 2 for row in found.chosen.rows]
 
 
 def test_path_below_the_images_folder(tmp_path: Path) -> None:
-    films = [film("b/1.png"), film("a/1.png")]
-    found = joined(tmp_path, "file,label\na/1.png,x\nb\\1.png,y\n", films)
+    images = [image("b/1.png"), image("a/1.png")]
+    found = joined(tmp_path, "file,label\na/1.png,x\nb\\1.png,y\n", images)
     assert (found.chosen.kind, lines(found)) == ("path", [3, 2])
 
 
 def test_path_beside_the_label_file(tmp_path: Path) -> None:
-    films = [FilmName(tmp_path / "images" / name, name) for name in ("1.png", "2.png")]
+    images = [ImageName(tmp_path / "images" / name, name) for name in ("1.png", "2.png")]
     text = f"file,label\nimages/2.png,x\n{tmp_path}/images/1.png,y\n"
-    found = joined(tmp_path, text, films, tmp_path / "images")
+    found = joined(tmp_path, text, images, tmp_path / "images")
     assert (found.chosen.kind, lines(found)) == ("path", [3, 2])
 
 
 def test_tree_that_was_moved(tmp_path: Path) -> None:
-    films = [film("p1/s1/v.jpg"), film("p2/s1/v.jpg")]
+    images = [image("p1/s1/v.jpg"), image("p2/s1/v.jpg")]
     text = "Path,label\nOld-v1/train/p2/s1/v.jpg,x\nOld-v1/train/p1/s1/v.jpg,y\n"
-    found = joined(tmp_path, text, films)
+    found = joined(tmp_path, text, images)
     assert (found.chosen.kind, lines(found)) == ("name", [3, 2])
 
 
@@ -70,38 +70,38 @@ def test_names_with_other_or_no_suffixes(
     tmp_path: Path, cells: tuple[str, str], names: tuple[str, str], kind: str
 ) -> None:
     text = f"image,label\n{cells[1]},x\n{cells[0]},y\n"
-    found = joined(tmp_path, text, [film(name) for name in names])
+    found = joined(tmp_path, text, [image(name) for name in names])
     assert (found.chosen.kind, lines(found)) == (kind, [3, 2])
 
 
 def test_composed_and_decomposed_letters_are_one(tmp_path: Path) -> None:
     text = "file,label\nmu\u0308ller.png,x\nb.png,y\n"
-    assert lines(joined(tmp_path, text, [film("b.png"), film("m\u00fcller.png")])) == [3, 2]
+    assert lines(joined(tmp_path, text, [image("b.png"), image("m\u00fcller.png")])) == [3, 2]
 
 
 def test_identifiers_of_the_header(tmp_path: Path) -> None:
-    films = [
-        film("IM1", uid="1.2.1", accession="A1", patient="007"),
-        film("IM2", uid="1.2.2", accession="A1", patient="007"),
-        film("IM3", uid="1.2.3", accession="A3", patient="7"),
+    images = [
+        image("IM1", uid="1.2.1", accession="A1", patient="007"),
+        image("IM2", uid="1.2.2", accession="A1", patient="007"),
+        image("IM3", uid="1.2.3", accession="A3", patient="7"),
     ]
-    by_uid = joined(tmp_path, "SOPInstanceUID,label\n1.2.3,x\n1.2.1,y\n1.2.2,x\n", films)
+    by_uid = joined(tmp_path, "SOPInstanceUID,label\n1.2.3,x\n1.2.1,y\n1.2.2,x\n", images)
     assert (by_uid.chosen.kind, lines(by_uid)) == ("uid", [3, 4, 2])
-    by_accession = joined(tmp_path, "AccessionNumber,label\nA3,x\nA1,y\n", films)
+    by_accession = joined(tmp_path, "AccessionNumber,label\nA3,x\nA1,y\n", images)
     assert (by_accession.chosen.kind, lines(by_accession)) == ("accession", [3, 3, 2])
-    by_patient = joined(tmp_path, "PatientID,label\n7,x\n007,y\n", films)
+    by_patient = joined(tmp_path, "PatientID,label\n7,x\n007,y\n", images)
     assert (by_patient.chosen.kind, lines(by_patient)) == ("patient", [3, 3, 2])
 
 
 def test_best_of_several_keys_wins_and_the_table_lists_all(tmp_path: Path) -> None:
-    films = [film("a.dcm", uid="1.1"), film("b.dcm", uid="1.2"), film("c.dcm", uid="1.3")]
+    images = [image("a.dcm", uid="1.1"), image("b.dcm", uid="1.2"), image("c.dcm", uid="1.3")]
     text = "file,uid,label\na.dcm,1.1,x\nb.dcm,1.2,y\nother.dcm,1.3,x\n"
-    found = joined(tmp_path, text, films)
+    found = joined(tmp_path, text, images)
     assert (found.chosen.kind, lines(found)) == ("uid", [2, 3, 4])
     assert found.table[0].split() == [
         "key",
         "column",
-        "films",
+        "images",
         "matched",
         "rows",
         "matched",
@@ -112,33 +112,33 @@ def test_best_of_several_keys_wins_and_the_table_lists_all(tmp_path: Path) -> No
     assert ["uid", "uid", "3", "of", "3", "3", "of", "3", "0"] in rows
 
 
-def test_films_without_row_stay_unlabelled(tmp_path: Path) -> None:
-    films = [film("a.png"), film("b.png"), film("c.png")]
-    found = joined(tmp_path, "file,label\na.png,x\nb.png,y\nz.png,y\n", films)
+def test_images_without_row_stay_unlabelled(tmp_path: Path) -> None:
+    images = [image("a.png"), image("b.png"), image("c.png")]
+    found = joined(tmp_path, "file,label\na.png,x\nb.png,y\nz.png,y\n", images)
     assert lines(found) == [2, 3, None]
 
 
 def test_equal_rows_are_one_row(tmp_path: Path) -> None:
-    films = [film("a.png"), film("b.png")]
-    assert lines(joined(tmp_path, "file,label\na.png,x\nb.png,y\na.png,x\n", films)) == [2, 3]
+    images = [image("a.png"), image("b.png")]
+    assert lines(joined(tmp_path, "file,label\na.png,x\nb.png,y\na.png,x\n", images)) == [2, 3]
 
 
 def test_any_column_may_hold_whole_file_names_but_not_bare_numbers(tmp_path: Path) -> None:
-    films = [film("1.png"), film("2.png"), film("3.png")]
-    found = joined(tmp_path, "bild,label\n2.png,x\n1.png,y\n3.png,y\n", films)
+    images = [image("1.png"), image("2.png"), image("3.png")]
+    found = joined(tmp_path, "bild,label\n2.png,x\n1.png,y\n3.png,y\n", images)
     assert (found.chosen.column, lines(found)) == ("bild", [3, 2, 4])
-    with pytest.raises(IsnetError, match="0 of 3 films"):  # an index counted from 0
-        joined(tmp_path, ",label\n0,x\n1,y\n2,x\n3,y\n", films)
-    with pytest.raises(IsnetError, match="0 of 3 films"):
-        joined(tmp_path, "weight,label\n1,x\n2,y\n3,x\n", films)
-    forced = joined(tmp_path, "weight,label\n1,x\n2,y\n3,x\n", films, key="column:weight")
+    with pytest.raises(IsnetError, match="0 of 3 images"):  # an index counted from 0
+        joined(tmp_path, ",label\n0,x\n1,y\n2,x\n3,y\n", images)
+    with pytest.raises(IsnetError, match="0 of 3 images"):
+        joined(tmp_path, "weight,label\n1,x\n2,y\n3,x\n", images)
+    forced = joined(tmp_path, "weight,label\n1,x\n2,y\n3,x\n", images, key="column:weight")
     assert lines(forced) == [2, 3, 4]
 
 
 def test_masks_and_other_roles_are_no_keys(tmp_path: Path) -> None:
-    films = [film("a.png"), film("b.png")]
-    with pytest.raises(IsnetError, match="0 of 2 films"):
-        joined(tmp_path, "mask,label\na.png,x\nb.png,y\n", films)
+    images = [image("a.png"), image("b.png")]
+    with pytest.raises(IsnetError, match="0 of 2 images"):
+        joined(tmp_path, "mask,label\na.png,x\nb.png,y\n", images)
 
 
 HEAD = "file,label\n"
@@ -150,24 +150,24 @@ REFUSED = {
         "file,label,source\na.png,x,A\na.png,x,B\nb.png,y,A\n", "a.png b.png", "auto",
         "lines 2, 3 differ",
     ),
-    "two films": (
-        HEAD + "a.png,x\nb.png,y\n", "p/a.png q/a.png b.png", "auto", "line 2 fits other films",
+    "two images": (
+        HEAD + "a.png,x\nb.png,y\n", "p/a.png q/a.png b.png", "auto", "line 2 fits other images",
     ),
     "two endings": (
-        HEAD + "a,x\nb,y\n", "a.png a.dcm b.png", "auto", "line 2 fits other films",
+        HEAD + "a,x\nb,y\n", "a.png a.dcm b.png", "auto", "line 2 fits other images",
     ),
     "two spellings": (
         HEAD + "a.png,x\na.dcm,x\nb,y\n", "a b", "stem", "lines 2, 3 name different files",
     ),
     "other folders": (
-        HEAD + "old/a.png,x\nold/b.png,y\n", "new/a.png new/b.png", "auto", "0 of 2 films",
+        HEAD + "old/a.png,x\nold/b.png,y\n", "new/a.png new/b.png", "auto", "0 of 2 images",
     ),
     "too few": (
         HEAD + "a.png,x\nz.png,y\n", "a.png b.png c.png", "auto",
-        "1 of 3 films found a row, expected at least 50%",
+        "1 of 3 images found a row, expected at least 50%",
     ),
-    "none": (HEAD + "y.png,x\nz.png,y\n", "a.png", "auto", "0 of 1 films"),
-    "no films": (HEAD + "y.png,x\nz.png,y\n", "", "auto", "no film to label"),
+    "none": (HEAD + "y.png,x\nz.png,y\n", "a.png", "auto", "0 of 1 images"),
+    "no images": (HEAD + "y.png,x\nz.png,y\n", "", "auto", "no image to label"),
     "unknown column": (HEAD + "a.png,x\nb.png,y\n", "a.png", "column:fil", "no column 'fil'"),
     "unknown key": (
         HEAD + "a.png,x\nb.png,y\n", "a.png", "name", "data.labels.key: 'name', expected auto",
@@ -179,7 +179,7 @@ REFUSED = {
 def test_doubt_is_refused(tmp_path: Path, case: str) -> None:
     text, names, key, found = REFUSED[case]
     with pytest.raises(IsnetError) as caught:
-        joined(tmp_path, text, [film(name) for name in names.split()], key=key)
+        joined(tmp_path, text, [image(name) for name in names.split()], key=key)
     assert found in caught.value.render()
     assert "expected" in caught.value.message or "no column" in caught.value.message
     assert caught.value.fix
@@ -187,64 +187,64 @@ def test_doubt_is_refused(tmp_path: Path, case: str) -> None:
 
 def test_the_fix_for_a_wrong_column_can_be_typed_as_it_stands(tmp_path: Path) -> None:
     with pytest.raises(IsnetError) as caught:
-        joined(tmp_path, HEAD + "a.png,x\nb.png,y\n", [film("a.png")], key="column:fil")
+        joined(tmp_path, HEAD + "a.png,x\nb.png,y\n", [image("a.png")], key="column:fil")
     assert caught.value.fix == "data.labels.key: column:file"
 
 
-def test_a_refusal_shows_the_match_table_and_the_first_film(tmp_path: Path) -> None:
+def test_a_refusal_shows_the_match_table_and_the_first_image(tmp_path: Path) -> None:
     with pytest.raises(IsnetError) as caught:
-        joined(tmp_path, "file,label\ny.png,x\nz.png,y\n", [film("a.png")])
-    assert caught.value.details[0] == "first film without a row: a.png"
+        joined(tmp_path, "file,label\ny.png,x\nz.png,y\n", [image("a.png")])
+    assert caught.value.details[0] == "first image without a row: a.png"
     assert any(line.startswith("stem") and "0 of 1" in line for line in caught.value.details)
 
 
 def test_asked_for_names_are_joined_without_their_folders(tmp_path: Path) -> None:
-    films = [film("new/a.png"), film("new/b.png")]
+    images = [image("new/a.png"), image("new/b.png")]
     text = "file,label\nold/b.png,x\nold/a.png,y\n"
     with pytest.raises(IsnetError) as caught:
-        joined(tmp_path, text, films)
+        joined(tmp_path, text, images)
     assert "data.labels.key: file" in caught.value.details[1]
-    assert lines(joined(tmp_path, text, films, key="file")) == [3, 2]
-    assert lines(joined(tmp_path, text, films, key="stem")) == [3, 2]
+    assert lines(joined(tmp_path, text, images, key="file")) == [3, 2]
+    assert lines(joined(tmp_path, text, images, key="stem")) == [3, 2]
 
 
 def test_a_row_of_a_missing_file_is_not_given_to_its_namesake(tmp_path: Path) -> None:
-    films = [film("B/a.png"), film("B/b.png"), film("B/c.png")]
+    images = [image("B/a.png"), image("B/b.png"), image("B/c.png")]
     text = "file,label\nA/a.png,wrong\nB/b.png,x\nB/c.png,y\n"
-    assert lines(joined(tmp_path, text, films)) == [None, 3, 4]
+    assert lines(joined(tmp_path, text, images)) == [None, 3, 4]
 
 
-def test_a_bare_name_that_may_mean_a_film_in_a_subfolder_is_refused(tmp_path: Path) -> None:
-    films = [film("b.png"), film("a/b.png"), film("c.png")]
+def test_a_bare_name_that_may_mean_a_image_in_a_subfolder_is_refused(tmp_path: Path) -> None:
+    images = [image("b.png"), image("a/b.png"), image("c.png")]
     text = "file,label\nb.png,x\nc.png,y\n"
     for key in ("auto", "file"):
         with pytest.raises(IsnetError, match="ambiguous"):
-            joined(tmp_path, text, films, key=key)
-    assert lines(joined(tmp_path, text + "a/b.png,y\n", films)) == [2, 4, 3]
-    assert lines(joined(tmp_path, text + "a/b.png,\n", films)) == [2, 4, 3]  # not labelled
+            joined(tmp_path, text, images, key=key)
+    assert lines(joined(tmp_path, text + "a/b.png,y\n", images)) == [2, 4, 3]
+    assert lines(joined(tmp_path, text + "a/b.png,\n", images)) == [2, 4, 3]  # not labelled
 
 
 def test_lost_leading_zeros_are_recognised_and_not_repaired(tmp_path: Path) -> None:
-    films = [film("001.png"), film("002.png")]
+    images = [image("001.png"), image("002.png")]
     with pytest.raises(IsnetError) as caught:
-        joined(tmp_path, "id,label\n1,x\n2,y\n", films)
+        joined(tmp_path, "id,label\n1,x\n2,y\n", images)
     assert "leading zeros" in caught.value.details[1]
 
 
 def test_two_ways_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
-    films = [film("a.dcm", uid="1.1"), film("b.dcm", uid="1.2")]
+    images = [image("a.dcm", uid="1.1"), image("b.dcm", uid="1.2")]
     text = "file,uid,label\na.dcm,1.2,x\nb.dcm,1.1,y\n"
-    with pytest.raises(IsnetError, match="gives 2 films different rows") as caught:
-        joined(tmp_path, text, films)
+    with pytest.raises(IsnetError, match="gives 2 images different rows") as caught:
+        joined(tmp_path, text, images)
     assert "data.labels.key" in caught.value.fix
-    assert lines(joined(tmp_path, text, films, key="uid")) == [3, 2]
+    assert lines(joined(tmp_path, text, images, key="uid")) == [3, 2]
 
 
 def test_ambiguous_identifiers_are_not_shown(tmp_path: Path) -> None:
-    films = [film("a", patient="SECRET-1"), film("b", patient="SECRET-2")]
+    images = [image("a", patient="SECRET-1"), image("b", patient="SECRET-2")]
     text = "PatientID,label\nSECRET-1,x\nSECRET-1,y\nSECRET-2,x\n"
     with pytest.raises(IsnetError) as caught:
-        joined(tmp_path, text, films)
+        joined(tmp_path, text, images)
     assert "one patient: lines 2, 3 differ" in caught.value.render()
     assert "SECRET" not in caught.value.render()
 
@@ -316,7 +316,7 @@ def test_never_a_wrong_join_only_a_refusal(
 ) -> None:
     """A world of files, of which some are in the folder and some are in the label file.
 
-    Whatever is missing on either side: a film gets its own label, no label, or a refusal. Where
+    Whatever is missing on either side: an image gets its own label, no label, or a refusal. Where
     the label file says nothing but a bare name, a missing namesake cannot be told, so all files
     are in the folder then; neither can a file that was converted from one that differs in nothing
     but the suffix. By patient and examination, the label is theirs.
@@ -337,10 +337,10 @@ def test_never_a_wrong_join_only_a_refusal(
         writer.writerows([_written(style, names[i], i, patients[i]), labels[i]] for i in rows)
         start = "old/tree/" if style == "prefixed" else ""
         writer.writerows([[f"{start}nowhere-{n}", n] for n in "xy"])
-    films = [film(names[i], f"1.2.{i}", f"A{patients[i]}", f"P{patients[i]}") for i in inside]
+    images = [image(names[i], f"1.2.{i}", f"A{patients[i]}", f"P{patients[i]}") for i in inside]
     options = Labels(file=str(path), key=key, min_match=0.3)
     try:
-        found = join(films, read_labels(options, Columns()), options, [ROOT])
+        found = join(images, read_labels(options, Columns()), options, [ROOT])
     except IsnetError as error:
         assert error.fix  # noqa: PT017 - either outcome is right; a refusal must help
         return

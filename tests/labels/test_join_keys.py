@@ -7,7 +7,7 @@ import pytest
 from isnet_cli.images.find import forward, normal, places, stem
 from isnet_cli.images.types import Identity
 from isnet_cli.labels.csv_table import Table
-from isnet_cli.labels.join_keys import FilmName, fitting_rows
+from isnet_cli.labels.join_keys import ImageName, fitting_rows
 
 ROOT = Path("/data/xrays")
 
@@ -17,11 +17,11 @@ def fits(cells: list[str], names: list[str], kind: str) -> list[list[int]] | Non
         Path("/data/labels.csv"), ("file",), tuple((c,) for c in cells),
         tuple(range(2, 2 + len(cells))), ",", "utf-8",
     )  # fmt: skip
-    return fitting_rows([FilmName(ROOT / n, n) for n in names], table, "file", kind, [ROOT])
+    return fitting_rows([ImageName(ROOT / n, n) for n in names], table, "file", kind, [ROOT])
 
 
 @pytest.mark.parametrize(
-    ("cell", "film", "kinds"),
+    ("cell", "image", "kinds"),
     [
         ("a/1.png", "a/1.png", "path name stem name_alone stem_alone"),
         ("xrays/a/1.png", "a/1.png", "path name stem name_alone stem_alone"),
@@ -40,11 +40,11 @@ def fits(cells: list[str], names: list[str], kind: str) -> list[list[int]] | Non
         ("01.png", "1.png", ""),
     ],
 )
-def test_what_fits_what(cell: str, film: str, kinds: str) -> None:
+def test_what_fits_what(cell: str, image: str, kinds: str) -> None:
     found = {
         kind
         for kind in ("path", "name", "stem", "name alone", "stem alone")
-        if fits([cell, "elsewhere/9"], [film], kind) == [[0]]
+        if fits([cell, "elsewhere/9"], [image], kind) == [[0]]
     }
     assert found == {kind.replace("_", " ") for kind in kinds.split()}
 
@@ -57,10 +57,10 @@ def test_folders_that_all_rows_begin_with_are_left_out() -> None:
 
 def test_identifiers() -> None:
     table = Table(Path("/l.csv"), ("id",), (("7",), ("07",), ("",)), (2, 3, 4), ",", "utf-8")
-    films = [FilmName(ROOT / "a", "a", Identity("07", "7", ""))]
-    assert fitting_rows(films, table, "id", "patient", [ROOT]) == [[1]]
-    assert fitting_rows(films, table, "id", "accession", [ROOT]) == [[0]]
-    assert fitting_rows(films, table, "id", "uid", [ROOT]) is None
+    images = [ImageName(ROOT / "a", "a", Identity("07", "7", ""))]
+    assert fitting_rows(images, table, "id", "patient", [ROOT]) == [[1]]
+    assert fitting_rows(images, table, "id", "accession", [ROOT]) == [[0]]
+    assert fitting_rows(images, table, "id", "uid", [ROOT]) is None
 
 
 def test_small_parts() -> None:

@@ -72,7 +72,7 @@ def test_an_outside_multilabel_file_may_lack_columns(tmp_path: Path) -> None:
     labels = Labels(file=str(path), classes=["edema", "mass"], task="multilabel")
     found = read_labels(labels, Columns(), outside=True)
     assert texts(found) == ["mass=1", "mass=0"]
-    with pytest.raises(IsnetError, match="no film of class 'edema'"):
+    with pytest.raises(IsnetError, match="no image of class 'edema'"):
         read_labels(labels, Columns())
     with pytest.raises(IsnetError, match="no column 'lung'"):
         read_labels(labels.model_copy(update={"classes": ["lung"]}), Columns(), outside=True)
@@ -120,7 +120,7 @@ def test_an_outside_set_may_lack_classes(tmp_path: Path) -> None:
     path.write_text("file,label\na,x\nb,x\n")
     labels = Labels(file=str(path), classes=["x", "y"])
     assert read_labels(labels, Columns(), outside=True).classes == ("x", "y")
-    with pytest.raises(IsnetError, match="no film of class 'y'"):
+    with pytest.raises(IsnetError, match="no image of class 'y'"):
         read_labels(labels, Columns())
 
 
@@ -134,7 +134,8 @@ BAD: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "unknown patient column": ("file,label\na,x\nb,y\n", {}, {"patient": "pat"}, "no column 'pat'"),
     "one class": ("file,label\na,x\nb,x\n", {}, {}, "one class, 'x'"),
     "no label": ("file,label\na,\nb,nan\n", {}, {}, "no label in any row"),
-    "absent class": ("file,label\na,x\nb,y\n", {"classes": ["x", "q"]}, {}, "no film of class 'q'"),
+    "absent class": ("file,label\na,x\nb,y\n", {"classes": ["x", "q"]}, {},
+                     "no image of class 'q'"),
     "odd value": ("file,eff,mass\na,1,0\nb,2,0\n", {**MULTI, "columns": ["eff", "mass"]}, {},
                   ":3: '2' in column 'eff'"),
     "two of one": ("file,n,t\na,1,1\n", {"columns": ["n", "t"]}, {}, ":2: 2 of the columns"),

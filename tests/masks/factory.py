@@ -13,7 +13,7 @@ from PIL import Image
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_csv
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.images.kept import save_film
+from isnet_cli.images.kept import save_image
 from isnet_cli.images.manifest import rows_to_dicts
 from isnet_cli.images.types import ROW_FIELDS, Row
 
@@ -29,14 +29,14 @@ def lungs(size: tuple[int, int]) -> Mask:
     return np.asarray(sides[0] | sides[1])
 
 
-def film(size: tuple[int, int], seed: int) -> NDArray[np.float32]:
+def image(size: tuple[int, int], seed: int) -> NDArray[np.float32]:
     """Grey noise with darker lungs."""
     noise = np.random.default_rng(seed).normal(0, 0.02, size)
     return np.clip(0.75 - 0.5 * lungs(size) + noise, 0, 1).astype(np.float32)
 
 
 def ingested(path: Path, given: Mapping[str, str | Path] | None = None) -> RunFolder:
-    """A run whose ingest stage is finished: the films of `SIZES`, one more that was skipped.
+    """A run whose ingest stage is finished: the images of `SIZES`, one more that was skipped.
 
     Args:
         path: The run folder.
@@ -46,11 +46,13 @@ def ingested(path: Path, given: Mapping[str, str | Path] | None = None) -> RunFo
     root = folder.stage_dir("ingest")
     rows = [Row("gone", status="skipped", reason="unreadable: not a picture")]
     for number, (key, (height, width)) in enumerate(SIZES.items()):
-        target = root / "films" / f"{key}.png"
+        target = root / "images" / f"{key}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
-        save_film(target, film((height, width), number))
+        save_image(target, image((height, width), number))
         mask = str((given or {}).get(key, ""))
-        rows.append(Row(key, film=f"films/{key}.png", height=height, width=width, mask_file=mask))
+        rows.append(
+            Row(key, image_file=f"images/{key}.png", height=height, width=width, mask_file=mask)
+        )
     write_csv(root / "manifest.csv", ROW_FIELDS, rows_to_dicts(rows))
     folder.begin("ingest", "x")
     folder.finish("ingest", "x", [root / "manifest.csv"], {})
@@ -58,7 +60,7 @@ def ingested(path: Path, given: Mapping[str, str | Path] | None = None) -> RunFo
 
 
 def settings(workers: int = 2, **masks: Any) -> Config:
-    """Two films per chunk, on the CPU."""
+    """Two images per chunk, on the CPU."""
     return Config.model_validate(
         {"masks": {"batch_size": 2, **masks}, "machine": {"device": "cpu", "workers": workers}}
     )
@@ -73,5 +75,5 @@ def write_mask(path: Path, values: NDArray[Any]) -> Path:
 
 
 def given_masks(root: Path) -> dict[str, Path]:
-    """The true mask of each film as a file, by key."""
+    """The true mask of each image as a file, by key."""
     return {key: write_mask(root / f"{key}.png", lungs(size)) for key, size in SIZES.items()}

@@ -1,4 +1,4 @@
-"""The contact sheet: the films most in need of a look come first."""
+"""The contact sheet: the images most in need of a look come first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.masks import stage as masks
 from isnet_cli.masks.contact_sheet import (
@@ -43,11 +43,11 @@ def test_the_most_doubtful_come_first() -> None:
     assert order == ["bad", "gone", "odd", "doubtful", "sure", "given"]
 
 
-def test_films_without_a_mask_are_shown_without_an_outline(tmp_path: Path) -> None:
+def test_images_without_a_mask_are_shown_without_an_outline(tmp_path: Path) -> None:
     given = given_masks(tmp_path / "given")
     given["three"].write_bytes(b"no picture")
     folder = ingested(tmp_path / "run", given)
-    run_stage(masks, settings(), folder, Ports())
+    run_stage(masks, settings(), folder, RunContext())
     rows = {row.key: row for row in read_manifest(folder.stage_dir("ingest") / "manifest.csv")}
     shown = {}
     for key in SIZES:
@@ -78,6 +78,6 @@ def test_pages_of_an_earlier_larger_result_go(tmp_path: Path) -> None:
     old = folder.stage_dir("masks") / "contact_sheet_02.png"
     old.parent.mkdir(parents=True)
     old.write_bytes(b"old")
-    run_stage(masks, settings(), folder, Ports())
+    run_stage(masks, settings(), folder, RunContext())
     assert not old.exists()
     assert (folder.stage_dir("masks") / "contact_sheet.png").exists()

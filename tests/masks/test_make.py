@@ -61,7 +61,7 @@ def test_each_fault_of_a_given_mask_has_its_reason(tmp_path: Path) -> None:
         "three": "mask_missing", "b/four": "mask_unreadable",
     }  # fmt: skip
     assert lines["a/one"]["reason"].endswith(
-        "the mask has 130 x 150 pixels, expected the film's 260 x 300"
+        "the mask has 130 x 150 pixels, expected the image's 260 x 300"
     )
     assert {line["verdict"] for line in lines.values()} == {"missing"}
     assert not list(make.root.rglob("*.png"))
@@ -82,18 +82,18 @@ def test_without_file_and_network_the_mask_is_missing(tmp_path: Path) -> None:
 
 
 class Ideal(LungUNet):
-    """Sees lung where the film is dark: the drawn lungs, exactly; counts its calls."""
+    """Sees lung where the image is dark: the drawn lungs, exactly; counts its calls."""
 
     def __init__(self) -> None:
         super().__init__()
         self.batches: list[int] = []
 
-    def forward(self, films: torch.Tensor) -> torch.Tensor:
-        self.batches.append(len(films))
-        return torch.sigmoid((0.5 - films) * 40) * (films > 0)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(images))
+        return torch.sigmoid((0.5 - images) * 40) * (images > 0)
 
 
-def test_the_networks_mask_lies_on_the_films_own_pixels(tmp_path: Path) -> None:
+def test_the_networks_mask_lies_on_the_images_own_pixels(tmp_path: Path) -> None:
     folder, network = ingested(tmp_path / "run"), Ideal()
     make = maker(folder, network)
     lines = make.make(rows_of(folder))
@@ -106,7 +106,7 @@ def test_the_networks_mask_lies_on_the_films_own_pixels(tmp_path: Path) -> None:
         assert overlap > 0.985
 
 
-def test_a_film_known_to_be_lateral_gets_no_mask(tmp_path: Path) -> None:
+def test_a_image_known_to_be_lateral_gets_no_mask(tmp_path: Path) -> None:
     folder = ingested(tmp_path / "run")
     rows = [replace(row, view="lateral") for row in rows_of(folder)]
     make = maker(folder, Ideal())
@@ -115,12 +115,12 @@ def test_a_film_known_to_be_lateral_gets_no_mask(tmp_path: Path) -> None:
     assert not list(make.root.rglob("*.png"))
 
 
-def test_flips_average_the_film_and_its_mirror_image(tmp_path: Path) -> None:
+def test_flips_average_the_image_and_its_mirror_image(tmp_path: Path) -> None:
     class Leaning(Ideal):
         """Sees lung in the left half of what it is shown only."""
 
-        def forward(self, films: torch.Tensor) -> torch.Tensor:
-            found = super().forward(films)
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            found = super().forward(images)
             found[..., found.shape[-1] // 2 :] = 0
             return found
 
@@ -129,7 +129,7 @@ def test_flips_average_the_film_and_its_mirror_image(tmp_path: Path) -> None:
     row = next(row for row in rows_of(folder) if row.key == "three")
     make._predicted([row])
     assert network.batches == [1, 1]
-    assert (make.root / "three.png").exists() is False  # half as sure: taken for no chest film
+    assert (make.root / "three.png").exists() is False  # half as sure: taken for no chest image
     plain, flipped = Ideal(), replace(maker(folder, Ideal()), config=settings(flip=True))
     maker(folder, plain).make([row])
     before = load_mask(make.path("three"))

@@ -94,7 +94,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
 def test_summaries_name_the_bad_end() -> None:
     values = [0.5, *[0.9] * 18, 1.0]
     found = spread(values)
-    assert (found["films"], found["min"]) == (20, 0.5)
+    assert (found["images"], found["min"]) == (20, 0.5)
     assert found["mean"] == pytest.approx(sum(values) / 20)
     variance = sum((v - sum(values) / 20) ** 2 for v in values) / 19
     assert found["sd"] == pytest.approx(math.sqrt(variance))

@@ -1,4 +1,4 @@
-"""From probabilities to masks on the film's own pixels: geometry, pieces, holes, dilation."""
+"""From probabilities to masks on the image's own pixels: geometry, pieces, holes, dilation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def centre(mask: NDArray[np.bool_]) -> tuple[float, float]:
 @pytest.mark.parametrize(
     "size", [(256, 256), (512, 512), (300, 701), (1999, 1501), (640, 97), (4020, 4892), (180, 210)]
 )
-def test_a_mask_returns_to_the_films_pixels_within_half_a_pixel(size: tuple[int, int]) -> None:
+def test_a_mask_returns_to_the_images_pixels_within_half_a_pixel(size: tuple[int, int]) -> None:
     """Centre within 0.5 px of the original or 0.05 network px, area within 1 %."""
     height, width = size
     frame = Frame(size, NET)
@@ -59,7 +59,7 @@ def test_a_round_trip_is_exact_within_half_a_pixel_on_odd_sizes(size: tuple[int,
         for mask in (one, other):
             mask[:, :left] = mask[:, right:] = False
         assert np.hypot(*np.subtract(centre(one), centre(other))) < 0.5
-    # a mask at the film's own resolution comes back to the bit
+    # a mask at the image's own resolution comes back to the bit
     whole = Frame(size, size)
     assert np.array_equal(mask_on_original(truth, whole, 0.5, PLAIN), truth >= 0.5)
 
@@ -75,7 +75,7 @@ def test_a_dilation_in_mm_follows_the_pixel_spacing() -> None:
         mask_on_original(truth, frame, 0.5, Postprocess(dilate_mm=10.0))
 
 
-def test_a_dilation_in_px_counts_the_films_own_pixels() -> None:
+def test_a_dilation_in_px_counts_the_images_own_pixels() -> None:
     frame = Frame((2200, 2200), NET)
     truth = frame.to_network(disc((2200, 2200), 1100, 1100, 500))
     mask = mask_on_original(truth, frame, 0.5, Postprocess(dilate_px=30.0))
@@ -84,7 +84,7 @@ def test_a_dilation_in_px_counts_the_films_own_pixels() -> None:
         Postprocess(dilate_px=3.0, dilate_percent=1.0)
 
 
-def test_padding_of_the_letterbox_never_reaches_the_film() -> None:
+def test_padding_of_the_letterbox_never_reaches_the_image() -> None:
     frame = Frame((200, 800), NET)
     probability = np.ones(NET, np.float32)
     top, _, height, _ = frame.inner

@@ -1,4 +1,4 @@
-"""Verdicts on lung masks: drawn cases of each fault, and the manual masks of real films."""
+"""Verdicts on lung masks: drawn cases of each fault, and the manual masks of real images."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_shape_by_hand() -> None:
     assert (quality.tall, quality.fill, quality.waist) == (2.0, 1.0, 0.0)
 
 
-def test_a_picture_in_which_the_network_knows_nothing_is_no_chest_film() -> None:
+def test_a_picture_in_which_the_network_knows_nothing_is_no_chest_image() -> None:
     quality = assess(lungs(), np.where(lungs(), 0.7, 0.3).astype(np.float32))
     assert quality.verdict == "missing"
     assert quality.reason.startswith("not_chest: margin 0.40")
@@ -164,7 +164,7 @@ def test_lines_of_the_table() -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not TB.is_dir(), reason="no real films beside the checkout")
+@pytest.mark.skipif(not TB.is_dir(), reason="no real images beside the checkout")
 def test_manual_masks_are_ok() -> None:
     """643 of the 644 manual masks; the exception is a lung destroyed by tuberculosis."""
     with (TB / "labels.csv").open(encoding="utf-8") as file:

@@ -13,7 +13,7 @@ from PIL import Image
 from isnet_cli.core.files import read_csv, sha256_file, write_csv
 from isnet_cli.core.journal import NAME as JOURNAL
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.masks import stage as masks
@@ -33,8 +33,8 @@ def hashes(folder: RunFolder) -> dict[str, str]:
     }
 
 
-class Heard(Ports):
-    """Ports that keep the warnings and stop at the n-th question."""
+class Heard(RunContext):
+    """RunContext that keep the warnings and stop at the n-th question."""
 
     def __init__(self, stop_after: int = 10**9) -> None:
         self.warnings: list[str] = []
@@ -48,13 +48,13 @@ class Heard(Ports):
         return self.left < 0
 
 
-def test_the_network_masks_every_film_at_its_original_size(tmp_path: Path) -> None:
+def test_the_network_masks_every_image_at_its_original_size(tmp_path: Path) -> None:
     folder = ingested(tmp_path / "run")
-    outcome = run_stage(masks, settings(), folder, Ports())
+    outcome = run_stage(masks, settings(), folder, RunContext())
     assert outcome.summary["origins"] == {"lung-unet": 4}
     root = folder.stage_dir("masks")
     lines = table(folder)
-    assert list(lines) == list(SIZES)  # the skipped film has no line
+    assert list(lines) == list(SIZES)  # the skipped image has no line
     for key, size in SIZES.items():
         if lines[key]["verdict"] == "missing":
             assert not (root / f"{key}.png").exists()
@@ -71,34 +71,34 @@ def test_the_network_masks_every_film_at_its_original_size(tmp_path: Path) -> No
 
 def test_a_second_run_does_nothing_and_a_forced_one_gives_the_same_bytes(tmp_path: Path) -> None:
     folder = ingested(tmp_path / "run")
-    assert run_stage(masks, settings(), folder, Ports()).status == "done"
+    assert run_stage(masks, settings(), folder, RunContext()).status == "done"
     before = hashes(folder)
-    assert run_stage(masks, settings(), folder, Ports()).status == "current"
-    assert run_stage(masks, settings(), folder, Ports(), force=True).status == "done"
+    assert run_stage(masks, settings(), folder, RunContext()).status == "current"
+    assert run_stage(masks, settings(), folder, RunContext(), force=True).status == "done"
     assert hashes(folder) == before
 
 
 def test_a_stopped_run_continues_and_equals_an_undisturbed_one(tmp_path: Path) -> None:
     whole, parts = ingested(tmp_path / "whole"), ingested(tmp_path / "parts")
-    run_stage(masks, settings(), whole, Ports())
+    run_stage(masks, settings(), whole, RunContext())
     first = run_stage(masks, settings(), parts, Heard(stop_after=1))
-    assert (first.status, first.summary["films"]) == ("incomplete", 2)
+    assert (first.status, first.summary["images"]) == ("incomplete", 2)
     root = parts.stage_dir("masks")
     assert not (root / "qc.csv").exists()
     stamps = {path: path.stat().st_mtime_ns for path in root.rglob("*.png")}
     assert stamps
-    assert run_stage(masks, settings(), parts, Ports()).status == "done"
+    assert run_stage(masks, settings(), parts, RunContext()).status == "done"
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     assert hashes(parts) == hashes(whole)
 
 
 def test_a_mask_damaged_between_two_runs_is_made_again(tmp_path: Path) -> None:
     whole, parts = ingested(tmp_path / "whole"), ingested(tmp_path / "parts")
-    run_stage(masks, settings(), whole, Ports())
+    run_stage(masks, settings(), whole, RunContext())
     run_stage(masks, settings(), parts, Heard(stop_after=1))
     for path in parts.stage_dir("masks").rglob("*.png"):
         path.write_bytes(b"cut off")
-    run_stage(masks, settings(), parts, Ports())
+    run_stage(masks, settings(), parts, RunContext())
     assert hashes(parts) == hashes(whole)
 
 
@@ -106,7 +106,7 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
     before, results = torch.get_num_threads(), []
     for workers in (0, 3):
         folder = ingested(tmp_path / str(workers))
-        run_stage(masks, settings(workers), folder, Ports())
+        run_stage(masks, settings(workers), folder, RunContext())
         results.append(hashes(folder))
     assert results[0] == results[1]
     assert torch.get_num_threads() == before
@@ -114,15 +114,15 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
 
 def test_torch_threads_are_restored_after_a_failure(tmp_path: Path) -> None:
     folder, before = ingested(tmp_path / "run"), torch.get_num_threads()
-    (folder.stage_dir("ingest") / "films" / "three.png").write_bytes(b"damaged")
+    (folder.stage_dir("ingest") / "images" / "three.png").write_bytes(b"damaged")
     with pytest.raises(IsnetError, match=r"three\.png"):
-        run_stage(masks, settings(), folder, Ports())
+        run_stage(masks, settings(), folder, RunContext())
     assert torch.get_num_threads() == before
 
 
 def test_given_masks_are_taken_as_they_are(tmp_path: Path) -> None:
     folder = ingested(tmp_path / "run", given_masks(tmp_path / "given"))
-    run_stage(masks, settings(model="none"), folder, Ports())
+    run_stage(masks, settings(model="none"), folder, RunContext())
     lines = table(folder)
     assert {line["origin"] for line in lines.values()} == {"file"}
     assert {line["verdict"] for line in lines.values()} == {"ok"}
@@ -148,34 +148,36 @@ def test_given_masks_that_cannot_be_used_are_reported_and_not_replaced(tmp_path:
     assert "2 of 4 lung masks are suspect or missing" in heard.warnings[0]
 
 
-def test_films_without_a_given_mask_get_the_networks_with_a_warning(tmp_path: Path) -> None:
+def test_images_without_a_given_mask_get_the_networks_with_a_warning(tmp_path: Path) -> None:
     given = {"three": write_mask(tmp_path / "three.png", lungs(SIZES["three"]))}
     folder, heard = ingested(tmp_path / "run", given), Heard()
     run_stage(masks, settings(), folder, heard)
     origins = {key: line["origin"] for key, line in table(folder).items()}
     assert origins == {**dict.fromkeys(SIZES, "lung-unet"), "three": "file"}
-    assert heard.warnings[0] == "3 of 4 films have no given mask: lung-unet makes theirs"
+    assert heard.warnings[0] == "3 of 4 images have no given mask: lung-unet makes theirs"
 
 
 def test_without_a_network_they_are_missing(tmp_path: Path) -> None:
     given = {"three": write_mask(tmp_path / "three.png", lungs(SIZES["three"]))}
     folder = ingested(tmp_path / "run", given)
-    outcome = run_stage(masks, settings(model="none"), folder, Ports())
+    outcome = run_stage(masks, settings(model="none"), folder, RunContext())
     assert (outcome.summary["ok"], outcome.summary["missing"]) == (1, 3)
     assert table(folder)["a/one"]["reason"].startswith("mask_missing: ")
 
 
 def test_a_folder_of_foreign_masks_is_refused(tmp_path: Path) -> None:
     folder, config = ingested(tmp_path / "run"), settings(files=str(tmp_path))
-    with pytest.raises(IsnetError, match="none of its masks is named like one of 4 films") as error:
-        run_stage(masks, config, folder, Ports())
+    with pytest.raises(
+        IsnetError, match="none of its masks is named like one of 4 images"
+    ) as error:
+        run_stage(masks, config, folder, RunContext())
     assert error.value.kind == "data"
-    assert "film a/one" in error.value.details
+    assert "image a/one" in error.value.details
 
 
 def test_an_unknown_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IsnetError, match="'lung-net': no such network") as error:
-        run_stage(masks, settings(model="lung-net"), ingested(tmp_path / "run"), Ports())
+        run_stage(masks, settings(model="lung-net"), ingested(tmp_path / "run"), RunContext())
     assert error.value.kind == "weights"
 
 
@@ -187,16 +189,16 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     own = tmp_path / "lung-unet.safetensors"
     own.write_bytes(own.read_bytes()[:-8])
     with pytest.raises(IsnetError, match="damaged or replaced") as error:
-        run_stage(masks, settings(model=str(own)), ingested(tmp_path / "run"), Ports())
+        run_stage(masks, settings(model=str(own)), ingested(tmp_path / "run"), RunContext())
     assert error.value.kind == "weights"
 
 
-def test_a_film_named_like_the_contact_sheet_is_refused(tmp_path: Path) -> None:
+def test_a_image_named_like_the_contact_sheet_is_refused(tmp_path: Path) -> None:
     folder = ingested(tmp_path / "run")
     manifest = folder.stage_dir("ingest") / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("\nthree,", "\nContact_Sheet,"))
     with pytest.raises(IsnetError, match="contact sheet has this name"):
-        run_stage(masks, settings(), folder, Ports())
+        run_stage(masks, settings(), folder, RunContext())
 
 
 def one_sided(root: Path) -> dict[str, Path]:
@@ -210,7 +212,7 @@ def one_sided(root: Path) -> dict[str, Path]:
 def test_on_suspect_fail_ends_the_run_and_exclude_then_needs_no_new_work(tmp_path: Path) -> None:
     folder = ingested(tmp_path / "run", one_sided(tmp_path / "given"))
     with pytest.raises(IsnetError, match=r"1 of 4 lung masks are suspect .*one-sided 1") as error:
-        run_stage(masks, settings(on_suspect="fail"), folder, Ports())
+        run_stage(masks, settings(on_suspect="fail"), folder, RunContext())
     assert error.value.details[0].startswith("three: one-sided")
     assert folder.stage_record("masks") is None
     path = folder.stage_dir("masks") / "a" / "one.png"
@@ -232,20 +234,20 @@ def test_what_makes_the_stage_stale_and_what_does_not(tmp_path: Path) -> None:
     write_mask(given["three"], np.zeros((220, 220), bool))
     second = masks.fingerprint(settings(), folder)
     assert first != second
-    folder.finish("ingest", "y", [folder.stage_dir("ingest") / "films" / "three.png"], {})
+    folder.finish("ingest", "y", [folder.stage_dir("ingest") / "images" / "three.png"], {})
     assert second != masks.fingerprint(settings(), folder)
 
 
-def test_masks_of_films_that_are_gone_are_removed(tmp_path: Path) -> None:
+def test_masks_of_images_that_are_gone_are_removed(tmp_path: Path) -> None:
     folder = ingested(tmp_path / "run", given_masks(tmp_path / "given"))
-    run_stage(masks, settings(), folder, Ports())
+    run_stage(masks, settings(), folder, RunContext())
     manifest = folder.stage_dir("ingest") / "manifest.csv"
     rows = read_csv(manifest)
     write_csv(manifest, list(rows[0]), [row for row in rows if row["key"] != "a/one"])
     folder.finish("ingest", "y", [manifest], {})
     own = folder.stage_dir("masks") / "my own.png"
     shutil.copy(folder.stage_dir("masks") / "three.png", own)
-    run_stage(masks, settings(), folder, Ports())
+    run_stage(masks, settings(), folder, RunContext())
     names = set(hashes(folder))
     assert "a/one.png" not in names
     assert {"a/two.png", "my own.png"} <= names

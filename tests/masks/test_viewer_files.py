@@ -11,7 +11,7 @@ import SimpleITK
 
 from isnet_cli.core.files import read_csv, sha256_file, write_csv
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.mask_files import load_mask
@@ -49,7 +49,7 @@ def run_of_dicom(path: Path) -> RunFolder:
 
 def test_all_formats_hold_the_same_pixels(tmp_path: Path) -> None:
     folder = run_of_dicom(tmp_path)
-    run_stage(masks, settings(formats=ALL), folder, Ports())
+    run_stage(masks, settings(formats=ALL), folder, RunContext())
     root = folder.stage_dir("masks")
     for key, size in SIZES.items():
         mask = load_mask(root / f"{key}.png")
@@ -66,26 +66,26 @@ def test_all_formats_hold_the_same_pixels(tmp_path: Path) -> None:
         assert (ds.ContentLabel, segment.SegmentLabel) == ("LUNGS", "Lungs: lung masks")
 
 
-def test_by_default_nobody_is_named_and_the_film_comes_along(tmp_path: Path) -> None:
+def test_by_default_nobody_is_named_and_the_image_comes_along(tmp_path: Path) -> None:
     folder = run_of_dicom(tmp_path)
-    run_stage(masks, settings(formats=ALL), folder, Ports())
+    run_stage(masks, settings(formats=ALL), folder, RunContext())
     root = folder.stage_dir("masks")
     for path in root.rglob("*.dcm"):
         assert b"CANARY" not in path.read_bytes()
-    film, seg = (pydicom.dcmread(root / f"three.{kind}.dcm") for kind in ("film", "seg"))
-    assert seg.SourceImageSequence[0].ReferencedSOPInstanceUID == film.SOPInstanceUID
-    assert seg.StudyInstanceUID == film.StudyInstanceUID != "2.25.71"
+    image, seg = (pydicom.dcmread(root / f"three.{kind}.dcm") for kind in ("image", "seg"))
+    assert seg.SourceImageSequence[0].ReferencedSOPInstanceUID == image.SOPInstanceUID
+    assert seg.StudyInstanceUID == image.StudyInstanceUID != "2.25.71"
 
 
-def test_kept_identity_files_the_mask_under_the_films_study(tmp_path: Path) -> None:
+def test_kept_identity_files_the_mask_under_the_images_study(tmp_path: Path) -> None:
     folder = run_of_dicom(tmp_path)
-    run_stage(masks, settings(formats=["dicom-seg"], identity="keep"), folder, Ports())
+    run_stage(masks, settings(formats=["dicom-seg"], identity="keep"), folder, RunContext())
     root = folder.stage_dir("masks")
     seg = pydicom.dcmread(root / "three.seg.dcm")
     assert (str(seg.PatientName), seg.StudyInstanceUID) == ("CANARY^JANE", "2.25.71")
     assert seg.SourceImageSequence[0].ReferencedSOPInstanceUID == "2.25.73"
-    assert not (root / "three.film.dcm").exists()
-    assert (root / "a/one.film.dcm").exists()  # was no DICOM file: has no identity to keep
+    assert not (root / "three.image.dcm").exists()
+    assert (root / "a/one.image.dcm").exists()  # was no DICOM file: has no identity to keep
     assert (root / "three.png").exists()  # png is always written
 
 
@@ -93,13 +93,13 @@ def test_identity_cannot_be_kept_when_the_file_is_another(tmp_path: Path) -> Non
     folder = run_of_dicom(tmp_path)
     (tmp_path / "three.dcm").write_bytes(b"another")
     with pytest.raises(IsnetError, match="has changed since it was ingested"):
-        run_stage(masks, settings(formats=["dicom-seg"], identity="keep"), folder, Ports())
+        run_stage(masks, settings(formats=["dicom-seg"], identity="keep"), folder, RunContext())
 
 
 def test_formats_that_are_no_longer_asked_for_go(tmp_path: Path) -> None:
     folder = run_of_dicom(tmp_path)
-    run_stage(masks, settings(formats=ALL), folder, Ports())
-    run_stage(masks, settings(formats=["nifti"]), folder, Ports())
+    run_stage(masks, settings(formats=ALL), folder, RunContext())
+    run_stage(masks, settings(formats=["nifti"]), folder, RunContext())
     endings = {"".join(p.suffixes) for p in folder.stage_dir("masks").rglob("three*")}
     assert endings == {".png", ".nii.gz"}
 
@@ -107,7 +107,7 @@ def test_formats_that_are_no_longer_asked_for_go(tmp_path: Path) -> None:
 def test_the_same_run_again_gives_the_same_bytes(tmp_path: Path) -> None:
     folder, found = run_of_dicom(tmp_path), []
     for _ in range(2):
-        run_stage(masks, settings(formats=["nifti"]), folder, Ports(), force=True)
+        run_stage(masks, settings(formats=["nifti"]), folder, RunContext(), force=True)
         root = folder.stage_dir("masks")
         found.append({p.name: sha256_file(p) for p in root.rglob("*.*") if p.is_file()})
     assert found[0] == found[1]

@@ -1,4 +1,4 @@
-"""Other backgrounds: the lungs stay whole, nothing of another film's lungs shows."""
+"""Other backgrounds: the lungs stay whole, nothing of another image's lungs shows."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ def test_nothing_of_the_partners_lungs_shows_and_the_own_lungs_are_whole() -> No
     own, theirs = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
     own[..., 20:44, 10:28] = 1
     theirs[..., 16:50, 14:40] = 1
-    film = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     partner = torch.full((1, 3, 64, 64), 0.5)
     changed = torch.where(theirs.bool(), torch.zeros(()), partner)
-    mixed = transplant(film, own, partner, theirs)
-    assert torch.equal(mixed, transplant(film, own, changed, theirs))
-    inside = own.bool().expand_as(film)
-    assert torch.equal(mixed[inside], film[inside])
+    mixed = transplant(image, own, partner, theirs)
+    assert torch.equal(mixed, transplant(image, own, changed, theirs))
+    inside = own.bool().expand_as(image)
+    assert torch.equal(mixed[inside], image[inside])
 
 
 def test_brightness_is_matched_beside_the_seam_and_black_stays_black() -> None:
@@ -146,11 +146,11 @@ def test_partners_within_a_batch_of_several_labels() -> None:
 def test_fills_keep_the_lungs_and_show_nothing_of_them_elsewhere(fill: str) -> None:
     g = torch.Generator().manual_seed(0)
     masks = squares(2, 48)
-    films = torch.rand(2, 3, 48, 48, generator=g)
-    inside = masks.bool().expand_as(films)
-    made = filled(films, masks, fill, 1 / 64, torch.Generator().manual_seed(1))
-    assert torch.equal(made[inside], films[inside])
-    darker = torch.where(inside, films / 2, films)
+    images = torch.rand(2, 3, 48, 48, generator=g)
+    inside = masks.bool().expand_as(images)
+    made = filled(images, masks, fill, 1 / 64, torch.Generator().manual_seed(1))
+    assert torch.equal(made[inside], images[inside])
+    darker = torch.where(inside, images / 2, images)
     again = filled(darker, masks, fill, 1 / 64, torch.Generator().manual_seed(1))
     assert torch.equal(again[~inside], made[~inside])
     far = made[..., 30:, 30:]
@@ -165,12 +165,12 @@ def test_fills_keep_the_lungs_and_show_nothing_of_them_elsewhere(fill: str) -> N
 def test_the_blurred_fill_equals_its_transcription() -> None:
     masks = torch.zeros(1, 1, 16, 16).double()
     masks[..., 6:10, 5:9] = 1
-    film = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.double)
     outside = 1 - masks[0, 0].numpy()
-    x, sigma, radius = film[0, 0].numpy() * outside, 2.0, 4
+    x, sigma, radius = image[0, 0].numpy() * outside, 2.0, 4
     weight = [np.exp(-0.5 * (k / sigma) ** 2) for k in range(-radius, radius + 1)]
     big, known = (np.pad(a, radius, mode="reflect") for a in (x, outside))
-    made = filled(film, masks, "blur", 1e-3)[0, 0].numpy()
+    made = filled(image, masks, "blur", 1e-3)[0, 0].numpy()
     for y, c in ((0, 0), (3, 8), (15, 2)):
         patch = (slice(y, y + 2 * radius + 1), slice(c, c + 2 * radius + 1))
         k = np.outer(weight, weight)
@@ -184,15 +184,15 @@ def test_an_unknown_fill_is_refused() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("fill", ["film", "black", "noise", "blur"])
-def test_a_gpu_changes_the_same_films_in_the_same_way(fill: str) -> None:
-    films = torch.rand(5, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("fill", ["image", "black", "noise", "blur"])
+def test_a_gpu_changes_the_same_images_in_the_same_way(fill: str) -> None:
+    images = torch.rand(5, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     found = []
     for device in ("cpu", "cuda"):
-        x, masks = films.to(device), squares().to(device)
+        x, masks = images.to(device), squares().to(device)
         g = torch.Generator().manual_seed(1)
         at = draw_partners(masks, torch.arange(5).to(device), "other", g)
-        if fill == "film":
+        if fill == "image":
             made = transplant(x, masks, x[at], masks[at])
         else:
             made = filled(x, masks, fill, generator=g)

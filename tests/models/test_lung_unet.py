@@ -1,4 +1,4 @@
-"""The lung U-Net: size, range, robust pre-transform; the shipped weights on real films."""
+"""The lung U-Net: size, range, robust pre-transform; the shipped weights on real images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shipped() -> LungUNet:
     return lung_unet()
 
 
-def films(count: int = 2, seed: int = 0) -> torch.Tensor:
+def images(count: int = 2, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, 1, *SIZE, generator=torch.Generator().manual_seed(seed))
 
 
@@ -44,7 +44,7 @@ def test_a_small_network_gives_one_probability_per_pixel() -> None:
     net = LungUNet().eval()
     assert sum(p.numel() for p in net.parameters()) < 4_000_000
     with torch.inference_mode():
-        probabilities = net(films())
+        probabilities = net(images())
     assert probabilities.shape == (2, 1, *SIZE)
     assert probabilities.dtype == torch.float32
     assert 0 <= float(probabilities.min()) < float(probabilities.max()) <= 1
@@ -61,25 +61,25 @@ def test_building_and_loading_open_no_socket(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(("gain", "offset"), [(0.3, 0.0), (0.5, 0.4), (40.0, 7.0)])
 def test_grey_scale_of_the_reader_does_not_matter(gain: float, offset: float) -> None:
-    x = films() * 0.9 + 0.05
+    x = images() * 0.9 + 0.05
     torch.testing.assert_close(standardise(x * gain + offset), standardise(x), atol=1e-4, rtol=0)
 
 
 def test_black_borders_do_not_change_what_is_between_them() -> None:
-    x = films(1) * 0.5 + 0.2
+    x = images(1) * 0.5 + 0.2
     bordered = torch.nn.functional.pad(x, (60, 60, 0, 0))
     inside = standardise(bordered)[..., 60:-60]
     torch.testing.assert_close(inside, standardise(x), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_constant_films_stay_finite(value: float, shipped: LungUNet) -> None:
+def test_constant_images_stay_finite(value: float, shipped: LungUNet) -> None:
     with torch.inference_mode():
         assert torch.isfinite(shipped(torch.full((1, 1, *SIZE), value))).all()
 
 
-def test_a_film_alone_gives_what_it_gives_in_a_batch(shipped: LungUNet) -> None:
-    x = films(4)
+def test_a_image_alone_gives_what_it_gives_in_a_batch(shipped: LungUNet) -> None:
+    x = images(4)
     with torch.inference_mode():
         torch.testing.assert_close(shipped(x)[2:3], shipped(x[2:3]), atol=2e-5, rtol=0)
 
@@ -98,7 +98,7 @@ def test_folding_changes_the_speed_and_not_the_output() -> None:
     assert "BatchNorm2d" not in kinds
     assert "Conv2d" in kinds
     with torch.inference_mode():
-        torch.testing.assert_close(folded(films()), plain(films()), atol=1e-4, rtol=0)
+        torch.testing.assert_close(folded(images()), plain(images()), atol=1e-4, rtol=0)
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
@@ -118,9 +118,9 @@ def test_a_card_of_another_network_is_refused() -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not TB.is_dir(), reason="no real films beside the checkout")
-def test_films_that_were_never_trained_on_are_segmented(shipped: LungUNet) -> None:
-    """Ten films of each hospital from the card's held-out list; the network never saw them."""
+@pytest.mark.skipif(not TB.is_dir(), reason="no real images beside the checkout")
+def test_images_that_were_never_trained_on_are_segmented(shipped: LungUNet) -> None:
+    """Ten images of each hospital from the card's held-out list; the network never saw them."""
     held_out = set(find_card("lung-unet").content["held_out"])
     with (TB / "labels.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if Path(row["file"]).stem in held_out]
@@ -132,8 +132,8 @@ def test_films_that_were_never_trained_on_are_segmented(shipped: LungUNet) -> No
         assert min(scores) > 0.80
 
 
-def _dice(net: LungUNet, film: Path, mask: Path) -> float:
-    pixels = np.asarray(Image.open(film).convert("L"), np.float32) / 255
+def _dice(net: LungUNet, image: Path, mask: Path) -> float:
+    pixels = np.asarray(Image.open(image).convert("L"), np.float32) / 255
     truth = load_mask(mask)
     frame = Frame((pixels.shape[0], pixels.shape[1]), SIZE)
     with torch.inference_mode():

@@ -102,10 +102,10 @@ def test_limit_of_a_sparse_map_and_of_a_zero_map() -> None:
     assert relevance_limit(np.zeros((5, 5), np.float32)) == 1.0
 
 
-def test_zero_relevance_leaves_the_film_and_full_relevance_covers_it() -> None:
-    film = np.array([[0.0, 0.4, 1.0]], np.float32)
-    assert np.allclose(blend(film, np.zeros_like(film), 2.0), film[..., None], atol=1e-6)
-    covered = blend(film, np.full_like(film, 2.0), 2.0)
+def test_zero_relevance_leaves_the_image_and_full_relevance_covers_it() -> None:
+    image = np.array([[0.0, 0.4, 1.0]], np.float32)
+    assert np.allclose(blend(image, np.zeros_like(image), 2.0), image[..., None], atol=1e-6)
+    covered = blend(image, np.full_like(image, 2.0), 2.0)
     assert np.allclose(covered, diverging(np.ones(1, np.float32))[0], atol=0.09)
     assert np.all(np.diff(opacity_of(np.linspace(0, 1, 20, dtype=np.float32))) > 0)
 

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 import SimpleITK
 
-from isnet_cli.output.dicom_capture import film_capture, overlay_capture
+from isnet_cli.output.dicom_capture import image_capture, overlay_capture
 from isnet_cli.output.dicom_filing import anonymous
 
 FILING = anonymous(b"x" * 32, "test/a", "0123456789ab", (0.2, 0.1), ("L", "F"))
@@ -34,18 +34,18 @@ def test_an_overlay_comes_back_pixel_by_pixel(tmp_path: Path, size: tuple[int, i
     assert image.GetSpacing()[:2] == (0.1, 0.2)
 
 
-def test_a_film_comes_back_with_its_grey_values(tmp_path: Path) -> None:
-    film = np.linspace(0, 1, 35 * 20, dtype=np.float32).reshape(35, 20)
+def test_a_image_comes_back_with_its_grey_values(tmp_path: Path) -> None:
+    image = np.linspace(0, 1, 35 * 20, dtype=np.float32).reshape(35, 20)
     path = tmp_path / "a.dcm"
-    path.write_bytes(film_capture(film, FILING))
+    path.write_bytes(image_capture(image, FILING))
     ds = pydicom.dcmread(path)
-    np.testing.assert_allclose(ds.pixel_array / 65535, film, atol=1e-5)
+    np.testing.assert_allclose(ds.pixel_array / 65535, image, atol=1e-5)
     assert ds.SOPInstanceUID == FILING.reference[1]
     assert ds.SeriesInstanceUID == FILING.reference[2]
     image = SimpleITK.ReadImage(str(path))
     assert np.array_equal(SimpleITK.GetArrayFromImage(image)[0], ds.pixel_array)
     assert image.GetSpacing()[:2] == (0.1, 0.2)
-    assert film_capture(film, FILING) == path.read_bytes()
+    assert image_capture(image, FILING) == path.read_bytes()
 
 
 def test_classes_and_methods_are_told_apart() -> None:

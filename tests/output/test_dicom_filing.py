@@ -19,14 +19,14 @@ from isnet_cli.output.dicom_filing import (
     source_reference,
     words,
 )
-from tests.images.dicom.factory import dicom_bytes, film_values
+from tests.images.dicom.factory import dicom_bytes, image_values
 
 SALT, FRONTAL = b"x" * 32, ("L", "F")
 
 
 def source(**attributes: object) -> Dataset:
     attributes = {"StudyInstanceUID": "2.25.7", "SeriesInstanceUID": "2.25.8", **attributes}
-    content = dicom_bytes(film_values(), **attributes)
+    content = dicom_bytes(image_values(), **attributes)
     ds = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
     ds.decode()
     return ds
@@ -101,10 +101,10 @@ def test_a_frame_is_referred_to_by_its_number(
 
 
 def test_geometry_is_written() -> None:
-    made = new_object(anonymous(SALT, "a", "p", (0.1, 1 / 3), FRONTAL), "film", "", "2.25.1", 1)
+    made = new_object(anonymous(SALT, "a", "p", (0.1, 1 / 3), FRONTAL), "image", "", "2.25.1", 1)
     assert [float(v) for v in made.PixelSpacing] == pytest.approx([0.1, 1 / 3])
     assert list(made.PatientOrientation) == ["L", "F"]
-    bare = new_object(anonymous(SALT, "a", "p", None, ()), "film", "", "2.25.1", 1)
+    bare = new_object(anonymous(SALT, "a", "p", None, ()), "image", "", "2.25.1", 1)
     assert "PixelSpacing" not in bare
 
 

@@ -71,8 +71,8 @@ def test_png_is_exact_deterministic_and_bare() -> None:
 
 
 def test_jpeg_is_small_close_and_bare() -> None:
-    film, relevance, mask = scene()
-    picture = overlay(film, relevance, mask)
+    image, relevance, mask = scene()
+    picture = overlay(image, relevance, mask)
     content = jpeg_bytes(picture)
     assert len(content) < len(picture.tobytes()) / 4
     back = Image.open(io.BytesIO(content))

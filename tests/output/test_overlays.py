@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isnet_cli.output.overlays import OUTLINE, film_tile, grey, outlined, overlay
+from isnet_cli.output.overlays import OUTLINE, grey, image_tile, outlined, overlay
 from tests.output.factory import close_to, scene
 
 
 def test_overlay_colours_the_signs_and_leaves_the_rest() -> None:
-    film, relevance, _ = scene()
-    picture = overlay(film, relevance, None)
+    image, relevance, _ = scene()
+    picture = overlay(image, relevance, None)
     assert picture.shape == (120, 100, 3)
     assert picture.dtype == np.uint8
     red, blue, rest = picture[35, 35], picture[75, 65], picture[5, 5]
@@ -20,25 +20,25 @@ def test_overlay_colours_the_signs_and_leaves_the_rest() -> None:
 
 
 def test_a_given_limit_sets_the_strength() -> None:
-    film, relevance, _ = scene()
-    faint = overlay(film, relevance, None, limit=1.0)
-    assert np.abs(faint.astype(int) - grey(film)).max() < 10
-    strong = overlay(film, relevance, None, limit=1e-3)
-    assert np.array_equal(strong[35, 35], overlay(film, relevance, None, limit=2e-3)[35, 35])
+    image, relevance, _ = scene()
+    faint = overlay(image, relevance, None, limit=1.0)
+    assert np.abs(faint.astype(int) - grey(image)).max() < 10
+    strong = overlay(image, relevance, None, limit=1e-3)
+    assert np.array_equal(strong[35, 35], overlay(image, relevance, None, limit=2e-3)[35, 35])
 
 
 def test_smoothing_is_shown_and_does_not_touch_the_map() -> None:
-    film, relevance, _ = scene()
+    image, relevance, _ = scene()
     before = relevance.copy()
     assert not np.array_equal(
-        overlay(film, relevance, None), overlay(film, relevance, None, smoothing=2.0)
+        overlay(image, relevance, None), overlay(image, relevance, None, smoothing=2.0)
     )
     assert np.array_equal(relevance, before)
 
 
 def test_outline_lies_on_the_border_alone() -> None:
-    film, _, mask = scene()
-    picture = outlined(grey(film), mask)
+    image, _, mask = scene()
+    picture = outlined(grey(image), mask)
     yellow = close_to(picture, OUTLINE, 110)
     rows, columns = np.nonzero(yellow)
     assert yellow.any()
@@ -50,7 +50,7 @@ def test_outline_lies_on_the_border_alone() -> None:
     assert yellow[:, 50].sum() >= 2  # upper and lower border
 
 
-def test_outline_survives_a_large_film_shown_small() -> None:
+def test_outline_survives_a_large_image_shown_small() -> None:
     mask = np.zeros((2000, 1600), bool)
     mask[300:1500, 300:1300] = True
     picture = Image.fromarray(outlined(grey(np.zeros(mask.shape, np.float32)), mask))
@@ -58,10 +58,10 @@ def test_outline_survives_a_large_film_shown_small() -> None:
     assert small[100, 30:45].max() > 150
 
 
-def test_outline_of_empty_full_and_absent_masks_is_the_film() -> None:
-    film = grey(scene()[0])
+def test_outline_of_empty_full_and_absent_masks_is_the_image() -> None:
+    image = grey(scene()[0])
     for mask in (np.zeros((120, 100), bool), np.ones((120, 100), bool), None):
-        assert np.array_equal(outlined(film, mask), film)
+        assert np.array_equal(outlined(image, mask), image)
 
 
 @pytest.mark.parametrize(
@@ -69,20 +69,20 @@ def test_outline_of_empty_full_and_absent_masks_is_the_film() -> None:
     [
         ({"relevance": np.zeros((5, 5), np.float32)}, "relevance: shape"),
         ({"mask": np.zeros((5, 5), bool)}, "mask: shape"),
-        ({"film": np.zeros((120, 100, 3), np.float32)}, "film: shape"),
+        ({"image": np.zeros((120, 100, 3), np.float32)}, "image: shape"),
         ({"relevance": np.full((120, 100), np.nan, np.float32)}, "NaN"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(change: dict[str, np.ndarray], words: str) -> None:
-    film, relevance, mask = scene()
-    parts = {"film": film, "relevance": relevance, "mask": mask, **change}
+    image, relevance, mask = scene()
+    parts = {"image": image, "relevance": relevance, "mask": mask, **change}
     with pytest.raises(ValueError, match=words):
-        overlay(parts["film"], parts["relevance"], parts["mask"])
+        overlay(parts["image"], parts["relevance"], parts["mask"])
 
 
-def test_film_tile_keeps_the_aspect_ratio_and_outlines() -> None:
-    film, _, mask = scene(240, 100)
-    tile = film_tile(film, mask, side=96)
+def test_image_tile_keeps_the_aspect_ratio_and_outlines() -> None:
+    image, _, mask = scene(240, 100)
+    tile = image_tile(image, mask, side=96)
     assert tile.shape == (96, 40, 3)
     assert close_to(tile, OUTLINE, 60).any()
-    assert not close_to(film_tile(film, side=96), OUTLINE, 60).any()
+    assert not close_to(image_tile(image, side=96), OUTLINE, 60).any()

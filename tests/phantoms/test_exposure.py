@@ -17,15 +17,15 @@ def ramp() -> np.ndarray:
 
 @pytest.mark.parametrize("hospital", ["A", "B"])
 def test_denser_tissue_is_brighter(hospital: str) -> None:
-    film = expose(ramp(), GRID, hospital, np.random.default_rng(0))
-    assert film.min() >= 0
-    assert film.max() <= 1
-    steps = film[:, ::20].mean(axis=0)
+    image = expose(ramp(), GRID, hospital, np.random.default_rng(0))
+    assert image.min() >= 0
+    assert image.max() <= 1
+    steps = image[:, ::20].mean(axis=0)
     assert (np.diff(steps) > -0.01).all()
     assert steps[-1] - steps[0] > 0.6
 
 
-def test_film_of_hospital_b_is_steeper() -> None:
+def test_image_of_hospital_b_is_steeper() -> None:
     spans = {}
     for hospital in LOOKS:
         steps = expose(ramp(), GRID, hospital, np.random.default_rng(0)).mean(axis=0)
@@ -36,21 +36,21 @@ def test_film_of_hospital_b_is_steeper() -> None:
 @pytest.mark.parametrize("hospital", ["A", "B"])
 @pytest.mark.parametrize("seed", range(10))
 def test_stamps_keep_off_the_lungs(hospital: str, seed: int) -> None:
-    film = np.full((180, 160), 0.4, np.float32)
-    lungs = np.zeros(film.shape, bool)
+    image = np.full((180, 160), 0.4, np.float32)
+    lungs = np.zeros(image.shape, bool)
     lungs[30:150, 12:148] = True
-    out = mark(film, lungs, hospital, np.random.default_rng(seed))
-    assert np.array_equal(out[lungs], film[lungs])
-    assert (film == np.float32(0.4)).all()
+    out = mark(image, lungs, hospital, np.random.default_rng(seed))
+    assert np.array_equal(out[lungs], image[lungs])
+    assert (image == np.float32(0.4)).all()
 
 
 @pytest.mark.parametrize("hospital", ["A", "B"])
 def test_stamps_appear(hospital: str) -> None:
-    film = np.full((180, 160), 0.4, np.float32)
-    lungs = np.zeros(film.shape, bool)
+    image = np.full((180, 160), 0.4, np.float32)
+    lungs = np.zeros(image.shape, bool)
     lungs[60:150, 30:130] = True
     changed = [
-        (mark(film, lungs, hospital, np.random.default_rng(seed)) != film).sum()
+        (mark(image, lungs, hospital, np.random.default_rng(seed)) != image).sum()
         for seed in range(8)
     ]
     assert min(changed) > 4
@@ -66,10 +66,10 @@ def test_text_has_the_height_that_was_asked_for() -> None:
 
 @pytest.mark.parametrize("hospital", ["A", "B"])
 def test_collimation_blackens_borders_alone(hospital: str) -> None:
-    film = np.full((200, 180), 0.5, np.float32)
+    image = np.full((200, 180), 0.5, np.float32)
     dark = []
     for seed in range(12):
-        out = collimate(film, hospital, np.random.default_rng(seed))
+        out = collimate(image, hospital, np.random.default_rng(seed))
         assert (out[20:180, 20:160] > 0.49).all()
         dark.append((out < 0.01).mean())
     assert 0 < np.mean(dark) < 0.2

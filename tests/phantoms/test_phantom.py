@@ -26,7 +26,7 @@ def parts(mask: np.ndarray) -> list[int]:
 
 @pytest.mark.parametrize("hospital", ["A", "B"])
 @pytest.mark.parametrize("patient", range(4))
-def test_a_film_is_complete(patient: int, hospital: str) -> None:
+def test_a_image_is_complete(patient: int, hospital: str) -> None:
     drawn = phantom(patient, 0, patient % 2 == 0, hospital, size=SIZE)
     assert drawn.pixels.dtype == np.float32
     assert drawn.lungs.dtype == bool
@@ -57,17 +57,17 @@ def test_lungs_are_darker_than_the_body_between_and_below_them(hospital: str) ->
         assert lungs + 0.15 < below.mean()
 
 
-def test_the_same_arguments_give_the_same_film() -> None:
+def test_the_same_arguments_give_the_same_image() -> None:
     one, other = phantom(3, 1, True, "B", 5, SIZE), phantom(3, 1, True, "B", 5, SIZE)
     assert np.array_equal(one.pixels, other.pixels)
     assert np.array_equal(one.lungs, other.lungs)
 
 
 @pytest.mark.parametrize(
-    "change", [{"patient": 4}, {"film": 2}, {"seed": 6}, {"hospital": "B"}, {"disease": True}]
+    "change", [{"patient": 4}, {"image": 2}, {"seed": 6}, {"hospital": "B"}, {"disease": True}]
 )
 def test_each_argument_matters(change: dict[str, object]) -> None:
-    arguments = {"patient": 3, "film": 1, "disease": False, "hospital": "A", "seed": 5}
+    arguments = {"patient": 3, "image": 1, "disease": False, "hospital": "A", "seed": 5}
     one = phantom(**arguments, size=SIZE)  # type: ignore[arg-type]
     other = phantom(**{**arguments, **change}, size=SIZE)  # type: ignore[arg-type]
     assert one.pixels.shape != other.pixels.shape or np.abs(one.pixels - other.pixels).max() > 0.05
@@ -75,7 +75,7 @@ def test_each_argument_matters(change: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("patient", range(8))
 def test_signs_lie_in_the_lungs(patient: int) -> None:
-    """The same film with and without disease differs in the lungs and nowhere else.
+    """The same image with and without disease differs in the lungs and nowhere else.
 
     Scattered light reaches a little further, hence the small tolerance outside.
     """
@@ -99,10 +99,10 @@ def test_letters_do_not_depend_on_the_disease(hospital: str) -> None:
 
 def test_hospitals_look_different() -> None:
     def spread(hospital: str) -> tuple[float, float]:
-        films = [phantom(i, 0, False, hospital, size=SIZE).pixels for i in range(4)]
+        images = [phantom(i, 0, False, hospital, size=SIZE).pixels for i in range(4)]
         return (
-            float(np.mean([(f > 0.97).mean() for f in films])),
-            float(np.mean([(f < 0.02).mean() for f in films])),
+            float(np.mean([(f > 0.97).mean() for f in images])),
+            float(np.mean([(f < 0.02).mean() for f in images])),
         )
 
     (white_a, black_a), (white_b, black_b) = spread("A"), spread("B")
@@ -110,7 +110,7 @@ def test_hospitals_look_different() -> None:
     assert black_b > black_a + 0.03
 
 
-def test_size_changes_the_resolution_not_the_film() -> None:
+def test_size_changes_the_resolution_not_the_image() -> None:
     small, large = phantom(2, 0, size=128), phantom(2, 0, size=256)
     assert small.pixels.shape[0] * 2 == pytest.approx(large.pixels.shape[0], abs=2)
     assert small.lungs.mean() == pytest.approx(large.lungs.mean(), abs=0.02)

@@ -14,7 +14,7 @@ from isnet_cli.config.load import dump
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_bytes, write_csv, write_json
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.images.kept import save_film
+from isnet_cli.images.kept import save_image
 from isnet_cli.images.mask_files import save_mask
 from isnet_cli.images.types import ROW_FIELDS
 from isnet_cli.output.images import compose_panel, png_bytes
@@ -32,12 +32,12 @@ INDEX = (
 Maker = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 
 
-def plain_film(index: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """A noisy 96 x 80 film and its lungs."""
+def plain_image(index: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy 96 x 80 image and its lungs."""
     rng = np.random.default_rng(index)
     mask = lungs(96)[:, 8:88]
-    film = 0.7 - 0.4 * mask + rng.normal(0, 0.02, mask.shape)
-    return np.clip(film, 0, 1).astype(np.float32), mask
+    image = 0.7 - 0.4 * mask + rng.normal(0, 0.02, mask.shape)
+    return np.clip(image, 0, 1).astype(np.float32), mask
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class Plan:
 
     Attributes:
         classes: Names, in the order of the columns.
-        sets: Set -> films.
-        sources: Set -> source of its films.
+        sets: Set -> images.
+        sources: Set -> source of its images.
         skill: Version -> how well predictions follow the labels, -1 to 1.
         outside: Mean share of relevance outside the lungs.
         method: Training method.
         biased: Three versions of each test set.
         stages: Stages that are finished.
         formats: Of maps.
-        make: (index, class) -> film, mask.
+        make: (index, class) -> image, mask.
         config: Further sections of the configuration.
         hostile: Names of sets are not fit for files; folders get numbers.
         full: Also intervals, calibration, background reliance and drops (slower).
@@ -73,7 +73,7 @@ class Plan:
     biased: bool = True
     stages: Sequence[str] = STAGES
     formats: Sequence[str] = ("png", "npz")
-    make: Maker = plain_film
+    make: Maker = plain_image
     config: dict[str, Any] = field(default_factory=dict)
     hostile: bool = False
     full: bool = False
@@ -92,16 +92,16 @@ def make_report_run(path: Path, plan: Plan | None = None, **options: Any) -> Run
         **plan.config,
     }
     folder.save_config(dump(Config.model_validate(sections)))
-    rows, films = _rows(plan), {}
+    rows, images = _rows(plan), {}
     for index, row in enumerate(rows):
         if row["status"] == "ok":
-            films[row["key"]] = plan.make(index, list(plan.classes).index(row["label"]))
+            images[row["key"]] = plan.make(index, list(plan.classes).index(row["label"]))
     builders = {
-        "ingest": lambda: _ingest(folder, rows, films),
-        "masks": lambda: _masks(folder, films),
+        "ingest": lambda: _ingest(folder, rows, images),
+        "masks": lambda: _masks(folder, images),
         "train": lambda: _train(folder, plan),
         "evaluate": lambda: _evaluate(folder, plan, rows),
-        "heatmap": lambda: _heatmap(folder, plan, rows, films),
+        "heatmap": lambda: _heatmap(folder, plan, rows, images),
     }
     for stage in plan.stages:
         if folder.owner(stage) is folder:
@@ -119,14 +119,14 @@ def _rows(plan: Plan) -> list[dict[str, str]]:
             rows.append(
                 _row(
                     key=f"{folder}/{number:03d}",
-                    film=f"films/{folder}/{number:03d}.png",
+                    image=f"images/{folder}/{number:03d}.png",
                     source=plan.sources.get(name, "Shenzhen"),
                     patient=f"{len(rows):012x}",
                     label=plan.classes[number % len(plan.classes)],
                     set=name,
                 )
             )
-    rows.append(_row(key="odd/side", status="skipped", reason="lateral_view: a lateral film"))
+    rows.append(_row(key="odd/side", status="skipped", reason="lateral_view: a lateral image"))
     rows.append(_row(key="odd/empty", status="skipped", reason="no_pixels: an empty file"))
     rows.append(_row(key="odd/none", status="skipped", reason="no_pixels: an empty file"))
     return rows
@@ -139,20 +139,20 @@ def _row(**cells: str) -> dict[str, str]:
 
 
 def _ingest(
-    folder: RunFolder, rows: list[dict[str, str]], films: dict[str, tuple[np.ndarray, np.ndarray]]
+    folder: RunFolder, rows: list[dict[str, str]], images: dict[str, tuple[np.ndarray, np.ndarray]]
 ) -> list[Path]:
     root = folder.stage_dir("ingest")
-    for key, (film, _) in films.items():
-        path = root / "films" / f"{key}.png"
+    for key, (image, _) in images.items():
+        path = root / "images" / f"{key}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_film(path, film)
+        save_image(path, image)
     write_csv(root / "manifest.csv", ROW_FIELDS, rows)
     return [root / "manifest.csv"]
 
 
-def _masks(folder: RunFolder, films: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[Path]:
+def _masks(folder: RunFolder, images: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[Path]:
     root, lines = folder.stage_dir("masks"), []
-    for number, (key, (_, mask)) in enumerate(films.items()):
+    for number, (key, (_, mask)) in enumerate(images.items()):
         verdict = "suspect" if number == 3 else "ok"
         path = root / f"{key}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,27 +199,27 @@ def _evaluate(folder: RunFolder, plan: Plan, rows: list[dict[str, str]]) -> list
     root, sets, tests = folder.stage_dir("evaluate"), {}, {}
     classes, tables = list(plan.classes), []
     for name in (n for n in plan.sets if n not in {"train", "val"}):
-        films = [row for row in rows if row["set"] == name]
+        images = [row for row in rows if row["set"] == name]
         sets[name] = {}
         for number, version in enumerate(VERSIONS if plan.biased else ("standard",)):
-            rng = np.random.default_rng([number, len(films)])
-            truth = np.array([classes.index(row["label"]) for row in films])
-            logits = rng.normal(0, 0.5, (len(films), len(classes)))
-            logits[np.arange(len(films)), truth] += 2 * plan.skill[version]
+            rng = np.random.default_rng([number, len(images)])
+            truth = np.array([classes.index(row["label"]) for row in images])
+            logits = rng.normal(0, 0.5, (len(images), len(classes)))
+            logits[np.arange(len(images)), truth] += 2 * plan.skill[version]
             p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-            shares = np.clip(rng.normal(plan.outside, 0.05, len(films)), 0, 1)
+            shares = np.clip(rng.normal(plan.outside, 0.05, len(images)), 0, 1)
             place = f"{number}{len(sets)}" if plan.hostile else f"{name}/{version}"
             place = f"{place}/predictions.csv"
             tables.append(root / place)
             found, files = scores(p, truth, classes), [place]
             if plan.full:
-                keys = [row["key"] for row in films]
+                keys = [row["key"] for row in images]
                 found, tests[name, version] = full_scores(p, truth, classes)
                 found["background"], lines = swapped(p, truth, classes, keys)
                 files.append(place.replace("predictions", "background"))
                 write_csv(root / files[-1], list(lines[0]), lines)
             sets[name][version] = {
-                "films": len(films),
+                "images": len(images),
                 **found,
                 "relevance_outside": summarise(shares.tolist(), p.argmax(axis=1), classes),
                 "files": files,
@@ -228,7 +228,7 @@ def _evaluate(folder: RunFolder, plan: Plan, rows: list[dict[str, str]]) -> list
                 {"key": row["key"], "label": row["label"], "predicted": classes[values.argmax()],
                  **{f"p_{c}": f"{v:.9g}" for c, v in zip(classes, values, strict=True)},
                  "outside_share": f"{share:.6f}"}
-                for row, values, share in zip(films, p, shares, strict=True)
+                for row, values, share in zip(images, p, shares, strict=True)
             ]  # fmt: skip
             write_csv(root / place, list(lines[0]), lines)
     content = {"schema": 1, "classes": classes, "task": "multiclass", "model": _model(plan)}
@@ -241,19 +241,19 @@ def _heatmap(
     folder: RunFolder,
     plan: Plan,
     rows: list[dict[str, str]],
-    films: dict[str, tuple[np.ndarray, np.ndarray]],
+    images: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> list[Path]:
     root, lines = folder.stage_dir("heatmap"), []
     tested = [row for row in rows if row["set"] in plan.sets and row["set"] not in {"train", "val"}]
     for version in VERSIONS if plan.biased else ("standard",):
         for row in tested:
-            film, mask = films[row["key"]]
+            image, mask = images[row["key"]]
             relevance = _relevance(mask, plan.outside, row["key"])
             stem = f"{row['key']}_{version}"
             paths = {kind: f"{stem}.{kind}" for kind in plan.formats}
             if "png" in paths:
                 panel = compose_panel(
-                    film, relevance, mask, title=row["key"], caption="c", height=96
+                    image, relevance, mask, title=row["key"], caption="c", height=96
                 )
                 write_bytes(root / paths["png"], png_bytes(panel))
             if "npz" in paths:

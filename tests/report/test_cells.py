@@ -33,12 +33,12 @@ def test_p(p: float | None, text: str) -> None:
 
 
 def test_notes_name_methods_and_reasons_once() -> None:
-    lacking = {"value": 0.3, "low": None, "high": None, "why": "one film"}
+    lacking = {"value": 0.3, "low": None, "high": None, "why": "one image"}
     shown = [Shown("t", "AUC", CELL), Shown("u", "AUC", CELL), Shown("t", "F1", lacking)]
     assert notes_on(shown) == [
         f"In brackets: 95{GAP}% intervals (AUC: DeLong).",
-        "No interval for F1 (t): one film.",
+        "No interval for F1 (t): one image.",
     ]
     many = [Shown(where, "F1", lacking) for where in "abcd"]
-    assert notes_on(many) == ["No interval for F1 (4 rows): one film."]
+    assert notes_on(many) == ["No interval for F1 (4 rows): one image."]
     assert notes_on([Shown("t", "F1", {}), Shown("t", "F1", {**lacking, "value": None})]) == []

@@ -1,4 +1,4 @@
-"""Films that stand out: the choice, transcribed slowly from the tables; what has no map."""
+"""Images that stand out: the choice, transcribed slowly from the tables; what has no map."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 from isnet_cli.core.files import read_csv, write_csv
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
-from isnet_cli.report.choose_images import KINDS, Film, add_films, limited, pick, sureness
+from isnet_cli.report.choose_images import KINDS, XRay, add_images, limited, pick, sureness
 from isnet_cli.report.facts import MapFacts, Pick, RunFacts
 from isnet_cli.report.read_run import read_run
 from tests.report.factory import make_report_run
@@ -18,21 +18,21 @@ from tests.report.sections.factory import relevance_map
 CLASSES = ("tb", "old")
 
 
-def keys(films: list[Film]) -> list[str]:
-    return [film.key for film in films]
+def keys(images: list[XRay]) -> list[str]:
+    return [image.key for image in images]
 
 
-def test_most_and_least_share_no_film() -> None:
-    films = [Film(str(i), i / 10, None, 0.5) for i in range(5)] + [Film("x", None, True, 0.9)]
-    assert keys(pick(films, "most")) == ["4", "3", "2"]
-    assert keys(pick(films, "least")) == ["0", "1"]
+def test_most_and_least_share_no_image() -> None:
+    images = [XRay(str(i), i / 10, None, 0.5) for i in range(5)] + [XRay("x", None, True, 0.9)]
+    assert keys(pick(images, "most")) == ["4", "3", "2"]
+    assert keys(pick(images, "least")) == ["0", "1"]
 
 
 def test_wrong_and_right_are_the_surest_and_ties_go_by_name() -> None:
-    films = [Film("b", 0.1, False, 0.7), Film("a", 0.1, False, 0.7), Film("c", 0.1, False, 0.9),
-             Film("d", 0.1, True, 0.8), Film("e", 0.1, None, 1.0)]  # fmt: skip
-    assert keys(pick(films, "wrong")) == ["c", "a", "b"]
-    assert keys(pick(films, "right")) == ["d"]
+    images = [XRay("b", 0.1, False, 0.7), XRay("a", 0.1, False, 0.7), XRay("c", 0.1, False, 0.9),
+             XRay("d", 0.1, True, 0.8), XRay("e", 0.1, None, 1.0)]  # fmt: skip
+    assert keys(pick(images, "wrong")) == ["c", "a", "b"]
+    assert keys(pick(images, "right")) == ["d"]
 
 
 def test_sureness_of_one_class() -> None:
@@ -51,11 +51,11 @@ def test_sureness_of_several_labels() -> None:
 
 
 def chosen(folder: RunFolder) -> RunFacts:
-    return add_films([read_run(folder, "one")], [folder])[0]
+    return add_images([read_run(folder, "one")], [folder])[0]
 
 
 def spread_shares(folder: RunFolder) -> None:
-    """Gives the films' maps shares that differ."""
+    """Gives the images' maps shares that differ."""
     path = folder.stage_dir("heatmap") / "index.csv"
     rows = read_csv(path)
     for i, row in enumerate(rows):
@@ -89,7 +89,7 @@ def test_lists_are_those_of_the_tables(tmp_path: Path) -> None:
         assert item.note == (f"flips to {row['predicted']}" if flips else "does not flip")
 
 
-def test_films_without_map_or_share_are_counted_by_reason(tmp_path: Path) -> None:
+def test_images_without_map_or_share_are_counted_by_reason(tmp_path: Path) -> None:
     config = {"heatmap": {"limit": 7}}
     folder = make_report_run(tmp_path / "run", biased=False, config=config)
     path = folder.stage_dir("heatmap") / "index.csv"
@@ -117,10 +117,10 @@ def test_a_lost_table_is_named(tmp_path: Path) -> None:
     run = read_run(folder, "one")
     (folder.stage_dir("evaluate") / "test" / "standard" / "background.csv").unlink()
     with pytest.raises(IsnetError, match=r"background\.csv: missing or damaged"):
-        add_films([run], [folder])
+        add_images([run], [folder])
 
 
-def test_many_sets_have_fewer_films_each(tmp_path: Path) -> None:
+def test_many_sets_have_fewer_images_each(tmp_path: Path) -> None:
     sets = {"train": 4, **{f"set{i}": 8 for i in range(4)}}
     folder = make_report_run(tmp_path / "run", sets=sets)  # 12 tests, 48 lists
     run = chosen(folder)

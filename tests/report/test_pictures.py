@@ -1,4 +1,4 @@
-"""Pictures of the report: which films are chosen, what is drawn, what is refused."""
+"""Pictures of the report: which images are chosen, what is drawn, what is refused."""
 
 import base64
 import io
@@ -32,7 +32,7 @@ def test_choice_is_even_over_labels() -> None:
     assert choose([{}], 4) == []
 
 
-def test_films_that_all_runs_have_come_first() -> None:
+def test_images_that_all_runs_have_come_first() -> None:
     one, two = lines(a="x", b="y", c="x"), lines(c="x", b="y", z="x")
     assert choose([one, two], 2) == ["c", "b"]
     assert choose([one, {}], 1) == ["a"]  # a run without any map is not counted
@@ -54,21 +54,21 @@ def test_maps_are_overlays_of_the_right_size(tmp_path: Path) -> None:
 def test_versions_have_groups_of_their_own(tmp_path: Path) -> None:
     (maps,) = run_maps([make_report_run(tmp_path / "run", sets={"train": 4, "test": 4})])
     assert [*dict.fromkeys(item.group for item in maps)] == [
-        f"Set test, {version} films" for version in ("biased", "standard", "deceiving")
+        f"Set test, {version} images" for version in ("biased", "standard", "deceiving")
     ]
 
 
-def test_the_film_under_a_biased_map_is_the_one_the_model_saw(tmp_path: Path) -> None:
+def test_the_image_under_a_biased_map_is_the_one_the_model_saw(tmp_path: Path) -> None:
     folder = make_report_run(tmp_path / "run", sets={"train": 4, "test": 4})
     root = folder.stage_dir("heatmap")
     line = next(row for row in read_csv(root / "index.csv") if row["version"] == "biased")
     panel = np.array(Image.open(root / line["png"]))
-    panel[36:60, 14:40] = 255  # a white shape in a corner of the film in the panel
+    panel[36:60, 14:40] = 255  # a white shape in a corner of the image in the panel
     Image.fromarray(panel).save(root / line["png"])
     (maps,) = run_maps([folder])
     shown = {(item.group, item.key): pixels(item.picture) for item in maps}
-    biased = shown["Set test, biased films", line["key"]].astype(int)
-    standard = shown["Set test, standard films", line["key"]].astype(int)
+    biased = shown["Set test, biased images", line["key"]].astype(int)
+    standard = shown["Set test, standard images", line["key"]].astype(int)
     assert biased[30:90, 30:90].mean() > standard[30:90, 30:90].mean() + 20
 
 
@@ -80,7 +80,7 @@ def test_one_format_is_enough(tmp_path: Path, formats: tuple[str, ...]) -> None:
     assert pixels(maps[0].picture).shape[0] == MAP_SIDE
 
 
-def test_runs_show_the_same_films(tmp_path: Path) -> None:
+def test_runs_show_the_same_images(tmp_path: Path) -> None:
     first = make_report_run(tmp_path / "first", biased=False)
     config = {"upstream": str(tmp_path / "first")}
     second = make_report_run(tmp_path / "second", biased=False, config=config, outside=0.7)
@@ -91,7 +91,7 @@ def test_runs_show_the_same_films(tmp_path: Path) -> None:
     assert one[0].picture.uri != two[0].picture.uri
 
 
-def test_one_target_is_shown_for_each_film(tmp_path: Path) -> None:
+def test_one_target_is_shown_for_each_image(tmp_path: Path) -> None:
     folder = make_report_run(tmp_path / "run", biased=False)
     path = folder.stage_dir("heatmap") / "index.csv"
     content = path.read_text().splitlines()
@@ -101,7 +101,7 @@ def test_one_target_is_shown_for_each_film(tmp_path: Path) -> None:
     assert {item.target for item in maps if item.label == "normal"} == {"normal"}
 
 
-def test_films_without_a_map_are_left_out(tmp_path: Path) -> None:
+def test_images_without_a_map_are_left_out(tmp_path: Path) -> None:
     folder = make_report_run(tmp_path / "run", biased=False)
     path = folder.stage_dir("heatmap") / "index.csv"
     rows = path.read_text().splitlines()
@@ -138,7 +138,7 @@ def test_masks_come_with_the_most_doubtful_first(tmp_path: Path) -> None:
     assert len({tile.caption for tile in tiles}) == len(tiles)
 
 
-def test_a_missing_mask_shows_the_bare_film(tmp_path: Path) -> None:
+def test_a_missing_mask_shows_the_bare_image(tmp_path: Path) -> None:
     folder = make_report_run(tmp_path / "run", sets={"train": 4, "test": 4})
     rows = read_csv(folder.stage_dir("ingest") / "manifest.csv")
     qc = read_csv(folder.stage_dir("masks") / "qc.csv")

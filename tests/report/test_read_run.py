@@ -83,7 +83,7 @@ def test_cohort_comes_from_the_run_that_made_it(tmp_path: Path) -> None:
     assert not (tmp_path / "second" / "ingest").exists()
     cohort = read_cohort(second.owner("ingest"), "first", ["first", "second"])
     assert len(cohort.rows) == 33
-    assert len(cohort.films) == len(cohort.qc) == 30
+    assert len(cohort.images) == len(cohort.qc) == 30
     assert set(read_run(second, "second").missing) == {"heatmap"}
 
 

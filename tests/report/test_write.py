@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.report.write import LARGE, build_report
@@ -23,7 +23,7 @@ HOSTILE = "<script>alert('x')</script>"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
-    """Two runs that share films, one robust, one that reads the shapes."""
+    """Two runs that share images, one robust, one that reads the shapes."""
     root = tmp_path_factory.mktemp("runs")
     first = make_report_run(root / "isnet", full=True)
     skill = {"biased": 1.5, "standard": 0.5, "deceiving": -1.0}
@@ -37,23 +37,23 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
 @pytest.fixture(scope="module")
 def built(runs: list[RunFolder], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report on both."""
-    return build_report(runs, tmp_path_factory.mktemp("out") / "report.html", Ports())
+    return build_report(runs, tmp_path_factory.mktemp("out") / "report.html", RunContext())
 
 
 def test_structure_of_a_comparison(built: Path) -> None:
     page = Page(built.read_text(encoding="utf-8"))
     assert page.ids == [
         "about", "cohort", "masks", "training", "scores", "calibration", "shift", "background",
-        "relevance", "maps", "films", "configuration", "versions", "limits",
+        "relevance", "maps", "images", "configuration", "versions", "limits",
     ]  # fmt: skip
     assert page.tags.count("h1") == 1
     assert page.tags.count("h2") == 14
     alts = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
     kinds = (
-        "Film", "Loss", "ROC", "Precision-recall", "Confusion", "Reliability", "Bars", "Estimates",
+        "Image", "Loss", "ROC", "Precision-recall", "Confusion", "Reliability", "Bars", "Estimates",
     )  # fmt: skip
     assert {kind: sum(alt.startswith(kind) for alt in alts) for kind in kinds} == {
-        "Film": 21, "Loss": 2, "ROC": 6, "Precision-recall": 6, "Confusion": 12, "Reliability": 6,
+        "Image": 21, "Loss": 2, "ROC": 6, "Precision-recall": 6, "Confusion": 12, "Reliability": 6,
         "Bars": 3, "Estimates": 5,
     }  # fmt: skip
     assert sum(alt.startswith("Relevance map") for alt in alts) > 80
@@ -82,7 +82,7 @@ def test_numbers_are_those_of_the_files(built: Path, runs: list[RunFolder]) -> N
     assert own[0][6:8] == [f1, auc]
     calibration = found["calibration"]
     assert any(r[4] == f"{calibration['ece']:.3f}" and len(r) == 8 for r in own)
-    assert "33 films found" in page.words
+    assert "33 images found" in page.words
     assert "2 no pixels" in page.words
 
 
@@ -121,11 +121,11 @@ def test_every_section_and_figure_names_files_that_exist(
 
 def test_a_file_that_changed_after_its_stage_is_told(tmp_path: Path) -> None:
     folder = make_report_run(tmp_path / "run", biased=False)
-    words = Page(build_report([folder], tmp_path / "a.html", Ports()).read_text("utf-8")).words
+    words = Page(build_report([folder], tmp_path / "a.html", RunContext()).read_text("utf-8")).words
     assert "Changed after the stage" not in words
     path = folder.stage_dir("evaluate") / "test" / "standard" / "predictions.csv"
     path.write_text(path.read_text() + "\n")
-    words = Page(build_report([folder], tmp_path / "b.html", Ports()).read_text("utf-8")).words
+    words = Page(build_report([folder], tmp_path / "b.html", RunContext()).read_text("utf-8")).words
     assert "Changed after the stage that wrote them: evaluate/test/standard/predi" in words
 
 
@@ -154,7 +154,7 @@ def test_same_runs_same_bytes_and_the_runs_stay_as_they_are(
         return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in files}
 
     before = state()
-    again = build_report(runs, tmp_path / "again.html", Ports())
+    again = build_report(runs, tmp_path / "again.html", RunContext())
     assert again.read_bytes() == built.read_bytes()
     assert state() == before
     assert [p.name for p in tmp_path.iterdir()] == ["again.html"]
@@ -165,7 +165,9 @@ def test_unfinished_runs_have_explained_sections(tmp_path: Path, count: int) -> 
     folder = make_report_run(tmp_path / "run", stages=STAGES[:count])
     if count == 0:
         folder.begin("ingest", "x")
-    page = Page(build_report([folder], tmp_path / "r.html", Ports()).read_text(encoding="utf-8"))
+    page = Page(
+        build_report([folder], tmp_path / "r.html", RunContext()).read_text(encoding="utf-8")
+    )
     assert len(page.ids) == 14
     for stage in STAGES[count:]:
         assert f"stage '{stage}'" in page.words
@@ -175,7 +177,9 @@ def test_unfinished_runs_have_explained_sections(tmp_path: Path, count: int) -> 
 
 def test_a_plain_run_has_no_word_of_marks(tmp_path: Path) -> None:
     folder = make_report_run(tmp_path / "run", biased=False)
-    page = Page(build_report([folder], tmp_path / "r.html", Ports()).read_text(encoding="utf-8"))
+    page = Page(
+        build_report([folder], tmp_path / "r.html", RunContext()).read_text(encoding="utf-8")
+    )
     assert "deceiving" not in page.words
     assert "montgomery" in page.words
 
@@ -202,7 +206,7 @@ def test_hostile_names_of_classes_sets_and_sources(tmp_path: Path) -> None:
         hostile=True,
         full=True,
     )
-    content = build_report([folder], tmp_path / "r.html", Ports()).read_text(encoding="utf-8")
+    content = build_report([folder], tmp_path / "r.html", RunContext()).read_text(encoding="utf-8")
     page = Page(content)
     assert HOSTILE not in content
     assert "\u202e" not in content  # a mark that turns the direction of what follows
@@ -213,26 +217,26 @@ def test_hostile_names_of_classes_sets_and_sources(tmp_path: Path) -> None:
     assert all(a.startswith(("data:image/", "#")) for a in page.addresses())
 
 
-def test_a_large_page_shows_fewer_films_until_it_fits(
+def test_a_large_page_shows_fewer_images_until_it_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_report_run(tmp_path / "run", biased=False)
     warnings: list[str] = []
-    ports = Ports(warn=lambda category, text: warnings.append(text))
-    whole = build_report([folder], tmp_path / "a.html", ports).read_text("utf-8")
+    context = RunContext(warn=lambda category, text: warnings.append(text))
+    whole = build_report([folder], tmp_path / "a.html", context).read_text("utf-8")
     monkeypatch.setattr("isnet_cli.report.write.LARGE", len(whole) - 1)
-    content = build_report([folder], tmp_path / "b.html", ports).read_text("utf-8")
+    content = build_report([folder], tmp_path / "b.html", context).read_text("utf-8")
     assert len(content.encode()) < len(whole) - 1
-    assert "Fewer films than usual are shown" in content
+    assert "Fewer images than usual are shown" in content
     assert content.count('alt="Relevance map') < whole.count('alt="Relevance map')
     assert warnings == []
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IsnetError, match="no run\\.json"):
-        build_report([RunFolder(tmp_path)], tmp_path / "r.html", Ports())
+        build_report([RunFolder(tmp_path)], tmp_path / "r.html", RunContext())
     with pytest.raises(IsnetError, match="no run folder"):
-        build_report([], tmp_path / "r.html", Ports())
+        build_report([], tmp_path / "r.html", RunContext())
     assert not (tmp_path / "r.html").exists()
 
 
@@ -240,8 +244,8 @@ def test_a_large_report_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyP
     folder = make_report_run(tmp_path / "run", stages=("ingest",))
     warnings: list[tuple[str, str]] = []
     monkeypatch.setattr("isnet_cli.report.write.LARGE", 1000)
-    ports = Ports(warn=lambda category, text: warnings.append((category, text)))
-    build_report([folder], tmp_path / "r.html", ports)
+    context = RunContext(warn=lambda category, text: warnings.append((category, text)))
+    build_report([folder], tmp_path / "r.html", context)
     assert len(warnings) == 1
     assert "MB" in warnings[0][1]
 
@@ -278,7 +282,7 @@ def test_a_browser_shows_it_and_asks_for_nothing(built: Path, tmp_path: Path, wi
     assert image.size == (width, 3000)
     colours = image.getcolors(2**24)
     assert colours is not None
-    assert len(colours) > 500  # films and drawings, not an empty page
+    assert len(colours) > 500  # images and drawings, not an empty page
     assert asked == set()
     assert console == []
 

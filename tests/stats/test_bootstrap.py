@@ -1,4 +1,4 @@
-"""Bootstrap by patient: scores under weights are the scores of films repeated that often."""
+"""Bootstrap by patient: scores under weights are the scores of images repeated that often."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def values(p, y, names):
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.booleans(), st.booleans())
-def test_scores_of_a_draw_are_those_of_its_films(seed: int, several: bool, ties: bool) -> None:
+def test_scores_of_a_draw_are_those_of_its_images(seed: int, several: bool, ties: bool) -> None:
     p, y, names = random_predictions(seed, 24, 3, multilabel=several)
     if ties:
         p = np.round(p * 4) / 4
@@ -91,7 +91,7 @@ def test_two_models_share_their_draws() -> None:
 def test_samples_of_other_patients_are_refused() -> None:
     p, y, names = random_predictions(1, 10, 2)
     samples = [make_sample(p, y, names), make_sample(p, y, names, patients=["p"] * 10)]
-    with pytest.raises(ValueError, match="same films"):
+    with pytest.raises(ValueError, match="same images"):
         drawn_scores(samples, [{}, {}], 5, 0)
 
 

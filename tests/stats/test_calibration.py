@@ -10,7 +10,7 @@ from isnet_cli.stats.calibration import (
     BINS,
     calibration,
     expected_error,
-    film_losses,
+    image_losses,
     reliability,
     wilson,
 )
@@ -31,13 +31,13 @@ def test_brier_of_more_classes_is_the_sum_over_them() -> None:
     assert found["brier"] == pytest.approx(((p - np.eye(3)[y]) ** 2).sum(axis=1).mean())
 
 
-def test_unknown_labels_are_left_out_film_by_film() -> None:
+def test_unknown_labels_are_left_out_image_by_image() -> None:
     p, y, names = random_predictions(1, 40, 3, multilabel=True)
     sample = make_sample(p, y, names)
     found = calibration(sample, 10, 0)
     assert found["brier"] == pytest.approx(np.nanmean((p - y) ** 2))
     assert "curve" not in found
-    losses, known = film_losses(sample)
+    losses, known = image_losses(sample)
     assert losses.sum() / known.sum() == pytest.approx(found["brier"])
     errors = [found["per_class"][name]["ece"] for name in names]
     assert found["ece"] == pytest.approx(np.mean(errors))
@@ -55,7 +55,7 @@ def test_error_by_hand() -> None:
     assert last["observed_low"] < 1 == last["observed_high"]
 
 
-def test_the_curve_holds_every_film_once() -> None:
+def test_the_curve_holds_every_image_once() -> None:
     p, y, names = random_predictions(2, 300, 3)
     found = calibration(make_sample(p, y, names), 10, 0)
     assert sum(b["n"] for b in found["curve"]) == 300

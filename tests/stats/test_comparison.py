@@ -26,7 +26,7 @@ PEOPLE = [f"p{i // 2}" for i in range(60)]
 
 
 def models(count: int, *, multilabel: bool = False) -> list[Test]:
-    """Models of different skill on the same films, two of each patient."""
+    """Models of different skill on the same images, two of each patient."""
     _, y, names = random_predictions(0, 60, 2, multilabel=multilabel)
     found = []
     for k in range(count):

@@ -1,4 +1,4 @@
-"""Every score has an interval or a reason, by the method that the settings and films call for."""
+"""Every score has an interval or a reason, by the method that the settings and images call for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from isnet_cli.config.schema import Intervals
-from isnet_cli.stats.intervals import NO_FILMS, ONE_PATIENT, SAME_DRAWS, with_intervals
+from isnet_cli.stats.intervals import NO_IMAGES, ONE_PATIENT, SAME_DRAWS, with_intervals
 from isnet_cli.stats.sample import make_sample
 from isnet_cli.stats.scores import scores
 from tests.stats.factory import random_predictions
@@ -86,19 +86,19 @@ def test_methods(
     assert found["patients"] == (40 if patients else 80)
 
 
-def test_films_of_one_patient_widen_the_interval() -> None:
+def test_images_of_one_patient_widen_the_interval() -> None:
     p, y, names = random_predictions(2, 100, 2)
     p, y = np.repeat(p, 4, axis=0), np.repeat(y, 4)
     patients = [f"p{i // 4}" for i in range(400)]
     width = {}
-    for key, given in (("patients", patients), ("films", None)):
+    for key, given in (("patients", patients), ("images", None)):
         cells = described(p, y, names, given)[1]["intervals"]
         width[key] = {
             name: cells["macro"][name]["high"] - cells["macro"][name]["low"]
             for name in ("f1", "auc", "ap")
         }
     for name, value in width["patients"].items():
-        assert value == pytest.approx(2 * width["films"][name], rel=0.25)
+        assert value == pytest.approx(2 * width["images"][name], rel=0.25)
 
 
 def test_no_error_at_all_is_no_certainty() -> None:
@@ -155,10 +155,10 @@ def test_one_patient_is_no_sample_of_patients() -> None:
     assert found["patients"] == 1
 
 
-def test_no_labelled_film() -> None:
+def test_no_labelled_image() -> None:
     _, found = described(np.full((3, 2), 0.5), np.full(3, -1), ["a", "b"])
-    assert found["intervals"] == {"level": 0.95, "why": NO_FILMS}
-    assert found["calibration"]["why"] == NO_FILMS
+    assert found["intervals"] == {"level": 0.95, "why": NO_IMAGES}
+    assert found["calibration"]["why"] == NO_IMAGES
 
 
 def test_same_seed_same_intervals() -> None:

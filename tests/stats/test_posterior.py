@@ -62,7 +62,7 @@ def test_specificity_of_two_classes_is_the_other_s_recall_in_every_draw() -> Non
     assert drawn["balanced_accuracy",] == pytest.approx(drawn["macro", "recall"])
 
 
-def test_a_class_without_films_stays_out() -> None:
+def test_a_class_without_images_stays_out() -> None:
     sample, values = sample_of([[9, 3, 1], [2, 16, 1], [0, 0, 0]])
     drawn = posterior_scores(sample, values, 3000, np.random.default_rng(2))
     assert ("per_class", "c2", "recall") not in drawn

@@ -21,7 +21,7 @@ def win(x: float, y: float) -> float:
 
 
 def delong(models: list[Any], truth: Any) -> tuple[list[float], Any]:
-    """Areas and covariance of several scores of the same films, by the paper's definitions."""
+    """Areas and covariance of several scores of the same images, by the paper's definitions."""
     pos, neg = np.flatnonzero(truth), np.flatnonzero(~truth)
     m, n = len(pos), len(neg)
     v10 = np.array([[sum(win(s[i], s[j]) for j in neg) / n for i in pos] for s in models])
@@ -89,8 +89,8 @@ def test_macro_variance_is_that_of_many_samples() -> None:
     assert np.mean(apart) < 0.85 * np.mean(estimates)  # without covariance it is too small
 
 
-def test_films_of_a_patient_are_summed_as_obuchowski_does() -> None:
-    """Every film twice, same patient: the variance of single films, not half of it."""
+def test_images_of_a_patient_are_summed_as_obuchowski_does() -> None:
+    """Every image twice, same patient: the variance of single images, not half of it."""
     rng = np.random.default_rng(1)
     truth, score = rng.random(30) < 0.4, rng.random(30)
     single = areas_of(two_class(score, truth))

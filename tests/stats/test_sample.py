@@ -1,4 +1,4 @@
-"""Samples: labelled films only, patients numbered, and count scores that equal `scores`."""
+"""Samples: labelled images only, patients numbered, and count scores that equal `scores`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_count_scores_equal_the_scores(seed: int, n: int, classes: int, several:
             assert found[path] == pytest.approx([value, value], abs=1e-12)
 
 
-def test_weights_count_films_several_times() -> None:
+def test_weights_count_images_several_times() -> None:
     p, y, names = random_predictions(3, 20, 3)
     w = np.random.default_rng(0).integers(0, 4, 20)
     found = rates_of(counts_of(make_sample(p, y, names), w[None]))
@@ -50,7 +50,7 @@ def test_weights_count_films_several_times() -> None:
             assert found[rate][0, k] == pytest.approx(again["per_class"][name][rate])
 
 
-def test_films_without_label_are_left_out_and_their_places_kept() -> None:
+def test_images_without_label_are_left_out_and_their_places_kept() -> None:
     sample = make_sample([[0.9, 0.1]] * 3, [0, -1, 1], ["a", "b"])
     assert (len(sample), sample.rows.tolist(), sample.task) == (2, [0, 2], "multiclass")
     several = make_sample([[0.9, 0.1]] * 2, [[np.nan, np.nan], [1.0, np.nan]], ["a", "b"])
@@ -66,15 +66,15 @@ def test_films_without_label_are_left_out_and_their_places_kept() -> None:
         (None, [0, 1, 2], False),
     ],
 )
-def test_films_of_one_patient_share_a_number(names: Any, numbers: Any, repeated: bool) -> None:
+def test_images_of_one_patient_share_a_number(names: Any, numbers: Any, repeated: bool) -> None:
     sample = make_sample([[0.9, 0.1]] * 3, [0, 1, 1], ["a", "b"], patients=names)
     assert sample.patients.tolist() == numbers
     assert sample.repeated is repeated
     assert sample.clusters == len(set(numbers))
 
 
-def test_a_name_that_looks_like_a_film_is_a_patient_of_its_own() -> None:
-    sample = make_sample([[1, 0]] * 2, [0, 1], ["a", "b"], patients=["", "('film', 0)"])
+def test_a_name_that_looks_like_a_image_is_a_patient_of_its_own() -> None:
+    sample = make_sample([[1, 0]] * 2, [0, 1], ["a", "b"], patients=["", "('image', 0)"])
     assert sample.clusters == 2
 
 

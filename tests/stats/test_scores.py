@@ -231,7 +231,7 @@ def test_unlabelled_images_are_left_out() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_broken_probabilities_are_an_error_that_counts_them(bad: float) -> None:
-    with pytest.raises(IsnetError, match="1 of 2 films got NaN") as caught:
+    with pytest.raises(IsnetError, match="1 of 2 images got NaN") as caught:
         scores([[0.5, 0.5], [bad, 0.5]], [0, 1], ["no", "yes"])
     assert caught.value.kind == "weights"
     assert caught.value.fix

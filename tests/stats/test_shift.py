@@ -82,7 +82,7 @@ def test_a_clear_loss_is_significant_and_none_is_not() -> None:
 
 
 def test_p_values_of_no_difference_are_uniform() -> None:
-    """Two models of equal skill on the same films: 5 % of the tests say otherwise."""
+    """Two models of equal skill on the same images: 5 % of the tests say otherwise."""
     p_values = []
     for seed in range(120):
         p, y, names = random_predictions(seed, 80, 2)
@@ -121,7 +121,7 @@ def test_means_over_different_classes_are_not_compared() -> None:
     assert found["per_class"]["c2"]["recall"]["value"] is None
 
 
-def test_the_same_predictions_twice_and_single_films_are_empty_cells() -> None:
+def test_the_same_predictions_twice_and_single_images_are_empty_cells() -> None:
     p, y, names = random_predictions(7, 30, 2)
     same = paired_differences(scored(p, y, names), scored(p, y, names), QUICK, 1)
     assert (same["macro"]["f1"]["value"], same["macro"]["f1"]["low"]) == (0.0, None)
@@ -131,9 +131,9 @@ def test_the_same_predictions_twice_and_single_films_are_empty_cells() -> None:
     json.dumps(independent_differences(one, scored(p, y, names), QUICK, 1), allow_nan=False)
 
 
-def test_other_films_are_refused() -> None:
+def test_other_images_are_refused() -> None:
     p, y, names = random_predictions(8, 30, 2)
-    with pytest.raises(ValueError, match="same films"):
+    with pytest.raises(ValueError, match="same images"):
         paired_differences(scored(p, y, names), scored(p, 1 - y, names), QUICK, 1)
     with pytest.raises(ValueError, match="same classes"):
         independent_differences(scored(p, y, names), scored(p, y, ["x", "y"]), QUICK, 1)

@@ -33,7 +33,7 @@ def test_no_other_threshold_is_better(seed: int, n: int) -> None:
     assert scores(p, y, ["a"], [limit])["per_class"]["a"]["f1"] == pytest.approx(own)
 
 
-def test_the_threshold_lies_between_films() -> None:
+def test_the_threshold_lies_between_images() -> None:
     p = [[0.1], [0.2], [0.6], [0.9]]
     found = choose_thresholds(p, [[0.0], [0.0], [1.0], [1.0]], ["a"])
     assert found["thresholds"] == [pytest.approx(0.4)]
@@ -46,9 +46,9 @@ def test_labels_without_both_kinds_keep_one_half() -> None:
     assert found["thresholds"][:3] == [0.5] * 3
     why = found["threshold_rule"]["why"]
     assert why == {
-        "a": "no validation film without 'a'",
-        "b": "no validation film with 'b'",
-        "c": "no validation film with 'c'",
+        "a": "no validation image without 'a'",
+        "b": "no validation image with 'b'",
+        "c": "no validation image with 'c'",
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_csv
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.images.kept import save_film
+from isnet_cli.images.kept import save_image
 from isnet_cli.images.manifest import rows_to_dicts
 from isnet_cli.images.mask_files import save_mask
 from isnet_cli.images.types import ROW_FIELDS, Row
@@ -47,8 +47,8 @@ def lungs(size: int = 48) -> np.ndarray:
     return left | right
 
 
-def film(index: int, sick: bool, size: int = 48) -> np.ndarray:
-    """A noisy film with dark lungs; a bright spot inside one lung when `sick`."""
+def image(index: int, sick: bool, size: int = 48) -> np.ndarray:
+    """A noisy image with dark lungs; a bright spot inside one lung when `sick`."""
     rng = np.random.default_rng(index)
     pixels = 0.6 - 0.4 * lungs(size) + rng.normal(0, 0.03, (size, size))
     if sick:
@@ -73,14 +73,14 @@ def make_run(
         for i in range(count):
             sick, key = i % 2 == 1, f"{name}/{i:03d}"
             size = 48 + 4 * (index % 3)
-            for root in (ingest / "films", masks):
+            for root in (ingest / "images", masks):
                 (root / name).mkdir(parents=True, exist_ok=True)
-            save_film(ingest / "films" / f"{key}.png", film(index, sick, size))
+            save_image(ingest / "images" / f"{key}.png", image(index, sick, size))
             save_mask(masks / f"{key}.png", lungs(size))
             label = f"sick={int(sick)};old={'?' if i % 3 == 0 else i % 2}"
             rows.append(
                 Row(
-                    key=key, film=f"films/{key}.png", height=size, width=size, bits=16,
+                    key=key, image_file=f"images/{key}.png", height=size, width=size, bits=16,
                     format="png", source="A", patient=f"{index:012x}", set=name,
                     label=label if multilabel else ("sick" if sick else "normal"),
                 )

@@ -27,7 +27,7 @@ def test_the_rules_of_the_maps_are_those_of_training(train: dict, family: str, z
     card = model_card(config, ["a", "b"], build_net(config, 2), None, 5, 3)
     assert (card["heatmap"]["family"], card["heatmap"]["zb"]) == (family, zb)
     assert (card["heatmap"]["epsilon"] == 0) == (train["method"] == "grad_input")
-    assert card["films"] == {"train": 5, "val": 3}
+    assert card["images"] == {"train": 5, "val": 3}
     json.dumps(card)
 
 

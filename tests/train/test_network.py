@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.train import stage as train
 from isnet_cli.train.network import check_network, prepare, start_from
@@ -53,7 +53,7 @@ def test_a_method_that_needs_a_feature_map_refuses_a_transformer(tmp_path: Path)
     model = {"arch": "vit_b_16", "input": [224, 224]}
     config = small_config(model=model, train={"method": "gain"})
     with pytest.raises(IsnetError, match=r"vit_b_16: gain needs.*feature map.*tokens") as caught:
-        run_stage(train, config, folder, Ports())
+        run_stage(train, config, folder, RunContext())
     assert caught.value.kind == "config"
     assert "train.method: standard" in (caught.value.fix or "")
     assert not (folder.path / "train" / CHECKPOINT).exists()
@@ -63,7 +63,7 @@ def test_ham_says_which_networks_it_takes(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     config = small_config(model={"arch": "vgg11"}, train={"method": "ham"})
     with pytest.raises(IsnetError, match="small, resnet") as caught:
-        run_stage(train, config, folder, Ports())
+        run_stage(train, config, folder, RunContext())
     assert caught.value.kind == "config"
 
 
@@ -77,7 +77,7 @@ def test_what_suits_stays_as_it_is(method: str) -> None:
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
-def test_films_of_a_size_that_is_not_taken_are_refused() -> None:
+def test_images_of_a_size_that_is_not_taken_are_refused() -> None:
     config = small_config(model={"arch": "inception_v3", "input": [64, 64]})
     with pytest.raises(IsnetError, match="inception_v3 does not take") as caught:
         check_network(build_backbone("inception_v3", 2), config, CPU)

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from isnet_cli.config.schema import Config
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.train.relevance_range import describe_cuts, estimate_cuts, find_cuts
 from isnet_cli.train.setup import EVERY
-from tests.train.factory import films
+from tests.train.factory import images
 
 DEVICE = torch.device("cpu")
 
@@ -26,20 +26,20 @@ def _with(config: Config, **loss: Any) -> Config:
 
 
 def test_cuts_are_positive_ordered_and_reproducible(tmp_path: Path) -> None:
-    store, config = films(tmp_path)
-    one = estimate_cuts(config, store, "standard", DEVICE, Ports())
-    assert one == estimate_cuts(config, store, "standard", DEVICE, Ports())
+    store, config = images(tmp_path)
+    one = estimate_cuts(config, store, "standard", DEVICE, RunContext())
+    assert one == estimate_cuts(config, store, "standard", DEVICE, RunContext())
     assert one is not None
     assert list(one) == ["input"]
     assert 0 < one["input"][0] <= one["input"][1]
-    stop = Ports(stop_requested=lambda: True)
+    stop = RunContext(stop_requested=lambda: True)
     assert estimate_cuts(config, store, "standard", DEVICE, stop) is None
 
 
 def test_every_supervised_layer_has_its_own_and_dual_has_pairs(tmp_path: Path) -> None:
-    store, config = films(tmp_path)
+    store, config = images(tmp_path)
     deep = _with(config, layers="auto", variant="dual", cut_epochs=1)
-    cuts = estimate_cuts(deep, store, "standard", DEVICE, Ports())
+    cuts = estimate_cuts(deep, store, "standard", DEVICE, RunContext())
     assert cuts is not None
     assert len(cuts) >= 3
     for C1, C2 in cuts.values():
@@ -51,15 +51,15 @@ def test_every_supervised_layer_has_its_own_and_dual_has_pairs(tmp_path: Path) -
 
 
 def test_estimates_are_kept_for_the_same_training_alone(tmp_path: Path) -> None:
-    store, config = films(tmp_path)
+    store, config = images(tmp_path)
     dual = _with(config, variant="dual", cut_epochs=1)
     path = tmp_path / "cuts.json"
 
-    def find(c: Config, identity: str, ports: Ports | None = None) -> Any:
-        return find_cuts(c, store, "standard", DEVICE, path, identity, ports or Ports())
+    def find(c: Config, identity: str, context: RunContext | None = None) -> Any:
+        return find_cuts(c, store, "standard", DEVICE, path, identity, context or RunContext())
 
     found = find(dual, "a")
-    stop = Ports(stop_requested=lambda: True)  # an estimate now would give None
+    stop = RunContext(stop_requested=lambda: True)  # an estimate now would give None
     assert find(dual, "a", stop) == found
     assert find(dual, "b", stop) is None
     path.write_text(json.dumps({"identity": "a", "cuts": 3}))
@@ -77,7 +77,7 @@ def test_estimates_are_kept_for_the_same_training_alone(tmp_path: Path) -> None:
     ],
 )
 def test_given_cuts_are_taken(tmp_path: Path, loss: dict[str, Any], expected: Any) -> None:
-    store, config = films(tmp_path)
-    stop = Ports(stop_requested=lambda: True)
+    store, config = images(tmp_path)
+    stop = RunContext(stop_requested=lambda: True)
     given = find_cuts(_with(config, **loss), store, "standard", DEVICE, tmp_path / "c", "a", stop)
     assert given == expected

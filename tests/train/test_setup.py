@@ -20,7 +20,7 @@ from isnet_lrp.losses.energy import EnergyLossSettings
 from isnet_models.methods.guided.isnet import ISNet
 from isnet_models.methods.standard import Standard
 from tests.support.runs import small_config
-from tests.train.factory import films
+from tests.train.factory import images
 
 
 def test_schedules_by_hand() -> None:
@@ -37,25 +37,25 @@ def test_schedules_by_hand() -> None:
 
 
 def test_order_is_a_function_of_seed_and_epoch(tmp_path: Path) -> None:
-    store, config = films(tmp_path)
+    store, config = images(tmp_path)
     first = epoch_order(config, store, 0)
     assert sorted(first) == list(range(9))
     assert np.array_equal(first, epoch_order(config, store, 0))
     assert not np.array_equal(first, epoch_order(config, store, 1))
 
 
-def test_a_last_film_alone_joins_the_batch_before(tmp_path: Path) -> None:
-    store, config = films(tmp_path)
+def test_a_last_image_alone_joins_the_batch_before(tmp_path: Path) -> None:
+    store, config = images(tmp_path)
     batches = epoch_batches(config, store, 0)
     assert [len(b) for b in batches] == [4, 5]
     assert np.array_equal(np.concatenate(batches), epoch_order(config, store, 0))
 
 
 def test_balanced_sampling_and_weights(tmp_path: Path) -> None:
-    store, config = films(tmp_path, train={"sampler": "balanced", "class_weights": "balanced"})
+    store, config = images(tmp_path, train={"sampler": "balanced", "class_weights": "balanced"})
     drawn = np.concatenate([epoch_order(config, store, e) for e in range(400)])
     share = store.labels[drawn].mean()
-    assert share == pytest.approx(0.5, abs=0.03)  # 4 of 9 films are sick
+    assert share == pytest.approx(0.5, abs=0.03)  # 4 of 9 images are sick
     assert class_weights(config, store).tolist() == pytest.approx([9 / 10, 9 / 8])
 
 

@@ -10,7 +10,7 @@ import torch
 
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.inference.model_files import load_model
@@ -43,7 +43,7 @@ class Stopper:
 @pytest.mark.parametrize("method", ["standard", "isnet"])
 def test_trains_and_writes_a_model_with_card_and_history(tmp_path: Path, method: str) -> None:
     folder = make_run(tmp_path / "run")
-    outcome = run_stage(train, small_config(train={"method": method}), folder, Ports())
+    outcome = run_stage(train, small_config(train={"method": method}), folder, RunContext())
     assert outcome.status == "done"
     model = load_model(folder.path, torch.device("cpu"))
     assert model.card["classes"] == ["normal", "sick"]
@@ -58,9 +58,9 @@ def test_trains_and_writes_a_model_with_card_and_history(tmp_path: Path, method:
 
 def test_second_identical_run_does_no_work(tmp_path: Path) -> None:
     folder, config = make_run(tmp_path / "run"), small_config()
-    assert run_stage(train, config, folder, Ports()).status == "done"
+    assert run_stage(train, config, folder, RunContext()).status == "done"
     before = {p: p.stat().st_mtime_ns for p in (folder.path / "train").iterdir()}
-    assert run_stage(train, config, folder, Ports()).status == "current"
+    assert run_stage(train, config, folder, RunContext()).status == "current"
     assert {p: p.stat().st_mtime_ns for p in (folder.path / "train").iterdir()} == before
 
 
@@ -72,28 +72,28 @@ def test_interrupted_and_continued_equals_uninterrupted(tmp_path: Path, stop_aft
     }
     config = small_config(**sections)
     whole, parts = make_run(tmp_path / "whole"), make_run(tmp_path / "parts")
-    run_stage(train, config, whole, Ports())
-    stopped = run_stage(train, config, parts, Ports(stop_requested=Stopper(stop_after)))
+    run_stage(train, config, whole, RunContext())
+    stopped = run_stage(train, config, parts, RunContext(stop_requested=Stopper(stop_after)))
     assert stopped.status == "incomplete"
     torch.rand(7)  # the outer random state must not matter
-    assert run_stage(train, config, parts, Ports()).status == "done"
+    assert run_stage(train, config, parts, RunContext()).status == "done"
     assert _same(_weights(whole.path), _weights(parts.path))
     for name in ("history.csv",):
         a, b = (read_csv(f.path / "train" / name) for f in (whole, parts))
         clean = [
-            {k: v for k, v in r.items() if k not in ("seconds", "films_per_second")} for r in a
+            {k: v for k, v in r.items() if k not in ("seconds", "images_per_second")} for r in a
         ]
         assert clean == [
-            {k: v for k, v in r.items() if k not in ("seconds", "films_per_second")} for r in b
+            {k: v for k, v in r.items() if k not in ("seconds", "images_per_second")} for r in b
         ]
 
 
 def test_another_setting_does_not_continue_the_old_checkpoint(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
-    run_stage(train, small_config(), folder, Ports(stop_requested=Stopper(13)))
+    run_stage(train, small_config(), folder, RunContext(stop_requested=Stopper(13)))
     assert (folder.path / "train" / CHECKPOINT).is_file()
     said: list[str] = []
-    run_stage(train, small_config(seed=1), folder, Ports(say=said.append))
+    run_stage(train, small_config(seed=1), folder, RunContext(say=said.append))
     assert not any("continuing" in line for line in said)
 
 
@@ -105,7 +105,7 @@ def test_training_lowers_the_loss_and_learns_the_spot(tmp_path: Path) -> None:
         "optimizer": {"name": "adamw", "lr": 2e-3},
     }  # fmt: skip
     config = small_config(train=settings)
-    run_stage(train, config, folder, Ports())
+    run_stage(train, config, folder, RunContext())
     history = read_csv(folder.path / "train" / "history.csv")
     assert float(history[-1]["train_loss"]) < 0.5 * float(history[0]["train_loss"])
     assert max(float(r["val_auc"]) for r in history) >= 0.9
@@ -116,18 +116,18 @@ def test_multilabel_with_missing_labels(tmp_path: Path) -> None:
     config = small_config(
         data={"labels": {"task": "multilabel"}}, train={"class_weights": "balanced"}
     )
-    assert run_stage(train, config, folder, Ports()).status == "done"
+    assert run_stage(train, config, folder, RunContext()).status == "done"
     card = json.loads((folder.path / "train" / "model.json").read_text())
     assert card["classes"] == ["old", "sick"]
     assert len(card["thresholds"]) == 2
     rule = card["threshold_rule"]
     assert rule["rule"] == RULE
-    # The stored threshold gives the stored F1 on the validation films, as evaluate sees them.
+    # The stored threshold gives the stored F1 on the validation images, as evaluate sees them.
     outcome = run_stage(
         evaluate,
         small_config(data={"labels": {"task": "multilabel"}}, evaluate={"sets": ["val"]}),
         folder,
-        Ports(),
+        RunContext(),
     )
     assert outcome.status == "done"
     metrics = json.loads((folder.path / "evaluate" / "metrics.json").read_text())
@@ -174,7 +174,7 @@ def test_a_method_s_new_form_outdates_its_models_alone(tmp_path: Path) -> None:
 def test_refusals_name_the_fault(tmp_path: Path, sections: dict, kind: str, words: str) -> None:
     folder = make_run(tmp_path / "run")
     with pytest.raises(IsnetError) as caught:
-        run_stage(train, small_config(**sections), folder, Ports())
+        run_stage(train, small_config(**sections), folder, RunContext())
     assert caught.value.kind == kind
     assert words in caught.value.message
     assert caught.value.fix
@@ -186,7 +186,7 @@ def test_methods_of_attention_train_and_load(tmp_path: Path, method: str) -> Non
     config = small_config(
         model={"arch": "small", "input": [64, 64]}, train={"method": method, "epochs": 1}
     )
-    assert run_stage(train, config, folder, Ports()).status == "done"
+    assert run_stage(train, config, folder, RunContext()).status == "done"
     model = load_model(folder.path, torch.device("cpu"))
     assert model.card["method"] == method
     assert model.net(torch.zeros(1, 1, 64, 64)).shape == (1, 2)
@@ -201,11 +201,11 @@ def test_divergence_is_an_error_not_a_model(tmp_path: Path) -> None:
         train={"method": "standard", "clip_norm": 0.0, "optimizer": {"lr": 1e30}, "epochs": 4}
     )
     with pytest.raises(IsnetError, match=r"diverged|not finite"):
-        run_stage(train, config, folder, Ports())
+        run_stage(train, config, folder, RunContext())
 
 
 def test_global_random_state_is_left_alone(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     before = torch.get_rng_state()
-    run_stage(train, small_config(), folder, Ports())
+    run_stage(train, small_config(), folder, RunContext())
     assert torch.equal(before, torch.get_rng_state())

@@ -10,7 +10,7 @@ import pytest
 
 from isnet_cli.core.files import read_csv, sha256_file
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.heatmap import stage as heatmap
@@ -40,7 +40,7 @@ def _config(name: str, tmp_path: Path) -> Any:
     if first == "distillation":
         teacher = make_run(tmp_path / "teacher", sets=SETS)
         plain = small_config(train={"method": "standard", "epochs": 1})
-        assert run_stage(train, plain, teacher, Ports()).status == "done"
+        assert run_stage(train, plain, teacher, RunContext()).status == "done"
         own["teacher"] = str(teacher.path)
     masks = {}
     if first == "segment_then_classify":
@@ -63,17 +63,17 @@ def _hash(folder: RunFolder) -> str:
 def test_trains_resumes_evaluates_and_explains(tmp_path: Path, name: str) -> None:
     config = _config(name, tmp_path)
     whole, parts = (make_run(tmp_path / one, sets=SETS) for one in ("whole", "parts"))
-    assert run_stage(train, config, whole, Ports()).status == "done"
+    assert run_stage(train, config, whole, RunContext()).status == "done"
     # two batches an epoch: it stops within the second epoch
-    stopped = run_stage(train, config, parts, Ports(stop_requested=_Stop(3)))
+    stopped = run_stage(train, config, parts, RunContext(stop_requested=_Stop(3)))
     assert stopped.status == "incomplete"
     assert stopped.summary["epoch"] == 1
-    assert run_stage(train, config, parts, Ports()).status == "done"
+    assert run_stage(train, config, parts, RunContext()).status == "done"
     assert _hash(whole) == _hash(parts)
     card = json.loads((whole.path / "train" / "model.json").read_text())
     assert card["method"] == name
     assert len(read_csv(whole.path / "train" / "history.csv")) == 2
     for stage in (evaluate, heatmap):
-        assert run_stage(stage, config, whole, Ports()).status == "done"
+        assert run_stage(stage, config, whole, RunContext()).status == "done"
     (line,) = read_csv(whole.path / "heatmap" / "index.csv")
     assert line["method"].split()[0] == registry.parts(name)[0].explains

@@ -11,7 +11,7 @@ import torch
 
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.heatmap import stage as heatmap
@@ -34,7 +34,7 @@ def test_trains_evaluates_and_explains(tmp_path: Path, method: str) -> None:
     config = network_config(method, tmp_path, heatmap={"formats": ["npz"], "limit": 1})
     folder = trained(method, tmp_path, config)
     for stage in (evaluate, heatmap):
-        assert run_stage(stage, config, folder, Ports()).status == "done"
+        assert run_stage(stage, config, folder, RunContext()).status == "done"
     (line,) = read_csv(folder.path / "heatmap" / "index.csv")
     assert line["method"] == MAPS.get(method, "lrp flex")
     card = json.loads((folder.path / "train" / "model.json").read_text())
@@ -101,10 +101,10 @@ def test_a_missing_segmenter_is_told_before_any_work(tmp_path: Path) -> None:
     ("method", "size", "said"),
     [
         ("vit", [32, 48], "train.method vit: patches of 8 px .* 32 x 48 px"),
-        ("multitask_unet", [32, 32], "train.method multitask_unet: .*depth 9 needs films of 256"),
+        ("multitask_unet", [32, 32], "train.method multitask_unet: .*depth 9 needs images of 256"),
     ],
 )
-def test_films_of_a_wrong_size_are_refused_before_any_work(
+def test_images_of_a_wrong_size_are_refused_before_any_work(
     tmp_path: Path, method: str, size: list[int], said: str
 ) -> None:
     settings = {"depth": 9} if method == "multitask_unet" else {}

@@ -10,7 +10,7 @@ import pytest
 
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.heatmap import stage as heatmap
 from isnet_cli.train import stage as train
@@ -37,7 +37,7 @@ def test_trains_evaluates_and_explains(tmp_path: Path, name: str) -> None:
     settings = {"method": "isnet", "epochs": 1, "heatmap_loss": loss}
     config = small_config(train=settings, heatmap={"formats": ["npz"], "limit": 1})
     for stage in (train, evaluate, heatmap):
-        assert run_stage(stage, config, folder, Ports()).status == "done"
+        assert run_stage(stage, config, folder, RunContext()).status == "done"
     history = read_csv(folder.path / "train" / "history.csv")
     assert float(history[0]["train_heatmap"]) > 0
     assert 0 < float(history[0]["train_mapped"]) <= 1
@@ -59,7 +59,7 @@ def test_mixed_precision_trains(tmp_path: Path) -> None:
             settings = {
                 "method": method, "epochs": 1, "precision": precision, "heatmap_loss": loss,
             }  # fmt: skip
-            run_stage(train, small_config(train=settings), folder, Ports())
+            run_stage(train, small_config(train=settings), folder, RunContext())
             (row,) = read_csv(folder.path / "train" / "history.csv")
             rows[method, precision] = float(row["train_loss"])
         assert rows[method, "mixed"] == pytest.approx(rows[method, "float32"], rel=0.05)

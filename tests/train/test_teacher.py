@@ -16,7 +16,7 @@ from isnet_cli.config.load import load
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.inference.model_files import load_model
 from isnet_cli.train import stage as train
@@ -40,7 +40,7 @@ def student(teacher: Path | str, **sections: dict[str, Any]) -> Config:
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_run(tmp_path_factory.mktemp("teacher") / "run")
-    run_stage(train, small_config(train={"method": "standard", "epochs": 1}), folder, Ports())
+    run_stage(train, small_config(train={"method": "standard", "epochs": 1}), folder, RunContext())
     return folder.path
 
 
@@ -48,7 +48,7 @@ def test_a_student_is_trained_and_keeps_the_teacher_s_last_layer(
     tmp_path: Path, teacher: Path
 ) -> None:
     folder = make_run(tmp_path / "run")
-    assert run_stage(train, student(teacher), folder, Ports()).status == "done"
+    assert run_stage(train, student(teacher), folder, RunContext()).status == "done"
     history = read_csv(folder.path / "train" / "history.csv")
     assert float(history[0]["train_maps"]) > 0
     assert float(history[0]["val_maps"]) > 0
@@ -57,7 +57,7 @@ def test_a_student_is_trained_and_keeps_the_teacher_s_last_layer(
     assert torch.equal(*weights)
     first = [next(net.parameters()) for net in nets]
     assert not torch.equal(*first)
-    assert run_stage(train, student(teacher), folder, Ports()).status == "current"
+    assert run_stage(train, student(teacher), folder, RunContext()).status == "current"
 
 
 def test_where_the_teacher_lies_is_in_no_card_and_no_fingerprint(
@@ -117,7 +117,7 @@ def test_another_teacher_is_another_training(tmp_path: Path, teacher: Path) -> N
     folder = make_run(tmp_path / "run")
     other = make_run(tmp_path / "other")
     run_stage(
-        train, small_config(seed=3, train={"method": "standard", "epochs": 1}), other, Ports()
+        train, small_config(seed=3, train={"method": "standard", "epochs": 1}), other, RunContext()
     )
     assert teacher_hash(student(teacher)) != teacher_hash(student(other.path))
     same = small_config(train={"method": "standard"})
@@ -135,7 +135,7 @@ def test_another_teacher_is_another_training(tmp_path: Path, teacher: Path) -> N
         ({"model": {"arch": "small", "input": [32, 32], "standardise": "lungs"}}, "standardise"),
     ],
 )
-def test_a_teacher_that_sees_other_films_is_refused(
+def test_a_teacher_that_sees_other_images_is_refused(
     teacher: Path, sections: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(IsnetError, match=f"teacher .*{words}") as caught:

@@ -9,7 +9,7 @@ import torch
 
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.inference.model_files import load_model
 from isnet_cli.train import stage as train
 from isnet_cli.train.trainer import SELECT
@@ -21,7 +21,7 @@ from tests.support.runs import make_run, small_config
 def test_the_best_epoch_is_kept(tmp_path: Path, select: str) -> None:
     folder = make_run(tmp_path / "run")
     config = small_config(train={"select": select, "epochs": 5, "method": "standard"})
-    summary = run_stage(train, config, folder, Ports()).summary
+    summary = run_stage(train, config, folder, RunContext()).summary
     history = read_csv(folder.path / "train" / "history.csv")
     name, sign = SELECT[select]
     values = [sign * float(row[name]) for row in history]
@@ -42,7 +42,7 @@ def test_each_epoch_begins_with_its_own_chance_and_ends_with_figures(
     monkeypatch.setattr(Standard, "figures", lambda self, epoch: {"twice": 2.0 * epoch})
     config = small_config(train={"epochs": 3, "method": "standard"})
     for name in ("one", "two"):
-        run_stage(train, config, make_run(tmp_path / name), Ports())
+        run_stage(train, config, make_run(tmp_path / name), RunContext())
     history = read_csv(tmp_path / "two" / "train" / "history.csv")
     assert [float(row["twice"]) for row in history] == [0, 2, 4]
     assert draws[:3] == draws[3:]
@@ -55,6 +55,6 @@ def test_early_stopping_ends_after_patience(tmp_path: Path) -> None:
         train={"epochs": 30, "method": "standard", "early_stop": {"patience": 2},
                "optimizer": {"name": "sgd", "lr": 1e-12}, "select": "auc"},
     )  # fmt: skip
-    summary = run_stage(train, config, folder, Ports()).summary
+    summary = run_stage(train, config, folder, RunContext()).summary
     assert summary["epoch"] - summary["best_epoch"] == 3
     assert summary["epoch"] < 30

@@ -15,11 +15,11 @@ from isnet_models.backbones import build_backbone
 from isnet_models.methods.background.background_mix import BackgroundMix
 from isnet_models.methods.segmentation.segment_then_classify import LungsOnly, SegmentThenClassify
 from isnet_models.methods.standard import Standard
-from tests.train.factory import films
+from tests.train.factory import images
 
 
 def test_validation_restores_the_mode_and_needs_masks_to_swap(tmp_path: Path) -> None:
-    store, _ = films(tmp_path)
+    store, _ = images(tmp_path)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 2)).train()
     found = Validator(store, "standard", 4, torch.device("cpu"))(net, Standard(), 0)
     assert net.training
@@ -36,13 +36,13 @@ def test_probabilities_sum_to_one() -> None:
 
 
 def test_exclusive_classes_have_no_thresholds(tmp_path: Path) -> None:
-    store, _ = films(tmp_path)
+    store, _ = images(tmp_path)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 2))
     assert Validator(store, "standard", 4, torch.device("cpu")).thresholds(net) == {}
 
 
 def test_thresholds_of_several_labels_do_not_depend_on_batches_or_mode(tmp_path: Path) -> None:
-    store, _ = films(tmp_path)
+    store, _ = images(tmp_path)
     labels = np.stack([store.labels == 1, store.labels == 0], axis=1).astype(np.float32)
     labels[0] = np.nan
     store = dataclasses.replace(store, labels=labels)
@@ -56,20 +56,20 @@ def test_thresholds_of_several_labels_do_not_depend_on_batches_or_mode(tmp_path:
 
 
 class Upper(torch.nn.Module):
-    """Says that what is bright in the upper half is lung; counts its films."""
+    """Says that what is bright in the upper half is lung; counts its images."""
 
     seen = 0
 
-    def forward(self, films: torch.Tensor) -> torch.Tensor:
-        self.seen += len(films)
-        found = films.clone()
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen += len(images)
+        found = images.clone()
         found[..., 128:, :] = 0
         return found
 
 
 @pytest.mark.parametrize("added", [False, True])
-def test_a_segmenter_sees_the_swapped_films_once(tmp_path: Path, added: bool) -> None:
-    store, _ = films(tmp_path)
+def test_a_segmenter_sees_the_swapped_images_once(tmp_path: Path, added: bool) -> None:
+    store, _ = images(tmp_path)
     torch.manual_seed(0)
     net = LungsOnly(Upper(), build_backbone("small", 2), "segment").eval()
     method = SegmentThenClassify()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isnet_cli.core.pipeline import Outcome
 
-SCORES = {"n": "films", "macro_f1": "macro F1", "macro_auc": "AUC", "outside": "outside lungs"}
+SCORES = {"n": "images", "macro_f1": "macro F1", "macro_auc": "AUC", "outside": "outside lungs"}
 VARIANTS = {
     "full": "full", "lungs_only": "lungs only", "lungs_removed": "no lungs",
     "other_class": "other class", "same_class": "same class",
@@ -55,7 +55,7 @@ def shift_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def background_lines(summary: dict[str, Any]) -> list[str]:
-    """AUC of whole, cut and pasted films, one line per set and version that was examined."""
+    """AUC of whole, cut and pasted images, one line per set and version that was examined."""
     rows, reasons = [], []
     for name, versions in summary.get("sets", {}).items():
         for version, figures in versions.items():
@@ -72,25 +72,27 @@ def background_lines(summary: dict[str, Any]) -> list[str]:
 
 
 DOUBTS = {
-    "mask": "lung mask suspect or missing", "unlike": "unlike the training films",
+    "mask": "lung mask suspect or missing", "unlike": "unlike the training images",
     "undecided": "undecided",
 }  # fmt: skip
 
 
 def prediction_lines(summary: dict[str, Any]) -> list[str]:
-    """Films of each class, and films in doubt by reason (a film may have several)."""
-    films, expected = summary["films"], summary["expected"]
+    """Images of each class, and images in doubt by reason (an image may have several)."""
+    images, expected = summary["images"], summary["expected"]
     rows = [[name, str(count)] for name, count in summary["predicted"].items()]
-    rows.append(["in doubt", f"{summary['doubts']} of {films}"])
+    rows.append(["in doubt", f"{summary['doubts']} of {images}"])
     for flag, count in summary["flags"].items():
         rows.append([f"  {DOUBTS[flag]}", "not known" if count is None else str(count)])
-    lines = table(["predicted", "films"], rows).splitlines()
+    lines = table(["predicted", "images"], rows).splitlines()
     if expected is not None:
-        lines.append(f"(of films like those of training, {100 * expected:.1f} % are called unlike)")
-    if 2 * (summary["flags"]["unlike"] or 0) > films:
+        lines.append(
+            f"(of images like those of training, {100 * expected:.1f} % are called unlike)"
+        )
+    if 2 * (summary["flags"]["unlike"] or 0) > images:
         lines += [
-            "most films are unlike the training films: another hospital, device or kind of film;",
-            "isnet evaluate on labelled films of this source tells what the model is worth there",
+            "most images are unlike those trained on: another hospital, device or kind of image;",
+            "isnet evaluate on labelled images of this source tells what the model is worth there",
         ]
     return lines
 
@@ -112,7 +114,7 @@ def _text(value: Any) -> str:
 
 
 def demo_table(document: dict[str, Any]) -> str:
-    """The demo's comparison: macro F1 of both methods on each version of the test films."""
+    """The demo's comparison: macro F1 of both methods on each version of the test images."""
     scores: dict[str, dict[str, float]] = document["macro_f1"]
     versions = list(next(iter(scores.values())))
     rows = [
@@ -141,13 +143,13 @@ def _score(value: float | None) -> str:
 
 
 def truth_lines(summary: dict[str, Any]) -> list[str]:
-    """Agreement with given masks, one line for all films and one per source and verdict."""
-    groups = [("all films", summary["all"])]
+    """Agreement with given masks, one line for all images and one per source and verdict."""
+    groups = [("all images", summary["all"])]
     groups += [(f"source {name}", found) for name, found in summary["sources"].items()]
     groups += [(f"verdict {name}", found) for name, found in summary["verdicts"].items()]
     rows = []
     for name, found in groups:
-        if not found["dice"]["films"]:
+        if not found["dice"]["images"]:
             continue
         distances = [
             f"{found[key]['mean']:.1f} {key[-2:]}"
@@ -157,10 +159,10 @@ def truth_lines(summary: dict[str, Any]) -> list[str]:
         dice = [found["dice"][key] for key in ("mean", "sd", "p5", "min")]
         cells = ["-" if value is None else f"{value:.3f}" for value in dice]
         rows.append(
-            [name, str(found["dice"]["films"]), *cells, f"{found['iou']['mean']:.3f}",
+            [name, str(found["dice"]["images"]), *cells, f"{found['iou']['mean']:.3f}",
              ", ".join(distances)]
         )  # fmt: skip
-    head = ["compared with", "films", "Dice", "s.d.", "p5", "least", "IoU", "95th distance"]
+    head = ["compared with", "images", "Dice", "s.d.", "p5", "least", "IoU", "95th distance"]
     lines = table(head, rows).splitlines() if rows else []
     worst = ", ".join(
         f"{entry['key']} {'-' if entry['dice'] is None else format(entry['dice'], '.3f')}"

@@ -62,14 +62,14 @@ def benchmark(
         bench = load_benchmark(config, typed)
         folder = output or Path("runs") / bench.name
         grid = make_grid(bench, config, folder)
-        for settings in grid.films.values():
+        for settings in grid.images.values():
             keep_apart(settings, folder)
         session.console.say(describe_cells(grid.cells))
         if dry_run:
             return _plan(folder, plan_benchmark(bench, grid, config, folder))
         session.folder = folder if folder.is_dir() else None
         found = run_benchmark(
-            bench, grid, config, folder, session.ports(), jobs=jobs, overwrite=overwrite
+            bench, grid, config, folder, session.context(), jobs=jobs, overwrite=overwrite
         )
         return _result(session, folder, found)
 

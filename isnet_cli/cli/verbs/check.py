@@ -1,4 +1,4 @@
-"""`isnet check`: the dry run of everything: headers, tables, and a look at the films."""
+"""`isnet check`: the dry run of everything: headers, tables, and a look at the images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from isnet_cli.cli.arguments import LabelFile, Target
 from isnet_cli.cli.options import ConfigOptions, takes
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import film_options
+from isnet_cli.cli.shortforms import image_options
 from isnet_cli.cli.source import Source, option_list, resolve
 from isnet_cli.errors import EXIT_CODES
 
@@ -30,7 +30,7 @@ Limit = Annotated[
         "--limit",
         metavar="N",
         min=0,
-        help="Films to look at for near-duplicates and probes; 0: headers and tables alone.",
+        help="Images to look at for near-duplicates and probes; 0: headers and tables alone.",
     ),
 ]
 LOOKS = 2000
@@ -45,7 +45,7 @@ def check(
     resolved: Resolved = False,
     limit: Limit = LOOKS,
 ) -> int:
-    """Check settings, films, labels and sets; write nothing."""
+    """Check settings, images, labels and sets; write nothing."""
 
     def body(session: Session) -> Result:
         from isnet_cli.config.load import dump, json_schema, load, plain
@@ -54,20 +54,20 @@ def check(
             session.console.document(json_schema())
             return Result()
         found = resolve(source, options.config)
-        extra = [*film_options(found), *option_list([("--labels", "data.labels.file", labels)])]
+        extra = [*image_options(found), *option_list([("--labels", "data.labels.file", labels)])]
         config = load(found.config, options.overrides, extra)
         if resolved:
             return Result({"config": plain(config)}, dump(config).rstrip())
         from isnet_cli.check.check import audit, audit_text
 
-        facts = audit(config, session.ports(), films=limit, run=_run_of(found, config))
+        facts = audit(config, session.context(), images=limit, run=_run_of(found, config))
         return Result(facts, audit_text(facts), 0 if facts["ok"] else EXIT_CODES["data"])
 
     return execute("check", options, body)
 
 
 def _run_of(found: Source, config: Config) -> RunFolder | None:
-    """The run whose films and masks are looked at: the one that was named, or the upstream one."""
+    """The run whose images and masks are looked at: the one that was named, or the upstream one."""
     from isnet_cli.core.pipeline import open_run
     from isnet_cli.core.run_folder import RunFolder
 

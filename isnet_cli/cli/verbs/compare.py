@@ -1,4 +1,4 @@
-"""`isnet compare`: several runs on the same films, with paired tests, as a table and a page."""
+"""`isnet compare`: several runs on the same images, with paired tests, as a table and a page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def compare(
     output: Output = Path("compare.html"),
     overwrite: Overwrite = False,
 ) -> int:
-    """Compare runs on the same films, with paired tests."""
+    """Compare runs on the same images, with paired tests."""
 
     def body(session: Session) -> Result:
         from isnet_cli.cli.verbs.compare_text import comparison_text
@@ -41,7 +41,7 @@ def compare(
         for path in runs:
             config = load(run_folder(path, "RUN") / "isnet.yaml")
             chosen.append((open_run(path, config), config))
-        found = compare_runs(chosen, output, session.ports(), overwrite=overwrite)
+        found = compare_runs(chosen, output, session.context(), overwrite=overwrite)
         document = {**found.content, "files": [str(path) for path in found.files]}
         differs = any(one["kind"] == "differs" for one in found.content["left_out"])
         text = comparison_text(found.content, str(found.page))

@@ -37,7 +37,7 @@ def _scores(content: Content) -> str:
                     _figure(cut["gap_auc"]["value"]), _percent(cut["outside"]["mean"]),
                 ]
             )  # fmt: skip
-    head = ["set", "version", "run", "films", *SCORES.values()]
+    head = ["set", "version", "run", "images", *SCORES.values()]
     return table([*head, "AUC no lungs", "flips", "AUC gap", "outside lungs"], rows)
 
 

@@ -1,4 +1,4 @@
-"""`isnet demo`: the whole story on films that the demo draws itself."""
+"""`isnet demo`: the whole story on images that the demo draws itself."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from isnet_cli.cli.options import ScreenOptions, takes
 from isnet_cli.cli.session import Result, Session, execute
 
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the demo.")]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of films and runs.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of images and runs.")]
 
 
 @takes(ScreenOptions)
 def demo(options: ScreenOptions, output: Output = Path("runs/demo"), seed: Seed = 0) -> int:
-    """Show the whole story on films drawn for it."""
+    """Show the whole story on images drawn for it."""
 
     def body(session: Session) -> Result:
         from isnet_cli.cli.terminal.summaries import demo_table
         from isnet_cli.demo.run import run_demo
 
         session.folder = output
-        document = run_demo(output, session.ports(), seed=seed)
+        document = run_demo(output, session.context(), seed=seed)
         return Result(document, demo_table(document))
 
     return execute("demo", options, body)

@@ -72,16 +72,16 @@ def _typed_sets(
     if model is None or source is not None or options.config is not None:
         raise IsnetError(
             "usage",
-            "--test names films for the model of a run",
+            "--test names images for the model of a run",
             fix="isnet evaluate --model RUN --test NAME=PATH",
         )
     for name in tables.keys() - sets.keys():
         raise IsnetError("usage", f"--labels {name}=...: no --test {name}=PATH")
-    films = {
+    images = {
         name: {"images": path, **({"labels": tables[name]} if name in tables else {})}
         for name, path in sets.items()
     }
-    found, extra = sets_to_evaluate(run_folder(model, "--model"), films)
+    found, extra = sets_to_evaluate(run_folder(model, "--model"), images)
     return run_stages(session, options, found, ["ingest", "masks", "evaluate"], extra)
 
 

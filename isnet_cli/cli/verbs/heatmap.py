@@ -1,4 +1,4 @@
-"""`isnet heatmap`: relevance maps of a trained model, on its own test films or on a folder."""
+"""`isnet heatmap`: relevance maps of a trained model, on its own test images or on a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from isnet_cli.cli.arguments import ModelRun, Target
 from isnet_cli.cli.options import RunOptions, takes
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import films_to_explain
+from isnet_cli.cli.shortforms import images_to_explain
 from isnet_cli.cli.source import Source, option_list, resolve, run_folder
 from isnet_cli.errors import IsnetError
 
@@ -20,7 +20,7 @@ Explained = Annotated[
     typer.Option("--target", metavar="NAME", help="predicted, true, all or a class [predicted]."),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", metavar="N", min=1, help="Films per set [50].")
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Images per set [50].")
 ]
 
 Method = Annotated[
@@ -45,7 +45,7 @@ Keep = Annotated[
     typer.Option(
         "--identity",
         metavar="WORD",
-        help="remove, or keep: DICOM output belongs to the film's patient and study [remove].",
+        help="remove, or keep: DICOM output belongs to the image's patient and study [remove].",
     ),
 ]
 
@@ -84,7 +84,7 @@ def heatmap(
                 fix=f"isnet heatmap {source} --model RUN",
             )
         else:
-            found, base = films_to_explain(run_folder(model, "--model"), found.images)
+            found, base = images_to_explain(run_folder(model, "--model"), found.images)
             extra = [*base, *extra]
         return run_stages(session, options, found, ["ingest", "masks", "heatmap"], extra)
 
@@ -92,7 +92,7 @@ def heatmap(
 
 
 def _source(source: Path | None, config: Path | None, model: Path | None) -> Source:
-    """A run named by ``--model`` alone is explained on its own test films."""
+    """A run named by ``--model`` alone is explained on its own test images."""
     if source is None and config is None and model is not None:
         source = run_folder(model, "--model")
     return resolve(source, config)

@@ -66,7 +66,7 @@ def _template(found: Survey, folder: Path, output: Path) -> str:
         name=name_of(folder),
         images=seen(found.images) or ".",
         file=output.name,
-        films=found.films,
+        count=found.count,
         labels=seen(found.labels),
         matched=found.matched,
         task=found.task,
@@ -90,12 +90,14 @@ def _document(found: Survey, output: Path) -> dict[str, object]:
 
 
 def _lines(found: Survey, output: Path) -> list[str]:
-    labels = f"{found.matched} films with a label" if found.matched else "no labels found"
-    masks = f"{found.masked} films with a mask" if found.masks else "no masks, the U-Net makes them"
+    labels = f"{found.matched} images with a label" if found.matched else "no labels found"
+    masks = (
+        f"{found.masked} images with a mask" if found.masks else "no masks, the U-Net makes them"
+    )
     kinds = ", ".join(found.formats)
     return [
         str(output),
-        f"  films    {found.films} files ({kinds})",
+        f"  images    {found.images} files ({kinds})",
         f"  labels   {labels}{': ' + ', '.join(found.classes) if found.classes else ''}",
         f"  masks    {masks}",
         f"  next     isnet check {output}",

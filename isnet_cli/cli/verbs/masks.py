@@ -13,7 +13,7 @@ from isnet_cli.cli.arguments import Target
 from isnet_cli.cli.options import RunOptions, takes
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import film_options
+from isnet_cli.cli.shortforms import image_options
 from isnet_cli.cli.source import option_list, resolve
 from isnet_cli.cli.terminal.summaries import truth_lines
 from isnet_cli.errors import EXIT_SKIPPED, IsnetError
@@ -40,14 +40,14 @@ Threshold = Annotated[
 Keep = Annotated[int | None, typer.Option("--keep", metavar="N", help="Largest parts to keep [2].")]
 Dilate = Annotated[
     str | None,
-    typer.Option("--dilate", metavar="WIDTH", help="Widen masks: 2% (of the film), 3mm or 5px."),
+    typer.Option("--dilate", metavar="WIDTH", help="Widen masks: 2% (of the image), 3mm or 5px."),
 ]
 Flip = Annotated[
     bool | None,
     typer.Option(
         "--flip/--no-flip",
         show_default=False,
-        help="Average over the film and its mirror image [off].",
+        help="Average over the image and its mirror image [off].",
     ),
 ]
 Formats = Annotated[
@@ -61,7 +61,7 @@ Identity = Annotated[
     typer.Option(
         "--identity",
         metavar="WORD",
-        help="remove, or keep: DICOM output belongs to the film's patient and study [remove].",
+        help="remove, or keep: DICOM output belongs to the image's patient and study [remove].",
     ),
 ]
 Truth = Annotated[
@@ -75,7 +75,7 @@ FailAbove = Annotated[
         metavar="SHARE",
         min=0.0,
         max=1.0,
-        help="Exit code 7 when a greater share of films has no sound mask.",
+        help="Exit code 7 when a greater share of images has no sound mask.",
     ),
 ]
 
@@ -119,7 +119,7 @@ def masks(
             options,
             found,
             ["ingest", "masks"],
-            [*film_options(found), *extra, *_dilation(dilate)],
+            [*image_options(found), *extra, *_dilation(dilate)],
         )
         if truth is not None and result.document["status"] == "done":
             result = _compared(session, result, truth)
@@ -152,24 +152,24 @@ def _compared(session: Session, result: Result, truth: Path) -> Result:
     from isnet_cli.core.run_folder import RunFolder
     from isnet_cli.masks.agreement import score_masks
 
-    summary = score_masks(RunFolder(Path(result.document["run"])), truth, session.ports())
+    summary = score_masks(RunFolder(Path(result.document["run"])), truth, session.context())
     lines = "\n".join(f"  {line}" for line in truth_lines(summary))
     return Result({**result.document, "truth": summary}, f"{result.text}\n\n{lines}\n", result.code)
 
 
 def _judged(session: Session, result: Result, limit: float) -> Result:
-    """Exit code 7 when more than `limit` of the films have no sound mask."""
+    """Exit code 7 when more than `limit` of the images have no sound mask."""
     stages: list[dict[str, Any]] = result.document.get("stages", [])
     found = [stage["summary"] for stage in stages if stage["stage"] == "masks"]
     figures: dict[str, Any] = found[0] if found else {}
-    films = int(figures.get("films", 0))
-    if result.document["status"] != "done" or not films:
+    images = int(figures.get("images", 0))
+    if result.document["status"] != "done" or not images:
         return result
     doubtful = int(figures["suspect"]) + int(figures["missing"])
-    if doubtful <= limit * films:
+    if doubtful <= limit * images:
         return result
     session.console.say(
-        f"{doubtful} of {films} films ({doubtful / films:.0%}) have no sound mask, more than"
+        f"{doubtful} of {images} images ({doubtful / images:.0%}) have no sound mask, more than"
         f" --qc-fail-above {limit:g}: see {Path(result.document['run']) / 'masks'}"
     )
     return dataclasses.replace(result, code=result.code or EXIT_SKIPPED)

@@ -1,4 +1,4 @@
-"""`isnet predict`: probabilities for films without labels, and where to doubt them."""
+"""`isnet predict`: probabilities for images without labels, and where to doubt them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from isnet_cli.cli.arguments import Target
 from isnet_cli.cli.options import RunOptions, takes
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import films_to_predict
+from isnet_cli.cli.shortforms import images_to_predict
 from isnet_cli.cli.source import option_list, resolve
 from isnet_cli.errors import IsnetError
 
@@ -38,11 +38,13 @@ Maps = Annotated[
 def predict(
     options: RunOptions, source: Target = None, model: Model = None, maps: Maps = None
 ) -> int:
-    """Predict films without labels, and say where to doubt it."""
+    """Predict images without labels, and say where to doubt it."""
 
     def body(session: Session) -> Result:
         if source is None and options.config is None:
-            raise IsnetError("usage", "no films to predict", fix="isnet predict FILMS --model RUN")
+            raise IsnetError(
+                "usage", "no images to predict", fix="isnet predict IMAGES --model RUN"
+            )
         found = resolve(source, options.config)
         formats = maps.split(",") if maps else None
         stages = ["ingest", "masks", "predict", *(["heatmap"] if formats else [])]
@@ -59,7 +61,7 @@ def predict(
                 f"{source}: a folder of X-rays needs a trained model",
                 fix=f"isnet predict {source} --model RUN",
             )
-        found, extra, warning = films_to_predict(model, found.images, formats)
+        found, extra, warning = images_to_predict(model, found.images, formats)
         if warning:
             session.console.warn("model", warning)
         return run_stages(session, options, found, stages, extra)

@@ -31,7 +31,7 @@ def report(options: ScreenOptions, runs: Runs, output: Output = None) -> int:
         if output is None and len(runs) > 1:
             raise IsnetError("usage", "a report on several runs needs a place: -o FILE")
         folders = [open_run(path, load(run_folder(path, "RUN") / "isnet.yaml")) for path in runs]
-        path = build_report(folders, output or runs[0] / "report.html", session.ports())
+        path = build_report(folders, output or runs[0] / "report.html", session.context())
         return Result({"report": str(path)}, str(path))
 
     return execute("report", options, body)

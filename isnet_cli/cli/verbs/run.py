@@ -10,7 +10,7 @@ from isnet_cli.cli.arguments import LabelFile, StopAfter, Target
 from isnet_cli.cli.options import RunOptions, takes
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import film_options
+from isnet_cli.cli.shortforms import image_options
 from isnet_cli.cli.source import option_list, resolve
 
 Until = Annotated[
@@ -34,7 +34,7 @@ def run(
 
         session.stop_after(stop_after)
         found = resolve(source, options.config)
-        extra = [*film_options(found), *option_list([("--labels", "data.labels.file", labels)])]
+        extra = [*image_options(found), *option_list([("--labels", "data.labels.file", labels)])]
         stages = STAGES if until is None else STAGES[: STAGES.index(until) + 1]
         return run_stages(session, options, found, stages, extra, report=until is None)
 

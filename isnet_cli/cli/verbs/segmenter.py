@@ -1,4 +1,4 @@
-"""`isnet masks train`: train a lung U-Net on films with masks of your own."""
+"""`isnet masks train`: train a lung U-Net on images with masks of your own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Output = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs [60].")]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a training of other settings or films.")
+    bool, typer.Option("--overwrite", help="Replace a training of other settings or images.")
 ]
 
 
@@ -45,7 +45,7 @@ def masks_train(
     overwrite: Overwrite = False,
     stop_after: StopAfter = None,
 ) -> int:
-    """Train a lung U-Net on films with masks."""
+    """Train a lung U-Net on images with masks."""
 
     def body(session: Session) -> Result:
         from isnet_cli.config.segmenter import load_segmenter
@@ -60,7 +60,7 @@ def masks_train(
         settings = load_segmenter(config, set_ or [], option_list(typed))
         folder = output or Path("runs") / settings.name
         session.folder = folder if folder.is_dir() else None
-        return _result(session, folder, run(settings, folder, session.ports(), replace=overwrite))
+        return _result(session, folder, run(settings, folder, session.context(), replace=overwrite))
 
     return execute(NAME, options, body)
 
@@ -76,7 +76,7 @@ def _result(session: Session, folder: Path, outcome: Outcome) -> Result:
     lines = [str(outcome.weights)]
     for name, row in outcome.summary["figures"].items():
         lines.append(
-            f"  {name:<24} {row['films']:>5} held-out films   Dice {row['dice_mean']:.3f}"
+            f"  {name:<24} {row['images']:>5} held-out images   Dice {row['dice_mean']:.3f}"
             f"   5th percentile {row['dice_p5']:.3f}   lowest {row['dice_min']:.3f}"
         )
     lines.append(f"  use it    masks.model: {outcome.weights}")

@@ -1,4 +1,4 @@
-"""`isnet train`: train a classifier, after reading films and making masks where needed."""
+"""`isnet train`: train a classifier, after reading images and making masks where needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from isnet_cli.cli.arguments import LabelFile, StopAfter, Target
 from isnet_cli.cli.options import RunOptions, takes
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import film_options
+from isnet_cli.cli.shortforms import image_options
 from isnet_cli.cli.source import Source, option_list, resolve
 from isnet_cli.cli.verbs.methods import methods_result
 from isnet_cli.errors import IsnetError
@@ -25,7 +25,7 @@ MaskFiles = Annotated[
 Arch = Annotated[str | None, typer.Option("--arch", metavar="NAME", help="Network [densenet121].")]
 Method = Annotated[str | None, typer.Option("--method", metavar="NAME", help="Method [isnet].")]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs [60].")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", metavar="N", help="Films [16].")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", metavar="N", help="Images [16].")]
 Rate = Annotated[float | None, typer.Option("--lr", metavar="X", help="Learning rate [0.01].")]
 Weight = Annotated[
     float | None,
@@ -71,7 +71,7 @@ def train(
         found = _source(source, images, options.config)
         stages = ["ingest", "masks", "train"]
         return run_stages(
-            session, options, found, stages, [*film_options(found), *option_list(extra)]
+            session, options, found, stages, [*image_options(found), *option_list(extra)]
         )
 
     return execute("train", options, body)

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom.pixel_module import PixelModule
 from isnet_cli.images.quiet import muted_stderr
 
-MAX_RATIO = 2_000  # declared bytes per compressed byte; real films stay far below 200
+MAX_RATIO = 2_000  # declared bytes per compressed byte; real images stay far below 200
 _NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"})
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 RLE = "1.2.840.10008.1.2.5"
@@ -43,7 +43,7 @@ def decode(ds: Any, module: PixelModule) -> tuple[NDArray[Any], int]:
         [frames, rows, columns, 3].
 
     Raises:
-        UnreadableFilm: ``truncated``, ``too_large``, ``codec``, ``bad_header``, or ``unreadable``.
+        UnreadableImage: ``truncated``, ``too_large``, ``codec``, ``bad_header``, or ``unreadable``.
     """
     syntax = str(ds.file_meta.TransferSyntaxUID)
     precision = module.high + 1
@@ -53,8 +53,8 @@ def decode(ds: Any, module: PixelModule) -> tuple[NDArray[Any], int]:
     elif syntax in _NATIVE or syntax in (BIG_ENDIAN, RLE):
         raw = _decode_plain(ds, module, syntax)
     else:
-        raise UnreadableFilm(
-            "codec", f"transfer syntax {_syntax_name(ds)} is not supported; convert the film first"
+        raise UnreadableImage(
+            "codec", f"transfer syntax {_syntax_name(ds)} is not supported; convert the image first"
         )
     if module.samples == 3:
         return raw, module.stored
@@ -71,7 +71,7 @@ def _syntax_name(ds: Any) -> str:
 def _check_compressed(ds: Any, module: PixelModule) -> None:
     size = len(ds.PixelData)
     if module.native_bytes > MAX_RATIO * size + 65_536:
-        raise UnreadableFilm(
+        raise UnreadableImage(
             "too_large",
             f"{module.native_bytes} bytes of pixels are declared but only {size} compressed bytes "
             "are there",
@@ -85,7 +85,7 @@ def _decode_plain(ds: Any, module: PixelModule, syntax: str) -> NDArray[Any]:
     if syntax == RLE:
         _check_compressed(ds, module)
     elif len(ds.PixelData) < module.native_bytes:
-        raise UnreadableFilm(
+        raise UnreadableImage(
             "truncated",
             f"{len(ds.PixelData)} bytes of pixel data, expected {module.native_bytes}",
         )
@@ -125,7 +125,7 @@ def stream_header(stream: bytes) -> StreamHeader:
     """Reads the frame header of a code stream (T.81 B.2.2, T.87 C.2.2, T.800 A.5.1).
 
     Raises:
-        UnreadableFilm: ``bad_header``, when there is none.
+        UnreadableImage: ``bad_header``, when there is none.
     """
     start = stream.find(b"\xff\x4f\xff\x51", 0, 1 << 20)  # JP2 boxes may stand before it
     if start >= 0 and len(stream) >= start + 42:
@@ -143,7 +143,7 @@ def stream_header(stream: bytes) -> StreamHeader:
             precision, rows, columns, samples = struct.unpack(">BHHB", stream[at + 4 : at + 10])
             return StreamHeader(rows, columns, samples, precision, False)
         at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
-    raise UnreadableFilm("bad_header", "the compressed pixel data hold no frame header")
+    raise UnreadableImage("bad_header", "the compressed pixel data hold no frame header")
 
 
 def _decode_streams(ds: Any, module: PixelModule, syntax: str) -> tuple[NDArray[Any], int]:
@@ -157,7 +157,7 @@ def _decode_streams(ds: Any, module: PixelModule, syntax: str) -> tuple[NDArray[
         generate_frames(ds.PixelData, number_of_frames=module.frames, extended_offsets=offsets)
     )
     if len(streams) < module.frames:
-        raise UnreadableFilm(
+        raise UnreadableImage(
             "truncated", f"{len(streams)} frames are there, {module.frames} are declared"
         )
     headers = [stream_header(stream) for stream in streams[: module.frames]]
@@ -174,7 +174,7 @@ def _decode_streams(ds: Any, module: PixelModule, syntax: str) -> tuple[NDArray[
 def _check_stream(header: StreamHeader, module: PixelModule) -> None:
     """Refuses a code stream that is not what the file declares, before it is decoded."""
     if header[:3] != (module.rows, module.columns, module.samples) or header.precision > 16:
-        raise UnreadableFilm(
+        raise UnreadableImage(
             "bad_header",
             f"the compressed frame is {header.columns} x {header.rows} x {header.samples}, the "
             f"file declares {module.columns} x {module.rows} x {module.samples}",
@@ -196,7 +196,7 @@ def _decode_stream(
         with muted_stderr():
             array = SimpleITK.GetArrayFromImage(reader.Execute())
     except RuntimeError:
-        raise UnreadableFilm(
+        raise UnreadableImage(
             "unreadable", "the compressed pixel data are damaged (the codec refuses them)"
         ) from None
     shape = (module.rows, module.columns) + ((3,) if module.samples == 3 else ())

@@ -2,8 +2,8 @@
 
 The order is the standard's (PS3.3 C.11.1 to C.11.6, PS3.4 N.2): modality LUT or rescale, then VOI
 LUT or window, then inversion for MONOCHROME1 or an inverse presentation LUT. Each step acts on a
-value alone, so it is applied to the at most 65,536 possible values in float64 and the film is one
-look-up. White is the highest value that the bits allow, not the film's own maximum.
+value alone, so it is applied to the at most 65,536 possible values in float64 and the image is one
+look-up. White is the highest value that the bits allow, not the image's own maximum.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 
 Voi = Literal["auto", "none", "lut", "window"]
 Scale = Literal["bits", "range", "percentile"]
 Values = NDArray[np.float64]
 
-MIN_INSIDE = 0.1  # share of a film's pixels that a believable window or LUT leaves unsaturated
+MIN_INSIDE = 0.1  # share of an image's pixels that a believable window or LUT leaves unsaturated
 MIN_SPAN = 0.5  # share of [0, 1] that it reaches over all values that the bits allow
-NARROW = 0.125  # a film that spans less of [0, 1] gets a note
+NARROW = 0.125  # an image that spans less of [0, 1] gets a note
 PERCENTILES = (0.5, 99.5)
 
 
@@ -52,10 +52,10 @@ def display_table(
     """Modality and VOI steps for one frame; inversion is the caller's.
 
     ``auto`` takes what the file's maker meant for display, as viewers do: the first VOI LUT when
-    there is one, else the first window. Films of different makers then become comparable, while
+    there is one, else the first window. Images of different makers then become comparable, while
     the full range of bits often leaves the anatomy in a narrow grey band. A transform is believed
     only when it is well formed, reaches at least half of the grey scale over all values that the
-    bits allow, and leaves at least a tenth of the film's pixels (padding aside) between black
+    bits allow, and leaves at least a tenth of the image's pixels (padding aside) between black
     and white; otherwise, and when there is none, the full range of the bits is used, and a note
     says so. ``lut`` and ``window`` ask for that kind and fall back to the full
     range when the file has none; ``none`` always takes the full range.
@@ -68,7 +68,7 @@ def display_table(
         voi: Which VOI transform is applied.
 
     Raises:
-        UnreadableFilm: ``bad_lut``, when the modality LUT or rescale is malformed.
+        UnreadableImage: ``bad_lut``, when the modality LUT or rescale is malformed.
     """
     lowest, highest = stored_range(bits, signed)
     stored = np.arange(lowest, highest + 1, dtype=np.float64)
@@ -78,7 +78,7 @@ def display_table(
         step = _voi_lut if kind == "lut" else _window
         try:
             found = step(scope, values, span)
-        except UnreadableFilm as fault:
+        except UnreadableImage as fault:
             notes.append(f"{fault.detail}, not used")
             continue
         if found is None:
@@ -86,12 +86,12 @@ def display_table(
         output, note = np.clip(found[0], 0.0, 1.0), found[1]
         if voi != "auto" or _is_believable(output, histogram):
             return Table(lowest, output, (*notes, note))
-        notes.append(f"{note} does not fit the film, not used")
+        notes.append(f"{note} does not fit the image, not used")
     return Table(lowest, np.clip(full, 0.0, 1.0), (*notes, f"full range of {bits} bits"))
 
 
 def _is_believable(output: Values, histogram: NDArray[np.int64]) -> bool:
-    """Whether a VOI transform can be meant for this film (see `display_table`)."""
+    """Whether a VOI transform can be meant for this image (see `display_table`)."""
     edge = 1 / 256
     inside = int(histogram[(output > edge) & (output < 1.0 - edge)].sum())
     wide = float(output.max() - output.min()) >= MIN_SPAN
@@ -109,11 +109,11 @@ def _modality(
     slope = _number(scope, "RescaleSlope", 1.0)
     intercept = _number(scope, "RescaleIntercept", 0.0)
     if slope == 0.0 or not np.isfinite([slope, intercept, slope * 65536 + intercept]).all():
-        raise UnreadableFilm("bad_lut", "rescale slope or intercept is 0 or not finite")
+        raise UnreadableImage("bad_lut", "rescale slope or intercept is 0 or not finite")
     values = stored * slope + intercept
     low, high = sorted((float(values[0]), float(values[-1])))
     if not high > low:
-        raise UnreadableFilm("bad_lut", "the rescale makes all values equal")
+        raise UnreadableImage("bad_lut", "the rescale makes all values equal")
     identity = slope == 1.0 and intercept == 0.0
     return values, (low, high), [] if identity else ["rescale"]
 
@@ -127,7 +127,7 @@ def _voi_lut(
         return None
     first, data, top = _lut(item, span[0] < 0, "VOI LUT")
     if data.max() == data.min():
-        raise UnreadableFilm("bad_lut", "VOI LUT is constant")
+        raise UnreadableImage("bad_lut", "VOI LUT is constant")
     return _look_up(values, first, data) / top, "VOI LUT"
 
 
@@ -145,7 +145,7 @@ def _window(
     least = 1.0 if function == "LINEAR" else 0.0
     valid = np.isfinite([centre, width]).all() and width >= least and width > 0
     if not valid or centre + width / 2 <= span[0] or centre - width / 2 >= span[1]:
-        raise UnreadableFilm("bad_lut", "window is malformed or outside the film")
+        raise UnreadableImage("bad_lut", "window is malformed or outside the image")
     return _windowed(values, centre, width, function), f"window {function.lower()}"
 
 
@@ -172,7 +172,7 @@ def _lut(item: Any, signed: bool, name: str) -> tuple[int, Values, int]:
         count = (count & 0xFFFF) or 65536  # 0 means 2^16
         data = _lut_entries(item, count, bits)
     except (AttributeError, TypeError, ValueError):
-        raise UnreadableFilm("bad_lut", f"{name} is malformed") from None
+        raise UnreadableImage("bad_lut", f"{name} is malformed") from None
     if signed and first > 32767:  # the descriptor's sign is lost where its VR is written as US
         first -= 65536
     used = int(data.max()).bit_length()
@@ -228,14 +228,14 @@ def _number(scope: list[Any], keyword: str, default: Any) -> Any:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise UnreadableFilm("bad_lut", f"{keyword} is not a number") from None
+        raise UnreadableImage("bad_lut", f"{keyword} is not a number") from None
 
 
 def narrow_note(pixels: NDArray[np.float32]) -> tuple[str, ...]:
-    """A note on a film that uses only a small part of [0, 1], else nothing.
+    """A note on an image that uses only a small part of [0, 1], else nothing.
 
     Typical are 12-bit samples in a file that declares 16 bits; ``data.scale: range`` or
-    ``percentile`` spreads such films.
+    ``percentile`` spreads such images.
     """
     span = float(pixels.max()) - float(pixels.min())
     return (f"narrow: spans {span:.0%} of its range of bits",) if 0.0 < span < NARROW else ()

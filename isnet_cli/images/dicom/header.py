@@ -1,4 +1,4 @@
-"""What a DICOM header says about a film besides its pixels: fit for use, view, identity, spacing.
+"""What a DICOM header says about an image besides its pixels: fit for use, view, identity, spacing.
 
 Messages built here quote only terms that the standard defines, never a free text of the file.
 """
@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.types import Identity
 
 PROJECTION = frozenset({"CR", "DX", "DR", "RG", "RF", "XR", "OT", "SC", "HC", ""})
-MIRRORED = "mirrored by its patient orientation"  # the note of such films
+MIRRORED = "mirrored by its patient orientation"  # the note of such images
 MODALITIES = {
     "CT": "computed tomography",
     "MR": "magnetic resonance",
@@ -63,13 +63,13 @@ _OTHER = re.compile(r"OBL|DECUB|APICAL|LORDO|TANGENT|(?<![A-Z])(LAO|RAO|LPO|RPO|
 
 
 def refuse_unfit(ds: Any) -> None:
-    """Refuses what cannot be a chest projection film by its header.
+    """Refuses what cannot be a chest projection image by its header.
 
     Missing and unknown statements pass: only a stated other modality, kind of object or body
     part is a reason.
 
     Raises:
-        UnreadableFilm: ``modality``, ``no_pixels`` or ``body_part``.
+        UnreadableImage: ``modality``, ``no_pixels`` or ``body_part``.
     """
     from pydicom.uid import UID
 
@@ -77,16 +77,18 @@ def refuse_unfit(ds: Any) -> None:
     if modality not in PROJECTION:
         words = MODALITIES.get(modality)
         name = f"{modality} ({words})" if words else "another modality"
-        raise UnreadableFilm("modality", f"{name}, expected a projection film (CR, DX, RG, ...)")
+        raise UnreadableImage("modality", f"{name}, expected a projection image (CR, DX, RG, ...)")
     kind = UID(text(ds, "SOPClassUID"))
     if kind.startswith(_STORAGE) and kind.name != kind and kind not in _PROJECTION_CLASSES:
-        raise UnreadableFilm("modality", f"{kind.name}, expected the storage of a projection film")
+        raise UnreadableImage(
+            "modality", f"{kind.name}, expected the storage of a projection image"
+        )
     if "PixelData" not in ds:
-        raise UnreadableFilm("no_pixels", "a DICOM object without pixel data, expected an image")
+        raise UnreadableImage("no_pixels", "a DICOM object without pixel data, expected an image")
     part = text(ds, "BodyPartExamined").upper()
     match = _ELSEWHERE.search(part)
     if match and not _CHEST.search(part):
-        raise UnreadableFilm("body_part", f"body part {match.group(1)}, expected chest")
+        raise UnreadableImage("body_part", f"body part {match.group(1)}, expected chest")
 
 
 def view(ds: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 
 MAX_PIXELS = 100_000_000  # of one file, all frames; four times the largest single radiograph
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
@@ -51,11 +51,11 @@ def pixel_module(ds: Any) -> PixelModule:
     """Reads and checks the pixel description of a dataset before anything is allocated.
 
     Raises:
-        UnreadableFilm: ``bad_header``, ``too_large`` or ``depth``.
+        UnreadableImage: ``bad_header``, ``too_large`` or ``depth``.
     """
     photometric = str(ds.get("PhotometricInterpretation") or "MONOCHROME2").strip().upper()
     if photometric not in GREY | COLOUR:
-        raise UnreadableFilm("bad_header", "photometric interpretation is none that is defined")
+        raise UnreadableImage("bad_header", "photometric interpretation is none that is defined")
     samples = _number(ds, "SamplesPerPixel", 1)
     allocated = _number(ds, "BitsAllocated", None)
     stored = _number(ds, "BitsStored", allocated)
@@ -78,35 +78,35 @@ def _number(ds: Any, keyword: str, default: int | None) -> int:
     value = ds.get(keyword)
     if value is None or value == "":
         if default is None:
-            raise UnreadableFilm("bad_header", f"{keyword} is missing")
+            raise UnreadableImage("bad_header", f"{keyword} is missing")
         return default
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError):
-        raise UnreadableFilm("bad_header", f"{keyword} is not one whole number") from None
+        raise UnreadableImage("bad_header", f"{keyword} is not one whole number") from None
 
 
 def _check(module: PixelModule) -> None:
     if min(module.rows, module.columns, module.frames) < 1:
-        raise UnreadableFilm("bad_header", "rows, columns and frames must be 1 or more")
+        raise UnreadableImage("bad_header", "rows, columns and frames must be 1 or more")
     if module.rows * module.columns * module.frames > MAX_PIXELS:
-        raise UnreadableFilm(
+        raise UnreadableImage(
             "too_large",
             f"{module.frames} frames of {module.columns} x {module.rows} pixels are declared, at "
             f"most {MAX_PIXELS // 1_000_000} million pixels are read",
         )
     if module.samples == 3 and (module.allocated, module.stored) != (8, 8):
-        raise UnreadableFilm(
-            "depth", f"colour of {module.stored} bits per channel, expected 8 (or a grey film)"
+        raise UnreadableImage(
+            "depth", f"colour of {module.stored} bits per channel, expected 8 (or a grey image)"
         )
     if module.allocated not in (1, 8, 16):
-        raise UnreadableFilm(
+        raise UnreadableImage(
             "depth", f"{module.allocated} bits are allocated per sample, expected 1, 8 or 16"
         )
     grey = module.photometric in GREY or module.photometric == "PALETTE COLOR"
     bits_fit = 1 <= module.stored <= module.high + 1 <= module.allocated
     if not bits_fit or module.samples != (1 if grey else 3):
-        raise UnreadableFilm(
+        raise UnreadableImage(
             "bad_header",
             "bits allocated, bits stored, high bit, samples per pixel and photometric "
             "interpretation contradict each other",

@@ -1,4 +1,4 @@
-"""DICOM files as films in the normal form."""
+"""DICOM files as images in the normal form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Dicom
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom import codec, header
 from isnet_cli.images.dicom.greyscale import (
     Scale,
@@ -24,30 +24,30 @@ from isnet_cli.images.dicom.greyscale import (
 )
 from isnet_cli.images.dicom.pixel_module import GREY, PixelModule, pixel_module
 from isnet_cli.images.sanity import colour_fault, luma
-from isnet_cli.images.types import Film
+from isnet_cli.images.types import XRay
 
 MAX_FILE = 512 << 20  # bytes of a file, deflated data sets counted after inflation
 BLOCK = 1 << 18  # pixels that are looked up at a time
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
-def read_dicom(path: Path, options: Dicom | None = None, scale: Scale = "bits") -> list[Film]:
-    """Reads each frame of a DICOM file as a film.
+def read_dicom(path: Path, options: Dicom | None = None, scale: Scale = "bits") -> list[XRay]:
+    """Reads each frame of a DICOM file as an image.
 
     Args:
         path: The file; with or without preamble and file meta information.
         options: Choice of the VOI transform (see `greyscale.display_table` for ``auto``) and of
             the photometric interpretation (``auto``: as the file says).
         scale: ``bits``: white is what the bits allow after rescale and VOI; ``range`` and
-            ``percentile``: the film's own values, padding left out.
+            ``percentile``: the image's own values, padding left out.
 
     Returns:
-        One film per frame, bone bright; padding is black.
+        One image per frame, bone bright; padding is black.
 
     Raises:
-        UnreadableFilm: The file is no chest projection film, or its pixels cannot be decoded.
-        Exception: Whatever the DICOM library raises on a damaged file; `read_films` turns it into
-            `UnreadableFilm`.
+        UnreadableImage: The file is no chest projection image, or its pixels cannot be decoded.
+        Exception: Whatever the DICOM library raises on a damaged file; `read_images` turns it into
+            `UnreadableImage`.
     """
     options = options or Dicom()
     ds = _open(path)
@@ -55,14 +55,14 @@ def read_dicom(path: Path, options: Dicom | None = None, scale: Scale = "bits") 
     module = pixel_module(ds)
     frames, bits = codec.decode(ds, module)
     module = replace(module, stored=bits)
-    return [_film(ds, module, frame, n, options, scale) for n, frame in enumerate(frames)]
+    return [_image(ds, module, frame, n, options, scale) for n, frame in enumerate(frames)]
 
 
 def _open(path: Path) -> Any:
     import pydicom
 
     if path.stat().st_size > MAX_FILE:
-        raise UnreadableFilm("too_large", f"a file of more than {MAX_FILE >> 20} MiB")
+        raise UnreadableImage("too_large", f"a file of more than {MAX_FILE >> 20} MiB")
     check_deflated(path)
     ds = pydicom.dcmread(path, force=True)
     meta = getattr(ds, "file_meta", None)
@@ -99,22 +99,22 @@ def check_deflated(path: Path) -> None:
         while block := inflater.unconsumed_tail or file.read(1 << 20):
             total += len(inflater.decompress(block, 16 << 20))
             if total > MAX_FILE:
-                raise UnreadableFilm("too_large", f"inflates to more than {MAX_FILE >> 20} MiB")
+                raise UnreadableImage("too_large", f"inflates to more than {MAX_FILE >> 20} MiB")
 
 
-def _film(
+def _image(
     ds: Any,
     module: PixelModule,
     frame: NDArray[Any],
     number: int,
     options: Dicom,
     scale: Scale,
-) -> Film:
+) -> XRay:
     if module.photometric in GREY:
         pixels, notes = _grey(ds, module, frame, number, options, scale)
     else:
         pixels, notes = stretch(_colour(ds, module, frame), scale), ("colour",)
-    return Film(
+    return XRay(
         pixels=pixels,
         bits=module.stored,
         format=f"dicom:{ds.file_meta.TransferSyntaxUID.name}",

@@ -1,4 +1,4 @@
-"""The header of the DICOM file that a film came from, for output that keeps its identity."""
+"""The header of the DICOM file that an image came from, for output that keeps its identity."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from isnet_cli.errors import IsnetError
 from isnet_cli.images.quiet import quiet
 from isnet_cli.images.types import Row
 
-_FIX = "isnet ingest CONFIG reads the films anew, or leave --identity keep out"
+_FIX = "isnet ingest CONFIG reads the images anew, or leave --identity keep out"
 
 
 def is_dicom(row: Row) -> bool:
-    """Whether a film came from a DICOM file; only those have a patient and a study to keep."""
+    """Whether an image came from a DICOM file; only those have a patient and a study to keep."""
     return row.format.startswith("dicom")
 
 
 def source_header(row: Row) -> Any:
-    """The data set of a film's file without its pixels, exactly the file that was ingested.
+    """The data set of an image's file without its pixels, exactly the file that was ingested.
 
     Raises:
         IsnetError: Kind "data": the file is gone, was changed since, cannot be parsed, or says no

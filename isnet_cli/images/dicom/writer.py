@@ -61,21 +61,21 @@ def write_dicom(
     view: Literal["PA", "AP"] = "PA",
     spacing: float = 0.8,
     institution: str = "",
-    film: int = 0,
+    image: int = 0,
 ) -> None:
-    """Writes one film as a DX image.
+    """Writes one image as a DX image.
 
     Args:
         path: File to write; its folder exists.
         pixels: [H, W] float32, 0 to 1, bone bright.
-        person: Whose film it is.
+        person: Whose image it is.
         bits: Bits stored; 16 are allocated.
-        photometric: ``MONOCHROME1`` stores the film inverted (bone dark).
+        photometric: ``MONOCHROME1`` stores the image inverted (bone dark).
         rle: Compress losslessly (RLE) instead of storing native pixels.
         view: View position.
         spacing: Imager pixel spacing, mm.
         institution: Name of the hospital.
-        film: Number of the film of this patient; part of the accession number and the UIDs.
+        image: Number of the image of this patient; part of the accession number and the UIDs.
 
     Raises:
         ValueError: When `pixels` is not a 2-D array within 0 to 1.
@@ -87,7 +87,7 @@ def write_dicom(
     top = (1 << bits) - 1
     bright = 1 - pixels if photometric == "MONOCHROME1" else pixels
     stored = np.rint(bright.astype(np.float64) * top).astype("<u2")
-    ds = _described(person, institution, view, film, str(path.name))
+    ds = _described(person, institution, view, image, str(path.name))
     _pixel_module(ds, stored, bits, photometric, spacing)
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     if rle:
@@ -95,11 +95,11 @@ def write_dicom(
     ds.save_as(path, enforce_file_format=True)
 
 
-def _described(person: Person, institution: str, view: str, film: int, name: str) -> Any:
+def _described(person: Person, institution: str, view: str, image: int, name: str) -> Any:
     """Everything but the pixels."""
     from pydicom.dataset import Dataset, FileMetaDataset
 
-    source = (person.number, institution, film, name)
+    source = (person.number, institution, image, name)
     instance = _uid("instance", *source)
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
@@ -109,10 +109,10 @@ def _described(person: Person, institution: str, view: str, film: int, name: str
     ds.SOPClassUID, ds.SOPInstanceUID = DX_FOR_PRESENTATION, instance
     ds.PatientName, ds.PatientID = person.name, person.number
     ds.PatientBirthDate, ds.PatientSex = person.birth, person.sex
-    _study(ds, source, institution, film)
+    _study(ds, source, institution, image)
     ds.SeriesInstanceUID, ds.SeriesNumber, ds.InstanceNumber = _uid("series", *source), 1, 1
     ds.Modality, ds.PresentationIntentType = "DX", "FOR PRESENTATION"
-    ds.Manufacturer, ds.ManufacturerModelName = "Phantom", "Drawn films"
+    ds.Manufacturer, ds.ManufacturerModelName = "Phantom", "Drawn images"
     ds.ImageType = ["DERIVED", "PRIMARY"]
     ds.ImageLaterality, ds.BodyPartExamined, ds.ViewPosition = "U", "CHEST", view
     ds.PatientOrientation = ["L", "F"]
@@ -126,10 +126,10 @@ def _described(person: Person, institution: str, view: str, film: int, name: str
     return ds
 
 
-def _study(ds: Any, source: tuple[Any, ...], institution: str, film: int) -> None:
+def _study(ds: Any, source: tuple[Any, ...], institution: str, image: int) -> None:
     number = int.from_bytes(_digest("study", *source)[:4], "big")
     ds.StudyInstanceUID = _uid("study", *source)
-    ds.StudyID, ds.AccessionNumber = str(film + 1), f"ACC{number % 10**8:08d}"
+    ds.StudyID, ds.AccessionNumber = str(image + 1), f"ACC{number % 10**8:08d}"
     day = f"20{number % 6 + 18}{number // 7 % 12 + 1:02d}{number // 89 % 28 + 1:02d}"
     ds.StudyDate = ds.SeriesDate = ds.ContentDate = ds.AcquisitionDate = day
     ds.StudyTime = ds.ContentTime = f"{number % 12 + 7:02d}{number // 13 % 60:02d}00"

@@ -1,7 +1,8 @@
-"""Random changes of films and masks for the training of the lung U-Net, as batches of tensors.
+"""Random changes of images and masks for the training of the lung U-Net, as batches of tensors.
 
-Each change stands for something that real films do: patients turned or cut off, other exposure and
-tube voltage, collimation, letters and cables, consolidated lungs. Films are [B, 1, H, W] in [0, 1].
+Each change stands for something that real images do: patients turned or cut off, other exposure and
+tube voltage, collimation, letters and cables, consolidated lungs. Images are [B, 1, H, W] in [0,
+1].
 """
 
 from __future__ import annotations
@@ -31,33 +32,33 @@ WORDS = (
 )
 
 
-def augment(films: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Films and masks [B, 1, H, W] changed at random; masks stay shares of lung in [0, 1]."""
+def augment(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Images and masks [B, 1, H, W] changed at random; masks stay shares of lung in [0, 1]."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    films, masks = _move(films, masks, generator)
-    films = _opacify(films, masks, generator)
-    films = _veil(films, generator)
-    films = _expose(films, generator)
-    films = _sharpen_or_blur(films, generator)
-    drawn_films, drawn_masks = [], []
-    for film, mask in zip(films.numpy(), masks.numpy(), strict=True):
-        drawn = _letters_and_cables(film[0], rng)
+    images, masks = _move(images, masks, generator)
+    images = _opacify(images, masks, generator)
+    images = _veil(images, generator)
+    images = _expose(images, generator)
+    images = _sharpen_or_blur(images, generator)
+    drawn_images, drawn_masks = [], []
+    for image, mask in zip(images.numpy(), masks.numpy(), strict=True):
+        drawn = _letters_and_cables(image[0], rng)
         collimated, cut = _collimate(drawn, mask[0], rng)
-        drawn_films.append(collimated)
+        drawn_images.append(collimated)
         drawn_masks.append(cut)
-    films = torch.from_numpy(np.stack(drawn_films))[:, None]
-    noise = torch.randn(films.shape, generator=generator) * _uniform(films, 0.0, 0.05, generator)
-    films = torch.where(films > 0, (films + noise).clamp(0.0, 1.0), films)
-    return films, torch.from_numpy(np.stack(drawn_masks))[:, None]
+    images = torch.from_numpy(np.stack(drawn_images))[:, None]
+    noise = torch.randn(images.shape, generator=generator) * _uniform(images, 0.0, 0.05, generator)
+    images = torch.where(images > 0, (images + noise).clamp(0.0, 1.0), images)
+    return images, torch.from_numpy(np.stack(drawn_masks))[:, None]
 
 
 def _uniform(like: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """One number per film in [low, high], shaped [B, 1, 1, 1]."""
+    """One number per image in [low, high], shaped [B, 1, 1, 1]."""
     return torch.rand(len(like), 1, 1, 1, generator=generator) * (high - low) + low
 
 
 def _chance(like: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """One boolean per film [B, 1, 1, 1], true for about `share` of them."""
+    """One boolean per image [B, 1, 1, 1], true for about `share` of them."""
     return torch.rand(len(like), 1, 1, 1, generator=generator) < share
 
 
@@ -68,9 +69,9 @@ def _smooth_field(like: Tensor, cells: int, generator: torch.Generator) -> Tenso
     return F.interpolate(coarse, size, mode="bicubic", align_corners=False).clamp(0, 1)
 
 
-def _move(films: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _move(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Rotation, scale, stretching, shift (with cut-off lungs) and mirror, the same for both."""
-    count = len(films)
+    count = len(images)
 
     def uniform(low: float, high: float) -> Tensor:
         return torch.rand(count, generator=generator) * (high - low) + low
@@ -88,60 +89,60 @@ def _move(films: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Ten
         ],
         1,
     )
-    grid = F.affine_grid(rows, list(films.shape), align_corners=False)
-    stack = torch.cat([masks, torch.ones_like(films)], 1)
+    grid = F.affine_grid(rows, list(images.shape), align_corners=False)
+    stack = torch.cat([masks, torch.ones_like(images)], 1)
     moved = F.grid_sample(stack, grid, padding_mode="zeros", align_corners=False)
     mask, covered = moved[:, :1], moved[:, 1:]
-    film = F.grid_sample(films, grid, padding_mode="border", align_corners=False)
-    # beyond the film: black, another grey, or its rim drawn out as the flanks of a broad patient
-    grey = _uniform(films, 0, 1, generator) * _chance(films, 0.3, generator)
-    framed = _chance(films, 0.5, generator)
-    return torch.where(framed, film * covered + (1 - covered) * grey, film), mask
+    image = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    # beyond the image: black, another grey, or its rim drawn out as the flanks of a broad patient
+    grey = _uniform(images, 0, 1, generator) * _chance(images, 0.3, generator)
+    framed = _chance(images, 0.5, generator)
+    return torch.where(framed, image * covered + (1 - covered) * grey, image), mask
 
 
-def _opacify(films: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
-    """Soft shadows inside the lungs of a third of the films, up to white-out; masks unchanged."""
-    grain = _smooth_field(films, 5, generator)
-    centre = _uniform(films, 0.35, 0.8, generator)
-    cloud = torch.sigmoid((grain - centre) * _uniform(films, 8, 30, generator))
+def _opacify(images: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
+    """Soft shadows inside the lungs of a third of the images, up to white-out; masks unchanged."""
+    grain = _smooth_field(images, 5, generator)
+    centre = _uniform(images, 0.35, 0.8, generator)
+    cloud = torch.sigmoid((grain - centre) * _uniform(images, 8, 30, generator))
     lung = F.avg_pool2d(masks, 7, 1, 3)  # no sharp rim that would give the lung away
-    level = _uniform(films, 0.5, 0.95, generator)
-    amount = _uniform(films, 0.2, 0.95, generator) * _chance(films, 0.35, generator)
+    level = _uniform(images, 0.5, 0.95, generator)
+    amount = _uniform(images, 0.2, 0.95, generator) * _chance(images, 0.35, generator)
     weight = cloud * lung * amount
-    return films * (1 - weight) + level * weight
+    return images * (1 - weight) + level * weight
 
 
-def _veil(films: Tensor, generator: torch.Generator) -> Tensor:
-    """Scattered rays on a third of the films: lungs little darker than tissue, as at the bed."""
-    coarse = F.avg_pool2d(F.avg_pool2d(films, 8), 5, 1, 2, count_include_pad=False)
-    soft = F.interpolate(coarse, list(films.shape[2:]), mode="bilinear")
-    tissue = _smooth_field(films, 2, generator) * 0.6 + 0.3
-    amount = _uniform(films, 0.2, 0.75, generator) * _chance(films, 0.35, generator)
-    veiled = films * (1 - amount) + (0.6 * soft + 0.4 * tissue) * amount
-    return torch.where(films > 0.02, veiled, films)
+def _veil(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Scattered rays on a third of the images: lungs little darker than tissue, as at the bed."""
+    coarse = F.avg_pool2d(F.avg_pool2d(images, 8), 5, 1, 2, count_include_pad=False)
+    soft = F.interpolate(coarse, list(images.shape[2:]), mode="bilinear")
+    tissue = _smooth_field(images, 2, generator) * 0.6 + 0.3
+    amount = _uniform(images, 0.2, 0.75, generator) * _chance(images, 0.35, generator)
+    veiled = images * (1 - amount) + (0.6 * soft + 0.4 * tissue) * amount
+    return torch.where(images > 0.02, veiled, images)
 
 
-def _expose(films: Tensor, generator: torch.Generator) -> Tensor:
+def _expose(images: Tensor, generator: torch.Generator) -> Tensor:
     """Contrast, saturation at both ends, gamma, uneven exposure; exact zeros stay zeros."""
-    contrast = torch.exp(_uniform(films, -0.5, 0.5, generator))
-    pivot = _uniform(films, 0.2, 0.8, generator)
-    changed = ((films - pivot) * contrast + pivot).clamp(1e-3, 1)
-    changed = changed ** torch.exp(_uniform(films, -0.7, 0.7, generator))
-    uneven = 1 + (_smooth_field(films, 3, generator) - 0.5) * _uniform(films, 0, 1.0, generator)
-    return torch.where(films > 0, (changed * uneven).clamp(1e-3, 1), films)
+    contrast = torch.exp(_uniform(images, -0.5, 0.5, generator))
+    pivot = _uniform(images, 0.2, 0.8, generator)
+    changed = ((images - pivot) * contrast + pivot).clamp(1e-3, 1)
+    changed = changed ** torch.exp(_uniform(images, -0.7, 0.7, generator))
+    uneven = 1 + (_smooth_field(images, 3, generator) - 0.5) * _uniform(images, 0, 1.0, generator)
+    return torch.where(images > 0, (changed * uneven).clamp(1e-3, 1), images)
 
 
-def _sharpen_or_blur(films: Tensor, generator: torch.Generator) -> Tensor:
+def _sharpen_or_blur(images: Tensor, generator: torch.Generator) -> Tensor:
     """Edge filters of some vendors, unsharpness of others."""
-    soft = F.avg_pool2d(F.avg_pool2d(films, 5, 1, 2), 3, 1, 1)
-    amount = _uniform(films, -0.9, 1.5, generator) * _chance(films, 0.6, generator)
-    return torch.where(films > 0, (films + amount * (films - soft)).clamp(1e-3, 1), films)
+    soft = F.avg_pool2d(F.avg_pool2d(images, 5, 1, 2), 3, 1, 1)
+    amount = _uniform(images, -0.9, 1.5, generator) * _chance(images, 0.6, generator)
+    return torch.where(images > 0, (images + amount * (images - soft)).clamp(1e-3, 1), images)
 
 
-def _letters_and_cables(film: Picture, rng: np.random.Generator) -> Picture:
+def _letters_and_cables(image: Picture, rng: np.random.Generator) -> Picture:
     """Burnt-in words anywhere, thin bright lines and rings (cables, electrodes)."""
-    height, width = film.shape
-    canvas = Image.fromarray(film)
+    height, width = image.shape
+    canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
     for _ in range(int(rng.integers(0, 4)) if rng.random() < 0.6 else 0):
         font = ImageFont.load_default(int(rng.integers(8, 30)))
@@ -160,16 +161,16 @@ def _letters_and_cables(film: Picture, rng: np.random.Generator) -> Picture:
     return np.asarray(canvas, np.float32)
 
 
-def _collimate(film: Picture, mask: Picture, rng: np.random.Generator) -> tuple[Picture, Picture]:
+def _collimate(image: Picture, mask: Picture, rng: np.random.Generator) -> tuple[Picture, Picture]:
     """Black, grey or white bars along some borders; what they cover is no visible lung."""
     if rng.random() > 0.35:
-        return film, mask
-    film, mask = film.copy(), mask.copy()
+        return image, mask
+    image, mask = image.copy(), mask.copy()
     grey = float(rng.choice([0.0, 0.0, rng.uniform(0, 1), 1.0]))
     for _ in range(int(rng.integers(1, 4))):
-        depth = int(rng.integers(1, 1 + round(0.14 * min(film.shape))))
+        depth = int(rng.integers(1, 1 + round(0.14 * min(image.shape))))
         side = int(rng.integers(4))
         view = (slice(0, depth), slice(-depth, None))[side % 2]
         where = (view, slice(None)) if side < 2 else (slice(None), view)
-        film[where], mask[where] = grey, 0.0
-    return film, mask
+        image[where], mask[where] = grey, 0.0
+    return image, mask

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.errors import IsnetError, UnreadableImage
 
 Mask = NDArray[np.bool_]
-MAX_PIXELS = 100_000_000  # as for films
+MAX_PIXELS = 100_000_000  # as for images
 LUNG = "lung"  # categories with this word, where there are any; else all
 
 
@@ -78,11 +78,11 @@ def draw(outlines: Outlines) -> Mask:
     """The mask [H, W]: the union of all parts.
 
     Raises:
-        UnreadableFilm: ``mask_unreadable`` or ``mask_size``, naming what was found.
+        UnreadableImage: ``mask_unreadable`` or ``mask_size``, naming what was found.
     """
     height, width = outlines.height, outlines.width
     if min(height, width) < 1 or height * width > MAX_PIXELS:
-        raise UnreadableFilm("mask_unreadable", f"annotation of {width} x {height} pixels")
+        raise UnreadableImage("mask_unreadable", f"annotation of {width} x {height} pixels")
     mask = np.zeros((height, width), np.bool_)
     for part in outlines.parts:
         try:
@@ -92,7 +92,7 @@ def draw(outlines: Outlines) -> Mask:
                 for corners in part:
                     mask |= fill_polygon(_corners(corners), (height, width))
         except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
-            raise UnreadableFilm(
+            raise UnreadableImage(
                 "mask_unreadable",
                 "annotation is neither a polygon (x, y, x, y, ...) nor run lengths (size, counts)",
             ) from error
@@ -132,7 +132,7 @@ def _runs(part: dict[str, Any], size: tuple[int, int]) -> Mask:
     """The mask of a ``{size, counts}`` annotation; `counts` is a list, or text when compressed."""
     found = tuple(int(n) for n in part["size"])
     if found != size:
-        raise UnreadableFilm(
+        raise UnreadableImage(
             "mask_size",
             f"run lengths of {' x '.join(map(str, found[::-1]))} pixels, expected the picture's"
             f" {size[1]} x {size[0]}",

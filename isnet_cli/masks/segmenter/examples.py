@@ -1,4 +1,4 @@
-"""Films and masks of a segmenter's training: read once, kept small, dealt out by patient."""
+"""Images and masks of a segmenter's training: read once, kept small, dealt out by patient."""
 
 from __future__ import annotations
 
@@ -13,72 +13,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.config.segmenter import Pairs
-from isnet_cli.core.run_context import Ports
-from isnet_cli.errors import IsnetError, UnreadableFilm
-from isnet_cli.images.read import read_films
+from isnet_cli.core.run_context import RunContext
+from isnet_cli.errors import IsnetError, UnreadableImage
+from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
 from isnet_cli.masks.segmenter.pairs import Pair, mask_of
 from isnet_cli.phantoms.phantom import phantoms
 from isnet_models.lung_unet import SIZE
 
 Part = Literal["train", "validation", "held_out"]
-PHANTOM = "phantom"  # how names and sources of drawn films begin
+PHANTOM = "phantom"  # how names and sources of drawn images begin
 PHANTOM_SEED = 1_000_003  # of no demonstration and no test
-LEAST = 2  # films that can be trained with
+LEAST = 2  # images that can be trained with
 
 
 @dataclass(frozen=True)
 class Example:
-    """One film with its mask on the network's pixels.
+    """One image with its mask on the network's pixels.
 
     Attributes:
         pair: Where they come from.
-        size: Height and width of the film, px.
-        film: [256, 256] float16, 0 to 1.
+        size: Height and width of the image, px.
+        image: [256, 256] float16, 0 to 1.
         share: [256, 256] uint8, share of lung per pixel times 255.
-        part: What the film is for.
+        part: What the image is for.
     """
 
     pair: Pair
     size: tuple[int, int]
-    film: NDArray[np.float16]
+    image: NDArray[np.float16]
     share: NDArray[np.uint8]
     part: Part = "train"
 
 
 def read_examples(
-    pairs: Sequence[Pair], data: Pairs, ports: Ports
+    pairs: Sequence[Pair], data: Pairs, context: RunContext
 ) -> tuple[list[Example], list[dict[str, str]]]:
-    """Every film that can be used with its mask, and a row of the skipped list for every other."""
+    """Every image that can be used with its mask, and a row of the skipped list for every other."""
     examples, skipped = [], []
-    for pair in ports.progress.track(pairs, "reading films", len(pairs)):
-        if ports.stop_requested():
+    for pair in context.progress.track(pairs, "reading images", len(pairs)):
+        if context.stop_requested():
             break
         try:
             examples.append(_example(pair, *read_pair(pair, data)))
-        except UnreadableFilm as fault:
-            row = {"film": pair.name, "reason": fault.reason, "detail": str(fault)}
+        except UnreadableImage as fault:
+            row = {"image": pair.name, "reason": fault.reason, "detail": str(fault)}
             skipped.append(row)
     return examples, skipped
 
 
 def read_pair(pair: Pair, data: Pairs) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The film [H, W], 0 to 1, and its mask [H, W].
+    """The image [H, W], 0 to 1, and its mask [H, W].
 
     Raises:
-        UnreadableFilm: One of them cannot be read, or they do not fit each other.
+        UnreadableImage: One of them cannot be read, or they do not fit each other.
     """
-    films = read_films(pair.film, data.dicom, data.scale)
-    if len(films) > 1:
-        raise UnreadableFilm("mask_size", f"{len(films)} frames for one mask, expected one")
-    (film,), mask = films, mask_of(pair)
-    if film.pixels.shape != mask.shape:
-        raise UnreadableFilm(
+    images = read_images(pair.image, data.dicom, data.scale)
+    if len(images) > 1:
+        raise UnreadableImage("mask_size", f"{len(images)} frames for one mask, expected one")
+    (image,), mask = images, mask_of(pair)
+    if image.pixels.shape != mask.shape:
+        raise UnreadableImage(
             "mask_size",
-            f"the mask has {mask.shape[1]} x {mask.shape[0]} pixels, expected the film's"
-            f" {film.pixels.shape[1]} x {film.pixels.shape[0]}",
+            f"the mask has {mask.shape[1]} x {mask.shape[0]} pixels, expected the image's"
+            f" {image.pixels.shape[1]} x {image.pixels.shape[0]}",
         )
-    return film.pixels, mask
+    return image.pixels, mask
 
 
 def drawn_examples(count: int) -> Iterator[Example]:
@@ -90,7 +90,7 @@ def drawn_examples(count: int) -> Iterator[Example]:
 
 
 def drawn_pairs(count: int) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """Film and mask of each phantom at their own size, by name."""
+    """XRay and mask of each phantom at their own size, by name."""
     return {
         f"{PHANTOM}_{drawn.patient}": (drawn.pixels, drawn.lungs)
         for drawn in phantoms(count, PHANTOM_SEED)
@@ -98,7 +98,7 @@ def drawn_pairs(count: int) -> dict[str, tuple[NDArray[np.float32], NDArray[np.b
 
 
 def is_drawn(pair: Pair) -> bool:
-    """Whether a film is a phantom."""
+    """Whether an image is a phantom."""
     return pair.source.startswith(f"{PHANTOM}-")
 
 
@@ -117,13 +117,13 @@ def deal(examples: Sequence[Example], data: Pairs, seed: int) -> list[Example]:
     not validate.
 
     Raises:
-        IsnetError: Kind "data": too few films are left to train with, or none to validate with.
+        IsnetError: Kind "data": too few images are left to train with, or none to validate with.
     """
     if not examples:
         raise IsnetError(
             "data",
-            "no film can be used with its mask",
-            fix="see skipped.csv; name each mask like its film and make it as large",
+            "no image can be used with its mask",
+            fix="see skipped.csv; name each mask like its image and make it as large",
         )
     held, tuning = set[str](), set[str]()
     real = [e for e in examples if not is_drawn(e.pair)]
@@ -144,9 +144,9 @@ def deal(examples: Sequence[Example], data: Pairs, seed: int) -> list[Example]:
     if training < LEAST or (data.validation and not tuning):
         raise IsnetError(
             "data",
-            f"{len(examples)} films that can be used: {training} for training and {len(tuning)}"
+            f"{len(examples)} images that can be used: {training} for training and {len(tuning)}"
             f" patients for validation, expected at least {LEAST} and 1",
-            fix="more films, or smaller data.held_out and data.validation",
+            fix="more images, or smaller data.held_out and data.validation",
         )
     return dealt
 
@@ -162,11 +162,11 @@ def _shuffled(groups: set[str], salt: str) -> list[str]:
 
 
 def chances(sources: Sequence[str], drawn_share: float) -> NDArray[np.float64]:
-    """Chance of each film [N]: small sources are drawn more often, by the root of their size.
+    """Chance of each image [N]: small sources are drawn more often, by the root of their size.
 
     Args:
-        sources: Source of each film.
-        drawn_share: Chance of all phantoms together, where there are any besides real films.
+        sources: Source of each image.
+        drawn_share: Chance of all phantoms together, where there are any besides real images.
     """
     drawn = np.array([source.startswith(f"{PHANTOM}-") for source in sources])
     weights = np.array([1 / math.sqrt(sources.count(source)) for source in sources])

@@ -1,4 +1,4 @@
-"""Dice of a trained lung U-Net on each film at its own size, and the figures of the card."""
+"""Dice of a trained lung U-Net on each image at its own size, and the figures of the card."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from isnet_cli.config.schema import Postprocess
 from isnet_cli.config.segmenter import Segmenter
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.images.resize import Frame
 from isnet_cli.masks.postprocess import mask_on_original
 from isnet_cli.masks.segmenter.examples import Example, drawn_pairs, is_drawn, read_pair
@@ -18,20 +18,20 @@ from isnet_cli.masks.segmenter.trainer import as_tensors
 from isnet_models.dice_loss import dice
 from isnet_models.lung_unet import SIZE, LungUNet
 
-FIELDS = ("film", "source", "label", "part", "dice")
+FIELDS = ("image", "source", "label", "part", "dice")
 THRESHOLD = 0.5
 
 
 def measure(
-    net: LungUNet, examples: Sequence[Example], config: Segmenter, ports: Ports
+    net: LungUNet, examples: Sequence[Example], config: Segmenter, context: RunContext
 ) -> list[dict[str, Any]]:
-    """One row per film: Dice of both lungs together, masks made and cleaned as `isnet masks` does.
+    """One row per image: Dice of both lungs together, masks made and cleaned as `isnet masks` does.
 
     Args:
         net: In evaluation mode, on its device.
-        examples: Films of any part.
-        config: How films are read, and how many are drawn.
-        ports: Progress.
+        examples: Images of any part.
+        config: How images are read, and how many are drawn.
+        context: Progress.
 
     Returns:
         Rows with the columns `FIELDS`, worst first within each part.
@@ -39,26 +39,26 @@ def measure(
     drawn = drawn_pairs(config.data.phantoms)
     device = next(net.parameters()).device
     rows = []
-    for example in ports.progress.track(examples, "measuring", len(examples)):
+    for example in context.progress.track(examples, "measuring", len(examples)):
         pair = example.pair
         true = drawn[pair.name][1] if is_drawn(pair) else read_pair(pair, config.data)[1]
-        film, _ = as_tensors([example])
+        image, _ = as_tensors([example])
         with torch.inference_mode():
-            probability = net(film.to(device))[0, 0].cpu().numpy()
+            probability = net(image.to(device))[0, 0].cpu().numpy()
         frame = Frame(example.size, SIZE)
         found = mask_on_original(probability, frame, THRESHOLD, Postprocess())
         score = float(dice(torch.from_numpy(found)[None], torch.from_numpy(true)[None])[0])
         values = (pair.name, pair.source, pair.label, example.part, round(score, 4))
         rows.append(dict(zip(FIELDS, values, strict=True)))
-    return sorted(rows, key=lambda row: (row["part"], row["dice"], row["film"]))
+    return sorted(rows, key=lambda row: (row["part"], row["dice"], row["image_file"]))
 
 
 def figures(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Figures of the held-out films of each source, and of each label where there are several.
+    """Figures of the held-out images of each source, and of each label where there are several.
 
     Returns:
-        ``source`` or ``source, label`` -> films, and mean, standard deviation, 5th percentile and
-        minimum of Dice over films.
+        ``source`` or ``source, label`` -> images, and mean, standard deviation, 5th percentile and
+        minimum of Dice over images.
     """
     held = [row for row in rows if row["part"] == "held_out"]
     found = {}
@@ -76,7 +76,7 @@ def summary(scores: Sequence[float]) -> dict[str, float]:
     """Number, mean, standard deviation, 5th percentile and minimum of `scores`."""
     values = np.asarray(scores, np.float64)
     return {
-        "films": len(values),
+        "images": len(values),
         "dice_mean": round(float(values.mean()), 4),
         "dice_sd": round(float(values.std()), 4),
         "dice_p5": round(float(np.percentile(values, 5)), 4),

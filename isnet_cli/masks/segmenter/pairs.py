@@ -1,4 +1,4 @@
-"""Films with their given masks, for the training of a segmenter: from a table, folders or COCO."""
+"""Images with their given masks, for the training of a segmenter: from a table, folders or COCO."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from isnet_cli.config.segmenter import Pairs
-from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.find import collect, printable, stem
 from isnet_cli.images.mask_files import PAIR, Mask, find_masks, load_mask
 from isnet_cli.labels.csv_table import read_table
 from isnet_cli.masks.segmenter.coco import Outlines, draw, read_coco
 
 NEEDED, KNOWN = ("file", "mask"), ("patient", "source", "label")  # columns of the table
-ALONE = "films"  # the source, where none is told
+ALONE = "images"  # the source, where none is told
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One film and where its mask is.
+    """One image and where its mask is.
 
     Attributes:
-        name: Key of the film in tables; unique.
-        film: The film's file.
+        name: Key of the image in tables; unique.
+        image: The image's file.
         mask: Mask file, or two joined by ``|``; empty when there is none or `outlines` has it.
-        patient: What keeps films together; the name where no patient is told.
+        patient: What keeps images together; the name where no patient is told.
         source: Hospital or data set.
-        label: Kind of film that figures are told apart by; may be empty.
+        label: Kind of image that figures are told apart by; may be empty.
         outlines: Annotations of a COCO file, or None.
     """
 
     name: str
-    film: Path
+    image: Path
     mask: str
     patient: str = field(repr=False)
     source: str = ALONE
@@ -42,18 +42,18 @@ class Pair:
 
 
 def find_pairs(data: Pairs) -> list[Pair]:
-    """All films of the configuration with their masks, named ones left out, in a fixed order.
+    """All images of the configuration with their masks, named ones left out, in a fixed order.
 
     Raises:
         IsnetError: Kind "data": nothing there, a column is missing, a name or mask is ambiguous, or
-            `exclude` names a film that does not exist.
+            `exclude` names an image that does not exist.
     """
     pairs = _from_table(Path(data.table)) if data.table else _from_files(data)
     unknown = sorted(set(data.exclude) - {pair.name for pair in pairs})
     if unknown:
         raise IsnetError(
             "data",
-            f"data.exclude: {len(unknown)} of {len(data.exclude)} names are no film"
+            f"data.exclude: {len(unknown)} of {len(data.exclude)} names are no image"
             f" ({printable(unknown[0])})",
             fix=f"names look like {pairs[0].name}",
         )
@@ -62,7 +62,7 @@ def find_pairs(data: Pairs) -> list[Pair]:
     if missing:
         there = ", ".join(sorted({pair.source for pair in kept}))
         raise IsnetError(
-            "data", f"data.held_out_sources: no film of {missing[0]}, sources are {there}"
+            "data", f"data.held_out_sources: no image of {missing[0]}, sources are {there}"
         )
     return kept
 
@@ -71,12 +71,12 @@ def mask_of(pair: Pair) -> Mask:
     """The pair's mask [H, W].
 
     Raises:
-        UnreadableFilm: With a reason that begins with ``mask_``.
+        UnreadableImage: With a reason that begins with ``mask_``.
     """
     if pair.outlines is not None:
         return draw(pair.outlines)
     if not pair.mask:
-        raise UnreadableFilm("mask_missing", "no mask is named like this film")
+        raise UnreadableImage("mask_missing", "no mask is named like this image")
     return load_mask(pair.mask)
 
 
@@ -89,18 +89,18 @@ def _from_table(path: Path) -> list[Pair]:
             f"{path}: no column {' and '.join(lacking)}, found {', '.join(table.columns)}",
             fix=f"columns {', '.join(NEEDED)}; where known also {', '.join(KNOWN)}",
         )
-    films = table.column("file")
+    images = table.column("file")
     masks = table.column("mask")
     more = {name: table.column(name) for name in KNOWN if name in table.columns}
-    names = _names(path, films)
+    names = _names(path, images)
     pairs = []
-    for place, (name, film, mask) in enumerate(zip(names, films, masks, strict=True)):
+    for place, (name, image, mask) in enumerate(zip(names, images, masks, strict=True)):
         told = {key: cells[place] for key, cells in more.items() if cells[place]}
         sides = PAIR.join(str(path.parent / side.strip()) for side in mask.split(PAIR) if side)
         patient, source, label = (
             told.get(key, default) for key, default in zip(KNOWN, (name, ALONE, ""), strict=True)
         )
-        pairs.append(Pair(name, path.parent / film, sides, patient, source, label))
+        pairs.append(Pair(name, path.parent / image, sides, patient, source, label))
     return sorted(pairs, key=lambda pair: pair.name)
 
 
@@ -111,22 +111,22 @@ def _names(path: Path, files: Sequence[str]) -> list[str]:
     names = short if len({name.casefold() for name in short}) == len(short) else whole
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise IsnetError("data", f"{path}: {twice} stands in two rows, expected one per film")
+        raise IsnetError("data", f"{path}: {twice} stands in two rows, expected one per image")
     return names
 
 
 def _from_files(data: Pairs) -> list[Pair]:
-    assert data.films is not None and data.masks is not None  # noqa: S101, PT018 - checked before
-    films = collect(data.films).films
+    assert data.images is not None and data.masks is not None  # noqa: S101, PT018 - checked before
+    images = collect(data.images).images
     masks = Path(data.masks)
     if masks.suffix.lower() != ".json":
-        found = find_masks(masks, [key for key, _ in films])
-        return [Pair(key, path, mask, key) for (key, path), mask in zip(films, found, strict=True)]
+        found = find_masks(masks, [key for key, _ in images])
+        return [Pair(key, path, mask, key) for (key, path), mask in zip(images, found, strict=True)]
     by_name: dict[str, list[Outlines]] = defaultdict(list)
     for outlines in read_coco(masks):
         by_name[PurePosixPath(outlines.file.replace("\\", "/")).name.casefold()].append(outlines)
     pairs = []
-    for key, path in films:
+    for key, path in images:
         fits = by_name.get(path.name.casefold(), [])
         if len(fits) > 1:
             fits = [one for one in fits if path.as_posix().endswith(one.file.replace("\\", "/"))]

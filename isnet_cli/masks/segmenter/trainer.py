@@ -16,7 +16,7 @@ from torch import Tensor
 
 from isnet_cli.config.segmenter import NO_START, Segmenter
 from isnet_cli.core.checkpoint import own_checkpoint, save_checkpoint
-from isnet_cli.core.run_context import Bar, Ports
+from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.runtime import derive_seed
 from isnet_cli.errors import IsnetError
 from isnet_cli.masks.segmenter.augment import augment
@@ -51,12 +51,12 @@ class SegmenterTrainer:
     All chance of an epoch is drawn from generators that depend on the seed and the epoch alone, so
     a training continued after any interruption equals an uninterrupted one bit for bit, on the same
     machine and versions. Kept are exponentially averaged weights (Polyak and Juditsky 1992) of the
-    epoch with the best Dice on the validation films; of the last epoch where there are none.
+    epoch with the best Dice on the validation images; of the last epoch where there are none.
 
     Args:
         config: The configuration.
         net: The network to start from, on its device.
-        examples: Films, with their parts.
+        examples: Images, with their parts.
         folder: Where the checkpoint is kept.
         identity: Hash of what the training depends on; a checkpoint of another is not continued.
     """
@@ -93,30 +93,30 @@ class SegmenterTrainer:
         self.progress, self.best = Progress(**state["progress"]), state["best"]
         return True
 
-    def run(self, ports: Ports) -> bool:
+    def run(self, context: RunContext) -> bool:
         """Trains to the end; False when a stop was asked for (the last whole epoch is kept)."""
         epochs = self.config.train.epochs
         with (
             torch.random.fork_rng(devices=[]),
-            ports.progress.bar("training", epochs * self.steps) as bar,
+            context.progress.bar("training", epochs * self.steps) as bar,
         ):
             bar.advance(self.progress.epoch * self.steps)
             while self.progress.epoch < epochs:
-                if not self._epoch(bar, ports):
+                if not self._epoch(bar, context):
                     return False
         return True
 
-    def _epoch(self, bar: Bar, ports: Ports) -> bool:
+    def _epoch(self, bar: Bar, context: RunContext) -> bool:
         epoch, began = self.progress.epoch, time.monotonic()
         torch.manual_seed(derive_seed(self.config.seed, "network", epoch))
         rng = np.random.default_rng(derive_seed(self.config.seed, "films", epoch))
         losses = []
         self.net.train()
         for step in range(self.steps):
-            if ports.stop_requested():
+            if context.stop_requested():
                 return False
-            films, masks = self._batch(rng, epoch)
-            losses.append(self._step(films, masks, epoch * self.steps + step))
+            images, masks = self._batch(rng, epoch)
+            losses.append(self._step(images, masks, epoch * self.steps + step))
             bar.advance(1, epoch=f"{epoch + 1}/{self.config.train.epochs}", loss=losses[-1])
         row = {
             "epoch": epoch + 1.0,
@@ -131,26 +131,26 @@ class SegmenterTrainer:
         self._save()
         if "val_dice" in row:
             bar.advance(0, val_dice=row["val_dice"])
-        ports.event("epoch", **row)
+        context.event("epoch", **row)
         return True
 
     def _batch(self, rng: np.random.Generator, epoch: int) -> tuple[Tensor, Tensor]:
         chosen = rng.choice(len(self.train), self.batch, replace=False, p=self.chances)
-        films, masks = as_tensors([self.train[i] for i in chosen])
+        images, masks = as_tensors([self.train[i] for i in chosen])
         coarse, train = self.config.train.coarse, self.config.train
         if self.fresh and epoch < coarse.share * train.epochs:
-            films, masks = (_shrink(values, coarse.size) for values in (films, masks))
+            images, masks = (_shrink(values, coarse.size) for values in (images, masks))
         if train.augment:
-            films, masks = augment(films, masks, rng)
-        return films.to(self.device), masks.to(self.device)
+            images, masks = augment(images, masks, rng)
+        return images.to(self.device), masks.to(self.device)
 
-    def _step(self, films: Tensor, masks: Tensor, step: int) -> float:
+    def _step(self, images: Tensor, masks: Tensor, step: int) -> float:
         train = self.config.train
         for group in self.optimizer.param_groups:
             group["lr"] = train.lr * rate((step + 1) / (train.epochs * self.steps))
         mixed = train.precision == "mixed"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            logits = self.net.logits(films)
+            logits = self.net.logits(images)
         loss = dice_cross_entropy(logits.float(), masks)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -170,9 +170,9 @@ class SegmenterTrainer:
         scores: list[float] = []
         self.average.eval()
         for start in range(0, len(self.validation), self.batch):
-            films, masks = as_tensors(self.validation[start : start + self.batch])
+            images, masks = as_tensors(self.validation[start : start + self.batch])
             with torch.inference_mode():
-                found = self.average(films.to(self.device)).cpu() >= 0.5
+                found = self.average(images.to(self.device)).cpu() >= 0.5
             scores += dice(found, masks >= 0.5).tolist()
         return {"val_dice": float(np.mean(scores)), "val_dice_p5": float(np.percentile(scores, 5))}
 
@@ -217,10 +217,10 @@ def follow(average: LungUNet, net: LungUNet, decay: float) -> None:
 
 
 def as_tensors(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
-    """Films and shares of lung, each [B, 1, 256, 256] float32 in [0, 1]."""
-    films = torch.from_numpy(np.stack([e.film for e in examples]).astype(np.float32))
+    """Images and shares of lung, each [B, 1, 256, 256] float32 in [0, 1]."""
+    images = torch.from_numpy(np.stack([e.image for e in examples]).astype(np.float32))
     masks = torch.from_numpy(np.stack([e.share for e in examples]).astype(np.float32) / 255)
-    return films[:, None], masks[:, None]
+    return images[:, None], masks[:, None]
 
 
 def _shrink(batch: Tensor, size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training of the lung U-Net on films with masks: reads, deals out, trains, measures, writes."""
+"""Training of the lung U-Net on images with masks: reads, deals out, trains, measures, writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from isnet_cli.config.load import dump, plain
 from isnet_cli.config.segmenter import NO_START, Segmenter
 from isnet_cli.core import files, runtime
 from isnet_cli.core.memory import keep_freed_memory
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import LOCK, RunFolder, versions
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.mask_files import PAIR
@@ -28,8 +28,8 @@ from isnet_models.lung_unet import LungUNet, lung_unet, unfolded
 from isnet_models.registry import Card, WeightsError, find_card
 from isnet_models.weights import save_weights
 
-FORMAT = 1  # goes up when the same settings and films give another network
-RECORD, HISTORY, SCORES, SKIPPED = "training.json", "history.csv", "films.csv", "skipped.csv"
+FORMAT = 1  # goes up when the same settings and images give another network
+RECORD, HISTORY, SCORES, SKIPPED = "training.json", "history.csv", "images.csv", "skipped.csv"
 CONFIG = "training.yaml"  # the resolved configuration
 TASK = (
     "Segments both lungs (heart excluded) on frontal chest X-rays; probability of lung per pixel."
@@ -39,8 +39,8 @@ INPUT = (
     " inside the network."
 )
 FIGURES_ARE = (
-    "Dice of the union of both lungs on held-out films, at the films' own size, with the default"
-    " threshold and cleaning; s.d., 5th percentile and minimum over films."
+    "Dice of the union of both lungs on held-out images, at the images' own size, with the default"
+    " threshold and cleaning; s.d., 5th percentile and minimum over images."
 )
 
 
@@ -52,7 +52,7 @@ class Outcome:
         weights: The network's file; its card lies beside it.
         status: ``done``, ``current`` (it was done before) or ``incomplete`` (stopped, continues).
         summary: JSON-able figures; empty while incomplete.
-        skipped: Number of films that could not be used.
+        skipped: Number of images that could not be used.
     """
 
     weights: Path
@@ -61,17 +61,17 @@ class Outcome:
     skipped: int
 
 
-def run(config: Segmenter, output: Path, ports: Ports, *, replace: bool = False) -> Outcome:
+def run(config: Segmenter, output: Path, context: RunContext, *, replace: bool = False) -> Outcome:
     """Trains a lung U-Net, or continues one; writes weights, card, history and scores to `output`.
 
     Args:
         config: The configuration.
         output: Folder of this training; new, or of the same kind.
-        ports: Side effects.
-        replace: Forget a training of other settings or films that lies there.
+        context: Side effects.
+        replace: Forget a training of other settings or images that lies there.
 
     Raises:
-        IsnetError: Kind "usage": the folder holds something else; "data": no usable film;
+        IsnetError: Kind "usage": the folder holds something else; "data": no usable image;
             "weights": the network to start from; "machine".
     """
     start = _start(config)
@@ -84,29 +84,29 @@ def run(config: Segmenter, output: Path, ports: Ports, *, replace: bool = False)
             return done
         files.write_json(output / RECORD, {"identity": identity, "versions": versions()})
         files.write_text(output / CONFIG, dump(config))
-        return _run(config, output, ports, pairs, start, identity)
+        return _run(config, output, context, pairs, start, identity)
 
 
 def _run(
-    config: Segmenter, output: Path, ports: Ports, pairs: Sequence[Pair], start: Card | None,
+    config: Segmenter, output: Path, context: RunContext, pairs: Sequence[Pair], start: Card | None,
     identity: str,
 ) -> Outcome:  # fmt: skip
     weights = output / f"{config.name}.safetensors"
-    found, skipped = read_examples(pairs, config.data, ports)
-    if ports.stop_requested():
+    found, skipped = read_examples(pairs, config.data, context)
+    if context.stop_requested():
         return Outcome(weights, "incomplete", {}, len(skipped))
-    files.write_csv(output / SKIPPED, ("film", "reason", "detail"), skipped)
+    files.write_csv(output / SKIPPED, ("image", "reason", "detail"), skipped)
     if skipped:
         counts = Counter(row["reason"] for row in skipped).most_common()
         told = ", ".join(f"{reason} {count}" for reason, count in counts)
-        ports.warn("films", f"{len(skipped)} of {len(pairs)} films cannot be used ({told}):"
+        context.warn("images", f"{len(skipped)} of {len(pairs)} images cannot be used ({told}):"
                    f" see {output / SKIPPED}")  # fmt: skip
     if not found:
         raise _none_usable(pairs, skipped, output)
     examples = deal([*found, *drawn_examples(config.data.phantoms)], config.data, config.seed)
     parts = Counter(e.part for e in examples)
-    ports.say(
-        f"lung U-Net: {parts['train']} films for training, {parts['validation']} for validation,"
+    context.say(
+        f"lung U-Net: {parts['train']} images for training, {parts['validation']} for validation,"
         f" {parts['held_out']} held out"
     )
     keep_freed_memory()
@@ -116,8 +116,8 @@ def _run(
         config, network(config, start).to(device), examples, output, identity
     )
     if trainer.restore():
-        ports.say(f"continued after epoch {trainer.progress.epoch}")
-    finished = trainer.run(ports)
+        context.say(f"continued after epoch {trainer.progress.epoch}")
+    finished = trainer.run(context)
     history = trainer.progress.history
     if history:
         files.write_csv(output / HISTORY, list(history[0]), history)
@@ -126,7 +126,7 @@ def _run(
     sha256 = save_weights(trainer.best, weights, half=True)
     facts = _card(config, examples, trainer, sha256, start)
     files.write_json(weights.with_suffix(".json"), facts)
-    rows = measure(lung_unet(str(weights), device), examples, config, ports)  # what is shipped
+    rows = measure(lung_unet(str(weights), device), examples, config, context)  # what is shipped
     files.write_csv(output / SCORES, FIELDS, rows)
     summary = {"best_epoch": trainer.progress.best, "figures": figures(rows)}
     files.write_json(weights.with_suffix(".json"), {**facts, "figures": summary["figures"]})
@@ -183,7 +183,7 @@ def _identity(config: Segmenter, pairs: Sequence[Pair], start: Card | None) -> s
 def _stamps(pair: Pair) -> list[tuple[int, int]]:
     """Size and time of change of the pair's files; (-1, 0) for one that is not there."""
     found = []
-    for path in (pair.film, *(Path(part) for part in pair.mask.split(PAIR) if part)):
+    for path in (pair.image, *(Path(part) for part in pair.mask.split(PAIR) if part)):
         try:
             status = path.stat()
             found.append((status.st_size, status.st_mtime_ns))
@@ -211,13 +211,13 @@ def _check_folder(output: Path, identity: str, replace: bool) -> None:
     elif not replace and _record(output).get("identity") != identity:
         raise IsnetError(
             "usage",
-            f"{output}: a training of other settings or films",
+            f"{output}: a training of other settings or images",
             fix="-o DIR for a new one, or --overwrite",
         )
 
 
 def _finished(config: Segmenter, output: Path, identity: str) -> Outcome | None:
-    """The earlier result when it is whole and of the same settings and films."""
+    """The earlier result when it is whole and of the same settings and images."""
     record = _record(output)
     weights = output / f"{config.name}.safetensors"
     if record.get("identity") != identity or "summary" not in record or not weights.is_file():
@@ -241,10 +241,10 @@ def _none_usable(
 ) -> IsnetError:
     return IsnetError(
         "data",
-        f"none of {len(pairs)} films can be used with its mask, see {output / SKIPPED}",
-        fix="name each mask like its film (a.png: a.png, or a_left.png and a_right.png) and make it"
-        " as large",
-        details=tuple(f"{row['film']}: {row['detail']}" for row in skipped[:3]),
+        f"none of {len(pairs)} images can be used with its mask, see {output / SKIPPED}",
+        fix="name each mask like its image (a.png: a.png, or a_left.png and a_right.png) and make"
+        " it as large",
+        details=tuple(f"{row['image']}: {row['detail']}" for row in skipped[:3]),
     )
 
 
@@ -255,7 +255,7 @@ def _card(
     sha256: str,
     start: Card | None,
 ) -> dict[str, Any]:
-    """Everything about the network but its figures; no path, and no film's name unless asked."""
+    """Everything about the network but its figures; no path, and no image's name unless asked."""
     settings = plain(config)
     shown = {name: settings[name] for name in ("seed", "network", "train")}
     if start is not None:
@@ -278,7 +278,7 @@ def _card(
         "training": {
             "command": shlex.join(["isnet", "masks", "train", f"{config.name}.yaml"]),
             "settings": shown,
-            "films": {part: {s: counts[part, s] for s in sources}
+            "images": {part: {s: counts[part, s] for s in sources}
                       for part in ("train", "validation", "held_out")},
             "epoch": trainer.progress.best,
         },

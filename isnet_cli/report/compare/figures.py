@@ -46,7 +46,7 @@ def reliance_of(run: Evaluated, test: Key) -> dict[str, Any]:
     """What one test says about the use of the background.
 
     Returns:
-        ``n`` films that were cut and pasted; ``auc``: variant -> cell of the macro AUC; ``flips``,
+        ``n`` images that were cut and pasted; ``auc``: variant -> cell of the macro AUC; ``flips``,
         ``gap_f1``, ``gap_auc``: cells; ``outside``: ``n``, ``mean``, ``p95``, ``why`` of the
         relevance outside the lungs; ``why`` where nothing was measured.
     """
@@ -145,7 +145,7 @@ def _test(runs: Sequence[Evaluated], test: Key, tables: Sequence[Predictions]) -
     return {
         "set": test[0],
         "version": test[1],
-        "films": len(tables[0].labels),
+        "images": len(tables[0].labels),
         "labelled": first["n"],
         "patients": first.get("patients"),
         "runs": {

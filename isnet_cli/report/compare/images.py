@@ -1,4 +1,4 @@
-"""Which tests several runs have in common: the same classes, films, labels and synthetic marks."""
+"""Which tests several runs have in common: the same classes, images, labels and synthetic marks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from isnet_cli.images.types import Row
 from isnet_cli.report.compare.read_run import Evaluated, Key, Predictions, read_predictions
 
 ABSENT, DIFFERS = "absent", "differs"
-EXAMPLES = 3  # films that a reason names
-SHARE = "isnet run CONFIG with upstream: RUN gives runs the same films"
+EXAMPLES = 3  # images that a reason names
+SHARE = "isnet run CONFIG with upstream: RUN gives runs the same images"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def common_tests(runs: Sequence[Evaluated]) -> Common:
     if not tables:
         raise IsnetError(
             "data",
-            "no test that all runs have in common, expected runs evaluated on the same films",
+            "no test that all runs have in common, expected runs evaluated on the same images",
             details=tuple(f"{' / '.join(one.test)}: {one.why}" for one in left_out),
             fix=f"{SHARE}; isnet evaluate --model RUN --test NAME=PATH scores any run on a set",
         )
@@ -94,16 +94,16 @@ def common_tests(runs: Sequence[Evaluated]) -> Common:
 
 
 def _difference(runs: Sequence[Evaluated], test: Key, tables: Sequence[Predictions]) -> str:
-    """How a run's films differ from the first run's, or ""."""
+    """How a run's images differ from the first run's, or ""."""
     first, start = runs[0], tables[0]
     for run, table in zip(runs[1:], tables[1:], strict=True):
         who = f"of {run.name} and {first.name}"
         other = start.labels.keys() ^ table.labels.keys()
         if other:
-            return f"the films {who} differ: {_some(other)} in one of them only"
+            return f"the images {who} differ: {_some(other)} in one of them only"
         other = {key for key in start.labels if not _same(first.rows[key], run.rows[key])}
         if other:
-            return f"the films {who} differ: not the same file behind {_some(other)}"
+            return f"the images {who} differ: not the same file behind {_some(other)}"
         other = {key for key, label in start.labels.items() if table.labels[key] != label}
         if other:
             return f"the labels {who} differ: of {_some(other)}"
@@ -113,7 +113,7 @@ def _difference(runs: Sequence[Evaluated], test: Key, tables: Sequence[Predictio
 
 
 def _same(one: Row, other: Row) -> bool:
-    """Whether two lines are of the same film: the same bytes, as far as both know their hash."""
+    """Whether two lines are of the same image: the same bytes, as far as both know their hash."""
     known = bool(one.sha256 and other.sha256)
     if (one.frame, known and one.sha256) != (other.frame, known and other.sha256):
         return False

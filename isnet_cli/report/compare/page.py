@@ -20,13 +20,13 @@ from isnet_cli.report.facts import figure_of, percent
 LIMITS = (
     "This is a research tool. It is no medical device, it is not validated for clinical use, and "
     "nothing here may guide the care of a patient.",
-    "Tests and intervals are about the films named here. Other hospitals, devices, ages and "
+    "Tests and intervals are about the images named here. Other hospitals, devices, ages and "
     "diseases can order the runs in another way.",
     "A difference that is not significant is no proof that two runs are alike: look at its "
     "interval.",
     "A relevance map explains the classifier, not the disease, and a map that stays inside the "
     "lungs does not prove that the classifier is robust.",
-    "Letters burned into a film are part of the picture: look at the pictures before you share "
+    "Letters burned into an image are part of the picture: look at the pictures before you share "
     "this page.",
 )
 
@@ -44,7 +44,7 @@ def compare_page(content: Content, maps: Section, stem: str) -> Report:
     first, *others = LIMITS
     return Report(
         "Comparison of " + (shown if len(names) > 2 else " and ".join(names)),
-        "Chest X-ray classifiers on the same films: scores, paired tests, use of the background, "
+        "Chest X-ray classifiers on the same images: scores, paired tests, use of the background, "
         "and where each looks",
         [
             _about(content, stem),
@@ -61,10 +61,10 @@ def compare_page(content: Content, maps: Section, stem: str) -> Report:
 
 
 def _facts(content: Content) -> list[tuple[str, str]]:
-    sets = {test["set"]: test["films"] for test in content["tests"]}
+    sets = {test["set"]: test["images"] for test in content["tests"]}
     facts = [
         ("runs", str(len(content["runs"]))),
-        ("test sets", ", ".join(f"{name} ({count} films)" for name, count in sets.items())),
+        ("test sets", ", ".join(f"{name} ({count} images)" for name, count in sets.items())),
         ("classes", ", ".join(content["classes"])),
         ("made by", f"isnet {content['isnet']}"),
         ("use", "research only"),
@@ -75,7 +75,7 @@ def _facts(content: Content) -> list[tuple[str, str]]:
 def _about(content: Content, stem: str) -> Section:
     blocks: list[Block] = [
         Text(
-            "All figures are on films that every run was evaluated on. Every figure of this page "
+            "All figures are on images that every run was evaluated on. Every figure of this page "
             f"is in {stem}.json, and as tables in the CSV files beside it."
         ),
         _models(content),
@@ -121,17 +121,17 @@ def _glance(content: Content) -> list[Block]:
 
 def _left_out(content: Content) -> list[Block]:
     return [
-        Notice(f"Left out: {one['set']}, {one['version']} films: {one['why']}.", "warning")
+        Notice(f"Left out: {one['set']}, {one['version']} images: {one['why']}.", "warning")
         for one in content["left_out"]
     ]
 
 
 def _origins(content: Content, stem: str) -> Section:
     rows = [
-        (run["name"], run["films_of"], file, digest)
+        (run["name"], run["images_of"], file, digest)
         for run in content["runs"]
         for file, digest in run["files"].items()
     ]
-    table = Table(("run", "films of", "file", "SHA-256"), rows, numbers_from=4)
+    table = Table(("run", "images of", "file", "SHA-256"), rows, numbers_from=4)
     words = "Files that the figures were read from, below the folder of their run."
     return Section("origins", "Origins", [Text(words), table], (f"{stem}.json",))

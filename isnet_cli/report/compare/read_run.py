@@ -36,7 +36,7 @@ class Evaluated:
         folder: Where it lies.
         config: Its settings.
         metrics: ``evaluate/metrics.json``.
-        rows: Key -> line of the manifest of the films.
+        rows: Key -> line of the manifest of the images.
         record: What ``run.json`` says about the finished stage.
     """
 
@@ -74,7 +74,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The table of one test; N films.
+    """The table of one test; N images.
 
     Attributes:
         path: The file.
@@ -87,13 +87,13 @@ class Predictions:
     p: NDArray[np.float64]
 
     def ordered(self, keys: Sequence[str]) -> NDArray[np.float64]:
-        """Probabilities of the films `keys`, in that order."""
+        """Probabilities of the images `keys`, in that order."""
         places = {key: i for i, key in enumerate(self.labels)}
         return self.p[[places[key] for key in keys]]
 
 
 def read_evaluated(folder: RunFolder, config: Config, name: str) -> Evaluated:
-    """A run with its metrics and its films.
+    """A run with its metrics and its images.
 
     Raises:
         IsnetError: Kind "data", when it was not evaluated or a file is damaged.
@@ -156,8 +156,8 @@ def read_predictions(run: Evaluated, test: Key, classes: Sequence[str]) -> Predi
         classes: Order of the columns.
 
     Raises:
-        IsnetError: Kind "data": a file or a column is missing, a film appears twice, a label is of
-            no known class, a film is not in the manifest. Kind "weights": a probability is not
+        IsnetError: Kind "data": a file or a column is missing, an image appears twice, a label is
+            of no known class, an image is not in the manifest. Kind "weights": a probability is not
             finite.
     """
     name = run.predictions(test)
@@ -174,7 +174,9 @@ def read_predictions(run: Evaluated, test: Key, classes: Sequence[str]) -> Predi
             raise _damaged(path, "columns key, label, " + ", ".join(f"p_{n}" for n in classes))
         if line["key"] in labels or line["key"] not in run.rows:
             found = "twice" if line["key"] in labels else "not in ingest/manifest.csv"
-            raise _damaged(Path(place), f"each film of the run once, found '{line['key']}' {found}")
+            raise _damaged(
+                Path(place), f"each image of the run once, found '{line['key']}' {found}"
+            )
         labels[line["key"]] = _known_label(place, line["label"] or "", classes, run.task)
         p[number] = [_probability(place, name, line[f"p_{name}"]) for name in classes]
     _check_hash(path, run.record, name)
@@ -213,11 +215,11 @@ def _probability(place: str, name: str, cell: str) -> float:
 
 
 def paired_tests(runs: Sequence[Evaluated], tables: Sequence[Predictions]) -> list[Test]:
-    """Scores and samples of all runs on one test, films in the order of the first run's table.
+    """Scores and samples of all runs on one test, images in the order of the first run's table.
 
     Args:
         runs: The runs, of the same classes and task.
-        tables: Predictions of each, of the same films and labels, columns as the first's classes.
+        tables: Predictions of each, of the same images and labels, columns as the first's classes.
     """
     first = runs[0]
     keys, classes = list(tables[0].labels), first.classes
@@ -241,7 +243,7 @@ def _encoded(labels: Sequence[str], classes: Sequence[str], task: str) -> NDArra
 
 
 def _patients(runs: Sequence[Evaluated], keys: Sequence[str]) -> list[str]:
-    """Patients of the films, from the first run that knows any."""
+    """Patients of the images, from the first run that knows any."""
     for run in runs:
         found = [run.rows[key].patient for key in keys]
         if any(found):

@@ -16,15 +16,15 @@ from isnet_cli.report.facts import percent
 
 
 def reliance_section(content: Content, stem: str) -> Section:
-    """Behaviour on cut and pasted films first, then where the relevance lies."""
+    """Behaviour on cut and pasted images first, then where the relevance lies."""
     found = [own["reliance"] for test in content["tests"] for own in test["runs"].values()]
     blocks: list[Block] = []
     if any(one["n"] for one in found):
         blocks += [
             Text(
-                "The same films whole, cut, and pasted on the background of another film, of "
+                "The same images whole, cut, and pasted on the background of another image, of "
                 "another class or of the same one. Above 0.5 with the lungs removed, a model reads "
-                "the class off the background. Flips: share of films whose prediction changes on "
+                "the class off the background. Flips: share of images whose prediction changes on "
                 "the background of another class. Gap: score on backgrounds of the same class "
                 "minus that on backgrounds of another; 0 for a model that does not care."
             ),
@@ -33,7 +33,7 @@ def reliance_section(content: Content, stem: str) -> Section:
         ]
     else:
         why = reasons([(title(content, t), r["reliance"]["why"]) for t, _, r in _each(content)])
-        blocks.append(Notice(" ".join(["No film was cut and pasted.", *why]), "empty"))
+        blocks.append(Notice(" ".join(["No image was cut and pasted.", *why]), "empty"))
     if any(one["outside"]["n"] for one in found):
         blocks += [
             Text(
@@ -64,7 +64,7 @@ def _variants(content: Content) -> Table:
         where = f"{title(content, test)}, {run}"
         why += [(f"{where}, {words}", found["auc"][v]["why"]) for v, words in VARIANTS.items()]
     groups = [("", HEADS + 1), ("macro AUC", len(VARIANTS))]
-    columns = ("test", "run", "films", *VARIANTS.values())
+    columns = ("test", "run", "images", *VARIANTS.values())
     return Table(columns, rows, numbers_from=HEADS, groups=groups, notes=reasons(why))
 
 
@@ -90,6 +90,6 @@ def _outside(content: Content) -> Table:
             (title(content, test), run, count, percent(found["mean"]), percent(found["p95"]))
         )
         why.append((f"{title(content, test)}, {run}", found["why"]))
-    columns = ("test", "run", "films", "mean", "95th percentile")
+    columns = ("test", "run", "images", "mean", "95th percentile")
     caption = "Relevance outside the lungs"
     return Table(columns, rows, caption, numbers_from=HEADS, notes=reasons(why))

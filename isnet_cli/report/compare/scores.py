@@ -33,8 +33,8 @@ def scores_section(content: Content, stem: str) -> Section:
         stem: Name of the files without its ending.
     """
     words = (
-        "In brackets 95 % intervals over the films that happened to be tested. Two intervals that "
-        "overlap do not say that the runs are alike: the paired tests below look at the same films."
+        "In brackets 95 % intervals over the images that happened to be tested. Two intervals that "
+        "overlap do not say that runs are alike: the paired tests below look at the same images."
     )
     blocks: list[Block] = [
         Text(words),
@@ -77,7 +77,7 @@ def _scores(content: Content) -> Table:
                 (f"{where}, {words}", found["scores"][name]["why"])
                 for name, words in SCORES.items()
             ]
-    columns = ("test", "run", "films", *SCORES.values())
+    columns = ("test", "run", "images", *SCORES.values())
     notes = ["The Brier score is better when it is lower.", *reasons(why)]
     return Table(columns, rows, numbers_from=HEADS, notes=notes)
 
@@ -92,7 +92,7 @@ def _per_class(content: Content) -> Table:
         for run, found in test["runs"].items()
         for label, entry in found["per_class"].items()
     ]  # fmt: skip
-    columns = ("test", "run", "class", "films", *RATES.values())
+    columns = ("test", "run", "class", "images", *RATES.values())
     return Table(columns, rows, numbers_from=HEADS + 1)
 
 
@@ -113,7 +113,7 @@ def seeds_section(content: Content, stem: str) -> Section:
         Text(
             "Runs whose settings differ in the seed alone are trainings of the same method. Their "
             "standard deviation (n \N{MINUS SIGN} 1) says how much a result depends on chance in "
-            "training; the interval of one run says how much it depends on the films that happened "
+            "training; the interval of one run says how much depends on the images that happened "
             "to be tested. Neither contains the other, so they stand on lines of their own."
         ),
         *(_seeds(content, group) for group in groups),

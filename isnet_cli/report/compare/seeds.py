@@ -15,8 +15,8 @@ from isnet_cli.core.files import fingerprint
 from isnet_cli.errors import IsnetError
 from isnet_cli.report.compare.read_run import Evaluated
 
-TRAINED = ("model", "bias", "train")  # sections that make a model, besides its films and seed
-FILMS = ("data", "masks")
+TRAINED = ("model", "bias", "train")  # sections that make a model, besides its images and seed
+IMAGES = ("data", "masks")
 RECORD = "isnet.yaml"
 
 
@@ -44,8 +44,8 @@ def training_seed(run: Evaluated) -> int | None:
 def seed_groups(runs: Sequence[Evaluated]) -> list[Group]:
     """Groups of runs with equal settings and different seeds, in the order of the runs.
 
-    Equal are the sections model, bias and train, and those of the films (data, masks) of the run
-    that made the films; name, machine, evaluate and heatmap say nothing about a training. Of two
+    Equal are the sections model, bias and train, and those of the images (data, masks) of the run
+    that made the images; name, machine, evaluate and heatmap say nothing about a training. Of two
     runs with the same seed the first counts.
     """
     members: dict[str, dict[int, int]] = {}
@@ -78,9 +78,9 @@ def _loaded(folder: Path) -> Config | None:
 def _settings(config: Config) -> str:
     """The same text for settings that are the same but for the seed."""
     owner = config if config.upstream is None else _loaded(Path(config.upstream)) or config
-    trained, films = plain(config), plain(owner)
+    trained, images = plain(config), plain(owner)
     found: dict[str, Any] = {name: trained[name] for name in TRAINED}
-    return fingerprint(found, {name: films[name] for name in FILMS})
+    return fingerprint(found, {name: images[name] for name in IMAGES})
 
 
 def _names(groups: Sequence[Sequence[str]]) -> list[str]:

@@ -31,7 +31,7 @@ def tests_section(content: Content, stem: str) -> Section:
     size, alpha = found["family_size"], found["alpha"]
     blocks: list[Block] = [
         Text(
-            "Each line is the second run minus the first on the very same films. Areas: DeLong's "
+            "Each line is the second run minus the first on the very same images. Areas: DeLong's "
             f"paired test. All other scores: {found['draws']} bootstrap draws of patients, the "
             "same for both runs. p is two-sided and of that line alone."
         ),

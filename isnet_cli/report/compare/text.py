@@ -17,7 +17,7 @@ SCORES = {
     "brier": "Brier score",
 }
 VARIANTS = {
-    "full": "whole film",
+    "full": "whole image",
     "lungs_only": "lungs only",
     "lungs_removed": "lungs removed",
     "other_class": "other class",

@@ -1,4 +1,4 @@
-"""Several runs on the same films: scores, paired tests, reliance, maps, as one page and its data.
+"""Several runs on the same images: scores, paired tests, reliance, maps, as one page and its data.
 
 Beside ``NAME.html`` lie ``NAME.json`` (every figure of the page) and the same figures as tables:
 ``NAME_scores.csv``, ``NAME_tests.csv``, ``NAME_reliance.csv``, ``NAME_seeds.csv``.
@@ -17,7 +17,7 @@ from isnet_cli import __version__
 from isnet_cli.config.load import plain
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import sha256_file, write_csv, write_json, write_text
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.report.compare.figures import TABLES, document
@@ -67,12 +67,12 @@ class Compared:
 def compare_runs(
     runs: Sequence[tuple[RunFolder, Config]],
     output: Path,
-    ports: Ports,
+    context: RunContext,
     *,
     overwrite: bool = False,
     chosen: Chosen | None = None,
 ) -> Compared:
-    """Compares runs that were evaluated on the same films.
+    """Compares runs that were evaluated on the same images.
 
     The same files give the same page, byte for byte. Tests that the runs do not share are left out
     with a warning.
@@ -80,7 +80,7 @@ def compare_runs(
     Args:
         runs: At least two evaluated runs with their settings, in the order of rows.
         output: The HTML file; the others lie beside it.
-        ports: Side effects.
+        context: Side effects.
         overwrite: Replace files of an earlier comparison.
         chosen: Pairs of runs that are tested; None: all.
 
@@ -97,12 +97,12 @@ def compare_runs(
         for (folder, config), name in zip(runs, names, strict=True)
     ]
     check_runs(found)
-    ports.say(f"compare: {', '.join(names)}")
+    context.say(f"compare: {', '.join(names)}")
     common = common_tests(found)
     for one in common.left_out:
-        ports.warn("data", f"{' / '.join(one.test)} is left out: {one.why}")
+        context.warn("data", f"{' / '.join(one.test)} is left out: {one.why}")
     maps = run_maps([folder for folder, _ in runs])
-    content = _content(found, common, maps, ports, chosen)
+    content = _content(found, common, maps, context, chosen)
     page = render(compare_page(content, maps_section(_facts(found, maps), NOTE), output.stem))
     write_json(places["json"], content)
     for name, (rows, columns) in TABLES.items():
@@ -150,11 +150,11 @@ def _content(
     runs: Sequence[Evaluated],
     common: Common,
     maps: Sequence[Sequence[MapFacts]],
-    ports: Ports,
+    context: RunContext,
     chosen: Chosen | None,
 ) -> dict[str, Any]:
     groups = seed_groups(runs)
-    comparisons, draws = _comparisons(runs, common, ports, chosen)
+    comparisons, draws = _comparisons(runs, common, context, chosen)
     described = [_described(run) for run in runs]
     for group in groups:
         for place in group.runs:
@@ -168,16 +168,16 @@ def _content(
 
 
 def _comparisons(
-    runs: Sequence[Evaluated], common: Common, ports: Ports, chosen: Chosen | None
+    runs: Sequence[Evaluated], common: Common, context: RunContext, chosen: Chosen | None
 ) -> tuple[list[Comparison], int]:
     """Corrected comparisons of all tests with labels, and the number of draws."""
     pairs = tuple(combinations(range(len(runs)), 2)) if chosen is None else chosen.pairs
     labelled = {t: tables for t, tables in common.tables.items() if runs[0].scores(t)["n"]}
     draws = draws_for(len(labelled) * len(pairs))
     found: list[Comparison] = []
-    with ports.progress.bar("compare", len(labelled)) as bar:
+    with context.progress.bar("compare", len(labelled)) as bar:
         for test, tables in labelled.items():
-            if ports.stop_requested():
+            if context.stop_requested():
                 raise KeyboardInterrupt
             found += compare_on(test, paired_tests(runs, tables), draws, SEED, pairs)
             bar.advance()
@@ -198,7 +198,7 @@ def _described(run: Evaluated) -> dict[str, Any]:
         "weights": model.get("sha256"),
         "seed": training_seed(run),
         "settings": None,
-        "films_of": run.folder.owner("ingest").path.absolute().name,
+        "images_of": run.folder.owner("ingest").path.absolute().name,
         "files": {
             f"evaluate/{name}": sha256_file(root / name)
             for name in names
@@ -223,7 +223,7 @@ def _notes(runs: Sequence[Evaluated], common: Common) -> list[str]:
         found.append(f"Of the same weights: {', '.join(twins)}.")
     if any(run.config.seed != first.config.seed for run in runs):
         found.append(
-            "Seeds differ, and with them the pairs of films whose backgrounds are exchanged."
+            "Seeds differ, and with them the pairs of images whose backgrounds are exchanged."
         )
         if any(version != "standard" for _, version in common.tables):
             found.append(

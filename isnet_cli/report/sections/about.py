@@ -26,13 +26,13 @@ LIMITS = (
     "nothing here may guide the care of a patient.",
     "A relevance map explains the classifier, not the disease. A map that stays inside the lungs "
     "does not prove by itself that the classifier is right or robust: read it beside the scores "
-    "on changed backgrounds and on films from other hospitals.",
-    "An interval says how much a score depends on which films happened to be tested, not on chance "
+    "on changed backgrounds and on images from other hospitals.",
+    "An interval says how much a score depends on which images were tested, not on chance "
     "in training (train with several seeds for that), and not on what other hospitals, devices, "
     "ages and diseases would give.",
-    "Lung masks from a network can be wrong, above all on children, on lateral films, after "
+    "Lung masks from a network can be wrong, above all on children, on lateral images, after "
     "surgery and with large opacities. The contact sheet shows them for checking.",
-    "Names and dates in file headers are not written to any output. Letters burned into the film "
+    "Names and dates in file headers are not written to any output. Letters burned into the image "
     "itself are part of the picture: look at the pictures before you share this page.",
 )
 

@@ -1,4 +1,4 @@
-"""Background reliance: the same films whole, in parts, and on other films' backgrounds."""
+"""Background reliance: the same images whole, in parts, and on other images' backgrounds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from isnet_cli.report.sections.deltas import RATES, estimate_of, forest_picture
 
 Test = tuple[str, str]
 VARIANTS = {
-    "full": "whole film",
+    "full": "whole image",
     "lungs_only": "lungs alone",
     "lungs_removed": "lungs removed",
     "other_class": "background of another class",
@@ -35,7 +35,7 @@ LINES = "evaluate/<set>/<version>/background.csv"
 
 
 def background_section(runs: Sequence[RunFacts]) -> Section:
-    """Scores of each variant, flips, gap and the area on films without lungs."""
+    """Scores of each variant, flips, gap and the area on images without lungs."""
     tests = [t for t in all_tests(runs) if any(run.background(t).get("n") for run in runs)]
     blocks: list[Block] = []
     if not tests:
@@ -50,15 +50,15 @@ def background_section(runs: Sequence[RunFacts]) -> Section:
 def _why(runs: Sequence[RunFacts]) -> str:
     reasons = [str(run.background(t).get("why", "")) for run in runs for t in all_tests(runs)]
     reasons += [run.missing.get("evaluate", "").rstrip(".") for run in runs]
-    return next(filter(None, reasons), "no film was cut and pasted")
+    return next(filter(None, reasons), "no image was cut and pasted")
 
 
 def _meaning() -> Text:
     return Text(
-        "Each film with a label and a trusted lung mask is shown to the model again: its lungs "
-        "alone, everything but the lungs, and its lungs on the background of a film of another "
+        "Each image with a label and a trusted lung mask is shown to the model again: its lungs "
+        "alone, everything but the lungs, and its lungs on the background of an image of another "
         "class and of the same class. A model that looks at the lungs changes its mind on few "
-        "films (flips), has no gap between the two backgrounds, and knows nothing without lungs "
+        "images (flips), has no gap between the two backgrounds, and knows nothing without lungs "
         "(AUC 0.5). The gap is the score on the same class's background minus that on the other's."
     )
 
@@ -94,7 +94,7 @@ def _summary(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
             shown += [Shown(where, f"gap in {RATES[rate]}", gap) for rate, gap in gaps.items()]
             notes += _left_out(where, found)
     titles = ("flips", "AUC without lungs", "gap in macro-F1", "p", "gap in macro AUC", "p")
-    columns = (*heads, "films", *titles)
+    columns = (*heads, "images", *titles)
     absent = [
         f"{item.where}: no {item.name}: {item.cell['why']}."
         for item in shown
@@ -113,7 +113,7 @@ def _left_out(where: str, found: Mapping[str, Any]) -> list[str]:
     lost = found.get("left_out") or {}
     if not lost:
         return []
-    return [f"{where}: left out {', '.join(f'{n} films ({why})' for why, n in lost.items())}."]
+    return [f"{where}: left out {', '.join(f'{n} images ({why})' for why, n in lost.items())}."]
 
 
 def _figures(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Grid:
@@ -127,7 +127,7 @@ def _figures(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Grid:
         return Forest(names, points, label, line)
 
     forests = [
-        forest("share of films that flip", "flips", value="rate"),
+        forest("share of images that flip", "flips", value="rate"),
         forest("gap in macro-F1", "gap", "f1"),
         forest("AUC without lungs", "background_auc", line=0.5),
     ]
@@ -171,7 +171,7 @@ def _flips(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
                 rows.append((*names, f"{cell['count']} of {cell['n']}", share))
                 if cell.get("why"):
                     notes.append(f"{name}, {run.name}: {cell['why']}.")
-    columns = (*heads, "class", "films that flip", "share")
+    columns = (*heads, "class", "images that flip", "share")
     return Table(
         columns, rows, numbers_from=len(heads) + 1, notes=notes, sources=[f"{WHERE}.flips"]
     )

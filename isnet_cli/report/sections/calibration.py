@@ -37,7 +37,9 @@ def calibration_section(runs: Sequence[RunFacts]) -> Section:
         blocks += _reliability(runs, tests)
     else:
         reasons = (run.missing.get("evaluate", "") for run in runs)
-        why = next(filter(None, reasons), "no test has labelled films, or evaluate is of old form.")
+        why = next(
+            filter(None, reasons), "no test has labelled images, or evaluate is of old form."
+        )
         blocks.append(Notice(f"No calibration to show: {why}", "empty"))
     return Section("calibration", "Calibration", blocks, (METRICS,))
 
@@ -52,7 +54,7 @@ def _found(run: RunFacts, test: Test) -> Mapping[str, Any]:
 
 def _meaning() -> Text:
     return Text(
-        "Of the films that get a probability of 0.8, eight of ten should have the class. The "
+        "Of the images that get a probability of 0.8, eight of ten should have the class. The "
         "calibration error (ECE) is the mean distance from that, over ten bins. It is never 0 in a "
         "finite set: the columns beside it say what a perfectly calibrated model with the same "
         "probabilities would show by chance, and p how often it would show at least this error."

@@ -1,4 +1,4 @@
-"""Cohort: which films came in, which were lost and why, how classes and sources mix."""
+"""Cohort: which images came in, which were lost and why, how classes and sources mix."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MANIFEST, QC = "ingest/manifest.csv", "masks/qc.csv"
 
 
 def cohort_section(cohorts: Sequence[Cohort]) -> Section:
-    """Flow, set x class and class x source, once for each set of films that runs share."""
+    """Flow, set x class and class x source, once for each set of images that runs share."""
     blocks: list[Block] = []
     for cohort in cohorts:
         if len(cohorts) > 1:
-            blocks.append(Text(f"Films of {', '.join(cohort.users)} (ingested in {cohort.name}):"))
+            blocks.append(Text(f"Images of {', '.join(cohort.users)} (ingested in {cohort.name}):"))
         if not cohort.rows:
             reason = cohort.missing.get("ingest", "the manifest is empty")
             blocks.append(Notice(f"No cohort to show: {reason}", "empty"))
@@ -60,25 +60,25 @@ def classes_of(row: Cells, task: str) -> list[str]:
 
 
 def _flow(cohort: Cohort) -> Flow:
-    films = cohort.films
+    images = cohort.images
     skipped = Counter(
         row["reason"].partition(":")[0] or UNKNOWN for row in cohort.rows if row["status"] != "ok"
     )
-    labelled = [row for row in films if NO_LABEL not in classes_of(row, cohort.task)]
+    labelled = [row for row in images if NO_LABEL not in classes_of(row, cohort.task)]
     used = [row for row in labelled if row["set"]]
     steps = [
-        Step(len(cohort.rows), "films found", [(_words(r), n) for r, n in skipped.most_common()]),
-        Step(len(films), "films read", _without((NO_LABEL, len(films) - len(labelled)))),
+        Step(len(cohort.rows), "images found", [(_words(r), n) for r, n in skipped.most_common()]),
+        Step(len(images), "images read", _without((NO_LABEL, len(images) - len(labelled)))),
         Step(
             len(labelled),
-            "films with a label",
+            "images with a label",
             _without((NO_SET, len(labelled) - len(used))),
         ),
-        Step(len(used), "films in named sets", _doubtful(cohort, used)),
+        Step(len(used), "images in named sets", _doubtful(cohort, used)),
     ]
     if cohort.qc:
         good = {row["key"] for row in cohort.qc if row["verdict"] == "ok"}
-        steps.append(Step(sum(r["key"] in good for r in used), "films with a sound lung mask"))
+        steps.append(Step(sum(r["key"] in good for r in used), "images with a sound lung mask"))
     return Flow(steps, sources=(MANIFEST, QC) if cohort.qc else (MANIFEST,))
 
 
@@ -89,14 +89,14 @@ def _doubtful(cohort: Cohort, used: Sequence[Cells]) -> list[tuple[str, int]]:
 
 
 def _fate(cohort: Cohort) -> Iterator[Text]:
-    """What becomes of films without a sound mask, where there are any."""
+    """What becomes of images without a sound mask, where there are any."""
     if all(row["verdict"] == "ok" for row in cohort.qc):
         return
     if cohort.on_suspect == "keep":
-        yield Text("Films with a suspect mask are used like all others (masks.on_suspect: keep).")
+        yield Text("Images with a suspect mask are used like all others (masks.on_suspect: keep).")
     else:
         yield Text(
-            "Films with a suspect mask are left out of training, and films without a mask where "
+            "Images with a suspect mask are left out of training, and images without a mask where "
             "the method needs one. In the test sets they are scored, but not measured for "
             "relevance outside the lungs."
         )
@@ -105,14 +105,14 @@ def _fate(cohort: Cohort) -> Iterator[Text]:
 def _set_table(cohort: Cohort) -> Iterator[Block]:
     counts: dict[str, Counter[str]] = {}
     totals: Counter[str] = Counter()
-    for row in cohort.films:
+    for row in cohort.images:
         name = row["set"] or NO_SET
         totals[name] += 1
         counts.setdefault(name, Counter()).update(classes_of(row, cohort.task))
     classes = _ordered(name for counter in counts.values() for name in counter)
     order = sorted(counts, key=lambda n: ({"train": 0, "val": 1, NO_SET: 9}.get(n, 2), n))
     patients = {
-        name: {r["patient"] for r in cohort.films if (r["set"] or NO_SET) == name and r["patient"]}
+        name: {r["patient"] for r in cohort.images if (r["set"] or NO_SET) == name and r["patient"]}
         for name in order
     }
     rows = [
@@ -124,35 +124,35 @@ def _set_table(cohort: Cohort) -> Iterator[Block]:
         )
         for name in order
     ]
-    notes = ["A film can be positive for several labels."] if cohort.task == "multilabel" else []
+    notes = ["An image can be positive for several labels."] if cohort.task == "multilabel" else []
     yield Table(
-        ("set", *classes, "films", "patients"), rows, "Sets and classes", notes=notes,
+        ("set", *classes, "images", "patients"), rows, "Sets and classes", notes=notes,
         sources=[MANIFEST],
     )  # fmt: skip
 
 
 def _source_tables(cohort: Cohort) -> Iterator[Block]:
     counts: dict[str, Counter[str]] = {}
-    for row in cohort.films:
+    for row in cohort.images:
         for name in classes_of(row, cohort.task):
             counts.setdefault(name, Counter())[row["source"] or UNKNOWN] += 1
     sources = _ordered(source for counter in counts.values() for source in counter)
     if sources == [UNKNOWN]:
         yield Notice(
-            "The films' sources (hospitals, collections) are not known, so it cannot be checked "
+            "The images' sources (hospitals, collections) are not known, so it cannot be checked "
             "whether a class comes from one source only."
         )
         return
     rows = [(name, *(str(counts[name][s]) for s in sources)) for name in _ordered(counts)]
     yield Table(("class", *sources), rows, "Classes and sources", sources=[MANIFEST])
-    training = [row for row in cohort.films if row["set"] in {"train", "val"}]
-    yield from _one_source(training or cohort.films, cohort.task)
+    training = [row for row in cohort.images if row["set"] in {"train", "val"}]
+    yield from _one_source(training or cohort.images, cohort.task)
 
 
-def _one_source(films: Sequence[Cells], task: str) -> Iterator[Notice]:
+def _one_source(images: Sequence[Cells], task: str) -> Iterator[Notice]:
     """Warns of classes that come from one of several sources: the hospital can give them away."""
     sources: dict[str, set[str]] = {}
-    for row in films:
+    for row in images:
         for name in classes_of(row, task):
             if name != NO_LABEL and row["source"]:
                 sources.setdefault(name, set()).add(row["source"])
@@ -161,7 +161,7 @@ def _one_source(films: Sequence[Cells], task: str) -> Iterator[Notice]:
     alone = [f"{name} ({min(found)})" for name, found in sources.items() if len(found) == 1]
     if alone:
         yield Notice(
-            f"In the training films, these classes come from one source only: {', '.join(alone)}."
+            f"In the training images, these classes come from one source only: {', '.join(alone)}."
             " A classifier can learn the source instead of the disease, and a test on the same "
             "sources will not show it.",
             "warning",
@@ -194,7 +194,7 @@ def _doubts(cohort: Cohort) -> Iterator[Block]:
     )
     if reasons:
         rows = [(_words(reason or UNKNOWN), str(count)) for reason, count in reasons.most_common()]
-        yield Table(("why a mask is suspect or missing", "films"), rows, sources=[QC])
+        yield Table(("why a mask is suspect or missing", "images"), rows, sources=[QC])
 
 
 def _without(*entries: tuple[str, int]) -> list[tuple[str, int]]:

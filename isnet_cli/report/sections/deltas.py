@@ -82,10 +82,10 @@ def _table(runs: Sequence[RunFacts], titles: Sequence[str]) -> Table:
     notes = [
         *notes_on(shown),
         *_absent(shown),
-        "Change: later minus earlier. Same films: compared film by film; other films: the sets "
+        "Change: later minus earlier. Same images: compared image by image; other images: the sets "
         "are independent. p: two-sided, of each comparison alone, not corrected for their number.",
     ]
-    names = ("from → to", *heads_of_runs(runs), "films")
+    names = ("from → to", *heads_of_runs(runs), "images")
     groups = [("", len(names)), *((label, len(heads)) for label in RATES.values())]
     return Table(
         (*names, *heads * len(RATES)),

@@ -1,4 +1,4 @@
-"""Maps: the same films as rows, the runs as columns."""
+"""Maps: the same images as rows, the runs as columns."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def maps_section(runs: Sequence[RunFacts], note: str = "") -> Section:
         blocks.append(Text(words.strip()))
         if any(run.picks for run in runs):
             blocks.append(
-                Text("These films were drawn evenly over the labels, whatever they show.")
+                Text("These images were drawn evenly over the labels, whatever they show.")
             )
     for name in sets:
         title = name if len(sets) > 1 else ""
@@ -52,14 +52,14 @@ def _reason(run: RunFacts) -> str:
 
 
 def _single(runs: Sequence[RunFacts], name: str, title: str) -> Grid:
-    """One run: films side by side, each with its own caption."""
+    """One run: images side by side, each with its own caption."""
     items = [item for item in runs[0].maps if item.group == name]
     pictures = [shown_map(runs[0], item) for item in items]
     return Grid(pictures, least=220, title=title)
 
 
 def shown_map(run: RunFacts, item: MapFacts) -> Picture:
-    """A film's map under its key, with label, prediction and share outside the lungs."""
+    """An image's map under its key, with label, prediction and share outside the lungs."""
     return _shown(item, f"label {_label(run, item)}", item.key)
 
 
@@ -92,5 +92,5 @@ def _shown(item: MapFacts, label: str, head: str) -> Picture:
         says += f"; map of {item.target} ({figure_of(item.probability, 2)})"
     share = f"{percent(item.outside)} outside" if item.outside is not None else ""
     caption = " · ".join(part for part in (label, says.strip("; "), share, item.note) if part)
-    alt = f"Relevance map over film {item.key}: {head}, {caption}"
+    alt = f"Relevance map over image {item.key}: {head}, {caption}"
     return Picture(item.picture.uri, alt, caption, photo=True, head=head)

@@ -10,7 +10,7 @@ from isnet_cli.report.sections.about import about_section, limits_section
 from isnet_cli.report.sections.background import background_section
 from isnet_cli.report.sections.calibration import calibration_section
 from isnet_cli.report.sections.cohort import cohort_section, masks_section
-from isnet_cli.report.sections.films import films_section
+from isnet_cli.report.sections.images import images_section
 from isnet_cli.report.sections.maps import maps_section
 from isnet_cli.report.sections.scores import scores_section
 from isnet_cli.report.sections.setup import configuration_section, versions_section
@@ -23,7 +23,7 @@ def page(runs: Sequence[RunFacts], cohorts: Sequence[Cohort], note: str = "") ->
 
     Args:
         runs: At least one run, in the order of the columns.
-        cohorts: Their films, each set of films once.
+        cohorts: Their images, each set of images once.
         note: How the maps were drawn.
     """
     areas = [area for cohort in cohorts if (area := cohort.outside_area) is not None]
@@ -43,7 +43,7 @@ def page(runs: Sequence[RunFacts], cohorts: Sequence[Cohort], note: str = "") ->
             background_section(runs),
             reliance_section(runs, even),
             maps_section(runs, note),
-            films_section(runs),
+            images_section(runs),
             configuration_section(runs),
             versions_section(runs),
             limits_section(),
@@ -58,7 +58,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _facts(runs: Sequence[RunFacts], cohorts: Sequence[Cohort]) -> list[tuple[str, str]]:
-    films = sum(len(cohort.films) for cohort in cohorts)
+    images = sum(len(cohort.images) for cohort in cohorts)
     classes = next((run.metrics["classes"] for run in runs if run.metrics), None)
     classes = classes or next((run.card["classes"] for run in runs if run.card), None)
     times = [
@@ -69,7 +69,7 @@ def _facts(runs: Sequence[RunFacts], cohorts: Sequence[Cohort]) -> list[tuple[st
     ]
     made = next((run.record["versions"]["isnet"] for run in runs if "versions" in run.record), "")
     facts = [
-        ("films", str(films) if films else ""),
+        ("images", str(images) if images else ""),
         ("classes", ", ".join(classes or ())),
         ("runs", str(len(runs)) if len(runs) > 1 else ""),
         ("last stage finished", max(times)[:16].replace("T", " ") + " UTC" if times else ""),

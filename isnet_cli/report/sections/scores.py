@@ -68,7 +68,7 @@ def _table(
     """Scores of the whole set (`own`: name -> head) and means over the classes."""
     rows, notes, shown = [], [], []
     titles = {**own, **{rate: RATES[rate] for rate in means}}
-    counts = {"n": "films", "patients": "patients"} if own else {}
+    counts = {"n": "images", "patients": "patients"} if own else {}
     if not any("patients" in run.scores(test) for run in runs for test in tests):
         counts.pop("patients", None)
     for test, name, cells in zip(tests, names_of_tests(tests), cells_of_tests(tests), strict=True):
@@ -119,14 +119,14 @@ def _per_class(runs: Sequence[RunFacts], tests: Sequence[Test]) -> Table:
                 where = f"{name}, {run.name}, {label}"
                 shown += [Shown(where, RATES[rate], cell) for rate, cell in found.items()]
                 reasons += _reasons(where, {"why": entry.get("why")})
-    columns = (*heads, "class", "films", *RATES.values())
+    columns = (*heads, "class", "images", *RATES.values())
     notes = [*notes_on(shown), *dict.fromkeys(reasons)]
     numbers = len(heads) + 1
     return Table(columns, rows, numbers_from=numbers, notes=notes, sources=[INTERVALS])
 
 
 def _thresholds(runs: Sequence[RunFacts]) -> list[Block]:
-    """From which probability a label counts as found, for several labels per film."""
+    """From which probability a label counts as found, for several labels per image."""
     rows, notes = [], []
     for run in runs:
         values = run.metrics.get("thresholds")
@@ -139,7 +139,7 @@ def _thresholds(runs: Sequence[RunFacts]) -> list[Block]:
                 notes.append(f"{run.name}, {label}: {rule['why']}.")
     if not rows:
         return []
-    columns = ("run", "label", "threshold", "F1 on the validation films there")
+    columns = ("run", "label", "threshold", "F1 on the validation images there")
     sources = [f"{METRICS}: thresholds", "train/model.json: threshold_rule"]
     table = Table(columns, rows, numbers_from=2, notes=notes, sources=sources)
     return [Fold("Thresholds of the labels", table)]

@@ -65,7 +65,7 @@ def _read(runs: Sequence[RunFacts]) -> list[Block]:
     if not rows:
         return []
     columns = ("run", "file", "as recorded in run.json", "SHA-256")
-    notes = ["Pictures of films and maps, and isnet.yaml, are not hashed here."]
+    notes = ["Pictures of images and maps, and isnet.yaml, are not hashed here."]
     table = Table(columns, rows, numbers_from=9, notes=notes)
     blocks: list[Block] = [Fold("Files that the figures of this page were read from", table)]
     if changed:

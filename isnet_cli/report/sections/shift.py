@@ -32,7 +32,7 @@ OUTSIDE = f"{METRICS}: sets.<set>.<version>.relevance_outside"
 
 
 def shift_section(runs: Sequence[RunFacts]) -> Section:
-    """The same model on the same films with other backgrounds, and on films from elsewhere."""
+    """The same model on the same images with other backgrounds, and on images from elsewhere."""
     tests = all_tests(runs)
     blocks: list[Block] = []
     if len(tests) < 2:
@@ -49,7 +49,7 @@ def reliance_section(runs: Sequence[RunFacts], even: float | None) -> Section:
 
     Args:
         runs: The runs.
-        even: Mean share of the film's area outside the lungs, what an even map would have; or
+        even: Mean share of the image's area outside the lungs, what an even map would have; or
             None.
     """
     tests = [t for t in all_tests(runs) if any(run.outside(t) is not None for run in runs)]
@@ -72,7 +72,7 @@ def _explanation(tests: Sequence[Test]) -> Text:
     words = ""
     if any(version == "deceiving" for _, version in tests):
         words = (
-            "In the biased version of a set, each film carries its class's mark (a shape or a "
+            "In the biased version of a set, each image carries its class's mark (a shape or a "
             "word) in the background, as in training; in the standard version there is no mark; "
             "in the deceiving version the marks are exchanged between the classes, so that a "
             "classifier that reads the marks is always wrong. "
@@ -134,7 +134,9 @@ def _spread(values: Sequence[float | None]) -> float | None:
 
 def _meaning(even: float | None) -> Text:
     words = (
-        "" if even is None else f" A map that is even all over the film would have {percent(even)}."
+        ""
+        if even is None
+        else f" A map that is even all over the image would have {percent(even)}."
     )
     return Text(
         "Share of each map's absolute relevance that lies outside the lung mask, for the class "
@@ -172,7 +174,7 @@ def _outside(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
                 (*name, run.name, label, *_cells(entry))
                 for label, entry in (found.get("per_class") or {}).items()
             ]
-    names, heads = heads_of_tests(tests), ("films", "mean", "95th percentile")
+    names, heads = heads_of_tests(tests), ("images", "mean", "95th percentile")
     per_class = Table((*names, "run", "class", *heads), classes, numbers_from=len(names) + 2)
     return [
         Table((*names, "run", *heads), rows, numbers_from=len(names) + 1, sources=[OUTSIDE]),

@@ -66,5 +66,5 @@ def _last_values(run: RunFacts) -> Table:
         for line, values in lines.items():
             cells = [figure_of(values[at], 4)] if at is not None else []
             rows.append((title, line, figure_of(values[-1], 4), *cells))
-    head = ("figure", "films", "last epoch", *(["epoch kept"] if at is not None else []))
+    head = ("figure", "images", "last epoch", *(["epoch kept"] if at is not None else []))
     return Table(head, rows, f"Final figures of {run.name}", numbers_from=2, sources=FILES[:1])

@@ -1,4 +1,4 @@
-"""Integrated gradients: the gradient along the way from a black image to the film."""
+"""Integrated gradients: the gradient along the way from a black image to the image."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Batch:
 
     Attributes:
         images: [B, C, H, W] in [0, 1].
-        masks: Lungs, 0 or 1 [B, 1, H, W]; all zero where a film has no mask.
+        masks: Lungs, 0 or 1 [B, 1, H, W]; all zero where an image has no mask.
         labels: Class indices, int64 [B], or 0/1 with NaN for missing [B, K] (multi-label).
     """
 
@@ -103,7 +103,7 @@ class Method:
 
     Settings: ClassVar[type] = NoSettings  # a frozen dataclass with defaults: `train.settings`
     form: ClassVar[int] = 1  # raised when the same settings give another model
-    bounded: ClassVar[bool] = True  # whether the first layer reads the film itself (rule zB)
+    bounded: ClassVar[bool] = True  # whether the first layer reads the image itself (rule zB)
 
     def __init__(
         self, settings: Any = None, context: Context | None = None, inner: Method | None = None
@@ -151,7 +151,7 @@ class Method:
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Loss of `batch` in `epoch` (counted from 0); `net` is in the mode of the caller.
 
-        Without gradient mode (validation) films are taken as they are, and no chance is used.
+        Without gradient mode (validation) images are taken as they are, and no chance is used.
         """
         raise NotImplementedError
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 Need = Literal["masks", "one label", "rules", "range", "feature map", "teacher", "segmenter"]
 NEEDS: dict[Need, str] = {
-    "masks": "a lung mask for every training film",
-    "one label": "one class per film (data.labels.task: multiclass)",
+    "masks": "a lung mask for every training image",
+    "one label": "one class per image (data.labels.task: multiclass)",
     "rules": "a relevance rule for every operation of the network",
     "range": "C1 and C2 of the heat-map loss",
     "feature map": "a network that ends in a convolutional feature map",
@@ -71,7 +71,8 @@ ENTRIES: tuple[Entry, ...] = (
         f"{NATURE}; {FASTER}", needs=("masks", "rules", "range"),
     ),
     Entry(
-        "grad_input", "guided.isnet:GradInput", "the ISNet with gradient x input maps of all classes",
+        "grad_input", "guided.isnet:GradInput",
+        "the ISNet with gradient x input maps of all classes",
         NATURE, needs=("masks", "rules", "range"), explains="grad_input",
     ),
     Entry(
@@ -96,13 +97,13 @@ ENTRIES: tuple[Entry, ...] = (
     ),
     Entry(
         "background_mix", "background.background_mix:BackgroundMix",
-        "some films of each batch get another film's background",
+        "some images of each batch get another image's background",
         "Xiao et al., arXiv 2006.09994 (2020); Bransby et al., arXiv 2406.19148 (2024)",
         needs=("masks",), addition=True,
     ),
     Entry(
         "masked_mix", "background.masked_mix:MaskedMix",
-        "films with and without their background, and the same answer asked for both",
+        "images with and without their background, and the same answer asked for both",
         "Viviano et al., ICLR (2021), arXiv 1910.00199", needs=("masks",), addition=True,
     ),
     Entry(
@@ -116,15 +117,18 @@ ENTRIES: tuple[Entry, ...] = (
         FASTER, needs=("masks", "one label", "rules", "range"), explains="grad_input",
     ),
     Entry(
-        "rrr", "guided.rrr:RRR", "right for the right reasons: input gradients held inside the lungs",
+        "rrr", "guided.rrr:RRR",
+        "right for the right reasons: input gradients held inside the lungs",
         "Ross et al., IJCAI 2017 (arXiv 1703.03717)", needs=("masks",), explains="grad_input",
     ),
     Entry(
-        "gain", "guided.gain:GAIN", "extended GAIN: Grad-CAM maps held to the lungs, attention mining",
+        "gain", "guided.gain:GAIN",
+        "extended GAIN: Grad-CAM maps held to the lungs, attention mining",
         "Li et al., CVPR 2018", needs=("masks", "feature map"), explains="gradcam",
     ),
     Entry(
-        "ham", "attention.ham:HAM", "hierarchical attention mining: class maps inside an abnormality map",
+        "ham", "attention.ham:HAM",
+        "hierarchical attention mining: class maps inside an abnormality map",
         "Ouyang et al., IEEE TMI 40:2698 (2021)", needs=("masks", "feature map"),
         explains="gradcam",
     ),

@@ -39,7 +39,7 @@ def test_a_bar_shows_count_pace_time_and_figures(screen: io.StringIO) -> None:
 def test_messages_stand_above_the_bar_and_markup_is_text(screen: io.StringIO) -> None:
     progress = progress_on(screen)
     assert progress.print("before") is False
-    with progress.bar("films", 2) as bar:
+    with progress.bar("images", 2) as bar:
         assert progress.print("a [bold]message[/bold] " + "x" * 100) is True
         bar.advance()
     assert progress.print("after") is False
@@ -62,7 +62,7 @@ def test_a_failure_ends_the_display(screen: io.StringIO) -> None:
     progress = progress_on(screen)
 
     def fail() -> None:
-        with progress.bar("films", 2):
+        with progress.bar("images", 2):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -73,7 +73,7 @@ def test_a_failure_ends_the_display(screen: io.StringIO) -> None:
 
 def test_brief_work_leaves_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
-    with progress_on(screen).bar("films", 1) as bar:
+    with progress_on(screen).bar("images", 1) as bar:
         bar.advance()
     assert "took" not in plain(screen)
 

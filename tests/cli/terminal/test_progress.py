@@ -52,15 +52,15 @@ def test_figures_are_kept_until_they_change(clock: Clock) -> None:
 def test_one_line_per_ten_seconds_and_one_at_the_end(clock: Clock) -> None:
     lines: list[str] = []
     progress = PlainProgress(lines.append, clock)
-    with progress.bar("films", 30) as bar:
+    with progress.bar("images", 30) as bar:
         for _ in range(30):
             clock.now += 1.0
             bar.advance(loss=0.5)
     assert lines == [
-        "films: 10/30 (33 %), 1.0/s, loss 0.5, 20 s left",
-        "films: 20/30 (67 %), 1.0/s, loss 0.5, 10 s left",
-        "films: 30/30 (100 %), 1.0/s, loss 0.5, 0.0 s left",
-        "films: 30/30 (100 %), 1.0/s, loss 0.5, took 30 s",
+        "images: 10/30 (33 %), 1.0/s, loss 0.5, 20 s left",
+        "images: 20/30 (67 %), 1.0/s, loss 0.5, 10 s left",
+        "images: 30/30 (100 %), 1.0/s, loss 0.5, 0.0 s left",
+        "images: 30/30 (100 %), 1.0/s, loss 0.5, took 30 s",
     ]
 
 
@@ -97,7 +97,7 @@ def test_a_failure_claims_no_end(clock: Clock) -> None:
     progress = PlainProgress(lines.append, clock)
 
     def fail() -> None:
-        with progress.bar("films", 30) as bar:
+        with progress.bar("images", 30) as bar:
             clock.now += 20
             bar.advance()
             raise ValueError
@@ -110,9 +110,9 @@ def test_a_failure_claims_no_end(clock: Clock) -> None:
 
 def test_nothing_to_do_divides_nothing(clock: Clock) -> None:
     lines: list[str] = []
-    with PlainProgress(lines.append, clock).bar("films", 0):
+    with PlainProgress(lines.append, clock).bar("images", 0):
         clock.now = 5
-    assert lines == ["films: 0/0, took 5.0 s"]
+    assert lines == ["images: 0/0, took 5.0 s"]
 
 
 @pytest.mark.parametrize(

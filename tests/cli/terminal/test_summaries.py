@@ -38,7 +38,7 @@ def test_scores_with_what_is_undefined() -> None:
         }
     }
     assert score_lines(summary) == [
-        "set    version  films  macro F1    AUC  outside lungs",
+        "set    version  images  macro F1    AUC  outside lungs",
         "test    biased      6     0.500      -          0.250",
         "test  standard      6     1.000  1.000              -",
     ]
@@ -84,7 +84,7 @@ def test_scores_with_their_intervals() -> None:
     figures = {"n": 6, "macro_f1": 0.5, "macro_f1_range": [0.4, 0.61], "macro_auc": 0.75}
     summary = {"sets": {"test": {"standard": {**figures, "macro_auc_range": None, "outside": 0.2}}}}
     assert score_lines(summary) == [
-        "set    version  films              macro F1    AUC  outside lungs",
+        "set    version  images              macro F1    AUC  outside lungs",
         "test  standard      6  0.500 [0.400, 0.610]  0.750          0.200",
     ]
 
@@ -108,21 +108,21 @@ def test_differences_between_tests() -> None:
 
 def test_predictions_are_counted_with_their_doubts() -> None:
     summary = {
-        "films": 10, "doubts": 7, "skipped": 0, "predicted": {"ill": 4, "well": 6},
+        "images": 10, "doubts": 7, "skipped": 0, "predicted": {"ill": 4, "well": 6},
         "flags": {"mask": 1, "unlike": 6, "undecided": None}, "expected": 0.019,
     }  # fmt: skip
     lines = prediction_lines(summary)
     cells = [" ".join(line.split()) for line in lines]
     assert cells[:7] == [
-        "predicted films",
+        "predicted images",
         "ill 4",
         "well 6",
         "in doubt 7 of 10",
         "lung mask suspect or missing 1",
-        "unlike the training films 6",
+        "unlike the training images 6",
         "undecided not known",
     ]
-    assert cells[7] == "(of films like those of training, 1.9 % are called unlike)"
-    assert cells[8].startswith("most films are unlike the training films")
+    assert cells[7] == "(of images like those of training, 1.9 % are called unlike)"
+    assert cells[8].startswith("most images are unlike the training images")
     calm = {**summary, "flags": {"mask": 1, "unlike": 5, "undecided": 0}, "expected": None}
     assert len(prediction_lines(calm)) == 7

@@ -26,7 +26,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(root / "models")]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     file = write(tmp_path, methods="  standard: {}\n", seeds="0, 1")
-    file.write_text(file.read_text() + "films_seed: 0\n")
+    file.write_text(file.read_text() + "images_seed: 0\n")
     return file.relative_to(tmp_path)
 
 
@@ -61,7 +61,7 @@ def test_two_cells_at_once_and_a_second_call(file: Path) -> None:
 def test_a_dry_run_writes_nothing(file: Path) -> None:
     done = isnet("benchmark", file, "-o", "out", "--dry-run")
     assert done.code == 0, done.err
-    assert done.out.splitlines()[1].split(maxsplit=1) == ["films/all-seed-0", "would run"]
+    assert done.out.splitlines()[1].split(maxsplit=1) == ["images/all-seed-0", "would run"]
     assert not Path("out").exists()
     found = isnet("benchmark", file, "-o", "out", "--dry-run", "--json").document
     assert found["plan"]["cells/all/standard/seed-1"] == "new"
@@ -76,7 +76,7 @@ def test_stopping_by_the_clock_says_how_to_go_on(file: Path) -> None:
 
 def test_a_signal_stops_the_cells_in_good_order(file: Path) -> None:
     bench, grid = loaded(file, Path("out"))
-    in_process(Path("out").absolute())(tasks_of(bench, grid)[0])  # the films
+    in_process(Path("out").absolute())(tasks_of(bench, grid)[0])  # the images
     (Path("out") / "benchmark.yaml").write_text(dump(bench))
     words = [sys.executable, "-m", "isnet_cli.cli.app", "benchmark", str(file), "-o", "out"]
     words += ["--set", "train.epochs=500", "-d", "cpu", "--json"]

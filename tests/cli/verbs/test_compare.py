@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli.factory import isnet, tree, write_inputs
-from tests.report.compare.factory import compared_run, edit_predictions, films
+from tests.report.compare.factory import compared_run, edit_predictions, images
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two trained runs on the same films."""
+    """Two trained runs on the same images."""
     folder = tmp_path_factory.mktemp("compare")
     config = write_inputs(folder)
     first = folder / "runs/isnet"
@@ -61,19 +61,19 @@ def test_one_json_document(tmp_path: Path) -> None:
 
 def test_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    sets = {"test": films(8), "far": films(6, head="g")}
+    sets = {"test": images(8), "far": images(6, head="g")}
     compared_run(tmp_path / "a", sets)
-    compared_run(tmp_path / "b", {"test": films(8)}, noise=1)
+    compared_run(tmp_path / "b", {"test": images(8)}, noise=1)
     assert isnet("compare", "a", "b", "-o", "absent.html").code == 0
-    compared_run(tmp_path / "c", {**sets, "far": films(5, head="g")}, noise=1)
+    compared_run(tmp_path / "c", {**sets, "far": images(5, head="g")}, noise=1)
     differs = isnet("compare", "a", "c", "-o", "differs.html")
     assert differs.code == 7
-    assert "warning[data]: far / standard is left out: the films of c and a differ" in differs.err
+    assert "warning[data]: far / standard is left out: the images of c and a differ" in differs.err
     assert isnet("compare", "a").code == 2
     assert isnet("compare", "a", "a").code == 2
     assert isnet("compare", "a", "nowhere").code == 5
-    compared_run(tmp_path / "d", {"else": films(4)})
+    compared_run(tmp_path / "d", {"else": images(4)})
     assert isnet("compare", "a", "d").code == 4
-    edit_predictions(compared_run(tmp_path / "e", {"test": films(8)}), "f/01,tb", "f/01,x")
+    edit_predictions(compared_run(tmp_path / "e", {"test": images(8)}), "f/01,tb", "f/01,x")
     assert isnet("compare", "a", "e").code == 4
     assert not list(tmp_path.glob("compare*"))

@@ -18,7 +18,7 @@ def test_tables_of_scores_tests_and_seeds() -> None:
     found = comparison_text(content(seeds=[group()], pairs=[pair(0.0001, 0.0002)]), "c.html")
     first, tests, seeds, page = found.split("\n\n")
     lines = first.splitlines()
-    assert lines[0].split()[:4] == ["set", "version", "run", "films"]
+    assert lines[0].split()[:4] == ["set", "version", "run", "images"]
     assert "0.700 [0.650, 0.750]" in lines[1]
     assert lines[2].endswith("0.500   50 %    0.500           25 %")
     assert "two - one" in tests

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.demo import run as demo
 from tests.cli.factory import isnet
 
@@ -22,8 +22,8 @@ FOUND = {
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, int]]:
     found: list[tuple[Path, int]] = []
 
-    def run_demo(output: Path, ports: Ports, *, seed: int = 0) -> dict[str, Any]:
-        ports.say("drawing films")
+    def run_demo(output: Path, context: RunContext, *, seed: int = 0) -> dict[str, Any]:
+        context.say("drawing images")
         found.append((output, seed))
         return FOUND
 
@@ -35,7 +35,7 @@ def test_the_table_for_people(calls: list[tuple[Path, int]]) -> None:
     done = isnet("demo", "-o", "out", "--seed", "3")
     assert calls == [(Path("out"), 3)]
     assert done.code == 0
-    assert done.err == "drawing films\n"
+    assert done.err == "drawing images\n"
     assert done.out.splitlines()[0].split() == ["macro", "F1", "biased"]
     assert done.out.rstrip().endswith("report: out/report.html")
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from isnet_cli.core.files import read_csv
-from tests.cli.factory import CONFIG, SIZE, isnet, tree, write_films, write_inputs
+from tests.cli.factory import CONFIG, SIZE, isnet, tree, write_images, write_inputs
 from tests.e2e.test_privacy import SECRETS, leaks
 from tests.images.dicom.factory import dicom_bytes
-from tests.support.runs import film
+from tests.support.runs import image
 
 SETTINGS = CONFIG.replace("{fraction: 0.25}, test: {fraction: 0.25}", "{fraction: 0.5}")
 QUIET = ("--no-progress", "-d", "cpu", "-j", "0")
@@ -22,14 +22,14 @@ QUIET = ("--no-progress", "-d", "cpu", "-j", "0")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a trained run ``tb`` and new films in ``new``, one of them torn."""
+    """A folder with a trained run ``tb`` and new images in ``new``, one of them torn."""
     folder = tmp_path_factory.mktemp("predict")
     config = write_inputs(folder, 32)
     config.write_text(SETTINGS, encoding="utf-8")
     done = isnet("train", config, "-o", folder / "tb", "--method", "standard", *QUIET)
     assert done.code == 0, done.err
-    write_films(folder / "new/ward", range(100, 106))
-    pixels = (255 * (1 - film(7, True, SIZE))).astype(np.uint8)
+    write_images(folder / "new/ward", range(100, 106))
+    pixels = (255 * (1 - image(7, True, SIZE))).astype(np.uint8)
     Image.fromarray(pixels).save(folder / "new/foreign.png")
     torn = (folder / "new/ward/f100.png").read_bytes()[:200]
     (folder / "new/torn.png").write_bytes(torn)
@@ -38,7 +38,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def work(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Working folder with the new films, the run, and a folder with the two model files alone."""
+    """Working folder with the new images, the run, and a folder with the two model files alone."""
     for name in ("new", "tb"):
         (tmp_path / name).symlink_to(trained / name)
     (tmp_path / "two").mkdir()
@@ -52,7 +52,7 @@ def table(run: Path) -> list[dict[str, str]]:
     return read_csv(run / "predict/predictions.csv")
 
 
-def test_a_folder_is_predicted_and_the_torn_film_is_skipped(work: Path) -> None:
+def test_a_folder_is_predicted_and_the_torn_image_is_skipped(work: Path) -> None:
     before = tree(work / "new")
     done = isnet("predict", "new", "--model", "tb", "-o", "out", *QUIET)
     assert done.code == 7, done.err
@@ -65,7 +65,7 @@ def test_a_folder_is_predicted_and_the_torn_film_is_skipped(work: Path) -> None:
         assert float(line["p_sick"]) + float(line["p_well"]) == pytest.approx(1)
         assert line["predicted"] == max(("sick", "well"), key=lambda name: float(line[f"p_{name}"]))
     assert "  in doubt" in done.out
-    assert "unlike the training films" in done.out
+    assert "unlike the training images" in done.out
     assert tree(work / "new") == before
     assert not (work / "out/train").exists()
 
@@ -73,7 +73,7 @@ def test_a_folder_is_predicted_and_the_torn_film_is_skipped(work: Path) -> None:
     assert (again.code, again.document["exit_code"]) == (7, 7)
     assert {stage["status"] for stage in again.document["stages"]} == {"current"}
     summary = again.document["stages"][-1]["summary"]
-    assert (summary["films"], sum(summary["predicted"].values())) == (7, 7)
+    assert (summary["images"], sum(summary["predicted"].values())) == (7, 7)
 
 
 @pytest.mark.parametrize("model", ["two", "two/model.json", "two/model.safetensors", "tb/train"])
@@ -84,7 +84,7 @@ def test_two_files_predict_what_their_run_predicts(work: Path, model: str) -> No
     assert table(work / "b") == table(work / "a")
 
 
-def test_maps_are_made_of_all_films_on_request(work: Path) -> None:
+def test_maps_are_made_of_all_images_on_request(work: Path) -> None:
     (work / "list.txt").write_text("new/ward/f100.png\nnew/ward/f101.png\n", encoding="utf-8")
     words = ("predict", "list.txt", "--model", "two", "-o", "out", "--maps", "png,npz", *QUIET)
     done = isnet(*words)
@@ -113,7 +113,7 @@ def test_nothing_is_overwritten_unasked(work: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (("predict", "--model", "tb"), 2, "no films to predict"),
+        (("predict", "--model", "tb"), 2, "no images to predict"),
         (("predict", "new"), 2, "needs a trained model"),
         (("predict", "nowhere", "--model", "tb"), 4, "no such file or folder"),
         (("predict", "texts", "--model", "tb"), 4, "none of 2 files can be used"),
@@ -128,7 +128,7 @@ def test_nothing_is_overwritten_unasked(work: Path) -> None:
 def test_what_lacks_is_named(work: Path, words: tuple[str, ...], code: int, text: str) -> None:
     (work / "texts").mkdir()
     for name in ("a", "b"):
-        (work / "texts" / f"{name}.png").write_text(f"no film {name}", encoding="utf-8")
+        (work / "texts" / f"{name}.png").write_text(f"no image {name}", encoding="utf-8")
     for name in ("cut", "torn", "bare"):
         shutil.copytree(work / "two", work / name)
     weights = (work / "cut/model.safetensors").read_bytes()
@@ -149,7 +149,7 @@ def test_a_card_of_an_earlier_version_is_read_with_defaults_and_a_warning(work: 
     (work / "two/model.json").write_text(json.dumps(card), encoding="utf-8")
     done = isnet("predict", "new/ward", "--model", "two", "-o", "out", "--json", *QUIET)
     assert done.code == 0, done.err
-    assert any("does not say how films were read" in text for text in done.document["warnings"])
+    assert any("does not say how images were read" in text for text in done.document["warnings"])
     assert {line["unlike"] for line in table(work / "out")} == {""}
     assert "trained before limits were stored" in table(work / "out")[0]["why"]
 
@@ -158,7 +158,7 @@ def test_a_card_of_an_earlier_version_is_read_with_defaults_and_a_warning(work: 
 def test_no_identity_comes_out(work: Path, rename: bool) -> None:
     (work / "dicom").mkdir()
     for number in range(3):
-        stored = np.rint(film(number, False, SIZE) * 4095).astype(np.int64)
+        stored = np.rint(image(number, False, SIZE) * 4095).astype(np.int64)
         content = dicom_bytes(
             stored,
             PatientName="CANARY^JANE",
@@ -179,7 +179,7 @@ def test_no_identity_comes_out(work: Path, rename: bool) -> None:
     assert leaks(work / "out") == []
 
 
-def test_a_configuration_names_films_and_model_too(work: Path) -> None:
+def test_a_configuration_names_images_and_model_too(work: Path) -> None:
     text = "data: {images: new/ward}\npredict: {model: two}\nmachine: {device: cpu, workers: 0}\n"
     (work / "p.yaml").write_text(text, encoding="utf-8")
     assert isnet("predict", "p.yaml", "-o", "out", "--no-progress").code == 0

@@ -34,7 +34,7 @@ def test_the_trained_network_makes_masks(config: Path, tmp_path: Path) -> None:
     again = isnet("masks", "train", config, "--epochs", 1, "-d", "cpu", "-o", "net", "--json")
     assert again.document["status"] == "current"
     assert again.document["weights"] == "net/lung-unet.safetensors"
-    shutil.copytree(tmp_path / "data" / "films", tmp_path / "train")  # the name of the second word
+    shutil.copytree(tmp_path / "data" / "images", tmp_path / "train")  # the name of the second word
     made = isnet(
         "masks", "./train", "-o", "masks", "--set", "masks.model=net/lung-unet.safetensors", "-d",
         "cpu", "-j", 0,
@@ -59,8 +59,8 @@ def test_faults_have_their_codes(config: Path) -> None:
     assert isnet("masks", "training").code == 4  # a folder, which does not exist
 
 
-def test_skipped_films_are_told_by_the_exit_code(config: Path) -> None:
-    (config.parent / "data/masks/film_7.png").unlink()
+def test_skipped_images_are_told_by_the_exit_code(config: Path) -> None:
+    (config.parent / "data/masks/image_7.png").unlink()
     done = isnet("masks", "train", config, "-d", "cpu", "--set", "train.epochs=1")
     assert done.code == 7, done.err
     assert (Path("runs") / "lung-unet" / "skipped.csv").is_file()

@@ -35,7 +35,7 @@ EXACT = ("implicit", "explicit", "big", "deflated", "rle", "lossless57", "lossle
 NEAR = 2  # largest error of `jpegls_near`
 
 
-def film_values(
+def image_values(
     bits: int = 12, signed: bool = False, size: tuple[int, int] = (80, 96), seed: int = 0
 ) -> NDArray[np.integer]:
     """Stored values of a smooth picture with noise and flat parts that uses all of `bits`."""

@@ -11,10 +11,10 @@ import SimpleITK
 from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
 
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom import codec
 from isnet_cli.images.dicom.pixel_module import pixel_module
-from tests.images.dicom.factory import EXACT, NEAR, SYNTAXES, dicom_bytes, film_values
+from tests.images.dicom.factory import EXACT, NEAR, SYNTAXES, dicom_bytes, image_values
 from tests.images.dicom.jpeg_encoders import jpeg_lossless, jpeg_ls
 
 CODE_STREAMS = ("lossless57", "lossless70", "jpegls")
@@ -36,7 +36,7 @@ def bundled(name: str) -> pydicom.Dataset:
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("signed", [False, True])
 def test_every_lossless_syntax_gives_the_same_values(bits: int, signed: bool) -> None:
-    stored = film_values(bits, signed, size=(40, 52))
+    stored = image_values(bits, signed, size=(40, 52))
     for syntax in (*EXACT, *(() if signed else ("j2k",))):
         values, meaningful = decoded(dicom_bytes(stored, bits=bits, signed=signed, syntax=syntax))
         assert np.array_equal(values[0], stored), syntax
@@ -46,7 +46,7 @@ def test_every_lossless_syntax_gives_the_same_values(bits: int, signed: bool) ->
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
 def test_near_lossless_stays_within_its_bound(bits: int) -> None:
-    stored = film_values(bits)
+    stored = image_values(bits)
     values, _ = decoded(dicom_bytes(stored, bits=bits, syntax="jpegls_near"))
     error = np.abs(values[0].astype(int) - stored)
     assert 0 < error.max() <= NEAR
@@ -54,14 +54,14 @@ def test_near_lossless_stays_within_its_bound(bits: int) -> None:
 
 @pytest.mark.parametrize(("syntax", "bound"), [("jpeg", 8), ("j2k_lossy", 2)])
 def test_lossy_syntaxes_are_close(syntax: str, bound: float) -> None:
-    stored = film_values(8)
+    stored = image_values(8)
     values, _ = decoded(dicom_bytes(stored, bits=8, syntax=syntax))
     assert np.abs(values[0].astype(int) - stored).mean() < bound
 
 
 @pytest.mark.parametrize("syntax", ["explicit", "rle", *CODE_STREAMS, "j2k"])
 def test_frames_stay_in_order(syntax: str) -> None:
-    stored = np.stack([film_values(12, size=(24, 30), seed=seed) for seed in range(3)])
+    stored = np.stack([image_values(12, size=(24, 30), seed=seed) for seed in range(3)])
     for offsets in (False, True):
         content = dicom_bytes(stored, syntax=syntax, extended_offsets=offsets)
         assert np.array_equal(decoded(content)[0], stored)
@@ -101,7 +101,7 @@ def test_jpeg_2000_agrees_with_pydicom(name: str) -> None:
 
 @pytest.mark.parametrize("compressor", ["JPEG", "JPEG2000"])
 def test_signed_files_of_simpleitk_itself(tmp_path: Path, compressor: str) -> None:
-    stored = film_values(16, signed=True).astype(np.int16)
+    stored = image_values(16, signed=True).astype(np.int16)
     writer = SimpleITK.ImageFileWriter()
     writer.SetImageIO("GDCMImageIO")
     writer.SetFileName(str(tmp_path / "a.dcm"))
@@ -116,7 +116,7 @@ def test_signed_files_of_simpleitk_itself(tmp_path: Path, compressor: str) -> No
 @pytest.mark.parametrize("signed", [False, True])
 def test_bits_outside_the_stored_ones_are_cleared(syntax: str, signed: bool) -> None:
     """Retired overlays lie there; sign bits are extended from the highest stored bit."""
-    stored = film_values(12, signed)
+    stored = image_values(12, signed)
     overlay = np.where(np.arange(stored.shape[1]) % 3 == 0, 0xF000, 0)
     raw = (stored & 0x0FFF) | overlay
     streams = [jpeg_lossless(raw, 16)] if syntax == "lossless70" else None
@@ -129,7 +129,7 @@ def test_bits_outside_the_stored_ones_are_cleared(syntax: str, signed: bool) -> 
 
 @pytest.mark.parametrize("syntax", ["explicit", "rle", "jpegls"])
 def test_high_bit_above_the_stored_bits(syntax: str) -> None:
-    stored = film_values(12)
+    stored = image_values(12)
     streams = [jpeg_ls(stored << 4, 16)] if syntax == "jpegls" else None
     content = dicom_bytes(stored << 4, bits=12, syntax=syntax, streams=streams, HighBit=15)
     values, _ = decoded(content)
@@ -137,14 +137,14 @@ def test_high_bit_above_the_stored_bits(syntax: str) -> None:
 
 
 def test_a_code_stream_with_fewer_bits_than_declared_decides() -> None:
-    stored = film_values(10)
+    stored = image_values(10)
     content = dicom_bytes(stored, bits=16, syntax="jpegls", streams=[jpeg_ls(stored, 10)])
     values, bits = decoded(content)
     assert bits == 10
     assert np.array_equal(values[0], stored)
 
 
-def test_one_bit_films() -> None:
+def test_one_bit_images() -> None:
     stored = np.random.default_rng(0).integers(0, 2, (16, 24))
     packed = np.packbits(stored.reshape(-1).astype(np.uint8), bitorder="little")
     content = dicom_bytes(stored, bits=1, allocated=1, PixelData=packed.tobytes())
@@ -189,7 +189,7 @@ def test_the_codec_file_names_nobody_and_is_deleted(monkeypatch, tmp_path: Path)
 
     monkeypatch.setattr(codec, "_write_codec_file", spy)
     content = dicom_bytes(
-        film_values(),
+        image_values(),
         syntax="jpegls",
         PatientName="CANARY^PHI",
         PatientID="CANARY7",
@@ -206,7 +206,7 @@ def test_the_codec_file_names_nobody_and_is_deleted(monkeypatch, tmp_path: Path)
 @pytest.mark.parametrize("syntax", [*CODE_STREAMS, "j2k", "jpeg", "rle"])
 def test_damaged_data_leave_no_temporary_file(monkeypatch, tmp_path: Path, syntax: str) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    content = dicom_bytes(film_values(8), bits=8, syntax=syntax)
+    content = dicom_bytes(image_values(8), bits=8, syntax=syntax)
     try:
         decoded(content[: len(content) * 2 // 3])
     except Exception:  # the reader above turns any of them into a reason
@@ -244,17 +244,17 @@ def changed(content: bytes, **changes) -> bytes:
     ],
 )
 def test_what_the_data_cannot_hold_is_refused_before_decoding(syntax, changes, reason) -> None:
-    content = changed(dicom_bytes(film_values(8), bits=8, syntax=syntax), **changes)
-    with pytest.raises(UnreadableFilm) as caught:
+    content = changed(dicom_bytes(image_values(8), bits=8, syntax=syntax), **changes)
+    with pytest.raises(UnreadableImage) as caught:
         decoded(content)
     assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize("uid", ["1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.201", "1.2.3.4"])
 def test_unsupported_syntaxes_are_named(uid: str) -> None:
-    ds = pydicom.dcmread(io.BytesIO(dicom_bytes(film_values(8), bits=8, syntax="jpegls")))
+    ds = pydicom.dcmread(io.BytesIO(dicom_bytes(image_values(8), bits=8, syntax="jpegls")))
     ds.file_meta.TransferSyntaxUID = pydicom.uid.UID(uid)
-    with pytest.raises(UnreadableFilm) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         codec.decode(ds, pixel_module(ds))
     assert caught.value.reason == "codec"
     assert ("unknown" in caught.value.detail) is (uid == "1.2.3.4")
@@ -264,14 +264,14 @@ def test_unsupported_syntaxes_are_named(uid: str) -> None:
     "stream", [b"", b"\xff\xd8", b"\xff\xd8\xff\xd9", b"garbage" * 9, b"\xff\x4f\xff\x51"]
 )
 def test_code_stream_without_a_frame_header(stream: bytes) -> None:
-    with pytest.raises(UnreadableFilm) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         codec.stream_header(stream)
     assert caught.value.reason == "bad_header"
 
 
 def test_simpleitk_alone_would_invert_monochrome1(tmp_path: Path) -> None:
     """Why SimpleITK is the codec and not the reader; fails when a new version behaves otherwise."""
-    stored = film_values(12)
+    stored = image_values(12)
     path = tmp_path / "a.dcm"
     for syntax in ("explicit", "jpegls"):
         path.write_bytes(
@@ -283,7 +283,7 @@ def test_simpleitk_alone_would_invert_monochrome1(tmp_path: Path) -> None:
 
 
 def test_both_decoders_agree_on_rle(tmp_path: Path) -> None:
-    stored = film_values(16)
+    stored = image_values(16)
     path = tmp_path / "a.dcm"
     path.write_bytes(dicom_bytes(stored, bits=16, syntax="rle"))
     whole = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom.greyscale import (
     display_table,
     narrow_note,
@@ -144,7 +144,7 @@ def test_modality_lut_sets_the_range_and_comes_before_the_window() -> None:
     assert windowed.output == pytest.approx(expected)
 
 
-def test_negative_slope_turns_the_film_around() -> None:
+def test_negative_slope_turns_the_image_around() -> None:
     found = table(8, RescaleSlope=-2, RescaleIntercept=100)
     assert found.output == pytest.approx(1 - np.arange(256) / 255)
 
@@ -179,7 +179,7 @@ def test_auto_does_not_believe_a_senseless_window(centre: float, width: float) -
     assert found.output == pytest.approx(np.arange(4096) / 4095)
 
 
-def test_auto_does_not_believe_a_window_that_saturates_the_film() -> None:
+def test_auto_does_not_believe_a_window_that_saturates_the_image() -> None:
     histogram = np.zeros(4096, np.int64)
     histogram[3000:3100] = 50
     window = {"WindowCenter": 500, "WindowWidth": 400}
@@ -203,7 +203,7 @@ def test_auto_falls_from_a_bad_lut_to_a_good_window() -> None:
     ],
 )
 def test_a_malformed_modality_step_is_refused(attributes: dict[str, Any]) -> None:
-    with pytest.raises(UnreadableFilm) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         table(**attributes)
     assert caught.value.reason == "bad_lut"
 
@@ -235,19 +235,19 @@ def test_stretch() -> None:
 
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("scale", ["bits", "range", "percentile"])
-def test_stretching_the_table_is_stretching_the_film(scale: str, turned: bool) -> None:
+def test_stretching_the_table_is_stretching_the_image(scale: str, turned: bool) -> None:
     rng = np.random.default_rng(0)
     stored = np.clip(rng.normal(2000, 400, (200, 200)), 0, 4095).astype(int)
     output = np.linspace(0, 1, 4096)[:: -1 if turned else 1]
     spread = stretch_table(output, np.bincount(stored.reshape(-1), minlength=4096), scale)
-    film = stretch(output[stored].astype(np.float32), scale)
-    assert np.abs(spread[stored] - film).max() < 1e-3
+    image = stretch(output[stored].astype(np.float32), scale)
+    assert np.abs(spread[stored] - image).max() < 1e-3
     assert not stretch_table(output, (np.arange(4096) == 7).astype(int), "range").any()
     nothing = np.zeros(4096, int)
     assert np.array_equal(stretch_table(output, nothing, scale), output)
 
 
 @pytest.mark.parametrize(("top", "noted"), [(0.06, True), (0.2, False), (0.0, False)])
-def test_narrow_films_are_noted(top: float, noted: bool) -> None:
+def test_narrow_images_are_noted(top: float, noted: bool) -> None:
     pixels = np.linspace(0, top, 100, dtype=np.float32).reshape(10, 10)
     assert bool(narrow_note(pixels)) is noted

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom.header import identity, notes, refuse_unfit, spacing, view
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")  # odd values on purpose
@@ -27,7 +27,7 @@ def code(meaning: str) -> list[Dataset]:
 
 
 @pytest.mark.parametrize("modality", ["CR", "DX", "RG", "RF", "OT", "SC", "dx", "", None])
-def test_projection_films_pass(modality: str | None) -> None:
+def test_projection_images_pass(modality: str | None) -> None:
     refuse_unfit(header(Modality=modality, BodyPartExamined="CHEST"))
 
 
@@ -58,7 +58,7 @@ def test_unknown_and_private_classes_pass() -> None:
     ],
 )
 def test_others_are_refused_with_the_reason(attributes, reason: str, words: str) -> None:
-    with pytest.raises(UnreadableFilm) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         refuse_unfit(header(**attributes))
     assert caught.value.reason == reason
     assert words in caught.value.detail
@@ -67,7 +67,7 @@ def test_others_are_refused_with_the_reason(attributes, reason: str, words: str)
 def test_an_object_without_pixels_is_refused() -> None:
     ds = header(Modality="DX")
     del ds.PixelData
-    with pytest.raises(UnreadableFilm) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         refuse_unfit(ds)
     assert caught.value.reason == "no_pixels"
 

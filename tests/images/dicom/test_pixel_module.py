@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom.pixel_module import MAX_PIXELS, pixel_module
 
 USUAL = {
@@ -94,7 +94,7 @@ def test_native_length(changes: dict[str, Any], size: int) -> None:
     ],
 )
 def test_faults(changes: dict[str, Any], reason: str, words: str) -> None:
-    with pytest.raises(UnreadableFilm) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         pixel_module(declared(**changes))
     assert caught.value.reason == reason
     assert words in caught.value.detail

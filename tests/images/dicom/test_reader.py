@@ -10,25 +10,25 @@ import pytest
 from pydicom.dataset import Dataset
 
 from isnet_cli.config.schema import Dicom
-from isnet_cli.errors import UnreadableFilm
+from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom import reader as module
 from isnet_cli.images.dicom.greyscale import stored_range
-from isnet_cli.images.read import read_films
-from isnet_cli.images.types import Film
-from tests.images.dicom.factory import EXACT, dicom_bytes, film_values, lut_item
+from isnet_cli.images.read import read_images
+from isnet_cli.images.types import XRay
+from tests.images.dicom.factory import EXACT, dicom_bytes, image_values, lut_item
 
 SIZE = (24, 30)
 
 
-def read(tmp_path: Path, content: bytes, scale: str = "bits", **options: Any) -> list[Film]:
-    path = tmp_path / "film"
+def read(tmp_path: Path, content: bytes, scale: str = "bits", **options: Any) -> list[XRay]:
+    path = tmp_path / "image"
     path.write_bytes(content)
-    return read_films(path, Dicom(**options), scale)
+    return read_images(path, Dicom(**options), scale)
 
 
-def one(tmp_path: Path, content: bytes, scale: str = "bits", **options: Any) -> Film:
-    (film,) = read(tmp_path, content, scale, **options)
-    return film
+def one(tmp_path: Path, content: bytes, scale: str = "bits", **options: Any) -> XRay:
+    (image,) = read(tmp_path, content, scale, **options)
+    return image
 
 
 # The truth table: each display step written a second time, value by value, from the standard.
@@ -88,7 +88,7 @@ def display(kind: str, low: int, high: int) -> tuple[dict[str, Any], Any]:
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_truth_table(tmp_path: Path, bits: int, signed: bool, kind: str) -> None:
-    stored = film_values(bits, signed, SIZE)
+    stored = image_values(bits, signed, SIZE)
     attributes, intensity = display(kind, *stored_range(bits, signed))
     expected = np.vectorize(intensity, otypes=[float])(stored)
     inverted = (("MONOCHROME1", "explicit"), ("MONOCHROME1", "jpegls"))
@@ -96,29 +96,29 @@ def test_truth_table(tmp_path: Path, bits: int, signed: bool, kind: str) -> None
         content = dicom_bytes(
             stored, bits=bits, signed=signed, syntax=syntax, photometric=photometric, **attributes
         )
-        film = one(tmp_path, content, voi="lut" if kind.endswith("voi_lut") else "auto")
+        image = one(tmp_path, content, voi="lut" if kind.endswith("voi_lut") else "auto")
         wanted = 1 - expected if photometric == "MONOCHROME1" else expected
-        assert np.abs(film.pixels - wanted).max() <= 1e-6, (photometric, syntax)
-        assert film.bits == bits
-        assert film.pixels.dtype == np.float32
-        assert ("inverted" in film.notes) is (photometric == "MONOCHROME1")
+        assert np.abs(image.pixels - wanted).max() <= 1e-6, (photometric, syntax)
+        assert image.bits == bits
+        assert image.pixels.dtype == np.float32
+        assert ("inverted" in image.notes) is (photometric == "MONOCHROME1")
 
 
 @pytest.mark.parametrize("words", [True, False])
 @pytest.mark.parametrize("syntax", ["implicit", "explicit", "big", "deflated", "rle"])
 def test_luts_in_every_byte_order(tmp_path: Path, syntax: str, words: bool) -> None:
-    stored = film_values(12)
+    stored = image_values(12)
     order = ">" if syntax == "big" else "<"
     lut = lut_item(0, np.arange(4096)[::-1], 12, words=words, order=order)
-    film = one(tmp_path, dicom_bytes(stored, syntax=syntax, VOILUTSequence=[lut]))
-    assert np.abs(film.pixels - (4095 - stored) / 4095).max() < 1e-6
+    image = one(tmp_path, dicom_bytes(stored, syntax=syntax, VOILUTSequence=[lut]))
+    assert np.abs(image.pixels - (4095 - stored) / 4095).max() < 1e-6
 
 
 @pytest.mark.parametrize("syntax", ["implicit", "explicit", "big"])
 def test_files_without_preamble_and_meta_information(tmp_path: Path, syntax: str) -> None:
-    stored = film_values(12)
-    film = one(tmp_path, dicom_bytes(stored, syntax=syntax, preamble=False))
-    assert np.abs(film.pixels - stored / 4095).max() < 1e-6
+    stored = image_values(12)
+    image = one(tmp_path, dicom_bytes(stored, syntax=syntax, preamble=False))
+    assert np.abs(image.pixels - stored / 4095).max() < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -136,16 +136,16 @@ def test_files_without_preamble_and_meta_information(tmp_path: Path, syntax: str
 def test_inversion_happens_once_and_can_be_decided(
     tmp_path: Path, photometric: str, shape: str | None, option: str, inverted: bool
 ) -> None:
-    stored = film_values(12)
+    stored = image_values(12)
     attributes = {"PresentationLUTShape": shape} if shape else {}
     content = dicom_bytes(stored, photometric=photometric, **attributes)
-    film = one(tmp_path, content, photometric=option)
+    image = one(tmp_path, content, photometric=option)
     expected = 1 - stored / 4095 if inverted else stored / 4095
-    assert np.abs(film.pixels - expected).max() < 1e-6
+    assert np.abs(image.pixels - expected).max() < 1e-6
 
 
 def test_inversion_comes_after_the_window(tmp_path: Path) -> None:
-    stored = film_values(12)
+    stored = image_values(12)
     window = {"WindowCenter": 1000, "WindowWidth": 1501}
     content = dicom_bytes(stored, photometric="MONOCHROME1", **window)
     expected = 1 - np.clip((stored - 999.5) / 1500 + 0.5, 0, 1)
@@ -154,7 +154,7 @@ def test_inversion_comes_after_the_window(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("voi", ["auto", "none", "lut", "window"])
 def test_the_voi_option_decides(tmp_path: Path, voi: str) -> None:
-    stored = film_values(12)
+    stored = image_values(12)
     lut = lut_item(0, 4095 - np.arange(4096), 12)
     window = {"WindowCenter": 2048, "WindowWidth": 2001}
     content = dicom_bytes(stored, VOILUTSequence=[lut], **window)
@@ -186,36 +186,36 @@ def test_padding_is_black_and_does_not_count(
     stored[:, -5:] = rng.integers(low, high + 1, (40, 5))
     content = dicom_bytes(stored, photometric=photometric, **attributes)
     for scale, expected in (("bits", stored / 4095), ("range", (stored - 1000) / 2000)):
-        film = one(tmp_path, content, scale)
+        image = one(tmp_path, content, scale)
         wanted = 1 - expected if photometric == "MONOCHROME1" else expected
-        assert not film.pixels[:, -5:].any()
-        assert np.abs(film.pixels - wanted)[:, :-5].max() < 1e-6
-        assert "padding 10%" in film.notes
+        assert not image.pixels[:, -5:].any()
+        assert np.abs(image.pixels - wanted)[:, :-5].max() < 1e-6
+        assert "padding 10%" in image.notes
 
 
 def test_signed_padding_value(tmp_path: Path) -> None:
-    stored = film_values(16, signed=True, size=(40, 50))
+    stored = image_values(16, signed=True, size=(40, 50))
     stored[:10] = -32768
-    film = one(tmp_path, dicom_bytes(stored, bits=16, signed=True, PixelPaddingValue=-32768))
-    assert not film.pixels[:10].any()
-    assert any(note.startswith("padding") for note in film.notes)
+    image = one(tmp_path, dicom_bytes(stored, bits=16, signed=True, PixelPaddingValue=-32768))
+    assert not image.pixels[:10].any()
+    assert any(note.startswith("padding") for note in image.notes)
 
 
 def test_absent_padding_is_not_noted(tmp_path: Path) -> None:
-    stored = np.clip(film_values(12), 10, 4000)
-    film = one(tmp_path, dicom_bytes(stored, PixelPaddingValue=4095))
-    assert film.notes == ("full range of 12 bits",)
+    stored = np.clip(image_values(12), 10, 4000)
+    image = one(tmp_path, dicom_bytes(stored, PixelPaddingValue=4095))
+    assert image.notes == ("full range of 12 bits",)
 
 
 def test_padding_does_not_make_a_window_unbelievable(tmp_path: Path) -> None:
     stored = np.zeros((40, 50), int)
-    stored[:3] = film_values(12, size=(3, 50)) // 8 + 1500
+    stored[:3] = image_values(12, size=(3, 50)) // 8 + 1500
     content = dicom_bytes(stored, PixelPaddingValue=0, WindowCenter=1750, WindowWidth=800)
     assert "window linear" in one(tmp_path, content).notes
 
 
 def test_white_is_the_meaning_of_the_bits_unless_asked(tmp_path: Path) -> None:
-    stored = film_values(12, size=(50, 50)) // 4 + 500
+    stored = image_values(12, size=(50, 50)) // 4 + 500
     content = dicom_bytes(stored)
     assert one(tmp_path, content).pixels.max() == pytest.approx(stored.max() / 4095)
     ranged = one(tmp_path, content, "range").pixels
@@ -226,12 +226,12 @@ def test_white_is_the_meaning_of_the_bits_unless_asked(tmp_path: Path) -> None:
 
 def test_sixteen_bits_survive(tmp_path: Path) -> None:
     stored = np.arange(65536).reshape(256, 256)
-    film = one(tmp_path, dicom_bytes(stored, bits=16))
-    assert len(np.unique(film.pixels)) == 65536
+    image = one(tmp_path, dicom_bytes(stored, bits=16))
+    assert len(np.unique(image.pixels)) == 65536
 
 
-def test_frames_become_films_with_their_own_display(tmp_path: Path) -> None:
-    stored = np.stack([film_values(12, size=SIZE, seed=seed) for seed in range(3)])
+def test_frames_become_images_with_their_own_display(tmp_path: Path) -> None:
+    stored = np.stack([image_values(12, size=SIZE, seed=seed) for seed in range(3)])
     groups = []
     for centre in (1000, 2000, 3000):
         window = Dataset()
@@ -245,38 +245,38 @@ def test_frames_become_films_with_their_own_display(tmp_path: Path) -> None:
     content = dicom_bytes(
         stored, PerFrameFunctionalGroupsSequence=groups, SharedFunctionalGroupsSequence=[shared]
     )
-    films = read(tmp_path, content)
-    for film, frame, centre in zip(films, stored, (1000, 2000, 3000), strict=True):
+    images = read(tmp_path, content)
+    for image, frame, centre in zip(images, stored, (1000, 2000, 3000), strict=True):
         expected = np.clip((frame + 100 - centre + 0.5) / 1500 + 0.5, 0, 1)
-        assert np.abs(film.pixels - expected).max() < 1e-6
+        assert np.abs(image.pixels - expected).max() < 1e-6
 
 
-def test_what_the_film_carries(tmp_path: Path) -> None:
+def test_what_the_image_carries(tmp_path: Path) -> None:
     content = dicom_bytes(
-        film_values(10), bits=10, syntax="rle", ViewPosition="PA", ImagerPixelSpacing=[0.2, 0.1]
+        image_values(10), bits=10, syntax="rle", ViewPosition="PA", ImagerPixelSpacing=[0.2, 0.1]
     )
-    film = one(tmp_path, content)
-    assert (film.bits, film.format, film.view) == (10, "dicom:RLE Lossless", "frontal")
-    assert film.spacing == (0.2, 0.1)
-    assert (film.identity.patient, film.identity.accession) == ("0042", "A7")
-    assert film.identity.uid == "2.25.123456789"
-    assert film.notes == ("full range of 10 bits",)
+    image = one(tmp_path, content)
+    assert (image.bits, image.format, image.view) == (10, "dicom:RLE Lossless", "frontal")
+    assert image.spacing == (0.2, 0.1)
+    assert (image.identity.patient, image.identity.accession) == ("0042", "A7")
+    assert image.identity.uid == "2.25.123456789"
+    assert image.notes == ("full range of 10 bits",)
 
 
 def test_grey_stored_as_colour_and_real_colour(tmp_path: Path) -> None:
-    grey = film_values(8)
+    grey = image_values(8)
     as_rgb = np.repeat(grey[..., None], 3, axis=2)
-    film = one(tmp_path, dicom_bytes(as_rgb, bits=8, photometric="RGB"))
-    assert np.abs(film.pixels - grey / 255).max() < 1e-6
-    assert film.notes == ("colour",)
+    image = one(tmp_path, dicom_bytes(as_rgb, bits=8, photometric="RGB"))
+    assert np.abs(image.pixels - grey / 255).max() < 1e-6
+    assert image.notes == ("colour",)
     picture = np.random.default_rng(0).integers(0, 256, (80, 96, 3))
-    with pytest.raises(UnreadableFilm) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         one(tmp_path, dicom_bytes(picture, bits=8, photometric="RGB"))
     assert caught.value.reason == "colour"
 
 
 def test_palette_of_greys(tmp_path: Path) -> None:
-    stored = film_values(8)
+    stored = image_values(8)
     ramp = (np.arange(256)[::-1] * 257).astype("<u2").tobytes()
     palette: dict[str, Any] = {}
     for name in ("Red", "Green", "Blue"):
@@ -288,12 +288,12 @@ def test_palette_of_greys(tmp_path: Path) -> None:
 
 def test_a_deflated_bomb_is_refused_before_it_is_held(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(module, "MAX_FILE", 1 << 20)
-    content = dicom_bytes(film_values(8, size=(16, 16)), bits=8, syntax="deflated")
+    content = dicom_bytes(image_values(8, size=(16, 16)), bits=8, syntax="deflated")
     start = 144 + int.from_bytes(content[140:144], "little")  # after the file meta information
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     bomb = content[:start] + squeeze.compress(bytes(64 << 20)) + squeeze.flush()
     assert len(bomb) < 1 << 20
-    with pytest.raises(UnreadableFilm) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         one(tmp_path, bomb)
     assert caught.value.reason == "too_large"
     assert "inflates" in caught.value.detail
@@ -301,14 +301,14 @@ def test_a_deflated_bomb_is_refused_before_it_is_held(tmp_path: Path, monkeypatc
 
 def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(module, "MAX_FILE", 1000)
-    with pytest.raises(UnreadableFilm) as caught:
-        one(tmp_path, dicom_bytes(film_values(8), bits=8))
+    with pytest.raises(UnreadableImage) as caught:
+        one(tmp_path, dicom_bytes(image_values(8), bits=8))
     assert caught.value.reason == "too_large"
 
 
 def test_the_input_file_is_not_touched(tmp_path: Path) -> None:
-    path = tmp_path / "film.dcm"
-    path.write_bytes(dicom_bytes(film_values(12), syntax="jpegls"))
+    path = tmp_path / "image.dcm"
+    path.write_bytes(dicom_bytes(image_values(12), syntax="jpegls"))
     before = path.read_bytes(), path.stat().st_mtime_ns
     module.read_dicom(path)
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before

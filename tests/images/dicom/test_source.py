@@ -1,4 +1,4 @@
-"""The header of a film's own file, when it is still that file."""
+"""The header of an image's own file, when it is still that file."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from isnet_cli.core.files import sha256_file
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.dicom.source import is_dicom, source_header
 from isnet_cli.images.types import Row
-from tests.images.dicom.factory import dicom_bytes, film_values
+from tests.images.dicom.factory import dicom_bytes, image_values
 
 CANARY = "CANARY^JANE"
 
 
 def row_of(path: Path, **attributes: object) -> Row:
-    path.write_bytes(dicom_bytes(film_values(), PatientName=CANARY, **attributes))
+    path.write_bytes(dicom_bytes(image_values(), PatientName=CANARY, **attributes))
     return Row("a", path=str(path), sha256=sha256_file(path), format="dicom:Explicit")
 
 
 def test_the_header_is_read_without_pixels(tmp_path: Path) -> None:
-    row = row_of(tmp_path / "film", StudyInstanceUID="2.25.7", SeriesInstanceUID="2.25.8")
+    row = row_of(tmp_path / "image", StudyInstanceUID="2.25.7", SeriesInstanceUID="2.25.8")
     header = source_header(row)
     assert str(header.PatientName) == CANARY
     assert "PixelData" not in header
@@ -37,23 +37,23 @@ def change(path: Path) -> None:
     ("spoil", "words"), [(Path.unlink, "cannot be read (no such file"), (change, "has changed")]
 )
 def test_another_file_is_refused(tmp_path: Path, spoil: object, words: str) -> None:
-    row = row_of(tmp_path / "film", StudyInstanceUID="2.25.7", SeriesInstanceUID="2.25.8")
-    spoil(tmp_path / "film")  # type: ignore[operator]
+    row = row_of(tmp_path / "image", StudyInstanceUID="2.25.7", SeriesInstanceUID="2.25.8")
+    spoil(tmp_path / "image")  # type: ignore[operator]
     with pytest.raises(IsnetError) as caught:
         source_header(row)
     assert caught.value.kind == "data"
     assert words in caught.value.message
 
 
-def test_a_film_without_a_study_is_refused_without_quoting_it(tmp_path: Path) -> None:
-    row = row_of(tmp_path / "film", SeriesInstanceUID="2.25.8")
+def test_a_image_without_a_study_is_refused_without_quoting_it(tmp_path: Path) -> None:
+    row = row_of(tmp_path / "image", SeriesInstanceUID="2.25.8")
     with pytest.raises(IsnetError, match="no StudyInstanceUID") as caught:
         source_header(row)
     assert "CANARY" not in caught.value.render()
 
 
 def test_a_file_that_is_no_dicom_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "film"
+    path = tmp_path / "image"
     path.write_bytes(b"nothing")
     row = Row("a", path=str(path), sha256=sha256_file(path), format="dicom:Explicit")
     with pytest.raises(IsnetError, match=r"cannot be parsed|has no"):

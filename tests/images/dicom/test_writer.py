@@ -1,4 +1,4 @@
-"""Written DICOM files are valid DX images and are read back as the films they were made from."""
+"""Written DICOM files are valid DX images and are read back as the images they were made from."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ import pytest
 from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 
 from isnet_cli.images.dicom.writer import invent_person, write_dicom
-from isnet_cli.images.read import read_films
+from isnet_cli.images.read import read_images
 
 
 def ramp() -> np.ndarray:
-    film = np.linspace(0, 1, 40 * 60, dtype=np.float32).reshape(40, 60)
-    film[5:15, :10] = 0.25
-    return film
+    image = np.linspace(0, 1, 40 * 60, dtype=np.float32).reshape(40, 60)
+    image[5:15, :10] = 0.25
+    return image
 
 
 @pytest.mark.parametrize("bits", [12, 16])
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize("rle", [False, True])
-def test_a_film_survives(tmp_path: Path, bits: int, photometric: str, rle: bool) -> None:
-    path = tmp_path / "film"
+def test_a_image_survives(tmp_path: Path, bits: int, photometric: str, rle: bool) -> None:
+    path = tmp_path / "image"
     person = invent_person(3, "A")
     write_dicom(
         path, ramp(), person=person, bits=bits, photometric=photometric, rle=rle, view="AP",
         spacing=0.75,
     )  # fmt: skip
-    (film,) = read_films(path)
-    assert np.abs(film.pixels - ramp()).max() < 2.0 / (1 << bits)
-    assert film.bits == bits
-    assert film.view == "frontal"
-    assert film.spacing == (0.75, 0.75)
-    assert film.identity.patient == person.number
-    assert film.identity.accession.startswith("ACC")
+    (image,) = read_images(path)
+    assert np.abs(image.pixels - ramp()).max() < 2.0 / (1 << bits)
+    assert image.bits == bits
+    assert image.view == "frontal"
+    assert image.spacing == (0.75, 0.75)
+    assert image.identity.patient == person.number
+    assert image.identity.accession.startswith("ACC")
 
 
 @pytest.mark.parametrize("rle", [False, True])
 def test_header_is_that_of_a_dx_image(tmp_path: Path, rle: bool) -> None:
-    path = tmp_path / "film.dcm"
+    path = tmp_path / "image.dcm"
     write_dicom(
         path, ramp(), person=invent_person(1, "B"), bits=12, photometric="MONOCHROME1", rle=rle
     )
@@ -55,7 +55,7 @@ def test_header_is_that_of_a_dx_image(tmp_path: Path, rle: bool) -> None:
     assert (ds.BitsAllocated, ds.BitsStored, ds.HighBit) == (16, 12, 11)
     assert ds.PresentationLUTShape == "INVERSE"
     assert ds.pixel_array.max() == 4095
-    assert ds.pixel_array[-1, -1] == 0  # the brightest place of the film
+    assert ds.pixel_array[-1, -1] == 0  # the brightest place of the image
     for element in ds.iterall():
         assert element.VR != "UN"
 
@@ -66,10 +66,10 @@ def test_persons_are_stable_and_differ() -> None:
     assert len(numbers) == 120
 
 
-def test_two_films_of_a_patient_have_their_own_uids(tmp_path: Path) -> None:
-    for film in (0, 1):
-        write_dicom(tmp_path / f"{film}.dcm", ramp(), person=invent_person(1, "A"), film=film)
-    one, other = (pydicom.dcmread(tmp_path / f"{film}.dcm") for film in (0, 1))
+def test_two_images_of_a_patient_have_their_own_uids(tmp_path: Path) -> None:
+    for image in (0, 1):
+        write_dicom(tmp_path / f"{image}.dcm", ramp(), person=invent_person(1, "A"), image=image)
+    one, other = (pydicom.dcmread(tmp_path / f"{image}.dcm") for image in (0, 1))
     assert one.PatientID == other.PatientID
     assert one.SOPInstanceUID != other.SOPInstanceUID
     assert one.AccessionNumber != other.AccessionNumber

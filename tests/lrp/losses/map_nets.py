@@ -1,4 +1,4 @@
-"""A small smooth-enough network whose feature map can be asked for, and films for it."""
+"""A small smooth-enough network whose feature map can be asked for, and images for it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def small() -> Small:
     return net
 
 
-def films(*, several: bool = False) -> Batch:
-    """Four films of 8 x 8; the third has an empty mask, the fourth a full one.
+def images(*, several: bool = False) -> Batch:
+    """Four images of 8 x 8; the third has an empty mask, the fourth a full one.
 
     Args:
         several: Several labels, one of them missing, instead of one class.

@@ -10,7 +10,7 @@ import torch
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_json
 from isnet_cli.core.pipeline import run_stage
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.train import stage as train
 from isnet_models.lung_unet import LungUNet
@@ -60,5 +60,5 @@ def trained(method: str, place: Path, config: Config | None = None) -> RunFolder
     """A run whose model is trained."""
     folder = make_run(place / "run", sets=SETS)
     config = config or network_config(method, place)
-    assert run_stage(train, config, folder, Ports()).status == "done"
+    assert run_stage(train, config, folder, RunContext()).status == "done"
     return folder

@@ -1,4 +1,4 @@
-"""Films with masks on disk and a tiny training of the lung U-Net on them."""
+"""Images with masks on disk and a tiny training of the lung U-Net on them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SMALL = {"encoder": "tu-mobilenetv3_small_050", "decoder_channels": (8, 8, 8, 8,
 
 
 def write_pairs(root: Path, count: int = 12, size: int = 96) -> Path:
-    """Drawn chest films as pictures, their masks, and ``labels.csv``; two films per patient."""
+    """Drawn chest images as pictures, their masks, and ``labels.csv``; two images per patient."""
     rows = []
     for number, drawn in enumerate(phantoms(count, seed=5, size=size)):
-        name = f"film_{number}.png"
-        write_mask(root / "films" / name, np.rint(drawn.pixels * 255).astype(np.uint8))
+        name = f"image_{number}.png"
+        write_mask(root / "images" / name, np.rint(drawn.pixels * 255).astype(np.uint8))
         write_mask(root / "masks" / name, drawn.lungs)
         source, label = ("north", "south")[number % 2], ("normal", "ill")[number // 2 % 2]
-        rows.append((f"films/{name}", f"masks/{name}", f"p{number // 4}{source}", source, label))
+        rows.append((f"images/{name}", f"masks/{name}", f"p{number // 4}{source}", source, label))
     with (root / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("file", "mask", "patient", "source", "label"), *rows])
     return root / "labels.csv"

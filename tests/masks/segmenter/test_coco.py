@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from isnet_cli.errors import IsnetError, UnreadableFilm
+from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.masks.segmenter.coco import Outlines, decompress, draw, fill_polygon, read_coco
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -156,18 +156,20 @@ def test_other_json_is_refused(tmp_path: Path, tree: Any) -> None:
     ],
     ids=str,
 )
-def test_a_damaged_annotation_costs_one_film(part: Any) -> None:
-    with pytest.raises(UnreadableFilm) as caught:
+def test_a_damaged_annotation_costs_one_image(part: Any) -> None:
+    with pytest.raises(UnreadableImage) as caught:
         draw(Outlines("a", 6, 7, (part,)))
     assert caught.value.reason == "mask_unreadable"
 
 
 def test_run_lengths_of_another_size_are_named() -> None:
-    with pytest.raises(UnreadableFilm, match=r"of 6 x 7 pixels, expected the picture's 7 x 6") as e:
+    with pytest.raises(
+        UnreadableImage, match=r"of 6 x 7 pixels, expected the picture's 7 x 6"
+    ) as e:
         draw(Outlines("a", 6, 7, ({"size": [7, 6], "counts": [42]},)))
     assert e.value.reason == "mask_size"
 
 
 def test_a_huge_annotation_is_not_drawn() -> None:
-    with pytest.raises(UnreadableFilm, match="1000000 x 1000000"):
+    with pytest.raises(UnreadableImage, match="1000000 x 1000000"):
         draw(Outlines("a", 10**6, 10**6, ()))

@@ -1,4 +1,4 @@
-"""Films of a training: what is skipped, how patients are dealt out, how often films are drawn."""
+"""Images of a training: what is skipped, how patients are dealt out, how often images are drawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from isnet_cli.config.segmenter import Pairs
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.resize import Frame
 from isnet_cli.masks.segmenter.examples import (
@@ -32,36 +32,36 @@ def fake(patient: str, source: str = "north", name: str | None = None) -> Exampl
     return Example(pair, (2, 2), blank.astype(np.float16), blank.astype(np.uint8))
 
 
-def test_films_that_cannot_be_used_become_rows(tmp_path: Path) -> None:
+def test_images_that_cannot_be_used_become_rows(tmp_path: Path) -> None:
     data = Pairs(table=str(write_pairs(tmp_path, 5)))
-    (tmp_path / "films/film_0.png").write_bytes(b"no picture")
-    write_mask(tmp_path / "masks/film_1.png", lungs((50, 60)))
-    (tmp_path / "masks/film_2.png").unlink()
-    write_mask(tmp_path / "masks/film_3.png", np.arange(9000, dtype=np.uint8).reshape(90, 100))
-    examples, skipped = read_examples(find_pairs(data), data, Ports())
-    assert [e.pair.name for e in examples] == ["film_4"]
-    found = {row["film"]: row["reason"] for row in skipped}
-    assert found.pop("film_0") not in {"mask_size", "mask_missing"}
-    assert found == {"film_1": "mask_size", "film_2": "mask_missing", "film_3": "mask_values"}
-    assert "60 x 50 pixels, expected the film's" in skipped[1]["detail"]
+    (tmp_path / "images/image_0.png").write_bytes(b"no picture")
+    write_mask(tmp_path / "masks/image_1.png", lungs((50, 60)))
+    (tmp_path / "masks/image_2.png").unlink()
+    write_mask(tmp_path / "masks/image_3.png", np.arange(9000, dtype=np.uint8).reshape(90, 100))
+    examples, skipped = read_examples(find_pairs(data), data, RunContext())
+    assert [e.pair.name for e in examples] == ["image_4"]
+    found = {row["image_file"]: row["reason"] for row in skipped}
+    assert found.pop("image_0") not in {"mask_size", "mask_missing"}
+    assert found == {"image_1": "mask_size", "image_2": "mask_missing", "image_3": "mask_values"}
+    assert "60 x 50 pixels, expected the image's" in skipped[1]["detail"]
     assert str(tmp_path) not in str(skipped)
 
 
-def test_an_example_is_the_letterboxed_film_with_the_share_of_lung(tmp_path: Path) -> None:
+def test_an_example_is_the_letterboxed_image_with_the_share_of_lung(tmp_path: Path) -> None:
     data = Pairs(table=str(write_pairs(tmp_path, 1)))
     (pair,) = find_pairs(data)
-    (example,), _ = read_examples([pair], data, Ports())
+    (example,), _ = read_examples([pair], data, RunContext())
     pixels, mask = read_pair(pair, data)
     frame = Frame(mask.shape, (256, 256))
     assert example.size == mask.shape
-    assert np.abs(example.film - frame.to_network(pixels)).max() < 1e-3
+    assert np.abs(example.image - frame.to_network(pixels)).max() < 1e-3
     assert np.abs(example.share / 255 - frame.to_network(mask.astype(np.float32))).max() < 3e-3
 
 
 def test_no_patient_is_in_two_parts_and_order_does_not_matter() -> None:
-    films = [fake(f"p{n // 3}", "north" if n < 60 else "south", f"f{n}") for n in range(120)]
+    images = [fake(f"p{n // 3}", "north" if n < 60 else "south", f"f{n}") for n in range(120)]
     data = Pairs(held_out=0.25, validation=0.2)
-    dealt = deal(films, data, 0)
+    dealt = deal(images, data, 0)
     parts = {e.pair.patient: set[str]() for e in dealt}
     for e in dealt:
         parts[e.pair.patient].add(e.part)
@@ -69,15 +69,15 @@ def test_no_patient_is_in_two_parts_and_order_does_not_matter() -> None:
     count = [sum(found == {part} for found in parts.values())
              for part in ("train", "validation", "held_out")]  # fmt: skip
     assert count == [22, 8, 10]
-    again = deal(films[::-1], data, 0)[::-1]
+    again = deal(images[::-1], data, 0)[::-1]
     assert [e.part for e in again] == [e.part for e in dealt]
-    assert [e.part for e in deal(films, data, 1)] != [e.part for e in dealt]
+    assert [e.part for e in deal(images, data, 1)] != [e.part for e in dealt]
 
 
 def test_more_validation_does_not_change_what_is_held_out() -> None:
-    films = [fake(f"p{n}") for n in range(40)]
+    images = [fake(f"p{n}") for n in range(40)]
     held = [
-        {e.pair.name for e in deal(films, Pairs(validation=share), 0) if e.part == "held_out"}
+        {e.pair.name for e in deal(images, Pairs(validation=share), 0) if e.part == "held_out"}
         for share in (0.0, 0.3)
     ]
     assert held[0] == held[1]
@@ -85,14 +85,14 @@ def test_more_validation_does_not_change_what_is_held_out() -> None:
 
 
 def test_a_whole_source_is_held_out() -> None:
-    films = [fake(f"p{n}", "north" if n < 10 else "south") for n in range(20)]
-    dealt = deal(films, Pairs(held_out=0, held_out_sources=["south"]), 0)
+    images = [fake(f"p{n}", "north" if n < 10 else "south") for n in range(20)]
+    dealt = deal(images, Pairs(held_out=0, held_out_sources=["south"]), 0)
     assert {e.pair.source for e in dealt if e.part == "held_out"} == {"south"}
     assert {e.pair.source for e in dealt if e.part != "held_out"} == {"north"}
 
 
-def test_too_few_films_are_refused() -> None:
-    with pytest.raises(IsnetError, match="no film can be used"):
+def test_too_few_images_are_refused() -> None:
+    with pytest.raises(IsnetError, match="no image can be used"):
         deal([], Pairs(), 0)
     with pytest.raises(IsnetError, match="1 for training and 1 patients for validation"):
         deal([fake("a"), fake("b")], Pairs(), 0)

@@ -1,4 +1,4 @@
-"""Dice per film at its own size, and the figures of the card, recomputed slowly."""
+"""Dice per image at its own size, and the figures of the card, recomputed slowly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.masks.segmenter.examples import deal, drawn_examples, read_examples, read_pair
 from isnet_cli.masks.segmenter.measure import figures, measure, summary
 from isnet_cli.masks.segmenter.pairs import find_pairs
@@ -19,18 +19,18 @@ from tests.masks.segmenter.factory import settings, write_pairs
 
 def test_scores_are_those_of_the_masks_that_the_product_makes(tmp_path: Path) -> None:
     config = settings(write_pairs(tmp_path, size=200), data={"phantoms": 2})
-    found, _ = read_examples(find_pairs(config.data), config.data, Ports())
+    found, _ = read_examples(find_pairs(config.data), config.data, RunContext())
     examples = deal([*found, *drawn_examples(2)], config.data, 3)
-    rows = measure(lung_unet(), examples, config, Ports())
+    rows = measure(lung_unet(), examples, config, RunContext())
     assert len(rows) == 14
     assert {row["part"] for row in rows} == {"train", "validation", "held_out"}
     assert [(r["part"], r["dice"]) for r in rows] == sorted((r["part"], r["dice"]) for r in rows)
     assert all(row["dice"] > 0.9 for row in rows)  # the shipped network knows phantoms
-    example = next(e for e in examples if e.pair.name == "film_3")
+    example = next(e for e in examples if e.pair.name == "image_3")
     _, true = read_pair(example.pair, config.data)
     with torch.inference_mode():
-        film = torch.from_numpy(example.film.astype(np.float32))[None, None]
-        small = lung_unet()(film)[0, 0].numpy()
+        image = torch.from_numpy(example.image.astype(np.float32))[None, None]
+        small = lung_unet()(image)[0, 0].numpy()
     height, width = true.shape
     scale = 256 / max(height, width)
     top, left = (256 - round(height * scale)) // 2, (256 - round(width * scale)) // 2
@@ -40,21 +40,21 @@ def test_scores_are_those_of_the_masks_that_the_product_makes(tmp_path: Path) ->
             inside = small[int(top + (y + 0.5) * scale), int(left + (x + 0.5) * scale)] >= 0.5
             overlap, total = overlap + int(inside and true[y, x]), total + int(inside)
     expected = 2 * overlap / (total + int(true.sum()))
-    (score,) = [row["dice"] for row in rows if row["film"] == "film_3"]
+    (score,) = [row["dice"] for row in rows if row["image_file"] == "image_3"]
     assert score == pytest.approx(expected, abs=0.01)
 
 
 def row(source: str, label: str, dice: float, part: str = "held_out") -> dict[str, object]:
-    return {"film": "f", "source": source, "label": label, "part": part, "dice": dice}
+    return {"image": "f", "source": source, "label": label, "part": part, "dice": dice}
 
 
-def test_figures_are_of_held_out_films_by_source_and_label() -> None:
+def test_figures_are_of_held_out_images_by_source_and_label() -> None:
     scores = [0.9, 0.95, 0.99, 0.7]
     rows = [row("a", "ill" if n % 2 else "", d) for n, d in enumerate(scores)]
     rows += [row("a", "", 0.1, "train"), row("b", "", 0.5)]
     found = figures(rows)
     assert list(found) == ["a", "a, no label", "a, ill", "b"]
-    assert found["a, ill"]["films"] == 2
+    assert found["a, ill"]["images"] == 2
     assert found["a"]["dice_mean"] == pytest.approx(statistics.fmean(scores))
     assert found["a"]["dice_sd"] == pytest.approx(statistics.pstdev(scores), abs=1e-4)
     assert found["a"]["dice_min"] == 0.7

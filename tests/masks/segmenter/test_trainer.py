@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from isnet_cli.config.segmenter import Network, Segmenter
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.masks.segmenter.examples import Example, deal, read_examples
 from isnet_cli.masks.segmenter.pairs import find_pairs
@@ -20,37 +20,39 @@ from isnet_models.lung_unet import LungUNet
 from isnet_models.registry import find_card
 from tests.masks.segmenter.factory import SMALL, settings, write_pairs
 
-Films = list[Example]
+Images = list[Example]
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Films:
-    root = tmp_path_factory.mktemp("films")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    root = tmp_path_factory.mktemp("images")
     data = settings(write_pairs(root)).data
-    return deal(read_examples(find_pairs(data), data, Ports())[0], data, 3)
+    return deal(read_examples(find_pairs(data), data, RunContext())[0], data, 3)
 
 
-def trainer(config: Segmenter, films: Films, folder: Path, identity: str = "x") -> SegmenterTrainer:
-    return SegmenterTrainer(config, network(config, None), films, folder, identity)
+def trainer(
+    config: Segmenter, images: Images, folder: Path, identity: str = "x"
+) -> SegmenterTrainer:
+    return SegmenterTrainer(config, network(config, None), images, folder, identity)
 
 
-def test_a_stopped_training_continues_bit_for_bit(films: Films, tmp_path: Path) -> None:
+def test_a_stopped_training_continues_bit_for_bit(images: Images, tmp_path: Path) -> None:
     config = settings(None, train={"epochs": 3, "coarse": {"size": 64, "share": 0.5}})
-    whole = trainer(config, films, tmp_path / "whole")
-    assert whole.run(Ports())
+    whole = trainer(config, images, tmp_path / "whole")
+    assert whole.run(RunContext())
     looks = []
 
     def stop_in_the_third_epoch() -> bool:
         looks.append(1)
         return len(looks) > 2 * whole.steps + 1
 
-    cut = trainer(config, films, tmp_path / "cut")
-    assert not cut.run(Ports(stop_requested=stop_in_the_third_epoch))
+    cut = trainer(config, images, tmp_path / "cut")
+    assert not cut.run(RunContext(stop_requested=stop_in_the_third_epoch))
     assert cut.progress.epoch == 2
     torch.rand(7)  # chance of others must not matter
-    rest = trainer(config, films, tmp_path / "cut")
+    rest = trainer(config, images, tmp_path / "cut")
     assert rest.restore()
-    assert rest.run(Ports())
+    assert rest.run(RunContext())
     for a, b in ((whole.average, rest.average), (whole.net, rest.net)):
         for name, value in a.state_dict().items():
             assert torch.equal(value, b.state_dict()[name]), name
@@ -68,54 +70,54 @@ def test_a_stopped_training_continues_bit_for_bit(films: Films, tmp_path: Path) 
     )
 
 
-def test_another_training_is_not_continued(films: Films, tmp_path: Path) -> None:
+def test_another_training_is_not_continued(images: Images, tmp_path: Path) -> None:
     config = settings(None, train={"epochs": 1})
-    first = trainer(config, films, tmp_path)
+    first = trainer(config, images, tmp_path)
     assert not first.restore()
-    first.run(Ports())
-    assert not trainer(config, films, tmp_path, "y").restore()
+    first.run(RunContext())
+    assert not trainer(config, images, tmp_path, "y").restore()
     first.path.write_bytes(b"torn")
     with pytest.raises(IsnetError, match="not a readable checkpoint"):
-        trainer(config, films, tmp_path).restore()
+        trainer(config, images, tmp_path).restore()
 
 
-def test_trained_weights_are_not_forgotten(films: Films, tmp_path: Path) -> None:
+def test_trained_weights_are_not_forgotten(images: Images, tmp_path: Path) -> None:
     config = settings(None, train={"lr": 1e-5})
     config = config.model_copy(update={"network": Network(start="lung-unet")})
     net = network(config, find_card("lung-unet"))
-    found = SegmenterTrainer(config, net, films, tmp_path, "x")
+    found = SegmenterTrainer(config, net, images, tmp_path, "x")
     sizes = {tuple(t.shape[2:]) for t in found._batch(np.random.default_rng(0), 0)}
-    assert sizes == {(256, 256)}  # however small films are in the first epochs of others
+    assert sizes == {(256, 256)}  # however small images are in the first epochs of others
     before = found._validate()["val_dice"]
-    assert found.run(Ports())
+    assert found.run(RunContext())
     assert before > 0.9
     assert found.progress.history[-1]["val_dice"] == pytest.approx(before, abs=0.01)
 
 
-def test_without_validation_the_last_epoch_is_kept(films: Films, tmp_path: Path) -> None:
-    training = [e for e in films if e.part == "train"]
+def test_without_validation_the_last_epoch_is_kept(images: Images, tmp_path: Path) -> None:
+    training = [e for e in images if e.part == "train"]
     found = trainer(settings(None), training, tmp_path)
-    assert found.run(Ports())
+    assert found.run(RunContext())
     assert found.progress.best == 2
     assert "val_dice" not in found.progress.history[0]
     last = found.average.state_dict()
     assert all(torch.equal(value, last[name]) for name, value in found.best.items())
 
 
-def test_a_few_steps_lower_the_loss_on_the_films(films: Films, tmp_path: Path) -> None:
+def test_a_few_steps_lower_the_loss_on_the_images(images: Images, tmp_path: Path) -> None:
     config = settings(None, train={"epochs": 12, "lr": 0.02, "augment": False})
-    found = trainer(config, [e for e in films if e.part == "train"], tmp_path)
-    found.run(Ports())
+    found = trainer(config, [e for e in images if e.part == "train"], tmp_path)
+    found.run(RunContext())
     losses = [row["train_loss"] for row in found.progress.history]
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_a_loss_without_value_ends_the_training(films: Films, tmp_path: Path) -> None:
-    found = trainer(settings(None), films, tmp_path)
+def test_a_loss_without_value_ends_the_training(images: Images, tmp_path: Path) -> None:
+    found = trainer(settings(None), images, tmp_path)
     with torch.no_grad():
         next(found.net.parameters()).fill_(math.nan)
     with pytest.raises(IsnetError, match="diverged") as caught:
-        found.run(Ports())
+        found.run(RunContext())
     assert caught.value.kind == "weights"
 
 
@@ -136,9 +138,9 @@ def test_the_average_follows_weights_and_statistics() -> None:
         torch.testing.assert_close(value, expected)
 
 
-def test_tensors_are_films_and_shares(films: Films) -> None:
-    pixels, masks = as_tensors(films[:2])
+def test_tensors_are_images_and_shares(images: Images) -> None:
+    pixels, masks = as_tensors(images[:2])
     assert pixels.shape == masks.shape == (2, 1, 256, 256)
-    assert np.array_equal(pixels[1, 0].numpy(), films[1].film.astype(np.float32))
+    assert np.array_equal(pixels[1, 0].numpy(), images[1].image.astype(np.float32))
     assert float(masks.max()) == 1.0
     assert float(masks.min()) == 0.0

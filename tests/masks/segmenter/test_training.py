@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isnet_cli.core.files import read_csv, sha256_file
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.masks.segmenter.training import network, run
 from isnet_models.lung_unet import lung_unet
@@ -25,11 +25,11 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_training_writes_weights_card_history_and_scores(table: Path, tmp_path: Path) -> None:
     config = settings(table, data={"phantoms": 4}, card={"licence": "CC0-1.0", "limits": ["few"]})
-    done = run(config, tmp_path / "a", Ports())
+    done = run(config, tmp_path / "a", RunContext())
     assert (done.status, done.skipped) == ("done", 0)
     assert done.weights == tmp_path / "a" / "lung-unet.safetensors"
     assert sorted(p.name for p in done.weights.parent.iterdir() if p.name[0] != ".") == [
-        *("films.csv", "history.csv", "lung-unet.json", "lung-unet.safetensors"),
+        *("images.csv", "history.csv", "lung-unet.json", "lung-unet.safetensors"),
         *("skipped.csv", "training.json", "training.yaml"),
     ]
     card = card_of(done.weights)
@@ -40,13 +40,13 @@ def test_a_training_writes_weights_card_history_and_scores(table: Path, tmp_path
     assert {"north", "south"} <= set(card["figures"])
     shown = json.dumps(card)
     assert str(table.parent) not in shown
-    assert "film_" not in shown
+    assert "image_" not in shown
     assert "p0" not in shown
-    rows = read_csv(done.weights.parent / "films.csv")
+    rows = read_csv(done.weights.parent / "images.csv")
     assert len(rows) == 16
     assert len(read_csv(done.weights.parent / "history.csv")) == 2
     assert not lung_unet(str(done.weights)).training
-    other = run(config, tmp_path / "b", Ports())
+    other = run(config, tmp_path / "b", RunContext())
     assert card_of(other.weights) == card
 
 
@@ -54,35 +54,35 @@ def test_the_same_again_does_nothing_and_other_settings_are_refused(
     table: Path, tmp_path: Path
 ) -> None:
     config = settings(table, train={"epochs": 1}, card={"names": True})
-    first = run(config, tmp_path / "a", Ports())
+    first = run(config, tmp_path / "a", RunContext())
     assert card_of(first.weights)["held_out"]
     before = first.weights.stat().st_mtime_ns
-    again = run(config, tmp_path / "a", Ports())
+    again = run(config, tmp_path / "a", RunContext())
     assert (again.status, again.summary) == ("current", first.summary)
     assert first.weights.stat().st_mtime_ns == before
     other = settings(table, train={"epochs": 1, "lr": 1e-3})
     with pytest.raises(IsnetError, match="a training of other settings") as caught:
-        run(other, tmp_path / "a", Ports())
+        run(other, tmp_path / "a", RunContext())
     assert "--overwrite" in caught.value.fix
-    assert run(other, tmp_path / "a", Ports(), replace=True).status == "done"
+    assert run(other, tmp_path / "a", RunContext(), replace=True).status == "done"
 
 
 def test_a_stopped_training_gives_the_same_weights(table: Path, tmp_path: Path) -> None:
     config = settings(table)
-    whole = run(config, tmp_path / "whole", Ports())
+    whole = run(config, tmp_path / "whole", RunContext())
     epochs: list[str] = []
 
     def heard(name: str, **fields: object) -> None:
         epochs.append(name)
 
     stopped = run(
-        config, tmp_path / "cut", Ports(event=heard, stop_requested=lambda: "epoch" in epochs)
+        config, tmp_path / "cut", RunContext(event=heard, stop_requested=lambda: "epoch" in epochs)
     )
     assert stopped.status == "incomplete"
     assert not stopped.weights.exists()
     assert len(read_csv(tmp_path / "cut" / "history.csv")) == 1
     said: list[str] = []
-    rest = run(config, tmp_path / "cut", Ports(say=said.append))
+    rest = run(config, tmp_path / "cut", RunContext(say=said.append))
     assert "continued after epoch 1" in said
     assert sha256_file(rest.weights) == sha256_file(whole.weights)
 
@@ -90,46 +90,46 @@ def test_a_stopped_training_gives_the_same_weights(table: Path, tmp_path: Path) 
 def test_training_goes_on_from_a_card(table: Path, tmp_path: Path) -> None:
     config = settings(table, network={}, train={"epochs": 1})
     config = config.model_copy(update={"network": config.network.__class__(start="lung-unet")})
-    done = run(config, tmp_path / "a", Ports())
+    done = run(config, tmp_path / "a", RunContext())
     card = card_of(done.weights)
     assert card["training"]["settings"]["network"]["start"] == "lung-unet"
     assert card["architecture"] == find_card("lung-unet").architecture
     assert all(row["dice_mean"] > 0.8 for row in card["figures"].values())
 
 
-def test_no_usable_film_is_a_typed_error_with_the_reasons(tmp_path: Path) -> None:
+def test_no_usable_image_is_a_typed_error_with_the_reasons(tmp_path: Path) -> None:
     table = write_pairs(tmp_path / "data", 3)
     for number in range(3):
-        write_mask(tmp_path / f"data/masks/film_{number}.png", lungs((50, 40)))
-    with pytest.raises(IsnetError, match="none of 3 films can be used") as caught:
-        run(settings(table), tmp_path / "out", Ports())
+        write_mask(tmp_path / f"data/masks/image_{number}.png", lungs((50, 40)))
+    with pytest.raises(IsnetError, match="none of 3 images can be used") as caught:
+        run(settings(table), tmp_path / "out", RunContext())
     assert caught.value.kind == "data"
     assert "40 x 50 pixels" in caught.value.render()
     assert len(read_csv(tmp_path / "out" / "skipped.csv")) == 3
 
 
-def test_skipped_films_are_told_and_counted(tmp_path: Path) -> None:
+def test_skipped_images_are_told_and_counted(tmp_path: Path) -> None:
     table = write_pairs(tmp_path / "data")
-    (tmp_path / "data/masks/film_7.png").unlink()
+    (tmp_path / "data/masks/image_7.png").unlink()
     warned: list[tuple[str, str]] = []
     done = run(
         settings(table, train={"epochs": 1}),
         tmp_path / "out",
-        Ports(warn=lambda category, text: warned.append((category, text))),
+        RunContext(warn=lambda category, text: warned.append((category, text))),
     )
     assert done.skipped == 1
-    assert warned[0][0] == "films"
-    assert "1 of 12 films cannot be used (mask_missing 1)" in warned[0][1]
+    assert warned[0][0] == "images"
+    assert "1 of 12 images cannot be used (mask_missing 1)" in warned[0][1]
 
 
 def test_folders_of_other_things_are_left_alone(table: Path, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     with pytest.raises(IsnetError, match="a file, expected a folder"):
-        run(settings(table), tmp_path / "a", Ports())
+        run(settings(table), tmp_path / "a", RunContext())
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "letter.txt").write_text("x")
     with pytest.raises(IsnetError, match=r"holds other files \(letter.txt\)"):
-        run(settings(table), tmp_path / "b", Ports(), replace=True)
+        run(settings(table), tmp_path / "b", RunContext(), replace=True)
 
 
 def test_unknown_networks_are_refused(table: Path, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_unknown_networks_are_refused(table: Path, tmp_path: Path) -> None:
     config = settings(table)
     config = config.model_copy(update={"network": config.network.__class__(start="nothing")})
     with pytest.raises(IsnetError, match=r"network\.start: 'nothing': no such network") as caught:
-        run(config, tmp_path / "a", Ports())
+        run(config, tmp_path / "a", RunContext())
     assert caught.value.kind == "weights"
 
 

@@ -48,7 +48,7 @@ class Prepared:
 
 
 def batch(B: int = 6, size: int = SIZE) -> Batch:
-    """Random films with a square lung, three classes."""
+    """Random images with a square lung, three classes."""
     g = torch.Generator().manual_seed(0)
     masks = torch.zeros(B, 1, size, size)
     masks[..., size // 4 : 3 * size // 4, size // 4 : 3 * size // 4] = 1

@@ -13,27 +13,27 @@ from isnet_models.methods.base import Batch
 from tests.models.methods.factory import CASES, batch, prepare
 from tests.support.two_processes import in_two_processes
 
-FILMS = 12
+IMAGES = 12
 Gradients = list[Tensor]
 
 
 def _gradients(name: str, parts: list[slice]) -> Gradients:
     """Mean over `parts` of the batch; running statistics, so that halves of a batch add up."""
     case = prepare(name)
-    data = batch(FILMS, size=case.size)
+    data = batch(IMAGES, size=case.size)
     case.net.double().eval().zero_grad()
     if case.method.context.teacher is not None:
         case.method.context.teacher.double()
-    films, masks = data.images.double(), data.masks.double()
+    images, masks = data.images.double(), data.masks.double()
     for part in parts:
         case.method.begin_epoch(0, torch.Generator().manual_seed(part.start))
-        some = Batch(films[part], masks[part], data.labels[part])
+        some = Batch(images[part], masks[part], data.labels[part])
         (case.method.losses(case.net, some, 0).total / len(parts)).backward()
     return [p.grad.clone() for p in case.net.parameters() if p.grad is not None]
 
 
 def _half(rank: int) -> slice:
-    return slice(rank * FILMS // 2, (rank + 1) * FILMS // 2)
+    return slice(rank * IMAGES // 2, (rank + 1) * IMAGES // 2)
 
 
 def _work(rank: int) -> dict[str, Gradients]:
@@ -52,8 +52,8 @@ def test_gradients_are_those_of_one_process(tmp_path: Path) -> None:
         _equal(found[name], _gradients(name, [_half(0), _half(1)]), name)
         entries = registry.parts(name)
         if name != "ham" and not any(e.addition or "teacher" in e.needs for e in entries):
-            # a mean over films: halves say what the whole says (HAM divides sums over films)
-            _equal(found[name], _gradients(name, [slice(0, FILMS)]), name)
+            # a mean over images: halves say what the whole says (HAM divides sums over images)
+            _equal(found[name], _gradients(name, [slice(0, IMAGES)]), name)
 
 
 def _equal(ours: Gradients, theirs: Gradients, name: str) -> None:

@@ -43,7 +43,7 @@ def classes(value: float | None) -> dict[str, Any]:
 def one_test(value: float, version: str = "standard", **own: Any) -> dict[str, Any]:
     """One test; the runs' scores are `value` and a tenth more."""
     return {
-        "set": "test", "version": version, "films": 9, "labelled": 8, "patients": 8,
+        "set": "test", "version": version, "images": 9, "labelled": 8, "patients": 8,
         "runs": {
             name: {
                 "scores": scores(value + 0.1 * i), "per_class": classes(value + 0.1 * i),
@@ -81,7 +81,7 @@ def content(**changes: Any) -> dict[str, Any]:
     runs = [
         {
             "name": name, "method": "isnet", "arch": "small", "input": [64, 64], "seed": i,
-            "settings": None, "films_of": "one", "files": {"evaluate/metrics.json": "ab" * 32},
+            "settings": None, "images_of": "one", "files": {"evaluate/metrics.json": "ab" * 32},
         }
         for i, name in enumerate(RUNS)
     ]  # fmt: skip

@@ -23,17 +23,17 @@ from isnet_cli.stats.scores import scores
 
 CLASSES = ("normal", "tb")
 QUICK = Intervals(draws=1000, bootstrap=200)
-Films = dict[str, str]  # key -> label
+Images = dict[str, str]  # key -> label
 
 
-def films(count: int, classes: Sequence[str] = CLASSES, head: str = "f") -> Films:
-    """Films with the classes in turns."""
+def images(count: int, classes: Sequence[str] = CLASSES, head: str = "f") -> Images:
+    """Images with the classes in turns."""
     return {f"{head}/{i:02d}": classes[i % len(classes)] for i in range(count)}
 
 
 def compared_run(
     path: Path,
-    sets: Mapping[str, Films] | None = None,
+    sets: Mapping[str, Images] | None = None,
     *,
     skill: float = 1.0,
     noise: int = 0,
@@ -48,23 +48,23 @@ def compared_run(
 
     Args:
         path: Where.
-        sets: Set -> films with their labels.
+        sets: Set -> images with their labels.
         skill: How well the predictions follow the labels.
         noise: Seed of the predictions.
         classes: Order of the columns.
         versions: Of each set.
-        several: Films of each patient.
+        several: Images of each patient.
         described: Entries of the model's description.
-        content: Key -> what the film's hash is made of.
+        content: Key -> what the image's hash is made of.
         config: Sections of the configuration.
     """
-    sets = {"test": films(24, classes)} if sets is None else sets
+    sets = {"test": images(24, classes)} if sets is None else sets
     folder = RunFolder(path)
     task = config.get("data", {}).get("labels", {}).get("task", "multiclass")
     folder.save_config(dump(Config.model_validate(config)))
     rows = [
         Row(
-            key=key, film=f"films/{key}.png", label=label, set=name, height=96, width=80,
+            key=key, image_file=f"images/{key}.png", label=label, set=name, height=96, width=80,
             sha256=hashlib.sha256(content(key).encode()).hexdigest(),
             patient=f"{i // several:012x}",
         )
@@ -111,7 +111,7 @@ def truth_of(label: str, classes: Sequence[str], task: str) -> Any:
 def _part(
     folder: RunFolder,
     test: tuple[str, str],
-    own: Films,
+    own: Images,
     classes: Sequence[str],
     task: str,
     skill: float,
@@ -137,7 +137,7 @@ def _part(
     write_csv(folder.stage_dir("evaluate") / place, columns, lines)
     shares = [0.1 + 0.01 * i for i in range(len(own))]
     return {
-        "films": len(own), **metrics, **with_intervals(metrics, sample, QUICK, 0),
+        "images": len(own), **metrics, **with_intervals(metrics, sample, QUICK, 0),
         "relevance_outside": summarise(shares, p.argmax(axis=1).tolist(), classes),
         "background": {"n": 0, "why": "evaluate.background is false"}, "files": [place],
     }  # fmt: skip

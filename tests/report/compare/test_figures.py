@@ -46,7 +46,7 @@ def content(runs: list[Evaluated]) -> dict[str, Any]:
 
 def test_scores_are_those_of_evaluate(content: dict[str, Any], runs: list[Evaluated]) -> None:
     (test,) = content["tests"]
-    assert (test["films"], test["labelled"], test["patients"]) == (24, 24, 12)
+    assert (test["images"], test["labelled"], test["patients"]) == (24, 24, 12)
     for run in runs:
         metrics = run.scores(TEST)
         found = test["runs"][run.name]["scores"]

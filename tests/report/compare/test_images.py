@@ -10,9 +10,9 @@ import pytest
 from isnet_cli.errors import IsnetError
 from isnet_cli.report.compare.images import Common, check_runs, common_tests
 from isnet_cli.report.compare.read_run import Evaluated
-from tests.report.compare.factory import compared_run, films, read
+from tests.report.compare.factory import compared_run, images, read
 
-SETS = {"test": films(12), "other": films(8, head="g")}
+SETS = {"test": images(12), "other": images(8, head="g")}
 SHAPES = {"bias": {"kind": "shapes"}}
 
 
@@ -26,7 +26,7 @@ def reasons(found: Common) -> list[tuple[tuple[str, str], str, str]]:
     return [(one.test, one.kind, one.why) for one in found.left_out]
 
 
-def test_the_same_films_in_any_order(tmp_path: Path) -> None:
+def test_the_same_images_in_any_order(tmp_path: Path) -> None:
     runs = pair(tmp_path, sets={name: dict(reversed(own.items())) for name, own in SETS.items()})
     found = common_tests(runs)
     assert list(found.tables) == [("test", "standard"), ("other", "standard")]
@@ -44,12 +44,12 @@ def test_sets_that_a_run_lacks_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        (films(9, head="g"), "the films of b and a differ: 'g/08' in one of them only"),
-        ({**films(8, head="g"), "g/00": "tb"}, "the labels of b and a differ: of 'g/00'"),
-        ({**films(8, head="g"), "g/01": ""}, "the labels of b and a differ: of 'g/01'"),
+        (images(9, head="g"), "the images of b and a differ: 'g/08' in one of them only"),
+        ({**images(8, head="g"), "g/00": "tb"}, "the labels of b and a differ: of 'g/00'"),
+        ({**images(8, head="g"), "g/01": ""}, "the labels of b and a differ: of 'g/01'"),
     ],
 )
-def test_other_films_or_labels_are_left_out(
+def test_other_images_or_labels_are_left_out(
     tmp_path: Path, changed: dict[str, str], words: str
 ) -> None:
     found = common_tests(pair(tmp_path, sets={**SETS, "other": changed}))
@@ -61,17 +61,17 @@ def test_other_files_behind_the_same_names_are_left_out(tmp_path: Path) -> None:
     ((test, kind, why),) = reasons(common_tests(runs))
     assert (test, kind) == (("other", "standard"), "differs")
     assert why == (
-        "the films of b and a differ: not the same file behind 'g/00', 'g/01', 'g/02' and 5 more"
+        "the images of b and a differ: not the same file behind 'g/00', 'g/01', 'g/02' and 5 more"
     )
 
 
 def test_marks_that_look_otherwise_are_left_out(tmp_path: Path) -> None:
     versions = ("biased", "standard")
     runs = [
-        read(compared_run(tmp_path / "a", {"test": films(6)}, versions=versions, **SHAPES)),
+        read(compared_run(tmp_path / "a", {"test": images(6)}, versions=versions, **SHAPES)),
         read(
             compared_run(
-                tmp_path / "b", {"test": films(6)}, versions=versions,
+                tmp_path / "b", {"test": images(6)}, versions=versions,
                 bias={"kind": "shapes", "size": 0.3},
             )
         ),
@@ -81,14 +81,14 @@ def test_marks_that_look_otherwise_are_left_out(tmp_path: Path) -> None:
     assert [one.kind for one in found.left_out] == ["differs"]
     assert "synthetic marks" in found.left_out[0].why
     trained = compared_run(
-        tmp_path / "c", {"test": films(6)}, versions=versions,
+        tmp_path / "c", {"test": images(6)}, versions=versions,
         bias={"kind": "shapes", "train": False}, seed=3,
     )  # fmt: skip
     assert common_tests([runs[0], read(trained)]).left_out == []
 
 
 def test_nothing_in_common_is_an_error_with_all_reasons(tmp_path: Path) -> None:
-    runs = pair(tmp_path, sets={"test": films(12, head="x"), "third": films(4)})
+    runs = pair(tmp_path, sets={"test": images(12, head="x"), "third": images(4)})
     with pytest.raises(IsnetError, match="no test that all runs have in common") as caught:
         common_tests(runs)
     assert caught.value.kind == "data"
@@ -100,7 +100,7 @@ def test_nothing_in_common_is_an_error_with_all_reasons(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("classes", [("normal", "tb", "covid"), ("normal", "covid")])
 def test_other_classes_are_an_error(tmp_path: Path, classes: tuple[str, ...]) -> None:
-    sets = {"test": films(12, classes)}
+    sets = {"test": images(12, classes)}
     runs = [
         read(compared_run(tmp_path / "a")),
         read(compared_run(tmp_path / "b", sets, classes=classes)),

@@ -19,7 +19,7 @@ def test_sections_and_facts() -> None:
     assert names == ["about", "scores", "tests", "seeds", "reliance", "maps", "origins", "limits"]
     assert report.title == "Comparison of one and two"
     facts = dict(report.facts)
-    assert facts["test sets"] == "test (9 films)"
+    assert facts["test sets"] == "test (9 images)"
     assert facts["runs"] == "2"
     assert report.sections[5].sources == ("c.json", "heatmap/index.csv")
     runs = content()["runs"] * 3
@@ -38,7 +38,7 @@ def test_a_glance_tells_runs_results_notes_and_what_is_left_out() -> None:
     assert models.rows[1][4:] == ("1", "none")
     assert main.rows[1] == ("test", "two", "0.800", "0.800", "0.500", "50.0\xa0%", "25.0\xa0%")
     (notice,) = only(about, Notice)
-    assert (notice.tone, notice.text) == ("warning", "Left out: far, standard films: not there.")
+    assert (notice.tone, notice.text) == ("warning", "Left out: far, standard images: not there.")
     assert "Mind this." in [getattr(block, "text", "") for block in about.blocks]
 
 

@@ -15,7 +15,7 @@ from isnet_cli.report.compare.read_run import (
     read_evaluated,
     read_predictions,
 )
-from tests.report.compare.factory import compared_run, edit_predictions, films, opened, read
+from tests.report.compare.factory import compared_run, edit_predictions, images, opened, read
 
 TEST = ("test", "standard")
 
@@ -27,7 +27,7 @@ def refusal(run: Evaluated, test: tuple[str, str] = TEST) -> IsnetError:
     return caught.value
 
 
-def test_reads_scores_films_and_predictions(tmp_path: Path) -> None:
+def test_reads_scores_images_and_predictions(tmp_path: Path) -> None:
     run = read(compared_run(tmp_path / "a"))
     assert (run.name, run.classes, run.task, run.tests) == (
         "a", ["normal", "tb"], "multiclass", [TEST],
@@ -120,7 +120,7 @@ def test_missing_predictions_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("multilabel", [False, True])
 def test_scores_of_the_tables_are_those_of_evaluate(tmp_path: Path, multilabel: bool) -> None:
     options: dict[str, Any] = {}
-    sets = {"test": films(20)}
+    sets = {"test": images(20)}
     if multilabel:
         sets = {"test": {f"f/{i}": f"normal={i % 2};tb={'?' if i % 5 == 0 else i % 3 % 2}"
                          for i in range(20)}}  # fmt: skip
@@ -134,7 +134,7 @@ def test_scores_of_the_tables_are_those_of_evaluate(tmp_path: Path, multilabel: 
         for rate in ("f1", "auc", "ap"):
             expected = run.scores(TEST)["macro"][rate]
             assert test.metrics["macro"][rate] == pytest.approx(expected, abs=1e-12)
-        assert test.sample.clusters == 10  # two films of each patient
+        assert test.sample.clusters == 10  # two images of each patient
     np.testing.assert_array_equal(found[0].sample.truth, found[1].sample.truth)
 
 
@@ -151,8 +151,8 @@ def test_patients_come_from_a_run_that_knows_them(tmp_path: Path) -> None:
     assert paired_tests(runs[:1], tables[:1])[0].sample.clusters == 24
 
 
-def test_unlabelled_films_take_no_part(tmp_path: Path) -> None:
-    sets = {"test": {**films(10), "f/90": "", "f/91": ""}}
+def test_unlabelled_images_take_no_part(tmp_path: Path) -> None:
+    sets = {"test": {**images(10), "f/90": "", "f/91": ""}}
     run = read(compared_run(tmp_path / "a", sets))
     (found,) = paired_tests([run], [read_predictions(run, TEST, run.classes)])
     assert len(found.sample) == found.metrics["n"] == 10

@@ -12,7 +12,7 @@ def test_variants_critical_figures_and_relevance() -> None:
     section = reliance_section(content(), "c")
     variants, changed, outside = only(section, Table)
     assert variants.columns == (
-        "test", "run", "films", "whole film", "lungs only", "lungs removed", "other class",
+        "test", "run", "images", "whole image", "lungs only", "lungs removed", "other class",
         "same class",
     )  # fmt: skip
     assert sum(span for _, span in variants.groups) == len(variants.columns)
@@ -31,7 +31,7 @@ def test_what_was_not_measured_is_explained() -> None:
     assert only(section, Table) == []
     notices = [notice.text for notice in only(section, Notice)]
     assert notices == [
-        "No film was cut and pasted. evaluate.background is false: test.",
+        "No image was cut and pasted. evaluate.background is false: test.",
         "No relevance was measured. evaluate.background is false: test.",
     ]
 

@@ -12,7 +12,7 @@ def test_every_score_of_every_run() -> None:
     section = scores_section(content(), "c")
     (table,) = only(section, Table)
     assert table.columns == (
-        "test", "run", "films", "macro F1", "macro AUC", "macro avg. precision", "accuracy",
+        "test", "run", "images", "macro F1", "macro AUC", "macro avg. precision", "accuracy",
         "balanced accuracy", "Brier score",
     )  # fmt: skip
     assert table.rows[1] == ("test", "two", "8", *["0.800 [0.750, 0.850]"] * 6)
@@ -31,10 +31,10 @@ def test_pictures_say_what_they_show() -> None:
 
 
 def test_scores_without_value_give_their_reason() -> None:
-    test = one_test(0.7, scores=scores(None, "no labelled film in this set"))
+    test = one_test(0.7, scores=scores(None, "no labelled image in this set"))
     (table,) = only(scores_section(content(tests=[test]), "c"), Table)
     assert table.rows[0][3:] == ("n/a",) * 6
-    assert table.notes[1].startswith("No labelled film in this set: test, one, macro F1; ")
+    assert table.notes[1].startswith("No labelled image in this set: test, one, macro F1; ")
 
 
 def test_seeds_stand_on_lines_of_their_own() -> None:

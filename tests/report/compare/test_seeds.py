@@ -48,7 +48,7 @@ def test_what_counts_as_the_same_settings(
     assert bool(seed_groups(found)) is same
 
 
-def test_films_of_another_run_are_that_run_s_settings(tmp_path: Path) -> None:
+def test_images_of_another_run_are_that_run_s_settings(tmp_path: Path) -> None:
     masks = {"masks": {"on_suspect": "keep"}}
     found = runs(tmp_path, a_0={"seed": 0, **masks}, a_1={"seed": 1})
     assert seed_groups(found) == []

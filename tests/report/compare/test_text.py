@@ -24,8 +24,8 @@ def test_versions_are_named_where_there_are_any() -> None:
 
 
 def test_reasons_are_told_once_with_their_places() -> None:
-    assert reasons([("a", "no film"), ("b", None), ("c", "no film"), ("a", "no film")]) == [
-        "No film: a; c."
+    assert reasons([("a", "no image"), ("b", None), ("c", "no image"), ("a", "no image")]) == [
+        "No image: a; c."
     ]
     assert reasons([("a", "evaluate.background is false")]) == ["evaluate.background is false: a."]
     assert reasons([(str(i), "x") for i in range(9)]) == ["X: 0; 1; 2; 3; 4; 5; and 3 more."]

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from isnet_cli.core.files import read_csv
-from isnet_cli.core.run_context import Ports
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.report.compare.write import Chosen, Compared, compare_runs
-from tests.report.compare.factory import compared_run, films, opened
+from tests.report.compare.factory import compared_run, images, opened
 from tests.report.factory import make_report_run
 from tests.report.page_reader import Page
 
@@ -25,8 +25,8 @@ SECTIONS = ["about", "scores", "tests", "seeds", "reliance", "maps", "origins", 
 
 
 def compare(runs: list[RunFolder], output: Path, **options: Any) -> Compared:
-    ports = options.pop("ports", None) or Ports()
-    return compare_runs([opened(run) for run in runs], output, ports, **options)
+    context = options.pop("context", None) or RunContext()
+    return compare_runs([opened(run) for run in runs], output, context, **options)
 
 
 def page_of(found: Compared) -> Page:
@@ -35,7 +35,7 @@ def page_of(found: Compared) -> Page:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
-    """Three runs with maps on the same films, two of them of the same settings."""
+    """Three runs with maps on the same images, two of them of the same settings."""
     root = tmp_path_factory.mktemp("runs")
     found = []
     for name, seed, skill in (("isnet-0", 0, 1.5), ("isnet-1", 1, 0.4), ("standard", 0, -0.5)):
@@ -175,31 +175,31 @@ def test_chosen_pairs_alone_are_tested_and_the_page_says_so(
 
 
 def test_tests_left_out_are_warned_of_and_shown(tmp_path: Path) -> None:
-    one = compared_run(tmp_path / "a", {"test": films(8), "far": films(6, head="g")})
-    two = compared_run(tmp_path / "b", {"test": films(8)}, noise=1)
+    one = compared_run(tmp_path / "a", {"test": images(8), "far": images(6, head="g")})
+    two = compared_run(tmp_path / "b", {"test": images(8)}, noise=1)
     said: list[str] = []
-    ports = Ports(warn=lambda category, text: said.append(f"{category}: {text}"))
-    found = compare([one, two], tmp_path / "c.html", ports=ports)
+    context = RunContext(warn=lambda category, text: said.append(f"{category}: {text}"))
+    found = compare([one, two], tmp_path / "c.html", context=context)
     assert said == ["data: far / standard is left out: not evaluated by b"]
-    assert "Left out: far, standard films: not evaluated by b." in page_of(found).words
+    assert "Left out: far, standard images: not evaluated by b." in page_of(found).words
 
 
 def test_sets_without_labels_have_no_tests_and_say_why(tmp_path: Path) -> None:
-    sets = {"test": dict.fromkeys(films(6), "")}
+    sets = {"test": dict.fromkeys(images(6), "")}
     pair = [compared_run(tmp_path / name, sets, noise=i) for i, name in enumerate("ab")]
     found = compare(pair, tmp_path / "c.html")
     assert found.content["comparisons"]["pairs"] == []
     words = page_of(found).words
     assert "No test has labels" in words
-    assert "No labelled film in this set: test, a, macro F1;" in words  # evaluate's reason
-    sets["more"] = films(8, head="g")
+    assert "No labelled image in this set: test, a, macro F1;" in words  # evaluate's reason
+    sets["more"] = images(8, head="g")
     pair = [compared_run(tmp_path / name, sets, noise=i) for i, name in enumerate("cd")]
     found = compare(pair, tmp_path / "d.html")
     assert [pair["set"] for pair in found.content["comparisons"]["pairs"]] == ["more"]
 
 
 def test_a_set_of_one_class_has_what_can_be_had(tmp_path: Path) -> None:
-    sets = {"test": dict.fromkeys(films(6), "tb")}
+    sets = {"test": dict.fromkeys(images(6), "tb")}
     pair = [compared_run(tmp_path / name, sets, noise=i) for i, name in enumerate("ab")]
     (found,) = compare(pair, tmp_path / "c.html").content["comparisons"]["pairs"]
     assert found["differences"]["macro_auc"]["p_holm"] is None
@@ -215,7 +215,7 @@ def test_the_same_model_twice_is_told(tmp_path: Path) -> None:
     assert "Of the same weights: a, b." in found.content["notes"]
 
 
-def test_several_labels_a_film(tmp_path: Path) -> None:
+def test_several_labels_a_image(tmp_path: Path) -> None:
     sets = {"test": {f"f/{i}": f"normal={i % 2};tb={i // 2 % 2}" for i in range(16)}}
     data: Any = {"data": {"labels": {"task": "multilabel"}}, "train": {"method": "standard"}}
     pair = [compared_run(tmp_path / name, sets, noise=i, **data) for i, name in enumerate("ab")]
@@ -227,7 +227,7 @@ def test_several_labels_a_film(tmp_path: Path) -> None:
 
 def test_hostile_names_are_shown_as_names(tmp_path: Path) -> None:
     classes = (HOSTILE, "$\\frac{x")
-    sets = {'"><img src=x onerror=alert(1)>': films(8, classes, head="<b>")}
+    sets = {'"><img src=x onerror=alert(1)>': images(8, classes, head="<b>")}
     folders = [
         compared_run(tmp_path / f"run<i>{i}", sets, classes=classes, noise=i, seed=i)
         for i in range(2)

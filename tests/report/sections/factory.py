@@ -53,7 +53,7 @@ def biased(name: str, values: Sequence[float], outside: float | None = None) -> 
 
 
 def relevance_map(key: str, label: str = "a", **facts: Any) -> MapFacts:
-    """A map of a film."""
+    """A map of an image."""
     values: dict[str, Any] = {
         "group": "Set test", "target": "a", "predicted": "a", "probability": 0.75,
         "outside": 0.125, **facts,

@@ -45,4 +45,4 @@ def test_a_run_without_evaluation_says_so() -> None:
 def test_limits_come_with_a_warning() -> None:
     section = limits_section()
     assert "not validated for clinical use" in only(section, Notice)[0].text
-    assert "burned into the film" in said(section)
+    assert "burned into the image" in said(section)

@@ -16,7 +16,7 @@ def cell(value: float, **more: Any) -> dict[str, Any]:
 
 def reliant(name: str = "one") -> RunFacts:
     share = {"n": 12, "count": 3, "rate": 0.25, "low": 0.1, "high": 0.5, "method": "beta"}
-    none = {"n": 0, "count": 0, "rate": None, "low": None, "high": None, "why": "no film of b"}
+    none = {"n": 0, "count": 0, "rate": None, "low": None, "high": None, "why": "no image of b"}
     variants = {
         variant: {
             "macro": {"f1": x / 10, "auc": x / 10},
@@ -49,13 +49,13 @@ def test_flips_gap_and_variants_with_their_intervals() -> None:
     ]  # fmt: skip
     assert "flips: posterior of the share" in summary.notes[0]
     assert "test, one: no gap in macro AUC: no partner." in summary.notes
-    assert "test, one: left out 2 films (no label)." in summary.notes
+    assert "test, one: left out 2 images (no label)." in summary.notes
     assert f1.rows[0][1] == auc.rows[0][1] == "0.400 [0.300, 0.500]"
     assert f1.columns[1:] == tuple(VARIANTS.values())
     (fold,) = only(section, Fold)
     assert fold.table.rows[0][1:] == ("a", "3 of 12", f"25.0{GAP}% [10.0, 50.0]")
     assert fold.table.rows[1][1:] == ("b", "0 of 0", "n/a")
-    assert fold.table.notes == ["test, one: no film of b."]
+    assert fold.table.notes == ["test, one: no image of b."]
 
 
 def test_the_drawing_says_the_same() -> None:
@@ -66,7 +66,7 @@ def test_the_drawing_says_the_same() -> None:
     assert "+0.600" in removed.alt
 
 
-def test_no_films_gives_the_reason() -> None:
+def test_no_images_gives_the_reason() -> None:
     found = scored(0.8, 0.8) | {"background": {"n": 0, "why": "evaluate.background is false"}}
     section = background_section([run(sets={"test": {"standard": found}})])
     assert "evaluate.background is false" in only(section, Notice)[0].text

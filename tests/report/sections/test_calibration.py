@@ -12,7 +12,7 @@ FOUND = {
     "curve": [BIN],
     "per_class": {
         "a": {"brier": 0.2, "ece": 0.1, "curve": [BIN]},
-        "b": {"brier": None, "ece": None, "curve": [], "why": "no film whose label 'b' is known"},
+        "b": {"brier": None, "ece": None, "curve": [], "why": "no image whose label 'b' is known"},
     },
 }  # fmt: skip
 
@@ -32,7 +32,7 @@ def test_the_error_stands_beside_that_of_a_calibrated_model() -> None:
     assert sum(span for _, span in table.groups) == len(table.columns) == len(row)
     (fold,) = only(section, Fold)
     assert fold.table.rows == [("test", "a", "0.200", "0.100"), ("test", "b", "n/a", "n/a")]
-    assert fold.table.notes == ["test, one: no film whose label 'b' is known."]
+    assert fold.table.notes == ["test, one: no image whose label 'b' is known."]
 
 
 def test_curves_of_the_predicted_class_and_of_labels() -> None:
@@ -52,4 +52,4 @@ def test_no_calibration_gives_its_reason() -> None:
     (notice,) = only(calibration_section([run(missing={"evaluate": "isnet evaluate"})]), Notice)
     assert notice.text.endswith("isnet evaluate")
     plain = run(sets={"test": {"standard": scored(0.8, 0.8)}})
-    assert "no test has labelled films" in only(calibration_section([plain]), Notice)[0].text
+    assert "no test has labelled images" in only(calibration_section([plain]), Notice)[0].text

@@ -1,4 +1,4 @@
-"""Cohort and masks: every film is counted once, lost ones with their reason, warnings when due."""
+"""Cohort and masks: every image is counted once, lost ones with their reason, warnings when due."""
 
 from collections.abc import Sequence
 
@@ -115,7 +115,7 @@ def test_unknown_sources_are_said_to_be_unknown() -> None:
     assert "not known" in notice
 
 
-def test_multilabel_counts_a_film_for_each_of_its_labels() -> None:
+def test_multilabel_counts_a_image_for_each_of_its_labels() -> None:
     assert classes_of(row(label="tb=1;old=0;x=?"), "multilabel") == ["tb"]
     assert classes_of(row(label="tb=1;old=1"), "multilabel") == ["tb", "old"]
     assert classes_of(row(label="tb=0;old=0"), "multilabel") == ["none of the labels"]

@@ -52,7 +52,7 @@ def test_multilabel_has_a_matrix_for_each_label() -> None:
     found["confusion"] = {"a": [[5, 1], [2, 3]], "b": [[0, 0], [0, 0]]}
     section = scores_section([run(sets={"test": {"standard": found}})])
     (grid,) = [g for g in only(section, Grid) if "Confusion" in g.title]
-    assert len(grid.pictures) == 1  # b has no film
+    assert len(grid.pictures) == 1  # b has no image
     assert "true no: 5 as no, 1 as yes" in grid.pictures[0].alt
 
 

@@ -57,7 +57,7 @@ def test_runs_stand_below_each_other() -> None:
     table, *_ = drop_blocks([dropping("one"), dropping("two")])
     assert isinstance(table, Table)
     assert [row[1] for row in table.rows] == ["one", "two", "one", "two"]
-    assert table.columns[:3] == ("from → to", "run", "films")
+    assert table.columns[:3] == ("from → to", "run", "images")
 
 
 def test_without_pairs_there_is_nothing() -> None:

@@ -1,11 +1,11 @@
-"""Maps: one run's films side by side; several runs' maps of the same film in one card."""
+"""Maps: one run's images side by side; several runs' maps of the same image in one card."""
 
 from isnet_cli.report.document import Gallery, Grid, Notice
 from isnet_cli.report.sections.maps import maps_section
 from tests.report.sections.factory import only, relevance_map, run, said
 
 
-def test_one_run_shows_its_films_with_all_words() -> None:
+def test_one_run_shows_its_images_with_all_words() -> None:
     maps = [relevance_map("f1", "b"), relevance_map("f2", target="b")]
     section = maps_section([run(maps=maps)], "Smoothed.")
     (grid,) = only(section, Grid)
@@ -18,7 +18,7 @@ def test_one_run_shows_its_films_with_all_words() -> None:
     assert "outline of the lungs. Smoothed." in said(section)
 
 
-def test_several_runs_share_a_card_for_each_film() -> None:
+def test_several_runs_share_a_card_for_each_image() -> None:
     one = run("one", maps=[relevance_map("f1"), relevance_map("f2")])
     two = run("two", maps=[relevance_map("f2", outside=None)])
     (gallery,) = only(maps_section([one, two]), Gallery)

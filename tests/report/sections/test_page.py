@@ -8,7 +8,7 @@ from tests.report.sections.factory import biased, relevance_map, run
 
 ORDER = [
     "about", "cohort", "masks", "training", "scores", "calibration", "shift", "background",
-    "relevance", "maps", "films", "configuration", "versions", "limits",
+    "relevance", "maps", "images", "configuration", "versions", "limits",
 ]  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def test_heading_and_facts() -> None:
     assert facts["runs"] == "3"
     assert facts["last stage finished"] == "2026-01-01 10:05 UTC"
     assert facts["made by"] == "isnet 0.1.0"
-    assert "films" not in facts
+    assert "images" not in facts
     assert page([run("one")], []).title == "Report on one"
 
 

@@ -29,13 +29,13 @@ def test_intervals_stand_beside_the_figures_and_reasons_below() -> None:
     cell = {"value": 0.8, "low": 0.71, "high": 0.866, "sd": 0.1, "method": "dirichlet"}
     found["intervals"] = {
         "accuracy": {**cell, "value": 0.9},
-        "macro": {"f1": cell, "auc": {"value": 0.9, "low": None, "high": None, "why": "one film"}},
+        "macro": {"f1": cell, "auc": {"value": 0.9, "low": None, "high": None, "why": "one image"}},
         "per_class": {"a": {"f1": {**cell, "method": "bootstrap"}}},
     }
     found["patients"] = 17
     section = scores_section([run("one", {"test": {"standard": found}})])
     table, _ = only(section, Table)
-    assert table.columns[:3] == ("test set", "films", "patients")
+    assert table.columns[:3] == ("test set", "images", "patients")
     assert table.rows[0][1:6] == (
         "20",
         "17",
@@ -44,7 +44,7 @@ def test_intervals_stand_beside_the_figures_and_reasons_below() -> None:
         "0.900",
     )
     assert "accuracy, F1: posterior of the confusion matrix" in table.notes[0]
-    assert table.notes[1] == "No interval for AUC (test, one): one film."
+    assert table.notes[1] == "No interval for AUC (test, one): one image."
     assert table.sources == ["evaluate/metrics.json: sets.<set>.<version>.intervals"]
     (fold,) = only(section, Fold)
     assert fold.table.rows[0][fold.table.columns.index("F1")] == "0.800 [0.710, 0.866]"
@@ -52,12 +52,12 @@ def test_intervals_stand_beside_the_figures_and_reasons_below() -> None:
 
 
 def test_thresholds_of_labels_with_their_reason() -> None:
-    card = {"threshold_rule": {"a": {"f1": 0.75}, "b": {"f1": None, "why": "no film with it"}}}
+    card = {"threshold_rule": {"a": {"f1": 0.75}, "b": {"f1": None, "why": "no image with it"}}}
     one = run("one", {"test": {"standard": scored(0.8, 0.9)}}, card=card)
     one.metrics["thresholds"] = [0.25, 0.5]
     fold = only(scores_section([one]), Fold)[1]
     assert fold.table.rows == [("one", "a", "0.250", "0.750"), ("one", "b", "0.500", "n/a")]
-    assert fold.table.notes == ["one, b: no film with it."]
+    assert fold.table.notes == ["one, b: no image with it."]
 
 
 def test_balanced_accuracy_has_a_column_only_where_it_is_not_the_recall() -> None:

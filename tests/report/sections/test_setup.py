@@ -4,14 +4,14 @@ from isnet_cli.report.document import Code, Fold, Notice, Table
 from isnet_cli.report.sections.setup import configuration_section, versions_section
 from tests.report.sections.factory import only, run, said
 
-FILMS = {f"x/{i:02d}.png": "b" * 64 for i in range(20)}
+IMAGES = {f"x/{i:02d}.png": "b" * 64 for i in range(20)}
 RECORD = {
     "versions": {"isnet": "0.1.0", "torch": "2.6"},
     "stages": {
         "ingest": {
             "status": "done", "started": "2026-01-01T10:00:00+00:00", "fingerprint": "f" * 64,
             "finished": "2026-01-01T10:05:00+00:00",
-            "outputs": {"manifest.csv": "a" * 64, **FILMS},
+            "outputs": {"manifest.csv": "a" * 64, **IMAGES},
         },
         "masks": {"status": "running", "started": "2026-01-01T10:06:00+00:00"},
     },

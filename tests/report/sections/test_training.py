@@ -30,4 +30,4 @@ def test_a_training_that_is_not_finished_shows_what_it_has() -> None:
     section = training_section([run(history=HISTORY)])
     kept, final = only(section, Table)
     assert kept.rows[0][2:4] == ("n/a", "loss")
-    assert final.columns == ("figure", "films", "last epoch")
+    assert final.columns == ("figure", "images", "last epoch")

@@ -68,7 +68,7 @@ class Sononet(nn.Module):
 
     Args:
         classes: K.
-        channels: C of the film.
+        channels: C of the image.
         scale: What the widths are divided by.
         dropout: Probability before the last layer.
     """
@@ -83,7 +83,7 @@ class Sononet(nn.Module):
         self.classifier = nn.Linear(sum(widths[2:]), classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, K] of films [B, C, H, W] of 16 px or more."""
+        """Logits [B, K] of images [B, C, H, W] of 16 px or more."""
         x, levels = images, []
         for i, stack in enumerate(self.stacks):
             x = stack(self.pool(x) if i else x)

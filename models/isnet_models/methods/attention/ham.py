@@ -33,7 +33,7 @@ class HAMSettings:
         mask: Weight of the class maps' distance to the lungs, >= 0.
         sharpness: Steepness of the soft mask sigmoid(sharpness·(map - threshold)), > 0.
         threshold: Where the soft mask is 1/2.
-        normal: Index of the class that means nothing is found: it has no map, and its films are
+        normal: Index of the class that means nothing is found: it has no map, and its images are
             the negatives of the abnormality. None: every class has a map.
 
     Raises:
@@ -100,7 +100,7 @@ class HAM(Method):
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Loss of the batch.
 
-        Films whose mask is empty or full take no part in L_mask; "mapped" is the others' share.
+        Images whose mask is empty or full take no part in L_mask; "mapped" is the others' share.
 
         Raises:
             ValueError: `normal` is no class.
@@ -134,7 +134,7 @@ class HAM(Method):
         return torch.sigmoid(s.sharpness * (maps - s.threshold))
 
     def bound(self, seen: Attention, mapped: Tensor) -> Tensor:
-        """Share of each class map outside the abnormality's, mean over films, then classes.
+        """Share of each class map outside the abnormality's, mean over images, then classes.
 
         Args:
             seen: Maps.
@@ -147,7 +147,7 @@ class HAM(Method):
         return per_class.sum() / (number > 0).sum().clamp(min=1)
 
     def union(self, seen: Attention, mapped: Tensor) -> Tensor:
-        """Share of the abnormality's map outside the union of class maps, mean over films."""
+        """Share of the abnormality's map outside the union of class maps, mean over images."""
         C = (seen.class_maps * mapped[:, :, None, None]).amax(1, keepdim=True)
         some = mapped.any(1)
         each = self._outside(seen.abnormality_map, C)[:, 0]
@@ -160,9 +160,9 @@ class HAM(Method):
         return (total - inside) / total.clamp(min=TINY)
 
     def distance(self, seen: Attention, masks: Tensor, held: Tensor) -> Tensor:
-        """L_mask: sum (Ĉ - M)² / (sum Ĉ + sum M) over films, mean over the classes that have any.
+        """L_mask: sum (Ĉ - M)² / (sum Ĉ + sum M) over images, mean over the classes that have any.
 
-        Ĉ is the class map at the film's size, from 0 to 1, behind the soft mask.
+        Ĉ is the class map at the image's size, from 0 to 1, behind the soft mask.
 
         Args:
             seen: Maps.
@@ -180,7 +180,7 @@ class HAM(Method):
 
 
 def with_maps(present: Tensor, normal: int | None) -> Tensor:
-    """The classes of each film that have a map, bool [B, K]: all but `normal`.
+    """The classes of each image that have a map, bool [B, K]: all but `normal`.
 
     Raises:
         ValueError: `normal` is no class.
@@ -196,7 +196,7 @@ def with_maps(present: Tensor, normal: int | None) -> Tensor:
 def abnormality_loss(
     abnormality: Tensor, labels: Tensor, mapped: Tensor, normal: int | None
 ) -> Tensor:
-    """Mean cross-entropy of "a class with a map is there"; films of which that is unknown left out.
+    """Mean cross-entropy of "a class with a map is there"; without images of which it is unknown.
 
     Args:
         abnormality: Logits [B].

@@ -40,7 +40,7 @@ class Attention:
 class ForegroundAttention(nn.Module):
     """Adds to a map what its channel gate and its position gate let through.
 
-    The channel gate follows from one vector per film, the mean over positions weighted by a learnt
+    The channel gate follows from one vector per image, the mean over positions weighted by a learnt
     softmax; the gain of what is added starts at 0.
 
     Args:

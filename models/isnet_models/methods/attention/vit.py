@@ -44,17 +44,17 @@ class ViT(Standard):
 
     @classmethod
     def build(cls, spec: NetSpec) -> nn.Module:
-        """The untrained transformer for films of `spec.size`.
+        """The untrained transformer for images of `spec.size`.
 
         Raises:
-            ValueError: The film is no square, or its patches do not fill it.
+            ValueError: The image is no square, or its patches do not fill it.
         """
         settings = spec.settings or ViTSettings()
         patch = PATCH.get(settings.arch, settings.patch or SMALL_PATCH)
         H, W = spec.size
         if H != W or H % patch:
             raise ValueError(
-                f"patches of {patch} px ({settings.arch}) do not fill films of {H} x {W} px "
+                f"patches of {patch} px ({settings.arch}) do not fill images of {H} x {W} px "
                 f"(model.input): expected a square whose side is a multiple of {patch}"
             )
         if settings.arch == "small":

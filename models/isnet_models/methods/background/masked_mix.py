@@ -1,7 +1,7 @@
-"""Mixed masking: films whole, without background or with another one, and one answer for all.
+"""Mixed masking: images whole, without background or with another one, and one answer for all.
 
 Source: ActDiff of Viviano et al., "Saliency is a possible red herring when diagnosing poor
-generalization", ICLR 2021, arXiv 1910.00199, which holds the features of a film and of its masked
+generalization", ICLR 2021, arXiv 1910.00199, which holds the features of an image and of its masked
 view together; here it is the logits.
 """
 
@@ -29,12 +29,12 @@ class MaskedMixSettings:
     """Settings of `MaskedMix`.
 
     Attributes:
-        removed: Chance of each film to lose its background in a step.
-        replaced: Chance of each film to get another film's background; both together at most 1,
+        removed: Chance of each image to lose its background in a step.
+        replaced: Chance of each image to get another image's background; both together at most 1,
             the others stay whole.
         fill: What is left of a removed background: ``black``, ``noise``, or ``blur``, its own
-            blurred; ``film`` is what `replaced` does.
-        consistency: Weight of the distance between the answers to a whole film and to its changed
+            blurred; ``image`` is what `replaced` does.
+        consistency: Weight of the distance between the answers to a whole image and to its changed
             view, >= 0.
         feather: Width of the seam as a share of the shorter side, 0 to 0.25.
     """
@@ -52,8 +52,8 @@ class MaskedMixSettings:
         if self.removed + self.replaced > 1:
             total = self.removed + self.replaced
             raise ValueError(f"replaced: with removed {total:g}, expected at most 1")
-        if self.fill == "film":
-            raise ValueError("fill: found 'film', expected black, noise or blur")
+        if self.fill == "image":
+            raise ValueError("fill: found 'image', expected black, noise or blur")
         if not self.consistency >= 0:
             raise ValueError(f"consistency: found {self.consistency:g}, expected 0 or more")
         if not 0 <= self.feather <= 0.25:
@@ -61,23 +61,23 @@ class MaskedMixSettings:
 
 
 class MaskedMix(Addition):
-    """An addition: the inner method trains on changed films, and answers are held together.
+    """An addition: the inner method trains on changed images, and answers are held together.
 
-    loss = inner(changed films) + consistency · mean over changed films of the symmetric
-    divergence between the answers to the whole and to the changed film. That takes a second
-    forward pass, of the whole films; with `consistency` 0 there is none.
+    loss = inner(changed images) + consistency · mean over changed images of the symmetric
+    divergence between the answers to the whole and to the changed image. That takes a second
+    forward pass, of the whole images; with `consistency` 0 there is none.
 
     Args:
         settings: A `MaskedMixSettings`.
         context: As every method's; only its `autocast` is used.
-        inner: The method that sees the changed films.
+        inner: The method that sees the changed images.
 
     Raises:
         ValueError: No inner method.
     """
 
     Settings = MaskedMixSettings
-    form = 2  # 1 left a third of the films whole, whose backgrounds went on telling the class
+    form = 2  # 1 left a third of the images whole, whose backgrounds went on telling the class
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """The inner method's losses and "consistency"; without gradient mode the inner's alone."""
@@ -95,9 +95,9 @@ class MaskedMix(Addition):
         return replace(found, total=total, parts={**parts, "consistency": held.detach()})
 
     def mixed(self, batch: Batch) -> tuple[Batch, Tensor]:
-        """The batch with changed films, and which films they are (bool [B], on the CPU).
+        """The batch with changed images, and which images they are (bool [B], on the CPU).
 
-        A film without a usable mask stays whole; so does one that finds no partner.
+        An image without a usable mask stays whole; so does one that finds no partner.
         """
         s, g = self.settings, self.generator
         draw = torch.rand(len(batch.images), generator=g)

@@ -34,7 +34,7 @@ class DistillationSettings:
         logits: Weight of T²·KL(teacher || student) of the answers at temperature T.
         labels: Weight of the classification loss.
         temperature: T, > 0.
-        masked: Whether the teacher sees the lungs alone; false: the whole film, for a teacher
+        masked: Whether the teacher sees the lungs alone; false: the whole image, for a teacher
             that was trained to look at the lungs by itself.
         fill: Around the lungs that the teacher sees: ``black``, or ``blur``: background, blurred.
         epsilon: LRP's stabiliser is drawn for each batch, log-uniformly between these two; (0, 0):
@@ -149,7 +149,7 @@ class Distillation(Method):
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """The weighted sum; without gradient mode epsilon is the range's geometric mean.
 
-        Films without a usable mask take part in the classification alone, if `masked`.
+        Images without a usable mask take part in the classification alone, if `masked`.
         """
         s, several = self.settings, batch.labels.dim() == 2
         usable = usable_masks(batch.masks) | (not s.masked)
@@ -183,10 +183,10 @@ class Distillation(Method):
 
     @torch.no_grad()
     def lesson(self, batch: Batch, *, chance: bool) -> Lesson:
-        """What the teacher says of the films as it sees them.
+        """What the teacher says of the images as it sees them.
 
         Args:
-            batch: The films.
+            batch: The images.
             chance: Whether epsilon and classes are drawn; else they are the range's geometric mean
                 and the first choices.
         """
@@ -209,7 +209,7 @@ class Distillation(Method):
         return Lesson(logits, known, classes, maps, epsilon)
 
     def shown(self, batch: Batch) -> Tensor:
-        """The films as the teacher sees them [B, C, H, W]."""
+        """The images as the teacher sees them [B, C, H, W]."""
         if not self.settings.masked:
             return batch.images
         if self.settings.fill == "black":

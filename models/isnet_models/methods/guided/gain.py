@@ -53,7 +53,7 @@ class GAINSettings:
 class GAIN(Method):
     """L = L_class + alpha · L_mining + weight · L_lungs.
 
-    L_mining is the probability that is left of a present class once the film is hidden where the
+    L_mining is the probability that is left of a present class once the image is hidden where the
     class's map is large; L_lungs is the mean squared distance of the maps to the lung mask.
     """
 
@@ -62,7 +62,7 @@ class GAIN(Method):
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Loss of the batch; the network runs twice.
 
-        Films whose mask is empty or full take no part in L_lungs ("attention"), but in attention
+        Images whose mask is empty or full take no part in L_lungs ("attention"), but in attention
         mining, which needs no mask; "mapped" is the others' share of the batch.
 
         Raises:
@@ -115,14 +115,14 @@ class GAIN(Method):
             one_label: Whether probabilities are a softmax's; else each label's sigmoid.
         """
         s: GAINSettings = self.settings
-        films, classes = present.nonzero(as_tuple=True)
-        N = len(films)
+        which, classes = present.nonzero(as_tuple=True)
+        N = len(which)
         if not N:
             return maps.sum() * 0
-        T = torch.sigmoid(s.omega * (maps[films, classes] - s.sigma))[:, None].to(images.dtype)
-        hidden = images[films] * (1 - T)
+        T = torch.sigmoid(s.omega * (maps[which, classes] - s.sigma))[:, None].to(images.dtype)
+        hidden = images[which] * (1 - T)
         if N == 1 and len(images) > 1:
-            hidden = hidden.expand(2, -1, -1, -1)  # BatchNorm cannot train on one film
+            hidden = hidden.expand(2, -1, -1, -1)  # BatchNorm cannot train on one image
         with kept_statistics(net):
             left = self.logits(net, hidden)[:N]
         p = left.softmax(1) if one_label else left.sigmoid()
@@ -130,7 +130,7 @@ class GAIN(Method):
 
 
 def present_classes(logits: Tensor, labels: Tensor) -> Tensor:
-    """Which classes a film has, bool [B, K]; a label that is missing counts as absent.
+    """Which classes an image has, bool [B, K]; a label that is missing counts as absent.
 
     Args:
         logits: [B, K].
@@ -150,7 +150,7 @@ def distance(maps: Tensor, masks: Tensor, held: Tensor, one_label: bool) -> Tens
         maps: [B, K, H, W].
         masks: Lungs, 0 or 1 [B, 1, H, W].
         held: Bool [B, K].
-        one_label: Whether a film has one class.
+        one_label: Whether an image has one class.
     """
     each = (maps - masks.to(maps.dtype)).square().mean(dim=(2, 3))
     n = held.sum().to(each.dtype)
@@ -159,7 +159,7 @@ def distance(maps: Tensor, masks: Tensor, held: Tensor, one_label: bool) -> Tens
 
 @contextmanager
 def kept_statistics(net: nn.Module) -> Iterator[None]:
-    """Hidden films leave BatchNorm's running statistics, which are those of films, alone."""
+    """Hidden images leave BatchNorm's running statistics, which are those of images, alone."""
     norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [m.momentum for m in norms]
     try:

@@ -89,7 +89,7 @@ class ISNet(Method):
 
         There the stochastic target has the same draws in each batch of every epoch.
 
-        Films whose mask is empty or full take part in the classification alone; "mapped" is the
+        Images whose mask is empty or full take part in the classification alone; "mapped" is the
         others' share of the batch.
         """
         s, P = self.loss, self.heatmap_weight(epoch)
@@ -121,7 +121,7 @@ class ISNet(Method):
         return Losses((1 - P) * classification + P * heat.total, logits, parts)
 
     def _mapped(self, batch_size: int) -> int:
-        # BatchNorm cannot train on one film
+        # BatchNorm cannot train on one image
         n = max(math.ceil(self.loss.share * batch_size), min(2, batch_size))
         return batch_size if batch_size - n == 1 else n
 

@@ -22,8 +22,8 @@ class RRRSettings:
 
     Attributes:
         weight: Of the penalty, >= 0. Both terms should be of one order of magnitude (the paper's
-            advice): films of 32 to 224 px had penalties of 20 to 600 once they were learnt.
-        per_batch: Differentiate the mean over the batch instead of every film's own value, as the
+            advice): images of 32 to 224 px had penalties of 20 to 600 once they were learnt.
+        per_batch: Differentiate the mean over the batch instead of every image's own value, as the
             authors of the ISNet did for comparison: the penalty shrinks by the batch size squared.
 
     Raises:
@@ -44,7 +44,7 @@ class RRR(Method):
     L = L_class + weight · mean_b sum_(c,h,w) [(1 - M) · d/dx sum_k ln p_k]². The forward pass is in
     the images' type: half precision would turn a gradient of gradients. p is the softmax, or with
     several labels the sigmoid of each. The derivative is the plain one: BatchNorm in training mode
-    mixes a little of the other films into it.
+    mixes a little of the other images into it.
     """
 
     Settings = RRRSettings
@@ -52,7 +52,7 @@ class RRR(Method):
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Loss of the batch.
 
-        Films whose mask is empty or full take part in the classification alone; "mapped" is the
+        Images whose mask is empty or full take part in the classification alone; "mapped" is the
         others' share of the batch.
         """
         s: RRRSettings = self.settings
@@ -87,7 +87,7 @@ def log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def outside(slope: Tensor, masks: Tensor, counts: Tensor) -> Tensor:
-    """Mean over the films that count of the sum of squares outside the lungs; 0 where none does.
+    """Mean over the images that count of the sum of squares outside the lungs; 0 where none does.
 
     Args:
         slope: [B, C, H, W]; NaN and infinities are taken for 0, without gradient.

@@ -10,10 +10,11 @@ from isnet_models.methods.guided.isnet import INPUT, GradInput
 
 
 class SoftmaxGradInput(GradInput):
-    """The ISNet's losses on x · d(max_k softmax_k)/dx, one map per film (one class per film alone).
+    """The ISNet's losses on x · d(max_k softmax_k)/dx, one map per image (one class each).
 
-    The maps come from the relevance engine, so that BatchNorm's statistics stay constants of a
-    film's map, and hidden layers, mixed precision and memory limits work as for the other variants.
+    The maps come from the relevance engine, so that BatchNorm's statistics stay constants of an
+    image's map, and hidden layers, mixed precision and memory limits work as for the other
+    variants.
     Source: an ablation in the authors' code for Bassi et al., IEEE Access 12:155151 (2024).
     """
 

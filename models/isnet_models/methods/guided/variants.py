@@ -17,7 +17,7 @@ from isnet_lrp import Relevance, relevance
 from isnet_lrp.maps import Family
 from isnet_lrp.targets import Target
 
-PIXELS = (0.0, 1.0)  # bounds of the zB rule: what film pixels can be
+PIXELS = (0.0, 1.0)  # bounds of the zB rule: what image pixels can be
 INPUT = "input"  # name of the image's own map among the supervised layers
 
 Variant = Literal["original", "flex", "selective", "stochastic", "dual", "grad_input"]

@@ -23,7 +23,7 @@ class MultitaskSettings:
     Attributes:
         weight: P, 0 to 1: (1 - P) classification + P segmentation.
         width: Channels of the finest level; each coarser level has twice as many.
-        depth: Levels, 2 or more; the film is halved between them.
+        depth: Levels, 2 or more; the image is halved between them.
         hidden: Width of the head's two hidden layers.
         dropout: Probability in the head, 0 to below 1.
     """
@@ -48,12 +48,12 @@ class MultitaskSettings:
 class UNetWithHead(nn.Module):
     """U-Net (Ronneberger et al., arXiv:1505.04597) with a classifier at its coarsest level.
 
-    Films of any size that can be halved depth - 1 times: an odd side is halved downwards, and the
+    Images of any size that can be halved depth - 1 times: an odd side is halved downwards, and the
     decoder's step gives it back its last row. The head has the form of VGG's.
 
     Args:
         classes: K.
-        channels: C of the film.
+        channels: C of the image.
         settings: Width, depth and head.
     """
 
@@ -75,7 +75,7 @@ class UNetWithHead(nn.Module):
         )  # fmt: skip
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, K] of films [B, C, H, W]; the decoder does not run."""
+        """Logits [B, K] of images [B, C, H, W]; the decoder does not run."""
         logits: Tensor = self.head(self._encoded(images)[-1])
         return logits
 
@@ -110,7 +110,7 @@ def _block(before: int, width: int) -> nn.Module:
 class MultitaskUNet(Method):
     """(1 - P) classification + P segmentation (Bassi et al. 2024, "multi-task U-Net").
 
-    The segmentation loss is the mean binary cross-entropy over all pixels of the films that have
+    The segmentation loss is the mean binary cross-entropy over all pixels of the images that have
     a mask; the others take part in the classification alone.
     """
 
@@ -121,13 +121,13 @@ class MultitaskUNet(Method):
         """The untrained network, of the settings' width and depth.
 
         Raises:
-            ValueError: The film is too small for the depth.
+            ValueError: The image is too small for the depth.
         """
         settings = spec.settings or MultitaskSettings()
         least = 2 ** (settings.depth - 1)
         if min(spec.size) < least:
             raise ValueError(
-                f"a U-Net of depth {settings.depth} needs films of {least} px or more, "
+                f"a U-Net of depth {settings.depth} needs images of {least} px or more, "
                 f"model.input is {list(spec.size)}"
             )
         return UNetWithHead(spec.classes, spec.channels, settings)
@@ -148,11 +148,11 @@ class MultitaskUNet(Method):
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean binary cross-entropy over the pixels of films with a mask; 0 when none has one.
+    """Mean binary cross-entropy over the pixels of images with a mask; 0 when none has one.
 
     Args:
         logits: Of lung [B, 1, H, W].
-        masks: 0 or 1 [B, 1, H, W]; all zero where a film has no mask.
+        masks: 0 or 1 [B, 1, H, W]; all zero where an image has no mask.
     """
     each = binary_cross_entropy_with_logits(logits, masks, reduction="none").mean((1, 2, 3))
     known = masks.amax((1, 2, 3)) > 0

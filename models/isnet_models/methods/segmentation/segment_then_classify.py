@@ -22,8 +22,8 @@ class PipelineSettings:
     """What the classifier gets when no masks are given.
 
     Attributes:
-        at_test: ``segment``: the film cut by the network's own lung mask; ``whole``: the whole
-            film, which tells what the classifier is worth without its segmenter.
+        at_test: ``segment``: the image cut by the network's own lung mask; ``whole``: the whole
+            image, which tells what the classifier is worth without its segmenter.
     """
 
     at_test: Seen = "segment"
@@ -32,11 +32,11 @@ class PipelineSettings:
 class LungsOnly(nn.Module):
     """A classifier behind a lung U-Net that never learns.
 
-    Where no lung is found the classifier sees a black film: film x mask, as for any mask. Giving
-    it the whole film instead would show it backgrounds it was never trained on.
+    Where no lung is found the classifier sees a black image: image x mask, as for any mask. Giving
+    it the whole image instead would show it backgrounds it was never trained on.
 
     Args:
-        segmenter: Films [B, 1, 256, 256] -> probability of lung [B, 1, 256, 256]; frozen here.
+        segmenter: Images [B, 1, 256, 256] -> probability of lung [B, 1, 256, 256]; frozen here.
         classifier: [B, C, H, W] -> logits [B, K].
         at_test: As in `PipelineSettings`.
 
@@ -58,34 +58,34 @@ class LungsOnly(nn.Module):
 
     @torch.no_grad()
     def lungs(self, images: Tensor) -> Tensor:
-        """Lung masks [B, 1, H, W], 0 or 1, of letterboxed films [B, C, H, W] of equal channels.
+        """Lung masks [B, 1, H, W], 0 or 1, of letterboxed images [B, C, H, W] of equal channels.
 
-        The film is resized to the U-Net's input, its sides in proportion, black around it; the
+        The image is resized to the U-Net's input, its sides in proportion, black around it; the
         probabilities are resized back and cut at 0.5.
         """
         H, W = images.shape[-2:]
         scale = min(SIZE[0] / H, SIZE[1] / W)
         h, w = max(1, round(H * scale)), max(1, round(W * scale))
-        films = images.detach()[:, :1].float()
+        boxed = images.detach()[:, :1].float()
         top, left = (SIZE[0] - h) // 2, (SIZE[1] - w) // 2
         if (h, w) != (H, W):
-            films = interpolate(films, (h, w), mode="bilinear", antialias=True)
-        films = pad(films, (left, SIZE[1] - w - left, top, SIZE[0] - h - top))
+            boxed = interpolate(boxed, (h, w), mode="bilinear", antialias=True)
+        boxed = pad(boxed, (left, SIZE[1] - w - left, top, SIZE[0] - h - top))
         with torch.autocast(images.device.type, enabled=False):
-            found: Tensor = self.segmenter(films)
+            found: Tensor = self.segmenter(boxed)
         found = found[..., top : top + h, left : left + w]
         if (h, w) != (H, W):
             found = interpolate(found, (H, W), mode="bilinear", antialias=True)
         return (found >= THRESHOLD).to(images.dtype)
 
     def classify(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Logits [B, K] of films [B, C, H, W] that are black where `masks` [B, 1, H, W] is 0."""
+        """Logits [B, K] of images [B, C, H, W] that are black where `masks` [B, 1, H, W] is 0."""
         # a choice and no product: relevance passes it whole, without a stabiliser
         logits: Tensor = self.classifier(torch.where(masks > 0, images, 0.0))
         return logits
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, K] of films [B, C, H, W] in [0, 1], by the network's own masks."""
+        """Logits [B, K] of images [B, C, H, W] in [0, 1], by the network's own masks."""
         if self.at_test == "whole":
             logits: Tensor = self.classifier(images)
             return logits
@@ -121,12 +121,12 @@ class SegmentThenClassify(Method):
         return LungsOnly(LungUNet(**options), classifier, settings.at_test)
 
     def lungs(self, net: nn.Module, images: Tensor) -> Tensor | None:
-        """The segmenter's masks; None when the classifier gets whole films."""
+        """The segmenter's masks; None when the classifier gets whole images."""
         assert isinstance(net, LungsOnly)  # noqa: S101 - as `build` made it
         return net.lungs(images) if net.at_test == "segment" else None
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
-        """Cross-entropy of the films cut by the batch's masks."""
+        """Cross-entropy of the images cut by the batch's masks."""
         assert isinstance(net, LungsOnly)  # noqa: S101 - as `build` made it
         images = batch.images
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.context.autocast):

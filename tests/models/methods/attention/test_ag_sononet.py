@@ -107,7 +107,7 @@ def test_the_gates_learn() -> None:
 
 
 class Frozen(nn.Module):
-    """The network with its attention of certain films as constants."""
+    """The network with its attention of certain images as constants."""
 
     def __init__(self, net: Sononet, x: Tensor) -> None:
         super().__init__()

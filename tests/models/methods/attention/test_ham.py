@@ -1,4 +1,4 @@
-"""HAM's losses written out film by film, with the gradient of their sum."""
+"""HAM's losses written out image by image, with the gradient of their sum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from isnet_models.methods.attention.ham import HAM, HAMSettings, abnormality_loss
 from isnet_models.methods.attention.ham_net import Attention, HAMNet
 from isnet_models.methods.base import Batch, Method
-from tests.lrp.losses.map_nets import CLASSES, films
+from tests.lrp.losses.map_nets import CLASSES, images
 from tests.lrp.maps.test_gradients import gradients, relative_error
 
 SOFT = {"sharpness": 5.0, "abnormality": 0.2, "bound": 0.3, "union": 0.4}  # all parts matter
@@ -33,7 +33,7 @@ def constant_last(made: HAMNet) -> tuple[Tensor, Tensor]:
 
 
 def slow(made: HAMNet, data: Batch, s: HAMSettings, last: tuple[Tensor, Tensor]) -> dict:
-    """Every part with the maps' weights `last`, one film and one class at a time."""
+    """Every part with the maps' weights `last`, one image and one class at a time."""
     F = made._map(data.images)
     logits, abnormal = (
         layer((torch.logsumexp(6 * F.flatten(2), 2) - math.log(F[0, 0].numel())) / 6)
@@ -99,7 +99,7 @@ def slow_total(made: HAMNet, data: Batch, s: HAMSettings, last: tuple[Tensor, Te
 @pytest.mark.parametrize("several", [False, True], ids=["one label", "several"])
 @pytest.mark.parametrize("normal", [None, 0])
 def test_the_parts_are_the_formulas(normal: int | None, several: bool) -> None:
-    made, data, s = net(), films(several=several), HAMSettings(**SOFT, normal=normal)
+    made, data, s = net(), images(several=several), HAMSettings(**SOFT, normal=normal)
     losses = HAM(s).losses(made, data, 0)
     for name, value in slow(made, data, s, constant_last(made)).items():
         assert value > 1e-3, name
@@ -114,28 +114,28 @@ def test_the_parts_are_the_formulas(normal: int | None, several: bool) -> None:
 def test_the_gradient_holds_the_last_weights_of_the_maps_constant(
     normal: int | None, several: bool
 ) -> None:
-    made, data, s = net(), films(several=several), HAMSettings(**SOFT, normal=normal)
+    made, data, s = net(), images(several=several), HAMSettings(**SOFT, normal=normal)
     slopes = gradients(made, HAM(s).losses(made, data, 0).total)
     last = constant_last(made)
     assert relative_error(made, slopes, lambda: slow_total(made, data, s, last)) < 1e-6
 
 
 def test_published_weights_are_the_defaults() -> None:
-    made, data = net(), films()
+    made, data = net(), images()
     losses = HAM().losses(made, data, 0)
     p = {name: value.item() for name, value in losses.parts.items()}
     by_hand = p["classification"] + 0.01 * p["abnormality"] + 0.001 * (p["bound"] + p["union"])
     assert losses.total.item() == pytest.approx(by_hand + 0.5 * p["mask"], rel=1e-12)
 
 
-def test_films_without_class_or_mask() -> None:
-    made, data = net(), films(several=True)
+def test_images_without_class_or_mask() -> None:
+    made, data = net(), images(several=True)
     nothing = Batch(data.images, data.masks, torch.zeros(4, 3).double())
     losses = HAM().losses(made, nothing, 0)
     assert losses.parts["bound"] == losses.parts["union"] == losses.parts["mask"] == 0
     losses.total.backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in made.parameters())
-    rest = Batch(data.images[2:], data.masks[2:], films().labels[2:])
+    rest = Batch(data.images[2:], data.masks[2:], images().labels[2:])
     assert HAM().losses(made, rest, 0).parts["mask"] == 0
 
 
@@ -163,7 +163,7 @@ def test_an_unknown_label_leaves_the_abnormality_unknown() -> None:
 def test_refusals() -> None:
     for refused in (
         lambda: HAM(HAMSettings(normal=3)).prepare(net()),
-        lambda: HAM(HAMSettings(normal=3)).losses(net(), films(), 0),
+        lambda: HAM(HAMSettings(normal=3)).losses(net(), images(), 0),
     ):
         with pytest.raises(ValueError, match="normal = 3: there are 3 classes"):
             refused()

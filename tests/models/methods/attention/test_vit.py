@@ -52,7 +52,7 @@ def test_other_sizes_have_other_positions() -> None:
         ((36, 36), SMALL, r"patches of 8 px \(small\)"),
     ],
 )
-def test_films_that_patches_do_not_fill(
+def test_images_that_patches_do_not_fill(
     size: tuple[int, int], settings: ViTSettings, said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):

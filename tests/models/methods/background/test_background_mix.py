@@ -1,4 +1,4 @@
-"""Films get another film's background in training alone; the inner method sees them."""
+"""Images get another image's background in training alone; the inner method sees them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mix(seed: int = 0, **settings: object) -> tuple[BackgroundMix, Seen]:
     return method, inner
 
 
-def test_every_film_is_a_transplant_of_another_or_itself() -> None:
+def test_every_image_is_a_transplant_of_another_or_itself() -> None:
     data, (method, inner) = batch(), mix(share=0.6)
     losses = method.losses(torch.nn.Identity(), data, 0)
     seen = inner.batch
@@ -58,8 +58,8 @@ def test_the_share_is_kept_on_average() -> None:
     assert not nothing.any()
 
 
-@pytest.mark.parametrize("fill", ["film", "black", "noise", "blur"])
-def test_lungs_stay_and_films_without_mask_too(fill: str) -> None:
+@pytest.mark.parametrize("fill", ["image", "black", "noise", "blur"])
+def test_lungs_stay_and_images_without_mask_too(fill: str) -> None:
     data, (method, inner) = batch(), mix(share=1.0, fill=fill)
     masks = data.masks.clone()
     masks[2], masks[3] = 0, 1
@@ -68,7 +68,7 @@ def test_lungs_stay_and_films_without_mask_too(fill: str) -> None:
     assert torch.equal(inner.batch.images[inside], data.images[inside])
     same = [bool(torch.equal(a, b)) for a, b in zip(inner.batch.images, data.images, strict=True)]
     assert same == [False, False, True, True, False, False]
-    if fill == "film":  # nor do they lend their background, where their lungs would show
+    if fill == "image":  # nor do they lend their background, where their lungs would show
         odd = data.images.clone()
         odd[2:4] = 0.5
         method.begin_epoch(0, torch.Generator().manual_seed(0))
@@ -79,7 +79,7 @@ def test_lungs_stay_and_films_without_mask_too(fill: str) -> None:
         assert torch.equal(first[[0, 1, 4, 5]], inner.batch.images[[0, 1, 4, 5]])
 
 
-def test_validation_sees_the_films_as_they_are() -> None:
+def test_validation_sees_the_images_as_they_are() -> None:
     data, (method, inner) = batch(), mix(share=1.0)
     with torch.no_grad():
         losses = method.losses(torch.nn.Identity(), data, 0)

@@ -1,4 +1,4 @@
-"""Whole films, bare lungs, other backgrounds; and the second pass that holds answers together."""
+"""Whole images, bare lungs, other backgrounds; and the second pass that holds answers together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mix(seed: int = 0, **settings: object) -> MaskedMix:
     return method
 
 
-def test_shares_of_whole_bare_and_replaced_films() -> None:
+def test_shares_of_whole_bare_and_replaced_images() -> None:
     data, method = batch(), mix(removed=0.5, replaced=0.2)
     bare = filled(data.images, data.masks, "black")
     counts = torch.zeros(3)
@@ -62,7 +62,7 @@ def test_the_distance_costs_a_pass(consistency: float, passes: int) -> None:
     )
 
 
-def test_several_labels_and_films_without_masks() -> None:
+def test_several_labels_and_images_without_masks() -> None:
     data, net = batch(), build_backbone("small", 3).eval()
     labels = torch.rand(6, 3, generator=torch.Generator().manual_seed(0)).round()
     losses = mix(removed=1.0, replaced=0.0).losses(net, replace(data, labels=labels), 0)
@@ -78,7 +78,7 @@ def test_several_labels_and_films_without_masks() -> None:
     [
         ({"removed": 1.2}, "removed: found 1.2"),
         ({"removed": 0.6, "replaced": 0.6}, "expected at most 1"),
-        ({"fill": "film"}, "expected black, noise or blur"),
+        ({"fill": "image"}, "expected black, noise or blur"),
         ({"consistency": -1.0}, "expected 0 or more"),
         ({"feather": 0.5}, "expected 0 to 0.25"),
     ],

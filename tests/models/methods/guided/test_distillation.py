@@ -92,7 +92,7 @@ def test_the_teacher_sees_the_lungs_alone(fill: str) -> None:
     assert distil(masked=False).shown(data) is data.images
 
 
-def test_films_without_a_mask_do_not_count_unless_the_teacher_sees_all() -> None:
+def test_images_without_a_mask_do_not_count_unless_the_teacher_sees_all() -> None:
     data, student = batch(), net(0)
     masks = data.masks.clone()
     masks[3:] = 0

@@ -11,7 +11,7 @@ from isnet_models.explanations.explanation import MethodError
 from isnet_models.explanations.gradcam import grad_cam
 from isnet_models.methods.base import Batch, Context, Method, NetSpec
 from isnet_models.methods.guided.gain import GAIN, GAINSettings, kept_statistics
-from tests.lrp.losses.map_nets import CLASSES, Small, films, small
+from tests.lrp.losses.map_nets import CLASSES, Small, images, small
 from tests.lrp.maps.test_gradients import gradients, relative_error
 from tests.models.methods.factory import batch as three_classes
 
@@ -35,7 +35,7 @@ def channel_weights(net: Small, x: Tensor) -> Tensor:
 
 
 def slow(net: Small, data: Batch, s: GAINSettings, a: Tensor) -> dict[str, Tensor]:
-    """All parts with the channels' weights `a`, film by film and class by class."""
+    """All parts with the channels' weights `a`, image by image and class by class."""
     one_label, method = data.labels.dim() == 1, Method()
     mining, held = [], []
     for b, x in enumerate(data.images):
@@ -69,7 +69,7 @@ def slow_total(net: Small, data: Batch, s: GAINSettings, a: Tensor) -> Tensor:
 @pytest.mark.parametrize("several", [False, True], ids=["one label", "several"])
 @pytest.mark.parametrize("form", FORMS)
 def test_the_parts_are_the_formulas(form: str, several: bool) -> None:
-    net, data, s = small(), films(several=several), FORMS[form]
+    net, data, s = small(), images(several=several), FORMS[form]
     losses = GAIN(s).losses(net, data, 0)
     a = channel_weights(net, data.images)
     for name, value in slow(net, data, s, a).items():
@@ -84,20 +84,20 @@ def test_the_parts_are_the_formulas(form: str, several: bool) -> None:
 @pytest.mark.parametrize("several", [False, True], ids=["one label", "several"])
 @pytest.mark.parametrize("form", FORMS)
 def test_the_gradient_holds_the_channels_weights_constant(form: str, several: bool) -> None:
-    net, data, s = small(), films(several=several), FORMS[form]
+    net, data, s = small(), images(several=several), FORMS[form]
     slopes = gradients(net, GAIN(s).losses(net, data, 0).total)
     a = channel_weights(net, data.images)
     assert relative_error(net, slopes, lambda: slow_total(net, data, s, a)) < 1e-6
 
 
 def test_the_maps_are_grad_cam_s() -> None:
-    net, data = small(), films()
+    net, data = small(), images()
     _, maps = GAIN().maps(net, data.images)
     torch.testing.assert_close(maps, grad_cam(net, data.images, "all").maps[:, :, 0])
 
 
-def test_films_without_usable_masks_or_positive_labels() -> None:
-    net, data = small(), films(several=True)
+def test_images_without_usable_masks_or_positive_labels() -> None:
+    net, data = small(), images(several=True)
     rest = Batch(data.images[2:], data.masks[2:], data.labels[2:])
     losses = GAIN().losses(net, rest, 0)
     assert losses.parts["attention"] == losses.parts["mapped"] == 0
@@ -107,7 +107,7 @@ def test_films_without_usable_masks_or_positive_labels() -> None:
     nothing.total.backward()
 
 
-def test_hidden_films_leave_the_running_statistics_alone() -> None:
+def test_hidden_images_leave_the_running_statistics_alone() -> None:
     net, other = (Method.build(NetSpec("small", 3)).train() for _ in range(2))
     other.load_state_dict(net.state_dict())
     data = three_classes()
@@ -123,7 +123,7 @@ def test_hidden_films_leave_the_running_statistics_alone() -> None:
 
 
 def test_one_positive_label_in_a_batch_can_be_trained() -> None:
-    """BatchNorm cannot train on one film whose map has shrunk to one pixel."""
+    """BatchNorm cannot train on one image whose map has shrunk to one pixel."""
     net, data = Method.build(NetSpec("small", 3)).train(), three_classes()
     labels = torch.zeros(6, 3)
     labels[2, 1] = 1
@@ -132,7 +132,7 @@ def test_one_positive_label_in_a_batch_can_be_trained() -> None:
 
 
 def test_class_weights_are_the_classification_s() -> None:
-    net, data, w = small(), films(), torch.tensor([1.0, 3.0, 0.5]).double()
+    net, data, w = small(), images(), torch.tensor([1.0, 3.0, 0.5]).double()
     plain, weighted = GAIN(), GAIN(context=Context(class_weights=w))
     a, b = (m.losses(net, data, 0).parts for m in (plain, weighted))
     assert a["classification"] != b["classification"]
@@ -140,7 +140,7 @@ def test_class_weights_are_the_classification_s() -> None:
 
 
 def test_refusals() -> None:
-    data = films()
+    data = images()
     with pytest.raises(MethodError, match="no convolutional feature map"):
         GAIN().losses(nn.Sequential(nn.Flatten(), nn.Linear(128, 3)).double(), data, 0)
     with pytest.raises(ValueError, match="weight = -1"):

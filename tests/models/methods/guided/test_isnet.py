@@ -87,13 +87,13 @@ def test_maps_of_a_part_of_the_batch() -> None:
     heat = heatmap_loss(maps, data.masks[:3], HeatmapLossSettings()).total
     assert losses.parts["heatmap"].item() == pytest.approx(heat.item(), rel=1e-4)
     assert losses.parts["mapped"].item() == pytest.approx(0.5)
-    seven = isnet(ISNetSettings(share=0.8))  # a single film left over joins the maps
+    seven = isnet(ISNetSettings(share=0.8))  # a single image left over joins the maps
     assert seven._mapped(6) == 6
-    few = isnet(ISNetSettings(share=0.05))  # nor are maps made of one film
+    few = isnet(ISNetSettings(share=0.05))  # nor are maps made of one image
     assert [few._mapped(B) for B in (1, 2, 3, 16)] == [1, 2, 3, 2]
 
 
-def test_films_without_mask_train_by_the_classification_alone() -> None:
+def test_images_without_mask_train_by_the_classification_alone() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
     method = isnet(ISNetSettings(weight={0: 0.5}))
     data.masks[2:] = 0

@@ -1,4 +1,4 @@
-"""RRR is the stated sum, film by film and pixel by pixel, with the gradient of that sum."""
+"""RRR is the stated sum, image by image and pixel by pixel, with the gradient of that sum."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from isnet_models.methods.base import Batch, Context
 from isnet_models.methods.guided.rrr import RRR, RRRSettings
-from tests.lrp.losses.map_nets import films, small
+from tests.lrp.losses.map_nets import images, small
 from tests.lrp.maps.test_gradients import gradients, relative_error
 
 
 def slow(net: nn.Module, batch: Batch, per_batch: bool) -> float:
-    """Mean over the first two films of sum [(1 - M)·d/dx sum_k ln p_k]², one number at a time."""
+    """Mean over the first two images of sum [(1 - M)·d/dx sum_k ln p_k]², one number at a time."""
     B, found = len(batch.images), []
     for b in (0, 1):
         image = batch.images[b : b + 1].clone().requires_grad_()
@@ -36,7 +36,7 @@ def slow(net: nn.Module, batch: Batch, per_batch: bool) -> float:
 @pytest.mark.parametrize("several", [False, True], ids=["one label", "several"])
 @pytest.mark.parametrize("per_batch", [False, True])
 def test_the_total_is_the_stated_sum(several: bool, per_batch: bool) -> None:
-    net, data = small(), films(several=several)
+    net, data = small(), images(several=several)
     method = RRR(RRRSettings(weight=0.3, per_batch=per_batch))
     losses = method.losses(net, data, 0)
     penalty = slow(net, data, per_batch)
@@ -49,8 +49,8 @@ def test_the_total_is_the_stated_sum(several: bool, per_batch: bool) -> None:
         assert method.losses(net, data, 0).total.item() == pytest.approx(losses.total.item())
 
 
-def test_films_without_a_usable_mask_alone_cost_nothing() -> None:
-    net, data = small(), films()
+def test_images_without_a_usable_mask_alone_cost_nothing() -> None:
+    net, data = small(), images()
     data = Batch(data.images[2:], data.masks[2:], data.labels[2:])
     losses = RRR().losses(net, data, 0)
     assert losses.parts["gradient"] == losses.parts["mapped"] == 0
@@ -61,7 +61,7 @@ def test_films_without_a_usable_mask_alone_cost_nothing() -> None:
 
 @pytest.mark.parametrize("several", [False, True], ids=["one label", "several"])
 def test_the_gradient_is_that_of_the_whole_loss(several: bool) -> None:
-    net, data = small(), films(several=several)
+    net, data = small(), images(several=several)
     method = RRR(RRRSettings(weight=1.0), Context(torch.tensor([1.0, 2.0, 0.5]).double()))
 
     def value() -> Tensor:
@@ -75,7 +75,7 @@ def test_a_broken_gradient_is_left_out() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.sqrt().mean(dim=(2, 3))  # its gradient at 0 is infinite
 
-    data = films()
+    data = images()
     data.images[0, 0, 0, 0] = 0
     losses = RRR().losses(Root(), Batch(data.images, data.masks, data.labels % 2), 0)
     assert 0 < losses.total.item() < float("inf")

@@ -14,7 +14,7 @@ from isnet_models.methods.base import Context, Method
 from isnet_models.methods.guided.isnet import ISNetSettings
 from isnet_models.methods.guided.softmax_grad_input import SoftmaxGradInput
 from isnet_models.methods.guided.variants import Explanation
-from tests.lrp.losses.map_nets import films, small
+from tests.lrp.losses.map_nets import images, small
 from tests.lrp.maps.test_gradients import relative_error
 from tests.models.methods.factory import batch
 
@@ -27,7 +27,7 @@ def method(**settings: object) -> SoftmaxGradInput:
 
 
 def slow(net: nn.Module, x: Tensor) -> Tensor:
-    """x · dq/dx [B, 1, C, H, W], q the largest of exp(y_k)/sum exp(y); film by film."""
+    """x · dq/dx [B, 1, C, H, W], q the largest of exp(y_k)/sum exp(y); image by image."""
     maps = []
     for one in x:
         image = one[None].clone().requires_grad_()
@@ -38,7 +38,7 @@ def slow(net: nn.Module, x: Tensor) -> Tensor:
 
 
 def test_maps_and_total() -> None:
-    net, data, m = small(), films(), method()
+    net, data, m = small(), images(), method()
     maps, logits = m.maps(net, data.images, create_graph=False)
     expected = slow(net, data.images)
     assert expected.abs().max() > 1e-3
@@ -48,11 +48,11 @@ def test_maps_and_total() -> None:
     ce = nn.functional.cross_entropy(net(data.images), data.labels).item()
     losses = m.losses(net, data, 0)
     assert losses.total.item() == pytest.approx(0.6 * ce + 0.4 * heat, rel=1e-9)
-    assert losses.parts["mapped"].item() == 0.5  # films with empty or full masks are left out
+    assert losses.parts["mapped"].item() == 0.5  # images with empty or full masks are left out
 
 
 def test_the_gradient_is_that_of_the_whole_loss() -> None:
-    net, data, m = small(), films(), method()
+    net, data, m = small(), images(), method()
 
     def value() -> Tensor:
         return m.losses(net, data, 0).total
@@ -66,7 +66,7 @@ def test_the_gradient_is_that_of_the_whole_loss() -> None:
 
 def test_the_maps_do_not_depend_on_the_batch() -> None:
     """The published mean over the batch would shrink them, and C1 and C2 with them."""
-    net, x = small(), films().images
+    net, x = small(), images().images
     alone, _ = method().maps(net, x[:1], create_graph=False)
     together, _ = method().maps(net, x, create_graph=False)
     torch.testing.assert_close(alone["input"][0], together["input"][0])

@@ -1,4 +1,4 @@
-"""The multi-task U-Net: loss and gradient by hand, any size, films without masks."""
+"""The multi-task U-Net: loss and gradient by hand, any size, images without masks."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def partly_masked() -> Batch:
 
 
 def by_hand(logits: Tensor, pixels: Tensor, data: Batch, P: float) -> float:
-    """Film by film and pixel by pixel."""
+    """XRay by image and pixel by pixel."""
     classes = -sum(
         math.log(logits[b].double().softmax(0)[data.labels[b]]) for b in range(len(logits))
     ) / len(logits)
-    films = []
+    images = []
     for b in range(len(logits)):
         if not data.masks[b].any():
             continue
@@ -54,8 +54,8 @@ def by_hand(logits: Tensor, pixels: Tensor, data: Batch, P: float) -> float:
             for row, ys in zip(p, m, strict=True)
             for q, y in zip(row, ys, strict=True)
         ]
-        films.append(sum(each) / len(each))
-    return (1 - P) * classes + P * sum(films) / len(films)
+        images.append(sum(each) / len(each))
+    return (1 - P) * classes + P * sum(images) / len(images)
 
 
 def test_the_loss_by_hand() -> None:
@@ -89,7 +89,7 @@ def test_the_gradient_by_differences() -> None:
         assert slope == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-4, abs=1e-7)
 
 
-def test_films_without_masks_take_part_in_the_classification_alone() -> None:
+def test_images_without_masks_take_part_in_the_classification_alone() -> None:
     net, data = network(), batch()
     pixels = net.both(data.images)[1]
     half = data.masks.clone()
@@ -115,8 +115,8 @@ def test_any_size(size: tuple[int, int], channels: int) -> None:
     assert pixels.shape == (2, 1, *size)
 
 
-def test_too_small_films_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"depth 5 needs films of 16 px .*model.input is \[32, 8"):
+def test_too_small_images_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"depth 5 needs images of 16 px .*model.input is \[32, 8"):
         MultitaskUNet.build(NetSpec("", 2, size=(32, 8)))
 
 

@@ -34,17 +34,17 @@ class Left(nn.Module):
         self.norm = nn.BatchNorm2d(1)
         self.given: list[Tensor] = []
 
-    def forward(self, films: Tensor) -> Tensor:
-        assert films.shape[1:] == (1, 256, 256)
-        self.given.append(films)
-        found = torch.sigmoid(self.norm(films) * 0 + self.bias) * 0.2
+    def forward(self, images: Tensor) -> Tensor:
+        assert images.shape[1:] == (1, 256, 256)
+        self.given.append(images)
+        found = torch.sigmoid(self.norm(images) * 0 + self.bias) * 0.2
         found[..., :128] += 0.8
         return found
 
 
 class Nowhere(nn.Module):
-    def forward(self, films: Tensor) -> Tensor:
-        return films * 0
+    def forward(self, images: Tensor) -> Tensor:
+        return images * 0
 
 
 def pipeline(segmenter: nn.Module | None = None, channels: int = 1) -> LungsOnly:
@@ -53,7 +53,7 @@ def pipeline(segmenter: nn.Module | None = None, channels: int = 1) -> LungsOnly
     return LungsOnly(segmenter or Left(), classifier, "segment")
 
 
-def films(count: int = 2, size: tuple[int, int] = (32, 32), channels: int = 1) -> Tensor:
+def images(count: int = 2, size: tuple[int, int] = (32, 32), channels: int = 1) -> Tensor:
     g = torch.Generator().manual_seed(1)
     return torch.rand(count, 1, *size, generator=g).expand(-1, channels, -1, -1).contiguous()
 
@@ -61,7 +61,7 @@ def films(count: int = 2, size: tuple[int, int] = (32, 32), channels: int = 1) -
 @pytest.mark.parametrize("size", [(32, 32), (256, 256), (300, 300), (64, 48), (40, 64)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_classifier_sees_the_lungs_alone(size: tuple[int, int], channels: int) -> None:
-    net, x = pipeline(channels=channels).eval(), films(2, size, channels)
+    net, x = pipeline(channels=channels).eval(), images(2, size, channels)
     masks = net.lungs(x)
     assert masks.shape == (2, 1, *size)
     expected = torch.zeros_like(masks)
@@ -71,8 +71,8 @@ def test_the_classifier_sees_the_lungs_alone(size: tuple[int, int], channels: in
     assert torch.equal(net(x), net.classify(x, masks))
 
 
-def test_the_segmenter_gets_the_film_letterboxed() -> None:
-    net, x = pipeline(), films(1, (64, 48))
+def test_the_segmenter_gets_the_image_letterboxed() -> None:
+    net, x = pipeline(), images(1, (64, 48))
     net.lungs(x)
     (given,) = net.segmenter.given
     by_pillow = resize(x[0, 0].numpy(), (256, 192))
@@ -81,7 +81,7 @@ def test_the_segmenter_gets_the_film_letterboxed() -> None:
 
 
 def test_the_shipped_segmenter_finds_what_it_finds_alone() -> None:
-    unet, x = lung_unet(), films(1, (256, 256))
+    unet, x = lung_unet(), images(1, (256, 256))
     x[..., 60:200, 40:110] *= 0.3
     x[..., 60:200, 150:220] *= 0.3
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_the_shipped_segmenter_finds_what_it_finds_alone() -> None:
 
 
 def test_the_segmenter_never_learns() -> None:
-    net, x = pipeline(), films()
+    net, x = pipeline(), images()
     net.train()
     assert net.classifier.training
     assert not any(m.training for m in net.segmenter.modules())
@@ -101,14 +101,14 @@ def test_the_segmenter_never_learns() -> None:
     assert all(torch.equal(v, before[k]) for k, v in net.segmenter.state_dict().items())
 
 
-def test_a_film_without_lungs_is_black_and_not_whole() -> None:
-    net, x = pipeline(Nowhere()).eval(), films()
+def test_a_image_without_lungs_is_black_and_not_whole() -> None:
+    net, x = pipeline(Nowhere()).eval(), images()
     torch.testing.assert_close(net(x), net.classifier(torch.zeros_like(x)))
     assert not torch.allclose(net(x), net.classifier(x))
 
 
-def test_the_whole_film_at_test_is_an_ablation() -> None:
-    net, x = pipeline().eval(), films()
+def test_the_whole_image_at_test_is_an_ablation() -> None:
+    net, x = pipeline().eval(), images()
     cut = net(x)
     net.at_test = "whole"
     assert torch.equal(net(x), net.classifier(x))
@@ -121,7 +121,7 @@ def test_the_whole_film_at_test_is_an_ablation() -> None:
 
 
 def test_its_masks_give_the_logits_of_the_network() -> None:
-    net, x = pipeline(Nowhere()).eval(), films()
+    net, x = pipeline(Nowhere()).eval(), images()
     assert not SegmentThenClassify().lungs(net, x).any()
     net = pipeline().eval()
     lungs = SegmentThenClassify().lungs(net, x)
@@ -132,7 +132,7 @@ def test_its_masks_give_the_logits_of_the_network() -> None:
     assert Standard().lungs(net.classifier, x) is None
 
 
-def test_losses_are_those_of_the_cut_films_and_need_no_segmenter() -> None:
+def test_losses_are_those_of_the_cut_images_and_need_no_segmenter() -> None:
     net, data = pipeline().eval(), batch()
     losses = SegmentThenClassify().losses(net, data, 0)
     losses.total.backward()
@@ -150,8 +150,8 @@ def test_losses_are_those_of_the_cut_films_and_need_no_segmenter() -> None:
 
 @pytest.mark.parametrize("family", ["flex", "block", "z+"])
 def test_relevance_ends_at_the_mask(family: str) -> None:
-    """The mask is a constant: the classifier's own maps of the cut film, black pixels without."""
-    net, x = pipeline().eval(), films()
+    """The mask is a constant: the classifier's own maps of the cut image, black pixels without."""
+    net, x = pipeline().eval(), images()
     cut = x * net.lungs(x)
     found = relevance(net, x, "all", family=family)
     alone = relevance(net.classifier, cut, "all", family=family)
@@ -164,7 +164,7 @@ def test_the_rule_of_bounded_pixels_is_off() -> None:
     """A blackened pixel is bounded by 0 and 0, which the rule's fixed bounds do not say."""
     assert not SegmentThenClassify.bounded
     with pytest.raises(UnsupportedOperation):
-        relevance(pipeline().eval(), films(), zb=(0.0, 1.0))
+        relevance(pipeline().eval(), images(), zb=(0.0, 1.0))
 
 
 def test_a_network_without_segmenter_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Films that stand out: most and least relevance outside the lungs, wrong and right predictions."""
+"""Images that stand out: most and least relevance outside the lungs, right and wrong answers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FILES = (
 )
 
 
-def films_section(runs: Sequence[RunFacts]) -> Section:
-    """Galleries of chosen films of each run, and how many films they were chosen from."""
+def images_section(runs: Sequence[RunFacts]) -> Section:
+    """Galleries of chosen images of each run, and how many images they were chosen from."""
     blocks: list[Block] = []
     chosen = [run for run in runs if run.picks]
     if chosen:
@@ -33,25 +33,25 @@ def films_section(runs: Sequence[RunFacts]) -> Section:
             groups = dict.fromkeys(pick.group for pick in run.picks)
             blocks += [_of_group(run, group, name) for group in groups]
         else:
-            blocks.append(Notice(f"No films to show for {run.name}: {_reason(run)}", "empty"))
-    return Section("films", "Films to look at", blocks, FILES if chosen else FILES[:1])
+            blocks.append(Notice(f"No images to show for {run.name}: {_reason(run)}", "empty"))
+    return Section("images", "Images to look at", blocks, FILES if chosen else FILES[:1])
 
 
 def _reason(run: RunFacts) -> str:
     stages = (run.missing.get(stage) for stage in ("evaluate", "heatmap"))
-    return next(filter(None, stages), "no film has both a map and a prediction.")
+    return next(filter(None, stages), "no image has both a map and a prediction.")
 
 
 def _meaning(runs: Sequence[RunFacts]) -> Text:
     several = any(run.setting("data.labels.task") == "multilabel" for run in runs)
     sure = (
-        "A film is wrong when some label is decided wrongly, and as sure as the decision: the "
+        "An image is wrong when some label is decided wrongly, and as sure as the decision: the "
         "surest wrong one, or the least sure right one. "
         if several
         else "The surest are those with the highest probability of the predicted class. "
     )
     return Text(
-        "Chosen by figures, not by eye, among the films that have a relevance map. "
+        "Chosen by figures, not by eye, among the images that have a relevance map. "
         f"{sure}Each caption says how much of the map lies outside the lungs, and whether the "
         "prediction changes when the lungs stand on the background of another class."
     )
@@ -71,11 +71,11 @@ def _of_group(run: RunFacts, group: str, name: str) -> Columns:
 
 
 def _covered(cover: Cover) -> str:
-    words = f"{cover.mapped} of {cover.tested} films have a map"
+    words = f"{cover.mapped} of {cover.tested} images have a map"
     if cover.limit is not None:
-        words += f" (heatmap.limit is {cover.limit} films of a set, drawn evenly over the labels)"
+        words += f" (heatmap.limit is {cover.limit} images of a set, drawn evenly over the labels)"
     if cover.errors:
-        lost = ", ".join(f"{count} films ({reason})" for reason, count in cover.errors)
+        lost = ", ".join(f"{count} images ({reason})" for reason, count in cover.errors)
         words += f"; without map or share: {lost}"
     return f"{words}."
 
