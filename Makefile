@@ -1,5 +1,9 @@
 # Each target sets itself up: it needs Python 3.11 or newer (with venv), git and make.
-#   make demo   make test   make test-slow   make lint   make bench   make bench-all   make clean
+#   make demo   make lint   make bench   make bench-all   make clean
+#   make test           the tests of every change, minutes
+#   make test-slow      those that `make test` leaves out
+#   make test-all       both, with more random examples
+#   make test-networks  relevance of every network in the table, the better part of an hour
 # ISNET_VENV=DIR keeps the virtual environment elsewhere; PYTHON=python3.12 chooses the interpreter.
 
 VENV := $(or $(ISNET_VENV),.venv)
@@ -11,20 +15,27 @@ SHELL := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_WAIT_POLICY := PASSIVE
 # Tests run in two processes: a thread each, or they wait for each other.
-test test-slow: export OMP_NUM_THREADS := 1
+test test-slow test-all test-networks: export OMP_NUM_THREADS := 1
+# How many random examples a property is tried on: tests/conftest.py has the profiles.
+test-slow test-all: export ISNET_TEST_PROFILE := thorough
 # An environment in a cache folder may have been made from another checkout: this one goes first.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/models
 
-.PHONY: demo test test-slow lint bench bench-all clean venv
+.PHONY: demo test test-slow test-all test-networks lint bench bench-all clean venv
 
 demo: venv
 	$(BIN)/isnet demo
 
 test: venv
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not exhaustive"
 
 test-slow: venv
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not exhaustive"
+
+test-all: test test-slow
+
+test-networks: venv
+	$(BIN)/python -m pytest -m exhaustive
 
 lint: venv
 	$(BIN)/ruff check .

@@ -1,4 +1,8 @@
-"""What holds for every test: no network, no colours, no settings of the user's shell."""
+"""What holds for every test: no network, no colours, no settings of the user's shell.
+
+Random examples (Hypothesis) come in two profiles, chosen by the environment variable
+ISNET_TEST_PROFILE: `default` tries the same examples each time, `thorough` tries more and new ones.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,19 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.network import guard, refuse
 
 ROOT = Path(__file__).resolve().parents[1]
+settings.register_profile(
+    "default", max_examples=50, deadline=None, derandomize=True, database=None,
+    suppress_health_check=(HealthCheck.too_slow,),  # a busy machine is no fault of the test
+)  # fmt: skip
+settings.register_profile(
+    "thorough", settings.get_profile("default"), max_examples=200, derandomize=False
+)
+settings.load_profile(os.environ.get("ISNET_TEST_PROFILE", "default"))
 CLEARED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONWARNINGS", "CUBLAS_WORKSPACE_CONFIG")
 
 

@@ -105,11 +105,16 @@ def checkout(tmp_path: Path) -> Path:
         f'echo "$@" >> {tmp_path}/calls\n'
         'if [ "$1 $2" = "-m venv" ]; then for last; do :; done; mkdir -p "$last/bin"\n'
         '  for tool in python ruff mypy isnet; do cp "$0" "$last/bin/$tool"; done; fi\n'
+        'case "$*" in "-m pytest"*) echo "$ISNET_TEST_PROFILE" >> profiles;; esac\n'
         'if [ -n "$FAIL" ]; then case "$*" in *"$FAIL"*) exit 1;; esac; fi\n',
         encoding="utf-8",
     )
     python.chmod(0o755)
     return tmp_path
+
+
+FAST = "-m pytest -m not slow and not exhaustive"
+SLOW = "-m pytest -m slow and not exhaustive"
 
 
 def make(checkout: Path, *words: str, **environment: str) -> tuple[int, list[str], str]:
@@ -129,10 +134,21 @@ def test_make_sets_itself_up_once(checkout: Path) -> None:
     assert code == 0
     assert calls[0] == "-m venv .venv"
     assert calls[1] == "-m pip install --quiet --editable .[dev]"
-    assert calls[2] == "-m pytest -m not slow"
-    assert make(checkout, "make", "test")[1] == ["-m pytest -m not slow"]
+    assert calls[2] == FAST
+    assert make(checkout, "make", "test")[1] == [FAST]
+    assert make(checkout, "make", "test-slow")[1] == [SLOW]
+    assert make(checkout, "make", "test-all")[1] == [FAST, SLOW]
+    assert make(checkout, "make", "test-networks")[1] == ["-m pytest -m exhaustive"]
     assert make(checkout, "make", "lint")[1] == ["check .", "format --check .", ""]
     assert make(checkout, "make", "demo")[1] == ["demo"]
+
+
+def test_slow_tests_try_more_examples(checkout: Path) -> None:
+    make(checkout, "make", "test")
+    make(checkout, "make", "test-all")
+    make(checkout, ".ci/run")
+    profiles = (checkout / "profiles").read_text(encoding="utf-8").splitlines()
+    assert profiles == ["", "thorough", "thorough", "", "thorough"]
 
 
 def test_make_starts_anew_when_the_project_changed(checkout: Path) -> None:
@@ -145,7 +161,7 @@ def test_make_starts_anew_when_the_project_changed(checkout: Path) -> None:
 def test_a_failed_installation_is_repeated(checkout: Path) -> None:
     code, calls, _ = make(checkout, "make", "test", FAIL="pip install")
     assert code != 0
-    assert "-m pytest -m not slow" not in calls
+    assert FAST not in calls
     assert make(checkout, "make", "test")[1][0] == "-m venv --clear .venv"
 
 
@@ -169,14 +185,14 @@ def test_an_old_python_is_refused_with_a_way_out(checkout: Path) -> None:
 def test_the_ci_script_runs_tests_and_lint_in_a_cached_environment(checkout: Path) -> None:
     code, calls, message = make(checkout, ".ci/run", XDG_CACHE_HOME=str(checkout / "cache"))
     assert code == 0, message
-    assert calls[-4:] == ["-m pytest -m not slow", "check .", "format --check .", ""]
+    assert calls[-5:] == [FAST, SLOW, "check .", "format --check .", ""]
     (folder,) = [path for path in (checkout / "cache/isnet-ci").iterdir() if path.is_dir()]
     assert re.fullmatch(r"[0-9a-f]{64}", folder.name)
     again = make(checkout, ".ci/run", XDG_CACHE_HOME=str(checkout / "cache"))[1]
-    assert again == ["-m pytest -m not slow", "check .", "format --check .", ""]
+    assert again == [FAST, SLOW, "check .", "format --check .", ""]
     assert (make(checkout, ".ci/run")[0], (checkout / "home/.cache/isnet-ci").is_dir()) == (0, True)
 
 
-@pytest.mark.parametrize("failing", ["pytest", "check .", "pip install"])
+@pytest.mark.parametrize("failing", ["not slow", "-m slow", "check .", "pip install"])
 def test_the_ci_script_fails_when_a_step_fails(checkout: Path, failing: str) -> None:
     assert make(checkout, ".ci/run", FAIL=failing)[0] != 0
