@@ -114,7 +114,7 @@ def ask(looks: Sequence[Look], config: Config) -> dict[str, Any]:
 def _answers(
     looks: Sequence[Look], questions: Sequence[Question], strata: Sequence[str], seed: int
 ) -> dict[str, Any]:
-    patients = [look.row.patient or f"image {look.row.key}" for look in looks]
+    patients = [look.row.patient or f"film {look.row.key}" for look in looks]
     found: dict[str, Any] = {"sets": list(dict.fromkeys(look.row.set for look in looks))}
     for view in VIEWS:
         features = np.array([getattr(look, view) for look in looks], np.float32)

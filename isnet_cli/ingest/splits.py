@@ -239,9 +239,10 @@ def _groups(
     rows: Sequence[Row], patients: Sequence[str], members: Sequence[int], split: Split, task: str
 ) -> list[Group]:
     images: dict[str, list[int]] = defaultdict(list)
+    # these names are hashed: any change of their words would change every split
     for i in members:
         known = split.group == "patient" and patients[i]
-        images[f"patient {patients[i]}" if known else f"image {rows[i].key}"].append(i)
+        images[f"patient {patients[i]}" if known else f"film {rows[i].key}"].append(i)
     return [
         Group(
             name,

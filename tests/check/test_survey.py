@@ -17,7 +17,7 @@ def test_images_masks_and_labels_beside_each_other(tmp_path: Path) -> None:
     before = tree(tmp_path)
     found = survey(tmp_path)
     assert found.images == tmp_path / "xrays"
-    assert (found.images, found.formats) == (6, ("png",))
+    assert (found.count, found.formats) == (6, ("png",))
     assert (found.labels, found.matched) == (tmp_path / "labels.csv", 6)
     assert (found.task, found.classes, found.columns) == ("multiclass", ("sick", "well"), ())
     assert found.sources == ("here",)
@@ -66,7 +66,7 @@ def test_images_alone(tmp_path: Path) -> None:
     write_images(tmp_path, range(3))
     (tmp_path / "scan").write_bytes(b"nonsense")
     found = survey(tmp_path)
-    assert (found.images, found.formats) == (4, ("png", "other"))
+    assert (found.count, found.formats) == (4, ("png", "other"))
     assert (found.labels, found.classes, found.masks, found.matched) == (None, (), None, 0)
 
 

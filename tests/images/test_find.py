@@ -162,7 +162,7 @@ def test_manifest_of_another_run(tmp_path: Path) -> None:
 def test_manifest_with_hidden_paths_falls_back_to_the_kept_images(tmp_path: Path) -> None:
     tree(tmp_path, "images/0a1b.png", "images/2c3d.png")
     (tmp_path / "manifest.csv").write_text(
-        "key,path,image\n0a1b,,images/0a1b.png\n2c3d,,images/2c3d.png\n"
+        "key,path,image_file\n0a1b,,images/0a1b.png\n2c3d,,images/2c3d.png\n"
     )
     assert keys(str(tmp_path / "manifest.csv")) == ["0a1b", "2c3d"]
 

@@ -16,9 +16,8 @@ from tests.ingest.factory import labels, png
 
 
 def labelling(images: Path, name: str = MAIN, known: tuple[str, ...] = (), **settings: object):
-    images = collect(str(images))
     collection = Collection(name, str(images), Labels(**settings), Columns())
-    return Labelling(collection, images, known)
+    return Labelling(collection, collect(str(images)), known)
 
 
 def labelled(found: Labelling) -> dict[str, str]:

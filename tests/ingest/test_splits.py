@@ -116,11 +116,14 @@ def test_seeds_differ_and_repeat() -> None:
 
 def test_published_splits_stay() -> None:
     """The order comes from a hash, so it is the same in every process and version."""
-    groups = [Group(f"image image{i:04}", (i,), {"x": 1}) for i in range(12)]
+    groups = [Group(f"film film{i:04}", (i,), {"x": 1}) for i in range(12)]
     dealt = deal(groups, {"train": 0.5, "val": 0.5}, seed=7)
     names = {group.images[0]: name for group, name in dealt}
-    first = [name == "train" for name in (names[i] for i in range(12))]
-    assert first == [c == "t" for c in "ttvvtvvtvttv"]
+    expected = {i: {"t": "train", "v": "val"}[c] for i, c in enumerate("ttvvtvvtvttv")}
+    assert names == expected
+    rows = [Row(key=f"film{i:04}", label="x") for i in range(12)]
+    shares = {"train": ImageSet(fraction=0.5), "val": ImageSet(fraction=0.5)}
+    assert split(rows, sets=shares, seed=7) == [expected[i] for i in range(12)]
 
 
 def test_group_none_splits_a_patient() -> None:

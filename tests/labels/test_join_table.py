@@ -27,8 +27,8 @@ def test_the_table_is_aligned() -> None:
     attempts = [Attempt("path", "file", (0, 1, None), 0), Attempt("stem", "a long name", (), 12)]
     assert match_table(attempts, IMAGES, TABLE) == (
         "key   column       images matched  rows matched  ambiguous",
-        "path  file         2 of 3         2 of 2        0",
-        "stem  a long name  0 of 3         0 of 2        12",
+        "path  file         2 of 3          2 of 2        0",
+        "stem  a long name  0 of 3          0 of 2        12",
     )
 
 

@@ -52,11 +52,11 @@ def test_form_of_the_file_does_not_tell_the_disease() -> None:
 
 def test_row_names_file_patient_hospital_and_label() -> None:
     assert PLAN.row() == {
-        "file": "hospital_a/p003/image0.dcm",
+        "file": "hospital_a/p003/film0.dcm",
         "patient": "A003",
         "hospital": "A",
         "label": "disease",
     }
     assert replace(PLAN, disease=False, image=1).row()["label"] == "normal"
-    assert replace(PLAN, image=1).file == "hospital_a/p003/image1"
-    assert replace(PLAN, kind="png8").key == "hospital_a/p003/image0"
+    assert replace(PLAN, image=1).file == "hospital_a/p003/film1"
+    assert replace(PLAN, kind="png8").key == "hospital_a/p003/film0"
