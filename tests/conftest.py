@@ -14,6 +14,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.network import guard, refuse
+from tests.support.trained import (  # noqa: F401 - fixtures for every folder
+    finished_run,
+    finished_standard_run,
+    isnet_run,
+    multilabel_run,
+    shapes_run,
+    standard_run,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile(
