@@ -137,7 +137,7 @@ def panel_png(found: ImageMap, title: str, facts: list[str]) -> bytes:
         shown_on_image(found, size),
         found.lungs,
         title=title,
-        caption=" · ".join([*said_of(found), *facts]),
+        caption=" · ".join([*describe_map(found), *facts]),
         limit=found.colour_limit,
         smoothing=round(smoothing(found.method) * height / found.frame.inner[2], 1),
         height=height,
@@ -165,7 +165,7 @@ def shown_on_image(found: ImageMap, size: tuple[int, int]) -> FloatImage:
     return resize(shown_part(found.map, found.frame, found.method), size)
 
 
-def said_of(found: ImageMap) -> list[str]:
+def describe_map(found: ImageMap) -> list[str]:
     """What a map shows, and its share in the lungs where there is one."""
     name, p = found.classes[found.target], found.probabilities[found.target]
     facts = [f"{found.method.title} for {name} (probability {p:.2f})"]

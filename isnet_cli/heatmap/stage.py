@@ -37,7 +37,6 @@ from isnet_cli.dataset.test_sets import (
 )
 from isnet_cli.errors import IsnetError
 from isnet_cli.heatmap.contact_sheet import sheets, write_sheet
-from isnet_cli.heatmap.dicom import KINDS, prepare_dicom
 from isnet_cli.heatmap.explainers import check_method, explain, method_of
 from isnet_cli.heatmap.scale import own_limit, shared_limit
 from isnet_cli.heatmap.writer import COLUMNS, FILES, Explained, Line, MapWriter, made
@@ -45,6 +44,7 @@ from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
 from isnet_cli.inference.predictor import Predictor, dependencies, open_predictor
 from isnet_cli.labels.values import labels_of
+from isnet_cli.output.dicom.writer import KINDS, prepare_dicom
 
 NAME = "heatmap"
 FORMAT = 2  # raise when the same inputs give another result

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from isnet_cli.core import files
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.dataset.test_sets import safe_name
-from isnet_cli.heatmap.dicom import KINDS, DicomWriter, open_dicom
+from isnet_cli.heatmap.dicom import map_to_dicom
 from isnet_cli.heatmap.explainers import described, method_of
 from isnet_cli.heatmap.files import (
     ImageMap,
@@ -27,6 +27,7 @@ from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.resize import Frame, resize_mask
 from isnet_cli.images.types import Row
 from isnet_cli.inference.predictor import Predictor
+from isnet_cli.output.dicom.writer import KINDS, DicomWriter, open_dicom
 from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE, reliance
 
 COLUMNS = (
@@ -154,7 +155,7 @@ class MapWriter:
             return None
         return open_dicom(
             row, self.part(row), self.root, keep=heat.identity == "keep",
-            series=described(self.predictor), share=heat.region,
+            series=described(self.predictor),
             model=str(self.predictor.model.card.get("sha256", ""))[:16],
         )  # fmt: skip
 
@@ -199,7 +200,7 @@ class MapWriter:
         self, kind: str, row: Row, found: ImageMap, decided: list[str], dicom: DicomWriter | None
     ) -> bytes:
         if dicom is not None and kind in KINDS:
-            return dicom.write(kind, found)
+            return map_to_dicom(dicom, kind, found, self.predictor.config.heatmap.region)
         if kind == "npz":
             return npz_bytes(found)
         if kind == "nifti":

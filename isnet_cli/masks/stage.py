@@ -18,7 +18,6 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
 from isnet_cli.errors import IsnetError
-from isnet_cli.heatmap.dicom import prepare_dicom
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.mask_files import PAIR
 from isnet_cli.images.types import Row
@@ -34,6 +33,7 @@ from isnet_cli.masks.contact_sheet import (
 from isnet_cli.masks.make import Maker, ahead
 from isnet_cli.masks.quality import QC_FIELDS
 from isnet_cli.masks.viewer_files import MaskFiles
+from isnet_cli.output.dicom.writer import prepare_dicom
 from isnet_models.registry import Card, WeightsError, find_card
 
 NAME = "masks"

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
-from isnet_cli.heatmap.dicom import open_dicom
 from isnet_cli.images.dicom.header import MIRRORED
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.types import Row
-from isnet_cli.output.dicom_seg import LUNGS
+from isnet_cli.output.dicom.segmentation import LUNGS
+from isnet_cli.output.dicom.writer import open_dicom
 from isnet_cli.output.nifti import nifti_bytes
 
 ENDINGS = {
@@ -79,9 +79,7 @@ class MaskFiles:
 
     def _dicom(self, row: Row, mask: NDArray[np.bool_]) -> None:
         keep = self.config.masks.identity == "keep"
-        writer = open_dicom(
-            row, row.key, self.root, keep=keep, series=SERIES, share=1.0, model=self.model
-        )
+        writer = open_dicom(row, row.key, self.root, keep=keep, series=SERIES, model=self.model)
         content = writer.segment(
             mask, LUNGS, target="Lungs", number=1, meaning="both lungs, heart excluded",
             instead="png,nifti",

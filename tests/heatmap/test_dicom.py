@@ -16,9 +16,10 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.heatmap import stage as heatmap
-from isnet_cli.heatmap.dicom import prepare_dicom, region
+from isnet_cli.heatmap.dicom import find_region
 from isnet_cli.heatmap.explainers import METHODS
 from isnet_cli.images.resize import Frame
+from isnet_cli.output.dicom.writer import prepare_dicom
 from tests.evaluate.factory import edit_rows, make_trained
 from tests.heatmap.test_files import KEPT, NETWORK, ORIGINAL, blob, image_map
 from tests.images.dicom.factory import dicom_bytes
@@ -140,7 +141,7 @@ def test_the_region_lies_where_the_map_is_high() -> None:
     top, left, height, width = frame.inner
     spot = blob(NETWORK, (top + 0.25 * height, left + 0.7 * width), 4.0)
     against = blob(NETWORK, (top + 0.7 * height, left + 0.3 * width), 4.0)
-    found = region(image_map(spot - 2 * against), 0.5)
+    found = find_region(image_map(spot - 2 * against), 0.5)
     assert found.shape == ORIGINAL
     y, x = np.argwhere(found).mean(axis=0)
     assert (y / ORIGINAL[0], x / ORIGINAL[1]) == pytest.approx((0.25, 0.7), abs=0.02)
@@ -148,9 +149,9 @@ def test_the_region_lies_where_the_map_is_high() -> None:
     scale = ORIGINAL[0] / height
     variance = (4.0**2 + 1.5**2) * scale**2
     assert found.sum() == pytest.approx(np.pi * 2 * np.log(2) * variance, rel=0.1)
-    assert region(image_map(spot), 0.9).sum() > 2 * region(image_map(spot), 0.5).sum()
-    assert not region(image_map(-spot), 0.5).any()
-    assert region(image_map(spot, method=METHODS["gradcam"]), 0.5).sum() < found.sum()
+    assert find_region(image_map(spot), 0.9).sum() > 2 * find_region(image_map(spot), 0.5).sum()
+    assert not find_region(image_map(-spot), 0.5).any()
+    assert find_region(image_map(spot, method=METHODS["gradcam"]), 0.5).sum() < found.sum()
     assert KEPT != ORIGINAL
 
 

@@ -13,11 +13,11 @@ from PIL import Image
 from isnet_cli.heatmap.explainers import METHODS
 from isnet_cli.heatmap.files import (
     ImageMap,
+    describe_map,
     nifti_map,
     npz_bytes,
     on_image,
     panel_png,
-    said_of,
     shown_on_image,
     with_shape,
 )
@@ -114,11 +114,11 @@ def test_conservation_of_a_total_of_zero_or_of_none_is_unknown() -> None:
 
 
 def test_words_of_each_method() -> None:
-    rollout = said_of(image_map(method=METHODS["attention_rollout"]))
+    rollout = describe_map(image_map(method=METHODS["attention_rollout"]))
     assert rollout == [
         "Attention rollout, of no class in particular", "75 % of the attention in the lungs"
     ]  # fmt: skip
-    cam = said_of(image_map(method=METHODS["gradcam"], outside=float("nan")))
+    cam = describe_map(image_map(method=METHODS["gradcam"], outside=float("nan")))
     assert cam == ["Grad-CAM for sick (probability 0.95)"]
 
 

@@ -18,8 +18,8 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.dataset import test_sets
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import stage as evaluate
-from isnet_cli.heatmap import dicom, writer
 from isnet_cli.heatmap import stage as heatmap
+from isnet_cli.heatmap import writer
 from isnet_cli.heatmap.files import ImageMap
 from isnet_cli.heatmap.stage import choose
 from isnet_cli.heatmap.writer import NO_LABEL, SUSPECT
@@ -30,6 +30,7 @@ from isnet_cli.images.types import Row
 from isnet_cli.inference.model_files import load_model
 from isnet_cli.inference.predictor import Predictor
 from isnet_cli.labels.values import labels_of
+from isnet_cli.output.dicom import writer as dicom
 from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE, ZERO_MAP
 from isnet_lrp import relevance
 from isnet_lrp.ops.dispatch import HANDLERS

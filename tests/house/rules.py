@@ -24,7 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "labels": FLOOR | {"images"},
     "dataset": FLOOR | {"images", "labels"},
     "stats": FLOOR,
-    "output": FLOOR,
+    "output": FLOOR | {"images"},  # DICOM files refer to the source of an image
     "inference": FLOOR | {"images", "labels", "dataset", "stats"},
     **dict.fromkeys(SLICES - {"check"}, SHARED),
     "check": SHARED | {"ingest"},  # a dry run of it

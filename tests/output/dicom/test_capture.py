@@ -9,8 +9,8 @@ import pydicom
 import pytest
 import SimpleITK
 
-from isnet_cli.output.dicom_capture import image_capture, overlay_capture
-from isnet_cli.output.dicom_filing import anonymous
+from isnet_cli.output.dicom.capture import image_capture, overlay_capture
+from isnet_cli.output.dicom.filing import anonymous
 
 FILING = anonymous(b"x" * 32, "test/a", "0123456789ab", (0.2, 0.1), ("L", "F"))
 
@@ -42,9 +42,9 @@ def test_a_image_comes_back_with_its_grey_values(tmp_path: Path) -> None:
     np.testing.assert_allclose(ds.pixel_array / 65535, image, atol=1e-5)
     assert ds.SOPInstanceUID == FILING.reference[1]
     assert ds.SeriesInstanceUID == FILING.reference[2]
-    image = SimpleITK.ReadImage(str(path))
-    assert np.array_equal(SimpleITK.GetArrayFromImage(image)[0], ds.pixel_array)
-    assert image.GetSpacing()[:2] == (0.1, 0.2)
+    read = SimpleITK.ReadImage(str(path))
+    assert np.array_equal(SimpleITK.GetArrayFromImage(read)[0], ds.pixel_array)
+    assert read.GetSpacing()[:2] == (0.1, 0.2)
     assert image_capture(image, FILING) == path.read_bytes()
 
 

@@ -12,9 +12,9 @@ import pydicom
 import pytest
 import SimpleITK
 
-from isnet_cli.output.dicom_filing import Filing, anonymous, of_source
-from isnet_cli.output.dicom_seg import can_segment, segmentation
-from tests.output.test_dicom_filing import SALT, source
+from isnet_cli.output.dicom.filing import Filing, anonymous, of_source
+from isnet_cli.output.dicom.segmentation import can_segment, segmentation
+from tests.output.dicom.test_filing import SALT, source
 
 REGION = np.zeros((30, 40), bool)
 REGION[5:12, 7:30] = True

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli import __version__
-from isnet_cli.output.dicom_filing import MAKER, SERIES, Filing, file_bytes, words
+from isnet_cli.output.dicom.filing import MAKER, SERIES, Filing, file_bytes, words
 
 
 @dataclass(frozen=True)

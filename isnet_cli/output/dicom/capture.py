@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.output.dicom_filing import (
+from isnet_cli.output.dicom.filing import (
     Filing,
     code,
     file_bytes,

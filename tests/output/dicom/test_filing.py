@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from isnet_cli.output.dicom_filing import (
+from isnet_cli.output.dicom.filing import (
     anonymous,
     file_bytes,
     joined,

@@ -1,0 +1,1 @@
+"""DICOM outputs about an image: overlays, the image itself, segmentations."""
