@@ -24,11 +24,11 @@ from isnet_cli.train.setup import (
     epoch_batches,
     map_method,
 )
-from isnet_lrp.losses.relevance_range import Cut, CutEstimator
+from isnet_lrp.losses.relevance_range import Bound, RangeEstimator
 from isnet_models.methods.base import classification_loss
 
 
-def find_cuts(
+def find_ranges(
     config: Config,
     dataset: ImageDataset,
     version: Version,
@@ -52,7 +52,7 @@ def find_cuts(
         Empty for the energy loss, which has no such range; None when a stop was asked for.
 
     Raises:
-        IsnetError: As `estimate_cuts`.
+        IsnetError: As `estimate_ranges`.
     """
     h = config.train.heatmap_loss
     if h.loss == "energy":
@@ -66,28 +66,28 @@ def find_cuts(
             kept = json.loads(path.read_text(encoding="utf-8"))
             if kept["identity"] == identity:
                 return {name: _pair(pair) for name, pair in kept["cuts"].items()}
-    cuts = estimate_cuts(config, dataset, version, device, context)
+    cuts = estimate_ranges(config, dataset, version, device, context)
     if cuts is not None:
         write_json(path, {"identity": identity, "cuts": cuts})
     return cuts
 
 
-def describe_cuts(cuts: Cuts) -> list[str]:
+def describe_ranges(cuts: Cuts) -> list[str]:
     """A line per supervised layer that says its C1 and C2."""
 
-    def shown(cut: Cut) -> str:
+    def shown(cut: Bound) -> str:
         return " and ".join(f"{c:.3g}" for c in (cut if isinstance(cut, tuple) else (cut,)))
 
     return [f"heat-map loss, {n}: C1 {shown(C1)}, C2 {shown(C2)}" for n, (C1, C2) in cuts.items()]
 
 
-def _pair(value: list[Any]) -> tuple[Cut, Cut]:
+def _pair(value: list[Any]) -> tuple[Bound, Bound]:
     """C1 and C2 as JSON keeps them; of Dual ISNet each is a pair again."""
     low, high = (tuple(v) if isinstance(v, list) else float(v) for v in value)
     return low, high
 
 
-def estimate_cuts(
+def estimate_ranges(
     config: Config,
     dataset: ImageDataset,
     version: Version,
@@ -115,7 +115,7 @@ def estimate_cuts(
     net = build_net(config, len(dataset.classes)).to(device).train()
     optimizer = build_optimizer(config.train.optimizer, net)
     method = map_method(config)
-    measured = CutEstimator(dual=method.loss.explanation.variant == "dual")
+    measured = RangeEstimator(dual=method.loss.explanation.variant == "dual")
     with (
         torch.random.fork_rng(devices=[]),
         context.progress.bar("relevance range", h.cut_epochs * steps) as bar,

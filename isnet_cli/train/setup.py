@@ -20,7 +20,7 @@ from isnet_cli.errors import IsnetError
 from isnet_lrp.losses.deep_supervision import MapLossSettings
 from isnet_lrp.losses.energy import EnergyLossSettings
 from isnet_lrp.losses.heatmap import HeatmapLossSettings
-from isnet_lrp.losses.relevance_range import Cut
+from isnet_lrp.losses.relevance_range import Bound
 from isnet_models.lung_unet import LungUNet, unfolded
 from isnet_models.methods import registry
 from isnet_models.methods.base import Context, Method, NetSpec
@@ -28,7 +28,7 @@ from isnet_models.methods.guided.isnet import ISNet, ISNetSettings
 from isnet_models.methods.guided.variants import Explanation
 from isnet_models.registry import Card, WeightsError, find_card
 
-Cuts = dict[str, tuple[Cut, Cut]]  # layer ("input" is the image) -> (C1, C2)
+Cuts = dict[str, tuple[Bound, Bound]]  # layer ("input" is the image) -> (C1, C2)
 EVERY = "every layer"  # the key of a pair that holds for all
 
 
@@ -181,7 +181,13 @@ def _isnet(config: Config, cuts: Cuts | None) -> ISNetSettings:
     if h.loss == "isnet":
         each: dict[str, MapLossSettings] = {
             name: HeatmapLossSettings(
-                w1=h.w1, w2=h.w2, d=h.decay, E=h.e, C1=C1, C2=C2, foreground=h.foreground
+                background_weight=h.w1,
+                foreground_weight=h.w2,
+                decay=h.decay,
+                saturation=h.e,
+                low=C1,
+                high=C2,
+                foreground=h.foreground,
             )
             for name, (C1, C2) in (cuts or {EVERY: (1.0, 25.0)}).items()
         }

@@ -26,7 +26,7 @@ from isnet_cli.output.figures import curves_figure
 from isnet_cli.output.plotting import svg_text
 from isnet_cli.train.model_card import arch_name, model_card, validation_facts
 from isnet_cli.train.network import check_network, prepare, start_from
-from isnet_cli.train.relevance_range import describe_cuts, find_cuts
+from isnet_cli.train.relevance_range import describe_ranges, find_ranges
 from isnet_cli.train.setup import (
     build_method,
     build_net,
@@ -139,10 +139,10 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     check_network(net.to(device), config, device)
     cuts = None
     if "range" in needs:
-        cuts = find_cuts(config, train, version, device, directory / CUTS, identity, context)
+        cuts = find_ranges(config, train, version, device, directory / CUTS, identity, context)
         if cuts is None:
             return StageResult([], {"epoch": 0}, complete=False)
-        for line in describe_cuts(cuts):
+        for line in describe_ranges(cuts):
             context.say(line)
     weights = class_weights(config, train)
     weights = None if weights is None else weights.to(device)

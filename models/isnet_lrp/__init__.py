@@ -4,7 +4,7 @@ Needs torch alone.
 """
 
 from isnet_lrp.errors import RelevanceError, RelevanceWarning, UnsupportedOperation
-from isnet_lrp.losses.heatmap import HeatmapLossSettings, cut_values, heatmap_loss
+from isnet_lrp.losses.heatmap import HeatmapLossSettings, estimate_range, heatmap_loss
 from isnet_lrp.maps import FAMILIES, Relevance, relevance
 from isnet_lrp.targets import TARGETS
 
@@ -17,7 +17,7 @@ __all__ = [
     "RelevanceError",
     "RelevanceWarning",
     "UnsupportedOperation",
-    "cut_values",
+    "estimate_range",
     "heatmap_loss",
     "relevance",
 ]

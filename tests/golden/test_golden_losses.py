@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isnet_lrp.losses.heatmap import heatmap_loss
 from isnet_lrp.losses.map_masks import masked_maps
-from isnet_lrp.losses.relevance_range import CutEstimator
+from isnet_lrp.losses.relevance_range import RangeEstimator
 from tests.golden.compare import Ledger
 from tests.golden.folder import PRECISIONS, Case, UnknownFormError, of_kind, params
 from tests.golden.training import mask_of, settings
@@ -40,7 +40,7 @@ def test_loss(item: tuple[Case, dict[str, Any]], precision: str) -> None:
     s = settings(one["params"])
     result = heatmap_loss(H, mask, s)
     # The published code returns L1 alone, without its weight, where the foreground's is 0.
-    unit = s.w1 if s.w2 == 0 else 1.0
+    unit = s.background_weight if s.foreground_weight == 0 else 1.0
     whole = masked_maps(H, mask, keep_degenerate=True).H.abs().sum(dim=(2, 3, 4))
     ours: dict[str, tuple[Tensor, float]] = {
         "total": (result.total, unit), "per_image": (result.per_image, unit),
@@ -69,7 +69,7 @@ def test_cuts(item: tuple[Case, str]) -> None:
     case, name = item
     one = case.meta["cases"][name]
     totals = torch.tensor(one["total_abs_relevance"], dtype=torch.float64)
-    estimator = CutEstimator()
+    estimator = RangeEstimator()
     for batch in torch.split(totals[:, :, None], 4):  # Σ|H| of a map with one pixel
         estimator.update({"input": batch})
     C1, C2 = estimator.values()["input"]

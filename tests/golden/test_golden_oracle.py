@@ -76,7 +76,9 @@ def test_weight_gradients_equal_the_transcription(name: str, mode: str, training
     assert error(result.maps, maps) < 1e-9
     mask = frame(n)
     C1 = float((maps.detach().abs() * mask[:, None]).sum((2, 3, 4)).mean())
-    settings = HeatmapLossSettings(w2=3.0, C1=1.2 * C1, C2=1.6 * C1, foreground="l2")
+    settings = HeatmapLossSettings(
+        foreground_weight=3.0, low=1.2 * C1, high=1.6 * C1, foreground="l2"
+    )
     weights = list(n.net.parameters())
 
     def gradients(H: Tensor, y: Tensor) -> list[Tensor]:

@@ -18,6 +18,7 @@ NORMS = {
     "None": "none", "False": "none",
 }  # fmt: skip
 _CONSTANTS = {"d", "E", "C1", "C2", "w1", "w2", "right", "norm", "chan_d", "rule"}
+_WORDS = {"w1": "background_weight", "w2": "foreground_weight", "d": "decay", "E": "saturation"}
 _BESIDE = {
     *("P", "dLoss", "delta", "per_layer_loss", "CE", "heat_loss", "total"),
     *("provenance", "note", "independent_total", "independent_gradient_check"),
@@ -34,19 +35,21 @@ def settings(constants: Mapping[str, Any]) -> HeatmapLossSettings:
     if set(c) - _CONSTANTS:
         raise UnknownFormError(f"constants of the heat-map loss: {sorted(set(c) - _CONSTANTS)}")
     rule = c.pop("rule", "e")
-    cuts = {name: _cut(c[name], rule) for name in ("C1", "C2") if name in c}
+    ends = {
+        word: _end(c[name], rule) for name, word in (("C1", "low"), ("C2", "high")) if name in c
+    }
     norm = str(c.get("norm", "absRoIMean"))
     if norm not in NORMS or rule not in ("e", "z+e"):
         raise UnknownFormError(f"heat-map loss with norm {norm}, rule {rule}")
     right = str(c.get("right", "L2")).lower()
-    plain = {name: float(c[name]) for name in ("w1", "w2", "d", "E") if name in c}
+    plain = {word: float(c[name]) for name, word in _WORDS.items() if name in c}
     return HeatmapLossSettings(
-        **plain, **cuts, foreground=right, norm=NORMS[norm], keep_degenerate=True,  # type: ignore[arg-type]
-        channel_d=float(c.get("chan_d", 1.0)),
+        **plain, **ends, foreground=right, norm=NORMS[norm], keep_degenerate=True,  # type: ignore[arg-type]
+        channel_decay=float(c.get("chan_d", 1.0)),
     )  # fmt: skip
 
 
-def _cut(value: Any, rule: str) -> Any:
+def _end(value: Any, rule: str) -> Any:
     """A number, or [z+, epsilon]; the epsilon rule alone takes the first of a list."""
     if not isinstance(value, (list, tuple)):
         return float(value)

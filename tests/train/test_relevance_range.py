@@ -11,7 +11,7 @@ import torch
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.train.relevance_range import describe_cuts, estimate_cuts, find_cuts
+from isnet_cli.train.relevance_range import describe_ranges, estimate_ranges, find_ranges
 from isnet_cli.train.setup import EVERY
 from tests.train.factory import images
 
@@ -27,19 +27,19 @@ def _with(config: Config, **loss: Any) -> Config:
 
 def test_cuts_are_positive_ordered_and_reproducible(tmp_path: Path) -> None:
     store, config = images(tmp_path)
-    one = estimate_cuts(config, store, "standard", DEVICE, RunContext())
-    assert one == estimate_cuts(config, store, "standard", DEVICE, RunContext())
+    one = estimate_ranges(config, store, "standard", DEVICE, RunContext())
+    assert one == estimate_ranges(config, store, "standard", DEVICE, RunContext())
     assert one is not None
     assert list(one) == ["input"]
     assert 0 < one["input"][0] <= one["input"][1]
     stop = RunContext(stop_requested=lambda: True)
-    assert estimate_cuts(config, store, "standard", DEVICE, stop) is None
+    assert estimate_ranges(config, store, "standard", DEVICE, stop) is None
 
 
 def test_every_supervised_layer_has_its_own_and_dual_has_pairs(tmp_path: Path) -> None:
     store, config = images(tmp_path)
     deep = _with(config, layers="auto", variant="dual", cut_epochs=1)
-    cuts = estimate_cuts(deep, store, "standard", DEVICE, RunContext())
+    cuts = estimate_ranges(deep, store, "standard", DEVICE, RunContext())
     assert cuts is not None
     assert len(cuts) >= 3
     for C1, C2 in cuts.values():
@@ -47,7 +47,7 @@ def test_every_supervised_layer_has_its_own_and_dual_has_pairs(tmp_path: Path) -
         assert isinstance(C2, tuple)
         assert all(0 < a <= b for a, b in zip(C1, C2, strict=True))
     assert len({c for c, _ in cuts.values()}) == len(cuts)
-    assert "and" in describe_cuts(cuts)[0]
+    assert "and" in describe_ranges(cuts)[0]
 
 
 def test_estimates_are_kept_for_the_same_training_alone(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_estimates_are_kept_for_the_same_training_alone(tmp_path: Path) -> None:
     path = tmp_path / "cuts.json"
 
     def find(c: Config, identity: str, context: RunContext | None = None) -> Any:
-        return find_cuts(c, store, "standard", DEVICE, path, identity, context or RunContext())
+        return find_ranges(c, store, "standard", DEVICE, path, identity, context or RunContext())
 
     found = find(dual, "a")
     stop = RunContext(stop_requested=lambda: True)  # an estimate now would give None
@@ -79,5 +79,5 @@ def test_estimates_are_kept_for_the_same_training_alone(tmp_path: Path) -> None:
 def test_given_cuts_are_taken(tmp_path: Path, loss: dict[str, Any], expected: Any) -> None:
     store, config = images(tmp_path)
     stop = RunContext(stop_requested=lambda: True)
-    given = find_cuts(_with(config, **loss), store, "standard", DEVICE, tmp_path / "c", "a", stop)
+    given = find_ranges(_with(config, **loss), store, "standard", DEVICE, tmp_path / "c", "a", stop)
     assert given == expected

@@ -66,8 +66,8 @@ def test_method_takes_its_settings(tmp_path: Path) -> None:
     assert isinstance(method, ISNet)
     assert [method.heatmap_weight(e) for e in (0, 2, 3, 9)] == [0.1, 0.1, 0.8, 0.8]
     s = method.loss.loss["input"]
-    assert (s.C1, s.C2, s.d, s.E, s.w2) == (2.0, 9.0, 0.5, 2.0, 3.0)
-    assert method.loss.loss["layer1"].C2 == 3.0
+    assert (s.low, s.high, s.decay, s.saturation, s.foreground_weight) == (2.0, 9.0, 0.5, 2.0, 3.0)
+    assert method.loss.loss["layer1"].high == 3.0
     one = build_method(config, {EVERY: (2.0, 9.0)}, None)
     assert isinstance(one, ISNet)
     assert one.loss.loss == s

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from isnet_lrp.losses.gwrp import gwrp
 from isnet_lrp.losses.map_masks import TINY, MaskedMaps, full_precision, masked_maps
-from isnet_lrp.losses.relevance_range import Cut, cut_values
+from isnet_lrp.losses.relevance_range import Bound, estimate_range
 
-__all__ = ["HeatmapLoss", "HeatmapLossSettings", "cut_values", "heatmap_loss"]
+__all__ = ["HeatmapLoss", "HeatmapLossSettings", "estimate_range", "heatmap_loss"]
 
 Foreground = Literal["l2", "hybrid", "l1"]
 Norm = Literal["absolute", "signed", "none"]
@@ -30,17 +30,18 @@ class HeatmapLossSettings:
     of the class axis, the second for the second half.
 
     Attributes:
-        w1: Weight of the background loss, >= 0; 0 drops it.
-        w2: Weight of the foreground loss, >= 0; 0 drops it.
-        d: Decay of GWRP over pixels, 0 (maximum) to 1 (mean).
-        E: Softness of the background loss, > 0.
-        C1: Lower end of the free range of foreground relevance, > 0.
-        C2: Upper end, >= C1.
+        background_weight: Weight w1 of the background loss, >= 0; 0 drops it.
+        foreground_weight: Weight w2 of the foreground loss, >= 0; 0 drops it.
+        decay: Decay d of GWRP over pixels, 0 (maximum) to 1 (mean).
+        saturation: E of the background loss, > 0: the background relevance, in units of its scale,
+            at which f = r/(r + E) is one half.
+        low: C1, lower end of the free range of foreground relevance, > 0.
+        high: C2, upper end, >= C1.
         foreground: Form of the loss above C2: "l2" ((g - C2)/C1)², "l1" g - C2, "hybrid" the
             first up to C1 + C2 and 1 + (g - C1 - C2) above.
         norm: What background relevance is measured in: "absolute" the mean of |H| over the lungs,
             "signed" the mean of H over the lungs, "none" 1/(C·h·w).
-        channel_d: Decay of GWRP over the channels' background losses, 1: their mean.
+        channel_decay: Decay of GWRP over the channels' background losses, 1: their mean.
         keep_degenerate: Count images with an empty or a full mask, as the authors' code does; for
             comparison only: an empty mask adds a constant without gradient, a full one has no
             background.
@@ -49,26 +50,26 @@ class HeatmapLossSettings:
         ValueError: A constant is outside its range.
     """
 
-    w1: float = 1.0
-    w2: float = 1.0
-    d: float = 0.9
-    E: float = 1.0
-    C1: Cut = 1.0
-    C2: Cut = 25.0
+    background_weight: float = 1.0
+    foreground_weight: float = 1.0
+    decay: float = 0.9
+    saturation: float = 1.0
+    low: Bound = 1.0
+    high: Bound = 25.0
     foreground: Foreground = "hybrid"
     norm: Norm = "absolute"
-    channel_d: float = 1.0
+    channel_decay: float = 1.0
     keep_degenerate: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("w1", "w2"):
+        for name in ("background_weight", "foreground_weight"):
             _require(0 <= getattr(self, name) < math.inf, self, name, "a number >= 0")
-        for name in ("d", "channel_d"):
+        for name in ("decay", "channel_decay"):
             _require(0 <= getattr(self, name) <= 1, self, name, "from 0 (maximum) to 1 (mean)")
-        _require(0 < self.E < math.inf, self, "E", "a number > 0")
-        _require(all(0 < c < math.inf for c in _pair(self.C1)), self, "C1", "> 0")
-        ordered = zip(_pair(self.C1), _pair(self.C2), strict=True)
-        _require(all(a <= b < math.inf for a, b in ordered), self, "C2", f">= C1 = {self.C1}")
+        _require(0 < self.saturation < math.inf, self, "saturation", "a number > 0")
+        _require(all(0 < c < math.inf for c in _pair(self.low)), self, "low", "> 0")
+        ordered = zip(_pair(self.low), _pair(self.high), strict=True)
+        _require(all(a <= b < math.inf for a, b in ordered), self, "high", f">= low = {self.low}")
         _require(self.foreground in get_args(Foreground), self, "foreground", "l2, hybrid or l1")
         _require(self.norm in get_args(Norm), self, "norm", "absolute, signed or none")
 
@@ -127,7 +128,7 @@ def heatmap_loss(
         A = given.H.abs()
         g = (A * given.M).sum(dim=(2, 3, 4))
         L1, L2 = background_loss(given, A, g, s), foreground_loss(g, s)
-        parts = [w * L for w, L in ((s.w1, L1), (s.w2, L2)) if w > 0]
+        parts = [w * L for w, L in ((s.background_weight, L1), (s.foreground_weight, L2)) if w > 0]
         per_image = torch.stack(parts).sum(0) if parts else 0 * g.sum(1)  # no 0·∞, yet a gradient
         return combine(per_image, L1, L2, given.counts)
 
@@ -162,15 +163,17 @@ def background_loss(given: MaskedMaps, A: Tensor, g: Tensor, s: HeatmapLossSetti
         g: Σ|H|·M [B, K'].
         s: Constants.
     """
-    q = gwrp((A * (1 - given.M)).flatten(3), s.d)
+    q = gwrp((A * (1 - given.M)).flatten(3), s.decay)
     kind = torch.finfo(q.dtype)
-    scale = (s.E * map_scale(given, g, s.norm)).clamp(min=kind.tiny)[:, :, None].expand_as(q)
+    scale = (
+        (s.saturation * map_scale(given, g, s.norm)).clamp(min=kind.tiny)[:, :, None].expand_as(q)
+    )
     # 1 - f at the cap as a number of this type, which is what -ln(1 - f) saturates at
     least = 1 - (1 - 1e-7) if q.dtype == torch.float64 else kind.eps
     over = q > scale * ((1 - least) / least)
     ratio = torch.where(over, 0.0, q) / torch.where(over, 1.0, scale)  # never ∞·0 backwards
     loss = torch.where(over, -math.log(least), torch.log1p(ratio))
-    return (gwrp(loss, s.channel_d) if s.channel_d < 1 else loss.mean(2)).mean(1)
+    return (gwrp(loss, s.channel_decay) if s.channel_decay < 1 else loss.mean(2)).mean(1)
 
 
 def map_scale(given: MaskedMaps, g: Tensor, norm: Norm) -> Tensor:
@@ -198,34 +201,34 @@ def foreground_loss(g: Tensor, s: HeatmapLossSettings) -> Tensor:
         s: Constants.
 
     Raises:
-        ValueError: A pair of C1 or C2 for an odd number of maps.
+        ValueError: A pair for an odd number of maps.
     """
-    if isinstance(s.C1, tuple) or isinstance(s.C2, tuple):
+    if isinstance(s.low, tuple) or isinstance(s.high, tuple):
         if g.shape[1] % 2:
             raise ValueError(
-                f"C1 = {s.C1}, C2 = {s.C2} for {g.shape[1]} map(s) per image: pairs belong to "
-                "z+ and epsilon maps together (family dual); give single numbers"
+                f"low = {s.low}, high = {s.high} for {g.shape[1]} map(s) per image: pairs belong "
+                "to z+ and epsilon maps together (family dual); give single numbers"
             )
-        halves = zip(g.chunk(2, dim=1), _pair(s.C1), _pair(s.C2), strict=True)
+        halves = zip(g.chunk(2, dim=1), _pair(s.low), _pair(s.high), strict=True)
         return torch.cat([range_loss(part, a, b, s.foreground) for part, a, b in halves], 1).mean(1)
-    return range_loss(g, s.C1, s.C2, s.foreground).mean(1)
+    return range_loss(g, s.low, s.high, s.foreground).mean(1)
 
 
-def range_loss(g: Tensor, C1: float, C2: float, form: Foreground) -> Tensor:
-    """Loss of each g outside [C1, C2] (LRP_SPEC 4, foreground loss)."""
-    left = ((g / C1).clamp(max=1) - 1) ** 2
-    over = (g - C2).clamp(min=0)
+def range_loss(g: Tensor, low: float, high: float, form: Foreground) -> Tensor:
+    """Loss of each g outside [low, high], C1 and C2 of the papers (LRP_SPEC 4, foreground loss)."""
+    left = ((g / low).clamp(max=1) - 1) ** 2
+    over = (g - high).clamp(min=0)
     if form == "l1":
         right = over
     elif form == "l2":
-        right = (over / C1) ** 2
+        right = (over / low) ** 2
     else:
-        inner = (over.clamp(max=C1) / C1) ** 2
-        right = torch.where(over > C1, 1 + over - C1, inner)
+        inner = (over.clamp(max=low) / low) ** 2
+        right = torch.where(over > low, 1 + over - low, inner)
     return left + right
 
 
-def _pair(value: Cut) -> tuple[float, float]:
+def _pair(value: Bound) -> tuple[float, float]:
     return value if isinstance(value, tuple) else (value, value)
 
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-Cut = float | tuple[float, float]
+Bound = float | tuple[float, float]
 
 
-def cut_values(totals: Tensor) -> tuple[float, float]:
+def estimate_range(totals: Tensor) -> tuple[float, float]:
     """C1 and C2 from the whole-map relevance of a plainly trained network (LRP_SPEC 4.1).
 
     C1 = max(m/5, m - 3s), C2 = min(25·C1, m + 3s), m and s the mean and sample s.d., in float64.
@@ -29,12 +29,12 @@ def cut_values(totals: Tensor) -> tuple[float, float]:
     known = known[torch.isfinite(known)]
     if len(known) < 2:
         raise ValueError(
-            f"C1 and C2 need the maps of at least 2 images, found {len(known)} with finite "
-            "relevance; measure more images, or give C1 and C2"
+            f"the range needs the maps of at least 2 images, found {len(known)} with finite "
+            "relevance; measure more images, or give the range"
         )
     m, s = known.mean().item(), known.std().item()
     if not m > 0:
-        raise ValueError("the maps hold no relevance at all: C1 and C2 cannot be told from them")
+        raise ValueError("the maps hold no relevance at all: there is no range to take from them")
     C1 = max(m / 5, m - 3 * s)
     return C1, max(min(25 * C1, m + 3 * s), C1)
 
@@ -50,7 +50,7 @@ def map_totals(maps: Tensor) -> Tensor:
     return maps.abs().flatten(2).sum(2).mean(1)
 
 
-class CutEstimator:
+class RangeEstimator:
     """Collects the maps' relevance batch by batch, and gives C1 and C2 of every layer.
 
     Args:
@@ -78,21 +78,21 @@ class CutEstimator:
             parts = maps.chunk(2, dim=1) if self.dual else (maps,)
             self._totals.setdefault(name, []).append(tuple(map_totals(part) for part in parts))
 
-    def values(self) -> dict[str, tuple[Cut, Cut]]:
+    def values(self) -> dict[str, tuple[Bound, Bound]]:
         """C1 and C2 of every layer seen so far, each a pair [z+, epsilon] with `dual`.
 
         Raises:
             ValueError: A layer with fewer than two finite totals, or without relevance.
         """
-        found: dict[str, tuple[Cut, Cut]] = {}
+        found: dict[str, tuple[Bound, Bound]] = {}
         for name, batches in self._totals.items():
             try:
-                cuts = [cut_values(torch.cat(part)) for part in zip(*batches, strict=True)]
+                ranges = [estimate_range(torch.cat(part)) for part in zip(*batches, strict=True)]
             except ValueError as error:
                 raise ValueError(f"layer {name}: {error}") from None
             if self.dual:
-                (a1, a2), (b1, b2) = cuts
+                (a1, a2), (b1, b2) = ranges
                 found[name] = ((a1, b1), (a2, b2))
             else:
-                found[name] = cuts[0]
+                found[name] = ranges[0]
         return found

@@ -15,9 +15,9 @@ from tests.lrp.oracles.losses import slow_energy_loss, slow_heatmap_loss, weight
 
 SIZES = {"input": (1, 8, 8), "layer1": (3, 4, 4), "layer4": (5, 1, 1)}
 SETTINGS = {
-    "input": HeatmapLossSettings(C1=5.0, C2=9.0, w2=3.0),
-    "layer1": HeatmapLossSettings(C1=50.0, C2=90.0, d=0.5),
-    "layer4": HeatmapLossSettings(C1=0.5, C2=0.9, foreground="l2"),
+    "input": HeatmapLossSettings(low=5.0, high=9.0, foreground_weight=3.0),
+    "layer1": HeatmapLossSettings(low=50.0, high=90.0, decay=0.5),
+    "layer4": HeatmapLossSettings(low=0.5, high=0.9, foreground="l2"),
 }
 
 
@@ -50,7 +50,7 @@ def test_equals_the_slow_transcription(seed: int, decay: float) -> None:
 
 def test_parts_have_the_weights_of_their_layers() -> None:
     layers, masks = example(3)
-    s = HeatmapLossSettings(w1=0.7, w2=1.9, C1=5.0, C2=9.0)
+    s = HeatmapLossSettings(background_weight=0.7, foreground_weight=1.9, low=5.0, high=9.0)
     result = deep_supervision_loss(layers, masks, s, 0.8)
     total = 0.7 * result.background + 1.9 * result.foreground
     assert total.item() == pytest.approx(result.total.item(), rel=1e-12)
@@ -61,8 +61,8 @@ def test_a_layer_without_weight_adds_nothing_even_where_its_parts_are_infinite()
     layers = {name: maps.float() for name, maps in layers.items() if name != "layer4"}
     layers["layer1"] = layers["layer1"] * 1e30
     settings = {
-        "input": HeatmapLossSettings(C1=1e3, C2=1e3, w2=100.0),
-        "layer1": HeatmapLossSettings(w2=0.0, foreground="l2"),
+        "input": HeatmapLossSettings(low=1e3, high=1e3, foreground_weight=100.0),
+        "layer1": HeatmapLossSettings(foreground_weight=0.0, foreground="l2"),
     }
     result = deep_supervision_loss(layers, masks, settings, 0.0)
     assert result.layers["layer1"].foreground.item() == float("inf")

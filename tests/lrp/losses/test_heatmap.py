@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isnet_lrp.losses.heatmap import HeatmapLoss, HeatmapLossSettings, cut_values, heatmap_loss
+from isnet_lrp.losses.heatmap import HeatmapLoss, HeatmapLossSettings, estimate_range, heatmap_loss
 from tests.lrp.oracles.losses import slow_heatmap_loss
 
 NORMS, FORMS = ("absolute", "signed", "none"), ("l2", "hybrid", "l1")
 BOTH = list(product(NORMS, FORMS))
-CUTS = [(0.5, 2.0), (5.0, 9.0), (50.0, 80.0), ((5.0, 0.5), (9.0, 30.0)), (4.0, (5.0, 9.0))]
+RANGES = [(0.5, 2.0), (5.0, 9.0), (50.0, 80.0), ((5.0, 0.5), (9.0, 30.0)), (4.0, (5.0, 9.0))]
 
 
 def example(seed: int, B: int = 2, K: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,12 +28,14 @@ def example(seed: int, B: int = 2, K: int = 2) -> tuple[torch.Tensor, torch.Tens
 
 @st.composite
 def constants(draw: st.DrawFn) -> HeatmapLossSettings:
-    C1, C2 = draw(st.sampled_from(CUTS))
+    C1, C2 = draw(st.sampled_from(RANGES))
     return HeatmapLossSettings(
-        w1=draw(st.sampled_from([0.0, 0.7])), w2=draw(st.sampled_from([0.0, 1.3])),
-        d=draw(st.sampled_from([0.0, 0.5, 0.9, 0.996, 1.0])), E=draw(st.sampled_from([0.8, 10.0])),
-        C1=C1, C2=C2, foreground=draw(st.sampled_from(FORMS)), norm=draw(st.sampled_from(NORMS)),
-        channel_d=draw(st.sampled_from([0.0, 0.6, 1.0])),
+        background_weight=draw(st.sampled_from([0.0, 0.7])),
+        foreground_weight=draw(st.sampled_from([0.0, 1.3])),
+        decay=draw(st.sampled_from([0.0, 0.5, 0.9, 0.996, 1.0])),
+        saturation=draw(st.sampled_from([0.8, 10.0])),
+        low=C1, high=C2, foreground=draw(st.sampled_from(FORMS)), norm=draw(st.sampled_from(NORMS)),
+        channel_decay=draw(st.sampled_from([0.0, 0.6, 1.0])),
     )  # fmt: skip
 
 
@@ -57,7 +59,7 @@ def test_masks_of_another_size(size: tuple[int, int]) -> None:
     H, _ = example(3)
     M = torch.zeros(2, 1, *size)
     M[0, 0, 0, -1], M[1, 0, -1, 0] = 1, 1
-    s = HeatmapLossSettings(C1=5.0, C2=9.0)
+    s = HeatmapLossSettings(low=5.0, high=9.0)
     compare(heatmap_loss(H, M, s), H, M, s)
 
 
@@ -65,7 +67,7 @@ def test_masks_of_another_size(size: tuple[int, int]) -> None:
 def test_non_finite_relevance(norm: str, form: str) -> None:
     H, M = example(4)
     H[0, 0, 0, 0, 0], H[0, 1, 1, 2, 2], H[1, 0, 0, 4, 3] = math.nan, math.inf, -math.inf
-    s = HeatmapLossSettings(C1=5.0, C2=9.0, norm=norm, foreground=form)
+    s = HeatmapLossSettings(low=5.0, high=9.0, norm=norm, foreground=form)
     H.requires_grad_()
     result = heatmap_loss(H, M, s)
     compare(result, H, M, s)
@@ -80,7 +82,12 @@ def test_gradient_equals_finite_differences(norm: str, form: str, channel_d: flo
     H, M = example(11)
     for C1, C2 in ((30.0, 40.0), (4.0, 4.5), (4.0, 9.0), ((30.0, 4.0), (40.0, 9.0))):
         s = HeatmapLossSettings(
-            C1=C1, C2=C2, norm=norm, foreground=form, channel_d=channel_d, w2=0.5
+            low=C1,
+            high=C2,
+            norm=norm,
+            foreground=form,
+            channel_decay=channel_d,
+            foreground_weight=0.5,
         )
         assert torch.autograd.gradcheck(
             lambda t, s=s: heatmap_loss(t, M, s).total, (H.requires_grad_(),)
@@ -95,7 +102,7 @@ def test_the_foreground_loss_by_hand(form: str) -> None:
     def loss(g: float) -> float:
         H = torch.zeros(1, 1, 1, 2, 2)
         H[..., 0, 0], H[..., 1, 0] = g / 4, -3 * g / 4
-        s = HeatmapLossSettings(C1=2.0, C2=10.0, foreground=form)
+        s = HeatmapLossSettings(low=2.0, high=10.0, foreground=form)
         return heatmap_loss(H, M, s).foreground.item()
 
     assert [loss(g) for g in (0.0, 0.5, 2.0, 6.0, 10.0)] == [1.0, 0.5625, 0.0, 0.0, 0.0]
@@ -103,10 +110,10 @@ def test_the_foreground_loss_by_hand(form: str) -> None:
     assert [loss(11.0), loss(14.0)] == expected
 
 
-def test_a_pair_of_cuts_belongs_to_the_halves_of_the_class_axis() -> None:
+def test_a_pair_of_ranges_belongs_to_the_halves_of_the_class_axis() -> None:
     H, M = example(8)
-    both = HeatmapLossSettings(C1=(1.0, 30.0), C2=(2.0, 40.0))
-    first, second = (HeatmapLossSettings(C1=c, C2=C) for c, C in ((1.0, 2.0), (30.0, 40.0)))
+    both = HeatmapLossSettings(low=(1.0, 30.0), high=(2.0, 40.0))
+    first, second = (HeatmapLossSettings(low=c, high=C) for c, C in ((1.0, 2.0), (30.0, 40.0)))
     parts = [
         heatmap_loss(H[:, :1], M, first).foreground,
         heatmap_loss(H[:, 1:], M, second).foreground,
@@ -129,7 +136,7 @@ def test_background_relevance_costs_and_scale_does_not(
     seed: int, d: float, norm: str, more: float, scale: float
 ) -> None:
     H, M = example(seed)
-    s = HeatmapLossSettings(w2=0.0, d=d, norm=norm)
+    s = HeatmapLossSettings(foreground_weight=0.0, decay=d, norm=norm)
     value = heatmap_loss(H, M, s).total.item()
     assert 0 <= value <= -math.log(1 - (1 - 1e-7))
     louder = H + more * torch.sign(H) * (1 - M[:, None])
@@ -142,16 +149,16 @@ def test_background_relevance_costs_and_scale_does_not(
 @pytest.mark.parametrize("d", [0.0, 0.9, 1.0])
 def test_without_norm_scale_does_count(d: float) -> None:
     H, M = example(2)
-    s = HeatmapLossSettings(w2=0.0, d=d, norm="none")
+    s = HeatmapLossSettings(foreground_weight=0.0, decay=d, norm="none")
     assert heatmap_loss(2 * H, M, s).total > heatmap_loss(H, M, s).total
 
 
 def test_a_weight_of_zero_drops_its_term() -> None:
     H, M = example(6)
     H = H.requires_grad_()
-    full = heatmap_loss(H, M, HeatmapLossSettings(w1=2.0, w2=3.0))
-    back = heatmap_loss(H, M, HeatmapLossSettings(w1=2.0, w2=0.0))
-    fore = heatmap_loss(H, M, HeatmapLossSettings(w1=0.0, w2=3.0))
+    full = heatmap_loss(H, M, HeatmapLossSettings(background_weight=2.0, foreground_weight=3.0))
+    back = heatmap_loss(H, M, HeatmapLossSettings(background_weight=2.0, foreground_weight=0.0))
+    fore = heatmap_loss(H, M, HeatmapLossSettings(background_weight=0.0, foreground_weight=3.0))
     assert back.total.item() == pytest.approx(2 * full.background.item())
     assert fore.total.item() == pytest.approx(3 * full.foreground.item())
     assert [back.foreground.item(), fore.background.item()] == [
@@ -159,7 +166,9 @@ def test_a_weight_of_zero_drops_its_term() -> None:
     ]  # fmt: skip
     grads = [torch.autograd.grad(part.total, H)[0] for part in (full, back, fore)]
     assert torch.allclose(grads[0], grads[1] + grads[2], rtol=1e-9)
-    nothing = heatmap_loss(H, M, HeatmapLossSettings(w1=0.0, w2=0.0)).total
+    nothing = heatmap_loss(
+        H, M, HeatmapLossSettings(background_weight=0.0, foreground_weight=0.0)
+    ).total
     nothing.backward()
     assert nothing.item() == 0
     assert H.grad is not None
@@ -169,7 +178,7 @@ def test_a_weight_of_zero_drops_its_term() -> None:
 def test_an_infinite_term_of_weight_zero_does_not_count() -> None:
     H, M = example(6)
     H = (1e34 * H).float().requires_grad_()
-    result = heatmap_loss(H, M, HeatmapLossSettings(w2=0.0, foreground="l2"))
+    result = heatmap_loss(H, M, HeatmapLossSettings(foreground_weight=0.0, foreground="l2"))
     assert result.foreground.item() == math.inf
     assert 0 < result.total.item() < 16
     result.total.backward()
@@ -235,7 +244,7 @@ def test_zero_maps_cost_their_missing_relevance_and_have_no_gradient() -> None:
 def test_a_vanishing_softness_does_not_divide_zero_by_zero() -> None:
     _, M = example(1)
     H = torch.zeros(2, 2, 2, 5, 4, requires_grad=True)
-    result = heatmap_loss(H, M, HeatmapLossSettings(E=1e-44, norm="none"))
+    result = heatmap_loss(H, M, HeatmapLossSettings(saturation=1e-44, norm="none"))
     result.total.backward()
     assert result.background.item() == 0
     assert H.grad is not None
@@ -278,15 +287,15 @@ def test_precision_is_float32_under_autocast() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"w1": -1.0}, "w1 = -1.0: must be a number >= 0"),
-        ({"w2": math.nan}, "w2 = nan"),
-        ({"d": 1.1}, "d = 1.1: must be from 0"),
-        ({"channel_d": -0.1}, "channel_d = -0.1"),
-        ({"E": 0.0}, "E = 0.0: must be a number > 0"),
-        ({"C1": 0.0}, "C1 = 0.0: must be > 0"),
-        ({"C1": (1.0, -1.0)}, "C1 = "),
-        ({"C1": 2.0, "C2": 1.0}, "C2 = 1.0: must be >= C1 = 2.0"),
-        ({"C1": (1.0, 9.0), "C2": (2.0, 3.0)}, "C2 = "),
+        ({"background_weight": -1.0}, "background_weight = -1.0: must be a number >= 0"),
+        ({"foreground_weight": math.nan}, "foreground_weight = nan"),
+        ({"decay": 1.1}, "decay = 1.1: must be from 0"),
+        ({"channel_decay": -0.1}, "channel_decay = -0.1"),
+        ({"saturation": 0.0}, "saturation = 0.0: must be a number > 0"),
+        ({"low": 0.0}, "low = 0.0: must be > 0"),
+        ({"low": (1.0, -1.0)}, "low = "),
+        ({"low": 2.0, "high": 1.0}, "high = 1.0: must be >= low = 2.0"),
+        ({"low": (1.0, 9.0), "high": (2.0, 3.0)}, "high = "),
         ({"foreground": "l3"}, "l2, hybrid or l1"),
         ({"norm": "mean"}, "absolute, signed or none"),
     ],
@@ -301,5 +310,5 @@ def test_wrong_shapes_are_refused() -> None:
         heatmap_loss(torch.rand(2, 1, 4, 4), torch.ones(2, 1, 4, 4), HeatmapLossSettings())
 
 
-def test_cut_values_are_reached_from_here() -> None:
-    assert cut_values(torch.tensor([8.0, 10.0, 12.0])) == pytest.approx((4.0, 16.0))
+def test_estimate_range_is_reached_from_here() -> None:
+    assert estimate_range(torch.tensor([8.0, 10.0, 12.0])) == pytest.approx((4.0, 16.0))

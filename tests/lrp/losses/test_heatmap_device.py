@@ -11,7 +11,7 @@ from torch import Tensor
 from isnet_lrp.losses.deep_supervision import deep_supervision_loss
 from isnet_lrp.losses.energy import EnergyLossSettings, energy_loss
 from isnet_lrp.losses.heatmap import HeatmapLoss, HeatmapLossSettings, heatmap_loss
-from isnet_lrp.losses.relevance_range import CutEstimator
+from isnet_lrp.losses.relevance_range import RangeEstimator
 
 Loss = Callable[[Tensor, Tensor], HeatmapLoss]
 B, K, C, SIDE = 3, 2, 2, 12
@@ -19,16 +19,16 @@ B, K, C, SIDE = 3, 2, 2, 12
 
 def losses() -> Iterator[tuple[str, Loss]]:
     variants = [
-        HeatmapLossSettings(norm=norm, foreground=form, channel_d=channel_d, d=d)
+        HeatmapLossSettings(norm=norm, foreground=form, channel_decay=channel_d, decay=d)
         for norm, form, channel_d, d in (
             ("absolute", "l2", 1.0, 0.9), ("signed", "hybrid", 0.5, 0.0), ("none", "l1", 0.0, 1.0),
         )
     ]  # fmt: skip
     variants += [
-        HeatmapLossSettings(C1=(1.0, 2.0), C2=(3.0, 4.0)),
-        HeatmapLossSettings(w1=0.0),
-        HeatmapLossSettings(w2=0.0),
-        HeatmapLossSettings(w1=0.0, w2=0.0),
+        HeatmapLossSettings(low=(1.0, 2.0), high=(3.0, 4.0)),
+        HeatmapLossSettings(background_weight=0.0),
+        HeatmapLossSettings(foreground_weight=0.0),
+        HeatmapLossSettings(background_weight=0.0, foreground_weight=0.0),
         HeatmapLossSettings(keep_degenerate=True),
     ]
     for i, s in enumerate(variants):
@@ -85,7 +85,7 @@ def test_tensors_without_data_do_raise_where_the_host_looks(bad: Callable) -> No
 def test_cuda_sees_no_synchronisation() -> None:
     for _, loss in losses():
         run(loss, "cuda", SIDE)  # the first run may set kernels up
-    estimator = CutEstimator()
+    estimator = RangeEstimator()
     maps = torch.rand(B, K, C, SIDE, SIDE, device="cuda")
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")

@@ -13,7 +13,7 @@ import torch
 from isnet_lrp.losses.deep_supervision import deep_supervision_loss
 from isnet_lrp.losses.gwrp import gwrp
 from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
-from isnet_lrp.losses.relevance_range import CutEstimator, cut_values
+from isnet_lrp.losses.relevance_range import RangeEstimator, estimate_range
 from tests.support.paths import ROOT
 
 DEFAULT = ROOT.parent / "shared" / "golden"
@@ -39,9 +39,10 @@ def constants(p: dict) -> HeatmapLossSettings:
         (tuple(c) if dual else c[0]) if isinstance(c, list) else c for c in (p["C1"], p["C2"])
     )
     return HeatmapLossSettings(
-        w1=p["w1"], w2=p["w2"], d=p["d"], E=p["E"], C1=C1, C2=C2,
+        background_weight=p["w1"], foreground_weight=p["w2"], decay=p["d"], saturation=p["E"],
+        low=C1, high=C2,
         foreground=p.get("right", "L2").lower(), norm=NAMES[p.get("norm", "absRoIMean")],
-        channel_d=p.get("chan_d", 1.0), keep_degenerate=True,
+        channel_decay=p.get("chan_d", 1.0), keep_degenerate=True,
     )  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def test_every_case_of_the_heat_map_loss(kind: str) -> None:
         H = tensors[c["H"]].to(dtype, copy=True).requires_grad_()
         result = heatmap_loss(H, tensors[c["M"]], s)
         found = {"L1": result.background, "L2": result.foreground}
-        if s.w2 > 0:  # with w2 = 0 these totals ignore w1
+        if s.foreground_weight > 0:  # with w2 = 0 these totals ignore w1
             found["total"] = result.total
             per_image = [float(v) for v in c[f"per_image_{kind}"]]
             assert result.per_image.tolist() == pytest.approx(per_image, rel=tolerance), c["id"]
@@ -79,8 +80,8 @@ def test_cut_estimation() -> None:
     for name, case in cases.items():
         totals = torch.tensor(case["total_abs_relevance"], dtype=torch.float64)
         expected = [case["formula_on_all_classes"][key] for key in ("C1", "C2")]
-        assert cut_values(totals.mean(1)) == pytest.approx(expected, rel=1e-6), name
-        estimator = CutEstimator()
+        assert estimate_range(totals.mean(1)) == pytest.approx(expected, rel=1e-6), name
+        estimator = RangeEstimator()
         for batch in totals[..., None, None, None].split(4):
             estimator.update({"input": batch.neg()})
         assert estimator.values()["input"] == pytest.approx(expected, rel=1e-6), name

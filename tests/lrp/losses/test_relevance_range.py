@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isnet_lrp.losses.relevance_range import CutEstimator, cut_values, map_totals
+from isnet_lrp.losses.relevance_range import RangeEstimator, estimate_range, map_totals
 
 
 def by_definition(totals: list[float]) -> tuple[float, float]:
@@ -20,10 +20,10 @@ def by_definition(totals: list[float]) -> tuple[float, float]:
 
 
 def test_by_hand() -> None:
-    C1, C2 = cut_values(torch.tensor([8.0, 10.0, 12.0]))  # mean 10, s.d. 2
+    C1, C2 = estimate_range(torch.tensor([8.0, 10.0, 12.0]))  # mean 10, s.d. 2
     assert pytest.approx(4.0) == C1  # max(2, 10 - 6)
     assert pytest.approx(16.0) == C2  # min(100, 10 + 6)
-    C1, C2 = cut_values(torch.tensor([0.0] * 399 + [1000.0]))  # mean 2.5, s.d. 50
+    C1, C2 = estimate_range(torch.tensor([0.0] * 399 + [1000.0]))  # mean 2.5, s.d. 50
     assert pytest.approx(0.5) == C1  # m/5
     assert pytest.approx(12.5) == C2  # 25·C1
 
@@ -31,7 +31,7 @@ def test_by_hand() -> None:
 @settings(max_examples=60, deadline=None)
 @given(totals=st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=30))
 def test_equals_the_definition_and_is_ordered(totals: list[float]) -> None:
-    C1, C2 = cut_values(torch.tensor(totals, dtype=torch.float64))
+    C1, C2 = estimate_range(torch.tensor(totals, dtype=torch.float64))
     expected = by_definition(totals)
     assert pytest.approx(expected[0], rel=1e-9) == C1
     assert pytest.approx(expected[1], rel=1e-9) == C2
@@ -40,7 +40,7 @@ def test_equals_the_definition_and_is_ordered(totals: list[float]) -> None:
 
 def test_is_exact_where_the_spread_is_small_against_the_mean() -> None:
     totals = torch.tensor([1e8 + i for i in range(4)], dtype=torch.float64)
-    C1, C2 = cut_values(totals)
+    C1, C2 = estimate_range(totals)
     s = math.sqrt(5 / 3)
     assert pytest.approx(6 * s, rel=1e-7) == C2 - C1
 
@@ -57,7 +57,7 @@ def test_a_total_averages_the_classes_over_the_whole_map() -> None:
 
 def test_batches_and_layers_are_collected() -> None:
     layers = {"input": torch.randn(7, 3, 1, 4, 4), "deep": torch.randn(7, 3, 5, 2, 2)}
-    estimator = CutEstimator()
+    estimator = RangeEstimator()
     for begin, end in ((0, 1), (1, 5), (5, 7)):
         estimator.update({name: maps[begin:end] for name, maps in layers.items()})
     found = estimator.values()
@@ -69,16 +69,19 @@ def test_batches_and_layers_are_collected() -> None:
 def test_dual_gives_pairs_of_the_two_halves() -> None:
     maps = torch.randn(6, 2, 1, 4, 4)
     maps[:, 0] *= 10
-    estimator = CutEstimator(dual=True)
+    estimator = RangeEstimator(dual=True)
     estimator.update({"input": maps})
     found = estimator.values()["input"]
-    positive, epsilon = cut_values(map_totals(maps[:, :1])), cut_values(map_totals(maps[:, 1:]))
+    positive, epsilon = (
+        estimate_range(map_totals(maps[:, :1])),
+        estimate_range(map_totals(maps[:, 1:])),
+    )
     assert found == ((positive[0], epsilon[0]), (positive[1], epsilon[1]))
     assert positive[0] > epsilon[1]
 
 
 def test_update_does_not_wait_for_the_device_and_keeps_no_graph() -> None:
-    estimator = CutEstimator()
+    estimator = RangeEstimator()
     estimator.update({"input": torch.rand(2, 3, 1, 4, 4, device="meta")})
     with pytest.raises((NotImplementedError, RuntimeError)):
         estimator.values()
@@ -87,7 +90,7 @@ def test_update_does_not_wait_for_the_device_and_keeps_no_graph() -> None:
 
 def test_totals_that_are_not_finite_are_left_out() -> None:
     totals = torch.tensor([8.0, math.nan, 10.0, math.inf, 12.0])
-    assert cut_values(totals) == pytest.approx((4.0, 16.0))
+    assert estimate_range(totals) == pytest.approx((4.0, 16.0))
 
 
 @pytest.mark.parametrize(
@@ -96,8 +99,8 @@ def test_totals_that_are_not_finite_are_left_out() -> None:
 )
 def test_too_little_to_tell_is_an_error(totals: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        cut_values(torch.tensor(totals))
-    estimator = CutEstimator()
+        estimate_range(torch.tensor(totals))
+    estimator = RangeEstimator()
     estimator.update({"deep": torch.tensor(totals).view(-1, 1, 1, 1, 1)})
     with pytest.raises(ValueError, match=f"layer deep: .*{message}"):
         estimator.values()
@@ -105,6 +108,6 @@ def test_too_little_to_tell_is_an_error(totals: list[float], message: str) -> No
 
 def test_what_is_no_batch_of_maps_is_refused() -> None:
     with pytest.raises(ValueError, match=r"maps input \[3, 4\]"):
-        CutEstimator().update({"input": torch.rand(3, 4)})
+        RangeEstimator().update({"input": torch.rand(3, 4)})
     with pytest.raises(ValueError, match="K' even"):
-        CutEstimator(dual=True).update({"input": torch.rand(3, 1, 1, 4, 4)})
+        RangeEstimator(dual=True).update({"input": torch.rand(3, 1, 1, 4, 4)})

@@ -24,7 +24,9 @@ from tests.lrp.oracles.flex import flex_maps
 LABELS, P = torch.tensor([0, 2, 1]), 0.7
 WIDE = (torch.tensor([-0.1, -0.2, -0.3]).double(), torch.tensor([1.0, 1.5, 2.0]).double())
 BOUNDS = {"no zb": None, "zb per channel": WIDE}
-SETTINGS = HeatmapLossSettings(w1=1.0, w2=1.5, d=0.9, E=1.0, C1=1.0, C2=25.0)
+SETTINGS = HeatmapLossSettings(
+    background_weight=1.0, foreground_weight=1.5, decay=0.9, saturation=1.0, low=1.0, high=25.0
+)
 STEPS = (1e-7, 1e-8, 1e-9, 1e-10)
 
 

@@ -100,11 +100,11 @@ def image_losses(maps: list, mask: Plane, s: HeatmapLossSettings) -> tuple[float
                 else:
                     value = abs(channel[y][x]) * C * h * w
                 background.append(value * (1 - mask[y][x]))
-            r = weighted_rank_mean(background, s.d)
-            costs.append(-math.log(1 - min(r / (r + s.E), 1 - 1e-7)))
-        L1 += weighted_rank_mean(costs, s.channel_d) / K
-        C1 = s.C1[2 * k // K] if isinstance(s.C1, tuple) else s.C1
-        C2 = s.C2[2 * k // K] if isinstance(s.C2, tuple) else s.C2
+            r = weighted_rank_mean(background, s.decay)
+            costs.append(-math.log(1 - min(r / (r + s.saturation), 1 - 1e-7)))
+        L1 += weighted_rank_mean(costs, s.channel_decay) / K
+        C1 = s.low[2 * k // K] if isinstance(s.low, tuple) else s.low
+        C2 = s.high[2 * k // K] if isinstance(s.high, tuple) else s.high
         L2 += foreground(g, C1, C2, s.foreground) / K
     return L1, L2
 
@@ -118,7 +118,7 @@ def slow_heatmap_loss(
         image_losses(m, mask, s) for m, mask in zip(finite_maps(maps, small), small, strict=True)
     ]
     B = len(each)
-    per_image = [s.w1 * L1 + s.w2 * L2 for L1, L2 in each]
+    per_image = [s.background_weight * L1 + s.foreground_weight * L2 for L1, L2 in each]
     return (
         sum(per_image) / B,
         sum(L1 for L1, _ in each) / B,

@@ -17,7 +17,7 @@ from tests.models.methods.factory import batch, isnet
 
 def test_isnet_total_is_the_weighted_sum() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
-    loss = HeatmapLossSettings(w2=2.0)
+    loss = HeatmapLossSettings(foreground_weight=2.0)
     settings = ISNetSettings(
         weight={0: 0.25, 2: 0.5}, explanation=Explanation(variant="flex"), loss=loss
     )

@@ -18,7 +18,7 @@ from tests.lrp.losses.map_nets import images, small
 from tests.lrp.maps.test_gradients import relative_error
 from tests.models.methods.factory import batch
 
-LOSS = HeatmapLossSettings(C1=0.01, C2=0.2)
+LOSS = HeatmapLossSettings(low=0.01, high=0.2)
 
 
 def method(**settings: object) -> SoftmaxGradInput:
