@@ -87,7 +87,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     check_labels(sets, predictor.classes, predictor.task)
     chosen = {name: choose(images, config.heatmap.limit) for name, images in sets.items()}
     root = folder.stage_dir(NAME)
-    prepare_dicom(list(config.heatmap.formats), root)
+    prepare_dicom(config.heatmap.formats, root)
     old = _written(root)
     lines: list[Line] = []
     steps = sum(len(in_version(r, v)) for r in chosen.values() for v in versions(r, config))

@@ -67,7 +67,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     _check_spacing(rows, sources, config)
     root = folder.stage_dir(NAME)
     before = _keys_before(root)
-    prepare_dicom(list(config.masks.formats), root, "masks.formats")
+    prepare_dicom(config.masks.formats, root)
     with Journal(root, _work(config, folder)) as journal:
         done = _make_all(rows, sources, config, folder, context, journal)
         lines = [line for row in rows if (line := journal.get(row.key)) is not None]

@@ -30,7 +30,6 @@ from isnet_cli.images.types import Row
 from isnet_cli.inference.model_files import load_model
 from isnet_cli.inference.predictor import Predictor
 from isnet_cli.labels.values import labels_of
-from isnet_cli.output.dicom import writer as dicom
 from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE, ZERO_MAP
 from isnet_lrp import relevance
 from isnet_lrp.ops.dispatch import HANDLERS
@@ -379,18 +378,6 @@ def test_identifiers_are_the_same_each_time_in_a_run_and_new_in_another(tmp_path
     assert found[0] == found[1]
     assert found[2] == found[3]
     assert found[0] != found[2]
-
-
-def test_a_missing_package_is_told_before_any_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dicom, "can_segment", lambda: False)
-    folder = make_trained(tmp_path / "run", sets={"test": 1})
-    with pytest.raises(IsnetError, match="highdicom, which is not installed") as caught:
-        run_stage(heatmap, settings(formats=["dicom-seg"]), folder, RunContext())
-    assert caught.value.kind == "machine"
-    assert "pip install 'isnet[dicom]'" in caught.value.fix
-    run_stage(heatmap, settings(formats=["dicom-sc"]), folder, RunContext())
 
 
 METHODS = ["gradcam", "grad_input", "integrated_gradients"]

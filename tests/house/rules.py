@@ -140,7 +140,9 @@ def check_arrows(module: Module) -> list[str]:
         elif top == "isnet_cli" and other in ARROWS and mine in ARROWS:
             wrong |= other != mine and other not in ARROWS[mine]
         elif top in MATHEMATICS and mine in LIGHT:
-            wrong |= not any(_is(name, entry.name) or _is(entry.name, name) for name in MODELS_FROM)
+            wrong |= entry.name == top or not any(
+                _is(name, entry.name) or _is(entry.name, name) for name in MODELS_FROM
+            )
         if wrong:
             faults.append(f"{module.path}:{entry.line}: {mine or package} imports {entry.name}")
     return faults

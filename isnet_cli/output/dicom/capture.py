@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.output.dicom.filing import (
-    Filing,
-    code,
-    file_bytes,
-    joined,
-    new_object,
-    source_reference,
-    words,
-)
+from isnet_cli import __version__
+from isnet_cli.output.dicom.filing import MAKER, SERIES, Filing, clean_text, join_facts, to_bytes
+
+# What highdicom stamps with the time of writing: the same input must give the same bytes.
+_TIMES = (
+    "InstanceCreationDate", "InstanceCreationTime", "DateOfSecondaryCapture",
+    "TimeOfSecondaryCapture", "ContentDate", "ContentTime",
+)  # fmt: skip
 
 
 def overlay_capture(
@@ -35,23 +35,21 @@ def overlay_capture(
         series: Name of the method; the description of the series.
         target: The explained class; part of the instance's identifier.
         number: Instance number, from 1.
-        facts: Said in ImageComments.
+        facts: Go into ImageComments.
     """
-    ds = new_object(filing, "sc", series, filing.uid("sc", series, target), number)
-    ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
-    ds.SeriesDescription = words(f"isnet: {series}")
-    ds.DerivationDescription = words(f"{series} for {target} over the image", 1024)
-    ds.ImageComments = joined([*facts, "Made for research; not for diagnosis."])
+    from pydicom.sr.codedict import codes
+
+    ds = _capture(
+        np.ascontiguousarray(picture, np.uint8), filing, "sc", series,
+        filing.uid("sc", series, target), number, f"isnet: {series}",
+    )  # fmt: skip
+    ds.DerivationDescription = clean_text(f"{series} for {target} over the image", 1024)
+    ds.ImageComments = join_facts([*facts, "Made for research; not for diagnosis."])
     if filing.kept:
-        source = source_reference(filing)
-        source.PurposeOfReferenceCodeSequence = [
-            code("121322", "DCM", "Source image for image processing operation")
+        ds.SourceImageSequence = [
+            filing.refer_to_source(codes.DCM.SourceImageForImageProcessingOperation)
         ]
-        ds.SourceImageSequence = [source]
-    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "RGB", 0
-    ds.Rows, ds.Columns = picture.shape[:2]
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
-    return file_bytes(_with_pixels(ds, np.ascontiguousarray(picture, np.uint8).tobytes()))
+    return to_bytes(ds)
 
 
 def image_capture(image: NDArray[np.float32], filing: Filing) -> bytes:
@@ -63,18 +61,51 @@ def image_capture(image: NDArray[np.float32], filing: Filing) -> bytes:
         image: [H, W], 0 to 1.
         filing: An anonymous one.
     """
-    ds = new_object(filing, "image", "", filing.reference[1], 1)
+    stored = np.rint(np.clip(image, 0.0, 1.0) * 65535).astype(np.uint16)
+    ds = _capture(stored, filing, "image", "", filing.reference[1], 1, "isnet: image")
     ds.ImageType = ["DERIVED", "SECONDARY"]
-    ds.SeriesDescription = "isnet: image"
-    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    ds.Rows, ds.Columns = image.shape
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 0
     ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = 0, 1, "US"
     ds.WindowCenter, ds.WindowWidth = 32768, 65536
-    stored = np.rint(np.clip(image, 0.0, 1.0) * 65535).astype("<u2")
-    return file_bytes(_with_pixels(ds, stored.tobytes()))
+    return to_bytes(ds)
 
 
-def _with_pixels(ds: object, content: bytes) -> object:
-    ds.PixelData = content + b"\0" * (len(content) % 2)  # type: ignore[attr-defined]
+def _capture(
+    pixels: NDArray[Any],
+    filing: Filing,
+    kind: str,
+    method: str,
+    instance: str,
+    number: int,
+    description: str,
+) -> Any:
+    """A Secondary Capture by highdicom, filed under the patient and study of `filing`."""
+    import highdicom
+
+    ds = highdicom.sc.SCImage(
+        pixels,
+        photometric_interpretation="RGB" if pixels.ndim == 3 else "MONOCHROME2",
+        bits_allocated=8 * pixels.itemsize,
+        coordinate_system="PATIENT",
+        study_instance_uid=filing.header.StudyInstanceUID,
+        series_instance_uid=filing.series(kind, method),
+        series_number=SERIES[kind],
+        series_description=clean_text(description),
+        sop_instance_uid=instance,
+        instance_number=number,
+        manufacturer=MAKER,
+        manufacturer_model_name=MAKER,
+        software_versions=__version__,
+        patient_orientation=filing.orientation or ("L", "F"),  # empty ones are set below
+        pixel_spacing=filing.spacing,
+        specific_character_set="ISO_IR 192",
+    )
+    ds.update(filing.header)  # values of a source that break the standard stay as they are
+    ds.ConversionType, ds.PatientOrientation = "SYN", list(filing.orientation) or ""
+    if filing.spacing is not None:
+        ds.NominalScannedPixelSpacing = ds.PixelSpacing
+    for keyword in _TIMES:
+        if keyword in ds:
+            delattr(ds, keyword)
+    for equipment in ds.ContributingEquipmentSequence:
+        del equipment.ContributionDateTime
     return ds

@@ -1,4 +1,4 @@
-"""Under which patient and study a DICOM output is filed, and what all outputs have in common."""
+"""Under which patient and study a DICOM output is filed, its identifiers and texts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from isnet_cli import __version__
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 MAKER = "isnet"
@@ -57,6 +55,22 @@ class Filing:
     def series(self, kind: str, method: str) -> str:
         """Series of the outputs of one kind by one method."""
         return self.uid("series", kind, method)
+
+    def refer_to_source(self, purpose: Any) -> Any:
+        """A sequence item that names the image which an output was made from.
+
+        Args:
+            purpose: Why it is named, as a `pydicom.sr.coding.Code`.
+        """
+        from highdicom.sr import CodedConcept
+        from pydicom.dataset import Dataset
+
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = self.reference[:2]
+        if self.frame:
+            item.ReferencedFrameNumber = self.frame
+        item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(purpose)]
+        return item
 
 
 def anonymous(
@@ -127,58 +141,21 @@ def of_source(
     return Filing(header, reference, number, True, salt, name, spacing, orientation)  # type: ignore[arg-type]
 
 
-def new_object(filing: Filing, kind: str, method: str, instance: str, number: int) -> Any:
-    """A Secondary Capture without pixels: patient, study, series, equipment, geometry.
-
-    Args:
-        filing: Where it belongs.
-        kind: ``image`` or ``sc``.
-        method: Name of the series among those of its kind.
-        instance: SOP instance UID.
-        number: Instance number, from 1.
-    """
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    ds = Dataset()
-    ds.update(filing.header)
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.SOPClassUID, ds.SOPInstanceUID = SECONDARY_CAPTURE, instance
-    ds.Modality, ds.ConversionType = "OT", "SYN"
-    ds.SeriesInstanceUID, ds.SeriesNumber = filing.series(kind, method), SERIES[kind]
-    ds.InstanceNumber, ds.PatientOrientation = number, list(filing.orientation) or ""
-    ds.Manufacturer = ds.ManufacturerModelName = MAKER
-    ds.SoftwareVersions = __version__
-    if filing.spacing is not None:
-        ds.PixelSpacing = ds.NominalScannedPixelSpacing = [_decimal(v) for v in filing.spacing]
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return ds
-
-
-def source_reference(filing: Filing) -> Any:
-    """The item that names the image which an output was made from."""
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = filing.reference[:2]
-    if filing.frame:
-        item.ReferencedFrameNumber = filing.frame
-    return item
-
-
-def file_bytes(ds: Any) -> bytes:
+def to_bytes(ds: Any) -> bytes:
     """A data set as a DICOM file."""
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
-def words(text: str, longest: int = 64) -> str:
+def clean_text(text: str, longest: int = 64) -> str:
     """`text` as a DICOM string of one value: no backslash, no control character, cut to size."""
     return re.sub(r"[\x00-\x1f\x7f\\]", "/", text)[:longest].strip()
+
+
+def join_facts(facts: Sequence[str]) -> str:
+    """Facts as one comment of at most 1024 characters."""
+    return clean_text(" · ".join(facts), 1024)
 
 
 def patient_orientation(view: str, *, mirrored: bool) -> tuple[str, ...]:
@@ -188,27 +165,9 @@ def patient_orientation(view: str, *, mirrored: bool) -> tuple[str, ...]:
     return ("R" if mirrored else "L", "F")
 
 
-def _decimal(value: float) -> str:
-    return f"{value:.10g}"
-
-
 def _uid(salt: bytes, *names: str) -> str:
     """A UID below 2.25 (ISO/IEC 9834-8) from 122 bits that only the salt's owner can repeat."""
     content = "\0".join(names).encode("utf-8", "surrogateescape")
     digest = bytearray(hmac.new(salt, content, hashlib.sha256).digest()[:16])
     digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80  # version 8, RFC 9562
     return f"2.25.{int.from_bytes(digest, 'big')}"
-
-
-def code(value: str, scheme: str, meaning: str) -> Any:
-    """A coded concept as a sequence item."""
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item
-
-
-def joined(facts: Sequence[str]) -> str:
-    """Facts as one comment of at most 1024 characters."""
-    return words(" · ".join(facts), 1024)

@@ -1,9 +1,8 @@
-"""DICOM Segmentations: a region of an image, written by highdicom where it is installed."""
+"""DICOM Segmentations: a region of an image, written by highdicom."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli import __version__
-from isnet_cli.output.dicom.filing import MAKER, SERIES, Filing, file_bytes, words
+from isnet_cli.output.dicom.filing import MAKER, SERIES, Filing, clean_text, to_bytes
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,6 @@ REGION = Kind(
 LUNGS = Kind(("123037004", "SCT", "Anatomical Structure"), ("39607008", "SCT", "Lung"), "LUNGS")
 
 
-def can_segment() -> bool:
-    """Whether highdicom is installed."""
-    return importlib.util.find_spec("highdicom") is not None
-
-
 def segmentation(
     region: NDArray[np.bool_],
     filing: Filing,
@@ -67,16 +61,13 @@ def segmentation(
         meaning: What the region is, in a sentence.
         model: Serial number of the device: which weights.
         kind: What the segment is.
-
-    Raises:
-        ImportError: highdicom is missing.
     """
     import highdicom
     from pydicom.sr.coding import Code
 
     description = highdicom.seg.SegmentDescription(
         segment_number=1,
-        segment_label=words(f"{target}: {series}"),
+        segment_label=clean_text(f"{target}: {series}"),
         segmented_property_category=Code(*kind.category),
         segmented_property_type=Code(*kind.type),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -98,13 +89,13 @@ def segmentation(
             manufacturer_model_name=MAKER,
             software_versions=__version__,
             device_serial_number=model,
-            series_description=words(f"isnet: {series}"),
+            series_description=clean_text(f"isnet: {series}"),
             content_label=kind.content,
-            content_description=words(meaning),
+            content_description=clean_text(meaning),
             omit_empty_frames=False,
         )
     _complete(ds, filing)
-    return file_bytes(ds)
+    return to_bytes(ds)
 
 
 @contextlib.contextmanager

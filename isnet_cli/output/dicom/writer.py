@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from isnet_cli.images.resize import resize
 from isnet_cli.images.types import Row
 from isnet_cli.output.dicom.capture import image_capture
 from isnet_cli.output.dicom.filing import Filing, anonymous, of_source, patient_orientation
-from isnet_cli.output.dicom.segmentation import Kind, can_segment, segmentation
+from isnet_cli.output.dicom.segmentation import Kind, segmentation
 
 SALT = ".salt"
 KINDS = ("dicom-sc", "dicom-seg")
@@ -104,23 +105,13 @@ def open_dicom(
     return DicomWriter(filing, series, model)
 
 
-def prepare_dicom(formats: list[str], root: Path, key: str = "heatmap.formats") -> None:
+def prepare_dicom(formats: Sequence[str], root: Path) -> None:
     """Makes what DICOM output needs: the salt of its identifiers, once.
 
     Args:
         formats: The formats asked for.
         root: The stage's folder.
-        key: Where they were asked for.
-
-    Raises:
-        IsnetError: Kind "machine": segmentations need a package that is not installed.
     """
-    if "dicom-seg" in formats and not can_segment():
-        raise IsnetError(
-            "machine",
-            f"{key}: dicom-seg needs the package highdicom, which is not installed",
-            fix="pip install 'isnet[dicom]'   or leave dicom-seg out of --format",
-        )
     if set(formats) & set(KINDS) and not (root / SALT).exists():
         files.write_bytes(root / SALT, new_salt())
         (root / SALT).chmod(0o600)

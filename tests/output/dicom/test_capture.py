@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import highdicom
 import numpy as np
 import pydicom
 import pytest
@@ -29,12 +30,16 @@ def test_an_overlay_comes_back_pixel_by_pixel(tmp_path: Path, size: tuple[int, i
     assert ds.SeriesDescription == "isnet: lrp flex"
     assert ds.ImageComments.startswith("Relevance for sick (probability 0.95) · 80 %")
     assert "SourceImageSequence" not in ds
+    assert (ds.SeriesNumber, ds.InstanceNumber, ds.ConversionType) == (9901, 2, "SYN")
+    assert list(ds.PatientOrientation) == ["L", "F"]
+    assert isinstance(highdicom.imread(path), highdicom.Image)
+    assert np.array_equal(highdicom.imread(path).pixel_array, picture)
     image = SimpleITK.ReadImage(str(path))
     assert np.array_equal(SimpleITK.GetArrayFromImage(image)[0], picture)
     assert image.GetSpacing()[:2] == (0.1, 0.2)
 
 
-def test_a_image_comes_back_with_its_grey_values(tmp_path: Path) -> None:
+def test_an_image_comes_back_with_its_grey_values(tmp_path: Path) -> None:
     image = np.linspace(0, 1, 35 * 20, dtype=np.float32).reshape(35, 20)
     path = tmp_path / "a.dcm"
     path.write_bytes(image_capture(image, FILING))
@@ -46,6 +51,16 @@ def test_a_image_comes_back_with_its_grey_values(tmp_path: Path) -> None:
     assert np.array_equal(SimpleITK.GetArrayFromImage(read)[0], ds.pixel_array)
     assert read.GetSpacing()[:2] == (0.1, 0.2)
     assert image_capture(image, FILING) == path.read_bytes()
+    assert ds.SeriesNumber == 9900
+
+
+def test_the_time_of_writing_is_not_in_the_file() -> None:
+    content = overlay_capture(
+        np.zeros((8, 8, 3), np.uint8), FILING, series="lrp", target="a", number=1, facts=[]
+    )
+    ds = pydicom.dcmread(pydicom.filebase.DicomBytesIO(content))
+    dated = [e.keyword for e in ds.iterall() if e.VR in ("DA", "DT", "TM") and e.value]
+    assert dated == []
 
 
 def test_classes_and_methods_are_told_apart() -> None:

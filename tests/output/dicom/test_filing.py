@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pydicom
 import pytest
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
+from isnet_cli.output.dicom.capture import overlay_capture
 from isnet_cli.output.dicom.filing import (
+    Filing,
     anonymous,
-    file_bytes,
-    joined,
-    new_object,
+    clean_text,
+    join_facts,
     of_source,
     patient_orientation,
-    source_reference,
-    words,
 )
 from tests.images.dicom.factory import dicom_bytes, image_values
 
@@ -30,6 +30,14 @@ def source(**attributes: object) -> Dataset:
     ds = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
     ds.decode()
     return ds
+
+
+def written(filing: Filing) -> Dataset:
+    """A small overlay, filed and read back."""
+    content = overlay_capture(
+        np.zeros((3, 5, 3), np.uint8), filing, series="lrp", target="a", number=1, facts=[]
+    )
+    return pydicom.dcmread(io.BytesIO(content))
 
 
 def test_an_anonymous_study_holds_a_key_and_empty_values() -> None:
@@ -67,8 +75,7 @@ def test_a_kept_study_has_the_patient_and_nothing_of_the_machine() -> None:
     filing = of_source(ds, 0, SALT, "a", None, FRONTAL)
     assert filing.kept
     assert filing.reference == (ds.SOPClassUID, ds.SOPInstanceUID, "2.25.8")
-    made = new_object(filing, "sc", "lrp", filing.uid("sc"), 1)
-    back = pydicom.dcmread(io.BytesIO(file_bytes(made)))
+    back = written(filing)
     assert str(back.PatientName) == "MÜLLER^ANNA"
     assert (back.PatientID, back.StudyDate, back.StudyInstanceUID) == ("P7", "20200102", "2.25.7")
     assert back.SeriesInstanceUID != "2.25.8"
@@ -83,9 +90,7 @@ def test_values_that_break_the_standard_are_kept_as_they_are() -> None:
         tag = pydicom.datadict.tag_for_keyword(keyword)
         ds[keyword] = DataElement(tag, vr, value, validation_mode=pydicom.config.IGNORE)
     filing = of_source(ds, 0, SALT, "a", None, ())
-    back = pydicom.dcmread(
-        io.BytesIO(file_bytes(new_object(filing, "sc", "lrp", filing.uid("sc"), 1)))
-    )
+    back = written(filing)
     assert back.get_item("PatientID").value.strip() == b"X" * 80
     assert back.get_item("StudyDate").value.strip() == b"2020-1-2"
 
@@ -95,22 +100,25 @@ def test_a_frame_is_referred_to_by_its_number(
     frames: int, frame: int, expected: int | None
 ) -> None:
     ds = source(NumberOfFrames=frames)
-    item = source_reference(of_source(ds, frame, SALT, "a", None, ()))
+    (item,) = written(of_source(ds, frame, SALT, "a", None, ())).SourceImageSequence
+    assert item.PurposeOfReferenceCodeSequence[0].CodeValue == "121322"
     assert item.ReferencedSOPInstanceUID == ds.SOPInstanceUID
     assert item.get("ReferencedFrameNumber") == expected
 
 
 def test_geometry_is_written() -> None:
-    made = new_object(anonymous(SALT, "a", "p", (0.1, 1 / 3), FRONTAL), "image", "", "2.25.1", 1)
+    made = written(anonymous(SALT, "a", "p", (0.1, 1 / 3), FRONTAL))
     assert [float(v) for v in made.PixelSpacing] == pytest.approx([0.1, 1 / 3])
     assert list(made.PatientOrientation) == ["L", "F"]
-    bare = new_object(anonymous(SALT, "a", "p", None, ()), "image", "", "2.25.1", 1)
+    assert made.NominalScannedPixelSpacing == made.PixelSpacing
+    bare = written(anonymous(SALT, "a", "p", None, ()))
     assert "PixelSpacing" not in bare
+    assert not bare.PatientOrientation
 
 
-def test_words_are_legal_strings() -> None:
-    assert words("a\\b\nc" + "x" * 99) == "a/b/c" + "x" * 59
-    assert joined(["one", "two\\"]) == "one · two/"
+def test_texts_are_legal_strings() -> None:
+    assert clean_text("a\\b\nc" + "x" * 99) == "a/b/c" + "x" * 59
+    assert join_facts(["one", "two\\"]) == "one · two/"
     assert patient_orientation("frontal", mirrored=False) == ("L", "F")
     assert patient_orientation("frontal", mirrored=True) == ("R", "F")
     assert patient_orientation("lateral", mirrored=False) == ()

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK
 
 from isnet_cli.output.dicom.filing import Filing, anonymous, of_source
-from isnet_cli.output.dicom.segmentation import can_segment, segmentation
+from isnet_cli.output.dicom.segmentation import segmentation
 from tests.output.dicom.test_filing import SALT, source
 
 REGION = np.zeros((30, 40), bool)
@@ -83,7 +83,3 @@ def test_threads_leave_the_log_as_it_was(caplog: pytest.LogCaptureFixture) -> No
     assert not logger.disabled
     assert logger.filters == []
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
-
-
-def test_the_package_is_found() -> None:
-    assert can_segment()
