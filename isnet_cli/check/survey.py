@@ -12,9 +12,9 @@ from isnet_cli.errors import IsnetError
 from isnet_cli.images.detect_format import detect_format
 from isnet_cli.images.find import collect
 from isnet_cli.images.mask_files import find_masks
-from isnet_cli.labels.join import Join, join
+from isnet_cli.labels.join import Join, join_labels
 from isnet_cli.labels.join_keys import ImageName
-from isnet_cli.labels.tables import LabelTable, folder_labels, read_labels
+from isnet_cli.labels.tables import LabelTable, read_folder_labels, read_labels
 
 TABLE_SUFFIXES = {".csv", ".tsv"}
 SNIFFED = 200  # files whose first bytes are looked at, spread over the folder
@@ -97,7 +97,7 @@ def _understand(path: Path, names: list[ImageName], root: Path) -> tuple[str, La
         labels = Labels.model_validate({"file": str(path), "task": task})
         try:
             table = read_labels(labels, Columns())
-            return task, table, join(names, table, labels, [root])
+            return task, table, join_labels(names, table, labels, [root])
         except IsnetError as error:
             first = first or error
     assert first is not None  # noqa: S101 - the loop ran
@@ -111,7 +111,7 @@ def _with_labels(
     return Survey(
         **{
             **vars(base),
-            "labels": table.table.path,
+            "labels": table.csv.path,
             "matched": found.chosen.images,
             "task": task,
             "columns": table.roles.label if several else (),
@@ -125,7 +125,7 @@ def _with_labels(
 def _with_folders(base: Survey, paths: list[Path], notes: list[str]) -> Survey:
     root = os.path.abspath(base.images)
     inner = [PurePosixPath(Path(os.path.relpath(path, root)).as_posix()) for path in paths]
-    rows = folder_labels(inner, None)
+    rows = read_folder_labels(inner, None)
     if rows is None:
         return Survey(**{**vars(base), "notes": tuple(notes)})
     found = Counter(row.label for row in rows)

@@ -17,9 +17,15 @@ from isnet_cli.images.header_scan import Facts
 from isnet_cli.images.manifest import is_manifest, read_manifest
 from isnet_cli.images.mask_files import PAIR
 from isnet_cli.images.types import Row
-from isnet_cli.labels.join import Join, join, needs_headers
+from isnet_cli.labels.join import Join, join_labels, needs_headers
 from isnet_cli.labels.join_keys import ImageName
-from isnet_cli.labels.tables import LabelRow, LabelTable, class_order, folder_labels, read_labels
+from isnet_cli.labels.tables import (
+    LabelRow,
+    LabelTable,
+    order_classes,
+    read_folder_labels,
+    read_labels,
+)
 from isnet_cli.labels.values import UnknownValueError, decode_findings, encode_findings
 
 MAIN = ""  # name of the collection that the sets share
@@ -107,7 +113,7 @@ class Labelling:
 
     def _bases(self, table: LabelTable) -> list[str]:
         """Folders that paths written in the table may start from."""
-        return [os.path.abspath(base) for base in (table.table.path.parent, self.images.root)]
+        return [os.path.abspath(base) for base in (table.csv.path.parent, self.images.root)]
 
     def _run_join(self, facts: Sequence[Facts]) -> None:
         if self._table is None:
@@ -116,7 +122,7 @@ class Labelling:
             ImageName(path, key, fact.identity)
             for (key, path), fact in zip(self.images.images, facts, strict=True)
         ]
-        self._join = join(names, self._table, self._collection.labels, [self.images.root])
+        self._join = join_labels(names, self._table, self._collection.labels, [self.images.root])
         chosen = self._join.chosen
         self.match = (
             *self._join.table,
@@ -164,7 +170,7 @@ class Labelling:
         ]
         labels = self._collection.labels
         names = labels.classes or list(self._known) or None
-        rows = folder_labels([name for _, name in images], names)
+        rows = read_folder_labels([name for _, name in images], names)
         found = [NONE] * len(facts)
         if rows is None:
             self.match = ("no labels: no label file, and the folders are not one per class",)
@@ -172,7 +178,7 @@ class Labelling:
             for (place, _), row in zip(images, rows, strict=True):
                 found[place] = row
             count = Counter(row.label for row in rows if row.label)
-            self.classes = class_order(count, labels, printable(str(self.images.root)), 1)
+            self.classes = order_classes(count, labels, printable(str(self.images.root)), 1)
             shown = ", ".join(f"{name} ({count[name]})" for name in sorted(count))
             self.match = (f"labels from one folder per class: {shown}",)
             if labels.task == "multilabel":
@@ -195,7 +201,7 @@ class Labelling:
                     f"{printable(entry)}: one class per image, but data.labels.task is multilabel",
                     fix="data.labels.task: multiclass",
                 ) from error
-        self.classes = class_order(Counter(found), labels, "manifest", 1) if found else ()
+        self.classes = order_classes(Counter(found), labels, "manifest", 1) if found else ()
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(os.path.abspath(path), os.path.abspath(self.images.root))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.errors import IsnetError
-from isnet_cli.labels.csv_table import Table
+from isnet_cli.labels.csv_table import CsvTable
 from isnet_cli.labels.values import is_finding
 
 # Names are compared in lower case without anything but letters and digits.
@@ -80,22 +80,22 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def find_roles(table: Table, labels: Labels, columns: Columns) -> Roles:
+def find_roles(table: CsvTable, labels: Labels, columns: Columns) -> Roles:
     """Finds the columns that `labels` and `columns` ask for, `auto` by their usual names.
 
     Raises:
         IsnetError: Kind "data", when a named column does not exist, two columns claim one role, or
             no label column can be told.
     """
-    found = {role: _one(table, role, getattr(columns, role)) for role in ROLE_NAMES}
+    found = {role: _find_column(table, role, getattr(columns, role)) for role in ROLE_NAMES}
     masks: tuple[str, ...] = (found["mask"],) if found["mask"] else ()
     if not masks and columns.mask == "auto":
-        masks = _mask_pair(table)
+        masks = _find_mask_pair(table)
     roles = Roles((), found["patient"], found["source"], found["view"], masks, found["set"])
-    return replace(roles, label=_labels(table, labels, roles))
+    return replace(roles, label=_find_labels(table, labels, roles))
 
 
-def require_column(table: Table, name: str, setting: str) -> str:
+def require_column(table: CsvTable, name: str, setting: str) -> str:
     """`name`, which must be a column of `table`; `setting` is what to write before a better name.
 
     Raises:
@@ -107,18 +107,18 @@ def require_column(table: Table, name: str, setting: str) -> str:
     match = next((c for c in table.columns if near and c.lower() == near[0]), None)
     raise IsnetError(
         "data",
-        f"{table.path}: no column '{name}', found {listed(table.columns)}",
+        f"{table.path}: no column '{name}', found {list_names(table.columns)}",
         fix=f"{setting}{match or 'one of them'}",
     )
 
 
-def listed(names: tuple[str, ...] | list[str], limit: int = 12) -> str:
+def list_names(names: tuple[str, ...] | list[str], limit: int = 12) -> str:
     """Names in quotes for a message, cut after `limit`."""
     text = ", ".join(f"'{name}'" for name in names[:limit])
     return f"{text} and {len(names) - limit} more" if len(names) > limit else text
 
 
-def _one(table: Table, role: str, setting: str | None) -> str:
+def _find_column(table: CsvTable, role: str, setting: str | None) -> str:
     if setting is None:
         return ""
     if setting != "auto":
@@ -127,19 +127,19 @@ def _one(table: Table, role: str, setting: str | None) -> str:
     if len(hits) > 1:
         raise IsnetError(
             "data",
-            f"{table.path}: columns {listed(hits)} may all be the {role}, expected one",
+            f"{table.path}: columns {list_names(hits)} may all be the {role}, expected one",
             fix=f"data.columns.{role}: {hits[0]}   (or null for none)",
         )
     return hits[0] if hits else ""
 
 
-def _mask_pair(table: Table) -> tuple[str, ...]:
+def _find_mask_pair(table: CsvTable) -> tuple[str, ...]:
     left = [name for name in table.columns if plain(name) in LEFT_MASKS]
     right = [name for name in table.columns if plain(name) in RIGHT_MASKS]
     return (left[0], right[0]) if len(left) == 1 and len(right) == 1 else ()
 
 
-def _labels(table: Table, labels: Labels, roles: Roles) -> tuple[str, ...]:
+def _find_labels(table: CsvTable, labels: Labels, roles: Roles) -> tuple[str, ...]:
     if labels.columns is not None:
         if not labels.columns:
             raise IsnetError(
@@ -156,24 +156,26 @@ def _labels(table: Table, labels: Labels, roles: Roles) -> tuple[str, ...]:
         if len(hits) > 1:
             raise IsnetError(
                 "data",
-                f"{table.path}: columns {listed(hits)} may all be the label, expected one",
+                f"{table.path}: columns {list_names(hits)} may all be the label, expected one",
                 fix=f"data.labels.columns: [{hits[0]}]",
             )
         if hits:
             return (hits[0],)
     if labels.task == "multilabel":
-        several = _finding_columns(table, labels, taken)
+        several = _find_finding_columns(table, labels, taken)
         if several:
             return several
     raise IsnetError(
         "data",
-        f"{table.path}: no label column found among {listed(table.columns)},"
+        f"{table.path}: no label column found among {list_names(table.columns)},"
         " expected one called label, class, diagnosis or finding",
         fix="data.labels.columns: [NAME]   (several names for data.labels.task: multilabel)",
     )
 
 
-def _finding_columns(table: Table, labels: Labels, taken: frozenset[str]) -> tuple[str, ...]:
+def _find_finding_columns(
+    table: CsvTable, labels: Labels, taken: frozenset[str]
+) -> tuple[str, ...]:
     """Columns of 0/1 values, or those that `labels.classes` names."""
     if labels.classes is not None:
         found = tuple(name for name in labels.classes if name in table.columns)

@@ -13,7 +13,7 @@ from isnet_cli.errors import IsnetError
 
 DELIMITERS = (",", ";", "\t", "|")
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-SNIFF_LINES = 200
+DELIMITER_LINES = 200
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark starts with the other's
@@ -25,7 +25,7 @@ WORKBOOKS = {b"PK\x03\x04": "a workbook or zip file", b"\xd0\xcf\x11\xe0": "an o
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """A CSV in memory; every cell is trimmed text, never a number.
 
     Attributes:
@@ -50,7 +50,7 @@ class Table:
         return [row[index] for row in self.rows]
 
 
-def read_table(path: Path, delimiter: str = "auto") -> Table:
+def read_table(path: Path, delimiter: str = "auto") -> CsvTable:
     """Reads a CSV with a header line.
 
     Accepts comma, semicolon, tab and bar; quotes; UTF-8 and UTF-16 (with or without byte-order
@@ -68,17 +68,17 @@ def read_table(path: Path, delimiter: str = "auto") -> Table:
     if first.lower().startswith("sep=") and first[4:5] in DELIMITERS:
         text, skipped = rest, 1
         delimiter = first[4] if delimiter == "auto" else delimiter
-    found = _sniff(text) if delimiter == "auto" else delimiter
-    records = _records(path, text, found, skipped)
+    found = _find_delimiter(text) if delimiter == "auto" else delimiter
+    records = _read_records(path, text, found, skipped)
     if not records:
         raise IsnetError(
             "data", f"{path}: empty, expected a header line and rows", fix="check data.labels.file"
         )
     header_line, header = records[0]
-    columns = _columns(path, header_line, header)
+    columns = _name_columns(path, header_line, header)
     rows, lines = [], []
     for line, cells in records[1:]:
-        rows.append(_fit(path, line, cells, len(columns), found))
+        rows.append(_fit_row(path, line, cells, len(columns), found))
         lines.append(line)
     if not rows:
         raise IsnetError(
@@ -86,7 +86,7 @@ def read_table(path: Path, delimiter: str = "auto") -> Table:
             f"{path}: a header line and no rows, expected one row per image",
             fix="check data.labels.file",
         )
-    return Table(path, columns, tuple(rows), tuple(lines), found, encoding)
+    return CsvTable(path, columns, tuple(rows), tuple(lines), found, encoding)
 
 
 def _decode(path: Path) -> tuple[str, str]:
@@ -104,7 +104,7 @@ def _decode(path: Path) -> tuple[str, str]:
                 f"{path}: {what}, expected text with one row per line",
                 fix="in the spreadsheet: save as 'CSV UTF-8', then name that file",
             )
-    for encoding in _encodings(content):
+    for encoding in _list_encodings(content):
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:
@@ -114,7 +114,7 @@ def _decode(path: Path) -> tuple[str, str]:
     raise IsnetError("data", f"{path}: not text, expected a CSV file", fix="save it as 'CSV UTF-8'")
 
 
-def _encodings(content: bytes) -> tuple[str, ...]:
+def _list_encodings(content: bytes) -> tuple[str, ...]:
     for mark, encoding in BOMS:
         if content.startswith(mark):
             return (encoding,)
@@ -124,9 +124,9 @@ def _encodings(content: bytes) -> tuple[str, ...]:
     return ("utf-8", "cp1252", "latin-1")
 
 
-def _sniff(text: str) -> str:
+def _find_delimiter(text: str) -> str:
     """The delimiter that cuts most rows into as many cells as the header, and into the most."""
-    head = "\n".join(text.split("\n")[:SNIFF_LINES])
+    head = "\n".join(text.split("\n")[:DELIMITER_LINES])
     best, best_score = ",", (0.0, 0)
     for delimiter in DELIMITERS:
         try:
@@ -142,7 +142,9 @@ def _sniff(text: str) -> str:
     return best
 
 
-def _records(path: Path, text: str, delimiter: str, skipped: int) -> list[tuple[int, list[str]]]:
+def _read_records(
+    path: Path, text: str, delimiter: str, skipped: int
+) -> list[tuple[int, list[str]]]:
     reader = csv.reader(
         io.StringIO(text), delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t"
     )
@@ -162,7 +164,7 @@ def _records(path: Path, text: str, delimiter: str, skipped: int) -> list[tuple[
     return records
 
 
-def _columns(path: Path, line: int, header: list[str]) -> tuple[str, ...]:
+def _name_columns(path: Path, line: int, header: list[str]) -> tuple[str, ...]:
     while header and not header[-1]:
         header = header[:-1]
     names = tuple(name or f"column {index}" for index, name in enumerate(header, start=1))
@@ -185,7 +187,9 @@ def _columns(path: Path, line: int, header: list[str]) -> tuple[str, ...]:
     return names
 
 
-def _fit(path: Path, line: int, cells: list[str], width: int, delimiter: str) -> tuple[str, ...]:
+def _fit_row(
+    path: Path, line: int, cells: list[str], width: int, delimiter: str
+) -> tuple[str, ...]:
     if any(cells[width:]):
         raise IsnetError(
             "data",

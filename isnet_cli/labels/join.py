@@ -7,29 +7,31 @@ patient) and one meaning; otherwise the attempt counts as ambiguous and is not u
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from isnet_cli.config.schema import Labels
 from isnet_cli.errors import IsnetError
+from isnet_cli.images.find import stem
 from isnet_cli.labels.columns import (
     ACCESSION_NAMES,
     FILE_NAMES,
     INDEX_NAMES,
     ROLE_NAMES,
     UID_NAMES,
+    list_names,
     plain,
     require_column,
 )
-from isnet_cli.labels.join_keys import ALONE, FILE_KINDS, ID_KINDS, ImageName, fitting_rows
-from isnet_cli.labels.join_table import (
-    EXAMPLES,
-    OF_FILES,
-    Attempt,
-    match_table,
-    refusal,
-    strength,
+from isnet_cli.labels.join_keys import (
+    ALONE,
+    FILE_KINDS,
+    ID_KINDS,
+    ImageName,
+    Matches,
+    find_rows,
+    find_rows_by_end,
 )
 from isnet_cli.labels.tables import LabelTable
 
@@ -47,6 +49,44 @@ USUAL = {
     "accession": ACCESSION_NAMES,
     "patient": ROLE_NAMES["patient"],
 }
+ORDER = ("path", "name", "name alone", "stem", "stem alone", *ID_KINDS)  # from strong to weak
+OF_FILES = frozenset({*FILE_KINDS, *ALONE})
+SHARED = frozenset({"accession", "patient"})  # one row may belong to several images
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way of joining and what came of it.
+
+    Attributes:
+        kind: Kind of key, one of `ORDER` (see `join_keys.find_rows`).
+        column: Column of the label file.
+        rows: Row index for each image, None where there is none.
+        ambiguous: Images whose key value names several images or several meanings.
+        examples: Up to five such values, for messages; empty for values that identify a patient.
+    """
+
+    kind: str
+    column: str
+    rows: tuple[int | None, ...]
+    ambiguous: int
+    examples: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> int:
+        """How many images found their row."""
+        return sum(row is not None for row in self.rows)
+
+    @property
+    def used_rows(self) -> int:
+        """How many rows found an image."""
+        return len({row for row in self.rows if row is not None})
+
+    @property
+    def rank(self) -> int:
+        """Rank of the kind of key, 0 for the strongest."""
+        return ORDER.index(self.kind)
 
 
 @dataclass(frozen=True)
@@ -70,10 +110,10 @@ def needs_headers(table: LabelTable, labels: Labels) -> bool:
         return False
     if labels.key != "auto":
         return True
-    return any(_columns(table, labels, kind) for kind in ("uid", "accession", "patient"))
+    return any(_find_usual_columns(table, kind) for kind in ID_KINDS)
 
 
-def join(
+def join_labels(
     images: Sequence[ImageName], table: LabelTable, labels: Labels, roots: Sequence[Path]
 ) -> Join:
     """Finds the row of each image.
@@ -94,34 +134,28 @@ def join(
     if not images:
         raise IsnetError(
             "data",
-            f"{table.table.path}: no image to label, expected at least one",
+            f"{table.csv.path}: no image to label, expected at least one",
             fix="check data.images",
         )
+    least = max(1.0, labels.min_match * len(images) - 1e-9)
     attempts: list[Attempt] = []
-    for group in _groups(table, labels):
-        tried = [
-            attempt
-            for kind, column in group
-            if (attempt := _attempt(images, table, kind, column, roots)) is not None
-        ]
-        attempts += tried
-        good = [a for a in tried if not a.ambiguous and a.images >= _least(images, labels)]
+    for pairs in _list_pairs(table, labels):
+        tried = [_try_column(images, table, kind, column, roots) for kind, column in pairs]
+        found = [attempt for attempt in tried if attempt is not None]
+        attempts += found
+        good = [a for a in found if not a.ambiguous and a.images >= least]
         if good:
-            best = max(good, key=lambda a: (a.images, -strength(a)))
+            best = max(good, key=lambda a: (a.images, -a.rank))
             _refuse_contradiction(best, good, table, images, attempts)
-            return Join(best, tuple(attempts), match_table(attempts, images, table))
-    raise refusal(attempts, images, table, labels, roots)
+            return Join(best, tuple(attempts), format_match_table(attempts, images, table))
+    raise build_refusal(attempts, images, table, labels, roots)
 
 
-def _least(images: Sequence[ImageName], labels: Labels) -> float:
-    return max(1.0, labels.min_match * len(images) - 1e-9)
-
-
-def _groups(table: LabelTable, labels: Labels) -> Iterator[list[tuple[str, str]]]:
-    """(kind, column) pairs to try together; a later group only when an earlier one fails."""
+def _list_pairs(table: LabelTable, labels: Labels) -> Iterator[list[tuple[str, str]]]:
+    """(kind, column) pairs to try together; a later list only when an earlier one fails."""
     if labels.key.startswith("column:"):
         name = labels.key[len("column:") :]
-        column = require_column(table.table, name, "data.labels.key: column:")
+        column = require_column(table.csv, name, "data.labels.key: column:")
         yield [(kind, column) for kind in SETTINGS["auto"]]
         return
     if labels.key not in SETTINGS:
@@ -131,20 +165,33 @@ def _groups(table: LabelTable, labels: Labels) -> Iterator[list[tuple[str, str]]
             fix="data.labels.key: auto",
         )
     kinds = SETTINGS[labels.key]
-    yield [(kind, column) for kind in kinds for column in _columns(table, labels, kind)]
-    taken = table.roles.used()
-    free = [
-        name
-        for name in table.table.columns
-        if name not in taken and not INDEX_NAMES.fullmatch(plain(name))
-    ]
-    asked = labels.key != "auto"  # else a guess: no stems, no columns of numbers
+    usual = [(kind, column) for kind in kinds for column in _find_usual_columns(table, kind)]
+    yield usual
+    guess = labels.key == "auto"  # then no stems and no columns of numbers
     yield [
         (kind, column)
         for kind in kinds
-        for column in free
-        if asked or (kind in {"path", "name"} and _is_text(table.table.column(column)))
-        if column not in _columns(table, labels, kind)
+        for column in _find_free_columns(table)
+        if not guess or (kind in {"path", "name"} and _is_text(table.csv.column(column)))
+        if (kind, column) not in usual
+    ]
+
+
+def _find_usual_columns(table: LabelTable, kind: str) -> list[str]:
+    """Columns whose names say that they hold this kind of key."""
+    if kind == "patient":
+        return [table.roles.patient] if table.roles.patient else []
+    taken = table.roles.used()
+    return [name for name in table.csv.columns if plain(name) in USUAL[kind] and name not in taken]
+
+
+def _find_free_columns(table: LabelTable) -> list[str]:
+    """Columns without a meaning of their own, but for numbers of rows."""
+    taken = table.roles.used()
+    return [
+        name
+        for name in table.csv.columns
+        if name not in taken and not INDEX_NAMES.fullmatch(plain(name))
     ]
 
 
@@ -154,39 +201,30 @@ def _is_text(cells: Sequence[str]) -> bool:
     return sum(any(c.isalpha() for c in cell) for cell in filled) * 2 > len(filled)
 
 
-def _columns(table: LabelTable, labels: Labels, kind: str) -> list[str]:
-    """Columns whose names say that they hold this kind of key."""
-    if kind == "patient":
-        return [table.roles.patient] if table.roles.patient else []
-    taken = table.roles.used()
-    return [
-        name for name in table.table.columns if plain(name) in USUAL[kind] and name not in taken
-    ]
-
-
-def _attempt(
+def _try_column(
     images: Sequence[ImageName],
     table: LabelTable,
     kind: str,
     column: str,
     roots: Sequence[Path],
 ) -> Attempt | None:
-    """The join by one column; None when no image has this kind of key."""
-    found = fitting_rows(images, table.table, column, kind, roots)
+    """Tries the join by one column; None when no image has this kind of key."""
+    found = find_rows(images, table.csv, column, kind, roots)
     if found is None:
         return None
-    by_end = found
-    if kind == "path" and any(found):
-        # a bare name in the table may mean an image in a subfolder that has no row of its own
-        by_end = fitting_rows(images, table.table, column, "name", roots) or found
-    claims = _claims([rows or others for rows, others in zip(found, by_end, strict=True)])
+    claimed = found
+    if kind in FILE_KINDS and any(found):
+        # a name in the table may mean an image in a subfolder that has no row of its own
+        by_end = find_rows_by_end(images, table.csv, column, kind, roots)
+        claimed = [rows or others for rows, others in zip(found, by_end, strict=True)]
+    claims = _count_claims(claimed)
     judged: dict[int, str] = {}  # by identity: images that fit the same rows share one list
     chosen: list[int | None] = []
     examples: list[str] = []
     ambiguous = 0
     for image, rows in zip(images, found, strict=True):
         if id(rows) not in judged:
-            judged[id(rows)] = _doubt(table, rows, column, kind, claims) if rows else ""
+            judged[id(rows)] = _explain_doubt(table, rows, column, kind, claims) if rows else ""
         doubt = judged[id(rows)]
         chosen.append(rows[0] if rows and not doubt else None)
         if doubt:
@@ -196,7 +234,7 @@ def _attempt(
     return Attempt(kind, column, tuple(chosen), ambiguous, tuple(examples))
 
 
-def _claims(found: Sequence[list[int]]) -> dict[int, int]:
+def _count_claims(found: Matches) -> dict[int, int]:
     """How many images each row fits."""
     images = Counter(map(id, found))
     claims: dict[int, int] = defaultdict(int)
@@ -206,50 +244,143 @@ def _claims(found: Sequence[list[int]]) -> dict[int, int]:
     return claims
 
 
-def _doubt(
-    table: LabelTable,
-    rows: Sequence[int],
-    column: str,
-    kind: str,
-    claims: dict[int, int],
+def _explain_doubt(
+    table: LabelTable, rows: Sequence[int], column: str, kind: str, claims: Mapping[int, int]
 ) -> str:
     """Why the rows that fit an image do not settle what it is; empty when they do."""
-    shared = kind in {"accession", "patient"}  # one row may stand for several images
     lines = ", ".join(str(table.rows[row].line) for row in rows[:EXAMPLES])
-    if not shared and any(claims[row] > 1 for row in rows):
+    if kind not in SHARED and any(claims[row] > 1 for row in rows):
         return f"line {lines} fits other images too"
-    if len({table.rows[row].says() for row in rows}) > 1:
+    if len({table.rows[row].meaning for row in rows}) > 1:
         return f"lines {lines} differ"
-    place = table.table.columns.index(column)
-    if kind in OF_FILES and len({table.table.rows[row][place] for row in rows}) > 1:
+    place = table.csv.columns.index(column)
+    if kind in OF_FILES and len({table.csv.rows[row][place] for row in rows}) > 1:
         return f"lines {lines} name different files"
     return ""
 
 
 def _refuse_contradiction(
     best: Attempt,
-    good: list[Attempt],
+    good: Sequence[Attempt],
     table: LabelTable,
     images: Sequence[ImageName],
-    attempts: list[Attempt],
+    attempts: Sequence[Attempt],
 ) -> None:
+    """Raises when another good attempt gives an image another meaning; weaker file names do not."""
     for other in good:
-        weaker = {best.kind, other.kind} <= OF_FILES and strength(other) > strength(best)
+        weaker = {best.kind, other.kind} <= OF_FILES and other.rank > best.rank
         if other is best or weaker:
             continue
         differ = [
             image
             for image, a, b in zip(images, best.rows, other.rows, strict=True)
-            if a is not None and b is not None and table.rows[a].says() != table.rows[b].says()
+            if a is not None and b is not None and table.rows[a].meaning != table.rows[b].meaning
         ]
         if differ:
             raise IsnetError(
                 "data",
-                f"{table.table.path}: joining by {best.kind} ('{best.column}') and by {other.kind}"
+                f"{table.csv.path}: joining by {best.kind} ('{best.column}') and by {other.kind}"
                 f" ('{other.column}') gives {len(differ)} images different rows",
                 details=(
                     f"first: {differ[0].shown}",
-                    *match_table(attempts, images, table),
+                    *format_match_table(attempts, images, table),
                 ),
                 fix=f"data.labels.key: column:{best.column}   or mend the label file",
             )
+
+
+def format_match_table(
+    attempts: Sequence[Attempt], images: Sequence[ImageName], table: LabelTable
+) -> tuple[str, ...]:
+    """The attempts as an aligned text table: key, column, images, rows, ambiguous images."""
+    head = ("key", "column", "images matched", "rows matched", "ambiguous")
+    rows = [
+        (
+            attempt.kind,
+            attempt.column,
+            f"{attempt.images} of {len(images)}",
+            f"{attempt.used_rows} of {len(table.rows)}",
+            str(attempt.ambiguous),
+        )
+        for attempt in attempts
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return tuple(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *rows)
+    )
+
+
+def build_refusal(
+    attempts: Sequence[Attempt],
+    images: Sequence[ImageName],
+    table: LabelTable,
+    labels: Labels,
+    roots: Sequence[Path],
+) -> IsnetError:
+    """The error that says why none of the attempts is good enough, with the match table."""
+    best = max(attempts, key=lambda a: (a.images + a.ambiguous, -a.rank), default=None)
+    details = format_match_table(attempts, images, table) if attempts else ()
+    if best is not None and best.ambiguous:
+        return IsnetError(
+            "data",
+            f"{table.csv.path}: joining labels by {best.kind} ('{best.column}') is ambiguous for"
+            f" {best.ambiguous} of {len(images)} images, expected one image per key",
+            details=(*(f"e.g. {text}" for text in best.examples), *details),
+            fix="write each image's path relative to the label file into a column 'file'"
+            "   or name another column: data.labels.key: column:NAME",
+        )
+    matched = best.images if best is not None else 0
+    missing = images[0] if best is None else images[best.rows.index(None)]
+    hint = _suggest_remedy(images, table, attempts, roots)
+    fewer = f";   data.labels.min_match: {matched / len(images):.2g}   accepts fewer"
+    return IsnetError(
+        "data",
+        f"{table.csv.path}: {matched} of {len(images)} images found a row, expected at least"
+        f" {labels.min_match:.0%} (data.labels.min_match)",
+        details=(
+            f"first image without a row: {missing.shown}",
+            *([hint] if hint else []),
+            *details,
+        ),
+        fix="data.labels.key: column:NAME   names the column that holds file names or ids"
+        + (fewer if matched else ""),
+    )
+
+
+def _suggest_remedy(
+    images: Sequence[ImageName],
+    table: LabelTable,
+    attempts: Sequence[Attempt],
+    roots: Sequence[Path],
+) -> str:
+    """What would make images and rows meet: names without folders, or zeros that were lost."""
+    if not attempts:
+        columns = list_names(table.csv.columns)
+        return f"none of the columns {columns} is named like one of file names or identifiers"
+    fruitless = [attempt for attempt in attempts if not attempt.images]
+    for attempt in fruitless:
+        if attempt.kind == "name":
+            alone = find_rows(images, table.csv, attempt.column, "name alone", roots)
+            if alone is not None and any(alone):
+                return (
+                    f"column '{attempt.column}' has the names in other folders;"
+                    " data.labels.key: file   joins by name alone"
+                )
+    for attempt in fruitless:
+        if attempt.kind in {"stem", *SHARED} and _match_without_zeros(images, table, attempt):
+            return (
+                f"column '{attempt.column}' matches without leading zeros:"
+                " a spreadsheet may have dropped them"
+            )
+    return ""
+
+
+def _match_without_zeros(images: Sequence[ImageName], table: LabelTable, attempt: Attempt) -> bool:
+    """Whether an image's key is in the attempt's column when leading zeros do not count."""
+    names = [
+        stem(image.path.name) if attempt.kind == "stem" else getattr(image.identity, attempt.kind)
+        for image in images
+    ]
+    cells = {cell.lstrip("0") for cell in table.csv.column(attempt.column)}
+    return bool(({name.lstrip("0") for name in names} - {""}) & cells)

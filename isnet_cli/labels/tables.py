@@ -9,17 +9,17 @@ from pathlib import Path, PurePosixPath
 
 from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.errors import IsnetError
-from isnet_cli.labels.columns import Roles, find_roles, listed
-from isnet_cli.labels.csv_table import Table, read_table
+from isnet_cli.labels.columns import Roles, find_roles, list_names
+from isnet_cli.labels.csv_table import CsvTable, read_table
 from isnet_cli.labels.values import (
     SETS,
     UnknownValueError,
     encode_findings,
-    finding,
     is_finding,
     is_missing,
-    set_name,
-    view_of,
+    parse_finding,
+    parse_set,
+    parse_view,
 )
 
 LIST_SEPARATOR = "|"  # of one cell that names several findings, as in ChestX-ray14
@@ -33,7 +33,7 @@ PLAIN_FOLDERS = {  # folders of these names hold images or masks, not a class
 
 @dataclass(frozen=True)
 class LabelRow:
-    """What one row of a label file says about an image.
+    """What one row of a label file states about an image.
 
     Attributes:
         line: Line in the file; 0 when the label comes from a folder's name.
@@ -53,7 +53,8 @@ class LabelRow:
     masks: tuple[str, ...] = ()
     set: str = ""
 
-    def says(self) -> tuple[object, ...]:
+    @property
+    def meaning(self) -> tuple[object, ...]:
         """Everything but the line; equal for rows that repeat each other."""
         return self.label, self.source, self.patient, self.view, self.masks, self.set
 
@@ -63,14 +64,14 @@ class LabelTable:
     """A label file, understood.
 
     Attributes:
-        table: The cells.
+        csv: The cells.
         roles: Which column means what.
         rows: One per row of the table.
         classes: Class names in the order of the network's outputs.
-        warnings: Doubts to tell the user, one sentence each.
+        warnings: What the user should know, one sentence each.
     """
 
-    table: Table
+    csv: CsvTable
     roles: Roles
     rows: tuple[LabelRow, ...]
     classes: tuple[str, ...]
@@ -78,7 +79,7 @@ class LabelTable:
 
 
 def read_labels(labels: Labels, columns: Columns, *, outside: bool = False) -> LabelTable:
-    """Reads the CSV of `labels` and says what each row means.
+    """Reads the CSV of `labels` and finds out what each row means.
 
     Multi-class: one column of class names, kept as written, or several 0/1 columns with exactly
     one 1 a row. Multi-label: several 0/1 columns, or one column of names joined by ``|``.
@@ -96,23 +97,23 @@ def read_labels(labels: Labels, columns: Columns, *, outside: bool = False) -> L
         raise ValueError("labels.file is not set")
     table = read_table(Path(labels.file), labels.delimiter)
     roles = find_roles(table, labels, columns)
-    texts, classes, warnings = _label_texts(table, roles.label, labels, 1 if outside else 2)
+    texts, classes, warnings = _read_label_texts(table, roles.label, labels, 1 if outside else 2)
     rows = tuple(
         LabelRow(
             line,
             text,
-            source=_cell(table, row, roles.source),
-            patient=_cell(table, row, roles.patient),
-            view=view_of(_cell(table, row, roles.view)),
-            masks=tuple(mask for name in roles.mask if (mask := _cell(table, row, name))),
-            set=set_name(_cell(table, row, roles.set)),
+            source=_read_cell(table, row, roles.source),
+            patient=_read_cell(table, row, roles.patient),
+            view=parse_view(_read_cell(table, row, roles.view)),
+            masks=tuple(mask for name in roles.mask if (mask := _read_cell(table, row, name))),
+            set=parse_set(_read_cell(table, row, roles.set)),
         )
         for line, row, text in zip(table.lines, table.rows, texts, strict=True)
     )
     return LabelTable(table, roles, rows, classes, warnings)
 
 
-def folder_labels(
+def read_folder_labels(
     names: Sequence[PurePosixPath], classes: Sequence[str] | None
 ) -> list[LabelRow] | None:
     """Labels from the layouts ``class/image`` and ``set/class/image``, or None for another layout.
@@ -126,20 +127,20 @@ def folder_labels(
         classes: The configured classes, or None.
     """
     if classes is not None:
-        return _named_folders(names, classes)
+        return _read_named_folders(names, classes)
     parts = [name.parts for name in names]
     depths = {len(part) for part in parts}
-    in_sets = all(set_name(part[0]) in SETS for part in parts)
+    in_sets = all(parse_set(part[0]) in SETS for part in parts)
     if depths != ({3} if in_sets else {2}):
         return None
     folders = Counter(part[-2] for part in parts)
     few = 2 <= len(folders) <= MAX_CLASS_FOLDERS and min(folders.values()) >= 2
     if not few or any(folder.lower() in PLAIN_FOLDERS for folder in folders):
         return None
-    return [LabelRow(0, part[-2], set=set_name(part[0]) if in_sets else "") for part in parts]
+    return [LabelRow(0, part[-2], set=parse_set(part[0]) if in_sets else "") for part in parts]
 
 
-def class_order(found: Counter[str], labels: Labels, where: str, least: int) -> tuple[str, ...]:
+def order_classes(found: Counter[str], labels: Labels, where: str, least: int) -> tuple[str, ...]:
     """The classes: as configured, else sorted as found.
 
     Args:
@@ -156,31 +157,35 @@ def class_order(found: Counter[str], labels: Labels, where: str, least: int) -> 
         if len(absent) > (0 if least > 1 else len(labels.classes) - 1):
             raise IsnetError(
                 "data",
-                f"{where}: no image of class {listed(absent)}, found {listed(sorted(found))}",
+                f"{where}: no image of class {list_names(absent)},"
+                f" found {list_names(sorted(found))}",
                 fix="data.labels.classes: names as they are written in the labels",
             )
         return tuple(labels.classes)
     if len(found) < (least if labels.task == "multiclass" else 1):
+        only = f"one class, {list_names(list(found))}" if found else "no label in any row"
         raise IsnetError(
             "data",
-            f"{where}: {'one class, ' + listed(list(found)) if found else 'no label in any row'},"
+            f"{where}: {only},"
             f" expected {'two classes or more' if least > 1 else 'at least one label'}",
             fix="name the label column: data.labels.columns: [NAME]",
         )
     return tuple(sorted(found))
 
 
-def _named_folders(names: Sequence[PurePosixPath], classes: Sequence[str]) -> list[LabelRow] | None:
+def _read_named_folders(
+    names: Sequence[PurePosixPath], classes: Sequence[str]
+) -> list[LabelRow] | None:
     rows = []
     for name in names:
         hits = [part for part in name.parts[:-1] if part in classes]
         first = name.parts[0] if len(name.parts) > 1 else ""
-        where = set_name(first) if set_name(first) in SETS else ""
+        where = parse_set(first) if parse_set(first) in SETS else ""
         rows.append(LabelRow(0, hits[0] if len(hits) == 1 else "", set=where))
     return rows if any(row.label for row in rows) else None
 
 
-def _cell(table: Table, row: tuple[str, ...], name: str) -> str:
+def _read_cell(table: CsvTable, row: tuple[str, ...], name: str) -> str:
     text = row[table.columns.index(name)] if name else ""
     return "" if is_missing(text) else text
 
@@ -188,22 +193,24 @@ def _cell(table: Table, row: tuple[str, ...], name: str) -> str:
 Texts = tuple[list[str], tuple[str, ...], tuple[str, ...]]  # per row, classes, warnings
 
 
-def _label_texts(table: Table, columns: tuple[str, ...], labels: Labels, least: int) -> Texts:
+def _read_label_texts(
+    table: CsvTable, columns: tuple[str, ...], labels: Labels, least: int
+) -> Texts:
     if labels.task == "multilabel":
         if len(columns) == 1 and not is_finding(table.column(columns[0])):
-            return _name_lists(table, columns[0], labels, least)
-        return _findings(table, columns, labels, least)
+            return _read_name_lists(table, columns[0], labels, least)
+        return _read_findings(table, columns, labels, least)
     if len(columns) > 1:
-        return _one_hot(table, columns, labels, least)
-    return _class_names(table, columns[0], labels, least)
+        return _read_one_hot(table, columns, labels, least)
+    return _read_class_names(table, columns[0], labels, least)
 
 
-def _class_names(table: Table, column: str, labels: Labels, least: int) -> Texts:
+def _read_class_names(table: CsvTable, column: str, labels: Labels, least: int) -> Texts:
     cells = ["" if is_missing(cell) else cell for cell in table.column(column)]
     found = Counter(cell for cell in cells if cell)
-    classes = class_order(found, labels, f"{table.path}: column '{column}'", least)
+    classes = order_classes(found, labels, f"{table.path}: column '{column}'", least)
     left_out = Counter({name: n for name, n in found.items() if name not in classes})
-    warnings = list(_spelling(table, column, found))
+    warnings = list(_warn_of_spellings(table, column, found))
     if left_out:
         text = ", ".join(f"'{name}' ({n})" for name, n in left_out.most_common(5))
         warnings.append(
@@ -213,48 +220,48 @@ def _class_names(table: Table, column: str, labels: Labels, least: int) -> Texts
     return [cell if cell in classes else "" for cell in cells], classes, tuple(warnings)
 
 
-def _spelling(table: Table, column: str, found: Counter[str]) -> list[str]:
+def _warn_of_spellings(table: CsvTable, column: str, found: Counter[str]) -> list[str]:
     forms: dict[str, list[str]] = {}
     for name in sorted(found):
         forms.setdefault(" ".join(name.lower().split()), []).append(name)
     return [
-        f"{table.path}: column '{column}' spells one class in several ways: {listed(names)};"
+        f"{table.path}: column '{column}' spells one class in several ways: {list_names(names)};"
         " they count as different classes"
         for names in forms.values()
         if len(names) > 1
     ]
 
 
-def _one_hot(table: Table, columns: tuple[str, ...], labels: Labels, least: int) -> Texts:
+def _read_one_hot(table: CsvTable, columns: tuple[str, ...], labels: Labels, least: int) -> Texts:
     texts = []
-    for line, values in _finding_rows(table, columns, labels):
+    for line, values in _parse_finding_rows(table, columns, labels):
         positive = [name for name, value in values.items() if value == 1.0]
         if len(positive) > 1 or (not positive and None not in values.values()):
             raise IsnetError(
                 "data",
-                f"{table.path}:{line}: {len(positive)} of the columns {listed(columns)} say yes,"
-                " expected exactly one, since data.labels.task is multiclass",
+                f"{table.path}:{line}: {len(positive)} of the columns {list_names(columns)}"
+                " say yes, expected exactly one, since data.labels.task is multiclass",
                 fix="data.labels.task: multilabel   or one column of class names",
             )
         texts.append(positive[0] if positive else "")
-    classes = class_order(Counter(t for t in texts if t), labels, str(table.path), least)
+    classes = order_classes(Counter(t for t in texts if t), labels, str(table.path), least)
     ordered = classes if labels.classes is not None else columns
     classes = tuple(name for name in ordered if name in classes)
     return [text if text in classes else "" for text in texts], classes, ()
 
 
-def _findings(table: Table, columns: tuple[str, ...], labels: Labels, least: int) -> Texts:
+def _read_findings(table: CsvTable, columns: tuple[str, ...], labels: Labels, least: int) -> Texts:
     chosen = columns
     if labels.classes is not None:
-        class_order(Counter(columns), labels, f"{table.path}: label columns", least)
+        order_classes(Counter(columns), labels, f"{table.path}: label columns", least)
         chosen = tuple(name for name in labels.classes if name in columns)
     _check_names(table, chosen)
-    texts = [encode_findings(values) for _, values in _finding_rows(table, chosen, labels)]
+    texts = [encode_findings(values) for _, values in _parse_finding_rows(table, chosen, labels)]
     return texts, chosen, ()
 
 
-def _finding_rows(
-    table: Table, columns: tuple[str, ...], labels: Labels
+def _parse_finding_rows(
+    table: CsvTable, columns: tuple[str, ...], labels: Labels
 ) -> list[tuple[int, Mapping[str, float | None]]]:
     places = [(name, table.columns.index(name)) for name in columns]
     rows: list[tuple[int, Mapping[str, float | None]]] = []
@@ -262,7 +269,7 @@ def _finding_rows(
         values = {}
         for name, place in places:
             try:
-                values[name] = finding(row[place], labels.uncertain)
+                values[name] = parse_finding(row[place], labels.uncertain)
             except UnknownValueError as error:
                 raise IsnetError(
                     "data",
@@ -274,26 +281,26 @@ def _finding_rows(
     return rows
 
 
-def _name_lists(table: Table, column: str, labels: Labels, least: int) -> Texts:
+def _read_name_lists(table: CsvTable, column: str, labels: Labels, least: int) -> Texts:
     lists = [
         [name.strip() for name in cell.split(LIST_SEPARATOR) if not is_missing(name.strip())]
         for cell in table.column(column)
     ]
     found = Counter(name for names in lists for name in names)
-    classes = class_order(found, labels, f"{table.path}: column '{column}'", least)
+    classes = order_classes(found, labels, f"{table.path}: column '{column}'", least)
     _check_names(table, classes)
     texts = [
         encode_findings({name: float(name in names) for name in classes}) if names else ""
         for names in lists
     ]
-    return texts, classes, tuple(_spelling(table, column, found))
+    return texts, classes, tuple(_warn_of_spellings(table, column, found))
 
 
-def _check_names(table: Table, names: tuple[str, ...]) -> None:
+def _check_names(table: CsvTable, names: tuple[str, ...]) -> None:
     bad = [name for name in names if set(name) & {";", "="}]
     if bad:
         raise IsnetError(
             "data",
-            f"{table.path}: label name {listed(bad)} contains ';' or '=', expected neither",
+            f"{table.path}: label name {list_names(bad)} contains ';' or '=', expected neither",
             fix="rename it in the label file",
         )

@@ -29,7 +29,7 @@ def is_missing(cell: str) -> bool:
     return cell.lower() in MISSING
 
 
-def finding(cell: str, uncertain: str) -> float | None:
+def parse_finding(cell: str, uncertain: str) -> float | None:
     """One 0/1 cell: 1.0, 0.0, or None when missing.
 
     Args:
@@ -97,7 +97,7 @@ def labels_of(label: str, task: str) -> dict[str, float]:
     return {label: 1.0} if label else {}
 
 
-def view_of(cell: str) -> str:
+def parse_view(cell: str) -> str:
     """``frontal``, ``lateral`` or ``unknown`` from words such as PA, AP supine, LL, Lateral."""
     words = set(re.split(r"[^a-z]+", cell.lower()))
     if words & FRONTAL:
@@ -105,7 +105,7 @@ def view_of(cell: str) -> str:
     return "lateral" if words & LATERAL else "unknown"
 
 
-def set_name(cell: str) -> str:
+def parse_set(cell: str) -> str:
     """Name of a set: usual words for train, val and test become these, others stay."""
     word = cell.lower()
     for name, words in SETS.items():

@@ -6,14 +6,14 @@ import pytest
 
 from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.errors import IsnetError
-from isnet_cli.labels.columns import ROLE_NAMES, find_roles, listed, plain, require_column
-from isnet_cli.labels.csv_table import Table
+from isnet_cli.labels.columns import ROLE_NAMES, find_roles, list_names, plain, require_column
+from isnet_cli.labels.csv_table import CsvTable
 
 
-def table(header: str, *rows: str) -> Table:
+def table(header: str, *rows: str) -> CsvTable:
     cells = tuple(tuple(row.split(",")) for row in rows)
     columns = tuple(header.split(","))
-    return Table(Path("l.csv"), columns, cells, tuple(range(2, 2 + len(rows))), ",", "utf-8")
+    return CsvTable(Path("l.csv"), columns, cells, tuple(range(2, 2 + len(rows))), ",", "utf-8")
 
 
 @pytest.mark.parametrize("role", sorted(ROLE_NAMES))
@@ -60,4 +60,4 @@ def test_a_missing_column_names_all_and_the_nearest() -> None:
 
 
 def test_long_lists_are_cut() -> None:
-    assert listed([str(n) for n in range(15)], 3) == "'0', '1', '2' and 12 more"
+    assert list_names([str(n) for n in range(15)], 3) == "'0', '1', '2' and 12 more"

@@ -5,15 +5,24 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Identity
-from isnet_cli.labels.join import Join, join, needs_headers
+from isnet_cli.labels.columns import Roles
+from isnet_cli.labels.csv_table import CsvTable
+from isnet_cli.labels.join import (
+    Attempt,
+    Join,
+    build_refusal,
+    format_match_table,
+    join_labels,
+    needs_headers,
+)
 from isnet_cli.labels.join_keys import ImageName
-from isnet_cli.labels.tables import read_labels
+from isnet_cli.labels.tables import LabelRow, LabelTable, read_labels
 
 ROOT = Path("/data/xrays")
 
@@ -26,7 +35,7 @@ def joined(folder: Path, text: str, images: list[ImageName], root: Path = ROOT, 
     path = folder / "labels.csv"
     path.write_text(text, encoding="utf-8")
     settings_ = Labels(file=str(path), **labels)
-    return join(images, read_labels(settings_, Columns()), settings_, [root])
+    return join_labels(images, read_labels(settings_, Columns()), settings_, [root])
 
 
 def lines(found: Join) -> list[int | None]:
@@ -224,6 +233,29 @@ def test_a_bare_name_that_may_mean_a_image_in_a_subfolder_is_refused(tmp_path: P
     assert lines(joined(tmp_path, text + "a/b.png,\n", images)) == [2, 4, 3]  # not labelled
 
 
+def test_a_bare_name_is_joined_to_the_one_image_in_a_subfolder_that_has_it(tmp_path: Path) -> None:
+    """Tables often list file names only; whether another file of that name is missing, none knows.
+
+    Where other rows have folders and start where the images do, a bare name is a path as well.
+    """
+    names = [image("a/a.png")]
+    bare = "file,label\na.png,x\nnowhere-x,x\nnowhere-y,y\n"
+    assert lines(joined(tmp_path, bare, names)) == [2]
+    more = [*names, image("b/c.png")]
+    assert lines(joined(tmp_path, bare + "c.png,y\n", more)) == [2, 5]
+    assert lines(joined(tmp_path, bare + "b/c.png,y\n", more)) == [None, 5]
+    assert lines(joined(tmp_path, bare + "b/c.png,y\n", more, key="file")) == [2, 5]
+
+
+def test_a_path_is_not_joined_to_a_longer_one_when_the_first_folder_is_known(
+    tmp_path: Path,
+) -> None:
+    images = [image("a/1.png"), image("old/a/2.png")]
+    text = "file,label\na/1.png,x\na/2.png,wrong\n"
+    assert lines(joined(tmp_path, text, images)) == [2, None]
+    assert lines(joined(tmp_path, "file,label\na/2.png,x\nb,y\n", images[1:])) == [2]
+
+
 def test_lost_leading_zeros_are_recognised_and_not_repaired(tmp_path: Path) -> None:
     images = [image("001.png"), image("002.png")]
     with pytest.raises(IsnetError) as caught:
@@ -267,6 +299,60 @@ def test_headers_are_read_only_when_they_may_decide(
     assert needs_headers(read_labels(labels, Columns()), labels) is needed
 
 
+TABLE = LabelTable(
+    CsvTable(Path("l.csv"), ("file", "label"), (("q", "x"), ("r", "y")), (2, 3), ",", "utf-8"),
+    Roles(label=("label",)),
+    (LabelRow(2, "x"), LabelRow(3, "y")),
+    ("x", "y"),
+)
+IMAGES = [ImageName(Path(f"/d/{name}.png"), name) for name in "abc"]
+
+
+def test_attempts_count_images_and_rows() -> None:
+    attempt = Attempt("accession", "acc", (0, 0, None), 1)
+    assert (attempt.images, attempt.used_rows) == (2, 1)
+
+
+def test_the_table_is_aligned() -> None:
+    attempts = [Attempt("path", "file", (0, 1, None), 0), Attempt("stem", "a long name", (), 12)]
+    assert format_match_table(attempts, IMAGES, TABLE) == (
+        "key   column       images matched  rows matched  ambiguous",
+        "path  file         2 of 3          2 of 2        0",
+        "stem  a long name  0 of 3          0 of 2        12",
+    )
+
+
+def test_stronger_kinds_come_first() -> None:
+    order = ("path", "name", "name alone", "stem", "stem alone", "uid", "accession", "patient")
+    assert [Attempt(kind, "", (), 0).rank for kind in order] == list(range(8))
+
+
+def test_a_refusal_speaks_of_the_best_attempt() -> None:
+    attempts = [
+        Attempt("path", "file", (None, 0, None), 0),
+        Attempt("stem", "file", (None,) * 3, 0),
+    ]
+    error = build_refusal(attempts, IMAGES, TABLE, Labels(min_match=0.8), [Path("/d")])
+    assert error.message == (
+        "l.csv: 1 of 3 images found a row, expected at least 80% (data.labels.min_match)"
+    )
+    assert error.details[0] == "first image without a row: a"
+    assert "data.labels.min_match: 0.33" in error.fix
+
+
+def test_a_refusal_without_any_attempt_lists_the_columns() -> None:
+    error = build_refusal([], IMAGES, TABLE, Labels(), [])
+    assert "none of the columns 'file', 'label'" in error.details[1]
+    assert "min_match:" not in error.fix
+
+
+def test_an_ambiguous_attempt_shows_examples() -> None:
+    attempts = [Attempt("stem", "file", (None,) * 3, 2, ("a: lines 2, 3 differ",))]
+    error = build_refusal(attempts, IMAGES, TABLE, Labels(), [])
+    assert "ambiguous for 2 of 3 images" in error.message
+    assert error.details[0] == "e.g. a: lines 2, 3 differ"
+
+
 PART = st.sampled_from(["a", "b", "c", "1", "01"])
 NAME = st.builds(
     lambda folders, base, suffix: "/".join([*folders, base + suffix]),
@@ -290,7 +376,6 @@ def _written(style: str, name: str, number: int, patient: int) -> str:
     }[style]
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     names=st.lists(NAME, min_size=1, max_size=7, unique=True),
     present=st.integers(0, 2**7 - 1),
@@ -316,13 +401,21 @@ def test_never_a_wrong_join_only_a_refusal(
 ) -> None:
     """A world of files, of which some are in the folder and some are in the label file.
 
-    Whatever is missing on either side: an image gets its own label, no label, or a refusal. Where
-    the label file says nothing but a bare name, a missing namesake cannot be told, so all files
-    are in the folder then; neither can a file that was converted from one that differs in nothing
-    but the suffix. By patient and examination, the label is theirs.
+    Whatever is missing on either side: an image gets its own label, no label, or a refusal. All
+    files are in the folder where nobody could recognise a missing one: the label file has bare
+    names, or paths that start at a folder which no file present shows; or a file was converted
+    from one that differs in nothing but the suffix. By patient and examination, the label is
+    theirs.
     """
     stems = {name.rpartition(".")[0] or name for name in names}
-    if style in {"name", "stem"} or key in {"file", "stem"} or len(stems) < len(names):
+    has_folders = any(listed >> i & 1 and "/" in name for i, name in enumerate(names))
+    shows_start = any(present & listed & 1 << i for i in range(len(names)))
+    if (
+        style in {"name", "stem"}
+        or (style == "path" and not (has_folders and shows_start))
+        or key in {"file", "stem"}
+        or len(stems) < len(names)
+    ):
         present = 2**7 - 1
     if style in {"accession", "patient"}:
         labels = [labels[patient] for patient in patients]
@@ -340,7 +433,7 @@ def test_never_a_wrong_join_only_a_refusal(
     images = [image(names[i], f"1.2.{i}", f"A{patients[i]}", f"P{patients[i]}") for i in inside]
     options = Labels(file=str(path), key=key, min_match=0.3)
     try:
-        found = join(images, read_labels(options, Columns()), options, [ROOT])
+        found = join_labels(images, read_labels(options, Columns()), options, [ROOT])
     except IsnetError as error:
         assert error.fix  # noqa: PT017 - either outcome is right; a refusal must help
         return

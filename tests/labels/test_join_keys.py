@@ -6,18 +6,18 @@ import pytest
 
 from isnet_cli.images.find import forward, normal, places, stem
 from isnet_cli.images.types import Identity
-from isnet_cli.labels.csv_table import Table
-from isnet_cli.labels.join_keys import ImageName, fitting_rows
+from isnet_cli.labels.csv_table import CsvTable
+from isnet_cli.labels.join_keys import ImageName, find_rows
 
 ROOT = Path("/data/xrays")
 
 
 def fits(cells: list[str], names: list[str], kind: str) -> list[list[int]] | None:
-    table = Table(
+    table = CsvTable(
         Path("/data/labels.csv"), ("file",), tuple((c,) for c in cells),
         tuple(range(2, 2 + len(cells))), ",", "utf-8",
     )  # fmt: skip
-    return fitting_rows([ImageName(ROOT / n, n) for n in names], table, "file", kind, [ROOT])
+    return find_rows([ImageName(ROOT / n, n) for n in names], table, "file", kind, [ROOT])
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_folders_that_all_rows_begin_with_are_left_out() -> None:
 
 
 def test_identifiers() -> None:
-    table = Table(Path("/l.csv"), ("id",), (("7",), ("07",), ("",)), (2, 3, 4), ",", "utf-8")
+    table = CsvTable(Path("/l.csv"), ("id",), (("7",), ("07",), ("",)), (2, 3, 4), ",", "utf-8")
     images = [ImageName(ROOT / "a", "a", Identity("07", "7", ""))]
-    assert fitting_rows(images, table, "id", "patient", [ROOT]) == [[1]]
-    assert fitting_rows(images, table, "id", "accession", [ROOT]) == [[0]]
-    assert fitting_rows(images, table, "id", "uid", [ROOT]) is None
+    assert find_rows(images, table, "id", "patient", [ROOT]) == [[1]]
+    assert find_rows(images, table, "id", "accession", [ROOT]) == [[0]]
+    assert find_rows(images, table, "id", "uid", [ROOT]) is None
 
 
 def test_small_parts() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.errors import IsnetError
-from isnet_cli.labels.tables import class_order, folder_labels, read_labels
+from isnet_cli.labels.tables import order_classes, read_folder_labels, read_labels
 
 
 def table(folder: Path, text: str, roles: dict[str, Any] | None = None, **labels: Any):
@@ -166,7 +166,7 @@ def names(*paths: str) -> list[PurePosixPath]:
 
 
 def test_folder_per_class() -> None:
-    rows = folder_labels(names("tb/1.png", "tb/2.png", "normal/1.png", "normal/3"), None)
+    rows = read_folder_labels(names("tb/1.png", "tb/2.png", "normal/1.png", "normal/3"), None)
     assert rows is not None
     assert [row.label for row in rows] == ["tb", "tb", "normal", "normal"]
     assert [row.set for row in rows] == [""] * 4
@@ -174,7 +174,7 @@ def test_folder_per_class() -> None:
 
 def test_folder_per_set_and_class() -> None:
     paths = names("train/tb/1", "train/normal/2", "Validation/tb/3", "test/normal/4")
-    rows = folder_labels(paths, None)
+    rows = read_folder_labels(paths, None)
     assert rows is not None
     assert [(row.set, row.label) for row in rows] == [
         ("train", "tb"), ("train", "normal"), ("val", "tb"), ("test", "normal"),
@@ -196,19 +196,19 @@ def test_folder_per_set_and_class() -> None:
     ],
 )
 def test_other_layouts_are_not_taken_for_classes(paths: tuple[str, ...]) -> None:
-    assert folder_labels(names(*paths), None) is None
+    assert read_folder_labels(names(*paths), None) is None
 
 
 def test_configured_classes_are_found_at_any_depth() -> None:
     paths = names("A/tb/p1/1", "A/normal/2", "train/tb/3", "other/4", "tb/normal/5")
-    rows = folder_labels(paths, ["normal", "tb"])
+    rows = read_folder_labels(paths, ["normal", "tb"])
     assert rows is not None
     assert [row.label for row in rows] == ["tb", "normal", "tb", "", ""]
     assert [row.set for row in rows] == ["", "", "train", "", ""]
-    assert folder_labels(names("a/1", "b/2"), ["normal", "tb"]) is None
+    assert read_folder_labels(names("a/1", "b/2"), ["normal", "tb"]) is None
 
 
 def test_class_order_is_sorted_unless_configured() -> None:
     found = Counter({"b": 3, "a": 1})
-    assert class_order(found, Labels(), "x", 2) == ("a", "b")
-    assert class_order(found, Labels(classes=["b", "a"]), "x", 2) == ("b", "a")
+    assert order_classes(found, Labels(), "x", 2) == ("a", "b")
+    assert order_classes(found, Labels(classes=["b", "a"]), "x", 2) == ("b", "a")

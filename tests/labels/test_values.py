@@ -14,12 +14,12 @@ from isnet_cli.labels.values import (
     UnknownValueError,
     decode_findings,
     encode_findings,
-    finding,
     is_finding,
     is_missing,
     labels_of,
-    set_name,
-    view_of,
+    parse_finding,
+    parse_set,
+    parse_view,
 )
 
 
@@ -28,20 +28,20 @@ def test_every_word_has_one_meaning(policy: str) -> None:
     words = [POSITIVE, NEGATIVE, UNCERTAIN, MISSING]
     assert sum(map(len, words)) == len(set().union(*words))
     for word in POSITIVE:
-        assert finding(word.upper(), policy) == 1.0
+        assert parse_finding(word.upper(), policy) == 1.0
     for word in NEGATIVE:
-        assert finding(word.title(), policy) == 0.0
+        assert parse_finding(word.title(), policy) == 0.0
     for word in MISSING:
-        assert finding(word, policy) is None
+        assert parse_finding(word, policy) is None
     expected = {"ignore": None, "zero": 0.0, "one": 1.0}[policy]
     for word in UNCERTAIN:
-        assert finding(word, policy) == expected
+        assert parse_finding(word, policy) == expected
 
 
 @pytest.mark.parametrize("cell", ["2", "0.5", "maybe-not", "-2", "10", "normal", " "])
 def test_anything_else_is_unknown(cell: str) -> None:
     with pytest.raises(UnknownValueError):
-        finding(cell, "ignore")
+        parse_finding(cell, "ignore")
 
 
 def test_finding_columns_are_told_from_others() -> None:
@@ -97,11 +97,11 @@ def test_other_texts_are_no_findings(text: str) -> None:
     ],
 )  # fmt: skip
 def test_views(cell: str, view: str) -> None:
-    assert view_of(cell) == view
+    assert parse_view(cell) == view
 
 
 def test_set_names_and_missing_cells() -> None:
     cells = ("Training", "VALID", "dev", "test", "hospitalB", "nan")
-    assert [set_name(cell) for cell in cells] == ["train", "val", "val", "test", "hospitalB", ""]
+    assert [parse_set(cell) for cell in cells] == ["train", "val", "val", "test", "hospitalB", ""]
     assert is_missing("N/A")
     assert not is_missing("none")  # a class of this name is common
