@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from isnet_lrp.losses.gwrp import gwrp, leading
+from isnet_lrp.losses.gwrp import count_leading, gwrp
 
 DECAYS = (0.0, 0.5, 0.9, 0.99, 0.996, 0.999, 0.9999, 1.0)
 
@@ -64,7 +64,7 @@ def measure(maps: Tensor, d: float, rounds: int) -> dict[str, float]:
     n = maps.shape[-1]
     return {
         "d": d,
-        "ranked": {0.0: 1, 1.0: n}.get(d) or leading(n, d, maps.dtype),
+        "ranked": {0.0: 1, 1.0: n}.get(d) or count_leading(n, d, maps.dtype),
         "sort_ms": statistics.median(taken["sort"]),
         "gwrp_ms": statistics.median(taken["gwrp"]),
         "value_error": value,

@@ -31,11 +31,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.network_list import NETWORKS, Network, build, images
 from isnet_lrp import UnsupportedOperation, relevance
 from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
-from isnet_lrp.ops import names
-from isnet_lrp.ops.activation import Activation, GroupedNorm, Rectifier
-from isnet_lrp.ops.affine import BatchNorm
+from isnet_lrp.ops.activation import Activation, ReLU
+from isnet_lrp.ops.norm import BatchNorm, GroupedNorm
+from isnet_lrp.ops.product import PRODUCTS
+from isnet_lrp.ops.structure import HOMOGENEOUS, SELECTIONS
 from isnet_lrp.record.graph import Local, Op
-from isnet_lrp.record.recorder import Rules, Tape
+from isnet_lrp.record.recorder import Recorder, Rules
 
 # Parameters that are added to activations, by their names.
 ADDED = re.compile(r"(^|[._])(\w*bias|beta|tau|\w*pos|\w*token(_\d+)?)$|(^|\.)pos_emb")
@@ -43,7 +44,7 @@ RULES = ("act", "norm", "attn", "half", "winner", "grad")
 
 
 @dataclass(frozen=True)
-class Sites:
+class Passed:
     """What relevance passes through on its way, counted.
 
     Attributes:
@@ -64,14 +65,14 @@ class Sites:
     rules: tuple[str, ...]
 
 
-def sites(net: nn.Module, x: Tensor) -> Sites:
+def count_passed(net: nn.Module, x: Tensor) -> Passed:
     """Counts the operations between the logits and the image that get relevance."""
     image = x.clone().requires_grad_()
-    with Tape(Rules(0.01), image) as tape:
+    with Recorder(Rules(0.01), image) as recorder:
         logits = net(image)
-    reached, counts = {tape.slot(logits)}, Counter[str]()
-    read = {slot for op in tape.graph.ops for slot in op.ins}
-    for op in reversed(tape.graph.ops):
+    reached, counts = {recorder.find_node(logits)}, Counter[str]()
+    read = {node for op in recorder.graph.ops for node in op.ins}
+    for op in reversed(recorder.graph.ops):
         if reached.intersection(op.outs):
             reached.update(op.ins)
             counts.update(_kinds(op))
@@ -79,20 +80,20 @@ def sites(net: nn.Module, x: Tensor) -> Sites:
             counts["gate"] += 1
     rules = tuple(rule for rule in (*RULES, "gate") if counts[rule])
     norms = counts["batch norm"] + counts["norm"]
-    return Sites(counts["relu"], counts["act"], norms, counts["attn"], counts["gate"], rules)
+    return Passed(counts["relu"], counts["act"], norms, counts["attn"], counts["gate"], rules)
 
 
 def _kinds(op: Op) -> list[str]:
     shares = ["half"] if isinstance(op, Local) and op.share < 1 else []
-    if op.name in ("attention", *names.PRODUCTS - {"mul", "multiply"}):
+    if op.name in ("attention", *PRODUCTS - {"mul", "multiply"}):
         return ["attn", *shares]
     for kind, fits in (
-        ("relu", isinstance(op, Rectifier)),
+        ("relu", isinstance(op, ReLU)),
         ("act", isinstance(op, Activation)),
         ("batch norm", isinstance(op, BatchNorm)),
         ("norm", isinstance(op, GroupedNorm) or op.name in ("normalize", "local_response_norm")),
-        ("winner", op.name in names.SELECTIONS),
-        ("grad", op.name in names.HOMOGENEOUS),
+        ("winner", op.name in SELECTIONS),
+        ("grad", op.name in HOMOGENEOUS),
     ):
         if fits:
             return [kind]
@@ -170,7 +171,7 @@ def line(network: Network, rounds: int) -> str:
     """One row of the table."""
     net = build(network)
     x = images(network, 4)
-    found, others = sites(net, x[:1]), families(net, x[:1])
+    found, others = count_passed(net, x[:1]), families(net, x[:1])
     # anew: some networks keep tensors from their last call
     lost = conservation_error(build(network), x)
     net = build(network)

@@ -17,17 +17,17 @@ from torch.nn.utils.stateless import _reparametrize_module
 
 from isnet_lrp.errors import RelevanceError
 from isnet_lrp.maps import Relevance
-from isnet_lrp.record.recorder import Rules, Tape
-from isnet_lrp.record.recording import Bounds, Recorded
+from isnet_lrp.record.recorder import Recorder, Rules
+from isnet_lrp.record.recording import Bounds, Recording
 from isnet_lrp.record.tracing import trace
 from isnet_lrp.record.visibility import check_visible
 from isnet_lrp.targets import (
     TARGETS,
     Target,
-    checked_classes,
-    chosen_classes,
-    flex_seed,
-    stochastic_draws,
+    check_classes,
+    choose_classes,
+    draw_chances,
+    make_flex_seed,
 )
 
 Step = Callable[..., Any]
@@ -101,7 +101,7 @@ class CompiledRelevance:
         step = self._made_for(x, given)
         maps, logits = step(self._state(), x.detach(), given)
         if classes is not None:
-            checked_classes(classes, logits)
+            check_classes(classes, logits)
         return Relevance(maps, logits)
 
     def prepare(self, x: Tensor) -> None:
@@ -127,7 +127,7 @@ class CompiledRelevance:
     def _given(self, x: Tensor, classes: Tensor | None) -> dict[str, Tensor]:
         """What is decided outside the compiled step."""
         if self.options.target == "stochastic":
-            return {"draws": stochastic_draws(len(x), self.generator).to(x.device)}
+            return {"draws": draw_chances(len(x), self.generator).to(x.device)}
         return {} if classes is None else {"classes": classes}
 
     def _state(self) -> list[Tensor]:
@@ -141,19 +141,19 @@ class CompiledRelevance:
         names = [name for name, _ in self.net.named_parameters()]
         names += [name for name, _ in self.net.named_buffers()]
         image = x.detach().requires_grad_()
-        tape = Tape(Rules(o.epsilon), image)
+        recorder = Recorder(Rules(o.epsilon), image)
         named = dict(zip(names, state, strict=True))
         with _reparametrize_module(self.net, named), torch.enable_grad():
-            with tape:
+            with recorder:
                 logits = self.net(image)
             chosen = None
             if o.target not in ("all", "every-logit-at-once"):
-                chosen = chosen_classes(
+                chosen = choose_classes(
                     logits, o.target, probability=o.probability, draws=given.get("draws"),
                     classes=given.get("classes"),
                 )  # fmt: skip
-            seed = flex_seed(logits, o.target, chosen, o.delta)
-            maps, _ = Recorded(tape, image, logits, o.zb, o.epsilon, {}).signals(seed)
+            seed = make_flex_seed(logits, o.target, chosen, o.delta)
+            maps, _ = Recording(recorder, image, logits, o.zb, o.epsilon, {}).signals(seed)
         return maps.transpose(0, 1), logits
 
     def _compile(self, x: Tensor, given: dict[str, Tensor]) -> Step:

@@ -10,29 +10,29 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from isnet_lrp.errors import RelevanceError
-from isnet_lrp.ops.activation import Activation, Rectifier
+from isnet_lrp.ops.activation import Activation, ReLU
 from isnet_lrp.record.graph import Graph
-from isnet_lrp.record.recorder import Tape
+from isnet_lrp.record.recorder import Recorder
 
 
-class Watch:
-    """Notes the outputs of named modules during one forward pass, then leaves no trace.
+class LayerWatch:
+    """Keeps the outputs of named modules during one forward pass, then leaves no trace.
 
     Args:
         net: The network.
         names: Module names, as `named_modules` gives them.
-        tape: The recording.
+        recorder: The recording.
 
     Attributes:
-        found: {name: (slot, activation)}.
+        found: {name: (node, activation)}.
 
     Raises:
         RelevanceError: A name that the network does not have.
     """
 
-    def __init__(self, net: nn.Module, names: Sequence[str], tape: Tape) -> None:
+    def __init__(self, net: nn.Module, names: Sequence[str], recorder: Recorder) -> None:
         self.found: dict[str, tuple[int, Tensor]] = {}
-        self._tape = tape
+        self._recorder = recorder
         self._thread = threading.get_ident()
         self._handles: list[RemovableHandle] = []
         if isinstance(names, str):
@@ -46,7 +46,7 @@ class Watch:
             )
         self._wanted = {name: modules[name] for name in names}
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> LayerWatch:
         for name, module in self._wanted.items():
             self._handles.append(module.register_forward_hook(self._hook(name)))
         return self
@@ -73,17 +73,19 @@ class Watch:
         def note(module: nn.Module, args: Any, output: Any) -> None:
             if threading.get_ident() != self._thread:
                 return  # another thread runs the same module
-            slot = self._tape.slot(output) if isinstance(output, Tensor) else None
-            if slot is None:
+            node = self._recorder.find_node(output) if isinstance(output, Tensor) else None
+            if node is None:
                 raise RelevanceError(
                     f"layer {name!r}: its output is not a tensor that depends on the image"
                 )
-            self.found[name] = (slot, output)
+            self.found[name] = (node, output)
 
         return note
 
 
-def automatic_layers(tape: Tape, image: Tensor, logits: Tensor) -> dict[str, tuple[int, Tensor]]:
+def choose_layers(
+    recorder: Recorder, image: Tensor, logits: Tensor
+) -> dict[str, tuple[int, Tensor]]:
     """The last activation of each spatial size, the first layer's left out (LRP_SPEC 3.5).
 
     Where a size has activations that all relevance passes through (no path leads around them),
@@ -91,27 +93,27 @@ def automatic_layers(tape: Tape, image: Tensor, logits: Tensor) -> dict[str, tup
     ReLU of every transition and the last ReLU, for VGG the input of every pooling.
 
     Args:
-        tape: The recording.
+        recorder: The recording.
         image: The network's input [B, C, H, W].
         logits: Its output.
 
     Returns:
-        {"HxW": (slot, activation [B, C, H, W])}, in the order of the network.
+        {"HxW": (node, activation [B, C, H, W])}, in the order of the network.
 
     Raises:
         RelevanceError: The network has no activation with height and width behind the first.
     """
-    end = tape.slot(logits)
+    end = recorder.find_node(logits)
     if end is None:
         return {}  # the relevance pass says why nothing can be explained
-    live, passed = _on_the_way(tape.graph, end)
+    live, passed = _on_the_way(recorder.graph, end)
     chosen: dict[str, tuple[int, Tensor]] = {}
-    ops = [op for op in tape.graph.ops if isinstance(op, (Rectifier, Activation))]
+    ops = [op for op in recorder.graph.ops if isinstance(op, (ReLU, Activation))]
     for op in ops[1:]:
         if op.value.dim() == 4 and op.outs[0] in live and _like(op.value, image):
-            size, slot = f"{op.value.shape[2]}x{op.value.shape[3]}", op.outs[0]
-            if slot in passed or size not in chosen or chosen[size][0] not in passed:
-                chosen[size] = slot, op.value
+            size, node = f"{op.value.shape[2]}x{op.value.shape[3]}", op.outs[0]
+            if node in passed or size not in chosen or chosen[size][0] not in passed:
+                chosen[size] = node, op.value
     if not chosen:
         raise RelevanceError(
             "layers='auto': the network has no hidden activations with height and width; "
@@ -127,17 +129,17 @@ def _like(activation: Tensor, image: Tensor) -> bool:
 
 
 def _on_the_way(graph: Graph, end: int) -> tuple[set[int], set[int]]:
-    """Slots on any path from the image to slot `end`, and those that every path passes through."""
+    """Nodes on any path from the image to node `end`, and those that every path passes through."""
     live, farthest = {end}, dict[int, int]()
     for op in reversed(graph.ops):
-        outs = [slot for slot in op.outs if slot in live]
+        outs = [node for node in op.outs if node in live]
         if outs:
             live.update(op.ins)
-            for slot in op.ins:
-                farthest[slot] = max(farthest.get(slot, 0), *outs)
-    found, reach = set(), 0  # slots are numbered in order: an edge beyond a slot leads around it
-    for slot in sorted(live):
-        if reach <= slot:
-            found.add(slot)
-        reach = max(reach, farthest.get(slot, 0))
+            for node in op.ins:
+                farthest[node] = max(farthest.get(node, 0), *outs)
+    found, reach = set(), 0  # nodes are numbered in order: an edge beyond a node leads around it
+    for node in sorted(live):
+        if reach <= node:
+            found.add(node)
+        reach = max(reach, farthest.get(node, 0))
     return live, found

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from isnet_lrp.errors import RelevanceError
-from isnet_lrp.layers import Watch, automatic_layers
-from isnet_lrp.record.recorder import Rules, Tape, check_visible
-from isnet_lrp.record.recording import Bounds, Recorded
+from isnet_lrp.layers import LayerWatch, choose_layers
+from isnet_lrp.record.recorder import Recorder, Rules, check_visible
+from isnet_lrp.record.recording import Bounds, Recording
 from isnet_lrp.targets import (
     TARGETS,
     Target,
-    block_seed,
-    chosen_classes,
-    flex_seed,
-    one_hot,
+    choose_classes,
+    make_block_seed,
+    make_flex_seed,
+    make_one_hot,
 )
 
 Family = Literal["flex", "block", "z+", "dual"]
@@ -67,7 +67,7 @@ def relevance(
 
     The network is not changed: its mode, parameters and the random state stay as they are
     (BatchNorm in training mode updates its running statistics, as in any forward pass). The
-    forward pass is recorded and the record is walked backwards.
+    forward pass is recorded, and the backward pass reads the record from its end.
 
     Args:
         net: Network [B, C, H, W] -> [B, K]; docs/networks.md lists what was tried.
@@ -76,7 +76,7 @@ def relevance(
             "stochastic": the largest with `probability`, else another; "selective": the contrast
             of the smallest (or of `classes`) with the others; "every-logit-at-once": the sum of all
             maps; "max-probability" ("flex"): the largest softmax; or class indices, int64 [B].
-        family: "flex": LRP-Flex, damping at ReLUs. "block": LRP Block, damping at every affine
+        family: "flex": LRP-Flex, epsilon factors at ReLUs. "block": LRP Block, at every affine
             output. "z+": only positive contributions. "dual": z+ map and block map together.
             Epsilon 0 with "flex" is LRP-0, which is gradient x input.
         epsilon: Stabiliser, >= 0.
@@ -95,7 +95,7 @@ def relevance(
             compare (LRP-Flex differentiates through them, LRP Block takes the unbiased variance).
         precision: "float32": all in the type of the images. "mixed": the forward pass so, the
             relevance pass and the training backward pass in bfloat16 (not for "z+" and "dual").
-        memory: Bytes that maps walked at once may take: several maps are then made in series,
+        memory: Bytes that the maps of one pass may take: several maps are then made in series,
             as many at once as fit, at least one; None: all at once.
         checkpoint: True makes the relevance pass anew in the training backward pass instead of
             keeping it: less memory for one more pass (not for "z+" and the z+ map of "dual").
@@ -116,13 +116,13 @@ def relevance(
         image = image.requires_grad_()
     block, positive = family in ("block", "dual"), family in ("z+", "dual")
     authors, mixed = batch_norm == "authors", precision == "mixed"
-    tape = Tape(Rules(epsilon, block, positive, authors, mixed), image)
-    logits, hidden = _record(net, image, tape, layers)
+    recorder = Recorder(Rules(epsilon, block, positive, authors, mixed), image)
+    logits, hidden = _record(net, image, recorder, layers)
     explained = "every-logit-at-once" if family == "dual" else target
     with nullcontext() if create_graph else torch.no_grad():
         chosen = _chosen(logits, explained, probability, generator, classes)
-        call = Recorded(tape, image, logits, zb, epsilon, hidden, mixed, memory, checkpoint)
-        found = _walk_back(call, explained, chosen, delta)
+        call = Recording(recorder, image, logits, zb, epsilon, hidden, mixed, memory, checkpoint)
+        found = _run_families(call, explained, chosen, delta)
     return found if create_graph else _detached(found)
 
 
@@ -136,23 +136,23 @@ def _chosen(
     """The class of every image [B], or None for the targets that concern all logits."""
     if isinstance(target, str) and target in ("all", "every-logit-at-once"):
         return None
-    return chosen_classes(
+    return choose_classes(
         logits, target, probability=probability, generator=generator, classes=classes
     )
 
 
-def _walk_back(
-    call: Recorded, target: Target | Tensor, chosen: Tensor | None, delta: float
+def _run_families(
+    call: Recording, target: Target | Tensor, chosen: Tensor | None, delta: float
 ) -> Relevance:
     """Maps and layers of every family that the record was made for, one after the other."""
-    rules, logits, parts = call.tape.rules, call.logits, []
+    rules, logits, parts = call.recorder.rules, call.logits, []
     if rules.values:
-        parts.append(call.positive(one_hot(logits, target, chosen)))
+        parts.append(call.positive(make_one_hot(logits, target, chosen)))
     if rules.block:
         zero = call.logit_correction()
-        parts.append(call.signals(block_seed(logits, target, chosen, rules.epsilon, zero)))
+        parts.append(call.signals(make_block_seed(logits, target, chosen, rules.epsilon, zero)))
     if not (rules.values or rules.block):
-        parts.append(call.signals(flex_seed(logits, target, chosen, delta)))
+        parts.append(call.signals(make_flex_seed(logits, target, chosen, delta)))
     maps = torch.cat([p[0] for p in parts]).transpose(0, 1)
     deep = {n: torch.cat([p[1][n] for p in parts]).transpose(0, 1) for n in call.hidden}
     return Relevance(maps, logits, deep)
@@ -164,18 +164,18 @@ def _detached(found: Relevance) -> Relevance:
 
 
 def _record(
-    net: nn.Module, image: Tensor, tape: Tape, layers: Sequence[str] | Literal["auto"]
+    net: nn.Module, image: Tensor, recorder: Recorder, layers: Sequence[str] | Literal["auto"]
 ) -> tuple[Tensor, dict[str, tuple[int, Tensor]]]:
-    """Runs the network; its logits, and the hidden layers (slot, activation) by name."""
+    """Runs the network; its logits, and the hidden layers (node, activation) by name."""
     check_visible(net)
-    watch = Watch(net, () if layers == "auto" else layers, tape)
-    with torch.enable_grad(), watch, tape:
+    watch = LayerWatch(net, () if layers == "auto" else layers, recorder)
+    with torch.enable_grad(), watch, recorder:
         logits = net(image)
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise RelevanceError(f"the network returned {found}: expected logits [B, K]")
     if layers == "auto":
-        return logits, automatic_layers(tape, image, logits)
+        return logits, choose_layers(recorder, image, logits)
     return logits, watch.layers()
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from isnet_lrp.errors import RelevanceError
-from isnet_lrp.kernels.epsilon import damp, stabilise
-from isnet_lrp.record.tracing import traced
+from isnet_lrp.kernels.epsilon import apply_epsilon_factor, stabilise
+from isnet_lrp.record.tracing import is_tracing
 
 Target = Literal[
     "all", "predicted", "stochastic", "selective", "every-logit-at-once", "max-probability"
@@ -17,7 +17,7 @@ Target = Literal[
 TARGETS: tuple[str, ...] = get_args(Target)
 
 
-def chosen_classes(
+def choose_classes(
     logits: Tensor,
     target: Target | Tensor,
     *,
@@ -36,34 +36,34 @@ def chosen_classes(
         probability: 0 to 1.
         generator: Random source of the stochastic choice (on the CPU).
         classes: For "selective", int64 [B].
-        draws: Chance of the stochastic choice, drawn before (`stochastic_draws`), or None.
+        draws: Chance of the stochastic choice, drawn before (`draw_chances`), or None.
 
     Raises:
         RelevanceError: Unknown target, or class indices of the wrong shape or range.
     """
     if isinstance(target, Tensor):
-        return checked_classes(target, logits)
+        return check_classes(target, logits)
     if target in ("predicted", "max-probability"):
         return logits.argmax(1)
     if target == "stochastic":
-        return stochastic_choice(logits, probability, generator, draws)
+        return choose_stochastic(logits, probability, generator, draws)
     if target == "selective":
         if logits.shape[1] < 2:
             raise RelevanceError(
                 "target 'selective' contrasts classes: it needs two or more logits"
             )
-        return logits.argmin(1) if classes is None else checked_classes(classes, logits)
+        return logits.argmin(1) if classes is None else check_classes(classes, logits)
     raise RelevanceError(
         f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices [B]"
     )
 
 
-def stochastic_draws(images: int, generator: torch.Generator | None) -> Tensor:
+def draw_chances(images: int, generator: torch.Generator | None) -> Tensor:
     """Chance of the stochastic choice of that many images: [2, images], 0 to 1."""
     return torch.rand(2, images, generator=generator)
 
 
-def stochastic_choice(
+def choose_stochastic(
     logits: Tensor,
     probability: float,
     generator: torch.Generator | None,
@@ -74,13 +74,13 @@ def stochastic_choice(
     best = logits.argmax(1)
     if K == 1:
         return best
-    draws = stochastic_draws(B, generator) if draws is None else draws
+    draws = draw_chances(B, generator) if draws is None else draws
     draws = draws.to(logits.device)
     other = (best + 1 + (draws[1] * (K - 1)).long().clamp(max=K - 2)) % K
     return torch.where(draws[0] < probability, best, other)
 
 
-def one_hot(logits: Tensor, target: Target | Tensor, classes: Tensor | None) -> Tensor:
+def make_one_hot(logits: Tensor, target: Target | Tensor, classes: Tensor | None) -> Tensor:
     """Which logits every map explains: 0/1 [K', B, K].
 
     Args:
@@ -93,11 +93,11 @@ def one_hot(logits: Tensor, target: Target | Tensor, classes: Tensor | None) -> 
         return torch.eye(K, dtype=logits.dtype, device=logits.device)[:, None].expand(K, B, K)
     if classes is None:
         return logits.new_ones(1, B, K)
-    every = torch.arange(K, device=logits.device)  # torch's one_hot would wait for the device
+    every = torch.arange(K, device=logits.device)  # torch's make_one_hot would wait for the device
     return (classes[:, None] == every).to(logits.dtype)[None]
 
 
-def flex_seed(
+def make_flex_seed(
     logits: Tensor, target: Target | Tensor, classes: Tensor | None, delta: float
 ) -> Tensor:
     """Signal at the logits for LRP-Flex [K', B, K]: the quantity's gradient (LRP_SPEC 3.3).
@@ -106,7 +106,7 @@ def flex_seed(
     its gradient is p·(1/(p+delta) + 1/(1-p+delta))·(e_c - softmax). That of the largest
     probability is p·(e_c - softmax).
     """
-    chosen = one_hot(logits, target, classes)
+    chosen = make_one_hot(logits, target, classes)
     if not (isinstance(target, str) and target in ("selective", "max-probability")):
         return chosen
     softmax = logits.softmax(1)
@@ -115,7 +115,7 @@ def flex_seed(
     return factor * (chosen - softmax)
 
 
-def block_seed(
+def make_block_seed(
     logits: Tensor,
     target: Target | Tensor,
     classes: Tensor | None,
@@ -130,15 +130,15 @@ def block_seed(
 
     Args:
         logits: [B, K].
-        target: See `chosen_classes`.
-        classes: See `one_hot`.
+        target: See `choose_classes`.
+        classes: See `make_one_hot`.
         epsilon: Stabiliser.
         zero: Zero-valued correction [K] that makes the logits' biases constants, or None.
     """
     y = logits if zero is None else logits + zero
-    chosen = one_hot(y, target, classes)
+    chosen = make_one_hot(y, target, classes)
     if not (isinstance(target, str) and target == "selective"):
-        return damp(chosen, y, epsilon)
+        return apply_epsilon_factor(chosen, y, epsilon)
     Z = (y * chosen[0]).sum(1, keepdim=True) - y
     # exp(-Z)/(sum of the others' exp(-Z) + 1e-5), without overflow.
     shifted = (y - y.detach().amax(1, keepdim=True)).exp()
@@ -149,7 +149,7 @@ def block_seed(
     return chosen * s.sum(1, keepdim=True) - s
 
 
-def checked_classes(classes: Tensor, logits: Tensor) -> Tensor:
+def check_classes(classes: Tensor, logits: Tensor) -> Tensor:
     """Class indices int64 [B] for logits [B, K]; their range is looked at on the CPU alone.
 
     Raises:
@@ -161,7 +161,7 @@ def checked_classes(classes: Tensor, logits: Tensor) -> Tensor:
             f"class indices {tuple(classes.shape)} {classes.dtype}: expected int64 [{B}]"
         )
     on_cpu = (
-        classes.device.type == "cpu" and not traced()
+        classes.device.type == "cpu" and not is_tracing()
     )  # elsewhere the check would wait for the device
     if on_cpu and B > 0 and not (int(classes.min()) >= 0 and int(classes.max()) < K):
         raise RelevanceError(

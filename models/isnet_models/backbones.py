@@ -7,7 +7,7 @@ import difflib
 from torch import Tensor, nn
 from torchvision import models as zoo
 
-from isnet_lrp.ops.affine import pair
+from isnet_lrp.kernels.convolution import as_pair
 
 SMALL = "small"
 # Families whose default build returns auxiliary outputs; they are built without them.
@@ -101,10 +101,10 @@ def adapt_channels(net: nn.Module, channels: int) -> None:
             new = nn.Conv2d(
                 channels,
                 layer.out_channels,
-                pair(layer.kernel_size),
-                pair(layer.stride),
-                layer.padding if isinstance(layer.padding, str) else pair(layer.padding),
-                pair(layer.dilation),
+                as_pair(layer.kernel_size),
+                as_pair(layer.stride),
+                layer.padding if isinstance(layer.padding, str) else as_pair(layer.padding),
+                as_pair(layer.dilation),
                 layer.groups,
                 layer.bias is not None,
                 layer.padding_mode,

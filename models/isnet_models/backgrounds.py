@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from isnet_lrp.losses.map_masks import usable
+from isnet_lrp.losses.map_masks import find_usable_masks
 
 FEATHER = 1 / 64  # of the shorter side: width of the seam's blur
 RING = 1 / 16  # of the shorter side: width of the band beside the seam whose brightness is matched
@@ -22,7 +22,7 @@ Partner = Literal["any", "same", "other"]
 
 def usable_masks(masks: Tensor) -> Tensor:
     """Which masks [B, 1, h, w] are neither empty nor full: bool [B], on the CPU."""
-    return usable(masks).cpu()
+    return find_usable_masks(masks).cpu()
 
 
 def draw_partners(

@@ -112,7 +112,7 @@ class Pool:
         self.a, self.out = a, self.module(a)
         return self.out  # type: ignore[no-any-return]
 
-    def spread(self, s: Tensor) -> Tensor:
+    def transpose_by_phases(self, s: Tensor) -> Tensor:
         """Pᵀ s."""
         h, w = self.a.shape[2:]
         if isinstance(self.module, nn.MaxPool2d):
@@ -128,7 +128,7 @@ class Pool:
         return found
 
     def back(self, r: Tensor, rule: Rule) -> Tensor:
-        return self.a * self.spread(r / rule.stab(self.out))
+        return self.a * self.transpose_by_phases(r / rule.stab(self.out))
 
 
 class Reshape:

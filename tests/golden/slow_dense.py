@@ -33,7 +33,7 @@ class Produced:
         else:
             w = rule.part(scale).view(1, -1, 1, 1)
             s = r / rule.stab(w * p.out + b)
-            self.relevance = self.relevance + p.a * p.spread(w * s)
+            self.relevance = self.relevance + p.a * p.transpose_by_phases(w * s)
 
 
 class Consumer:

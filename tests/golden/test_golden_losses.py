@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from isnet_lrp.losses.heatmap import heatmap_loss
-from isnet_lrp.losses.map_masks import masked_maps
+from isnet_lrp.losses.map_masks import mask_maps
 from isnet_lrp.losses.relevance_range import RangeEstimator
 from tests.golden.compare import Ledger
 from tests.golden.folder import PRECISIONS, Case, UnknownFormError, of_kind, params
@@ -41,7 +41,7 @@ def test_loss(item: tuple[Case, dict[str, Any]], precision: str) -> None:
     result = heatmap_loss(H, mask, s)
     # The published code returns L1 alone, without its weight, where the foreground's is 0.
     unit = s.background_weight if s.foreground_weight == 0 else 1.0
-    whole = masked_maps(H, mask, keep_degenerate=True).H.abs().sum(dim=(2, 3, 4))
+    whole = mask_maps(H, mask, keep_degenerate=True).H.abs().sum(dim=(2, 3, 4))
     ours: dict[str, tuple[Tensor, float]] = {
         "total": (result.total, unit), "per_image": (result.per_image, unit),
         "L1": (result.background, 1.0), "L2": (result.foreground, 1.0),

@@ -1,9 +1,9 @@
-"""Where LRP Block damps: the epsilon sites, found while the network runs (LRP_SPEC 2.13).
+"""The epsilon sites of LRP Block, found while the network runs (LRP_SPEC 2.13).
 
 Every affine operation's output is a site where it is read, unless the reader takes it into its
 own formula: BatchNorm (fused with the convolution before it, also through a pooling) and ReLU
-(damps by itself). Through a concatenation the readers behind it decide. This gives exactly the
-lists of LRP_SPEC 2.13 for sequential networks, VGG, ResNet and DenseNet, without names.
+(has an epsilon factor of its own). Through a concatenation the readers behind it decide. This gives
+exactly the lists of LRP_SPEC 2.13 for sequential networks, VGG, ResNet and DenseNet, without names.
 """
 
 from __future__ import annotations
@@ -11,86 +11,90 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from isnet_lrp.kernels.epsilon import damp, damp_by
-from isnet_lrp.ops.activation import Activation, Rectifier
-from isnet_lrp.ops.affine import BatchNorm, Conv, Linear
-from isnet_lrp.ops.structure import Concat, GlobalPool, MaxPool, Pool, Sum
-from isnet_lrp.record.graph import Graph, Op, Pending
+from isnet_lrp.kernels.epsilon import apply_epsilon_factor, apply_recomputed_factor
+from isnet_lrp.ops.activation import Activation, ReLU
+from isnet_lrp.ops.norm import BatchNorm
+from isnet_lrp.ops.pooling import GlobalPool, MaxPool, Pool
+from isnet_lrp.ops.structure import Concat, Sum
+from isnet_lrp.ops.weighted import Conv, Linear
+from isnet_lrp.record.graph import Graph, Op, PendingSite
 
 
-class Sites:
-    """Follows the undamped affine outputs of one forward pass.
+class EpsilonSites:
+    """Follows the affine outputs of one forward pass that have no epsilon factor yet.
 
     Args:
-        graph: The record, whose `pending`, `sites` and `damped` it fills.
+        graph: The record, whose `pending`, `epsilon_sites` and `site_reads` it fills.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._merging: dict[int, tuple[int, int]] = {}  # a pool's slot: its damped edge
+        self._merging: dict[
+            int, tuple[int, int]
+        ] = {}  # a pool's node: the read of it that is a site
 
     def read(self, op: Op, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
-        """Takes note of an operation that is about to be appended."""
-        for position, (slot, tensor) in enumerate(zip(op.ins, inputs, strict=True)):
-            pending = self.graph.pending.get(slot)
+        """Looks at an operation that is about to be appended."""
+        for position, (node, tensor) in enumerate(zip(op.ins, inputs, strict=True)):
+            pending = self.graph.pending.get(node)
             if isinstance(op, BatchNorm):
-                self._merge(slot)
+                self._merge(node)
             if pending and not _takes_in(op):
                 edge = (len(self.graph.ops), position)
-                self.graph.damped.add(edge)
-                self.graph.sites[slot] = tensor
+                self.graph.site_reads.add(edge)
+                self.graph.epsilon_sites[node] = tensor
                 if _is_pool(op) and not any(p.pool for p in pending):
                     self._merging[op.outs[0]] = edge
         made = self._made(op, inputs, outputs)
         if made:
             self.graph.pending[op.outs[0]] = made
 
-    def _merge(self, slot: int) -> None:
+    def _merge(self, node: int) -> None:
         """A BatchNorm reads a pooled convolution: the three are one affine map, without a site."""
-        self.graph.damped.discard(self._merging.get(slot, (-1, -1)))
-        maker = self.graph.maker[slot]
+        self.graph.site_reads.discard(self._merging.get(node, (-1, -1)))
+        maker = self.graph.maker[node]
         if isinstance(maker, Concat) and maker.axis == 1:
             for part in maker.ins:
                 self._merge(part)
 
     def _made(
         self, op: Op, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
-    ) -> tuple[Pending, ...]:
+    ) -> tuple[PendingSite, ...]:
         read = self.graph.pending.get(op.ins[0], ()) if op.ins else ()
         channels = outputs[0].shape[1] if outputs[0].dim() > 1 else 0
         if isinstance(op, Concat) and op.axis == 1:
             return self._joined(op)
-        if isinstance(op, Rectifier):
+        if isinstance(op, ReLU):
             _take_in(op, read, inputs[0], channels)
         if isinstance(op, (Conv, Linear)):
             plain = isinstance(op, Conv) or outputs[0].dim() == 2
             zero = op.bias.detach() - op.bias if op.bias is not None and plain else None
-            made = Pending(0, channels, False, zero)
+            made = PendingSite(0, channels, False, zero)
         elif isinstance(op, BatchNorm):
             inner = _zeros(read, channels)
             zero = None if inner is None else op.scale().detach() * inner
             if op.beta is not None:
                 beta = op.beta.detach() - op.beta
                 zero = beta if zero is None else zero + beta
-            made = Pending(0, channels, False, zero, _denominator(op, inner))
+            made = PendingSite(0, channels, False, zero, _denominator(op, inner))
         elif _is_pool(op) or (isinstance(op, Sum) and len(op.ins) > 1):
-            made = Pending(0, channels, _is_pool(op))
+            made = PendingSite(0, channels, _is_pool(op))
         else:
             return ()
         return (made,)
 
-    def _joined(self, op: Concat) -> tuple[Pending, ...]:
+    def _joined(self, op: Concat) -> tuple[PendingSite, ...]:
         starts = [0]
         for size in op.sizes:
             starts.append(starts[-1] + size)
         return tuple(
-            Pending(starts[i] + p.start, starts[i] + p.stop, p.pool, p.zero, p.denominator)
-            for i, slot in zip(op.live, op.ins, strict=True)
-            for p in self.graph.pending.get(slot, ())
+            PendingSite(starts[i] + p.start, starts[i] + p.stop, p.pool, p.zero, p.denominator)
+            for i, node in zip(op.live, op.ins, strict=True)
+            for p in self.graph.pending.get(node, ())
         )
 
 
-def _take_in(op: Rectifier, read: tuple[Pending, ...], inner: Tensor, channels: int) -> None:
+def _take_in(op: ReLU, read: tuple[PendingSite, ...], inner: Tensor, channels: int) -> None:
     """Tells a ReLU what it divides by: the affine output before it, if there is one."""
     op.zero = _zeros(read, channels)
     op.denominator = _denominators(read, inner, op.zero)
@@ -101,14 +105,14 @@ def _take_in(op: Rectifier, read: tuple[Pending, ...], inner: Tensor, channels: 
 def _takes_in(op: Op) -> bool:
     if isinstance(op, Concat):
         return op.axis == 1
-    return isinstance(op, (BatchNorm, Rectifier, Activation))
+    return isinstance(op, (BatchNorm, ReLU, Activation))
 
 
 def _is_pool(op: Op) -> bool:
     return isinstance(op, (Pool, MaxPool, GlobalPool))
 
 
-def _zeros(pending: tuple[Pending, ...], channels: int) -> Tensor | None:
+def _zeros(pending: tuple[PendingSite, ...], channels: int) -> Tensor | None:
     """The corrections of all channels [C], or None where no channel has one."""
     given = [p for p in pending if p.zero is not None]
     if not given:
@@ -133,7 +137,7 @@ def _denominator(op: BatchNorm, zero: Tensor | None) -> Tensor | None:
 
 
 def _denominators(
-    pending: tuple[Pending, ...], value: Tensor, zero: Tensor | None
+    pending: tuple[PendingSite, ...], value: Tensor, zero: Tensor | None
 ) -> Tensor | None:
     """The recomputed pre-activations of all channels, or None where no channel has one."""
     if all(p.denominator is None for p in pending):
@@ -149,21 +153,23 @@ def _denominators(
     return torch.cat([*parts, z[:, at:]], 1)
 
 
-def damp_sites(g: Tensor, value: Tensor, pending: tuple[Pending, ...], epsilon: float) -> Tensor:
-    """Damps the pending channels of a signal [K, *value.shape]."""
+def apply_site_factors(
+    g: Tensor, value: Tensor, pending: tuple[PendingSite, ...], epsilon: float
+) -> Tensor:
+    """Applies the epsilon factors of the pending channels to a signal [K, *value.shape]."""
     whole = value.dim() < 2 or pending[0].stop - pending[0].start == value.shape[1]
     if len(pending) == 1 and whole:
-        return _damp_site(g, value, pending[0], epsilon)
+        return _apply_site_factor(g, value, pending[0], epsilon)
     parts, at = [], 0
     for p in pending:
         inner = slice(p.start, p.stop)
-        own = _damp_site(g[:, :, inner], value[:, inner], p, epsilon)
+        own = _apply_site_factor(g[:, :, inner], value[:, inner], p, epsilon)
         parts += [g[:, :, at : p.start], own]
         at = p.stop
     return torch.cat([*parts, g[:, :, at:]], 2)
 
 
-def _damp_site(g: Tensor, value: Tensor, p: Pending, epsilon: float) -> Tensor:
+def _apply_site_factor(g: Tensor, value: Tensor, p: PendingSite, epsilon: float) -> Tensor:
     if p.denominator is not None:
-        return damp_by(g, value, p.denominator, epsilon)
-    return damp(g, value, epsilon, p.zero)
+        return apply_recomputed_factor(g, value, p.denominator, epsilon)
+    return apply_epsilon_factor(g, value, epsilon, p.zero)

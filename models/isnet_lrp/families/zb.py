@@ -12,8 +12,10 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from isnet_lrp.errors import UnsupportedOperation
+from isnet_lrp.kernels.convolution import ConvOptions
 from isnet_lrp.kernels.epsilon import stabilise
-from isnet_lrp.ops.affine import BatchNorm, Conv, ConvOptions, Linear
+from isnet_lrp.ops.norm import BatchNorm
+from isnet_lrp.ops.weighted import Conv, Linear
 from isnet_lrp.record.graph import Graph
 
 
@@ -63,13 +65,13 @@ class FirstLayer:
         return torch.addcmul(bias, self.raw, self.scale.view(-1, *tail))
 
 
-def first_layer(graph: Graph, end: int) -> FirstLayer:
-    """The chain from the image to slot `end` as one affine map, BatchNorm fused (LRP_SPEC 2.2).
+def find_first_layer(graph: Graph, end: int) -> FirstLayer:
+    """The chain from the image to node `end` as one affine map, BatchNorm fused (LRP_SPEC 2.2).
 
     W = V·gamma/s, b = (c - mu)·gamma/s + beta.
 
     Raises:
-        UnsupportedOperation: Something else reads the image or an inner slot of the chain.
+        UnsupportedOperation: Something else reads the image or an inner node of the chain.
     """
     norm: BatchNorm | None = None
     op = graph.maker[end]
@@ -94,7 +96,7 @@ def first_layer(graph: Graph, end: int) -> FirstLayer:
     return FirstLayer(op.output, weight, op.bias, scale, bias, options)
 
 
-def first_layer_relevance(
+def propagate_zb(
     x: Tensor, relevance: Tensor, layer: FirstLayer, epsilon: float, low: Tensor, high: Tensor
 ) -> Tensor:
     """Carries relevance from the first layer's output to the pixels (zB rule, LRP_SPEC 2.8).
@@ -130,9 +132,9 @@ def first_layer_relevance(
             (s @ w.flatten(1)).view(*s.shape[:2], *x.shape[1:]) for w in (positive, negative)
         )
     else:
-        taps = over_channels(positive, low, layer.options.groups)
-        taps = taps + over_channels(negative, high, layer.options.groups)
-        plane = response(taps, layer.options, size, (relevance.shape[-2], relevance.shape[-1]))
+        taps = sum_over_channels(positive, low, layer.options.groups)
+        taps = taps + sum_over_channels(negative, high, layer.options.groups)
+        plane = convolve_ones(taps, layer.options, size, (relevance.shape[-2], relevance.shape[-1]))
         s = divide(relevance, layer.value(outside.view(-1, 1, 1) + plane), epsilon)
         up, down = _both(s, positive, negative, layer.options, size)
     return (x - l_plane) * up + (x - h_plane) * down
@@ -173,13 +175,13 @@ class _Transposed(Function):
         return options.apply(grads[0], weight), dw, None, None
 
 
-def over_channels(weight: Tensor, values: Tensor, groups: int) -> Tensor:
+def sum_over_channels(weight: Tensor, values: Tensor, groups: int) -> Tensor:
     """Σ_i W_oi·v_i: the taps [O, kh, kw] of W [O, I/groups, kh, kw] for constant planes v [I]."""
     per_group = values.view(groups, -1).repeat_interleave(weight.shape[0] // groups, 0)
     return (weight * per_group[:, :, None, None]).sum(1)
 
 
-def response(
+def convolve_ones(
     taps: Tensor, options: ConvOptions, size: tuple[int, int], output: tuple[int, int]
 ) -> Tensor:
     """What a convolution of a plane of ones gives [O, h, w]: the sum of the taps inside it.

@@ -12,27 +12,29 @@ from torch import Tensor
 
 from isnet_lrp.errors import UnsupportedOperation
 from isnet_lrp.kernels.epsilon import stabilise
-from isnet_lrp.ops import names
-from isnet_lrp.ops.activation import Activation, GroupedNorm, Rectifier
-from isnet_lrp.ops.affine import BatchNorm, Conv, Linear
-from isnet_lrp.ops.structure import Concat, GlobalPool, MaxPool, Pool, Reshape, Sum
+from isnet_lrp.ops.activation import Activation, ReLU
+from isnet_lrp.ops.norm import BatchNorm, GroupedNorm
+from isnet_lrp.ops.pooling import GlobalPool, MaxPool, Pool
+from isnet_lrp.ops.product import PRODUCTS
+from isnet_lrp.ops.structure import DROPOUTS, FOURIER, ROUTES, Concat, Reshape, Sum
+from isnet_lrp.ops.weighted import CONVOLUTIONS, Conv, Linear
 from isnet_lrp.record.graph import Graph, Local, Op
 
 # Weighted sums whose z+ rule is not written; the other operations move values, or weigh them one
 # by one, or are convolutions in two dimensions and linear layers.
-WEIGHTED = names.CONVOLUTIONS | names.FOURIER | (names.PRODUCTS - {"mul", "multiply"}) | {
+WEIGHTED = CONVOLUTIONS | FOURIER | (PRODUCTS - {"mul", "multiply"}) | {
     "attention", "rmatmul",
 }  # fmt: skip
 
 
-class PositiveWalk:
+class PositivePass:
     """One pass over the record with relevance.
 
     Args:
         graph: The record, with the values of affine operations kept.
         epsilon: Stabiliser.
-        wanted: Slots whose relevance is kept.
-        stop: Slot at which the pass ends.
+        wanted: Nodes whose relevance is kept.
+        stop: Node at which the pass ends.
     """
 
     def __init__(self, graph: Graph, epsilon: float, wanted: frozenset[int], stop: int) -> None:
@@ -42,20 +44,20 @@ class PositiveWalk:
         self.stop = stop
         self._relevance: dict[int, Tensor] = {}
 
-    def run(self, slot: int, logits: Tensor, chosen: Tensor) -> dict[int, Tensor]:
-        """Relevance of the wanted slots [K', *shape].
+    def run(self, node: int, logits: Tensor, chosen: Tensor) -> dict[int, Tensor]:
+        """Relevance of the wanted nodes [K', *shape].
 
         Args:
-            slot: The logits' slot.
+            node: The logits' node.
             logits: [B, K].
             chosen: Which logits each map explains, 0/1 [K', B, K]; it starts with the positive
                 part W⁺a + b⁺ of the last layer.
         """
-        last = self.graph.maker[slot]
+        last = self.graph.maker[node]
         start = logits
         if isinstance(last, Linear) and last.value is not None:
             start = self._positive_part(last, last.weight, _constant(last.bias), last.value)
-        self._relevance[slot] = chosen * start
+        self._relevance[node] = chosen * start
         found: dict[int, Tensor] = {}
         end = self.graph.maker[self.stop]
         for op in reversed(self.graph.ops):
@@ -63,27 +65,27 @@ class PositiveWalk:
                 break
             given = [self._relevance.pop(out, None) for out in op.outs]
             reached = [(s, R) for s, R in zip(op.outs, given, strict=True) if R is not None]
-            found |= {slot: R for slot, R in reached if slot in self.wanted}
+            found |= {node: R for node, R in reached if node in self.wanted}
             if reached:
                 self._pass(op, given)
         if self.stop in self._relevance:
             found[self.stop] = self._relevance.pop(self.stop)
         return found
 
-    def _add(self, slot: int, R: Tensor) -> None:
-        there = self._relevance.get(slot)
-        self._relevance[slot] = R if there is None else there + R
+    def _add(self, node: int, R: Tensor) -> None:
+        there = self._relevance.get(node)
+        self._relevance[node] = R if there is None else there + R
 
     def _pass(self, op: Op, given: list[Tensor | None]) -> None:
         R = given[0]
-        if op.name in names.ROUTES:
-            for slot, part in zip(op.ins, op.signal(given), strict=True):
+        if op.name in ROUTES:
+            for node, part in zip(op.ins, op.propagate(given), strict=True):
                 if part is not None:
-                    self._add(slot, part)
+                    self._add(node, part)
             return
         if R is None or len(given) > 1 or op.name in WEIGHTED:
             raise UnsupportedOperation(f"{op.name}: no z+ rule; use family 'flex' or 'block'")
-        if isinstance(op, (Rectifier, Activation, GroupedNorm)) or op.name in names.DROPOUTS:
+        if isinstance(op, (ReLU, Activation, GroupedNorm)) or op.name in DROPOUTS:
             self._add(op.ins[0], R)
         elif isinstance(op, BatchNorm):
             self._fused(op, R)
@@ -91,9 +93,9 @@ class PositiveWalk:
             bias = _constant(op.bias)
             self._add(op.ins[0], self._affine(op, op.weight, bias, op.value, R))
         elif isinstance(op, (Concat, Reshape)):
-            for slot, part in zip(op.ins, op.signal([R]), strict=True):
+            for node, part in zip(op.ins, op.propagate([R]), strict=True):
                 if part is not None:
-                    self._add(slot, part)
+                    self._add(node, part)
         elif isinstance(op, Sum):
             self._sum(op, R)
         else:
@@ -106,24 +108,24 @@ class PositiveWalk:
         terms = [(v * s).clamp(min=0) for v, s in zip(op.values, op.sign, strict=True)]
         total = torch.stack(terms).sum(0)
         s = R / stabilise(total, self.epsilon)
-        for slot, term in zip(op.ins, terms, strict=True):
-            self._add(slot, term * s)
+        for node, term in zip(op.ins, terms, strict=True):
+            self._add(node, term * s)
 
     def _proportional(self, op: Op, R: Tensor) -> None:
         """Pools and other linear operations without bias: R_j = a_j·(Wᵀ R/stab(z))_j."""
         if isinstance(op, (MaxPool, GlobalPool)):
             inner, value = op.inner, op.value
             assert inner is not None and value is not None  # noqa: S101, PT018 - kept for z+
-            signals = op.signal([R / stabilise(value, self.epsilon)])
+            signals = op.propagate([R / stabilise(value, self.epsilon)])
             values = [inner]
         elif isinstance(op, Local):
-            signals = op.signal([R / stabilise(op.outputs[0], self.epsilon)])
+            signals = op.propagate([R / stabilise(op.outputs[0], self.epsilon)])
             values = list(op.inputs)
         else:
             raise UnsupportedOperation(f"{op.name}: no z+ rule; use family 'flex' or 'block'")
-        for slot, a, g in zip(op.ins, values, signals, strict=True):
+        for node, a, g in zip(op.ins, values, signals, strict=True):
             if g is not None:
-                self._add(slot, a * g)
+                self._add(node, a * g)
 
     def _fused(self, op: BatchNorm, R: Tensor) -> None:
         """BatchNorm together with the convolutions and pools that made its channels (2.2, 2.7)."""
@@ -161,7 +163,7 @@ class PositiveWalk:
         up = torch.maximum(scale, torch.zeros_like(scale)).view(shape)
         b = torch.maximum(bias, torch.zeros_like(bias)).view(shape)
         s = R / stabilise(value * up + b, self.epsilon)
-        (g,) = op.signal([up * s])
+        (g,) = op.propagate([up * s])
         assert g is not None  # noqa: S101 - the pooling has a signal
         return a * g
 
@@ -183,9 +185,9 @@ class PositiveWalk:
             found = torch.cat([before, found, after], 2)
         self._add(op.ins[0], found)
 
-    def _sources(self, slot: int, channels: int) -> list[tuple[int, int, Op | None]]:
+    def _sources(self, node: int, channels: int) -> list[tuple[int, int, Op | None]]:
         """Which operation made which channels of a BatchNorm's input."""
-        op = self.graph.maker[slot]
+        op = self.graph.maker[node]
         if not isinstance(op, Concat) or op.axis != 1 or len(op.live) != len(op.sizes):
             return [(0, channels, op)]
         found: list[tuple[int, int, Op | None]] = []
@@ -220,12 +222,12 @@ class PositiveWalk:
     def _plain(self, op: Conv | Linear) -> bool:
         return isinstance(op, Linear) or self._nonnegative(op.ins[0])
 
-    def _nonnegative(self, slot: int) -> bool:
-        op = self.graph.maker[slot]
-        if isinstance(op, Rectifier):
+    def _nonnegative(self, node: int) -> bool:
+        op = self.graph.maker[node]
+        if isinstance(op, ReLU):
             return True
         keeps = isinstance(op, (MaxPool, GlobalPool, Pool, Reshape, Concat, Sum))
-        if op is None or not (keeps or op.name in names.DROPOUTS):
+        if op is None or not (keeps or op.name in DROPOUTS):
             return False
         if isinstance(op, Sum) and any(s < 0 for s in op.sign):
             return False

@@ -1,4 +1,4 @@
-"""The damping phi(t) = t/(t + epsilon·sgn t) of a signal, with its derivative in few passes."""
+"""The epsilon factor t/(t + epsilon·sgn t) of a signal, and its derivative in few passes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def stabilise(z: Tensor, epsilon: float) -> Tensor:
     return torch.where(z < 0, -e, e) + z
 
 
-def damp(
+def apply_epsilon_factor(
     g: Tensor,
     t: Tensor,
     epsilon: float,
@@ -36,11 +36,11 @@ def damp(
         positive: True where t >= 0 is known: saves the sign.
         scale: Another factor per channel [C], or None.
     """
-    found: Tensor = _Damp.apply(g, t, zero, scale, Damping(epsilon, positive))
+    found: Tensor = _ApplyEpsilonFactor.apply(g, t, zero, scale, EpsilonFactor(epsilon, positive))
     return found
 
 
-def damp_by(g: Tensor, t: Tensor, denominator: Tensor, epsilon: float) -> Tensor:
+def apply_recomputed_factor(g: Tensor, t: Tensor, denominator: Tensor, epsilon: float) -> Tensor:
     """Multiplies a signal by t/(z + epsilon·sgn z), z a recomputed pre-activation.
 
     Args:
@@ -60,7 +60,8 @@ class Derivatives(NamedTuple):
     Attributes:
         g: u·scale·q [K, *t.shape], u being the derivative by scale·q·g.
         t: Σ_K u·g·scale·epsilon·sgn(t)/d².
-        zero: By the correction of `damp`, -Σ u·g·scale·q/d over all axes but the channels'.
+        zero: By the correction `zero` of `apply_epsilon_factor`: -Σ u·g·scale·q/d over all axes but
+            the channels'.
         scale: Σ u·g·q over all axes but the channels'.
         signal: Not a derivative: scale·q·g itself.
     """
@@ -73,16 +74,16 @@ class Derivatives(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Damping:
+class EpsilonFactor:
     """Constants of a site: `epsilon`, and whether the activation is known to be `positive`.
 
-    For Functions. Autograd sees none of it, but for `damped` when a compiler traces the pass.
+    For Functions. Autograd sees none of it, but for `multiply` when a compiler traces the pass.
     """
 
     epsilon: float
     positive: bool
 
-    def damped(self, g: Tensor, t: Tensor, scale: Tensor | None) -> Tensor:
+    def multiply(self, g: Tensor, t: Tensor, scale: Tensor | None) -> Tensor:
         """The signal scale·q·g, by operations that autograd can follow when a compiler traces them.
 
         Args:
@@ -97,7 +98,7 @@ class Damping:
             return q.mul_(g[0])[None]
         return g * q.to(g.dtype)
 
-    def derivatives(
+    def differentiate(
         self,
         u: Tensor,
         g: Tensor,
@@ -113,25 +114,25 @@ class Damping:
         the other, in two or three buffers.
 
         Args:
-            u: Derivative by the damped signal [K, *t.shape].
+            u: Derivative by the multiplied signal [K, *t.shape].
             g: The signal [K, *t.shape].
             t: Activation.
             scale: Factor per channel, or None.
             zero: Whether the derivative by the correction is wanted.
-            signal: Whether the damped signal is wanted.
+            signal: Whether the multiplied signal is wanted.
         """
         if self.epsilon == 0:
             return self._of_gate(u, g, t, scale, signal)
         c = None if scale is None else per_channel(scale, t)
         # signals over epsilon leave half precision's range
         d = self._denominator(t.float() if t.dtype == torch.float16 else t)
-        dg, damped = torch.empty_like(u), torch.empty_like(g) if signal else None
+        dg, product = torch.empty_like(u), torch.empty_like(g) if signal else None
         dt = dzero = dscale = None
         for k in range(len(g)):
             over = g[k] / d
             by = u[k] / d if k + 1 < len(g) or d.dtype != u.dtype else torch.div(u[k], d, out=d)
-            if damped is not None:
-                torch.mul(over, t, out=damped[k])
+            if product is not None:
+                torch.mul(over, t, out=product[k])
             torch.mul(by, t, out=dg[k])
             if c is not None:
                 dscale = _plus(dscale, _by_channel(dg[k] * g[k], t))
@@ -145,10 +146,10 @@ class Damping:
             dg.mul_(c)
             dt = None if dt is None else dt.mul_(c)
             dzero = None if dzero is None or scale is None else dzero.mul_(scale)
-            damped = None if damped is None else damped.mul_(c)
+            product = None if product is None else product.mul_(c)
         if not self.positive and dt is not None:
             dt = torch.where(t < 0, -dt, dt)
-        return Derivatives(dg, None if dt is None else dt.to(t.dtype), dzero, dscale, damped)
+        return Derivatives(dg, None if dt is None else dt.to(t.dtype), dzero, dscale, product)
 
     def _denominator(self, t: Tensor) -> Tensor:
         return t + self.epsilon if self.positive else stabilise(t, self.epsilon)
@@ -173,7 +174,7 @@ def _by_channel(values: Tensor, t: Tensor) -> Tensor:
     return values.sum(other_axes(t), dtype=t.dtype)
 
 
-class _Damp(Function):
+class _ApplyEpsilonFactor(Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -181,18 +182,18 @@ class _Damp(Function):
         t: Tensor,
         zero: Tensor | None,
         scale: Tensor | None,
-        damping: Damping,
+        factor: EpsilonFactor,
     ) -> Tensor:
         ctx.save_for_backward(g, t, scale)
-        ctx.damping = damping
-        return damping.damped(g, t, scale)
+        ctx.factor = factor
+        return factor.multiply(g, t, scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         g, t, scale = ctx.saved_tensors
-        damping: Damping = ctx.damping
-        found = damping.derivatives(grads[0], g, t, scale, zero=ctx.needs_input_grad[2])
+        factor: EpsilonFactor = ctx.factor
+        found = factor.differentiate(grads[0], g, t, scale, zero=ctx.needs_input_grad[2])
         return found.g, found.t, found.zero, found.scale, None
 
 

@@ -1,7 +1,7 @@
-"""The step from one ReLU's signal to that of the layer before: damping, BatchNorm's scale, Wᵀ.
+"""From one ReLU's signal to that of the layer before: epsilon factor, BatchNorm's scale, Wᵀ.
 
 As one autograd Function it keeps nothing but the signal that comes in, half of what the three
-operations would keep, and computes the damped signal again when it is differentiated.
+operations would keep, and computes the multiplied signal again when it is differentiated.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from isnet_lrp.kernels.epsilon import Damping, Derivatives, damp, per_channel
-from isnet_lrp.ops.affine import ConvOptions
+from isnet_lrp.kernels.convolution import ConvOptions
+from isnet_lrp.kernels.epsilon import Derivatives, EpsilonFactor, apply_epsilon_factor, per_channel
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Gate:
     Attributes:
         value: Its output t.
         epsilon: Stabiliser.
-        zero: See `damp`.
+        zero: See `apply_epsilon_factor`.
     """
 
     value: Tensor
@@ -34,7 +34,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldSignal:
     """A signal g [K, *shape] with factors that wait for the next operation: scale·t/(t+epsilon)·g.
 
     Attributes:
@@ -47,14 +47,16 @@ class Held:
     gate: Gate | None = None
     scale: Tensor | None = None
 
-    def whole(self) -> Tensor:
+    def multiply_out(self) -> Tensor:
         """The signal with its factors."""
         g, gate, scale = self.g, self.gate, self.scale
         if gate is not None:
-            return damp(g, gate.value, gate.epsilon, gate.zero, positive=True, scale=scale)
+            return apply_epsilon_factor(
+                g, gate.value, gate.epsilon, gate.zero, positive=True, scale=scale
+            )
         return _scaled(g, scale)
 
-    def carried(
+    def carry_through(
         self,
         weight: Tensor,
         options: ConvOptions,
@@ -73,7 +75,7 @@ class Held:
         if self.gate is not None:
             value, zero, epsilon = self.gate.value, self.gate.zero, self.gate.epsilon
         fold = weight.numel() <= self.g.numel()
-        step = _Step(options, size, Damping(epsilon, positive=True), fold)
+        step = _Step(options, size, EpsilonFactor(epsilon, positive=True), fold)
         found: Tensor = _Carry.apply(self.g, value, zero, self.scale, ahead, weight, step)
         return found
 
@@ -84,18 +86,18 @@ class _Step:
 
     options: ConvOptions
     size: tuple[int, int]
-    damping: Damping
+    factor: EpsilonFactor
     fold: bool
 
     def behind(
         self, u: Tensor, g: Tensor, t: Tensor | None, scale: Tensor | None, zero: bool, signal: bool
     ) -> Derivatives:
-        """`Damping.derivatives`, also where there is no ReLU (t is None)."""
+        """`EpsilonFactor.differentiate`, also where there is no ReLU (t is None)."""
         if t is not None:
-            return self.damping.derivatives(u, g, t, scale, zero=zero, signal=signal)
+            return self.factor.differentiate(u, g, t, scale, zero=zero, signal=signal)
         dscale = None if scale is None else (u * g).sum((0, 1, 3, 4)).to(scale.dtype)
-        damped = _scaled(g, scale) if signal else None
-        return Derivatives(_scaled(u, scale), scale=dscale, signal=damped)
+        product = _scaled(g, scale) if signal else None
+        return Derivatives(_scaled(u, scale), scale=dscale, signal=product)
 
 
 class _Carry(Function):
@@ -113,7 +115,7 @@ class _Carry(Function):
         ctx.save_for_backward(g, t, scale, ahead, weight)
         ctx.step = step
         on_signal = None if step.fold else scale
-        s = _scaled(g, on_signal) if t is None else step.damping.damped(g, t, on_signal)
+        s = _scaled(g, on_signal) if t is None else step.factor.multiply(g, t, on_signal)
         w = _weight(weight, _matrix(scale if step.fold else None, ahead), g.dtype)
         found = step.options.transpose(s.flatten(0, 1), w, step.size)
         return found.view(*g.shape[:2], *found.shape[1:])

@@ -13,14 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from isnet_lrp.ops.affine import ConvOptions
+from isnet_lrp.kernels.convolution import ConvOptions
 
 HALF = torch.bfloat16
 
 
-def mixed_convolution(
-    x: Tensor, weight: Tensor, bias: Tensor | None, options: ConvOptions
-) -> Tensor:
+def convolve_mixed(x: Tensor, weight: Tensor, bias: Tensor | None, options: ConvOptions) -> Tensor:
     """Convolution in float32 whose gradients are computed in bfloat16.
 
     Args:
@@ -33,7 +31,7 @@ def mixed_convolution(
     return found
 
 
-def mixed_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def apply_linear_mixed(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Linear layer in float32 whose gradients are computed in bfloat16.
 
     Args:

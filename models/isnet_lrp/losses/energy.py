@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from isnet_lrp.losses.heatmap import HeatmapLoss, combine
-from isnet_lrp.losses.map_masks import full_precision, masked_maps
+from isnet_lrp.losses.map_masks import disable_autocast, mask_maps
 
 SMALLEST_RATIO = 1e-7  # of inside to outside relevance: the loss ends at ln(1 + 1e7) = 16.1
 
@@ -60,10 +60,8 @@ def energy_loss(
         MaskValueError: Checked masks hold values other than 0 and 1.
     """
     s = settings or EnergyLossSettings()
-    with full_precision(maps.device):
-        given = masked_maps(
-            maps, masks, keep_degenerate=s.keep_degenerate, check_values=check_masks
-        )
+    with disable_autocast(maps.device):
+        given = mask_maps(maps, masks, keep_degenerate=s.keep_degenerate, check_values=check_masks)
         A = given.H.clamp(min=0) if s.positive_only else given.H.abs()
         space = (2, 3, 4)
         inside, outside = (A * given.M).sum(space), (A * (1 - given.M)).sum(space)

@@ -42,7 +42,7 @@ def gwrp(values: Tensor, d: float) -> Tensor:
     if d == 0:
         return values.amax(-1)
     n = values.shape[-1]
-    k = leading(n, d, values.dtype)
+    k = count_leading(n, d, values.dtype)
     if k < SORT_FROM * n:
         ranked = values.topk(k, dim=-1).values
     else:
@@ -50,15 +50,15 @@ def gwrp(values: Tensor, d: float) -> Tensor:
     # exp(i·ln d), for d itself rounded to float32 is wrong by i roundings in dⁱ
     ranks = torch.arange(k, dtype=values.dtype, device=values.device)
     weights = torch.exp(ranks * math.log(d))
-    return (ranked * weights).sum(-1) / weight_sum(n, d)
+    return (ranked * weights).sum(-1) / sum_weights(n, d)
 
 
-def leading(n: int, d: float, dtype: torch.dtype) -> int:
+def count_leading(n: int, d: float, dtype: torch.dtype) -> int:
     """How many of n ranked values carry weight above rounding error, for 0 < d < 1."""
     negligible = torch.finfo(dtype).eps / 8
     return min(n, math.ceil(math.log(negligible) / math.log(d)))
 
 
-def weight_sum(n: int, d: float) -> float:
+def sum_weights(n: int, d: float) -> float:
     """Σ dⁱ, i = 0..n-1, for 0 < d < 1; exact also where d is close to 1."""
     return math.expm1(n * math.log(d)) / math.expm1(math.log(d))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from isnet_lrp.losses.gwrp import gwrp
-from isnet_lrp.losses.map_masks import TINY, MaskedMaps, full_precision, masked_maps
+from isnet_lrp.losses.map_masks import TINY, MaskedMaps, disable_autocast, mask_maps
 from isnet_lrp.losses.relevance_range import Bound, estimate_range
 
 __all__ = ["HeatmapLoss", "HeatmapLossSettings", "estimate_range", "heatmap_loss"]
@@ -121,10 +121,8 @@ def heatmap_loss(
         MaskValueError: Checked masks hold values other than 0 and 1.
     """
     s = settings
-    with full_precision(maps.device):
-        given = masked_maps(
-            maps, masks, keep_degenerate=s.keep_degenerate, check_values=check_masks
-        )
+    with disable_autocast(maps.device):
+        given = mask_maps(maps, masks, keep_degenerate=s.keep_degenerate, check_values=check_masks)
         A = given.H.abs()
         g = (A * given.M).sum(dim=(2, 3, 4))
         L1, L2 = background_loss(given, A, g, s), foreground_loss(g, s)
@@ -166,7 +164,9 @@ def background_loss(given: MaskedMaps, A: Tensor, g: Tensor, s: HeatmapLossSetti
     q = gwrp((A * (1 - given.M)).flatten(3), s.decay)
     kind = torch.finfo(q.dtype)
     scale = (
-        (s.saturation * map_scale(given, g, s.norm)).clamp(min=kind.tiny)[:, :, None].expand_as(q)
+        (s.saturation * measure_scale(given, g, s.norm))
+        .clamp(min=kind.tiny)[:, :, None]
+        .expand_as(q)
     )
     # 1 - f at the cap as a number of this type, which is what -ln(1 - f) saturates at
     least = 1 - (1 - 1e-7) if q.dtype == torch.float64 else kind.eps
@@ -176,7 +176,7 @@ def background_loss(given: MaskedMaps, A: Tensor, g: Tensor, s: HeatmapLossSetti
     return (gwrp(loss, s.channel_decay) if s.channel_decay < 1 else loss.mean(2)).mean(1)
 
 
-def map_scale(given: MaskedMaps, g: Tensor, norm: Norm) -> Tensor:
+def measure_scale(given: MaskedMaps, g: Tensor, norm: Norm) -> Tensor:
     """The unit of background relevance [B, K'], >= 0; jointly over channels.
 
     Args:

@@ -35,14 +35,14 @@ class MaskedMaps:
     counts: Tensor
 
 
-def full_precision(device: torch.device) -> AbstractContextManager[object]:
+def disable_autocast(device: torch.device) -> AbstractContextManager[object]:
     """A context without autocast on `device`."""
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
 
 
-def masked_maps(
+def mask_maps(
     maps: Tensor, masks: Tensor, *, keep_degenerate: bool = False, check_values: bool | None = None
 ) -> MaskedMaps:
     """Brings maps and masks to the form in which every loss takes them.
@@ -65,16 +65,16 @@ def masked_maps(
     masks = masks[:, :1].detach()
     if check_values or (check_values is None and masks.device.type == "cpu"):
         check_mask_values(masks)
-    with full_precision(maps.device):
+    with disable_autocast(maps.device):
         maps = maps if maps.dtype == torch.float64 else maps.float()
         masks = masks.to(maps.dtype)
         every = masks.new_ones(len(masks), dtype=torch.bool)
-        counts = every if keep_degenerate else usable(masks)
+        counts = every if keep_degenerate else find_usable_masks(masks)
         M = shrink_mask(masks, maps.shape[-2:])[:, None]
         return MaskedMaps(sanitise(maps, M, counts), M, counts)
 
 
-def usable(masks: Tensor) -> Tensor:
+def find_usable_masks(masks: Tensor) -> Tensor:
     """Which masks are neither empty (no mask is an empty one) nor full, bool [B].
 
     Args:

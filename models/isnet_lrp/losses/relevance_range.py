@@ -39,7 +39,7 @@ def estimate_range(totals: Tensor) -> tuple[float, float]:
     return C1, max(min(25 * C1, m + 3 * s), C1)
 
 
-def map_totals(maps: Tensor) -> Tensor:
+def sum_relevance(maps: Tensor) -> Tensor:
     """T [B] of each image: mean over classes of Σ|H| over the whole map.
 
     Args:
@@ -76,7 +76,7 @@ class RangeEstimator:
                 expected = "[B, K', C, h, w]" + (" with K' even: z+, epsilon" if self.dual else "")
                 raise ValueError(f"maps {name} {list(maps.shape)}: expected {expected}")
             parts = maps.chunk(2, dim=1) if self.dual else (maps,)
-            self._totals.setdefault(name, []).append(tuple(map_totals(part) for part in parts))
+            self._totals.setdefault(name, []).append(tuple(sum_relevance(part) for part in parts))
 
     def values(self) -> dict[str, tuple[Bound, Bound]]:
         """C1 and C2 of every layer seen so far, each a pair [z+, epsilon] with `dual`.

@@ -16,10 +16,10 @@ from torch import Tensor
 from isnet_lrp.errors import UnsupportedOperation
 
 if TYPE_CHECKING:
-    from isnet_lrp.record.recorder import Tape
+    from isnet_lrp.record.recorder import Recorder
 
 
-def attend(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+def record_attention(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Scaled dot-product attention, written out so that its weights can be held constant."""
 
     def parse(
@@ -38,12 +38,12 @@ def attend(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     if grouped:  # every key and value serves several queries
         times = query.shape[-3] // key.shape[-3]
         key = key.repeat_interleave(times, -3)
-        with tape:
+        with recorder:
             value = value.repeat_interleave(times, -3)
     weights = _weights(query, key, mask, causal=causal, scale=scale)
     if dropout > 0:
         weights = F.dropout(weights, dropout)
-    return tape.local("attention", torch.matmul, (weights, value), {})
+    return recorder.record_local("attention", torch.matmul, (weights, value), {})
 
 
 def _weights(
@@ -61,7 +61,9 @@ def _weights(
     return scores.softmax(-1)
 
 
-def multi_head_attention(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+def record_multi_head_attention(
+    recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any
+) -> Any:
     """`torch.nn.MultiheadAttention` from the operations that have rules.
 
     Raises:
@@ -75,7 +77,7 @@ def multi_head_attention(tape: Tape, name: str, func: Any, args: Any, kwargs: An
     if given.get("add_zero_attn"):
         raise UnsupportedOperation(f"{name} with add_zero_attn: no relevance rule")
     query, key, value = given["query"], given["key"], given["value"]
-    with tape:
+    with recorder:
         if query.dim() == 2:  # one sequence [length, width]
             q, k, v = _projections(given, *(t.unsqueeze(1) for t in (query, key, value)))
         else:
@@ -91,15 +93,15 @@ def multi_head_attention(tape: Tape, name: str, func: Any, args: Any, kwargs: An
     weights = _weights(q, k, mask, causal=False, scale=None)
     if given.get("training", True) and given.get("dropout_p", 0.0) > 0:
         weights = F.dropout(weights, given["dropout_p"])
-    out = tape.local("attention", torch.matmul, (weights, v), {})
-    with tape:
+    out = recorder.record_local("attention", torch.matmul, (weights, v), {})
+    with recorder:
         out = out.permute(2, 0, 1, 3).reshape(length, batch, width)
         out = F.linear(out, given["out_proj_weight"], given["out_proj_bias"])
         out = out.squeeze(1) if query.dim() == 2 else out
     if not given.get("need_weights", True):
         return out, None
     weights = weights.mean(1) if given.get("average_attn_weights", True) else weights
-    return out, tape.constant(weights.squeeze(0) if query.dim() == 2 else weights)
+    return out, recorder.record_constant(weights.squeeze(0) if query.dim() == 2 else weights)
 
 
 _PARAMETERS = (

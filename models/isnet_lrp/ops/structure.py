@@ -1,86 +1,65 @@
-"""Pooling, sums and concatenations: linear operations without weights."""
+"""Sums, concatenations and whatever moves, selects or drops values: names, recording and rules."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from isnet_lrp.kernels.strided import Pair
-from isnet_lrp.record.graph import Local, Op, Signals
+from isnet_lrp.errors import RelevanceWarning
+from isnet_lrp.record.graph import Op, Signals
 
+if TYPE_CHECKING:
+    from isnet_lrp.record.recorder import Recorder
 
-@dataclass(eq=False)
-class Pool(Local):
-    """Average pooling or a mean over axes.
-
-    Attributes:
-        value: The output, kept where a family needs it.
-    """
-
-    value: Tensor | None = None
-
-
-@dataclass(eq=False)
-class GlobalPool(Op):
-    """Mean over height and width to [B, C, 1, 1].
-
-    Attributes:
-        size: Height and width of the input.
-    """
-
-    size: tuple[int, int] = (1, 1)
-    inner: Tensor | None = None
-    value: Tensor | None = None
-
-    def signal(self, signals: Signals) -> Signals:
-        """g/(H·W) everywhere."""
-        g = signals[0]
-        if g is None:
-            return [None]
-        return [(g / (self.size[0] * self.size[1])).expand(*g.shape[:-2], *self.size)]
-
-
-@dataclass(eq=False)
-class MaxPool(Op):
-    """Two-dimensional max pooling; overlapping windows with one winner add their signals.
-
-    Attributes:
-        inner: The input, whose shape the kernel needs.
-        indices: Winners' positions.
-        kernel, stride, padding, dilation, ceil: Geometry.
-        value: The output, kept where a family needs it.
-    """
-
-    inner: Tensor = None  # type: ignore[assignment]
-    indices: Tensor = None  # type: ignore[assignment]
-    kernel: Pair = (1, 1)
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
-    ceil: bool = False
-    value: Tensor | None = None
-
-    def signal(self, signals: Signals) -> Signals:
-        """Each signal to its window's winner."""
-        g = signals[0]
-        if g is None:
-            return [None]
-        inner = self.inner.detach().to(g.dtype)
-        rows = [
-            torch.ops.aten.max_pool2d_with_indices_backward(
-                g[k], inner, self.kernel, self.stride, self.padding, self.dilation, self.ceil,
-                self.indices,
-            )
-            for k in range(g.shape[0])
-        ]  # fmt: skip
-        return [rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)]
+RESHAPES = frozenset({"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze",
+                      "view_as", "reshape_as", "ravel"})  # fmt: skip
+# Operations that only move, copy or drop values; relevance moves with them.
+ROUTES = frozenset({
+    "permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "adjoint", "T",
+    "mT", "H", "mH", "expand", "expand_as", "narrow", "select", "split", "split_with_sizes",
+    "chunk", "tensor_split", "unsafe_chunk", "unsafe_split", "hsplit", "vsplit", "dsplit",
+    "unbind", "getitem", "setitem", "index_select", "gather", "take_along_dim", "masked_select",
+    "flip", "fliplr", "flipud", "rot90", "roll", "contiguous", "clone", "to", "float", "double",
+    "half", "bfloat16", "type", "type_as", "pad", "pixel_shuffle", "pixel_unshuffle",
+    "channel_shuffle", "native_channel_shuffle", "unfold", "as_strided", "repeat",
+    "repeat_interleave", "tile", "stack", "hstack", "vstack", "dstack", "column_stack",
+    "positive", "masked_fill", "where", "tril", "triu", "diagonal", "diag_embed", "broadcast_to",
+    "atleast_1d", "atleast_2d", "atleast_3d", "cpu", "cuda", "scatter", "index_copy",
+    "index_fill", "select_scatter", "slice_scatter", "masked_scatter",
+})  # fmt: skip
+# Of these a second tensor only gives shape, type or place.
+TEMPLATES = frozenset({"expand_as", "type_as", "to"})
+FOURIER = frozenset({
+    "fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_fft2", "fft_ifft2", "fft_rfft2",
+    "fft_irfft2", "fft_fftn", "fft_ifftn", "fft_rfftn", "fft_irfftn", "fft_fftshift",
+    "fft_ifftshift", "view_as_real", "view_as_complex", "real", "imag",
+})  # fmt: skip
+# Linear in their inputs that depend on the image: torch's own product is the rule.
+LINEAR = ROUTES | FOURIER | {
+    "neg", "negative", "cumsum", "interpolate", "upsample", "grid_sample", "fold", "diff",
+    "rmatmul", "scatter_add", "index_add",
+}  # fmt: skip
+DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout",
+                      "alpha_dropout", "feature_alpha_dropout"})  # fmt: skip
+# The winner takes all, as in max pooling.
+SELECTIONS = frozenset({"max", "min", "amin", "aminmax", "maximum", "minimum", "fmax", "fmin",
+                        "topk", "sort", "msort", "median", "kthvalue"})  # fmt: skip
+# Positively homogeneous of degree one: x·f'(x) = f(x), so the plain gradient conserves relevance;
+# no rule of its own, therefore a warning.
+HOMOGENEOUS = frozenset({"abs", "absolute", "lp_pool1d", "lp_pool2d", "lp_pool3d", "hypot"})
+ADDITIONS = frozenset({"add", "sub", "subtract", "rsub"})
+CONCATENATIONS = frozenset({"cat", "concat", "concatenate"})
+SIGNS = {"add": (1, 1), "sub": (1, -1), "subtract": (1, -1), "rsub": (-1, 1)}
+SHIFT = "add a number"  # name of a sum with a number, by which gates are told
 
 
 @dataclass(eq=False)
 class Sum(Op):
-    """Sum of tensors of one shape (constants among them have no slot).
+    """Sum of tensors of one shape (constants among them have no node).
 
     Attributes:
         sign: Of each input.
@@ -90,7 +69,7 @@ class Sum(Op):
     sign: tuple[int, ...] = (1,)
     values: tuple[Tensor, ...] = ()
 
-    def signal(self, signals: Signals) -> Signals:
+    def propagate(self, signals: Signals) -> Signals:
         """The same signal to every term."""
         g = signals[0]
         if g is None:
@@ -105,8 +84,8 @@ class Concat(Op):
     Attributes:
         axis: Non-negative axis of the inputs.
         sizes: Length of every part along it.
-        live: Positions of the parts that have slots.
-        before: (slot, n) of the latest concatenation of this one's first n parts, or None.
+        live: Positions of the parts that have nodes.
+        before: (node, n) of the latest concatenation of this one's first n parts, or None.
     """
 
     axis: int = 1
@@ -114,7 +93,7 @@ class Concat(Op):
     live: tuple[int, ...] = ()
     before: tuple[int, int] | None = None
 
-    def signal(self, signals: Signals) -> Signals:
+    def propagate(self, signals: Signals) -> Signals:
         """The part of the signal that belongs to each input."""
         g = signals[0]
         if g is None:
@@ -122,26 +101,26 @@ class Concat(Op):
         parts = torch.split_with_sizes(g, self.sizes, self.axis + 1)
         return [parts[i] for i in self.live]
 
-    def shares(self, g: Tensor, wanted: frozenset[int]) -> list[tuple[int, Tensor]]:
-        """(slot, signal) of the inputs, or of an earlier concatenation in place of its parts.
+    def share_signal(self, g: Tensor, wanted: frozenset[int]) -> list[tuple[int, Tensor]]:
+        """(node, signal) of the inputs, or of an earlier concatenation in place of its parts.
 
         A dense block concatenates all its layers before every layer; going through the earlier
         concatenation, its cost is linear in the layers, not quadratic. The sums are the same.
 
         Args:
             g: Signal of the output.
-            wanted: Slots that may not stand for others: their own signal is asked for.
+            wanted: Nodes that may not stand for others: their own signal is asked for.
         """
         if self.before is None or self.before[0] in wanted:
             parts = torch.split_with_sizes(g, self.sizes, self.axis + 1)
             own = [parts[i].contiguous() for i in self.live]
             return list(zip(self.ins, own, strict=True))
-        slot, n = self.before
+        node, n = self.before
         sizes = sum(self.sizes[:n]), *self.sizes[n:]
         parts = torch.split_with_sizes(g, sizes, self.axis + 1)
         # What is kept of a view keeps the whole: the layers' own parts are copied.
         own = [part.contiguous() for part in parts[1:]]
-        return list(zip((slot, *self.ins[n:]), (parts[0], *own), strict=True))
+        return list(zip((node, *self.ins[n:]), (parts[0], *own), strict=True))
 
 
 @dataclass(eq=False)
@@ -154,7 +133,80 @@ class Reshape(Op):
 
     shape: tuple[int, ...] = ()
 
-    def signal(self, signals: Signals) -> Signals:
+    def propagate(self, signals: Signals) -> Signals:
         """The signal in the input's shape."""
         g = signals[0]
         return [None if g is None else g.reshape(g.shape[0], *self.shape)]
+
+
+def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """The argument `input`, given by place or by name."""
+    found: Tensor = args[0] if args else kwargs["input"]
+    return found
+
+
+def record_sum(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Sums and differences, with constants or between tensors of one shape."""
+    a, b = args[0], args[1] if len(args) > 1 else kwargs["other"]
+    terms = [(t, s) for t, s in zip((a, b), SIGNS[name], strict=True)
+             if isinstance(t, Tensor) and recorder.find_node(t) is not None]  # fmt: skip
+    y = func(*args, **kwargs) if not kwargs and len(args) == 2 else None
+    if y is None or any(t.shape != y.shape for t, _ in terms):
+        return recorder.record_local(name, func, args, kwargs)
+    number = not isinstance(a, Tensor) or not isinstance(b, Tensor)
+    op = Sum(SHIFT if number else name, (), sign=tuple(s for _, s in terms),
+             values=tuple(t for t, _ in terms) if recorder.rules.values else ())  # fmt: skip
+    recorder.record(op, tuple(t for t, _ in terms), (y,))
+    return y
+
+
+def record_concat(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
+    """Concatenation."""
+    parts = list(args[0] if args else kwargs["tensors"])
+    axis = int(args[1] if len(args) > 1 else kwargs.get("dim", kwargs.get("axis", 0)))
+    y = torch.cat(parts, axis)
+    live = tuple(i for i, t in enumerate(parts) if recorder.find_node(t) is not None)
+    axis = axis % y.dim()
+    op = Concat(name, (), axis=axis, sizes=tuple(t.shape[axis] for t in parts), live=live)
+    recorder.record(op, tuple(parts[i] for i in live), (y,))
+    if axis == 1 and len(live) == len(parts):
+        op.before = recorder.graph.join(op.ins, op.outs[0])
+    return y
+
+
+def record_reshape(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Views of the same elements."""
+    x = args[0]
+    if recorder.find_node(x) is None:  # only the shape is the image's
+        return recorder.record_constant(func(*args, **kwargs))
+    y = func(*args, **kwargs)
+    if y is x:
+        return y
+    if not (isinstance(y, Tensor) and y.dtype == x.dtype and y.numel() == x.numel()):
+        return recorder.record_local(name, func, args, kwargs)
+    recorder.record(Reshape(name, (), shape=tuple(x.shape)), (x,), (y,))
+    return y
+
+
+def record_own_product(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Linear operations, and selections, whose winner takes all."""
+    return recorder.record_local(name, func, args, kwargs)
+
+
+def record_homogeneous(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Positively homogeneous functions: their own gradient conserves relevance."""
+    warnings.warn(
+        f"{name}: no relevance rule of its own; its gradient is used, which conserves relevance "
+        "since the function is homogeneous",
+        RelevanceWarning,
+        stacklevel=2,
+    )
+    return recorder.record_local(name, func, args, kwargs)
+
+
+def record_dropout(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Dropout: linear while training, nothing otherwise."""
+    given = dict(zip(("input", "p", "training"), args, strict=False)) | kwargs
+    if not given.get("training", True) or given.get("p", 0.5) == 0:
+        return given["input"]
+    return recorder.record_local(name, func, args, kwargs)

@@ -1,8 +1,8 @@
 """The record of one forward pass: which operation made which tensor from which.
 
-Only tensors that depend on the image are recorded; each has a number, its slot. The relevance
-pass walks the record backwards with ordinary differentiable operations, so the second derivative
-needed for training is torch's own and nothing has to be switched on or off.
+Only tensors that depend on the image are recorded; each has a number, its node. The backward pass
+goes through the record from its end with ordinary differentiable operations, so the second
+derivative needed for training is torch's own and nothing has to be switched on or off.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Signals = Sequence["Tensor | None"]
 
 
 @dataclass(frozen=True)
-class Pending:
-    """Channels start <= c < stop of a slot, the output of an affine operation not yet damped.
+class PendingSite:
+    """Channels start <= c < stop of a node that an affine operation made: an epsilon site to come.
 
     Attributes:
         start: First channel.
@@ -26,7 +26,7 @@ class Pending:
         pool: Whether a pooling made it (then it has no bias).
         zero: A tensor [stop - start] of value 0 whose gradient takes the biases' part out of the
             derivative of the stabilised denominator (LRP_SPEC 2.12), or None.
-        denominator: A recomputed pre-activation to divide by instead of the slot's own value
+        denominator: A recomputed pre-activation to divide by instead of the node's own value
             (authors' training mode), or None.
     """
 
@@ -43,15 +43,15 @@ class Op:
 
     Attributes:
         name: Name of the operation, for messages.
-        ins: Slots of the inputs that depend on the image.
-        outs: Slots of the outputs.
+        ins: Nodes of the inputs that depend on the image.
+        outs: Nodes of the outputs.
     """
 
     name: str
     ins: tuple[int, ...]
     outs: tuple[int, ...] = ()
 
-    def signal(self, signals: Signals) -> Signals:
+    def propagate(self, signals: Signals) -> Signals:
         """Signals of the inputs from those of the outputs.
 
         A signal is relevance divided by the activation it belongs to; for linear operations it
@@ -72,45 +72,45 @@ class Graph:
 
     Attributes:
         ops: The operations.
-        maker: Operation that made each slot; None for the image (slot 0).
-        uses: Number of operations that read each slot.
-        pending: For LRP Block: undamped affine channels of a slot.
-        sites: For LRP Block: value of each slot that is damped where it is read.
-        damped: For LRP Block: (operation's index, input's position) that read a damped slot.
-        joins: Slot of each concatenation along channels, by the slots of its parts.
+        maker: Operation that made each node; None for the image (node 0).
+        uses: Number of operations that read each node.
+        pending: For LRP Block: channels of each node that become epsilon sites where they are read.
+        epsilon_sites: For LRP Block: value of each node that is a site where it is read.
+        site_reads: For LRP Block: (operation's index, input's position) that read an epsilon site.
+        joins: Node of each concatenation along channels, by the nodes of its parts.
     """
 
     ops: list[Op] = field(default_factory=list)
     maker: list[Op | None] = field(default_factory=lambda: [None])
     uses: list[int] = field(default_factory=lambda: [0])
-    pending: dict[int, tuple[Pending, ...]] = field(default_factory=dict)
-    sites: dict[int, Tensor] = field(default_factory=dict)
-    damped: set[tuple[int, int]] = field(default_factory=set)
+    pending: dict[int, tuple[PendingSite, ...]] = field(default_factory=dict)
+    epsilon_sites: dict[int, Tensor] = field(default_factory=dict)
+    site_reads: set[tuple[int, int]] = field(default_factory=set)
     joins: dict[tuple[int, ...], int] = field(default_factory=dict)
 
-    def new_slot(self) -> int:
-        """A fresh slot."""
+    def add_node(self) -> int:
+        """A fresh node."""
         self.maker.append(None)
         self.uses.append(0)
         return len(self.maker) - 1
 
     def add(self, op: Op) -> None:
-        """Appends an operation whose slots are set."""
+        """Appends an operation whose nodes are set."""
         self.ops.append(op)
-        for slot in op.ins:
-            self.uses[slot] += 1
-        for slot in op.outs:
-            self.maker[slot] = op
+        for node in op.ins:
+            self.uses[node] += 1
+        for node in op.outs:
+            self.maker[node] = op
 
     def join(self, parts: tuple[int, ...], whole: int) -> tuple[int, int] | None:
         """Takes note of a concatenation and finds the longest one that it begins with.
 
         Args:
-            parts: Slots of its inputs.
-            whole: Slot of its output.
+            parts: Nodes of its inputs.
+            whole: Node of its output.
 
         Returns:
-            (slot, number of parts) of that earlier concatenation, or None.
+            (node, number of parts) of that earlier concatenation, or None.
         """
         found = None
         for n in range(len(parts) - 1, 0, -1):
@@ -135,7 +135,7 @@ class Local(Op):
     outputs: tuple[Tensor, ...] = ()
     share: float = 1.0
 
-    def signal(self, signals: Signals) -> Signals:
+    def propagate(self, signals: Signals) -> Signals:
         """The operation's own vector-Jacobian product, one per map."""
         present = [(y, g) for y, g in zip(self.outputs, signals, strict=True) if g is not None]
         differentiable = torch.is_grad_enabled()

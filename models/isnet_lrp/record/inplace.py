@@ -19,7 +19,7 @@ INPLACE_AT = {
 }  # fmt: skip
 
 
-def without_inplace(
+def drop_inplace_argument(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
     """Arguments less `inplace`, and whether it was asked.
@@ -40,7 +40,7 @@ def without_inplace(
     return args, kwargs, asked
 
 
-def out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:
+def find_out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The operation that returns what an in-place one writes.
 
     Args:
@@ -51,7 +51,7 @@ def out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:
         UnsupportedOperation: There is none.
     """
     if name == "setitem":
-        return assigned
+        return assign_copy
     if not getattr(func, "__name__", "").endswith("_"):
         return func
     for home in (Tensor, F, torch):
@@ -62,14 +62,14 @@ def out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:
     raise UnsupportedOperation(f"{name}_: writes into a tensor that depends on the image")
 
 
-def assigned(tensor: Tensor, index: Any, value: Any) -> Tensor:
+def assign_copy(tensor: Tensor, index: Any, value: Any) -> Tensor:
     """A copy of a tensor after `tensor[index] = value`."""
     copy = tensor.clone()
     copy[index] = value
     return copy
 
 
-def overlap(a: Tensor, b: Tensor) -> bool:
+def views_overlap(a: Tensor, b: Tensor) -> bool:
     """Whether two views of the same memory have an element in common."""
     end = 1 + max(t.storage_offset() + sum((n - 1) * s for n, s in zip(t.shape, t.stride(),
                                                                       strict=True))

@@ -19,14 +19,21 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
 from isnet_lrp.errors import RelevanceError, UnsupportedOperation
-from isnet_lrp.families.epsilon_sites import Sites
-from isnet_lrp.ops import names
-from isnet_lrp.ops.affine import BatchNorm, Conv, Linear
-from isnet_lrp.ops.dispatch import HANDLERS, Handler
+from isnet_lrp.families.epsilon_sites import EpsilonSites
+from isnet_lrp.ops.norm import BatchNorm
+from isnet_lrp.ops.product import CONSTANTS, FACTORS, FACTORS_IN
+from isnet_lrp.ops.structure import RESHAPES
+from isnet_lrp.ops.table import HANDLERS, Handler, name_of
+from isnet_lrp.ops.weighted import Conv, Linear
 from isnet_lrp.record.graph import Graph, Local, Op
-from isnet_lrp.record.inplace import out_of_place, overlap, without_inplace
-from isnet_lrp.record.visibility import check_visible, made_from, out_of_sight, saving
-from isnet_lrp.record.weak_dict import Notes
+from isnet_lrp.record.inplace import drop_inplace_argument, find_out_of_place, views_overlap
+from isnet_lrp.record.visibility import (
+    check_visible,
+    depends_on_image,
+    get_saving_hooks,
+    hidden_tensor_error,
+)
+from isnet_lrp.record.weak_dict import WeakDict
 
 CONSTANT = -1
 
@@ -37,7 +44,7 @@ class Rules:
 
     Attributes:
         epsilon: LRP's stabiliser, >= 0.
-        block: Whether LRP Block's sites are recorded.
+        block: Whether LRP Block's epsilon sites are recorded.
         values: Whether inputs of affine operations are kept (z+).
         authors: Whether BatchNorm in training mode is treated as in the authors' code.
         mixed: Whether relevance pass and training backward pass are computed in bfloat16.
@@ -50,16 +57,16 @@ class Rules:
     mixed: bool = False
 
 
-class Tape(TorchFunctionMode):
+class Recorder(TorchFunctionMode):
     """Records one forward pass.
 
     Args:
         rules: Settings of the call.
-        image: The network's input, slot 0.
+        image: The network's input, node 0.
 
     Attributes:
         graph: The record.
-        first: (slot, tensor) of the last output of the first layer's chain convolution or linear
+        first: (node, tensor) of the last output of the first layer's chain convolution or linear
             layer -> BatchNorm -> activation; None if the network does not start so.
     """
 
@@ -67,24 +74,24 @@ class Tape(TorchFunctionMode):
         super().__init__()
         self.rules = rules
         self.graph = Graph()
-        self.sites = Sites(self.graph) if rules.block else None
+        self.epsilon_sites = EpsilonSites(self.graph) if rules.block else None
         self.first: tuple[int, Tensor] | None = None
-        self._slots: Notes[int] = Notes()
-        self._slots[image] = 0
+        self._nodes: WeakDict[int] = WeakDict()
+        self._nodes[image] = 0
         self._image = image
         # tensor -> what an in-place operation made of it
-        self._replaced: Notes[Tensor] = Notes()
+        self._replaced: WeakDict[Tensor] = WeakDict()
         # tensor -> weak references to its views
-        self._views: Notes[list[weakref.ref[Tensor]]] = Notes()
+        self._views: WeakDict[list[weakref.ref[Tensor]]] = WeakDict()
         # tensors that share memory with an overwritten one
-        self._stale: Notes[bool] = Notes()
-        self._saving = saving()
+        self._stale: WeakDict[bool] = WeakDict()
+        self._saving = get_saving_hooks()
         # constants that may only be factors: from which f
-        self._factors: Notes[str] = Notes()
+        self._factors: WeakDict[str] = WeakDict()
 
-    def slot(self, tensor: Tensor) -> int | None:
-        """Slot of a tensor that depends on the image, else None."""
-        found: int | None = self._slots.get(self._latest(tensor))
+    def find_node(self, tensor: Tensor) -> int | None:
+        """Node of a tensor that depends on the image, else None."""
+        found: int | None = self._nodes.get(self._latest(tensor))
         return None if found == CONSTANT else found
 
     def __torch_function__(
@@ -95,7 +102,7 @@ class Tape(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Runs and records one operation."""
-        if saving() == self._saving:
+        if get_saving_hooks() == self._saving:
             return self._run(func, args, kwargs or {})
         # Activation checkpointing inside the network: its repetition would not be seen, and what
         # it saves is small beside the record, so everything is kept.
@@ -105,23 +112,23 @@ class Tape(TorchFunctionMode):
     def _run(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._replaced:
             args, kwargs = self._current(args), self._current(kwargs)
-        name, inplace = names.name_of(func)
+        name, inplace = name_of(func)
         factor = self._factor(args, kwargs) if self._factors else None
         if not self._depends(args, kwargs):
             out = func(*args, **kwargs)
-            if factor is not None and name not in names.CONSTANTS:
+            if factor is not None and name not in CONSTANTS:
                 self._mark_factor(out, factor)
-            return self.constant(out)
-        if factor is not None and name not in names.FACTORS_IN:
+            return self.record_constant(out)
+        if factor is not None and name not in FACTORS_IN:
             raise _no_rule(f"{factor} (but as a factor)")
         if not torch.is_grad_enabled():
-            if inplace and self.slot(args[0]) is not None:
+            if inplace and self.find_node(args[0]) is not None:
                 raise UnsupportedOperation(f"{name}_ without gradient on a tensor of the image")
             return func(*args, **kwargs)
-        args, kwargs, asked = without_inplace(name, args, kwargs)
+        args, kwargs, asked = drop_inplace_argument(name, args, kwargs)
         inplace = inplace or asked
         if inplace:
-            func = out_of_place(func, name)
+            func = find_out_of_place(func, name)
         handler: Handler = HANDLERS.get(name, _constant)
         out = handler(self, name, func, args, kwargs)
         if inplace and isinstance(args[0], Tensor):
@@ -131,15 +138,15 @@ class Tape(TorchFunctionMode):
     # -- what handlers use ---------------------------------------------------------------------
 
     def record(self, op: Op, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
-        """Appends an operation, giving slots to its outputs."""
-        op.ins = tuple([self._slots[t] for t in inputs])
-        op.outs = tuple([self.graph.new_slot() for _ in outputs])
-        for slot, tensor in zip(op.outs, outputs, strict=True):
-            self._slots[tensor] = slot
+        """Appends an operation, giving nodes to its outputs."""
+        op.ins = tuple([self._nodes[t] for t in inputs])
+        op.outs = tuple([self.graph.add_node() for _ in outputs])
+        for node, tensor in zip(op.outs, outputs, strict=True):
+            self._nodes[tensor] = node
             if tensor._base is not None:
                 self._views.setdefault(tensor._base, []).append(weakref.ref(tensor))
-        if self.sites is not None:
-            self.sites.read(op, inputs, outputs)
+        if self.epsilon_sites is not None:
+            self.epsilon_sites.read(op, inputs, outputs)
         self.graph.add(op)
 
     def extend_first(self, op: Op, output: Tensor, *, start: bool = False) -> None:
@@ -159,7 +166,7 @@ class Tape(TorchFunctionMode):
             return True
         return isinstance(before, BatchNorm) and not isinstance(op, BatchNorm)
 
-    def local(
+    def record_local(
         self,
         name: str,
         func: Callable[..., Any],
@@ -189,20 +196,20 @@ class Tape(TorchFunctionMode):
         if aliases.made and outputs:
             op = kind(name, (), inputs=tuple(a for _, a in aliases.made), outputs=outputs)
             self.record(op, tuple(t for t, _ in aliases.made), outputs)
-        return self.constant(out)
+        return self.record_constant(out)
 
-    def constant(self, out: Any) -> Any:
-        """Takes note of results that carry no relevance, unless they have slots, and returns them.
+    def record_constant(self, out: Any) -> Any:
+        """Marks results that carry no relevance, unless they have nodes, and returns them.
 
         Args:
             out: Result of an operation.
         """
         for tensor in _tensors(out):
-            if tensor.requires_grad and tensor not in self._slots:
-                self._slots[tensor] = CONSTANT
+            if tensor.requires_grad and tensor not in self._nodes:
+                self._nodes[tensor] = CONSTANT
         return out
 
-    def factor(self, name: str, out: Any) -> Any:
+    def record_factor(self, name: str, out: Any) -> Any:
         """A constant that may only be a factor or a denominator, since its function has no rule.
 
         Args:
@@ -210,38 +217,38 @@ class Tape(TorchFunctionMode):
             out: Its result.
         """
         self._mark_factor(out, name)
-        return self.constant(out)
+        return self.record_constant(out)
 
     # -- internals -----------------------------------------------------------------------------
 
-    def _reads_image(self, slot: int) -> bool:
-        while slot != 0:
-            maker = self.graph.maker[slot]
-            if maker is None or maker.name not in names.RESHAPES:
+    def _reads_image(self, node: int) -> bool:
+        while node != 0:
+            maker = self.graph.maker[node]
+            if maker is None or maker.name not in RESHAPES:
                 return False
-            slot = maker.ins[0]
+            node = maker.ins[0]
         return True
 
     def _depends(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         depends = False
         for tensor in _tensors((args, tuple(kwargs.values())) if kwargs else args):
-            slot = self._slots.get(tensor)
+            node = self._nodes.get(tensor)
             if self._stale and tensor in self._stale:
                 raise UnsupportedOperation(
                     f"a tensor of shape {tuple(tensor.shape)} is read after an operation wrote in "
                     "place into another view of its memory: use the operation that makes a new "
                     "tensor"
                 )
-            if slot is None:
+            if node is None:
                 if tensor.grad_fn is not None and self._hidden(tensor):
-                    raise out_of_sight(tensor)
-            elif slot != CONSTANT:
+                    raise hidden_tensor_error(tensor)
+            elif node != CONSTANT:
                 depends = True
         return depends
 
     def _hidden(self, tensor: Tensor) -> bool:
-        seen = {t.grad_fn for t, slot in self._slots.items() if slot != CONSTANT}
-        return made_from(tensor, self._image, seen)
+        seen = {t.grad_fn for t, node in self._nodes.items() if node != CONSTANT}
+        return depends_on_image(tensor, self._image, seen)
 
     def _factor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         """The function without rule that made one of the arguments, if any."""
@@ -262,7 +269,7 @@ class Tape(TorchFunctionMode):
             return
         views = [reference() for reference in self._views.get(base, ())]
         for other in (base, *views):
-            if other is not None and other is not tensor and overlap(other, tensor):
+            if other is not None and other is not tensor and views_overlap(other, tensor):
                 self._stale[other] = True
 
     def _latest(self, tensor: Tensor) -> Tensor:
@@ -292,15 +299,15 @@ class _Aliases:
         made: Pairs (input, its view).
     """
 
-    def __init__(self, tape: Tape, keep: Callable[[int], bool]) -> None:
+    def __init__(self, recorder: Recorder, keep: Callable[[int], bool]) -> None:
         self.made: list[tuple[Tensor, Tensor]] = []
-        self._tape = tape
+        self._recorder = recorder
         self._keep = keep
         self._seen = 0
 
     def of(self, value: Any) -> Any:
         """The argument, in lists and tuples too, with its tensors replaced."""
-        if isinstance(value, Tensor) and self._tape.slot(value) is not None:
+        if isinstance(value, Tensor) and self._recorder.find_node(value) is not None:
             position, self._seen = self._seen, self._seen + 1
             if not self._keep(position):
                 return value
@@ -315,14 +322,14 @@ def _same(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _constant(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+def _constant(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Operations whose results carry no relevance, and those without a rule, which raise."""
     out = func(*args, **kwargs)
-    if name in names.FACTORS:
-        return tape.factor(name, out)
-    if name not in names.CONSTANTS and any(t.requires_grad for t in _tensors(out)):
+    if name in FACTORS:
+        return recorder.record_factor(name, out)
+    if name not in CONSTANTS and any(t.requires_grad for t in _tensors(out)):
         raise _no_rule(name)
-    return tape.constant(out)
+    return recorder.record_constant(out)
 
 
 def _no_rule(name: str) -> UnsupportedOperation:
@@ -345,4 +352,4 @@ def _tensors(value: Any) -> list[Tensor]:
     return found
 
 
-__all__ = ["RelevanceError", "Rules", "Tape", "check_visible"]
+__all__ = ["Recorder", "RelevanceError", "Rules", "check_visible"]

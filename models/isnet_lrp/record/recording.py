@@ -8,37 +8,37 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from isnet_lrp.backward import Walk, clean
+from isnet_lrp.backward import BackwardPass, replace_nonfinite
 from isnet_lrp.errors import RelevanceError, UnsupportedOperation
-from isnet_lrp.families.zb import first_layer, first_layer_relevance
-from isnet_lrp.families.zplus import PositiveWalk
+from isnet_lrp.families.zb import find_first_layer, propagate_zb
+from isnet_lrp.families.zplus import PositivePass
 from isnet_lrp.kernels.mixed import HALF
-from isnet_lrp.ops.activation import Activation, Rectifier
+from isnet_lrp.ops.activation import Activation, ReLU
 from isnet_lrp.record.graph import Graph
-from isnet_lrp.record.recorder import Tape
-from isnet_lrp.record.tracing import traced
+from isnet_lrp.record.recorder import Recorder
+from isnet_lrp.record.tracing import is_tracing
 
 Bounds = tuple["float | Tensor", "float | Tensor"]
 PER_ACTIVATION = 3  # tensors of an activation's size that a map keeps or needs on its way
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A recorded forward pass, ready to be walked back by any family.
+class Recording:
+    """A recorded forward pass, ready for the backward pass of any family.
 
     Attributes:
-        tape: The recording.
+        recorder: The recording.
         image: The network's input [B, C, H, W].
         logits: Its outputs [B, K].
         zb: Bounds of the zB rule, or None.
         epsilon: Stabiliser.
-        hidden: Layers whose relevance is wanted: {name: (slot, activation)}.
+        hidden: Layers whose relevance is wanted: {name: (node, activation)}.
         mixed: Whether signals are bfloat16.
-        memory: Bytes that the maps walked at once may take; None: all maps at once.
+        memory: Bytes that the maps of one pass may take; None: all maps at once.
         checkpoint: Whether the pass is repeated in the training backward pass instead of kept.
     """
 
-    tape: Tape
+    recorder: Recorder
     image: Tensor
     logits: Tensor
     zb: Bounds | None
@@ -59,7 +59,7 @@ class Recorded:
         """
         rows = len(seed)
         if self.memory is not None:
-            rows = maps_that_fit(self.tape.graph, len(seed), self.memory)
+            rows = count_maps_that_fit(self.recorder.graph, len(seed), self.memory)
         parts = [self._signals_once_or_twice(part) for part in torch.split(seed, rows)]
         if len(parts) == 1:
             return parts[0]
@@ -76,13 +76,13 @@ class Recorded:
 
     def _signals(self, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         stop, value = self._end()
-        wanted = frozenset(slot for slot, _ in self.hidden.values())
-        walk = Walk(self.tape.graph, self.epsilon, wanted, stop)
-        found = walk.run(self._start(), seed.to(HALF) if self.mixed else seed)
-        found = {slot: clean(g) for slot, g in found.items()}
-        deep = {name: value * found[slot] if slot in found else
+        wanted = frozenset(node for node, _ in self.hidden.values())
+        backward = BackwardPass(self.recorder.graph, self.epsilon, wanted, stop)
+        found = backward.run(self._start(), seed.to(HALF) if self.mixed else seed)
+        found = {node: replace_nonfinite(g) for node, g in found.items()}
+        deep = {name: value * found[node] if node in found else
                 value.new_zeros(seed.shape[0], *value.shape)
-                for name, (slot, value) in self.hidden.items()}  # fmt: skip
+                for name, (node, value) in self.hidden.items()}  # fmt: skip
         if stop not in found:
             raise _independent()
         return self._pixels(value * found[stop]), deep
@@ -97,56 +97,56 @@ class Recorded:
             RelevanceError: The pixels get no relevance.
         """
         stop, _ = self._end()
-        wanted = frozenset(slot for slot, _ in self.hidden.values())
-        walk = PositiveWalk(self.tape.graph, self.epsilon, wanted, stop)
-        found = walk.run(self._start(), self.logits, chosen)
+        wanted = frozenset(node for node, _ in self.hidden.values())
+        backward = PositivePass(self.recorder.graph, self.epsilon, wanted, stop)
+        found = backward.run(self._start(), self.logits, chosen)
         if stop not in found:
             raise _independent()
-        for name, (slot, _) in self.hidden.items():
-            if slot not in found:
+        for name, (node, _) in self.hidden.items():
+            if node not in found:
                 raise RelevanceError(
                     f"layer {name!r}: no z+ relevance rests on its output, which BatchNorm behind "
                     "it takes into its own rule, or nothing reads; name the layer behind"
                 )
-        deep = {name: found[slot] for name, (slot, _) in self.hidden.items()}
+        deep = {name: found[node] for name, (node, _) in self.hidden.items()}
         return self._pixels(found[stop]), deep
 
     def logit_correction(self) -> Tensor | None:
         """The zero-valued tensor [K] that makes the logits' biases constants, or None."""
-        pending = self.tape.graph.pending.get(self._start(), ())
+        pending = self.recorder.graph.pending.get(self._start(), ())
         return pending[0].zero if len(pending) == 1 else None
 
     def _start(self) -> int:
-        slot = self.tape.slot(self.logits)
-        if slot is None:
+        node = self.recorder.find_node(self.logits)
+        if node is None:
             raise _independent()
-        return slot
+        return node
 
     def _end(self) -> tuple[int, Tensor]:
         if self.zb is None:
             return 0, self.image
-        if self.tape.first is None:
+        if self.recorder.first is None:
             raise UnsupportedOperation(
                 "zB rule: the network does not start with a convolution or linear layer; "
                 "use zb=None"
             )
-        first_layer(self.tape.graph, self.tape.first[0])
-        for name, (slot, _) in self.hidden.items():
-            if slot < self.tape.first[0]:
+        find_first_layer(self.recorder.graph, self.recorder.first[0])
+        for name, (node, _) in self.hidden.items():
+            if node < self.recorder.first[0]:
                 raise RelevanceError(
                     f"layer {name!r} lies inside the first layer, which the zB rule takes as a "
                     "whole: name a layer behind its activation, or use zb=None"
                 )
-        return self.tape.first
+        return self.recorder.first
 
     def _pixels(self, relevance: Tensor) -> Tensor:
-        if self.zb is None or self.tape.first is None:
+        if self.zb is None or self.recorder.first is None:
             return relevance
         low, high = (_bound(b, self.image) for b in self.zb)
-        if low.device.type == "cpu" and not traced() and not bool((low < high).all()):
+        if low.device.type == "cpu" and not is_tracing() and not bool((low < high).all()):
             raise RelevanceError(f"zB bounds {self.zb}: expected the low bound below the high one")
-        layer = first_layer(self.tape.graph, self.tape.first[0])
-        return first_layer_relevance(self.image, relevance, layer, self.epsilon, low, high)
+        layer = find_first_layer(self.recorder.graph, self.recorder.first[0])
+        return propagate_zb(self.image, relevance, layer, self.epsilon, low, high)
 
 
 def _independent() -> RelevanceError:
@@ -156,9 +156,9 @@ def _independent() -> RelevanceError:
     )
 
 
-def maps_that_fit(graph: Graph, maps: int, memory: int) -> int:
-    """How many maps may be walked at once within `memory` bytes, 1 to `maps`."""
-    acts = [op.value for op in graph.ops if isinstance(op, (Rectifier, Activation))]
+def count_maps_that_fit(graph: Graph, maps: int, memory: int) -> int:
+    """How many maps may be made in one pass within `memory` bytes, 1 to `maps`."""
+    acts = [op.value for op in graph.ops if isinstance(op, (ReLU, Activation))]
     one = PER_ACTIVATION * sum(a.numel() * a.element_size() for a in acts)
     return max(1, min(maps, memory // max(one, 1)))
 

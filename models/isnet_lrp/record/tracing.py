@@ -16,7 +16,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.overrides import TorchFunctionMode
 
 
-def traced() -> bool:
+def is_tracing() -> bool:
     """Whether operations are being traced, so that no value may decide what is done next."""
     return get_proxy_mode() is not None
 
@@ -47,7 +47,7 @@ def trace(step: Callable[..., Any], *args: Any) -> GraphModule:
     return graph
 
 
-@torch.library.custom_op("isnet_models::constant", mutates_args=())
+@torch.library.custom_op("isnet_lrp::constant", mutates_args=())
 def _constant(tensor: Tensor) -> Tensor:
     """Marks a detached tensor in a traced graph."""
     return tensor.clone()
@@ -58,7 +58,7 @@ def _constant_like(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor)
 
 
-_MARK = torch.ops.isnet_models.constant.default
+_MARK = torch.ops.isnet_lrp.constant.default
 
 
 class _Marks(TorchFunctionMode):

@@ -1,4 +1,4 @@
-"""What a recording cannot see: compiled modules, scripted functions, C++ blocks."""
+"""What the recorder cannot see: compiled modules, scripted functions, C++ blocks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_visible(net: nn.Module) -> None:
             )
 
 
-def made_from(tensor: Tensor, image: Tensor, seen: set[Any]) -> bool:
+def depends_on_image(tensor: Tensor, image: Tensor, seen: set[Any]) -> bool:
     """Whether a tensor that was not seen being made depends on the image.
 
     Some networks keep tensors from call to call that depend on parameters alone; they are
@@ -57,17 +57,17 @@ def made_from(tensor: Tensor, image: Tensor, seen: set[Any]) -> bool:
     return False
 
 
-def out_of_sight(tensor: Tensor) -> UnsupportedOperation:
-    """The error for a tensor that was made where nothing could be seen."""
+def hidden_tensor_error(tensor: Tensor) -> UnsupportedOperation:
+    """The error for a tensor that was made where the recorder could not see it."""
     maker = "unknown" if tensor.grad_fn is None else tensor.grad_fn.name()
     return UnsupportedOperation(
-        f"a tensor of shape {tuple(tensor.shape)} was computed out of sight ({maker}): compiled "
-        "and scripted functions, C++ blocks, autograd Functions and reentrant checkpoints cannot "
-        "be explained; give the plain network"
+        f"a tensor of shape {tuple(tensor.shape)} was computed where the recorder cannot see "
+        f"it ({maker}): compiled and scripted functions, C++ blocks, autograd Functions and "
+        "reentrant checkpoints cannot be explained; give the plain network"
     )
 
 
-def saving() -> object:
+def get_saving_hooks() -> object:
     """The hooks, if any, through which autograd saves tensors now."""
     top: Callable[[bool], object] | None = getattr(
         torch._C._autograd, "_top_saved_tensors_default_hooks", None

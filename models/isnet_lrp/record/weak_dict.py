@@ -1,4 +1,4 @@
-"""Notes about tensors that are forgotten with them."""
+"""A dictionary by tensors that keeps none of them alive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ V = TypeVar("V")
 D = TypeVar("D")
 
 
-class Notes(Generic[V]):
+class WeakDict(Generic[V]):
     """A mapping from tensors, by identity, that keeps none of them alive.
 
     It does what `torch.utils.weak.WeakIdKeyDictionary` does, in a tenth of the time: every
@@ -24,9 +24,9 @@ class Notes(Generic[V]):
         mine = weakref.ref(self)
 
         def forget(reference: _Reference) -> None:
-            notes = mine()
-            if notes is not None:
-                notes._found.pop(reference.key, None)
+            found = mine()
+            if found is not None:
+                found._found.pop(reference.key, None)
 
         self._forget = forget
 
@@ -45,18 +45,18 @@ class Notes(Generic[V]):
         self._found[reference.key] = (reference, value)
 
     def get(self, tensor: Tensor, default: D = None) -> V | D:  # type: ignore[assignment]
-        """The note about a tensor, or `default`."""
+        """The value of a tensor, or `default`."""
         found = self._found.get(id(tensor))
         return default if found is None else found[1]
 
     def setdefault(self, tensor: Tensor, value: V) -> V:
-        """The note about a tensor, made now if there is none."""
+        """The value of a tensor, set now if there is none."""
         if tensor not in self:
             self[tensor] = value
         return self[tensor]
 
     def items(self) -> Iterator[tuple[Tensor, V]]:
-        """All living tensors and their notes."""
+        """All living tensors and their values."""
         for reference, value in list(self._found.values()):
             tensor: Any = reference()
             if tensor is not None:

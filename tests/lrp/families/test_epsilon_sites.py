@@ -1,4 +1,4 @@
-"""Where LRP Block damps, counted from outside: with a huge epsilon each site divides by it once."""
+"""Epsilon sites of LRP Block, counted from outside: a huge epsilon divides once at each site."""
 
 from __future__ import annotations
 
@@ -169,8 +169,8 @@ def test_joined_affine_outputs_are_damped_channel_by_channel(parts: str, trainin
     signal = (signal * (p / (p + 0.1)))[:, :, None, None].expand(2, 9, 6, 5)
     maps = torch.zeros_like(x)
     for part, s in zip(z, signal.split([4, 5], 1), strict=True):
-        damped = s * part.relu() / (part.abs() + 0.1)
-        maps += torch.autograd.grad(part, image, damped.detach(), retain_graph=True)[0]
+        passed = s * part.relu() / (part.abs() + 0.1)
+        maps += torch.autograd.grad(part, image, passed.detach(), retain_graph=True)[0]
     assert torch.allclose(ours, x * maps, atol=1e-12)
 
 

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from isnet_lrp import relevance
 from isnet_lrp.families.zb import (
     FirstLayer,
+    convolve_ones,
     divide,
-    first_layer,
-    first_layer_relevance,
-    over_channels,
-    response,
+    find_first_layer,
+    propagate_zb,
+    sum_over_channels,
 )
-from isnet_lrp.ops.affine import ConvOptions
-from isnet_lrp.record.recorder import Rules, Tape
+from isnet_lrp.kernels.convolution import ConvOptions
+from isnet_lrp.record.recorder import Recorder, Rules
 
 OPTIONS = ConvOptions((2, 2), (1, 1), (1, 1), 1)
 
@@ -62,7 +62,7 @@ def test_equals_the_slow_transcription(scaled: bool, low: float, high: float) ->
     layer = FirstLayer(conv(x), conv.weight, conv.bias, scale, bias, OPTIONS)
     R = torch.rand(1, 3, 3, 3, dtype=torch.float64)
     bounds = (torch.full((2,), v, dtype=torch.float64) for v in (low, high))
-    fast = first_layer_relevance(x, R[None], layer, 0.01, *bounds)[0]
+    fast = propagate_zb(x, R[None], layer, 0.01, *bounds)[0]
     weight = (conv.weight * factor.view(-1, 1, 1, 1)).detach()
     slow = slow_zb(x, R, weight, bias, 0.01, low, high)
     torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)
@@ -78,11 +78,11 @@ def test_fused_layer_computes_the_same_activation() -> None:
     bn.running_mean.normal_()
     bn.running_var.uniform_(0.5, 2)
     x = torch.rand(2, 1, 6, 6, dtype=torch.float64).requires_grad_()
-    tape = Tape(Rules(0.01), x)
-    with tape:
+    recorder = Recorder(Rules(0.01), x)
+    with recorder:
         y = bn.eval()(conv(x))
-    assert tape.first is not None
-    layer = first_layer(tape.graph, tape.first[0])
+    assert recorder.first is not None
+    layer = find_first_layer(recorder.graph, recorder.first[0])
     assert torch.allclose(nn.functional.conv2d(x, layer.fused(), layer.bias), y, atol=1e-12)
     nothing = torch.zeros(4, dtype=torch.float64)
     assert torch.allclose(layer.value(nothing), y, atol=1e-12)
@@ -99,11 +99,11 @@ def test_biases_of_the_first_layer_are_constants() -> None:
             p.normal_()
     x = torch.rand(2, 2, 6, 6, dtype=torch.float64)
     tape_x = x.clone().requires_grad_()
-    tape = Tape(Rules(0.01), tape_x)
-    with torch.enable_grad(), tape:
+    recorder = Recorder(Rules(0.01), tape_x)
+    with torch.enable_grad(), recorder:
         net[:2](tape_x)
-    assert tape.first is not None
-    layer = first_layer(tape.graph, tape.first[0])
+    assert recorder.first is not None
+    layer = find_first_layer(recorder.graph, recorder.first[0])
     z = layer.value(torch.zeros(4, dtype=torch.float64))
     by_bias = torch.autograd.grad(z.sum(), [net[0].bias, net[1].bias], allow_unused=True)
     assert all(g is None or float(g.abs().max()) < 1e-12 for g in by_bias)
@@ -117,7 +117,9 @@ def test_response_to_constant_planes_is_a_convolution(groups: int) -> None:
     values = torch.randn(6, dtype=torch.float64)
     planes = values.view(1, -1, 1, 1).expand(1, 6, 7, 9)
     wanted = options.apply(planes, weight)[0]
-    found = response(over_channels(weight, values, groups), options, (7, 9), wanted.shape[1:])
+    found = convolve_ones(
+        sum_over_channels(weight, values, groups), options, (7, 9), wanted.shape[1:]
+    )
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from isnet_lrp.kernels.epsilon import damp, damp_by, other_axes, per_channel, stabilise
+from isnet_lrp.kernels.epsilon import (
+    apply_epsilon_factor,
+    apply_recomputed_factor,
+    other_axes,
+    per_channel,
+    stabilise,
+)
 
 SHAPES = [(2, 3), (2, 3, 4), (2, 3, 4, 5)]
 
@@ -40,8 +46,10 @@ def test_the_sign_of_zero_is_positive() -> None:
 def test_by_hand() -> None:
     g = torch.tensor([[[1.0, 10.0, -4.0]]])
     t = torch.tensor([[0.5, -1.5, 0.0]])
-    assert torch.allclose(damp(g, t, 0.5), torch.tensor([[[0.5, 7.5, 0.0]]]))
-    assert torch.allclose(damp(g, t.abs(), 0.5, positive=True), torch.tensor([[[0.5, 7.5, 0.0]]]))
+    assert torch.allclose(apply_epsilon_factor(g, t, 0.5), torch.tensor([[[0.5, 7.5, 0.0]]]))
+    assert torch.allclose(
+        apply_epsilon_factor(g, t.abs(), 0.5, positive=True), torch.tensor([[[0.5, 7.5, 0.0]]])
+    )
 
 
 @pytest.mark.parametrize("zero", [False, True])
@@ -54,7 +62,7 @@ def test_value_and_derivatives(
 ) -> None:
     p = inputs(shape, maps, positive)
     z, s = p["zero"] if zero else None, p["scale"] if scale else None
-    ours = damp(p["g"], p["t"], 0.3, z, positive, s)
+    ours = apply_epsilon_factor(p["g"], p["t"], 0.3, z, positive, s)
     theirs = plain(p["g"], p["t"], 0.3, z, s)
     assert torch.allclose(ours, theirs, atol=1e-14)
     leaves = [p["g"], p["t"], *([s] if s is not None else []), *([z] if z is not None else [])]
@@ -68,7 +76,7 @@ def test_value_and_derivatives(
 @pytest.mark.parametrize("shape", SHAPES)
 def test_epsilon_zero_lets_all_pass_but_where_nothing_was_active(shape: tuple[int, ...]) -> None:
     p = inputs(shape, 2, positive=True)
-    ours = damp(p["g"], p["t"], 0.0, None, True, p["scale"])
+    ours = apply_epsilon_factor(p["g"], p["t"], 0.0, None, True, p["scale"])
     gate = (p["t"] != 0).double()
     assert 0 < gate.mean() < 1
     assert torch.equal(ours, p["g"] * gate * per_channel(p["scale"], p["t"]))
@@ -86,7 +94,7 @@ def test_epsilon_zero_lets_all_pass_but_where_nothing_was_active(shape: tuple[in
 def test_damping_by_another_denominator(epsilon: float) -> None:
     p = inputs((2, 3, 4, 5), 2, positive=True)
     z = torch.where(p["t"] > 0, 1.1 * p["t"] - 0.05, -torch.ones(())).detach()
-    found = damp_by(p["g"], p["t"], z, epsilon)
+    found = apply_recomputed_factor(p["g"], p["t"], z, epsilon)
     expected = p["g"] * (p["t"] / stabilise(z, epsilon) if epsilon else (p["t"] != 0))
     assert torch.allclose(found, expected)
     assert torch.isfinite(torch.autograd.grad(found.sum(), p["g"])[0]).all()
@@ -95,7 +103,11 @@ def test_damping_by_another_denominator(epsilon: float) -> None:
 def test_half_precision_signals_stay_so() -> None:
     g = torch.randn(2, 3, 4, 5, 5).bfloat16()
     t = torch.randn(3, 4, 5, 5)
-    for found in (damp(g, t, 0.1), damp(g, t, 0.1, scale=torch.randn(4)), damp_by(g, t, t, 0.1)):
+    for found in (
+        apply_epsilon_factor(g, t, 0.1),
+        apply_epsilon_factor(g, t, 0.1, scale=torch.randn(4)),
+        apply_recomputed_factor(g, t, t, 0.1),
+    ):
         assert found.dtype == torch.bfloat16
 
 
@@ -103,7 +115,7 @@ def test_float16_does_not_overflow_where_a_unit_is_off() -> None:
     t = torch.zeros(1, 2, 3, dtype=torch.float16, requires_grad=True)
     g = torch.full((2, 1, 2, 3), 0.1, dtype=torch.float16, requires_grad=True)
     u = torch.full_like(g, 1000)  # over epsilon 1e5, beyond the range
-    dg, dt = torch.autograd.grad(damp(g, t, 0.01, positive=True), [g, t], u)
+    dg, dt = torch.autograd.grad(apply_epsilon_factor(g, t, 0.01, positive=True), [g, t], u)
     assert dg.dtype == dt.dtype == torch.float16
     assert not dg.any()
     torch.testing.assert_close(dt.float(), torch.full((1, 2, 3), 2e4), rtol=2e-3, atol=0)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from isnet_lrp.kernels.fused import Gate, Held
-from isnet_lrp.ops.affine import ConvOptions
+from isnet_lrp.kernels.convolution import ConvOptions
+from isnet_lrp.kernels.fused import Gate, HeldSignal
 
 EPSILON = 0.01
 SHAPES = {  # O, I, kernel, options, H, W
@@ -23,7 +23,7 @@ SHAPES = {  # O, I, kernel, options, H, W
 }
 
 
-def plain(held: Held, weight: Tensor, options: ConvOptions, size: tuple[int, int]) -> Tensor:
+def plain(held: HeldSignal, weight: Tensor, options: ConvOptions, size: tuple[int, int]) -> Tensor:
     """The same by torch's operations and their own derivatives."""
     g = held.g
     if held.gate is not None:
@@ -40,7 +40,7 @@ def plain(held: Held, weight: Tensor, options: ConvOptions, size: tuple[int, int
     return torch.stack(rows)
 
 
-def derivatives(make: Callable[[], Tensor], leaves: list[Tensor], u: Tensor) -> list[Tensor]:
+def differentiate(make: Callable[[], Tensor], leaves: list[Tensor], u: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad((make() * u).sum(), leaves))
 
 
@@ -62,7 +62,7 @@ def test_fused_step_equals_plain_operations(shape: str, parts: str, maps: int) -
     ahead = torch.randn(I, dtype=torch.float64, requires_grad=True)
     taken = ahead if "ahead" in parts and options.groups == 1 else None
     gate = Gate(t, EPSILON, zero if "zero" in parts else None) if "gate" in parts else None
-    held = Held(g, gate, scale if "scale" in parts else None)
+    held = HeldSignal(g, gate, scale if "scale" in parts else None)
     leaves = [g, weight, *([t] if gate else []), *([scale] if "scale" in parts else [])]
     leaves += [zero] if "zero" in parts else []
     leaves += [] if taken is None else [taken]
@@ -71,13 +71,13 @@ def test_fused_step_equals_plain_operations(shape: str, parts: str, maps: int) -
         found = plain(held, weight, options, (H, W))
         return found if taken is None else found * taken.view(-1, 1, 1)
 
-    found = held.carried(weight, options, (H, W), taken)
+    found = held.carry_through(weight, options, (H, W), taken)
     wanted = slow()
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
     u = torch.randn_like(found)
     for mine, theirs in zip(
-        derivatives(lambda: held.carried(weight, options, (H, W), taken), leaves, u),
-        derivatives(slow, leaves, u),
+        differentiate(lambda: held.carry_through(weight, options, (H, W), taken), leaves, u),
+        differentiate(slow, leaves, u),
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
@@ -86,7 +86,7 @@ def test_fused_step_equals_plain_operations(shape: str, parts: str, maps: int) -
 def test_epsilon_zero_opens_the_gate_where_the_unit_is_active() -> None:
     g = torch.randn(1, 2, 3, 4, 4, dtype=torch.float64)
     t = torch.randn(2, 3, 4, 4, dtype=torch.float64).relu()
-    torch.testing.assert_close(Held(g, Gate(t, 0.0, None)).whole(), g * (t > 0))
+    torch.testing.assert_close(HeldSignal(g, Gate(t, 0.0, None)).multiply_out(), g * (t > 0))
 
 
 def test_only_the_signal_is_kept_for_the_derivative() -> None:
@@ -101,5 +101,5 @@ def test_only_the_signal_is_kept_for_the_derivative() -> None:
 
     options = ConvOptions((1, 1), (1, 1), (1, 1), 1)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        Held(g, Gate(t, EPSILON, None)).carried(weight, options, (8, 8))
+        HeldSignal(g, Gate(t, EPSILON, None)).carry_through(weight, options, (8, 8))
     assert {tensor.data_ptr() for tensor in kept} == {x.data_ptr() for x in (g, t, weight)}

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isnet_lrp import RelevanceError, relevance
-from isnet_lrp.kernels.mixed import mixed_convolution, mixed_linear
-from isnet_lrp.ops.affine import ConvOptions
+from isnet_lrp.kernels.convolution import ConvOptions
+from isnet_lrp.kernels.mixed import apply_linear_mixed, convolve_mixed
 from isnet_models.backbones import build_backbone
 from isnet_models.methods.base import Context
 from isnet_models.methods.guided.isnet import ISNetSettings
@@ -28,8 +28,8 @@ def test_weighted_operations_round_their_gradients_alone() -> None:
     conv, linear = nn.Conv2d(4, 6, 3, 2, 1), nn.Linear(8, 5)
     options = ConvOptions((2, 2), (1, 1), (1, 1), 1)
     for plain, mixed, parameters in (
-        (conv(x), mixed_convolution(x, conv.weight, conv.bias, options), list(conv.parameters())),
-        (linear(x), mixed_linear(x, linear.weight, linear.bias), list(linear.parameters())),
+        (conv(x), convolve_mixed(x, conv.weight, conv.bias, options), list(conv.parameters())),
+        (linear(x), apply_linear_mixed(x, linear.weight, linear.bias), list(linear.parameters())),
     ):
         assert torch.equal(plain, mixed)
         u = torch.randn_like(plain)

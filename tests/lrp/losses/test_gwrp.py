@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isnet_lrp.losses.gwrp import gwrp, leading, weight_sum
+from isnet_lrp.losses.gwrp import count_leading, gwrp, sum_weights
 from tests.lrp.oracles.losses import weighted_rank_mean
 
 DECAYS = [0.0, 0.5, 0.9, 0.99, 0.996, 0.999, 1.0]
@@ -91,7 +91,7 @@ def test_lies_between_mean_and_maximum_and_rises(seed: int, d: float, more: floa
 def test_ties_share_the_weights_of_their_ranks(d: float) -> None:
     v = torch.tensor([1.0, 5.0, 5.0, 5.0, 2.0], dtype=torch.float64, requires_grad=True)
     (g,) = torch.autograd.grad(gwrp(v, d), v)
-    weights = [d**i / weight_sum(5, d) for i in range(5)]
+    weights = [d**i / sum_weights(5, d) for i in range(5)]
     assert sorted(g[1:4].tolist(), reverse=True) == pytest.approx(weights[:3])
     assert [g[4].item(), g[0].item()] == pytest.approx(weights[3:])
 
@@ -99,15 +99,15 @@ def test_ties_share_the_weights_of_their_ranks(d: float) -> None:
 def test_only_negligible_weights_are_left_out() -> None:
     for dtype in (torch.float32, torch.float64):
         for d in (0.5, 0.9, 0.996):
-            k = leading(10**6, d, dtype)
+            k = count_leading(10**6, d, dtype)
             assert d**k <= torch.finfo(dtype).eps / 8 <= d ** (k - 1)
-    assert leading(100, 0.9999, torch.float32) == 100
+    assert count_leading(100, 0.9999, torch.float32) == 100
 
 
 def test_the_sum_of_weights_is_exact_near_one() -> None:
     n, d = 50_000, 1 - 1e-13
-    assert weight_sum(n, d) == pytest.approx(n - n * (n - 1) / 2 * (1 - d), rel=1e-13)
-    assert weight_sum(3, 0.5) == pytest.approx(1.75)
+    assert sum_weights(n, d) == pytest.approx(n - n * (n - 1) / 2 * (1 - d), rel=1e-13)
+    assert sum_weights(3, 0.5) == pytest.approx(1.75)
 
 
 def test_gradient_equals_finite_differences() -> None:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isnet_lrp.losses.relevance_range import RangeEstimator, estimate_range, map_totals
+from isnet_lrp.losses.relevance_range import RangeEstimator, estimate_range, sum_relevance
 
 
 def by_definition(totals: list[float]) -> tuple[float, float]:
@@ -51,8 +51,8 @@ def test_a_total_averages_the_classes_over_the_whole_map() -> None:
         sum(abs(v) for v in maps[b].flatten().tolist()) / 4
         for b in range(3)
     ]  # fmt: skip
-    assert map_totals(maps).tolist() == pytest.approx(slow, rel=1e-5)
-    assert map_totals(maps.bfloat16()).dtype == torch.float32
+    assert sum_relevance(maps).tolist() == pytest.approx(slow, rel=1e-5)
+    assert sum_relevance(maps.bfloat16()).dtype == torch.float32
 
 
 def test_batches_and_layers_are_collected() -> None:
@@ -63,7 +63,7 @@ def test_batches_and_layers_are_collected() -> None:
     found = estimator.values()
     assert list(found) == ["input", "deep"]
     for name, maps in layers.items():
-        assert found[name] == pytest.approx(by_definition(map_totals(maps).tolist()), rel=1e-6)
+        assert found[name] == pytest.approx(by_definition(sum_relevance(maps).tolist()), rel=1e-6)
 
 
 def test_dual_gives_pairs_of_the_two_halves() -> None:
@@ -73,8 +73,8 @@ def test_dual_gives_pairs_of_the_two_halves() -> None:
     estimator.update({"input": maps})
     found = estimator.values()["input"]
     positive, epsilon = (
-        estimate_range(map_totals(maps[:, :1])),
-        estimate_range(map_totals(maps[:, 1:])),
+        estimate_range(sum_relevance(maps[:, :1])),
+        estimate_range(sum_relevance(maps[:, 1:])),
     )
     assert found == ((positive[0], epsilon[0]), (positive[1], epsilon[1]))
     assert positive[0] > epsilon[1]
@@ -85,7 +85,7 @@ def test_update_does_not_wait_for_the_device_and_keeps_no_graph() -> None:
     estimator.update({"input": torch.rand(2, 3, 1, 4, 4, device="meta")})
     with pytest.raises((NotImplementedError, RuntimeError)):
         estimator.values()
-    assert not map_totals(torch.rand(1, 1, 1, 2, 2, requires_grad=True)).requires_grad
+    assert not sum_relevance(torch.rand(1, 1, 1, 2, 2, requires_grad=True)).requires_grad
 
 
 def test_totals_that_are_not_finite_are_left_out() -> None:

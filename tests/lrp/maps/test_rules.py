@@ -24,9 +24,9 @@ def _seeded() -> None:
 class Net(nn.Module):
     """An operation, ReLU, and a linear layer to two logits, behind a fixed scaling of pixels."""
 
-    def __init__(self, operation: Function, x: Tensor, *, rectified: bool = True) -> None:
+    def __init__(self, operation: Function, x: Tensor, *, with_relu: bool = True) -> None:
         super().__init__()
-        self.operation, self.rectified = operation, rectified
+        self.operation, self.with_relu = operation, with_relu
         self.parts = operation if isinstance(operation, nn.Module) else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
@@ -35,7 +35,7 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a = self.operation(x)
-        return self.head((a.relu() if self.rectified else a).flatten(1))
+        return self.head((a.relu() if self.with_relu else a).flatten(1))
 
 
 def dense(f: Function, a: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def slow_maps(net: Net, x: Tensor, family: str) -> Tensor:
     W, b = net.head.weight.detach(), net.head.bias.detach()
     for image in x.detach().split(1):
         z = net.operation(image).detach()
-        a = (z.relu() if net.rectified else z).flatten()
+        a = (z.relu() if net.with_relu else z).flatten()
         J = dense(net.operation, image)
         for k in range(2):
             y = W[k] @ a + b[k]
@@ -61,8 +61,8 @@ def slow_maps(net: Net, x: Tensor, family: str) -> Tensor:
                 R = a * W[k] * (y / stab(y))
                 signal = (R / stab(z.flatten())) @ J
             else:
-                damped = a / (a + EPSILON) if net.rectified else torch.ones_like(a)
-                signal = (W[k] * damped) @ J
+                factor = a / (a + EPSILON) if net.with_relu else torch.ones_like(a)
+                signal = (W[k] * factor) @ J
             maps.append(image.flatten() * signal)
     return torch.stack(maps).view(len(x), 2, *x.shape[1:])
 
@@ -146,7 +146,7 @@ def test_pooling_behind_a_relu(name: str, family: str) -> None:
     pool, size = POOLS[name]
     x = torch.rand(1, 2, *size, dtype=torch.float64) - 0.3
     first = conv(2, 3, 1)
-    net = Net(lambda t: pool(first(t).relu()), x, rectified=False)
+    net = Net(lambda t: pool(first(t).relu()), x, with_relu=False)
     W, b = net.head.weight.detach(), net.head.bias.detach()
     z = first(x)
     a = z.relu()
@@ -178,13 +178,13 @@ def test_max_pooling_adds_what_the_windows_of_one_winner_send(
     """Windows in loops: each hands its signal to its largest entry (LRP_SPEC 2.3)."""
     x = torch.randn(1, 2, 8, 7, dtype=torch.float64)
     pool = nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode=ceil)
-    net = Net(pool, x, rectified=False)
+    net = Net(pool, x, with_relu=False)
     p = pool(x)
     signals = []
     for k in range(2):
         W, y = net.head.weight[k].detach().view_as(p), net(x)[0, k].item()
         signal = torch.zeros_like(x)
-        damping = y / (y + EPSILON * (1 if y >= 0 else -1)) if family == "block" else 1.0
+        factor = y / (y + EPSILON * (1 if y >= 0 else -1)) if family == "block" else 1.0
         shares = 0
         for c in range(2):
             for i in range(p.shape[2]):
@@ -199,7 +199,7 @@ def test_max_pooling_adds_what_the_windows_of_one_winner_send(
                     shares += bool(signal[0, c, u, v] != 0)
                     z = x[0, c, u, v].item()
                     site = z / (z + EPSILON * (1 if z >= 0 else -1)) if family == "block" else 1.0
-                    signal[0, c, u, v] += W[0, c, i, j] * damping * site
+                    signal[0, c, u, v] += W[0, c, i, j] * factor * site
         assert shares > 0 or stride >= kernel  # windows share winners, where they overlap
         signals.append(x * signal)
     ours = relevance(net, x, "all", family=family, epsilon=EPSILON).maps

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from isnet_lrp import RelevanceError
 from isnet_lrp.targets import (
-    block_seed,
-    chosen_classes,
-    flex_seed,
-    one_hot,
-    stochastic_choice,
+    choose_classes,
+    choose_stochastic,
+    make_block_seed,
+    make_flex_seed,
+    make_one_hot,
 )
 
 LOGITS = torch.tensor([[1.0, -1.0, 0.5, 3.0], [0.2, 2.0, -0.7, 0.1]], dtype=torch.float64)
@@ -22,39 +22,41 @@ LOGITS = torch.tensor([[1.0, -1.0, 0.5, 3.0], [0.2, 2.0, -0.7, 0.1]], dtype=torc
 
 def test_stochastic_choice_frequencies() -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0, 2.0]]).repeat(20000, 1)
-    chosen = stochastic_choice(logits, 0.5, torch.Generator().manual_seed(0))
+    chosen = choose_stochastic(logits, 0.5, torch.Generator().manual_seed(0))
     shares = torch.bincount(chosen, minlength=4) / len(chosen)
     assert torch.allclose(shares, torch.tensor([1 / 6, 1 / 2, 1 / 6, 1 / 6]), atol=0.015)
-    assert stochastic_choice(torch.zeros(3, 1), 0.5, None).tolist() == [0, 0, 0]
-    assert (stochastic_choice(logits, 1.0, None) == 1).all()
-    assert (stochastic_choice(logits, 0.0, None) != 1).all()
+    assert choose_stochastic(torch.zeros(3, 1), 0.5, None).tolist() == [0, 0, 0]
+    assert (choose_stochastic(logits, 1.0, None) == 1).all()
+    assert (choose_stochastic(logits, 0.0, None) != 1).all()
 
 
 def test_every_image_is_drawn_for_itself() -> None:
     """Unlike the published code, which throws one coin for a batch (LRP_SPEC 2.9)."""
-    chosen = stochastic_choice(LOGITS[:1].repeat(64, 1), 0.5, torch.Generator().manual_seed(0))
+    chosen = choose_stochastic(LOGITS[:1].repeat(64, 1), 0.5, torch.Generator().manual_seed(0))
     assert len(set(chosen.tolist())) == 4
 
 
 def test_chosen_classes() -> None:
     given = torch.tensor([2, 0])
-    assert chosen_classes(LOGITS, "predicted").tolist() == [3, 1]
-    assert chosen_classes(LOGITS, "max-probability").tolist() == [3, 1]
-    assert chosen_classes(LOGITS, "selective").tolist() == [1, 2]
-    assert chosen_classes(LOGITS, "selective", classes=given).tolist() == [2, 0]
-    assert chosen_classes(LOGITS, given).tolist() == [2, 0]
-    assert chosen_classes(LOGITS, given.int()).dtype == torch.int64
+    assert choose_classes(LOGITS, "predicted").tolist() == [3, 1]
+    assert choose_classes(LOGITS, "max-probability").tolist() == [3, 1]
+    assert choose_classes(LOGITS, "selective").tolist() == [1, 2]
+    assert choose_classes(LOGITS, "selective", classes=given).tolist() == [2, 0]
+    assert choose_classes(LOGITS, given).tolist() == [2, 0]
+    assert choose_classes(LOGITS, given.int()).dtype == torch.int64
     with pytest.raises(RelevanceError, match="expected one of"):
-        chosen_classes(LOGITS, "smallest")  # type: ignore[arg-type]
+        choose_classes(LOGITS, "smallest")  # type: ignore[arg-type]
 
 
 def test_which_logits_a_map_explains() -> None:
-    every = one_hot(LOGITS, "all", None)
+    every = make_one_hot(LOGITS, "all", None)
     assert every.shape == (4, 2, 4)
     for k in range(4):
         assert torch.equal(every[k], torch.eye(4).double()[k].expand(2, 4))
-    assert torch.equal(one_hot(LOGITS, "every-logit-at-once", None), torch.ones(1, 2, 4).double())
-    one = one_hot(LOGITS, "predicted", torch.tensor([3, 1]))
+    assert torch.equal(
+        make_one_hot(LOGITS, "every-logit-at-once", None), torch.ones(1, 2, 4).double()
+    )
+    one = make_one_hot(LOGITS, "predicted", torch.tensor([3, 1]))
     assert one.dtype == torch.float64
     assert torch.equal(one, torch.tensor([[[0, 0, 0, 1], [0, 1, 0, 0]]]).double())
 
@@ -67,15 +69,15 @@ def test_the_selective_signal_is_the_gradient_of_its_quantity(delta: float) -> N
     p = y.softmax(1)[torch.arange(2), classes]
     q = torch.log(p + delta) - torch.log(1 - p + delta)
     (slope,) = torch.autograd.grad(q.sum(), y)
-    assert torch.allclose(flex_seed(LOGITS, "selective", classes, delta)[0], slope, atol=1e-12)
+    assert torch.allclose(make_flex_seed(LOGITS, "selective", classes, delta)[0], slope, atol=1e-12)
 
 
 def test_the_selective_signal_is_bounded_for_a_class_of_no_chance() -> None:
     logits = torch.tensor([[-400.0, 400.0]])
-    seed = flex_seed(logits, "selective", torch.tensor([0]), 0.01)
+    seed = make_flex_seed(logits, "selective", torch.tensor([0]), 0.01)
     assert torch.isfinite(seed).all()
     assert seed.abs().max() < 1e-6
-    assert torch.isfinite(block_seed(logits, "selective", torch.tensor([0]), 0.01, None)).all()
+    assert torch.isfinite(make_block_seed(logits, "selective", torch.tensor([0]), 0.01, None)).all()
 
 
 def slow_block_selective(y: Tensor, c: int, epsilon: float) -> list[float]:
@@ -95,14 +97,14 @@ def slow_block_selective(y: Tensor, c: int, epsilon: float) -> list[float]:
 @pytest.mark.parametrize("epsilon", [0.01, 1.0])
 def test_the_block_signals_by_loops(epsilon: float) -> None:
     classes = torch.tensor([1, 0])
-    found = block_seed(LOGITS, "selective", classes, epsilon, None)[0]
+    found = make_block_seed(LOGITS, "selective", classes, epsilon, None)[0]
     slow = [slow_block_selective(y, int(c), epsilon) for y, c in zip(LOGITS, classes, strict=True)]
     assert torch.allclose(found, torch.tensor(slow, dtype=torch.float64), atol=1e-12)
-    damped = LOGITS.abs() / (LOGITS.abs() + epsilon)
-    every = block_seed(LOGITS, "all", None, epsilon, None)
-    assert torch.allclose(every, torch.eye(4).double()[:, None] * damped)
-    at_once = block_seed(LOGITS, "every-logit-at-once", None, epsilon, None)
-    assert torch.allclose(at_once[0], damped)
+    factor = LOGITS.abs() / (LOGITS.abs() + epsilon)
+    every = make_block_seed(LOGITS, "all", None, epsilon, None)
+    assert torch.allclose(every, torch.eye(4).double()[:, None] * factor)
+    at_once = make_block_seed(LOGITS, "every-logit-at-once", None, epsilon, None)
+    assert torch.allclose(at_once[0], factor)
 
 
 @pytest.mark.parametrize("target", ["all", "selective"])
@@ -111,8 +113,8 @@ def test_block_signals_have_the_correction_for_biases(target: str) -> None:
     bias = torch.randn(4, dtype=torch.float64, requires_grad=True)
     y = LOGITS + bias
     classes = torch.tensor([1, 0]) if target == "selective" else None
-    corrected = block_seed(y, target, classes, 0.3, bias.detach() - bias)  # type: ignore[arg-type]
-    plain = block_seed(y, target, classes, 0.3, None)  # type: ignore[arg-type]
+    corrected = make_block_seed(y, target, classes, 0.3, bias.detach() - bias)  # type: ignore[arg-type]
+    plain = make_block_seed(y, target, classes, 0.3, None)  # type: ignore[arg-type]
     assert torch.allclose(corrected, plain)
     weights = torch.randn(corrected.shape, dtype=torch.float64)
     assert torch.autograd.grad((plain * weights).sum(), bias)[0].abs().max() > 1e-3
@@ -122,6 +124,6 @@ def test_block_signals_have_the_correction_for_biases(target: str) -> None:
 def test_signal_of_the_largest_probability_is_its_gradient() -> None:
     y = LOGITS.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(y.softmax(1).amax(1).sum(), y)
-    seed = flex_seed(LOGITS, "max-probability", LOGITS.argmax(1), 0.01)
+    seed = make_flex_seed(LOGITS, "max-probability", LOGITS.argmax(1), 0.01)
     assert torch.allclose(seed[0], gradient, atol=1e-15)
     assert seed.abs().sum() > 0.1

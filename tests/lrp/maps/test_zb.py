@@ -65,14 +65,14 @@ def maps_of_raw_pixels(net: nn.Sequential, x: Tensor, epsilon: float) -> Tensor:
     a1 = first.detach().requires_grad_()
     z2 = net[2](a1)
     a2 = z2.relu()
-    damped = a2.detach() / (a2.detach() + epsilon)
+    factor = a2.detach() / (a2.detach() + epsilon)
     W, maps = net[0].weight.detach() / channels(DEVIATION), []
     positive, negative = W.clamp(min=0), W.clamp(max=0)
     z = F.conv2d(x, W, None, 2, 1) - F.conv2d(torch.ones_like(x), negative, None, 2, 1)
     assert z.min() >= 0  # within the bounds
     for k in range(2):
         (g2,) = torch.autograd.grad(net[3:](a2)[:, k].sum(), a2, retain_graph=True)
-        (g1,) = torch.autograd.grad(z2, a1, g2 * damped, retain_graph=True)
+        (g1,) = torch.autograd.grad(z2, a1, g2 * factor, retain_graph=True)
         s = (a1 * g1).detach() / (z + epsilon)
         up, down = (pull(lambda t, w=w: F.conv2d(t, w, None, 2, 1), x, s)
                     for w in (positive, negative))  # fmt: skip

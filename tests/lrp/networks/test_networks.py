@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.network_list import NETWORKS, TIMM, TORCHVISION, Network, build, images
-from benchmarks.networks import Sites, conservation_error, sites
+from benchmarks.networks import Passed, conservation_error, count_passed
 from isnet_lrp import UnsupportedOperation, relevance
 from tests.lrp.oracles.surrogate import surrogate_maps
 
@@ -141,7 +141,7 @@ def test_relu_networks_give_gradient_times_input(network: Network) -> None:
 
 
 def test_rules_are_exact_for_relu_networks_and_no_other(network: Network, net: nn.Module) -> None:
-    found = sites(net, images(network, 1))
+    found = count_passed(net, images(network, 1))
     exact = found.rules == () and found.smooth == 0
     assert exact == (str(network) in PURE)
     assert found.relu + found.smooth + found.norm + found.gate > 0
@@ -194,5 +194,5 @@ def test_sites_are_counted_on_the_way_of_relevance() -> None:
             return out
 
     with pytest.warns(match="abs"):
-        found = sites(Small().eval(), torch.rand(1, 3, 4, 4))
-    assert found == Sites(1, 1, 1, 0, 1, ("act", "grad", "gate"))
+        found = count_passed(Small().eval(), torch.rand(1, 3, 4, 4))
+    assert found == Passed(1, 1, 1, 0, 1, ("act", "grad", "gate"))

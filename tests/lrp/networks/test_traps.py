@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from isnet_lrp import RelevanceWarning, UnsupportedOperation, relevance
-from isnet_lrp.ops import names
-from isnet_lrp.ops.dispatch import HANDLERS
+from isnet_lrp.ops.product import CONSTANTS, FACTORS
+from isnet_lrp.ops.table import HANDLERS
 
 
 class Net(nn.Module):
@@ -146,8 +146,8 @@ def test_every_name_with_a_rule_is_known_to_torch() -> None:
         )
 
     spelled = {"getitem", "setitem", "rsub", "rmatmul", "rdiv", "rpow"}
-    listed = set(HANDLERS) | names.CONSTANTS | names.FACTORS
+    listed = set(HANDLERS) | CONSTANTS | FACTORS
     assert {name for name in listed - spelled if not known(name)} <= {
         "linalg_norm", "linalg_vector_norm", "vector_norm", "special_expit",
     }  # fmt: skip
-    assert not set(HANDLERS) & (names.CONSTANTS | names.FACTORS)
+    assert not set(HANDLERS) & (CONSTANTS | FACTORS)

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isnet_lrp.ops.activation import inverse_deviation
 from tests.lrp.oracles.rule_check import error, straight
 
 FUNCTIONS = [F.relu, F.relu6, F.gelu, F.silu, F.mish, F.hardswish, F.elu, F.leaky_relu, torch.tanh,
@@ -29,9 +28,3 @@ def _twin(f: Callable[[Tensor], Tensor], epsilon: float) -> Callable[[Tensor], T
 @pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.__name__)
 def test_activations(f: Callable[[Tensor], Tensor], epsilon: float) -> None:
     assert error(f, _twin(f, epsilon), epsilon) < 1e-10
-
-
-def test_inverse_deviation_by_hand() -> None:
-    x = torch.tensor([[1.0, 3.0], [2.0, 2.0]], dtype=torch.float64)
-    found = inverse_deviation(x, 0.25)
-    assert found.flatten().tolist() == pytest.approx([1.25**-0.5, 2.0])

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isnet_lrp.backward import Walk
-from isnet_lrp.ops.structure import Concat, GlobalPool, MaxPool, Pool, Reshape, Sum
-from isnet_lrp.record.recorder import Rules, Tape
+from isnet_lrp.backward import BackwardPass
+from isnet_lrp.ops.pooling import GlobalPool, MaxPool, Pool
+from isnet_lrp.ops.structure import Concat, Reshape, Sum
+from isnet_lrp.record.recorder import Recorder, Rules
 
 Net = Callable[[Tensor], Tensor]
 
@@ -23,17 +24,17 @@ def pulled(net: Net, x: Tensor, g: Tensor) -> Tensor:
     return torch.stack([pull(row)[0] for row in g])
 
 
-def walked(net: Net, x: Tensor, maps: int) -> tuple[Tensor, Tensor, list[object]]:
-    """Signals of the image by the walk, those of the output, and the recorded operations."""
-    tape = Tape(Rules(0.01), x)
-    with torch.enable_grad(), tape:
+def pull_signals(net: Net, x: Tensor, maps: int) -> tuple[Tensor, Tensor, list[object]]:
+    """Signals of the image, signals of the output, and the recorded operations."""
+    recorder = Recorder(Rules(0.01), x)
+    with torch.enable_grad(), recorder:
         y = net(x)
     torch.manual_seed(1)
     g = torch.randn(maps, *y.shape, dtype=x.dtype)
-    slot = tape.slot(y)
-    assert slot is not None
-    found = Walk(tape.graph, 0.01, frozenset(), 0).run(slot, g)
-    return found[0], g, list(tape.graph.ops)
+    node = recorder.find_node(y)
+    assert node is not None
+    found = BackwardPass(recorder.graph, 0.01, frozenset(), 0).run(node, g)
+    return found[0], g, list(recorder.graph.ops)
 
 
 NETS: dict[str, tuple[Net, type]] = {
@@ -58,7 +59,7 @@ def test_signal_is_the_product_of_torch(name: str, maps: int) -> None:
     torch.manual_seed(0)
     net, kind = NETS[name]
     x = torch.randn(2, 3, 5, 6, dtype=torch.float64, requires_grad=True)
-    found, g, ops = walked(net, x, maps)
+    found, g, ops = pull_signals(net, x, maps)
     assert any(isinstance(op, kind) for op in ops)
     torch.testing.assert_close(found, pulled(net, x.detach(), g), rtol=1e-12, atol=1e-12)
 
@@ -74,7 +75,7 @@ def dense(x: Tensor) -> Tensor:
 def test_dense_blocks_go_through_the_concatenation_before() -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 3, 5, 6, dtype=torch.float64, requires_grad=True)
-    found, g, ops = walked(dense, x, 2)
+    found, g, ops = pull_signals(dense, x, 2)
     joins = [op for op in ops if isinstance(op, Concat)]
     assert [None if op.before is None else op.before[1] for op in joins] == [None, 1, 2, 3, 4]
     torch.testing.assert_close(found, pulled(dense, x.detach(), g), rtol=1e-12, atol=1e-12)
@@ -84,17 +85,17 @@ def test_a_concatenation_asked_for_does_not_stand_for_its_parts() -> None:
     first = Concat("cat", (1, 2), (3,), axis=1, sizes=(2, 3), live=(0, 1))
     second = Concat("cat", (1, 2, 4), (5,), axis=1, sizes=(2, 3, 1), live=(0, 1, 2), before=(3, 2))
     g = torch.arange(6.0).view(1, 1, 6)
-    assert [slot for slot, _ in first.shares(g[..., :5], frozenset())] == [1, 2]
-    through = second.shares(g, frozenset())
-    assert [(slot, part.tolist()) for slot, part in through] == [
+    assert [node for node, _ in first.share_signal(g[..., :5], frozenset())] == [1, 2]
+    through = second.share_signal(g, frozenset())
+    assert [(node, part.tolist()) for node, part in through] == [
         (3, [[[0.0, 1.0, 2.0, 3.0, 4.0]]]),
         (4, [[[5.0]]]),
     ]
-    assert [slot for slot, _ in second.shares(g, frozenset({3}))] == [1, 2, 4]
+    assert [node for node, _ in second.share_signal(g, frozenset({3}))] == [1, 2, 4]
 
 
 def test_own_parts_of_a_signal_keep_nothing_else_alive() -> None:
     op = Concat("cat", (1, 2, 4), (5,), axis=1, sizes=(2, 3, 1), live=(0, 1, 2), before=(3, 2))
     g = torch.randn(1, 2, 6, 4, 4)
-    (_, part) = op.shares(g, frozenset())[1]
+    (_, part) = op.share_signal(g, frozenset())[1]
     assert part.untyped_storage().nbytes() == part.numel() * part.element_size()

@@ -11,7 +11,7 @@ from isnet_lrp.record.graph import Graph, Local, Op
 
 def test_slots_makers_and_uses() -> None:
     graph = Graph()
-    first, second = graph.new_slot(), graph.new_slot()
+    first, second = graph.add_node(), graph.add_node()
     assert (first, second) == (1, 2)
     a, b = Op("a", (0,), (first,)), Op("b", (0, first, first), (second,))
     graph.add(a)
@@ -23,7 +23,7 @@ def test_slots_makers_and_uses() -> None:
 
 def test_an_operation_without_a_rule_has_no_signal() -> None:
     with pytest.raises(NotImplementedError):
-        Op("a", (0,), (1,)).signal([None])
+        Op("a", (0,), (1,)).propagate([None])
 
 
 def product() -> tuple[Local, Tensor, Tensor, Tensor]:
@@ -37,22 +37,22 @@ def product() -> tuple[Local, Tensor, Tensor, Tensor]:
 
 def test_products_of_several_maps_and_outputs() -> None:
     op, x, w, g = product()
-    assert torch.allclose(op.signal([g, None])[0], g * w)
-    assert torch.allclose(op.signal([None, g])[0], g * 2 * x)
-    assert torch.allclose(op.signal([g, 3 * g])[0], g * w + 6 * g * x)
-    assert torch.allclose(op.signal([g[:1], None])[0], g[:1] * w)
+    assert torch.allclose(op.propagate([g, None])[0], g * w)
+    assert torch.allclose(op.propagate([None, g])[0], g * 2 * x)
+    assert torch.allclose(op.propagate([g, 3 * g])[0], g * w + 6 * g * x)
+    assert torch.allclose(op.propagate([g[:1], None])[0], g[:1] * w)
     op.share = 0.5
-    assert torch.allclose(op.signal([g, None])[0], 0.5 * g * w)
+    assert torch.allclose(op.propagate([g, None])[0], 0.5 * g * w)
 
 
 def test_products_can_be_differentiated_if_gradients_are_on() -> None:
     op, x, _, g = product()
-    found = op.signal([None, g])[0]
+    found = op.propagate([None, g])[0]
     assert found is not None
     (slope,) = torch.autograd.grad(found.sum(), x)
     assert torch.allclose(slope, (2 * g).sum(0))
     with torch.no_grad():
-        found = op.signal([g, None])[0]
+        found = op.propagate([g, None])[0]
     assert found is not None
     assert not found.requires_grad
 
@@ -60,6 +60,6 @@ def test_products_can_be_differentiated_if_gradients_are_on() -> None:
 def test_inputs_that_the_output_does_not_depend_on() -> None:
     x, y = (torch.randn(2, 3, requires_grad=True) for _ in range(2))
     op = Local("first", (0, 1), (2,), inputs=(x, y), outputs=(2 * x,))
-    signals = op.signal([torch.ones(2, 2, 3)])
+    signals = op.propagate([torch.ones(2, 2, 3)])
     assert torch.equal(signals[0], torch.full((2, 2, 3), 2.0))
     assert signals[1] is None

@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isnet_lrp import UnsupportedOperation, relevance
-from isnet_lrp.record.inplace import INPLACE_AT, assigned, out_of_place, overlap, without_inplace
+from isnet_lrp.record.inplace import (
+    INPLACE_AT,
+    assign_copy,
+    drop_inplace_argument,
+    find_out_of_place,
+    views_overlap,
+)
 from tests.lrp.nets import Between, images
 
 
@@ -94,14 +100,14 @@ def test_the_option_is_taken_out_wherever_it_is_given(name: str) -> None:
     function = getattr(F, name)
     before = tuple(range(INPLACE_AT[name]))
     for args, kwargs in (((*before, True), {}), (before, {"inplace": True})):
-        assert without_inplace(name, args, kwargs) == (before, {}, True)
-    assert without_inplace(name, before, {"inplace": False}) == (before, {}, False)
+        assert drop_inplace_argument(name, args, kwargs) == (before, {}, True)
+    assert drop_inplace_argument(name, before, {"inplace": False}) == (before, {}, False)
     code = getattr(function, "__wrapped__", function).__code__
     assert code.co_varnames[INPLACE_AT[name]] == "inplace"
 
 
 def test_other_functions_keep_their_arguments() -> None:
-    assert without_inplace("conv2d", (1, 2), {"inplace": True}) == (
+    assert drop_inplace_argument("conv2d", (1, 2), {"inplace": True}) == (
         (1, 2),
         {"inplace": True},
         False,
@@ -115,29 +121,29 @@ def test_the_operation_that_returns_what_another_writes(function: Callable[..., 
     x = torch.randn(3, 4)
     more = {"add_": (2.0,), "mul_": (3.0,), "clamp_": (-0.5, 0.5)}.get(function.__name__, ())
     kept = x.clone()
-    found = out_of_place(function, function.__name__[:-1])(x, *more)
+    found = find_out_of_place(function, function.__name__[:-1])(x, *more)
     assert torch.equal(x, kept)
     assert torch.equal(found, function(x, *more))
 
 
 def test_operations_without_such_a_twin_are_refused() -> None:
     with pytest.raises(UnsupportedOperation, match="copy_: writes into"):
-        out_of_place(Tensor.copy_, "copy")
-    assert out_of_place(torch.relu, "relu") is torch.relu
+        find_out_of_place(Tensor.copy_, "copy")
+    assert find_out_of_place(torch.relu, "relu") is torch.relu
 
 
 def test_assignment_into_a_copy() -> None:
     x = torch.zeros(2, 3)
-    found = assigned(x, (slice(None), 1), torch.ones(2))
+    found = assign_copy(x, (slice(None), 1), torch.ones(2))
     assert found.tolist() == [[0, 1, 0], [0, 1, 0]]
     assert not x.any()
 
 
 def test_views_overlap_only_where_they_share_elements() -> None:
     x = torch.zeros(4, 6)
-    assert overlap(x[:2], x[1:])
-    assert overlap(x, x.t())
-    assert overlap(x[:, ::2], x[1])
-    assert not overlap(x[:2], x[2:])
-    assert not overlap(x[:, ::2], x[:, 1::2])
-    assert not overlap(x[0, :3], x[0, 3:])
+    assert views_overlap(x[:2], x[1:])
+    assert views_overlap(x, x.t())
+    assert views_overlap(x[:, ::2], x[1])
+    assert not views_overlap(x[:2], x[2:])
+    assert not views_overlap(x[:, ::2], x[:, 1::2])
+    assert not views_overlap(x[0, :3], x[0, 3:])

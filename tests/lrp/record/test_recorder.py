@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isnet_lrp import UnsupportedOperation, relevance
-from isnet_lrp.ops.activation import Rectifier
-from isnet_lrp.record.recorder import Rules, Tape
+from isnet_lrp.ops.activation import ReLU
+from isnet_lrp.record.recorder import Recorder, Rules
 from tests.lrp.nets import Between, build, images
 
 
-def recorded(f: Callable[[Tensor], Any], x: Tensor) -> Tape:
+def recorded(f: Callable[[Tensor], Any], x: Tensor) -> Recorder:
     image = x.clone().requires_grad_()
-    with Tape(Rules(0.01), image) as tape:
+    with Recorder(Rules(0.01), image) as recorder:
         f(image)
-    return tape
+    return recorder
 
 
 def test_every_spelling_of_relu_is_seen() -> None:
@@ -31,31 +31,31 @@ def test_every_spelling_of_relu_is_seen() -> None:
             y = x * 1
             assert relu(y).min() >= 0
 
-    tape = recorded(run, torch.randn(1, 1, 4, 4))
-    assert sum(isinstance(op, Rectifier) for op in tape.graph.ops) == 8
+    recorder = recorded(run, torch.randn(1, 1, 4, 4))
+    assert sum(isinstance(op, ReLU) for op in recorder.graph.ops) == 8
 
 
 def test_what_depends_on_the_image_has_a_slot() -> None:
     image, weight = torch.rand(2, 3), torch.rand(3, requires_grad=True)
-    with Tape(Rules(0.01), image.requires_grad_()) as tape:
+    with Recorder(Rules(0.01), image.requires_grad_()) as recorder:
         made, constant = image * weight, weight * 2
         both, none = made + constant, constant.relu()
         index = made.argmax(1)
-    assert tape.slot(image) == 0
-    assert tape.slot(made) is not None
-    assert tape.slot(both) not in (None, tape.slot(made))
-    assert tape.slot(constant) is None
-    assert tape.slot(none) is None
-    assert tape.slot(index) is None
+    assert recorder.find_node(image) == 0
+    assert recorder.find_node(made) is not None
+    assert recorder.find_node(both) not in (None, recorder.find_node(made))
+    assert recorder.find_node(constant) is None
+    assert recorder.find_node(none) is None
+    assert recorder.find_node(index) is None
 
 
 def test_nothing_is_recorded_outside() -> None:
     image = torch.rand(2, 3).requires_grad_()
-    with Tape(Rules(0.01), image) as tape:
+    with Recorder(Rules(0.01), image) as recorder:
         image.relu()
-    count = len(tape.graph.ops)
+    count = len(recorder.graph.ops)
     image.relu()
-    assert len(tape.graph.ops) == count == 1
+    assert len(recorder.graph.ops) == count == 1
 
 
 Run = Callable[[Any, Tensor], Tensor]
@@ -84,14 +84,14 @@ def test_the_end_of_the_first_layer(name: str) -> None:
     net.conv, net.norm, net.next = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.Conv2d(3, 2, 3)
     net.linear = nn.Linear(3 * 64, 4)
     run, first = FIRST[name]
-    tape = recorded(lambda image: run(net.eval(), image), x)
+    recorder = recorded(lambda image: run(net.eval(), image), x)
     if first is None:
-        assert tape.first is None
+        assert recorder.first is None
         return
-    assert tape.first is not None
-    slot, value = tape.first
+    assert recorder.first is not None
+    node, value = recorder.first
     assert torch.allclose(value, first(net, x), atol=1e-6)
-    assert tape.slot(value) == slot
+    assert recorder.find_node(value) == node
 
 
 def test_operations_without_a_rule_are_named() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from isnet_lrp import relevance
-from isnet_lrp.record.recorder import Rules, Tape
-from isnet_lrp.record.recording import PER_ACTIVATION, maps_that_fit
+from isnet_lrp.record.recorder import Recorder, Rules
+from isnet_lrp.record.recording import PER_ACTIVATION, count_maps_that_fit
 from isnet_models.backbones import build_backbone
 from tests.models.methods.factory import batch
 
@@ -50,10 +50,15 @@ def test_checkpointing_keeps_fewer_tensors() -> None:
 def test_as_many_maps_as_fit_but_one_at_least() -> None:
     net, data = build_backbone("small", 3), batch()
     image = data.images.requires_grad_()
-    tape = Tape(Rules(0.01), image)
-    with tape:
+    recorder = Recorder(Rules(0.01), image)
+    with recorder:
         net(image)
-    relu_bytes = sum(op.value.numel() * 4 for op in tape.graph.ops if op.name == "relu")
+    relu_bytes = sum(op.value.numel() * 4 for op in recorder.graph.ops if op.name == "relu")
     one = PER_ACTIVATION * relu_bytes
     assert one > 0
-    assert [maps_that_fit(tape.graph, 10, m) for m in (0, one, 3 * one, 99 * one)] == [1, 1, 3, 10]
+    assert [count_maps_that_fit(recorder.graph, 10, m) for m in (0, one, 3 * one, 99 * one)] == [
+        1,
+        1,
+        3,
+        10,
+    ]

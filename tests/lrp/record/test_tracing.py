@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from isnet_lrp.record.tracing import trace, traced
+from isnet_lrp.record.tracing import is_tracing, trace
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -28,13 +28,13 @@ def test_values_are_out_of_reach_only_while_tracing() -> None:
     seen: list[bool] = []
 
     def step(x: Tensor) -> Tensor:
-        seen.append(traced())
+        seen.append(is_tracing())
         return x + 1
 
     trace(step, torch.zeros(2))
     step(torch.zeros(2))
     assert seen == [True, False]
-    assert not traced()
+    assert not is_tracing()
 
 
 def test_arguments_are_left_alone() -> None:

@@ -1,4 +1,4 @@
-"""What a recording cannot see is refused: compiled and scripted modules, functions out of sight."""
+"""What the recorder cannot see is refused: compiled and scripted modules, hidden functions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from isnet_lrp import UnsupportedOperation, relevance
-from isnet_lrp.record.visibility import check_visible, made_from, out_of_sight
+from isnet_lrp.record.visibility import check_visible, depends_on_image, hidden_tensor_error
 from tests.lrp.nets import Between, build, images
 
-HIDDEN = "compiled or scripted module hides|computed out of sight"
+HIDDEN = "compiled or scripted module hides|computed where the recorder cannot see"
 
 
 class Odd(torch.autograd.Function):
@@ -75,14 +75,16 @@ def test_what_an_unseen_tensor_was_made_from() -> None:
     image, weight = torch.rand(3, requires_grad=True), torch.rand(3, requires_grad=True)
     seen = image * 2
     nodes = {seen.grad_fn}
-    assert made_from(image.exp(), image, set())
-    assert made_from(weight + seen.exp().sin(), image, nodes)
-    assert not made_from(weight.exp() * 2, image, nodes)
-    assert made_from(weight.exp(), image.detach(), nodes)  # its history would not show the image
+    assert depends_on_image(image.exp(), image, set())
+    assert depends_on_image(weight + seen.exp().sin(), image, nodes)
+    assert not depends_on_image(weight.exp() * 2, image, nodes)
+    assert depends_on_image(
+        weight.exp(), image.detach(), nodes
+    )  # its history would not show the image
 
 
 def test_the_error_names_shape_and_maker() -> None:
-    error = out_of_sight(torch.rand(2, 3, requires_grad=True).exp())
+    error = hidden_tensor_error(torch.rand(2, 3, requires_grad=True).exp())
     assert "(2, 3)" in str(error)
     assert "ExpBackward" in str(error)
     assert "give the plain network" in str(error)

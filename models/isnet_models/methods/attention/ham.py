@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
-from isnet_lrp.losses.map_masks import usable
+from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.backbones import build_backbone
 from isnet_models.divergence import mean_of
 from isnet_models.methods.attention.ham_net import Attention, HAMNet, feature_extractor
@@ -112,7 +112,7 @@ class HAM(Method):
             seen = cast(HAMNet, net).attention(batch.images)
         logits = seen.logits.to(batch.images.dtype)
         mapped = with_maps(present_classes(logits, batch.labels), s.normal)
-        counts = usable(batch.masks)
+        counts = find_usable_masks(batch.masks)
         found = {
             "classification": self.classification(logits, batch.labels),
             "abnormality": abnormality_loss(

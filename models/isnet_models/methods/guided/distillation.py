@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from isnet_lrp import relevance
 from isnet_lrp.losses.map_distance import map_distance
-from isnet_lrp.targets import chosen_classes
+from isnet_lrp.targets import choose_classes
 from isnet_models.backgrounds import filled, usable_masks
 from isnet_models.divergence import divergence, mean_of
 from isnet_models.features import features, last_layer, watched
@@ -199,7 +199,7 @@ class Distillation(Method):
         share, classes = 0.5, logits.argmax(1)
         if chance:
             share = float(torch.rand((), generator=self.generator))
-            classes = chosen_classes(
+            classes = choose_classes(
                 logits, "stochastic", probability=s.probability, generator=self.generator
             )
         epsilon = math.exp((1 - share) * math.log(low) + share * math.log(high)) if low else 0.0

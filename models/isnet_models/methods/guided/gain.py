@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from isnet_lrp.losses.map_masks import usable
+from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.explanations.gradcam import class_map, enlarged, feature_map, watched
 from isnet_models.methods.base import Batch, Losses, Method
 
@@ -74,7 +74,7 @@ class GAIN(Method):
         if not training:
             logits, maps = logits.detach(), maps.detach()
         present = present_classes(logits, batch.labels)
-        counts = usable(batch.masks)
+        counts = find_usable_masks(batch.masks)
         held = torch.ones_like(present) if s.every_class else present
         attention = distance(maps, batch.masks, held & counts[:, None], one_label)
         mining = self.mining(net, batch.images, maps, present, one_label)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from isnet_lrp.losses.map_masks import usable
+from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.divergence import mean_of
 from isnet_models.methods.base import Batch, Losses, Method
 
@@ -65,7 +65,7 @@ class RRR(Method):
                 summed = summed / len(images)
             (slope,) = torch.autograd.grad(summed, images, create_graph=training, retain_graph=True)
         logits = logits if training else logits.detach()
-        counts = usable(batch.masks)
+        counts = find_usable_masks(batch.masks)
         penalty = outside(slope, batch.masks, counts)
         classification = self.classification(logits, batch.labels)
         parts = {

@@ -1,23 +1,100 @@
-"""How norms are run and recorded: linear maps whose statistics are constants of the pass."""
+"""Norms: linear maps whose statistics are constants of the pass; names, recording and rules."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isnet_lrp.ops.activation import GroupedNorm, inverse_deviation
-from isnet_lrp.ops.affine import BatchNorm
-from isnet_lrp.record.graph import Local
+from isnet_lrp.record.graph import Local, Op, Signals
 
 if TYPE_CHECKING:
-    from isnet_lrp.record.recorder import Tape
+    from isnet_lrp.record.recorder import Recorder
 
 
-def batch_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
+@dataclass(eq=False)
+class BatchNorm(Op):
+    """BatchNorm with constant statistics: y = gamma·(x - mean)·invstd + beta per channel.
+
+    Attributes:
+        gamma: [C] or None.
+        beta: [C] or None.
+        mean: [C], a constant.
+        invstd: 1/s.d. [C], a constant.
+        value: The input, kept where a family needs it.
+        batch: Whether mean and invstd are of this batch (training mode).
+        through: The operation as autograd knows it, if its statistics are not constants.
+    """
+
+    gamma: Tensor | None = None
+    beta: Tensor | None = None
+    mean: Tensor = None  # type: ignore[assignment]
+    invstd: Tensor = None  # type: ignore[assignment]
+    value: Tensor | None = None
+    batch: bool = False
+    through: Local | None = None
+
+    def scale(self) -> Tensor:
+        """gamma·invstd [C]."""
+        return self.invstd if self.gamma is None else self.gamma * self.invstd
+
+    def shift(self) -> Tensor:
+        """Beta - mean·gamma·invstd [C], beta a constant (LRP_SPEC 2.12)."""
+        shift = -self.mean * self.scale()
+        return shift if self.beta is None else shift + self.beta.detach()
+
+    def propagate(self, signals: Signals) -> Signals:
+        """gamma·invstd·g."""
+        g = signals[0]
+        if g is None:
+            return [None]
+        if self.through is not None:
+            return self.through.propagate(signals)
+        return [g * self.scale().to(g.dtype).view(-1, *([1] * (g.dim() - 3)))]
+
+
+@dataclass(eq=False)
+class GroupedNorm(Op):
+    """Layer, group or instance norm with constant standard deviation; centring is linear.
+
+    Source: Ali et al., XAI for Transformers: Better Explanations through Conservative
+    Propagation, ICML 2022 (arXiv 2202.07304), section 4.2. The deviation is a constant of the
+    relevance pass; the training backward pass does see how it depends on the weights.
+
+    Attributes:
+        shape: View of the input [.., n] whose last axis shares its statistics.
+        invstd: 1/s.d., broadcastable to that view.
+        gamma: Weight broadcastable to the input, or None.
+        centred: Whether the mean is taken away (not in RMS norm).
+    """
+
+    shape: tuple[int, ...] = ()
+    invstd: Tensor = None  # type: ignore[assignment]
+    gamma: Tensor | None = None
+    centred: bool = True
+
+    def propagate(self, signals: Signals) -> Signals:
+        """invstd·(v - mean v), v = gamma·g."""
+        g = signals[0]
+        if g is None:
+            return [None]
+        v = g if self.gamma is None else g * self.gamma.to(g.dtype)
+        v = v.reshape(g.shape[0], *self.shape)
+        if self.centred:
+            v = v - v.mean(-1, keepdim=True)
+        return [(v * self.invstd.to(g.dtype)).reshape(g.shape)]
+
+
+def invert_deviation(x: Tensor, eps: float) -> Tensor:
+    """1/sqrt(var + eps) over the last axis (biased), kept as an axis of size 1."""
+    return (x.var(-1, correction=0, keepdim=True) + eps).rsqrt()
+
+
+def record_batch_norm(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
     """BatchNorm; its statistics are constants of the pass unless the authors' way is asked."""
 
     def parse(
@@ -34,7 +111,7 @@ def batch_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tens
         return input, running_mean, running_var, weight, bias, training, momentum, eps
 
     x, running_mean, running_var, gamma, beta, training, momentum, eps = parse(*args, **kwargs)
-    rules = tape.rules
+    rules = recorder.rules
     if training and x.numel() == x.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got {x.shape}")
     through = training and rules.authors and not (rules.block or rules.values)
@@ -54,8 +131,8 @@ def batch_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tens
         value=x if rules.values or (rules.block and training) else None, batch=training,
         through=Local(name, (), inputs=(inner,), outputs=(y,)) if through else None,
     )  # fmt: skip
-    tape.record(op, (x,), (y,))
-    tape.extend_first(op, y)
+    recorder.record(op, (x,), (y,))
+    recorder.extend_first(op, y)
     return y
 
 
@@ -65,7 +142,7 @@ def _unbiased(invstd: Tensor, n: int, eps: float) -> Tensor:
     return (variance * (n / (n - 1)) + eps).rsqrt()
 
 
-def layer_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
+def record_layer_norm(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
     """Layer norm over the last axes."""
 
     def parse(
@@ -80,12 +157,12 @@ def layer_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tens
     x, shape, gamma, eps = parse(*args, **kwargs)
     y: Tensor = func(*args, **kwargs)
     view = _last_axes(x, shape)
-    invstd = inverse_deviation(x.reshape(view), eps)
-    tape.record(GroupedNorm(name, (), shape=view, invstd=invstd, gamma=gamma), (x,), (y,))
+    invstd = invert_deviation(x.reshape(view), eps)
+    recorder.record(GroupedNorm(name, (), shape=view, invstd=invstd, gamma=gamma), (x,), (y,))
     return y
 
 
-def rms_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
+def record_rms_norm(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
     """RMS norm over the last axes: no mean is taken away."""
 
     def parse(
@@ -101,7 +178,7 @@ def rms_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tensor
     view = _last_axes(x, shape)
     invstd = (x.reshape(view).square().mean(-1, keepdim=True) + eps).rsqrt()
     op = GroupedNorm(name, (), shape=view, invstd=invstd, gamma=gamma, centred=False)
-    tape.record(op, (x,), (y,))
+    recorder.record(op, (x,), (y,))
     return y
 
 
@@ -110,7 +187,7 @@ def _last_axes(x: Tensor, shape: Any) -> tuple[int, int]:
     return x.numel() // n, n
 
 
-def group_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
+def record_group_norm(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
     """Group norm."""
 
     def parse(
@@ -124,11 +201,13 @@ def group_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tens
 
     x, groups, gamma, eps = parse(*args, **kwargs)
     y: Tensor = func(*args, **kwargs)
-    _record_channels(tape, name, x, y, groups, gamma, eps)
+    _record_channels(recorder, name, x, y, groups, gamma, eps)
     return y
 
 
-def instance_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
+def record_instance_norm(
+    recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any
+) -> Tensor:
     """Instance norm; with running statistics it is a BatchNorm."""
 
     def parse(
@@ -146,23 +225,29 @@ def instance_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> T
     x, mean, var, gamma, beta, own, eps = parse(*args, **kwargs)
     if not own:
         given = (x, mean, var, gamma, beta, False, 0.1, eps)
-        return batch_norm(tape, name, F.batch_norm, given, {})
+        return record_batch_norm(recorder, name, F.batch_norm, given, {})
     y: Tensor = func(*args, **kwargs)
-    _record_channels(tape, name, x, y, x.shape[1], gamma, eps)
+    _record_channels(recorder, name, x, y, x.shape[1], gamma, eps)
     return y
 
 
 def _record_channels(
-    tape: Tape, name: str, x: Tensor, y: Tensor, groups: int, gamma: Tensor | None, eps: float
+    recorder: Recorder,
+    name: str,
+    x: Tensor,
+    y: Tensor,
+    groups: int,
+    gamma: Tensor | None,
+    eps: float,
 ) -> None:
     view = (x.shape[0] * groups, x.numel() // (x.shape[0] * groups))
     if gamma is not None:
         gamma = gamma.view(-1, *([1] * (x.dim() - 2)))
-    invstd = inverse_deviation(x.reshape(view), eps)
-    tape.record(GroupedNorm(name, (), shape=view, invstd=invstd, gamma=gamma), (x,), (y,))
+    invstd = invert_deviation(x.reshape(view), eps)
+    recorder.record(GroupedNorm(name, (), shape=view, invstd=invstd, gamma=gamma), (x,), (y,))
 
 
-def normalize(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+def record_normalize(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Division by the p-norm along an axis."""
 
     def parse(
@@ -176,10 +261,12 @@ def normalize(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
 
     x, p, dim, eps = parse(*args, **kwargs)
     length = x.norm(p, dim, keepdim=True).clamp_min(eps)
-    return tape.local(name, torch.div, (x, length), {})
+    return recorder.record_local(name, torch.div, (x, length), {})
 
 
-def local_response_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+def record_local_response_norm(
+    recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any
+) -> Any:
     """Division by the neighbouring channels' strength."""
 
     def parse(
@@ -194,10 +281,12 @@ def local_response_norm(tape: Tape, name: str, func: Any, args: Any, kwargs: Any
     x, size, alpha, beta, k = parse(*args, **kwargs)
     squares = F.pad(x.square().flatten(2).unsqueeze(1), (0, 0, size // 2, (size - 1) // 2))
     mean = F.avg_pool2d(squares, (size, 1), stride=1).squeeze(1).view_as(x)
-    return tape.local(name, torch.div, (x, (mean * alpha + k) ** beta), {})
+    return recorder.record_local(name, torch.div, (x, (mean * alpha + k) ** beta), {})
 
 
-def cosine_similarity(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+def record_cosine_similarity(
+    recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any
+) -> Any:
     """The product of two vectors, divided by their lengths."""
 
     def parse(
@@ -206,15 +295,15 @@ def cosine_similarity(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) 
         return x1, x2, dim, eps
 
     a, b, dim, eps = parse(*args, **kwargs)
-    with tape:
+    with recorder:
         product = (a * b).sum(dim)
         return product / (a.norm(2, dim).clamp_min(eps) * b.norm(2, dim).clamp_min(eps))
 
 
-def log_softmax(tape: Tape, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+def record_log_softmax(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Less the logarithm of the sum of exponentials, which is a constant as any bias."""
     x = args[0] if args else kwargs["input"]
     y: Tensor = func(*args, **kwargs)
     if y.dtype != x.dtype:
-        x = tape.local("to", torch.Tensor.to, (x, y.dtype), {})
-    return tape.local(name, torch.sub, (x, x - y), {})
+        x = recorder.record_local("to", torch.Tensor.to, (x, y.dtype), {})
+    return recorder.record_local(name, torch.sub, (x, x - y), {})

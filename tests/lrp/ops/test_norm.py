@@ -1,69 +1,63 @@
-"""Operations with weights: transposed convolutions of any geometry, BatchNorm as an affine map."""
+"""Norms hold their standard deviation and let their mean pass; BatchNorm is an affine map."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isnet_lrp import relevance
-from isnet_lrp.ops.affine import BatchNorm, ConvOptions, Linear, pair
+from isnet_lrp.ops.norm import BatchNorm, invert_deviation
+from tests.lrp.oracles.rule_check import error
 
-PAIRS = st.tuples(st.integers(1, 4), st.integers(1, 4))
-
-
-@st.composite
-def geometries(draw: st.DrawFn) -> tuple[ConvOptions, tuple[int, int], tuple[int, int]]:
-    """Options, kernel and input size; odd rests of any stride arise."""
-    kernel, stride = draw(PAIRS), draw(PAIRS)
-    dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
-    padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
-    groups = draw(st.sampled_from([1, 2]))
-    least = [max(1, dilation[i] * (kernel[i] - 1) + 1 - 2 * padding[i]) for i in (0, 1)]
-    height, width = (draw(st.integers(n, n + 6)) for n in least)
-    return ConvOptions(stride, padding, dilation, groups), kernel, (height, width)
+RAMP = torch.linspace(0, 1, 8, dtype=torch.float64)  # the mean of a normed map is 0
+GAMMA = torch.linspace(0.5, 2, 6, dtype=torch.float64)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
-@given(geometries())
-def test_transpose_is_the_transposed_matrix(
-    drawn: tuple[ConvOptions, tuple[int, int], tuple[int, int]],
-) -> None:
-    options, kernel, size = drawn
-    generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(4, 4 // options.groups, *kernel, dtype=torch.float64, generator=generator)
-    x = torch.randn(1, 4, *size, dtype=torch.float64, generator=generator)
-    y = options.apply(x, weight)
-    g = torch.randn(y.shape, dtype=torch.float64, generator=generator)
-    dx, dw = torch.autograd.functional.vjp(options.apply, (x, weight), g)[1]
-    assert torch.allclose(options.transpose(g, weight, size), dx, atol=1e-12)
-    assert torch.allclose(options.weight_gradient(x, g, weight), dw, atol=1e-12)
+def _centred(z: Tensor, axes: tuple[int, ...], eps: float = 1e-5) -> Tensor:
+    d = z - z.mean(axes, keepdim=True)
+    return d / (d.square().mean(axes, keepdim=True) + eps).sqrt().detach()
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [(3, (3, 3)), ([2, 5], (2, 5)), ((4,), (4, 4)), ((1, 2), (1, 2))]
-)
-def test_sizes_as_pairs(value: Any, expected: tuple[int, int]) -> None:
-    assert pair(value) == expected
+def _groups(z: Tensor) -> Tensor:
+    return _centred(z.reshape(2, 3, -1), (2,)).reshape(z.shape) * GAMMA.view(-1, 1, 1)
 
 
-def test_a_size_must_be_whole_numbers() -> None:
-    with pytest.raises(TypeError, match="one or two integers"):
-        pair("same")
+def _channels_last(z: Tensor) -> Tensor:
+    return F.layer_norm(z.permute(0, 2, 3, 1), (6,), GAMMA).permute(0, 3, 1, 2)
 
 
-@pytest.mark.parametrize("shape", [(2, 5), (2, 4, 5)])
-def test_linear_layers_of_vectors_and_tokens(shape: tuple[int, ...]) -> None:
-    weight = torch.randn(3, 5, dtype=torch.float64)
-    g = torch.randn(2, *shape[:-1], 3, dtype=torch.float64)
-    found = Linear("linear", (0,), (1,), weight=weight).signal([g])[0]
-    assert found is not None
-    assert torch.allclose(found, g @ weight)
-    assert Linear("linear", (0,), (1,), weight=weight).signal([None]) == [None]
+CASES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "layer norm": (_channels_last, lambda z: _centred(z, (1,)) * GAMMA.view(-1, 1, 1)),
+    "layer norm of all": (lambda z: F.layer_norm(z, (6, 8, 8)), lambda z: _centred(z, (1, 2, 3))),
+    "group norm": (lambda z: F.group_norm(z, 3, GAMMA), _groups),
+    "instance norm": (
+        lambda z: F.instance_norm(z) * RAMP,
+        lambda z: _centred(z, (2, 3)) * RAMP,
+    ),
+    "rms norm": (
+        lambda z: F.rms_norm(z, (8,), eps=1e-5),
+        lambda z: z / (z.square().mean(-1, keepdim=True) + 1e-5).sqrt().detach(),
+    ),
+    "normalize": (
+        lambda z: F.normalize(z, dim=1),
+        lambda z: z / z.norm(dim=1, keepdim=True).detach(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_norms(name: str) -> None:
+    assert error(*CASES[name], 0.01) < 1e-9
+
+
+def test_deviation_by_hand() -> None:
+    x = torch.tensor([[1.0, 3.0], [2.0, 2.0]], dtype=torch.float64)
+    found = invert_deviation(x, 0.25)
+    assert found.flatten().tolist() == pytest.approx([1.25**-0.5, 2.0])
 
 
 @pytest.mark.parametrize("affine", [False, True])
@@ -85,7 +79,7 @@ def test_batch_norm_as_scale_and_shift(affine: bool) -> None:
         (slope,) = torch.autograd.grad(op.shift().sum(), norm.bias, allow_unused=True)
         assert slope is None
     g = torch.randn(2, 2, 4, 3, 3, dtype=torch.float64)
-    found = op.signal([g])[0]
+    found = op.propagate([g])[0]
     assert found is not None
     for ours, row in zip(found, g, strict=True):
         assert torch.allclose(ours, torch.autograd.functional.vjp(norm, x, row)[1], atol=1e-12)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from isnet_lrp.ops.weighted import Linear
 from tests.lrp.oracles.rule_check import error
 
 W = torch.linspace(-1, 1, 6 * 6 * 9, dtype=torch.float64).reshape(6, 6, 3, 3)
@@ -32,3 +33,13 @@ CASES: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_weights(name: str) -> None:
     assert error(CASES[name], CASES[name], 0.01) < 1e-12
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 4, 5)])
+def test_linear_layers_of_vectors_and_tokens(shape: tuple[int, ...]) -> None:
+    weight = torch.randn(3, 5, dtype=torch.float64)
+    g = torch.randn(2, *shape[:-1], 3, dtype=torch.float64)
+    found = Linear("linear", (0,), (1,), weight=weight).propagate([g])[0]
+    assert found is not None
+    assert torch.allclose(found, g @ weight)
+    assert Linear("linear", (0,), (1,), weight=weight).propagate([None]) == [None]

@@ -1,0 +1,136 @@
+"""Pooling: names, recording and rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from isnet_lrp.kernels.convolution import Pair, as_pair
+from isnet_lrp.ops.structure import first_argument
+from isnet_lrp.record.graph import Local, Op, Signals
+
+if TYPE_CHECKING:
+    from isnet_lrp.record.recorder import Recorder
+
+POOLS = frozenset({
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d", "mean", "sum", "max_pool1d", "max_pool3d", "adaptive_max_pool1d",
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "max_pool1d_with_indices",
+    "max_pool3d_with_indices", "adaptive_max_pool1d_with_indices",
+    "adaptive_max_pool2d_with_indices", "adaptive_max_pool3d_with_indices", "amax",
+})  # fmt: skip
+MAX_POOLS = frozenset({"max_pool2d", "max_pool2d_with_indices"})
+
+
+@dataclass(eq=False)
+class Pool(Local):
+    """Average pooling or a mean over axes.
+
+    Attributes:
+        value: The output, kept where a family needs it.
+    """
+
+    value: Tensor | None = None
+
+
+@dataclass(eq=False)
+class GlobalPool(Op):
+    """Mean over height and width to [B, C, 1, 1].
+
+    Attributes:
+        size: Height and width of the input.
+    """
+
+    size: tuple[int, int] = (1, 1)
+    inner: Tensor | None = None
+    value: Tensor | None = None
+
+    def propagate(self, signals: Signals) -> Signals:
+        """g/(H·W) everywhere."""
+        g = signals[0]
+        if g is None:
+            return [None]
+        return [(g / (self.size[0] * self.size[1])).expand(*g.shape[:-2], *self.size)]
+
+
+@dataclass(eq=False)
+class MaxPool(Op):
+    """Two-dimensional max pooling; overlapping windows with one winner add their signals.
+
+    Attributes:
+        inner: The input, whose shape the kernel needs.
+        indices: Winners' positions.
+        kernel, stride, padding, dilation, ceil: Geometry.
+        value: The output, kept where a family needs it.
+    """
+
+    inner: Tensor = None  # type: ignore[assignment]
+    indices: Tensor = None  # type: ignore[assignment]
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    ceil: bool = False
+    value: Tensor | None = None
+
+    def propagate(self, signals: Signals) -> Signals:
+        """Each signal to its window's winner."""
+        g = signals[0]
+        if g is None:
+            return [None]
+        inner = self.inner.detach().to(g.dtype)
+        rows = [
+            torch.ops.aten.max_pool2d_with_indices_backward(
+                g[k], inner, self.kernel, self.stride, self.padding, self.dilation, self.ceil,
+                self.indices,
+            )
+            for k in range(g.shape[0])
+        ]  # fmt: skip
+        return [rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)]
+
+
+def record_max_pool(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Two-dimensional max pooling."""
+
+    def parse(
+        input: Tensor,  # noqa: A002
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> tuple[Tensor, Any, Any, Any, Any, bool, bool]:
+        return input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
+
+    x, kernel, stride, padding, dilation, ceil, both = parse(*args, **kwargs)
+    stride = kernel if stride is None or stride == [] else stride
+    y, indices = torch.ops.aten.max_pool2d_with_indices(
+        x, as_pair(kernel), as_pair(stride), as_pair(padding), as_pair(dilation), ceil
+    )
+    op = MaxPool(
+        name, (), inner=x, indices=indices, kernel=as_pair(kernel), stride=as_pair(stride),
+        padding=as_pair(padding), dilation=as_pair(dilation), ceil=ceil, value=_kept(recorder, y),
+    )  # fmt: skip
+    recorder.record(op, (x,), (y,))
+    return (y, indices) if both or name.endswith("with_indices") else y
+
+
+def record_pool(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Average pooling and means."""
+    x = first_argument(args, kwargs)
+    size = args[1] if len(args) > 1 else kwargs.get("output_size")
+    if name == "adaptive_avg_pool2d" and size in (1, (1, 1), [1, 1]) and x.dim() == 4:
+        y = x.mean((2, 3), keepdim=True)
+        op = GlobalPool(name, (), size=(x.shape[2], x.shape[3]),
+                        inner=_kept(recorder, x), value=_kept(recorder, y))  # fmt: skip
+        recorder.record(op, (x,), (y,))
+        return y
+    return recorder.record_local(name, func, args, kwargs, Pool)
+
+
+def _kept(recorder: Recorder, value: Tensor) -> Tensor | None:
+    return value if recorder.rules.values else None
