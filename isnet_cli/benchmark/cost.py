@@ -28,7 +28,9 @@ from isnet_cli.core.files import write_json
 from isnet_cli.core.memory import keep_freed_memory
 from isnet_cli.core.runtime import choose_device, generator, make_deterministic
 from isnet_cli.errors import IsnetError
-from isnet_cli.train.setup import build_method, build_net, build_optimizer
+from isnet_cli.train.classifier_training import build_optimizer
+from isnet_cli.train.network import build_net
+from isnet_cli.train.setup import build_method
 from isnet_models.methods import registry
 from isnet_models.methods.base import Batch, Method
 

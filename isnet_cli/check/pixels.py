@@ -22,7 +22,7 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import derive_seed
 from isnet_cli.core.workers import each, worker_count
 from isnet_cli.dataset.standardise import standardise
-from isnet_cli.dataset.synthetic_marks import draw_shape, rng_for, shape_for, shapes_for_classes
+from isnet_cli.dataset.synthetic_marks import assign_shapes, choose_shape, draw_shape, make_rng
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.manifest import read_manifest
@@ -108,10 +108,10 @@ def with_shapes(glances: Sequence[Glance], config: Config) -> list[Glance]:
         return list(glances)
     found = sorted({glance.row.label for glance in glances} - {""})
     classes = config.data.labels.classes or found
-    shapes = shapes_for_classes(len(classes), config.bias.shapes)
+    shapes = assign_shapes(len(classes), config.bias.shapes)
     index = {name: k for k, name in enumerate(classes)}
     return [
-        Glance(g.row, g.image, g.kept, g.mask, shape_for(index[g.row.label], "biased", shapes))
+        Glance(g.row, g.image, g.kept, g.mask, choose_shape(index[g.row.label], "biased", shapes))
         if g.row.label in index
         else g
         for g in glances
@@ -154,7 +154,7 @@ def _look(task: _Task) -> Look | None:
     image = standardise(image, lungs, frame.inner, config.model.standardise)
     if glance.shape:
         bias = config.bias
-        rng = rng_for(glance.row.key, config.seed)
+        rng = make_rng(glance.row.key, config.seed)
         image = draw_shape(
             image, lungs, glance.shape, size=bias.size, intensity=bias.intensity, rng=rng
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 CANDIDATES = 32  # partners compared per image
 
 
-def partners(
+def choose_partners(
     masks: NDArray[np.bool_],
     labels: NDArray[np.float32],
     rng: np.random.Generator,

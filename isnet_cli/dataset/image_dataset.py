@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,8 +14,9 @@ from torch import Tensor
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_context import RunContext
+from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.dataset.standardise import standardise
-from isnet_cli.dataset.synthetic_marks import draw_shape, rng_for, shape_for, shapes_for_classes
+from isnet_cli.dataset.synthetic_marks import assign_shapes, choose_shape, draw_shape, make_rng
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
@@ -40,7 +40,7 @@ class ImageDataset:
             1, 0 or NaN for missing.
         rows: Manifest lines [N].
         classes: Class names, K.
-        config: Where channels and synthetic bias are said.
+        config: Says channels and synthetic bias.
     """
 
     images: NDArray[np.uint16]
@@ -60,7 +60,7 @@ class ImageDataset:
         return [row.key for row in self.rows]
 
     def image(self, index: int, version: Version = "standard") -> NDArray[np.float32]:
-        """One image [h, w] in [0, 1], with the synthetic bias of `version` drawn in.
+        """One image [h, w] in [0, 1], with the synthetic mark of `version`.
 
         The shape's place depends on the image's key and the configuration's seed alone, so
         `biased` and `deceiving` differ in nothing but the shape.
@@ -77,14 +77,14 @@ class ImageDataset:
                 "data", f"{self.rows[index].key}: has no label, a shape per class needs one"
             )
         bias = self.config.bias
-        shapes = shapes_for_classes(len(self.classes), bias.shapes)
+        shapes = assign_shapes(len(self.classes), bias.shapes)
         return draw_shape(
             pixels,
             self.masks[index],
-            shape_for(label, version, shapes),
+            choose_shape(label, version, shapes),
             size=bias.size,
             intensity=bias.intensity,
-            rng=rng_for(self.rows[index].key, self.config.seed),
+            rng=make_rng(self.rows[index].key, self.config.seed),
         )
 
     def batch(
@@ -106,7 +106,7 @@ class ImageDataset:
         return chosen.long() if chosen.dim() == 1 else chosen
 
 
-def class_names(rows: Sequence[Row], config: Config) -> list[str]:
+def list_classes(rows: Sequence[Row], config: Config) -> list[str]:
     """Names of the classes: as configured, else all labels found, sorted.
 
     Raises:
@@ -114,7 +114,7 @@ def class_names(rows: Sequence[Row], config: Config) -> list[str]:
     """
     if config.data.labels.classes:
         return list(config.data.labels.classes)
-    found = {name for row in rows for name in _said(row, config.data.labels.task)}
+    found = {name for row in rows for name in _read_labels(row, config.data.labels.task)}
     if not found:
         raise IsnetError(
             "data",
@@ -134,12 +134,13 @@ def encode_labels(rows: Sequence[Row], classes: Sequence[str], task: str) -> NDA
         index = {name: i for i, name in enumerate(classes)}
         return np.array([index.get(row.label, -1) for row in rows], np.float32)
     table = [
-        [said.get(name, np.nan) for name in classes] for said in (_said(r, task) for r in rows)
+        [known.get(name, np.nan) for name in classes]
+        for known in (_read_labels(row, task) for row in rows)
     ]
     return np.array(table, np.float32).reshape(len(rows), len(classes))
 
 
-def _said(row: Row, task: str) -> dict[str, float]:
+def _read_labels(row: Row, task: str) -> dict[str, float]:
     try:
         return labels_of(row.label, task)
     except UnknownValueError as error:
@@ -152,8 +153,7 @@ def _said(row: Row, task: str) -> dict[str, float]:
 
 def load_dataset(
     rows: Sequence[Row],
-    ingest_dir: Path,
-    masks_dir: Path,
+    folder: RunFolder,
     qc: Mapping[str, str],
     classes: Sequence[str],
     config: Config,
@@ -163,21 +163,21 @@ def load_dataset(
 
     Args:
         rows: Manifest lines with status ``ok``.
-        ingest_dir: Folder of the ingest stage.
-        masks_dir: Folder of the masks stage.
+        folder: The run, whose ingest and masks are finished.
         qc: Verdict per key (``ok``, ``suspect``, ``missing``); a missing key is ``missing``.
         classes: Class names.
         config: The configuration.
         context: Side effects (progress).
     """
     h, w = config.model.input
+    ingest, masks_folder = folder.stage_dir("ingest"), folder.stage_dir("masks")
 
     def load(row: Row) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
         frame = Frame((row.height, row.width), (h, w))
-        image = frame.to_network(load_image(ingest_dir / row.image_file))
+        image = frame.to_network(load_image(ingest / row.image_file))
         mask = np.zeros((h, w), bool)
         if qc.get(row.key, "missing") != "missing":
-            mask = frame.mask_to_network(load_mask(str(masks_dir / f"{row.key}.png")))
+            mask = frame.mask_to_network(load_mask(str(masks_folder / f"{row.key}.png")))
         image = standardise(image, mask, frame.inner, config.model.standardise)
         return np.rint(image.clip(0, 1) * DEPTH).astype(np.uint16), mask
 

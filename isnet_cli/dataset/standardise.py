@@ -79,9 +79,9 @@ def scale_bands(image: Floats, lungs: NDArray[np.bool_]) -> Floats:
     out = scale_levels(image, lungs) - np.float32(MEAN)
     if _moments(image, lungs)[1] < FLAT:
         return out
-    wanted = band_targets(min(image.shape))
+    wanted = list_band_targets(min(image.shape))
     for _ in range(ROUNDS):
-        bands = octaves(out)
+        bands = split_octaves(out)
         gains = []
         for band, target in zip(bands, wanted, strict=True):
             spread = _moments(band, lungs)[1]
@@ -94,7 +94,7 @@ def scale_bands(image: Floats, lungs: NDArray[np.bool_]) -> Floats:
     return out
 
 
-def octaves(image: Floats) -> list[Floats]:
+def split_octaves(image: Floats) -> list[Floats]:
     """Differences of Gaussian blurs of `image` [h, w], fine to coarse; their sum is the image."""
     found, before = [], image
     for k in _steps(min(image.shape)):
@@ -104,8 +104,8 @@ def octaves(image: Floats) -> list[Floats]:
     return [*found, before]
 
 
-def band_targets(side: int) -> list[float]:
-    """Wanted s.d. of the `octaves` of an image of this shorter side, in units of `SPREAD`."""
+def list_band_targets(side: int) -> list[float]:
+    """Wanted s.d. of the `split_octaves` of an image of this shorter side, in units of `SPREAD`."""
     return [FINEST, *(SPECTRUM[k] for k in _steps(side)[1:]), COARSEST]
 
 

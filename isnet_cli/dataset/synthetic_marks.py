@@ -1,4 +1,4 @@
-"""Synthetic background bias: a shape or a word per class, drawn outside the lungs.
+"""Synthetic background bias: a shape or a word per class, outside the lungs.
 
 Source: the synthetic-bias protocol of Bassi et al., "Improving deep neural network generalization
 and robustness to background bias via layer-wise relevance propagation optimization" (2024).
@@ -22,10 +22,10 @@ TEXT_PREFIX = "text:"  # "text:PORTABLE" stamps the word PORTABLE
 TEXT_HEIGHT = 0.6  # of a shape's side: a word as high as a shape would fill the image's width
 RIM = 0.15  # of a shape's side: a black rim keeps the shape visible on bright tissue
 _OVERSAMPLING = 8
-_TRIES = 3  # free places drawn; the one nearest to a corner is taken
+_TRIES = 3  # free places compared; the one nearest to a corner is taken
 
 
-def shapes_for_classes(classes: int, chosen: Sequence[str] | None) -> tuple[str, ...]:
+def assign_shapes(classes: int, chosen: Sequence[str] | None) -> tuple[str, ...]:
     """One shape per class, in the order of the classes.
 
     Args:
@@ -52,20 +52,20 @@ def shapes_for_classes(classes: int, chosen: Sequence[str] | None) -> tuple[str,
     return shapes[:classes]
 
 
-def shape_for(label: int, version: Literal["biased", "deceiving"], shapes: Sequence[str]) -> str:
-    """The shape drawn for an image of class `label`.
+def choose_shape(label: int, version: Literal["biased", "deceiving"], shapes: Sequence[str]) -> str:
+    """The shape for an image of class `label`.
 
     Args:
         label: Class index, 0 to ``len(shapes) - 1``.
         version: ``biased``: the class's own; ``deceiving``: the next class's, none keeps its own.
-        shapes: One shape per class (`shapes_for_classes`).
+        shapes: One shape per class (`assign_shapes`).
     """
     if not 0 <= label < len(shapes):
         raise ValueError(f"class index {label} for {len(shapes)} shapes")
     return shapes[label if version == "biased" else (label + 1) % len(shapes)]
 
 
-def rng_for(key: str, seed: int) -> np.random.Generator:
+def make_rng(key: str, seed: int) -> np.random.Generator:
     """A generator that depends on `key` and `seed` alone, in every process and on every machine."""
     digest = hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
@@ -82,7 +82,7 @@ def draw_shape(
 ) -> NDArray[np.float32]:
     """A copy of `image` with `shape`, in a black rim, at a random place of the background.
 
-    The place is drawn among those that hide the fewest lung pixels (none, where possible), nearer
+    The place is chosen among those that hide the fewest lung pixels (none, where possible), nearer
     to a corner with more chance.
 
     Args:
@@ -91,7 +91,7 @@ def draw_shape(
         shape: One of `SHAPES`, or ``text:WORD``.
         size: Side of the shape as a share of the image's shorter side (a word is 0.6 as high).
         intensity: Grey level of the shape, 0 to 1.
-        rng: Source of the place; see `rng_for`.
+        rng: Source of the place; see `make_rng`.
 
     Returns:
         [h, w] float32, 0 to 1.
@@ -112,7 +112,7 @@ def draw_shape(
 def _rimmed(shape: str, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The shape's coverage with room for the rim, and the coverage of shape and rim together."""
     rim = max(1, round(RIM * side))
-    stamp = np.pad(stamp_of(shape, side), rim)
+    stamp = np.pad(render_shape(shape, side), rim)
     grown = Image.fromarray(np.rint(stamp * 255).astype(np.uint8))
     grown = grown.filter(ImageFilter.MaxFilter(2 * rim + 1))
     cover = np.maximum(np.asarray(grown, np.float32) / np.float32(255), stamp)
@@ -122,7 +122,7 @@ def _rimmed(shape: str, side: int) -> tuple[NDArray[np.float32], NDArray[np.floa
 
 
 @functools.lru_cache(maxsize=64)
-def stamp_of(shape: str, side: int) -> NDArray[np.float32]:
+def render_shape(shape: str, side: int) -> NDArray[np.float32]:
     """Coverage, 0 to 1, of a filled antialiased shape in a [side, side] tile, or of a word.
 
     Raises:

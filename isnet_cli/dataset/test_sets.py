@@ -21,7 +21,7 @@ BIASED: tuple[Version, ...] = ("biased", "standard", "deceiving")
 UNNAMED = "images"  # images that are in no set, when the run has no further sets
 
 
-def chosen_sets(rows: Sequence[Row], names: Sequence[str] | None, key: str) -> dict[str, list[Row]]:
+def choose_sets(rows: Sequence[Row], names: Sequence[str] | None, key: str) -> dict[str, list[Row]]:
     """Readable images of each set to work on, in the order of the manifest.
 
     Args:
@@ -92,7 +92,7 @@ class Stopped(Exception):  # noqa: N818 - an orderly end, not a failure
     """The user or the queue asked for a stop; what is done is noted."""
 
 
-def go_on(context: RunContext) -> None:
+def raise_if_stopped(context: RunContext) -> None:
     """Lets the work go on.
 
     Raises:
@@ -102,18 +102,18 @@ def go_on(context: RunContext) -> None:
         raise Stopped
 
 
-def versions(rows: Sequence[Row], config: Config) -> tuple[Version, ...]:
+def list_versions(rows: Sequence[Row], config: Config) -> tuple[Version, ...]:
     """Versions of a set to look at: three with synthetic bias and labels, else as given."""
     biased = config.bias.kind == "shapes" and any(row.label for row in rows)
     return BIASED if biased else ("standard",)
 
 
-def in_version(rows: Sequence[Row], version: Version) -> list[int]:
+def select_version(rows: Sequence[Row], version: Version) -> list[int]:
     """Indices of the images that exist in `version`: a shape needs a class, so a label."""
     return [i for i, row in enumerate(rows) if version == "standard" or row.label]
 
 
-def chunk_size(config: Config) -> int:
+def choose_chunk_size(config: Config) -> int:
     """Images of the network's size to hold in memory at a time; a step of continuing, too.
 
     64, or a batch if that is more, or 100 MB of large images.
@@ -122,13 +122,13 @@ def chunk_size(config: Config) -> int:
     return max(1, min(max(64, config.evaluate.batch_size), 2**25 // (height * width)))
 
 
-def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def split_into_chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Consecutive pieces of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-def safe_name(name: str) -> str:
+def make_safe_name(name: str) -> str:
     """A set's or class's name as the name of a file or folder; different names stay different."""
     plain = re.sub(r"[^\w.+-]", "_", name).strip(".") or "_"
     if plain == name:

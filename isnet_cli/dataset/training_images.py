@@ -9,7 +9,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.dataset.image_dataset import ImageDataset, load_dataset
+from isnet_cli.dataset.image_dataset import ImageDataset
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
 
@@ -56,22 +56,9 @@ def choose_images(
     return chosen["train"], chosen["val"], excluded
 
 
-def verdicts(folder: RunFolder) -> dict[str, str]:
+def read_verdicts(folder: RunFolder) -> dict[str, str]:
     """Verdict on the mask of each image: ``ok``, ``suspect`` or ``missing``."""
     return {r["key"]: r["verdict"] for r in read_csv(folder.stage_dir("masks") / "qc.csv")}
-
-
-def load_images(
-    rows: Sequence[Row],
-    folder: RunFolder,
-    qc: Mapping[str, str],
-    classes: Sequence[str],
-    config: Config,
-    context: RunContext,
-) -> ImageDataset:
-    """Reads the images and masks of `rows` at the network's size."""
-    ingest, masks = folder.stage_dir("ingest"), folder.stage_dir("masks")
-    return load_dataset(rows, ingest, masks, qc, classes, config, context)
 
 
 def check_classes(train: ImageDataset, val: ImageDataset, context: RunContext) -> None:
@@ -82,8 +69,10 @@ def check_classes(train: ImageDataset, val: ImageDataset, context: RunContext) -
     """
     if train.labels.ndim != 1:
         return
-    for name, store in (("train", train), ("val", val)):
-        unknown = sorted({r.label for r, v in zip(store.rows, store.labels, strict=True) if v < 0})
+    for name, dataset in (("train", train), ("val", val)):
+        unknown = sorted(
+            {r.label for r, v in zip(dataset.rows, dataset.labels, strict=True) if v < 0}
+        )
         if unknown:
             raise IsnetError(
                 "data",

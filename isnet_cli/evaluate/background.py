@@ -21,9 +21,9 @@ from torch import Tensor
 from isnet_cli.core.journal import Journal
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.runtime import derive_seed
-from isnet_cli.dataset.background_swap import partners
+from isnet_cli.dataset.background_swap import choose_partners
 from isnet_cli.dataset.image_dataset import ImageDataset, Version, encode_labels
-from isnet_cli.dataset.test_sets import chunk_size, chunks, go_on
+from isnet_cli.dataset.test_sets import choose_chunk_size, raise_if_stopped, split_into_chunks
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.evaluate.background_scores import (
     FULL,
@@ -109,7 +109,7 @@ def pair_images(predictor: Predictor, name: str, rows: Sequence[Row]) -> Pairs:
     found = {}
     for variant in SWAPS:
         seed = derive_seed(predictor.config.seed, "background", name, variant)
-        found[variant] = partners(
+        found[variant] = choose_partners(
             masks,
             labels,
             np.random.default_rng(seed),
@@ -141,7 +141,7 @@ def answer_set(
 ) -> dict[Version, Said]:
     """What the model says of every variant but the full image, in each version, image by image."""
     found: dict[Version, Said] = {v: {k: [] for k in VARIANTS[1:]} for v in versions}
-    size = chunk_size(bench.predictor.config)
+    size = choose_chunk_size(bench.predictor.config)
     for start in range(0, len(pairs.rows), size):
         stop = min(start + size, len(pairs.rows))
         note = f"{name}, background: {pairs.rows[start].key} to {pairs.rows[stop - 1].key}"
@@ -166,8 +166,8 @@ def _answer_chunk(
     answers: dict[str, Said] = {}
     for version in versions:
         said: Said = {variant: [] for variant in VARIANTS[1:]}
-        for batch in chunks(chunk, bench.predictor.config.evaluate.batch_size):
-            go_on(bench.context)
+        for batch in split_into_chunks(chunk, bench.predictor.config.evaluate.batch_size):
+            raise_if_stopped(bench.context)
             _answer_batch(bench.predictor, store, pairs, batch, places, version, said)
             bench.bar.advance(len(batch))
         answers[version] = said

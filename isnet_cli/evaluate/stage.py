@@ -30,13 +30,13 @@ from isnet_cli.dataset.test_sets import (
     TRAINING_SETS,
     Stopped,
     check_labels,
-    chosen_sets,
-    chunk_size,
-    chunks,
-    go_on,
-    in_version,
-    safe_name,
-    versions,
+    choose_chunk_size,
+    choose_sets,
+    list_versions,
+    make_safe_name,
+    raise_if_stopped,
+    select_version,
+    split_into_chunks,
 )
 from isnet_cli.evaluate import background
 from isnet_cli.evaluate.ablation import with_segmenter
@@ -91,16 +91,16 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     """
     predictor = with_segmenter(open_predictor(config, config.evaluate.model, folder))
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
-    sets = chosen_sets(rows, config.evaluate.sets, "evaluate.sets")
+    sets = choose_sets(rows, config.evaluate.sets, "evaluate.sets")
     reference = reference_set(config, list(sets))
     check_labels(sets, predictor.classes, predictor.task)
     _warn_about(sets, context)
     why = _no_relevance(predictor, context)
     root = folder.stage_dir(NAME)
     old = _written(root)
-    steps = sum(len(in_version(r, v)) for r in sets.values() for v in versions(r, config))
+    steps = sum(len(select_version(r, v)) for r in sets.values() for v in list_versions(r, config))
     steps += sum(
-        len(background.usable(predictor, r)) * len(versions(r, config)) for r in sets.values()
+        len(background.usable(predictor, r)) * len(list_versions(r, config)) for r in sets.values()
     )
     try:
         with (
@@ -198,18 +198,18 @@ def _test_set(
 
 def _predict_set(work: _Work, name: str, rows: list[Row]) -> dict[Version, _Part]:
     """Predictions in each version, chunk by chunk."""
-    names = versions(rows, work.predictor.config)
+    names = list_versions(rows, work.predictor.config)
     parts = {version: _Part(work.why) for version in names}
-    for chunk in chunks(rows, chunk_size(work.predictor.config)):
+    for chunk in split_into_chunks(rows, choose_chunk_size(work.predictor.config)):
         note = f"{name}: {chunk[0].key} to {chunk[-1].key}"
         content = work.journal.get(note)
         if content is None:
             content = _predict_chunk(work, chunk, names)
             work.journal.add(note, content)
         else:
-            work.bar.advance(sum(len(in_version(chunk, version)) for version in names))
+            work.bar.advance(sum(len(select_version(chunk, version)) for version in names))
         for version, part in parts.items():
-            part.rows.extend(chunk[i] for i in in_version(chunk, version))
+            part.rows.extend(chunk[i] for i in select_version(chunk, version))
             part.probabilities.extend(content[version]["p"])
             part.shares.extend(content[version]["outside"])
     return parts
@@ -223,8 +223,10 @@ def _predict_chunk(work: _Work, rows: Sequence[Row], names: Sequence[Version]) -
     for version in names:
         p: list[list[float]] = []
         outside: list[float | None] = []
-        for batch in chunks(in_version(rows, version), predictor.config.evaluate.batch_size):
-            go_on(work.context)
+        for batch in split_into_chunks(
+            select_version(rows, version), predictor.config.evaluate.batch_size
+        ):
+            raise_if_stopped(work.context)
             images, masks = predictor.batch(store, batch, version)
             if work.why:
                 seen = predictor.predict(images)
@@ -258,7 +260,7 @@ def _write_version(
         reliance["why"] = part.why
     keys = [row.key for row in part.rows]
     swapped, lines = cut.figures(version, dict(zip(keys, part.probabilities, strict=True)))
-    place = Path(safe_name(name)) / version
+    place = Path(make_safe_name(name)) / version
     tables = [PREDICTIONS, *([background.TABLE] if lines else [])]
     names = [f"{place.as_posix()}/{file}" for file in (*tables, METRICS, *scored.pictures)]
     content = {

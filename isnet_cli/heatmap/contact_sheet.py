@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from isnet_cli.core import files
-from isnet_cli.dataset.test_sets import safe_name
+from isnet_cli.dataset.test_sets import make_safe_name
 from isnet_cli.heatmap.explainers import Method, method_of
 from isnet_cli.heatmap.writer import MapWriter
 from isnet_cli.output.images import SheetStyle, contact_sheet, panel_parts, png_bytes
@@ -58,7 +58,7 @@ def reliance_first(line: Line) -> tuple[bool, float, str, str]:
 
 def sheets(lines: Iterable[Line]) -> set[str]:
     """Sheets that belong to an index, relative to the stage's folder."""
-    tails = ((line, f"{line['key']}_{safe_name(line['target'])}.png") for line in lines)
+    tails = ((line, f"{line['key']}_{make_safe_name(line['target'])}.png") for line in lines)
     return {
         line["png"].removesuffix(tail) + SHEET for line, tail in tails if line["png"].endswith(tail)
     }

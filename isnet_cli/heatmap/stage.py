@@ -28,12 +28,12 @@ from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.dataset.test_sets import (
     Stopped,
     check_labels,
-    chosen_sets,
-    chunk_size,
-    chunks,
-    go_on,
-    in_version,
-    versions,
+    choose_chunk_size,
+    choose_sets,
+    list_versions,
+    raise_if_stopped,
+    select_version,
+    split_into_chunks,
 )
 from isnet_cli.errors import IsnetError
 from isnet_cli.heatmap.contact_sheet import sheets, write_sheet
@@ -83,14 +83,16 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     _check_target(config.heatmap.target, predictor)
     check_method(predictor)
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
-    sets = chosen_sets(rows, config.heatmap.sets, "heatmap.sets")
+    sets = choose_sets(rows, config.heatmap.sets, "heatmap.sets")
     check_labels(sets, predictor.classes, predictor.task)
     chosen = {name: choose(images, config.heatmap.limit) for name, images in sets.items()}
     root = folder.stage_dir(NAME)
     prepare_dicom(config.heatmap.formats, root)
     old = _written(root)
     lines: list[Line] = []
-    steps = sum(len(in_version(r, v)) for r in chosen.values() for v in versions(r, config))
+    steps = sum(
+        len(select_version(r, v)) for r in chosen.values() for v in list_versions(r, config)
+    )
     steps *= 2 if config.heatmap.scale == "set" else 1
     try:
         with (
@@ -99,7 +101,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         ):
             walk = _Walk(journal, bar, context)
             for name, images in chosen.items():
-                looks = versions(images, config)
+                looks = list_versions(images, config)
                 writers = [MapWriter(predictor, root, name, version) for version in looks]
                 if config.heatmap.scale == "set":
                     limit = shared_limit([x for w in writers for x in walk.limits(w, images)])
@@ -168,8 +170,8 @@ class _Walk:
         return [limit for some in self._each(writer, images, "limit/", _limits) for limit in some]
 
     def _each(self, writer: MapWriter, images: Sequence[Row], kind: str, work: Work) -> list[Any]:
-        rows = [images[i] for i in in_version(images, writer.version)]
-        for chunk in chunks(rows, chunk_size(writer.predictor.config)):
+        rows = [images[i] for i in select_version(images, writer.version)]
+        for chunk in split_into_chunks(rows, choose_chunk_size(writer.predictor.config)):
             self._chunk(writer, chunk, kind, work)
         return [self.journal.get(kind + writer.part(row)) for row in rows]
 
@@ -180,8 +182,8 @@ class _Walk:
             return
         store = writer.predictor.load(todo)
         size = min(BATCH, writer.predictor.config.evaluate.batch_size)
-        for batch in chunks(range(len(todo)), size):
-            go_on(self.context)
+        for batch in split_into_chunks(range(len(todo)), size):
+            raise_if_stopped(self.context)
             found = _explain(writer.predictor, store, batch, writer.version)
             done = work(writer, store, found)
             for index, (content, written) in zip(batch, done, strict=True):

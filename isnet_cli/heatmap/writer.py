@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isnet_cli.core import files
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
-from isnet_cli.dataset.test_sets import safe_name
+from isnet_cli.dataset.test_sets import make_safe_name
 from isnet_cli.heatmap.dicom import map_to_dicom
 from isnet_cli.heatmap.explainers import described, method_of
 from isnet_cli.heatmap.files import (
@@ -88,7 +88,7 @@ class MapWriter:
     @property
     def folder(self) -> Path:
         """Where the set's files go, relative to the stage's folder."""
-        return Path(safe_name(self.set)) / (self.version if self.biased else "")
+        return Path(make_safe_name(self.set)) / (self.version if self.biased else "")
 
     def frame(self, row: Row) -> Frame:
         """Where an image lies in the network's input."""
@@ -185,7 +185,7 @@ class MapWriter:
         }
         if why == NOT_FINITE:
             return self._line(row, **cells), []
-        stem = self.folder / f"{row.key}_{safe_name(cells['target'])}"
+        stem = self.folder / f"{row.key}_{make_safe_name(cells['target'])}"
         paths = []
         for kind in self.predictor.config.heatmap.formats:
             path = Path(f"{stem}.{SUFFIX.get(kind, kind)}")

@@ -19,7 +19,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import choose_device, make_deterministic
 from isnet_cli.dataset.image_dataset import ImageDataset, Version, load_dataset
-from isnet_cli.dataset.training_images import verdicts
+from isnet_cli.dataset.training_images import read_verdicts
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.types import Row
 from isnet_cli.inference.model_files import CARD, WEIGHTS, TrainedModel, load_model
@@ -90,12 +90,11 @@ class Predictor:
         Raises:
             IsnetError: Kind "data", when an image or a mask is missing or damaged.
         """
-        ingest, masks = (self.folder.stage_dir(stage) for stage in ("ingest", "masks"))
+        folder = self.folder
         try:
-            return load_dataset(
-                rows, ingest, masks, self.qc, self.classes, self.config, RunContext()
-            )
+            return load_dataset(rows, folder, self.qc, self.classes, self.config, RunContext())
         except UnreadableImage as error:
+            masks = folder.stage_dir("masks")
             raise IsnetError(
                 "data", f"{masks}: {error.detail}", fix="isnet masks CONFIG"
             ) from error
@@ -191,7 +190,7 @@ def open_predictor(config: Config, chosen: str | None, folder: RunFolder) -> Pre
     device = choose_device(config.machine.device)
     model = load_model(model_folder(chosen, folder), device)
     folder.require("masks")
-    return Predictor(model, as_trained(config, model.card), device, folder, verdicts(folder))
+    return Predictor(model, as_trained(config, model.card), device, folder, read_verdicts(folder))
 
 
 def model_folder(chosen: str | None, folder: RunFolder | None) -> Path:

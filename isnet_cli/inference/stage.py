@@ -20,7 +20,12 @@ from isnet_cli.core.journal import Journal
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
-from isnet_cli.dataset.test_sets import Stopped, chunk_size, chunks, go_on
+from isnet_cli.dataset.test_sets import (
+    Stopped,
+    choose_chunk_size,
+    raise_if_stopped,
+    split_into_chunks,
+)
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
@@ -150,7 +155,7 @@ class _Work:
     def lines(self, rows: Sequence[Row]) -> list[Line]:
         """A line of the table for each image, chunk by chunk."""
         found: list[Line] = []
-        for chunk in chunks(rows, chunk_size(self.predictor.config)):
+        for chunk in split_into_chunks(rows, choose_chunk_size(self.predictor.config)):
             note = f"{chunk[0].key} to {chunk[-1].key}"
             content = self.journal.get(note)
             if content is None:
@@ -166,8 +171,8 @@ class _Work:
         doubter = Doubter(self.limits, predictor.classes, predictor.thresholds)
         store = predictor.load(rows)
         found = []
-        for batch in chunks(range(len(rows)), predictor.config.evaluate.batch_size):
-            go_on(self.context)
+        for batch in split_into_chunks(range(len(rows)), predictor.config.evaluate.batch_size):
+            raise_if_stopped(self.context)
             images, _ = predictor.batch(store, batch, "standard")
             if cloud is None:
                 seen, distances = predictor.predict(images), np.full(len(batch), np.nan)

@@ -11,13 +11,8 @@ from isnet_cli import __version__
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import without_nan
 from isnet_cli.inference.model_files import reading
-from isnet_cli.train.setup import (
-    Cuts,
-    build_method,
-    check_method,
-    segmenter,
-    segmenter_options,
-)
+from isnet_cli.train.network import find_segmenter, read_segmenter_options
+from isnet_cli.train.setup import Ranges, build_method, check_method
 from isnet_cli.train.teacher import teacher_hash
 from isnet_models.backbones import count_parameters
 from isnet_models.methods import registry
@@ -26,49 +21,49 @@ from isnet_models.methods.guided.variants import VARIANTS, Explanation
 from isnet_models.registry import Card
 
 
-def model_card(
+def make_card(
     config: Config,
     classes: list[str],
     net: nn.Module,
-    cuts: Cuts | None,
+    ranges: Ranges | None,
     images: int,
     validation: int,
 ) -> dict[str, Any]:
-    """What `TrainedModel.card` has, but for the epoch that is kept and the weights' hash.
+    """The card, but for the epoch that is kept and the weights' hash; see `TrainedModel`.
 
     Args:
         config: The configuration.
         classes: Names of the outputs.
         net: The network.
-        cuts: C1 and C2 of every supervised layer; None where the method has none.
+        ranges: Relevance range of every supervised layer; None where the method has none.
         images: Number of training images.
         validation: Number of validation images.
     """
     method = build_method(config, None, None).base
     rules = method.loss.explanation if isinstance(method, ISNet) else Explanation()
     plain = rules.variant == "grad_input"
-    network = segmenter(config)
+    network = find_segmenter(config)
     return {
         "name": config.name,
         "isnet": __version__,
         "task": config.data.labels.task,
         "classes": classes,
-        "arch": arch_name(config),
+        "arch": name_network(config),
         "parameters": count_parameters(net),
         "input": list(config.model.input),
         "channels": config.model.channels,
         "dropout": config.model.dropout,
         "standardise": config.model.standardise,
         "method": config.train.method,
-        "settings": _settings(config),
+        "settings": _list_settings(config),
         **({"teacher": {"sha256": taught}} if (taught := teacher_hash(config)) else {}),
-        **({} if network is None else {"segmenter": _segmenter_facts(network)}),
+        **({} if network is None else {"segmenter": _describe_segmenter(network)}),
         "heatmap": {
             "variant": rules.variant,
             "family": "flex" if VARIANTS[rules.variant].family == "flex" else "block",
             "epsilon": 0.0 if plain else rules.epsilon,
             "zb": rules.zb and not plain and method.bounded,
-            "cuts": cuts or None,
+            "relevance_range": ranges or None,
         },
         "thresholds": None if config.data.labels.task == "multiclass" else [0.5] * len(classes),
         "seed": config.seed,
@@ -79,7 +74,7 @@ def model_card(
     }
 
 
-def _settings(config: Config) -> dict[str, Any]:
+def _list_settings(config: Config) -> dict[str, Any]:
     """The method's settings and its additions', without the place of a teacher."""
     return {
         name: {k: v for k, v in dataclasses.asdict(record).items() if k != "teacher"}
@@ -87,17 +82,17 @@ def _settings(config: Config) -> dict[str, Any]:
     }
 
 
-def _segmenter_facts(card: Card) -> dict[str, Any]:
+def _describe_segmenter(card: Card) -> dict[str, Any]:
     """What a model's card says of the lung U-Net inside."""
     return {
-        "options": segmenter_options(card),
+        "options": read_segmenter_options(card),
         "name": card.name,
         "sha256": card.sha256,
         "licence": card.licence,
     }
 
 
-def validation_facts(row: dict[str, float]) -> dict[str, Any]:
+def describe_validation(row: dict[str, float]) -> dict[str, Any]:
     """What the card says of the epoch that is kept: its number and its ``val_`` figures.
 
     Args:
@@ -110,7 +105,7 @@ def validation_facts(row: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def arch_name(config: Config) -> str:
+def name_network(config: Config) -> str:
     """The network's name: the backbone's, or that of the method that brings its own."""
     first = registry.parts(config.train.method)[0]
     return first.name if first.own_network else config.model.arch

@@ -1,27 +1,109 @@
-"""The network a training begins with: its first weights, and whether it suits its method."""
+"""The network a training begins with: built, given its first weights, checked for its method."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from isnet_cli.config.schema import Config
+from isnet_cli.core.runtime import derive_seed
 from isnet_cli.errors import IsnetError
-from isnet_cli.train.setup import map_method
+from isnet_cli.train.setup import check_method, map_method
 from isnet_lrp import RelevanceError, relevance
 from isnet_models.explanations.explanation import MethodError
 from isnet_models.explanations.gradcam import feature_map, watched
+from isnet_models.lung_unet import LungUNet, unfolded
 from isnet_models.methods import registry
-from isnet_models.methods.base import Method
-from isnet_models.registry import WeightsError
+from isnet_models.methods.base import Method, NetSpec
+from isnet_models.registry import Card, WeightsError, find_card
 from isnet_models.weights import load_weights
 
 
-def start_from(net: nn.Module, config: Config) -> None:
+def build_net(config: Config, classes: int) -> nn.Module:
+    """The untrained classifier of the configuration; its segmenter, if it has one, is trained.
+
+    Raises:
+        IsnetError: Kind "config", for an unknown architecture or one that cannot be made for
+            these images; "weights", when the segmenter is missing or damaged.
+    """
+    card = find_segmenter(config)
+    net = build_untrained(config, classes, card)
+    if card is not None:
+        net.get_submodule("segmenter").load_state_dict(load_segmenter(card).state_dict())
+    return net
+
+
+def build_untrained(config: Config, classes: int, card: Card | None) -> nn.Module:
+    """As `build_net`, all weights at random.
+
+    Args:
+        config: The configuration.
+        classes: K.
+        card: Of the segmenter, for methods that need one.
+    """
+    model, settings = config.model, check_method(config)
+    entry = registry.parts(config.train.method)[0]
+    options = None if card is None else read_segmenter_options(card)
+    spec = NetSpec(
+        model.arch, classes, model.channels, model.dropout, model.input, options,
+        settings[entry.name],
+    )  # fmt: skip
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(config.seed, "weights"))
+            return entry.load().build(spec)
+    except ValueError as error:
+        key, fix = "model.arch", "model.arch: densenet121, resnet18, small, ..."
+        if entry.own_network:
+            key, fix = f"train.method {entry.name}", "model.input: 224"
+        raise IsnetError("config", f"{key}: {error}", fix=fix) from error
+
+
+def find_segmenter(config: Config) -> Card | None:
+    """Card of the lung U-Net that becomes part of the classifier; None where none does.
+
+    Raises:
+        IsnetError: Kind "weights", when there is no such card.
+    """
+    if "segmenter" not in registry.needs(config.train.method):
+        return None
+    with _report_segmenter():
+        return find_card(config.masks.model)
+
+
+def load_segmenter(card: Card) -> LungUNet:
+    """The lung U-Net of a card, as it was trained.
+
+    Raises:
+        IsnetError: Kind "weights", when it is missing, damaged or no lung U-Net.
+    """
+    with _report_segmenter():
+        return unfolded(card)
+
+
+@contextmanager
+def _report_segmenter() -> Iterator[None]:
+    try:
+        yield
+    except WeightsError as error:
+        raise IsnetError(
+            "weights",
+            f"masks.model: {error}",
+            fix="masks.model: lung-unet, or the .safetensors file of isnet masks train",
+        ) from error
+
+
+def read_segmenter_options(card: Card) -> dict[str, Any]:
+    """Arguments of `isnet_models.lung_unet.LungUNet` for the network of a card."""
+    return {name: value for name, value in card.architecture.items() if name != "class"}
+
+
+def load_first_weights(net: nn.Module, config: Config) -> None:
     """Loads ``model.weights`` into `net`, if there are any; another number of classes starts anew.
 
     Raises:
@@ -70,7 +152,7 @@ def check_network(net: nn.Module, config: Config, device: torch.device) -> None:
 
 def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> None:
     try:
-        with _blank(net, config, device) as x:
+        with _grey_images(net, config, device) as x:
             if "range" in registry.needs(config.train.method):
                 map_method(config).maps(net, x, create_graph=False)
             else:
@@ -85,7 +167,7 @@ def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> No
 
 def _check_feature_map(net: nn.Module, config: Config, device: torch.device) -> None:
     try:
-        with _blank(net, config, device) as x, watched(net) as seen:
+        with _grey_images(net, config, device) as x, watched(net) as seen:
             net(x)
             feature_map(seen)
     except MethodError as error:
@@ -98,7 +180,7 @@ def _check_feature_map(net: nn.Module, config: Config, device: torch.device) -> 
 
 
 @contextmanager
-def _blank(net: nn.Module, config: Config, device: torch.device) -> Iterator[torch.Tensor]:
+def _grey_images(net: nn.Module, config: Config, device: torch.device) -> Iterator[torch.Tensor]:
     """Two grey images; inside, `net` is in evaluation mode, and what it cannot take is refused."""
     training = net.training
     net.eval()
@@ -117,7 +199,7 @@ def _blank(net: nn.Module, config: Config, device: torch.device) -> Iterator[tor
         net.train(training)
 
 
-def prepare(method: Method, net: nn.Module) -> None:
+def prepare_network(method: Method, net: nn.Module) -> None:
     """Lets the method change the network before its training.
 
     Raises:

@@ -13,19 +13,18 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_json
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.runtime import derive_seed, generator
-from isnet_cli.dataset.augment import augment
+from isnet_cli.core.training_loop import LoopSettings, StepLosses, TrainingLoop
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
-from isnet_cli.train.setup import (
-    EVERY,
-    Cuts,
-    build_net,
+from isnet_cli.train.classifier_training import (
     build_optimizer,
-    epoch_batches,
-    map_method,
+    make_training_batch,
+    split_into_batches,
 )
+from isnet_cli.train.network import build_net
+from isnet_cli.train.setup import EVERY, Ranges, map_method
 from isnet_lrp.losses.relevance_range import Bound, RangeEstimator
-from isnet_models.methods.base import classification_loss
+from isnet_models.methods.base import Batch, classification_loss
 
 
 def find_ranges(
@@ -36,7 +35,7 @@ def find_ranges(
     path: Path,
     identity: str,
     context: RunContext,
-) -> Cuts | None:
+) -> Ranges | None:
     """C1 and C2 as given, as estimated by an interrupted run, or estimated now.
 
     Args:
@@ -65,23 +64,26 @@ def find_ranges(
         with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # not ours
             kept = json.loads(path.read_text(encoding="utf-8"))
             if kept["identity"] == identity:
-                return {name: _pair(pair) for name, pair in kept["cuts"].items()}
-    cuts = estimate_ranges(config, dataset, version, device, context)
-    if cuts is not None:
-        write_json(path, {"identity": identity, "cuts": cuts})
-    return cuts
+                return {name: _read_range(pair) for name, pair in kept["ranges"].items()}
+    ranges = estimate_ranges(config, dataset, version, device, context)
+    if ranges is not None:
+        write_json(path, {"identity": identity, "ranges": ranges})
+    return ranges
 
 
-def describe_ranges(cuts: Cuts) -> list[str]:
-    """A line per supervised layer that says its C1 and C2."""
+def describe_ranges(ranges: Ranges) -> list[str]:
+    """A line per supervised layer that says its relevance range."""
 
-    def shown(cut: Bound) -> str:
-        return " and ".join(f"{c:.3g}" for c in (cut if isinstance(cut, tuple) else (cut,)))
+    def write(bound: Bound) -> str:
+        return " and ".join(f"{c:.3g}" for c in (bound if isinstance(bound, tuple) else (bound,)))
 
-    return [f"heat-map loss, {n}: C1 {shown(C1)}, C2 {shown(C2)}" for n, (C1, C2) in cuts.items()]
+    return [
+        f"heat-map loss, {name}: relevance range {write(low)} to {write(high)}"
+        for name, (low, high) in ranges.items()
+    ]
 
 
-def _pair(value: list[Any]) -> tuple[Bound, Bound]:
+def _read_range(value: list[Any]) -> tuple[Bound, Bound]:
     """C1 and C2 as JSON keeps them; of Dual ISNet each is a pair again."""
     low, high = (tuple(v) if isinstance(v, list) else float(v) for v in value)
     return low, high
@@ -93,7 +95,7 @@ def estimate_ranges(
     version: Version,
     device: torch.device,
     context: RunContext,
-) -> Cuts | None:
+) -> Ranges | None:
     """Trains a throw-away network without map loss and measures its maps in the last epoch.
 
     Args:
@@ -110,39 +112,65 @@ def estimate_ranges(
     Raises:
         IsnetError: Kind "data", when the maps hold no relevance to measure.
     """
-    h = config.train.heatmap_loss
-    steps = len(epoch_batches(config, dataset, 0))
-    net = build_net(config, len(dataset.classes)).to(device).train()
-    optimizer = build_optimizer(config.train.optimizer, net)
-    method = map_method(config)
-    measured = RangeEstimator(dual=method.loss.explanation.variant == "dual")
-    with (
-        torch.random.fork_rng(devices=[]),
-        context.progress.bar("relevance range", h.cut_epochs * steps) as bar,
-    ):
-        for epoch in range(h.cut_epochs):
-            torch.manual_seed(derive_seed(config.seed, "cuts", epoch))
-            changes = generator(config.seed, "cuts augment", epoch)
-            targets = generator(config.seed, "cuts target", epoch)
-            for indices in epoch_batches(config, dataset, epoch):
-                if context.stop_requested():
-                    return None
-                images, masks = dataset.batch(indices, version=version)
-                images, _ = augment(images, masks, config.train.augment, changes)
-                images, labels = images.to(device), dataset.targets(indices).to(device)
-                if epoch == h.cut_epochs - 1:
-                    net.eval()  # maps of the running statistics; the step below trains on
-                    maps, _ = method.maps(net, images, create_graph=False, generator=targets)
-                    measured.update(maps)
-                    net.train()
-                loss = classification_loss(net(images), labels)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                bar.advance()
+    training = RangeTraining(config, dataset, version, device)
+    if not training.run(context):
+        return None
     try:
-        return measured.values()
+        return training.estimator.values()
     except ValueError as error:
         raise IsnetError(
             "data", f"range of relevance: {error}", fix="train.heatmap_loss.cuts: [1.0, 25.0]"
         ) from error
+
+
+class RangeTraining(TrainingLoop[Batch]):
+    """Trains a throw-away classifier; `estimator` sees its maps in the last epoch.
+
+    Args:
+        config: The configuration.
+        dataset: Training images with labels.
+        version: Synthetic bias of the dataset.
+        device: Where to work.
+    """
+
+    def __init__(
+        self, config: Config, dataset: ImageDataset, version: Version, device: torch.device
+    ) -> None:
+        settings = LoopSettings(
+            epochs=config.train.heatmap_loss.cut_epochs,
+            steps=len(split_into_batches(config, dataset, 0)),
+            images=len(dataset),
+            title="relevance range",
+            advice="lower train.optimizer.lr",
+        )
+        net = build_net(config, len(dataset.classes)).to(device)
+        super().__init__(net, build_optimizer(config.train.optimizer, net), settings)
+        self.config, self.dataset, self.version = config, dataset, version
+        self.method = map_method(config)
+        self.estimator = RangeEstimator(dual=self.method.loss.explanation.variant == "dual")
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Seeds dropout, augmentation and the stochastic target, and orders the images."""
+        seed = self.config.seed
+        torch.manual_seed(derive_seed(seed, "cuts", epoch))
+        self.changes = generator(seed, "cuts augment", epoch)
+        self.targets = generator(seed, "cuts target", epoch)
+        self.batches = split_into_batches(self.config, self.dataset, epoch)
+
+    def make_batch(self, epoch: int, step: int) -> Batch:
+        """Augmented images with labels."""
+        return make_training_batch(
+            self.config, self.dataset, self.batches[step], self.version, self.changes, self.device
+        )
+
+    def compute_loss(self, batch: Batch, epoch: int) -> StepLosses:
+        """The classification loss alone; in the last epoch the maps are measured first."""
+        if epoch == self.settings.epochs - 1:
+            self.net.eval()  # maps of the running statistics; the step below trains on
+            maps, _ = self.method.maps(
+                self.net, batch.images, create_graph=False, generator=self.targets
+            )
+            self.estimator.update(maps)
+            self.net.train()
+        loss = classification_loss(self.net(batch.images), batch.labels)
+        return StepLosses(loss, len(batch.images))

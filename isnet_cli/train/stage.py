@@ -17,42 +17,42 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import choose_device, make_deterministic
 from isnet_cli.core.stage import StageResult
-from isnet_cli.dataset.image_dataset import ImageDataset, Version, class_names
-from isnet_cli.dataset.training_images import check_classes, choose_images, load_images, verdicts
+from isnet_cli.dataset.image_dataset import ImageDataset, Version, list_classes, load_dataset
+from isnet_cli.dataset.training_images import check_classes, choose_images, read_verdicts
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.inference.model_files import CARD, WEIGHTS, load_model, save_model
 from isnet_cli.inference.uncertainty_limits import add_limits, find_limits
 from isnet_cli.output.figures import curves_figure
 from isnet_cli.output.plotting import svg_text
-from isnet_cli.train.model_card import arch_name, model_card, validation_facts
-from isnet_cli.train.network import check_network, prepare, start_from
-from isnet_cli.train.relevance_range import describe_ranges, find_ranges
-from isnet_cli.train.setup import (
-    build_method,
+from isnet_cli.train.classifier_training import ClassifierTraining, weigh_classes
+from isnet_cli.train.model_card import describe_validation, make_card, name_network
+from isnet_cli.train.network import (
     build_net,
-    check_method,
-    class_weights,
+    build_untrained,
+    check_network,
+    find_segmenter,
+    load_first_weights,
     load_segmenter,
-    segmenter,
-    untrained,
+    prepare_network,
 )
+from isnet_cli.train.relevance_range import describe_ranges, find_ranges
+from isnet_cli.train.setup import build_method, check_method
 from isnet_cli.train.teacher import load_teacher, teacher_folder, teacher_hash
-from isnet_cli.train.trainer import Trainer
 from isnet_cli.train.validation import Validator
 from isnet_models.methods import registry
 
 NAME = "train"
 FORMAT = 2  # raised when the same input gives another model
 LABELS_FORMAT = 2  # the same for models of several labels alone: 2: thresholds by F1
-DRAWN_FORMAT = "stochastic 2"  # the same for that variant alone: 2: validation draws nothing
-HISTORY, CURVES, CUTS = "history.csv", "curves.svg", "cuts.json"
+STOCHASTIC_FORMAT = "stochastic 2"  # the same for that variant alone: 2: validation draws nothing
+HISTORY, CURVES, RANGES = "history.csv", "curves.svg", "relevance_range.json"
 
 
 def fingerprint(config: Config, folder: RunFolder) -> str:
     """Hash of all that the trained model depends on.
 
     Raises:
-        IsnetError: As `check_method`, `segmenter` and `teacher_folder`.
+        IsnetError: As `check_method`, `find_segmenter` and `teacher_folder`.
     """
     used = check_method(config)
     start = config.model.weights
@@ -60,8 +60,8 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     forms = {entry.name: entry.load().form for entry in registry.parts(config.train.method)}
     several += [[name, form] for name, form in forms.items() if form > 1]
     if "isnet" in used and config.train.heatmap_loss.variant == "stochastic":
-        several.append(DRAWN_FORMAT)
-    network = segmenter(config)
+        several.append(STOCHASTIC_FORMAT)
+    network = find_segmenter(config)
     if network is not None:
         several.append(network.sha256)
     taught = [found] if (found := teacher_hash(config)) else []
@@ -99,12 +99,12 @@ def preflight(config: Config) -> None:
     """
     check_method(config)
     teacher_folder(config)
-    card = segmenter(config)
+    card = find_segmenter(config)
     if card is not None:
         load_segmenter(card)
     if registry.parts(config.train.method)[0].own_network:
         with torch.device("meta"):  # shapes alone
-            untrained(config, 2, card)
+            build_untrained(config, 2, card)
 
 
 def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
@@ -119,49 +119,49 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     device = choose_device(config.machine.device)
     make_deterministic(config.machine.deterministic)
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
-    classes = class_names([row for row in rows if row.set == "train"] or rows, config)
-    qc = verdicts(folder)
+    classes = list_classes([row for row in rows if row.set == "train"] or rows, config)
+    qc = read_verdicts(folder)
     train_rows, val_rows, excluded = choose_images(rows, qc, config, "masks" in needs)
     context.say(
-        f"training {arch_name(config)} ({config.train.method}) on {device}: "
+        f"training {name_network(config)} ({config.train.method}) on {device}: "
         f"{len(train_rows)} images, {len(val_rows)} for validation, "
         f"{sum(excluded.values())} left out"
     )
-    train = load_images(train_rows, folder, qc, classes, config, context)
-    val = load_images(val_rows, folder, qc, classes, config, context)
+    train = load_dataset(train_rows, folder, qc, classes, config, context)
+    val = load_dataset(val_rows, folder, qc, classes, config, context)
     check_classes(train, val, context)
-    drawn = config.bias.kind == "shapes" and config.bias.train
-    version: Version = "biased" if drawn else "standard"
+    marked = config.bias.kind == "shapes" and config.bias.train
+    version: Version = "biased" if marked else "standard"
     directory, identity = folder.stage_dir(NAME), fingerprint(config, folder)
 
     net = build_net(config, len(classes))
-    start_from(net, config)
+    load_first_weights(net, config)
     check_network(net.to(device), config, device)
-    cuts = None
+    ranges = None
     if "range" in needs:
-        cuts = find_ranges(config, train, version, device, directory / CUTS, identity, context)
-        if cuts is None:
+        ranges = find_ranges(config, train, version, device, directory / RANGES, identity, context)
+        if ranges is None:
             return StageResult([], {"epoch": 0}, complete=False)
-        for line in describe_ranges(cuts):
+        for line in describe_ranges(ranges):
             context.say(line)
-    weights = class_weights(config, train)
+    weights = weigh_classes(config, train)
     weights = None if weights is None else weights.to(device)
-    method = build_method(config, cuts, weights, load_teacher(config, classes, device))
-    prepare(method, net)
-    card = model_card(config, classes, net, cuts, len(train_rows), len(val_rows))
+    method = build_method(config, ranges, weights, load_teacher(config, classes, device))
+    prepare_network(method, net)
+    card = make_card(config, classes, net, ranges, len(train_rows), len(val_rows))
     validator = Validator(val, version, config.evaluate.batch_size, device)
-    trainer = Trainer(
+    training = ClassifierTraining(
         config, net, method, train, validator, version, directory, identity,
         lambda best, row: save_model(
-            directory, best, {**card, **validator.thresholds(best), **validation_facts(row)}
+            directory, best, {**card, **validator.thresholds(best), **describe_validation(row)}
         ),
     )  # fmt: skip
-    if trainer.restore():
-        context.say(f"continuing after epoch {trainer.progress.epoch}")
-    finished = trainer.run(context)
-    if trainer.progress.history:
-        _write_history(directory, trainer.progress.history)
-    summary = _summary(trainer, excluded, train, val)
+    if training.restore():
+        context.say(f"continuing after epoch {training.progress.epoch}")
+    finished = training.run(context)
+    if training.progress.history:
+        _write_history(directory, training.progress.history)
+    summary = _summary(training, excluded, train, val)
     if not finished:
         return StageResult([], summary, complete=False)
     best = load_model(directory, device)
@@ -178,12 +178,12 @@ def _write_history(directory: Path, history: list[dict[str, float]]) -> None:
 
 
 def _summary(
-    trainer: Trainer, excluded: Counter[str], train: ImageDataset, val: ImageDataset
+    training: ClassifierTraining, excluded: Counter[str], train: ImageDataset, val: ImageDataset
 ) -> dict[str, Any]:
-    last = trainer.progress.history[-1] if trainer.progress.history else {}
-    best = trainer.progress.best
+    last = training.progress.history[-1] if training.progress.history else {}
+    best = training.progress.best
     return {
-        "epoch": trainer.progress.epoch,
+        "epoch": training.progress.epoch,
         "best_epoch": int(best["epoch"]) if best else None,
         "images": {"train": len(train), "val": len(val)},
         "left_out": dict(excluded),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isnet_cli.core.runtime import derive_seed
-from isnet_cli.dataset.background_swap import partners
+from isnet_cli.dataset.background_swap import choose_partners
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.stats.scores import scores
 from isnet_cli.stats.thresholds import choose_thresholds
@@ -23,23 +23,23 @@ class Validator:
     """Scores a network on the validation images.
 
     Args:
-        store: The images, all with labels.
+        dataset: The images, all with labels.
         version: With or without the synthetic bias, as the training images.
         batch_size: Images per forward pass.
         device: Of the network.
     """
 
     def __init__(
-        self, store: ImageDataset, version: Version, batch_size: int, device: torch.device
+        self, dataset: ImageDataset, version: Version, batch_size: int, device: torch.device
     ) -> None:
-        self.store, self.version, self.device = store, version, device
-        everything = np.arange(len(store))
+        self.dataset, self.version, self.device = dataset, version, device
+        everything = np.arange(len(dataset))
         self.batches = [
             everything[i : i + batch_size] for i in range(0, len(everything), batch_size)
         ]
-        rng = np.random.default_rng(derive_seed(store.config.seed, "swap"))
-        found = partners(store.masks, store.labels, rng)
-        self.partners = found if store.has_mask.all() and (found >= 0).all() else None
+        rng = np.random.default_rng(derive_seed(dataset.config.seed, "swap"))
+        found = choose_partners(dataset.masks, dataset.labels, rng)
+        self.partners = found if dataset.has_mask.all() and (found >= 0).all() else None
         self.swapped_lungs: dict[int, Tensor] = {}  # by batch; a network's own, the same each time
 
     def __call__(self, net: nn.Module, method: Method, epoch: int) -> dict[str, float]:
@@ -54,16 +54,16 @@ class Validator:
         logits, swapped = [], []
         with torch.no_grad():
             for number, indices in enumerate(self.batches):
-                images, masks = self.store.batch(indices, version=self.version)
-                labels = self.store.targets(indices)
+                images, masks = self.dataset.batch(indices, version=self.version)
+                labels = self.dataset.targets(indices)
                 batch = Batch(images.to(self.device), masks.to(self.device), labels.to(self.device))
                 losses = method.losses(net, batch, epoch)
                 logits.append(losses.logits.cpu())
                 for name, value in {"loss": losses.total, **losses.parts}.items():
-                    share = len(indices) / len(self.store)
+                    share = len(indices) / len(self.dataset)
                     sums[f"val_{name}"] = sums.get(f"val_{name}", 0.0) + value.item() * share
                 if self.partners is not None:
-                    others, _ = self.store.batch(self.partners[indices], version=self.version)
+                    others, _ = self.dataset.batch(self.partners[indices], version=self.version)
                     mixed = swap_backgrounds(images, masks, others).to(self.device)
                     swapped.append(self._swapped(net, method, epoch, number, mixed, batch).cpu())
         net.train(was_training)
@@ -89,23 +89,23 @@ class Validator:
 
         Empty for exclusive classes. The network's mode is restored.
         """
-        if self.store.labels.ndim == 1:
+        if self.dataset.labels.ndim == 1:
             return {}
         was_training = net.training
         net.eval()
         with torch.no_grad():
-            images = (self.store.batch(part, version=self.version)[0] for part in self.batches)
+            images = (self.dataset.batch(part, version=self.version)[0] for part in self.batches)
             logits = torch.cat([net(x.to(self.device)).cpu() for x in images])
         net.train(was_training)
         p = probabilities(logits, "multilabel")
-        return choose_thresholds(p, self.store.labels, self.store.classes)
+        return choose_thresholds(p, self.dataset.labels, self.dataset.classes)
 
     def _auc(self, logits: Sequence[Tensor]) -> float:
-        labels = self.store.labels
+        labels = self.dataset.labels
         found = scores(
             probabilities(torch.cat(list(logits)), "multiclass" if labels.ndim == 1 else ""),
             labels.astype(int) if labels.ndim == 1 else labels,
-            self.store.classes,
+            self.dataset.classes,
         )
         value = found["macro"]["auc"]
         return float(value) if isinstance(value, (int, float)) else float("nan")

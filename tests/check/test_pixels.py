@@ -20,7 +20,7 @@ from isnet_cli.check.pixels import (
 from isnet_cli.check.thumbnails import background_view, lung_view
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.dataset.standardise import standardise
-from isnet_cli.dataset.synthetic_marks import draw_shape, rng_for
+from isnet_cli.dataset.synthetic_marks import draw_shape, make_rng
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
@@ -69,7 +69,7 @@ def test_shapes_are_drawn_as_in_training(tmp_path: Path) -> None:
         image = frame.to_network(load_image(run.path / "ingest" / look.row.image_file))
         inside = frame.mask_to_network(lungs(look.row.height))
         shape = "circle" if look.row.label == "normal" else "cross"
-        rng = rng_for(look.row.key, 0)
+        rng = make_rng(look.row.key, 0)
         drawn = draw_shape(image, inside, shape, size=0.15, intensity=1.0, rng=rng)
         assert np.array_equal(look.background, background_view(drawn, inside))
     plain = settings.bias.model_copy(update={"train": False})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isnet_cli.dataset.background_swap import partners
+from isnet_cli.dataset.background_swap import choose_partners
 
 
 def test_partners_are_of_another_class_and_fit() -> None:
@@ -12,10 +12,10 @@ def test_partners_are_of_another_class_and_fit() -> None:
     for i, left in enumerate((0, 0, 0, 0, 8, 8)):
         masks[i, 4:12, left : left + 8] = True
     labels = np.array([0, 1, 0, 1, 1, 0], np.float32)
-    found = partners(masks, labels, np.random.default_rng(0))
+    found = choose_partners(masks, labels, np.random.default_rng(0))
     assert all(labels[i] != labels[j] for i, j in enumerate(found))
     assert all(np.array_equal(masks[i], masks[j]) for i, j in enumerate(found))
-    alone = partners(masks, np.zeros(6, np.float32), np.random.default_rng(0))
+    alone = choose_partners(masks, np.zeros(6, np.float32), np.random.default_rng(0))
     assert (alone == -1).all()
 
 
@@ -23,10 +23,10 @@ def test_partners_of_the_same_class_are_other_images_of_other_patients() -> None
     masks = np.ones((7, 8, 8), bool)
     labels = np.array([0, 0, 0, 1, 1, 2, -1], np.float32)
     patients = ["a", "a", "b", "c", "c", "d", ""]
-    found = partners(masks, labels, np.random.default_rng(0), same=True, patients=patients)
+    found = choose_partners(masks, labels, np.random.default_rng(0), same=True, patients=patients)
     assert found.tolist() == [2, 2, found[2], -1, -1, -1, -1]
     assert found[2] in (0, 1)
-    other = partners(masks, labels, np.random.default_rng(0), patients=patients)
+    other = choose_partners(masks, labels, np.random.default_rng(0), patients=patients)
     assert all(labels[j] not in (labels[i], -1) for i, j in enumerate(other[:-1]))
     assert other[-1] == -1  # nobody knows what another class would be
 
@@ -36,8 +36,8 @@ def test_partners_of_several_labels() -> None:
     labels = np.array([[1, 0], [1, unknown], [0, 0], [unknown, 1], [unknown, unknown]], np.float32)
     masks = np.ones((5, 4, 4), bool)
     for seed in range(20):
-        same = partners(masks, labels, np.random.default_rng(seed), same=True)
-        other = partners(masks, labels, np.random.default_rng(seed))
+        same = choose_partners(masks, labels, np.random.default_rng(seed), same=True)
+        other = choose_partners(masks, labels, np.random.default_rng(seed))
         assert same.tolist() == [1, 0, -1, -1, -1]
         assert other[0] in (2, 3)
         assert other[1] == 2
@@ -51,4 +51,4 @@ def test_partners_take_the_lungs_that_overlap_best() -> None:
     for i, top in enumerate((2, 5, 3, 0)):
         masks[i, top : top + 6, 3:9] = True
     labels = np.array([0, 1, 1, 1], np.float32)
-    assert partners(masks, labels, np.random.default_rng(0), step=1)[0] == 2
+    assert choose_partners(masks, labels, np.random.default_rng(0), step=1)[0] == 2

@@ -12,13 +12,13 @@ from isnet_cli.dataset.standardise import (
     MEAN,
     NEAR,
     SPREAD,
-    band_targets,
-    octaves,
+    list_band_targets,
     scale_bands,
+    split_octaves,
     standardise,
 )
 from isnet_cli.images.resize import Frame
-from tests.dataset.test_image_dataset import store
+from tests.dataset.test_image_dataset import make_dataset
 from tests.support.runs import image, lungs
 
 SIZE = 96
@@ -64,9 +64,9 @@ def blurred(pixels: np.ndarray, sigma: float, y: int, x: int) -> float:
 
 def test_octaves_are_differences_of_blurs_and_sum_to_the_image() -> None:
     pixels = rough()[:, 8:]  # the shorter side is 88 px: the narrowest blur 88 / 64
-    bands = octaves(pixels)
+    bands = split_octaves(pixels)
     assert np.allclose(sum(bands), pixels, atol=1e-5)
-    assert len(bands) == len(band_targets(88)) == 6
+    assert len(bands) == len(list_band_targets(88)) == 6
     widths = [88 / 2**k for k in (6, 5, 4, 3, 2)]
     for y, x in ((0, 0), (44, 30), (95, 87)):
         blurs = [float(pixels[y, x]), *(blurred(pixels, s, y, x) for s in widths), 0.0]
@@ -77,14 +77,14 @@ def test_octaves_are_differences_of_blurs_and_sum_to_the_image() -> None:
 def test_bands_get_the_spectrum_of_the_reference() -> None:
     inside = lungs(SIZE)
     for seed in range(3):
-        bands = octaves(scale_bands(rough(seed), inside))
+        bands = split_octaves(scale_bands(rough(seed), inside))
         spreads = np.array([band[inside].std() for band in bands]) / SPREAD
-        assert spreads == pytest.approx(np.array(band_targets(SIZE)), rel=2 * NEAR)
+        assert spreads == pytest.approx(np.array(list_band_targets(SIZE)), rel=2 * NEAR)
 
 
 def test_two_images_of_other_sharpness_become_alike() -> None:
     inside, sharp = lungs(SIZE), rough()
-    dull = sharp - np.float32(0.7) * octaves(sharp)[0]
+    dull = sharp - np.float32(0.7) * split_octaves(sharp)[0]
     gaps = {}
     for how in ("lungs", "bands"):
         a, b = (standardise(one, inside, WHOLE, how) for one in (sharp, dull))
@@ -122,16 +122,16 @@ def test_what_is_around_the_image_stays_black(how: str) -> None:
 def test_small_images_have_their_coarse_octaves_alone() -> None:
     found = standardise(image(0, False, 32), lungs(32), (0, 0, 32, 32), "bands")
     assert np.isfinite(found).all()
-    assert len(band_targets(32)) == 5
-    assert len(band_targets(2)) == 2
+    assert len(list_band_targets(32)) == 5
+    assert len(list_band_targets(2)) == 2
 
 
 @pytest.mark.parametrize("how", ["lungs", "bands"])
-def test_a_store_s_images_are_standardised_before_shapes_are_drawn(
+def test_a_dataset_s_images_are_standardised_before_shapes_are_drawn(
     tmp_path: Path, how: str
 ) -> None:
     model = {"arch": "small", "input": [64, 64], "standardise": how}
-    images = store(tmp_path, model=model, bias={"kind": "shapes", "intensity": 0.5})
+    images = make_dataset(tmp_path, model=model, bias={"kind": "shapes", "intensity": 0.5})
     for i in (0, 1, 2):
         inside = images.masks[i]
         assert images.image(i)[inside].mean() == pytest.approx(MEAN, abs=0.01)

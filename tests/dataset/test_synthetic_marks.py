@@ -11,11 +11,11 @@ import pytest
 
 from isnet_cli.dataset.synthetic_marks import (
     SHAPES,
+    assign_shapes,
+    choose_shape,
     draw_shape,
-    rng_for,
-    shape_for,
-    shapes_for_classes,
-    stamp_of,
+    make_rng,
+    render_shape,
 )
 from isnet_cli.errors import IsnetError
 
@@ -35,7 +35,7 @@ def test_lungs_keep_their_pixels_and_the_background_changes(shape: str, seed: in
     lungs = two_lungs()
     image = np.full(lungs.shape, 0.25, np.float32)
     before = image.copy()
-    drawn = draw_shape(image, lungs, shape, size=0.1, intensity=1.0, rng=rng_for("image", seed))
+    drawn = draw_shape(image, lungs, shape, size=0.1, intensity=1.0, rng=make_rng("image", seed))
     assert np.array_equal(image, before)
     assert drawn.dtype == np.float32
     assert np.array_equal(drawn[lungs], image[lungs])
@@ -48,7 +48,7 @@ def test_lungs_keep_their_pixels_and_the_background_changes(shape: str, seed: in
 @pytest.mark.parametrize("tissue", [0.0, 0.5, 1.0])
 def test_a_rim_keeps_the_shape_visible_on_any_tissue(shape: str, tissue: float) -> None:
     image = np.full((96, 96), tissue, np.float32)
-    drawn = draw_shape(image, image > 2, shape, size=0.2, intensity=1.0, rng=rng_for("a", 0))
+    drawn = draw_shape(image, image > 2, shape, size=0.2, intensity=1.0, rng=make_rng("a", 0))
     assert drawn.max() > 0.95
     assert drawn.min() < 0.05
 
@@ -56,7 +56,7 @@ def test_a_rim_keeps_the_shape_visible_on_any_tissue(shape: str, tissue: float) 
 def test_intensity_is_the_grey_level() -> None:
     image = np.full((64, 64), 0.9, np.float32)
     lungs = np.zeros((64, 64), bool)
-    drawn = draw_shape(image, lungs, "square", size=0.2, intensity=0.3, rng=rng_for("a", 0))
+    drawn = draw_shape(image, lungs, "square", size=0.2, intensity=0.3, rng=make_rng("a", 0))
     levels = np.unique(np.round(drawn, 6), return_counts=True)
     common = levels[0][np.argsort(levels[1])[::-1][:3]]  # image, shape, rim
     assert sorted(common) == pytest.approx([0.0, 0.3, 0.9], abs=1e-6)
@@ -67,7 +67,7 @@ def test_least_overlap_is_taken_when_no_place_is_free() -> None:
     lungs[26:38, 26:38] = False  # just the shape with its rim
     image = np.zeros((40, 40), np.float32)
     for seed in range(5):
-        drawn = draw_shape(image, lungs, "square", size=0.2, intensity=1.0, rng=rng_for("x", seed))
+        drawn = draw_shape(image, lungs, "square", size=0.2, intensity=1.0, rng=make_rng("x", seed))
         assert drawn[27:37, 27:37].max() > 0.95
         assert (drawn[lungs] == 0).all()
 
@@ -75,7 +75,7 @@ def test_least_overlap_is_taken_when_no_place_is_free() -> None:
 def test_a_word_wider_than_the_image_is_cut() -> None:
     image = np.zeros((32, 32), np.float32)
     drawn = draw_shape(
-        image, image > 1, "text:AP PORTABLE SUPINE", size=0.5, intensity=1.0, rng=rng_for("x", 1)
+        image, image > 1, "text:AP PORTABLE SUPINE", size=0.5, intensity=1.0, rng=make_rng("x", 1)
     )
     assert drawn.shape == (32, 32)
     assert drawn.max() > 0.9
@@ -83,15 +83,15 @@ def test_a_word_wider_than_the_image_is_cut() -> None:
 
 @pytest.mark.parametrize(("one", "other"), list(combinations([*SHAPES, *WORDS], 2)))
 def test_shapes_differ(one: str, other: str) -> None:
-    a, b = stamp_of(one, 16), stamp_of(other, 16)
+    a, b = render_shape(one, 16), render_shape(other, 16)
     assert a.shape != b.shape or np.abs(a - b).mean() > 0.08
 
 
 def test_areas_of_the_shapes() -> None:
-    assert stamp_of("triangle", 64).mean() == pytest.approx(0.5, abs=0.01)
-    assert stamp_of("circle", 64).mean() == pytest.approx(np.pi / 4, abs=0.01)
-    assert stamp_of("diamond", 64).mean() == pytest.approx(0.5, abs=0.01)
-    assert stamp_of("ring", 64).mean() == pytest.approx(np.pi / 4 * (1 - 0.16), abs=0.01)
+    assert render_shape("triangle", 64).mean() == pytest.approx(0.5, abs=0.01)
+    assert render_shape("circle", 64).mean() == pytest.approx(np.pi / 4, abs=0.01)
+    assert render_shape("diamond", 64).mean() == pytest.approx(0.5, abs=0.01)
+    assert render_shape("ring", 64).mean() == pytest.approx(np.pi / 4 * (1 - 0.16), abs=0.01)
 
 
 def test_place_varies_with_the_key_and_repeats_with_it() -> None:
@@ -99,7 +99,7 @@ def test_place_varies_with_the_key_and_repeats_with_it() -> None:
     image = np.zeros(lungs.shape, np.float32)
 
     def drawn(key: str, seed: int) -> np.ndarray:
-        return draw_shape(image, lungs, "circle", size=0.1, intensity=1.0, rng=rng_for(key, seed))
+        return draw_shape(image, lungs, "circle", size=0.1, intensity=1.0, rng=make_rng(key, seed))
 
     assert np.array_equal(drawn("a/b", 3), drawn("a/b", 3))
     assert not np.array_equal(drawn("a/b", 3), drawn("a/c", 3))
@@ -107,19 +107,19 @@ def test_place_varies_with_the_key_and_repeats_with_it() -> None:
 
 
 def test_generator_is_the_same_in_another_process() -> None:
-    code = "from isnet_cli.dataset.synthetic_marks import rng_for\n"
-    code += "print(rng_for('k', 7).integers(1 << 60))"
+    code = "from isnet_cli.dataset.synthetic_marks import make_rng\n"
+    code += "print(make_rng('k', 7).integers(1 << 60))"
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, text=True
     )
-    assert int(printed.stdout) == int(rng_for("k", 7).integers(1 << 60))
+    assert int(printed.stdout) == int(make_rng("k", 7).integers(1 << 60))
 
 
 @pytest.mark.parametrize("classes", [2, 3, 6])
 def test_no_class_keeps_its_shape_in_the_deceiving_version(classes: int) -> None:
-    shapes = shapes_for_classes(classes, None)
-    own = [shape_for(label, "biased", shapes) for label in range(classes)]
-    swapped = [shape_for(label, "deceiving", shapes) for label in range(classes)]
+    shapes = assign_shapes(classes, None)
+    own = [choose_shape(label, "biased", shapes) for label in range(classes)]
+    swapped = [choose_shape(label, "deceiving", shapes) for label in range(classes)]
     assert own == list(SHAPES[:classes])
     assert sorted(own) == sorted(swapped)
     assert all(a != b for a, b in zip(own, swapped, strict=True))
@@ -127,10 +127,10 @@ def test_no_class_keeps_its_shape_in_the_deceiving_version(classes: int) -> None
 
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(IsnetError, match="2 shapes for 3 classes"):
-        shapes_for_classes(3, ["circle", "ring"])
+        assign_shapes(3, ["circle", "ring"])
     with pytest.raises(IsnetError, match="appears twice"):
-        shapes_for_classes(2, ["circle", "circle"])
+        assign_shapes(2, ["circle", "circle"])
     with pytest.raises(ValueError, match="class index 2"):
-        shape_for(2, "biased", ["circle", "ring"])
+        choose_shape(2, "biased", ["circle", "ring"])
     with pytest.raises(ValueError, match="unknown shape 'star'"):
-        stamp_of("star", 8)
+        render_shape("star", 8)

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isnet_cli.dataset.test_sets import (
-    chosen_sets,
-    chunk_size,
-    chunks,
-    in_version,
-    safe_name,
-    versions,
+    choose_chunk_size,
+    choose_sets,
+    list_versions,
+    make_safe_name,
+    select_version,
+    split_into_chunks,
 )
 from isnet_cli.images.types import Row
 from tests.support.runs import small_config
@@ -22,21 +22,21 @@ SHAPES = small_config(bias={"kind": "shapes"})
 
 @given(st.text(max_size=12), st.text(max_size=12))
 def test_names_of_files_are_safe_and_stay_different(one: str, other: str) -> None:
-    for name in (safe_name(one), safe_name(other)):
+    for name in (make_safe_name(one), make_safe_name(other)):
         assert name
         assert not set(name) & set('/\\:*?"<>| \n\x00')
         assert not name.startswith(".")
-    assert (safe_name(one) == safe_name(other)) == (one == other)
+    assert (make_safe_name(one) == make_safe_name(other)) == (one == other)
 
 
 def test_plain_names_are_kept() -> None:
     for name in ("test", "hospital_B", "test-2.1", "T+"):
-        assert safe_name(name) == name
+        assert make_safe_name(name) == name
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 10])
 def test_chunks_cover_all_in_order(size: int) -> None:
-    pieces = list(chunks(range(7), size))
+    pieces = list(split_into_chunks(range(7), size))
     assert [i for piece in pieces for i in piece] == list(range(7))
     assert all(0 < len(piece) <= size for piece in pieces)
 
@@ -46,22 +46,22 @@ def test_chunks_cover_all_in_order(size: int) -> None:
 )
 def test_memory_is_bounded_by_fewer_of_larger_images(side: int, batch: int, images: int) -> None:
     config = small_config(model={"input": [side, side]}, evaluate={"batch_size": batch})
-    assert chunk_size(config) == images
+    assert choose_chunk_size(config) == images
 
 
 def test_versions_exist_for_labelled_images_of_a_biased_run_alone() -> None:
     rows = [Row(key="1", label="a"), Row(key="2")]
-    assert versions(rows, small_config()) == ("standard",)
-    assert versions(rows[1:], SHAPES) == ("standard",)
-    assert versions(rows, SHAPES) == ("biased", "standard", "deceiving")
-    assert in_version(rows, "biased") == [0]
-    assert in_version(rows, "standard") == [0, 1]
+    assert list_versions(rows, small_config()) == ("standard",)
+    assert list_versions(rows[1:], SHAPES) == ("standard",)
+    assert list_versions(rows, SHAPES) == ("biased", "standard", "deceiving")
+    assert select_version(rows, "biased") == [0]
+    assert select_version(rows, "standard") == [0, 1]
 
 
 def test_sets_keep_the_order_asked_for() -> None:
     rows = [Row(key=str(i), set=name) for i, name in enumerate(["train", "a", "b", "a", ""])]
-    assert list(chosen_sets(rows, ["b", "train"], "k")) == ["b", "train"]
-    found = chosen_sets(rows, None, "k")
+    assert list(choose_sets(rows, ["b", "train"], "k")) == ["b", "train"]
+    found = choose_sets(rows, None, "k")
     assert {name: [row.key for row in part] for name, part in found.items()} == {
         "a": ["1", "3"],
         "b": ["2"],

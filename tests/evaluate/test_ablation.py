@@ -16,7 +16,7 @@ from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.evaluate.ablation import with_segmenter
 from isnet_cli.inference.predictor import open_predictor
 from tests.evaluate.factory import make_trained
-from tests.lrp.networks.runs import network_config, trained
+from tests.support.method_runs import network_config, trained
 from tests.support.runs import small_config
 
 METHOD = "segment_then_classify"

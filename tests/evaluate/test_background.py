@@ -234,7 +234,7 @@ def tree(path: Path) -> Tree:
 def test_interrupted_and_continued_equals_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "chunk_size", lambda config: 2)
+    monkeypatch.setattr(background, "choose_chunk_size", lambda config: 2)
     whole, cut = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
     config = small_config(evaluate=QUICK)
     run_stage(evaluate, config, whole, RunContext())

@@ -374,7 +374,7 @@ def test_fingerprint_follows_images_and_model(tmp_path: Path) -> None:
 def test_interrupted_and_continued_equals_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "chunk_size", lambda config: 2)
+    monkeypatch.setattr(evaluate, "choose_chunk_size", lambda config: 2)
     whole, cut = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
     config = small_config(bias=SHAPES, evaluate={"background": False})
     run_stage(evaluate, config, whole, RunContext())

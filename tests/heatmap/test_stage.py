@@ -278,7 +278,7 @@ def test_a_broken_map_becomes_a_row_and_the_rest_goes_on(
 def test_interrupted_and_continued_equals_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heatmap, "chunk_size", lambda config: 2)
+    monkeypatch.setattr(heatmap, "choose_chunk_size", lambda config: 2)
     whole, cut = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
     run_stage(heatmap, settings(), whole, RunContext())
     stop = StopAfter(4).context()

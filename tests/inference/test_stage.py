@@ -117,7 +117,7 @@ def test_a_model_without_limits_says_so(tmp_path: Path) -> None:
 def test_an_interrupted_work_goes_on_and_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict, "chunk_size", lambda config: 2)
+    monkeypatch.setattr(predict, "choose_chunk_size", lambda config: 2)
     whole, parts = (make_trained(tmp_path / name, sets={"test": 7}) for name in "ab")
     stopped = run_stage(predict, small_config(), parts, StopAfter(3).context())
     assert stopped.status == "incomplete"

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 
 from isnet_cli.core.pipeline import run_stage
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.dataset.image_dataset import ImageDataset
-from isnet_cli.dataset.training_images import load_images, verdicts
+from isnet_cli.dataset.image_dataset import ImageDataset, load_dataset
+from isnet_cli.dataset.training_images import read_verdicts
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.resize import Frame
@@ -34,8 +34,8 @@ CPU = torch.device("cpu")
 
 def store_of(folder: Any, name: str) -> ImageDataset:
     rows = [r for r in read_manifest(folder.path / "ingest/manifest.csv") if r.set == name]
-    qc, config = verdicts(folder), small_config()
-    return load_images(rows, folder, qc, ["normal", "sick"], config, RunContext())
+    qc, config = read_verdicts(folder), small_config()
+    return load_dataset(rows, folder, qc, ["normal", "sick"], config, RunContext())
 
 
 def distances(folder: Any, images: np.ndarray) -> tuple[np.ndarray, Limits]:

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from isnet_cli.train.model_card import arch_name, model_card, validation_facts
-from isnet_cli.train.setup import build_net
+from isnet_cli.train.model_card import describe_validation, make_card, name_network
+from isnet_cli.train.network import build_net
 from isnet_models.backbones import count_parameters
 from tests.support.runs import small_config
 
@@ -24,7 +24,7 @@ from tests.support.runs import small_config
 )
 def test_the_rules_of_the_maps_are_those_of_training(train: dict, family: str, zb: bool) -> None:
     config = small_config(train=train)
-    card = model_card(config, ["a", "b"], build_net(config, 2), None, 5, 3)
+    card = make_card(config, ["a", "b"], build_net(config, 2), None, 5, 3)
     assert (card["heatmap"]["family"], card["heatmap"]["zb"]) == (family, zb)
     assert (card["heatmap"]["epsilon"] == 0) == (train["method"] == "grad_input")
     assert card["images"] == {"train": 5, "val": 3}
@@ -36,20 +36,23 @@ def test_the_network_is_named_and_counted() -> None:
         model={"arch": "small", "input": [64, 64]}, train={"method": "ag_sononet+background_mix"}
     )
     net = build_net(config, 2)
-    card = model_card(config, ["a", "b"], net, None, 1, 1)
-    assert card["arch"] == arch_name(config) == "ag_sononet"
+    card = make_card(config, ["a", "b"], net, None, 1, 1)
+    assert card["arch"] == name_network(config) == "ag_sononet"
     assert card["parameters"] == count_parameters(net)
     assert set(card["settings"]) == {"ag_sononet", "background_mix"}
-    assert arch_name(small_config(train={"method": "background_mix"})) == "small"
+    assert name_network(small_config(train={"method": "background_mix"})) == "small"
 
 
 def test_several_labels_have_thresholds_and_exclusive_classes_none() -> None:
     for task, wanted in (("multilabel", [0.5, 0.5]), ("multiclass", None)):
         config = small_config(data={"labels": {"task": task}}, train={"method": "standard"})
-        card = model_card(config, ["a", "b"], build_net(config, 2), None, 1, 1)
+        card = make_card(config, ["a", "b"], build_net(config, 2), None, 1, 1)
         assert card["thresholds"] == wanted
 
 
 def test_figures_without_value_are_null() -> None:
     row = {"epoch": 3.0, "train_loss": 1.0, "val_loss": 0.5, "val_auc": float("nan")}
-    assert validation_facts(row) == {"epoch": 3, "validation": {"val_loss": 0.5, "val_auc": None}}
+    assert describe_validation(row) == {
+        "epoch": 3,
+        "validation": {"val_loss": 0.5, "val_auc": None},
+    }

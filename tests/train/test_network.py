@@ -9,11 +9,11 @@ import torch
 
 from isnet_cli.core.pipeline import run_stage
 from isnet_cli.core.run_context import RunContext
+from isnet_cli.core.training_loop import CHECKPOINT
 from isnet_cli.errors import IsnetError
 from isnet_cli.train import stage as train
-from isnet_cli.train.network import check_network, prepare, start_from
-from isnet_cli.train.setup import build_method, build_net
-from isnet_cli.train.trainer import CHECKPOINT
+from isnet_cli.train.network import build_net, check_network, load_first_weights, prepare_network
+from isnet_cli.train.setup import build_method
 from isnet_models.backbones import build_backbone
 from isnet_models.weights import save_weights
 from tests.support.runs import make_run, small_config
@@ -29,7 +29,7 @@ def test_first_weights_are_taken_but_for_a_last_layer_of_other_classes(tmp_path:
     same, other = build_backbone("small", 2), build_backbone("small", 3)
     before = {k: v.clone() for k, v in other.state_dict().items()}
     for net in (same, other):
-        start_from(net, config)
+        load_first_weights(net, config)
     theirs = given.state_dict()
     assert all(torch.equal(v, theirs[k]) for k, v in same.state_dict().items())
     anew = [k for k, v in other.state_dict().items() if v.shape != theirs[k].shape]
@@ -42,7 +42,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_weights(build_backbone("resnet18", 2).state_dict(), tmp_path / "other.safetensors")
     config = small_config(model={"weights": str(tmp_path / "other.safetensors")})
     with pytest.raises(IsnetError, match=r"model\.weights") as caught:
-        start_from(build_backbone("small", 2), config)
+        load_first_weights(build_backbone("small", 2), config)
     assert caught.value.kind == "weights"
     assert "model.arch" in (caught.value.fix or "")
 
@@ -90,5 +90,5 @@ def test_a_method_that_cannot_prepare_says_so_before_training() -> None:
         train={"method": "ham", "settings": {"ham": {"normal": 5}}},
     )
     with pytest.raises(IsnetError, match=r"train\.method: ") as caught:
-        prepare(build_method(config, None, None), build_net(config, 2))
+        prepare_network(build_method(config, None, None), build_net(config, 2))
     assert caught.value.kind == "config"

@@ -13,7 +13,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.train.relevance_range import describe_ranges, estimate_ranges, find_ranges
 from isnet_cli.train.setup import EVERY
-from tests.train.factory import images
+from tests.train.factory import make_dataset
 
 DEVICE = torch.device("cpu")
 
@@ -25,44 +25,44 @@ def _with(config: Config, **loss: Any) -> Config:
     )
 
 
-def test_cuts_are_positive_ordered_and_reproducible(tmp_path: Path) -> None:
-    store, config = images(tmp_path)
-    one = estimate_ranges(config, store, "standard", DEVICE, RunContext())
-    assert one == estimate_ranges(config, store, "standard", DEVICE, RunContext())
+def test_ranges_are_positive_ordered_and_reproducible(tmp_path: Path) -> None:
+    dataset, config = make_dataset(tmp_path)
+    one = estimate_ranges(config, dataset, "standard", DEVICE, RunContext())
+    assert one == estimate_ranges(config, dataset, "standard", DEVICE, RunContext())
     assert one is not None
     assert list(one) == ["input"]
     assert 0 < one["input"][0] <= one["input"][1]
     stop = RunContext(stop_requested=lambda: True)
-    assert estimate_ranges(config, store, "standard", DEVICE, stop) is None
+    assert estimate_ranges(config, dataset, "standard", DEVICE, stop) is None
 
 
 def test_every_supervised_layer_has_its_own_and_dual_has_pairs(tmp_path: Path) -> None:
-    store, config = images(tmp_path)
+    dataset, config = make_dataset(tmp_path)
     deep = _with(config, layers="auto", variant="dual", cut_epochs=1)
-    cuts = estimate_ranges(deep, store, "standard", DEVICE, RunContext())
-    assert cuts is not None
-    assert len(cuts) >= 3
-    for C1, C2 in cuts.values():
+    ranges = estimate_ranges(deep, dataset, "standard", DEVICE, RunContext())
+    assert ranges is not None
+    assert len(ranges) >= 3
+    for C1, C2 in ranges.values():
         assert isinstance(C1, tuple)
         assert isinstance(C2, tuple)
         assert all(0 < a <= b for a, b in zip(C1, C2, strict=True))
-    assert len({c for c, _ in cuts.values()}) == len(cuts)
-    assert "and" in describe_ranges(cuts)[0]
+    assert len({c for c, _ in ranges.values()}) == len(ranges)
+    assert "and" in describe_ranges(ranges)[0]
 
 
 def test_estimates_are_kept_for_the_same_training_alone(tmp_path: Path) -> None:
-    store, config = images(tmp_path)
+    dataset, config = make_dataset(tmp_path)
     dual = _with(config, variant="dual", cut_epochs=1)
-    path = tmp_path / "cuts.json"
+    path = tmp_path / "relevance_range.json"
 
     def find(c: Config, identity: str, context: RunContext | None = None) -> Any:
-        return find_ranges(c, store, "standard", DEVICE, path, identity, context or RunContext())
+        return find_ranges(c, dataset, "standard", DEVICE, path, identity, context or RunContext())
 
     found = find(dual, "a")
     stop = RunContext(stop_requested=lambda: True)  # an estimate now would give None
     assert find(dual, "a", stop) == found
     assert find(dual, "b", stop) is None
-    path.write_text(json.dumps({"identity": "a", "cuts": 3}))
+    path.write_text(json.dumps({"identity": "a", "ranges": 3}))
     assert find(dual, "a", stop) is None
     path.write_text("{")
     assert find(dual, "a", stop) is None
@@ -76,8 +76,10 @@ def test_estimates_are_kept_for_the_same_training_alone(tmp_path: Path) -> None:
         ({"loss": "energy"}, {}),
     ],
 )
-def test_given_cuts_are_taken(tmp_path: Path, loss: dict[str, Any], expected: Any) -> None:
-    store, config = images(tmp_path)
+def test_given_ranges_are_taken(tmp_path: Path, loss: dict[str, Any], expected: Any) -> None:
+    dataset, config = make_dataset(tmp_path)
     stop = RunContext(stop_requested=lambda: True)
-    given = find_ranges(_with(config, **loss), store, "standard", DEVICE, tmp_path / "c", "a", stop)
+    given = find_ranges(
+        _with(config, **loss), dataset, "standard", DEVICE, tmp_path / "c", "a", stop
+    )
     assert given == expected

@@ -11,14 +11,15 @@ import torch
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
 from isnet_cli.core.run_context import RunContext
+from isnet_cli.core.training_loop import CHECKPOINT
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.inference.model_files import load_model
 from isnet_cli.stats.thresholds import RULE
 from isnet_cli.train import stage as train
-from isnet_cli.train.trainer import CHECKPOINT
 from isnet_models.methods.standard import Standard
 from tests.support.runs import make_run, small_config
+from tests.support.trained import TrainedRun
 
 
 def _weights(path: Path) -> dict[str, torch.Tensor]:
@@ -41,59 +42,72 @@ class Stopper:
 
 
 @pytest.mark.parametrize("method", ["standard", "isnet"])
-def test_trains_and_writes_a_model_with_card_and_history(tmp_path: Path, method: str) -> None:
-    folder = make_run(tmp_path / "run")
-    outcome = run_stage(train, small_config(train={"method": method}), folder, RunContext())
-    assert outcome.status == "done"
-    model = load_model(folder.path, torch.device("cpu"))
-    assert model.card["classes"] == ["normal", "sick"]
+def test_trains_and_writes_a_model_with_card_and_history(
+    request: pytest.FixtureRequest, method: str
+) -> None:
+    path = request.getfixturevalue(f"{method}_run").path
+    model = load_model(path, torch.device("cpu"))
+    assert model.card["classes"] == ["sick", "well"]
     assert model.card["method"] == method
     assert not model.net.training
-    history = read_csv(folder.path / "train" / "history.csv")
+    history = read_csv(path / "train" / "history.csv")
     assert [row["epoch"] for row in history] == ["1", "2"]
     assert ("train_heatmap" in history[0]) == (method == "isnet")
     assert 0 <= float(history[-1]["val_auc"]) <= 1
     assert 0 <= float(history[-1]["val_swapped_auc"]) <= 1
 
 
-def test_second_identical_run_does_no_work(tmp_path: Path) -> None:
-    folder, config = make_run(tmp_path / "run"), small_config()
-    assert run_stage(train, config, folder, RunContext()).status == "done"
-    before = {p: p.stat().st_mtime_ns for p in (folder.path / "train").iterdir()}
-    assert run_stage(train, config, folder, RunContext()).status == "current"
-    assert {p: p.stat().st_mtime_ns for p in (folder.path / "train").iterdir()} == before
+def test_second_identical_run_does_no_work(tmp_path: Path, isnet_run: TrainedRun) -> None:
+    run = isnet_run.copy(tmp_path / "run")
+    before = {p: p.stat().st_mtime_ns for p in (run.path / "train").iterdir()}
+    assert run_stage(train, run.config, run.folder, RunContext()).status == "current"
+    assert {p: p.stat().st_mtime_ns for p in (run.path / "train").iterdir()} == before
 
 
-@pytest.mark.parametrize("stop_after", [1, 10, 11, 14])
-def test_interrupted_and_continued_equals_uninterrupted(tmp_path: Path, stop_after: int) -> None:
-    sections = {
-        "train": {"method": "isnet", "epochs": 3, "heatmap_loss": {"variant": "stochastic"}},
-        "model": {"arch": "small", "input": [32, 32], "dropout": 0.3},
-    }
-    config = small_config(**sections)
-    whole, parts = make_run(tmp_path / "whole"), make_run(tmp_path / "parts")
-    run_stage(train, config, whole, RunContext())
-    stopped = run_stage(train, config, parts, RunContext(stop_requested=Stopper(stop_after)))
+CHANCY = small_config(
+    train={"method": "isnet", "epochs": 3, "heatmap_loss": {"variant": "stochastic"}},
+    model={"arch": "small", "input": [32, 32], "dropout": 0.3},
+)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_run(tmp_path_factory.mktemp("whole") / "run")
+    run_stage(train, CHANCY, folder, RunContext())
+    return folder.path
+
+
+@pytest.mark.parametrize(
+    "stop_after",  # in the estimate of the range; late in the first epoch; in the second
+    [1, pytest.param(10, marks=pytest.mark.slow), pytest.param(11, marks=pytest.mark.slow), 14],
+)
+def test_interrupted_and_continued_equals_uninterrupted(
+    tmp_path: Path, uninterrupted: Path, stop_after: int
+) -> None:
+    parts = make_run(tmp_path / "parts")
+    stopped = run_stage(train, CHANCY, parts, RunContext(stop_requested=Stopper(stop_after)))
     assert stopped.status == "incomplete"
     torch.rand(7)  # the outer random state must not matter
-    assert run_stage(train, config, parts, RunContext()).status == "done"
-    assert _same(_weights(whole.path), _weights(parts.path))
-    for name in ("history.csv",):
-        a, b = (read_csv(f.path / "train" / name) for f in (whole, parts))
-        clean = [
-            {k: v for k, v in r.items() if k not in ("seconds", "images_per_second")} for r in a
+    assert run_stage(train, CHANCY, parts, RunContext()).status == "done"
+    assert _same(_weights(uninterrupted), _weights(parts.path))
+    clocks = ("seconds", "images_per_second")
+    a, b = (
+        [
+            {k: v for k, v in row.items() if k not in clocks}
+            for row in read_csv(path / "train" / "history.csv")
         ]
-        assert clean == [
-            {k: v for k, v in r.items() if k not in ("seconds", "images_per_second")} for r in b
-        ]
+        for path in (uninterrupted, parts.path)
+    )
+    assert a == b
 
 
 def test_another_setting_does_not_continue_the_old_checkpoint(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
-    run_stage(train, small_config(), folder, RunContext(stop_requested=Stopper(13)))
+    plain = {"method": "standard"}  # three steps an epoch: it stops in the second
+    run_stage(train, small_config(train=plain), folder, RunContext(stop_requested=Stopper(4)))
     assert (folder.path / "train" / CHECKPOINT).is_file()
     said: list[str] = []
-    run_stage(train, small_config(seed=1), folder, RunContext(say=said.append))
+    run_stage(train, small_config(seed=1, train=plain), folder, RunContext(say=said.append))
     assert not any("continuing" in line for line in said)
 
 
@@ -180,7 +194,15 @@ def test_refusals_name_the_fault(tmp_path: Path, sections: dict, kind: str, word
     assert caught.value.fix
 
 
-@pytest.mark.parametrize("method", ["rrr", "gain", "softmax_grad_input", "ham"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param("rrr", marks=pytest.mark.slow),
+        "gain",
+        "softmax_grad_input",
+        pytest.param("ham", marks=pytest.mark.slow),
+    ],
+)
 def test_methods_of_attention_train_and_load(tmp_path: Path, method: str) -> None:
     folder = make_run(tmp_path / "run", sets={"train": 8, "val": 4})
     config = small_config(
@@ -192,7 +214,7 @@ def test_methods_of_attention_train_and_load(tmp_path: Path, method: str) -> Non
     assert model.net(torch.zeros(1, 1, 64, 64)).shape == (1, 2)
     (row,) = read_csv(folder.path / "train" / "history.csv")
     assert 0 <= float(row["train_mapped"]) <= 1
-    assert bool(model.card["heatmap"]["cuts"]) == (method == "softmax_grad_input")
+    assert bool(model.card["heatmap"]["relevance_range"]) == (method == "softmax_grad_input")
 
 
 def test_divergence_is_an_error_not_a_model(tmp_path: Path) -> None:
@@ -205,7 +227,8 @@ def test_divergence_is_an_error_not_a_model(tmp_path: Path) -> None:
 
 
 def test_global_random_state_is_left_alone(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run")
+    folder = make_run(tmp_path / "run", sets={"train": 4, "val": 2})
     before = torch.get_rng_state()
-    run_stage(train, small_config(), folder, RunContext())
+    config = small_config(train={"epochs": 1, "heatmap_loss": {"cut_epochs": 1}})
+    run_stage(train, config, folder, RunContext())
     assert torch.equal(before, torch.get_rng_state())

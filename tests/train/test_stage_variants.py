@@ -30,7 +30,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+FAST = ("dual deep", "energy", "series, made twice", "half of each batch")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in SETTINGS],
+)
 def test_trains_evaluates_and_explains(tmp_path: Path, name: str) -> None:
     folder = make_run(tmp_path / "run", sets={"train": 9, "val": 4, "test": 2})
     loss = {"weight": 0.5, "cut_epochs": 1, **SETTINGS[name]}
@@ -47,20 +53,20 @@ def test_trains_evaluates_and_explains(tmp_path: Path, name: str) -> None:
     card = json.loads((folder.path / "train" / "model.json").read_text())["heatmap"]
     expected = "block" if loss.get("variant") in ("original", "dual") else "flex"
     assert card["family"] == expected
-    assert bool(card["cuts"]) == (loss.get("loss") != "energy")
+    assert bool(card["relevance_range"]) == (loss.get("loss") != "energy")
 
 
-def test_mixed_precision_trains(tmp_path: Path) -> None:
-    rows = {}
-    for method in ("isnet", "standard"):
-        for precision in ("float32", "mixed"):
-            folder = make_run(tmp_path / f"{method}-{precision}", sets={"train": 9, "val": 4})
-            loss = {"weight": 0.5, "cuts": [1.0, 25.0]}
-            settings = {
-                "method": method, "epochs": 1, "precision": precision, "heatmap_loss": loss,
-            }  # fmt: skip
-            run_stage(train, small_config(train=settings), folder, RunContext())
-            (row,) = read_csv(folder.path / "train" / "history.csv")
-            rows[method, precision] = float(row["train_loss"])
-        assert rows[method, "mixed"] == pytest.approx(rows[method, "float32"], rel=0.05)
-        assert rows[method, "mixed"] != rows[method, "float32"]
+@pytest.mark.parametrize("method", ["isnet", pytest.param("standard", marks=pytest.mark.slow)])
+def test_mixed_precision_trains(tmp_path: Path, method: str) -> None:
+    losses = {}
+    for precision in ("float32", "mixed"):
+        folder = make_run(tmp_path / precision, sets={"train": 9, "val": 4})
+        loss = {"weight": 0.5, "cuts": [1.0, 25.0]}
+        settings = {
+            "method": method, "epochs": 1, "precision": precision, "heatmap_loss": loss,
+        }  # fmt: skip
+        run_stage(train, small_config(train=settings), folder, RunContext())
+        (row,) = read_csv(folder.path / "train" / "history.csv")
+        losses[precision] = float(row["train_loss"])
+    assert losses["mixed"] == pytest.approx(losses["float32"], rel=0.05)
+    assert losses["mixed"] != losses["float32"]

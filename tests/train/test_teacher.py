@@ -20,10 +20,10 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.inference.model_files import load_model
 from isnet_cli.train import stage as train
-from isnet_cli.train.model_card import model_card
+from isnet_cli.train.model_card import make_card
 from isnet_cli.train.teacher import load_teacher, teacher_folder, teacher_hash
 from isnet_models.features import last_layer
-from tests.lrp.networks.runs import network_config, trained
+from tests.support.method_runs import network_config, trained
 from tests.support.runs import make_run, small_config
 
 CPU = torch.device("cpu")
@@ -67,7 +67,7 @@ def test_where_the_teacher_lies_is_in_no_card_and_no_fingerprint(
     moved = shutil.copytree(teacher, tmp_path / "moved")
     first, second = student(teacher), student(moved)
     assert train.fingerprint(first, folder) == train.fingerprint(second, folder)
-    card = model_card(first, ["normal", "sick"], load_model(teacher, CPU).net, None, 1, 1)
+    card = make_card(first, ["normal", "sick"], load_model(teacher, CPU).net, None, 1, 1)
     assert card["teacher"]["sha256"] == teacher_hash(first)
     assert card["settings"]["distillation"]["maps"] == 1.0
     assert str(teacher) not in json.dumps(card)

@@ -15,7 +15,7 @@ from isnet_cli.cli.source import option_list
 from isnet_cli.errors import EXIT_SKIPPED
 
 if TYPE_CHECKING:
-    from isnet_cli.masks.segmenter.training import Outcome
+    from isnet_cli.masks.segmenter.run import Outcome
 
 NAME = "masks train"  # two words, as they are typed
 
@@ -49,7 +49,7 @@ def masks_train(
 
     def body(session: Session) -> Result:
         from isnet_cli.config.segmenter import load_segmenter
-        from isnet_cli.masks.segmenter.training import run
+        from isnet_cli.masks.segmenter.run import run
 
         session.stop_after(stop_after)
         typed = [

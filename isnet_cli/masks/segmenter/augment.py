@@ -40,16 +40,16 @@ def augment(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Te
     images = _veil(images, generator)
     images = _expose(images, generator)
     images = _sharpen_or_blur(images, generator)
-    drawn_images, drawn_masks = [], []
+    new_images, new_masks = [], []
     for image, mask in zip(images.numpy(), masks.numpy(), strict=True):
-        drawn = _letters_and_cables(image[0], rng)
-        collimated, cut = _collimate(drawn, mask[0], rng)
-        drawn_images.append(collimated)
-        drawn_masks.append(cut)
-    images = torch.from_numpy(np.stack(drawn_images))[:, None]
+        marked = _letters_and_cables(image[0], rng)
+        collimated, cut = _collimate(marked, mask[0], rng)
+        new_images.append(collimated)
+        new_masks.append(cut)
+    images = torch.from_numpy(np.stack(new_images))[:, None]
     noise = torch.randn(images.shape, generator=generator) * _uniform(images, 0.0, 0.05, generator)
     images = torch.where(images > 0, (images + noise).clamp(0.0, 1.0), images)
-    return images, torch.from_numpy(np.stack(drawn_masks))[:, None]
+    return images, torch.from_numpy(np.stack(new_masks))[:, None]
 
 
 def _uniform(like: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -94,7 +94,7 @@ def _move(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Te
     moved = F.grid_sample(stack, grid, padding_mode="zeros", align_corners=False)
     mask, covered = moved[:, :1], moved[:, 1:]
     image = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    # beyond the image: black, another grey, or its rim drawn out as the flanks of a broad patient
+    # beyond the image: black, another grey, or its rim continued as the flanks of a broad patient
     grey = _uniform(images, 0, 1, generator) * _chance(images, 0.3, generator)
     framed = _chance(images, 0.5, generator)
     return torch.where(framed, image * covered + (1 - covered) * grey, image), mask

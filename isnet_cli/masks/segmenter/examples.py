@@ -1,4 +1,4 @@
-"""Images and masks of a segmenter's training: read once, kept small, dealt out by patient."""
+"""Images and masks of a segmenter's training: read once, kept small, split by patient."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
-from isnet_cli.masks.segmenter.pairs import Pair, mask_of
+from isnet_cli.masks.segmenter.pairs import Pair, read_mask
 from isnet_cli.phantoms.phantom import phantoms
 from isnet_models.lung_unet import SIZE
 
 Part = Literal["train", "validation", "held_out"]
-PHANTOM = "phantom"  # how names and sources of drawn images begin
+PHANTOM = "phantom"  # how names and sources of phantoms begin
 PHANTOM_SEED = 1_000_003  # of no demonstration and no test
 LEAST = 2  # images that can be trained with
 
@@ -71,7 +71,7 @@ def read_pair(pair: Pair, data: Pairs) -> tuple[NDArray[np.float32], NDArray[np.
     images = read_images(pair.image, data.dicom, data.scale)
     if len(images) > 1:
         raise UnreadableImage("mask_size", f"{len(images)} frames for one mask, expected one")
-    (image,), mask = images, mask_of(pair)
+    (image,), mask = images, read_mask(pair)
     if image.pixels.shape != mask.shape:
         raise UnreadableImage(
             "mask_size",
@@ -81,23 +81,23 @@ def read_pair(pair: Pair, data: Pairs) -> tuple[NDArray[np.float32], NDArray[np.
     return image.pixels, mask
 
 
-def drawn_examples(count: int) -> Iterator[Example]:
+def make_phantom_examples(count: int) -> Iterator[Example]:
     """Chest phantoms with their exact masks; each hospital is a source of its own."""
-    for drawn in phantoms(count, PHANTOM_SEED):
-        name = f"{PHANTOM}_{drawn.patient}"
-        pair = Pair(name, Path(), "", name, f"{PHANTOM}-{drawn.hospital}")
-        yield _example(pair, drawn.pixels, drawn.lungs)
+    for phantom in phantoms(count, PHANTOM_SEED):
+        name = f"{PHANTOM}_{phantom.patient}"
+        pair = Pair(name, Path(), "", name, f"{PHANTOM}-{phantom.hospital}")
+        yield _example(pair, phantom.pixels, phantom.lungs)
 
 
-def drawn_pairs(count: int) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """XRay and mask of each phantom at their own size, by name."""
+def make_phantom_pairs(count: int) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """X-ray and mask of each phantom at their own size, by name."""
     return {
-        f"{PHANTOM}_{drawn.patient}": (drawn.pixels, drawn.lungs)
-        for drawn in phantoms(count, PHANTOM_SEED)
+        f"{PHANTOM}_{phantom.patient}": (phantom.pixels, phantom.lungs)
+        for phantom in phantoms(count, PHANTOM_SEED)
     }
 
 
-def is_drawn(pair: Pair) -> bool:
+def is_phantom(pair: Pair) -> bool:
     """Whether an image is a phantom."""
     return pair.source.startswith(f"{PHANTOM}-")
 
@@ -109,7 +109,7 @@ def _example(pair: Pair, pixels: NDArray[np.float32], mask: NDArray[np.bool_]) -
     return Example(pair, (height, width), frame.to_network(pixels).astype(np.float16), share)
 
 
-def deal(examples: Sequence[Example], data: Pairs, seed: int) -> list[Example]:
+def split_by_patient(examples: Sequence[Example], data: Pairs, seed: int) -> list[Example]:
     """The examples with their parts: patients never meet in two parts.
 
     The patients of each source stand in an order that depends on the seed and their own id alone;
@@ -126,7 +126,7 @@ def deal(examples: Sequence[Example], data: Pairs, seed: int) -> list[Example]:
             fix="see skipped.csv; name each mask like its image and make it as large",
         )
     held, tuning = set[str](), set[str]()
-    real = [e for e in examples if not is_drawn(e.pair)]
+    real = [e for e in examples if not is_phantom(e.pair)]
     for source, groups in _groups(examples).items():
         order = _shuffled(groups, f"{seed}/")
         whole = source in data.held_out_sources
@@ -135,12 +135,12 @@ def deal(examples: Sequence[Example], data: Pairs, seed: int) -> list[Example]:
         order = [g for g in _shuffled(groups, f"{seed}/validation/") if g not in held]
         wanted = data.validation * len(groups)
         tuning.update(order[: max(1, round(wanted)) if wanted and len(order) > 1 else 0])
-    dealt = [
+    split = [
         replace(e, part="held_out" if e.pair.patient in held
                 else "validation" if e.pair.patient in tuning else "train")
         for e in examples
     ]  # fmt: skip
-    training = sum(e.part == "train" for e in dealt)
+    training = sum(e.part == "train" for e in split)
     if training < LEAST or (data.validation and not tuning):
         raise IsnetError(
             "data",
@@ -148,7 +148,7 @@ def deal(examples: Sequence[Example], data: Pairs, seed: int) -> list[Example]:
             f" patients for validation, expected at least {LEAST} and 1",
             fix="more images, or smaller data.held_out and data.validation",
         )
-    return dealt
+    return split
 
 
 def _groups(examples: Sequence[Example]) -> dict[str, set[str]]:
@@ -161,17 +161,17 @@ def _shuffled(groups: set[str], salt: str) -> list[str]:
     return sorted(groups, key=lambda g: (hashlib.sha256(f"{salt}{g}".encode()).hexdigest(), g))
 
 
-def chances(sources: Sequence[str], drawn_share: float) -> NDArray[np.float64]:
-    """Chance of each image [N]: small sources are drawn more often, by the root of their size.
+def weigh_images(sources: Sequence[str], phantom_share: float) -> NDArray[np.float64]:
+    """Chance of each image [N]: small sources are chosen more often, by the root of their size.
 
     Args:
         sources: Source of each image.
-        drawn_share: Chance of all phantoms together, where there are any besides real images.
+        phantom_share: Chance of all phantoms together, where there are any besides real images.
     """
-    drawn = np.array([source.startswith(f"{PHANTOM}-") for source in sources])
+    synthetic = np.array([source.startswith(f"{PHANTOM}-") for source in sources])
     weights = np.array([1 / math.sqrt(sources.count(source)) for source in sources])
-    if drawn.any() and not drawn.all():
-        for chosen, share in ((drawn, drawn_share), (~drawn, 1 - drawn_share)):
+    if synthetic.any() and not synthetic.all():
+        for chosen, share in ((synthetic, phantom_share), (~synthetic, 1 - phantom_share)):
             weights[chosen] *= share / weights[chosen].sum()
     result: NDArray[np.float64] = weights / weights.sum()
     return result

@@ -13,8 +13,8 @@ from isnet_cli.config.segmenter import Segmenter
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.images.resize import Frame
 from isnet_cli.masks.postprocess import mask_on_original
-from isnet_cli.masks.segmenter.examples import Example, drawn_pairs, is_drawn, read_pair
-from isnet_cli.masks.segmenter.trainer import as_tensors
+from isnet_cli.masks.segmenter.examples import Example, is_phantom, make_phantom_pairs, read_pair
+from isnet_cli.masks.segmenter.unet_training import as_tensors
 from isnet_models.dice_loss import dice
 from isnet_models.lung_unet import SIZE, LungUNet
 
@@ -30,18 +30,18 @@ def measure(
     Args:
         net: In evaluation mode, on its device.
         examples: Images of any part.
-        config: How images are read, and how many are drawn.
+        config: How images are read, and the number of phantoms.
         context: Progress.
 
     Returns:
         Rows with the columns `FIELDS`, worst first within each part.
     """
-    drawn = drawn_pairs(config.data.phantoms)
+    made = make_phantom_pairs(config.data.phantoms)
     device = next(net.parameters()).device
     rows = []
     for example in context.progress.track(examples, "measuring", len(examples)):
         pair = example.pair
-        true = drawn[pair.name][1] if is_drawn(pair) else read_pair(pair, config.data)[1]
+        true = made[pair.name][1] if is_phantom(pair) else read_pair(pair, config.data)[1]
         image, _ = as_tensors([example])
         with torch.inference_mode():
             probability = net(image.to(device))[0, 0].cpu().numpy()
@@ -50,7 +50,7 @@ def measure(
         score = float(dice(torch.from_numpy(found)[None], torch.from_numpy(true)[None])[0])
         values = (pair.name, pair.source, pair.label, example.part, round(score, 4))
         rows.append(dict(zip(FIELDS, values, strict=True)))
-    return sorted(rows, key=lambda row: (row["part"], row["dice"], row["image_file"]))
+    return sorted(rows, key=lambda row: (row["part"], row["dice"], row["image"]))
 
 
 def figures(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:

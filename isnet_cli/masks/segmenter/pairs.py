@@ -15,7 +15,7 @@ from isnet_cli.labels.csv_table import read_table
 from isnet_cli.masks.segmenter.coco import Outlines, draw, read_coco
 
 NEEDED, KNOWN = ("file", "mask"), ("patient", "source", "label")  # columns of the table
-ALONE = "images"  # the source, where none is told
+ALONE = "images"  # the source, where none is given
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Pair:
         name: Key of the image in tables; unique.
         image: The image's file.
         mask: Mask file, or two joined by ``|``; empty when there is none or `outlines` has it.
-        patient: What keeps images together; the name where no patient is told.
+        patient: What keeps images together; the name where no patient is given.
         source: Hospital or data set.
-        label: Kind of image that figures are told apart by; may be empty.
+        label: Kind of image that figures are separated by; may be empty.
         outlines: Annotations of a COCO file, or None.
     """
 
@@ -67,7 +67,7 @@ def find_pairs(data: Pairs) -> list[Pair]:
     return kept
 
 
-def mask_of(pair: Pair) -> Mask:
+def read_mask(pair: Pair) -> Mask:
     """The pair's mask [H, W].
 
     Raises:
@@ -95,10 +95,10 @@ def _from_table(path: Path) -> list[Pair]:
     names = _names(path, images)
     pairs = []
     for place, (name, image, mask) in enumerate(zip(names, images, masks, strict=True)):
-        told = {key: cells[place] for key, cells in more.items() if cells[place]}
+        given = {key: cells[place] for key, cells in more.items() if cells[place]}
         sides = PAIR.join(str(path.parent / side.strip()) for side in mask.split(PAIR) if side)
         patient, source, label = (
-            told.get(key, default) for key, default in zip(KNOWN, (name, ALONE, ""), strict=True)
+            given.get(key, default) for key, default in zip(KNOWN, (name, ALONE, ""), strict=True)
         )
         pairs.append(Pair(name, path.parent / image, sides, patient, source, label))
     return sorted(pairs, key=lambda pair: pair.name)

@@ -11,7 +11,7 @@ import pytest
 
 from isnet_cli.config.segmenter import Pairs
 from isnet_cli.errors import IsnetError, UnreadableImage
-from isnet_cli.masks.segmenter.pairs import find_pairs, mask_of
+from isnet_cli.masks.segmenter.pairs import find_pairs, read_mask
 from tests.masks.factory import lungs, write_mask
 from tests.masks.segmenter.factory import write_pairs
 
@@ -34,7 +34,7 @@ def test_a_table_tells_everything(tmp_path: Path) -> None:
     assert {pair.source for pair in found} == {"north", "south"}
     assert [pair.label for pair in found] == ["normal", "normal", "ill", "ill"]
     assert found[0].patient == found[2].patient != found[1].patient
-    assert all(pair.image.is_file() and mask_of(pair).any() for pair in found)
+    assert all(pair.image.is_file() and read_mask(pair).any() for pair in found)
     assert "p0north" not in repr(found[0])
 
 
@@ -46,13 +46,13 @@ def test_left_and_right_are_one_mask(tmp_path: Path) -> None:
         part[:, half] = mask[:, half]
         write_mask(tmp_path / "masks" / f"a_{side}.png", part)
     one, other = find_pairs(pairs_of(images=tmp_path / "images", masks=tmp_path / "masks"))
-    assert np.array_equal(mask_of(one), mask)
+    assert np.array_equal(read_mask(one), mask)
     with pytest.raises(UnreadableImage, match="no mask") as caught:
-        mask_of(other)
+        read_mask(other)
     assert caught.value.reason == "mask_missing"
     (tmp_path / "t.csv").write_text("file,mask\nimages/a.png,masks/a_left.png|masks/a_right.png\n")
     (pair,) = find_pairs(pairs_of(table=tmp_path / "t.csv"))
-    assert np.array_equal(mask_of(pair), mask)
+    assert np.array_equal(read_mask(pair), mask)
     assert pair.patient == pair.name == "a"
 
 
@@ -67,9 +67,9 @@ def test_coco_pictures_meet_images_by_name(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text(json.dumps({"images": listed, "annotations": notes}))
     found = find_pairs(pairs_of(images=root, masks=tmp_path / "m.json"))
     assert [pair.name for pair in found] == ["c", "x/a", "y/a"]
-    assert [int(mask_of(pair).sum()) for pair in found[1:]] == [100, 400]
+    assert [int(read_mask(pair).sum()) for pair in found[1:]] == [100, 400]
     with pytest.raises(UnreadableImage):
-        mask_of(found[0])
+        read_mask(found[0])
 
 
 def test_ambiguous_coco_pictures_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training of the lung U-Net on images with masks: reads, deals out, trains, measures, writes."""
+"""Training of the lung U-Net on images with masks: reads, splits, trains, measures, writes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ from isnet_cli.core import files, runtime
 from isnet_cli.core.memory import keep_freed_memory
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import LOCK, RunFolder, versions
+from isnet_cli.core.training_loop import CHECKPOINT
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.mask_files import PAIR
-from isnet_cli.masks.segmenter.examples import Example, deal, drawn_examples, read_examples
+from isnet_cli.masks.segmenter.examples import (
+    Example,
+    make_phantom_examples,
+    read_examples,
+    split_by_patient,
+)
 from isnet_cli.masks.segmenter.measure import FIELDS, figures, measure
 from isnet_cli.masks.segmenter.pairs import Pair, find_pairs
-from isnet_cli.masks.segmenter.trainer import SegmenterTrainer
+from isnet_cli.masks.segmenter.unet_training import UNetTraining
 from isnet_models.lung_unet import LungUNet, lung_unet, unfolded
 from isnet_models.registry import Card, WeightsError, find_card
 from isnet_models.weights import save_weights
@@ -98,12 +104,14 @@ def _run(
     files.write_csv(output / SKIPPED, ("image", "reason", "detail"), skipped)
     if skipped:
         counts = Counter(row["reason"] for row in skipped).most_common()
-        told = ", ".join(f"{reason} {count}" for reason, count in counts)
-        context.warn("images", f"{len(skipped)} of {len(pairs)} images cannot be used ({told}):"
+        reasons = ", ".join(f"{reason} {count}" for reason, count in counts)
+        context.warn("images", f"{len(skipped)} of {len(pairs)} images cannot be used ({reasons}):"
                    f" see {output / SKIPPED}")  # fmt: skip
     if not found:
         raise _none_usable(pairs, skipped, output)
-    examples = deal([*found, *drawn_examples(config.data.phantoms)], config.data, config.seed)
+    examples = split_by_patient(
+        [*found, *make_phantom_examples(config.data.phantoms)], config.data, config.seed
+    )
     parts = Counter(e.part for e in examples)
     context.say(
         f"lung U-Net: {parts['train']} images for training, {parts['validation']} for validation,"
@@ -112,27 +120,25 @@ def _run(
     keep_freed_memory()
     runtime.make_deterministic(config.machine.deterministic)
     device = runtime.choose_device(config.machine.device)
-    trainer = SegmenterTrainer(
-        config, network(config, start).to(device), examples, output, identity
-    )
-    if trainer.restore():
-        context.say(f"continued after epoch {trainer.progress.epoch}")
-    finished = trainer.run(context)
-    history = trainer.progress.history
+    training = UNetTraining(config, network(config, start).to(device), examples, output, identity)
+    if training.restore():
+        context.say(f"continued after epoch {training.progress.epoch}")
+    finished = training.run(context)
+    history = training.progress.history
     if history:
         files.write_csv(output / HISTORY, list(history[0]), history)
     if not finished:
         return Outcome(weights, "incomplete", {}, len(skipped))
-    sha256 = save_weights(trainer.best, weights, half=True)
-    facts = _card(config, examples, trainer, sha256, start)
+    sha256 = save_weights(training.best, weights, half=True)
+    facts = _card(config, examples, training, sha256, start)
     files.write_json(weights.with_suffix(".json"), facts)
     rows = measure(lung_unet(str(weights), device), examples, config, context)  # what is shipped
     files.write_csv(output / SCORES, FIELDS, rows)
-    summary = {"best_epoch": trainer.progress.best, "figures": figures(rows)}
+    summary = {"best_epoch": training.best_epoch, "figures": figures(rows)}
     files.write_json(weights.with_suffix(".json"), {**facts, "figures": summary["figures"]})
     record = {"identity": identity, "versions": versions(), "summary": summary, "sha256": sha256}
     files.write_json(output / RECORD, {**record, "skipped": len(skipped)})
-    trainer.path.unlink(missing_ok=True)
+    (output / CHECKPOINT).unlink(missing_ok=True)
     return Outcome(weights, "done", summary, len(skipped))
 
 
@@ -251,7 +257,7 @@ def _none_usable(
 def _card(
     config: Segmenter,
     examples: Sequence[Example],
-    trainer: SegmenterTrainer,
+    training: UNetTraining,
     sha256: str,
     start: Card | None,
 ) -> dict[str, Any]:
@@ -272,15 +278,15 @@ def _card(
         "limits": about.limits, "figures_are": FIGURES_ARE,
         "file": f"{config.name}.safetensors", "sha256": sha256,
         "architecture": {
-            "class": LungUNet.__name__, "encoder": trainer.net.encoder,
-            "decoder_channels": list(trainer.net.decoder_channels),
+            "class": LungUNet.__name__, "encoder": training.unet.encoder,
+            "decoder_channels": list(training.unet.decoder_channels),
         },
         "training": {
             "command": shlex.join(["isnet", "masks", "train", f"{config.name}.yaml"]),
             "settings": shown,
             "images": {part: {s: counts[part, s] for s in sources}
                       for part in ("train", "validation", "held_out")},
-            "epoch": trainer.progress.best,
+            "epoch": training.best_epoch,
         },
     }  # fmt: skip
     if about.names:

@@ -1,0 +1,315 @@
+"""The one training loop: epochs, orderly stops, checkpoints, exact continuation.
+
+A training inherits from `TrainingLoop` and says how a batch is made, what its loss is, and what is
+measured after an epoch. Checkpoints are read with torch's safe loader only.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from isnet_cli.core.files import atomic_path, without_nan
+from isnet_cli.core.run_context import Bar, RunContext
+from isnet_cli.errors import IsnetError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+CHECKPOINT = "last.ckpt"
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """What a training asks of the loop.
+
+    Attributes:
+        epochs: Number of epochs.
+        steps: Training steps per epoch.
+        images: Images per epoch.
+        clip_norm: Largest norm of the gradient; infinity does not clip.
+        select: Figure of the epoch that is kept, and 1 where more of it is better or -1 where less
+            is; None keeps the last epoch.
+        patience: Epochs without a better one after which training ends; 0 never ends it.
+        shown: Figures that the progress bar shows, of the step or of the epoch.
+        title: Of the progress bar.
+        advice: What to change when the training diverges.
+    """
+
+    epochs: int
+    steps: int
+    images: int
+    clip_norm: float = math.inf
+    select: tuple[str, int] | None = None
+    patience: int = 0
+    shown: tuple[str, ...] = ()
+    title: str = "training"
+    advice: str = "lower the learning rate"
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """Loss of one training batch.
+
+    Attributes:
+        total: What is differentiated (0-d tensor).
+        images: Number of images in the batch.
+        parts: Further figures for the history (0-d tensors without gradient), by name.
+    """
+
+    total: Tensor
+    images: int
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        epoch: Number of finished epochs.
+        history: One row per finished epoch.
+        best: ``value`` of the selecting figure at its best, and its ``epoch`` (from 1); None before
+            the first.
+    """
+
+    epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, float] | None = None
+
+
+class TrainingLoop(ABC, Generic[Batch]):
+    """Trains one network; after every epoch its whole state is on disk.
+
+    Where every random number of an epoch follows from the seed and the epoch alone (`begin_epoch`),
+    a training continued after any interruption equals an uninterrupted one bit for bit, on the same
+    machine and versions.
+
+    Args:
+        net: The network on its device.
+        optimizer: Of the network's parameters.
+        settings: What the training asks of the loop.
+        checkpoint: File of the state; None for a throw-away training without state or history.
+        identity: Hash of what the training depends on; a checkpoint of another is not continued.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: Optimizer,
+        settings: LoopSettings,
+        checkpoint: Path | None = None,
+        identity: str = "",
+    ) -> None:
+        self.net, self.optimizer, self.settings = net, optimizer, settings
+        self.path, self.identity = checkpoint, identity
+        self.device = next(net.parameters()).device
+        self.progress = Progress()
+
+    @abstractmethod
+    def begin_epoch(self, epoch: int) -> None:
+        """Seeds all random numbers of `epoch` (from 0)."""
+
+    @abstractmethod
+    def make_batch(self, epoch: int, step: int) -> Batch:
+        """The batch of `step` (from 0) in `epoch`, on the network's device."""
+
+    @abstractmethod
+    def compute_loss(self, batch: Batch, epoch: int) -> StepLosses:
+        """Loss of `batch`; the network is in training mode."""
+
+    def learning_rate(self, epoch: int, step: int) -> float | None:
+        """The rate of the step; None leaves the optimiser's."""
+        return None
+
+    def after_step(self, epoch: int, step: int) -> None:
+        """Follows each update of the weights."""
+
+    def validate(self, epoch: int) -> dict[str, float]:
+        """Figures of the finished `epoch` for its row of the history."""
+        return {}
+
+    def keep_best(self, row: dict[str, float]) -> None:
+        """Keeps the network of an epoch that is the best so far, with its `row`."""
+
+    def extra_state(self) -> dict[str, Any]:
+        """What the checkpoint holds besides network, optimiser and progress."""
+        return {}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Takes back what `extra_state` gave."""
+
+    def restore(self) -> bool:
+        """Continues from the checkpoint if there is one of this very training.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            IsnetError: As `load_checkpoint`.
+        """
+        state = None if self.path is None else find_checkpoint(self.path, self.identity)
+        if state is None:
+            return False
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+        self.load_extra_state(state)
+        return True
+
+    def run(self, context: RunContext) -> bool:
+        """Trains to the end.
+
+        Returns:
+            False when a stop was asked for; the last whole epoch is kept.
+
+        Raises:
+            IsnetError: Kind "weights", when the training diverges.
+        """
+        import torch
+
+        steps = self.settings.steps
+        with (
+            torch.random.fork_rng(devices=[]),
+            context.progress.bar(self.settings.title, self.settings.epochs * steps) as bar,
+        ):
+            bar.advance(self.progress.epoch * steps)
+            while self.progress.epoch < self.settings.epochs and not self._out_of_patience():
+                if not self._train_epoch(bar, context):
+                    return False
+        return True
+
+    def _out_of_patience(self) -> bool:
+        patience, best = self.settings.patience, self.progress.best
+        return bool(
+            patience and best is not None and self.progress.epoch - best["epoch"] > patience
+        )
+
+    def _train_epoch(self, bar: Bar, context: RunContext) -> bool:
+        settings, epoch, began = self.settings, self.progress.epoch, time.monotonic()
+        self.begin_epoch(epoch)
+        sums: dict[str, float] = {}
+        images: dict[str, int] = {}
+        self.net.train()
+        for step in range(settings.steps):
+            if context.stop_requested():
+                return False
+            losses = self.compute_loss(self.make_batch(epoch, step), epoch)
+            figures = self._update_weights(losses, epoch, step)
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0.0) + value * losses.images
+                images[name] = images.get(name, 0) + losses.images
+            shown = {name: figures[name] for name in settings.shown if name in figures}
+            bar.advance(1, epoch=f"{epoch + 1}/{settings.epochs}", **shown)
+        means = {f"train_{name}": value / images[name] for name, value in sums.items()}
+        seconds = time.monotonic() - began
+        if self.path is not None:
+            self._record_epoch(means, seconds, bar, context)
+        self.progress.epoch = epoch + 1
+        if self.path is not None:
+            self._save(self.path)
+            context.event("epoch", **without_nan(self.progress.history[-1]))
+        return True
+
+    def _update_weights(self, losses: StepLosses, epoch: int, step: int) -> dict[str, float]:
+        """One step of the optimiser; figures of the step by name."""
+        import torch
+
+        rate = self.learning_rate(epoch, step)
+        for group in self.optimizer.param_groups if rate is not None else ():
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.settings.clip_norm)
+        values = {"loss": losses.total.detach(), **losses.parts, "norm": norm}
+        figures = {name: float(value) for name, value in values.items()}
+        if not all(math.isfinite(value) for value in figures.values()):
+            raise IsnetError(
+                "weights",
+                f"{self.settings.title} diverged in epoch {epoch + 1}: loss {figures['loss']:g}, "
+                f"gradient norm {figures['norm']:g}",
+                fix=self.settings.advice,
+            )
+        self.optimizer.step()
+        self.after_step(epoch, step)
+        return figures
+
+    def _record_epoch(
+        self, means: dict[str, float], seconds: float, bar: Bar, context: RunContext
+    ) -> None:
+        """Validates, keeps the network if it is the best so far, and notes the epoch."""
+        settings, epoch = self.settings, self.progress.epoch
+        row = {
+            "epoch": epoch + 1.0,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            **means,
+            **self.validate(epoch),
+        }
+        name, sign = settings.select or ("", 1)
+        value, best = row[name] if name else math.nan, self.progress.best
+        if best is None or sign * value > sign * best["value"] or math.isnan(best["value"]):
+            self.progress.best = {"value": value, "epoch": epoch + 1.0}
+            self.keep_best(row)
+        row["seconds"], row["images_per_second"] = seconds, settings.images / seconds
+        self.progress.history.append(row)
+        shown = {name: row[name] for name in settings.shown if name in row}
+        bar.advance(0, **shown, rate=f"{row['images_per_second']:.1f} images/s")
+
+    def _save(self, path: Path) -> None:
+        save_checkpoint(
+            path,
+            {
+                "identity": self.identity,
+                "net": self.net.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "progress": asdict(self.progress),
+                **self.extra_state(),
+            },
+        )
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Writes tensors, numbers, strings, lists and dicts by rename."""
+    import torch
+
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads what `save_checkpoint` wrote, onto the CPU.
+
+    Raises:
+        IsnetError: Kind "weights", when the file is damaged or holds anything but plain data.
+    """
+    import torch
+
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load documents no set of exceptions
+        raise IsnetError(
+            "weights",
+            f"{path}: not a readable checkpoint ({type(error).__name__})",
+            fix="remove it to train anew from the first epoch",
+        ) from error
+    return state
+
+
+def find_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
+    """The checkpoint of this very training; None when there is none, or another's.
+
+    Args:
+        path: The file.
+        identity: Hash of what the training depends on, as `save_checkpoint` got it.
+
+    Raises:
+        IsnetError: As `load_checkpoint`.
+    """
+    state = load_checkpoint(path) if path.is_file() else {}
+    return state if state.get("identity") == identity else None

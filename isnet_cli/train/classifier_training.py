@@ -1,0 +1,204 @@
+"""Training of the classifier: its batches, its loss, its learning rate, what an epoch reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from isnet_cli.config.schema import Config, Optimizer, Schedule
+from isnet_cli.core.runtime import derive_seed, generator
+from isnet_cli.core.training_loop import CHECKPOINT, LoopSettings, StepLosses, TrainingLoop
+from isnet_cli.dataset.augment import augment
+from isnet_cli.dataset.image_dataset import ImageDataset, Version
+from isnet_cli.errors import IsnetError
+from isnet_cli.train.validation import Validator
+from isnet_models.methods.base import Batch, Method
+
+SELECT = {"loss": ("val_loss", -1), "auc": ("val_auc", 1), "swapped": ("val_swapped_auc", 1)}
+
+
+class ClassifierTraining(TrainingLoop[Batch]):
+    """Trains a classifier by a method; see `TrainingLoop`.
+
+    Args:
+        config: The configuration.
+        net: The network on its device.
+        method: The training method.
+        dataset: Training images, all with labels.
+        validator: Scores after each epoch.
+        version: Synthetic bias of the training images.
+        directory: Where the checkpoint is kept.
+        identity: Hash of what the training depends on; a checkpoint of another is not continued.
+        on_best: Called with the network and the epoch's figures when it is the best so far.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        net: nn.Module,
+        method: Method,
+        dataset: ImageDataset,
+        validator: Validator,
+        version: Version,
+        directory: Path,
+        identity: str,
+        on_best: Callable[[nn.Module, dict[str, float]], None],
+    ) -> None:
+        settings = LoopSettings(
+            epochs=config.train.epochs,
+            steps=len(split_into_batches(config, dataset, 0)),
+            images=len(dataset),
+            clip_norm=config.train.clip_norm or math.inf,
+            select=SELECT[config.train.select],
+            patience=config.train.early_stop.patience,
+            shown=("classification", "heatmap", "val_auc"),
+            advice="lower train.optimizer.lr, or set train.clip_norm: 1.0",
+        )
+        optimizer = build_optimizer(config.train.optimizer, net)
+        super().__init__(net, optimizer, settings, directory / CHECKPOINT, identity)
+        self.config, self.method, self.dataset = config, method, dataset
+        self.validator, self.version, self.on_best = validator, version, on_best
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Seeds dropout, augmentation and the method, and orders the images."""
+        seed = self.config.seed
+        torch.manual_seed(derive_seed(seed, "dropout", epoch))
+        self.changes = generator(seed, "augment", epoch)
+        self.method.begin_epoch(epoch, generator(seed, "target", epoch))
+        self.batches = split_into_batches(self.config, self.dataset, epoch)
+
+    def make_batch(self, epoch: int, step: int) -> Batch:
+        """Augmented images with masks and labels."""
+        return make_training_batch(
+            self.config, self.dataset, self.batches[step], self.version, self.changes, self.device
+        )
+
+    def compute_loss(self, batch: Batch, epoch: int) -> StepLosses:
+        """The method's loss."""
+        losses = self.method.losses(self.net, batch, epoch)
+        return StepLosses(losses.total, len(batch.images), losses.parts)
+
+    def learning_rate(self, epoch: int, step: int) -> float:
+        """The scheduled rate."""
+        train = self.config.train
+        progress = epoch + step / self.settings.steps
+        return scheduled_rate(train.optimizer.lr, train.schedule, progress, train.epochs)
+
+    def validate(self, epoch: int) -> dict[str, float]:
+        """Losses and ROC-AUC of the validation images, and the method's own figures."""
+        return {**self.validator(self.net, self.method, epoch), **self.method.figures(epoch)}
+
+    def keep_best(self, row: dict[str, float]) -> None:
+        """Hands the network on."""
+        self.on_best(self.net, row)
+
+
+def make_training_batch(
+    config: Config,
+    dataset: ImageDataset,
+    indices: NDArray[np.int64],
+    version: Version,
+    changes: torch.Generator,
+    device: torch.device,
+) -> Batch:
+    """Images of `indices` with masks and labels, augmented, on `device`.
+
+    Args:
+        config: The configuration.
+        dataset: All training images.
+        indices: [B].
+        version: Synthetic bias of the images.
+        changes: Source of the augmentation's chance (on the CPU).
+        device: Of the network.
+    """
+    images, masks = dataset.batch(indices, version=version)
+    images, masks = augment(images, masks, config.train.augment, changes)
+    labels = dataset.targets(indices)
+    return Batch(images.to(device), masks.to(device), labels.to(device))
+
+
+def weigh_classes(config: Config, dataset: ImageDataset) -> Tensor | None:
+    """Weights of the classification loss [K], or None for equal ones.
+
+    Balanced: N/(K·n_k); multi-label: negatives/positives of each label.
+
+    Raises:
+        IsnetError: Kind "config", when the given weights are not one per class.
+    """
+    asked, K = config.train.class_weights, len(dataset.classes)
+    if asked == "none":
+        return None
+    if isinstance(asked, list):
+        if len(asked) != K:
+            raise IsnetError(
+                "config",
+                f"train.class_weights: {len(asked)} weights, expected {K} "
+                f"({', '.join(dataset.classes)})",
+                fix="give one weight per class, or balanced",
+            )
+        return torch.tensor(asked, dtype=torch.float32)
+    if dataset.labels.ndim == 1:
+        counts = np.bincount(dataset.labels.astype(int), minlength=K)
+        return torch.from_numpy((len(dataset) / (K * np.maximum(counts, 1))).astype(np.float32))
+    positives = np.nansum(dataset.labels, axis=0)
+    negatives = np.nansum(1 - dataset.labels, axis=0)
+    return torch.from_numpy((negatives / np.maximum(positives, 1)).astype(np.float32))
+
+
+def order_images(config: Config, dataset: ImageDataset, epoch: int) -> NDArray[np.int64]:
+    """Indices of the images in the order of `epoch`; a pure function of seed and epoch.
+
+    The balanced sampler draws as many images as there are, with equal chance per class.
+    """
+    rng = np.random.default_rng(derive_seed(config.seed, "order", epoch))
+    N = len(dataset)
+    if config.train.sampler == "shuffle" or dataset.labels.ndim != 1:
+        return rng.permutation(N)
+    labels = dataset.labels.astype(int)
+    chance = 1 / np.bincount(labels)[labels]
+    return rng.choice(N, N, p=chance / chance.sum())
+
+
+def split_into_batches(
+    config: Config, dataset: ImageDataset, epoch: int
+) -> list[NDArray[np.int64]]:
+    """The images of `epoch` in batches; a last image alone joins the batch before.
+
+    BatchNorm cannot train on one image whose map has shrunk to one pixel.
+    """
+    order, size = order_images(config, dataset, epoch), config.train.batch_size
+    starts = list(range(0, len(order), size))
+    if len(starts) > 1 and len(order) - starts[-1] == 1:
+        starts.pop()
+    return [order[a:b] for a, b in zip(starts, [*starts[1:], len(order)], strict=True)]
+
+
+def build_optimizer(settings: Optimizer, net: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser over all parameters of `net`."""
+    if settings.name == "adamw":
+        return torch.optim.AdamW(
+            net.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
+        )
+    return torch.optim.SGD(
+        net.parameters(), lr=settings.lr, momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )  # fmt: skip
+
+
+def scheduled_rate(base: float, schedule: Schedule, progress: float, epochs: int) -> float:
+    """The rate at `progress` epochs (0 to `epochs`, in fractions), warm-up included."""
+    if schedule.warmup_epochs and progress < schedule.warmup_epochs:
+        return base * (progress + 0.01) / (schedule.warmup_epochs + 0.01)
+    if schedule.name == "constant":
+        return base
+    if schedule.name == "step":
+        return base * schedule.gamma ** sum(progress >= m for m in schedule.milestones)
+    share = (progress - schedule.warmup_epochs) / max(epochs - schedule.warmup_epochs, 1)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    return base * (schedule.final + (1 - schedule.final) * cosine)
