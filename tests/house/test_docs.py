@@ -19,6 +19,7 @@ from tests.cli.factory import isnet
 from tests.cli.test_app import SHORT, SURFACE
 from tests.house.rules import ROOT
 
+PAGES = [*(ROOT / "docs").glob("*.md"), ROOT / "models/README.md", *ROOT.glob("*.md")]
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
 CLI = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
 
@@ -154,8 +155,16 @@ def links(path: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "page",
-    sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),
+    sorted(str(path.relative_to(ROOT)) for path in PAGES),
 )
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     assert [link for link in links(path) if not (path.parent / link).exists()] == []
+
+
+def test_the_example_of_the_readme_runs() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - our own page
+    assert names["maps"].shape == (4, 1, 1, 64, 64)
