@@ -14,18 +14,13 @@ from isnet_cli import __version__
 from isnet_cli.cli.verbs import (
     benchmark,
     check,
-    compare,
     demo,
-    doctor,
     evaluate,
     heatmap,
-    ingest,
-    init,
     masks,
     predict,
     report,
     run,
-    segmenter,
 )
 from isnet_cli.cli.verbs import train as train_verb
 from isnet_cli.errors import EXIT_CODES, EXIT_INTERRUPTED
@@ -70,20 +65,20 @@ def _root(
 
 
 for _verb in (
-    init.init,
+    check.init,
     check.check,
-    ingest.ingest,
+    run.ingest,
     masks.masks,
-    segmenter.masks_train,
+    masks.masks_train,
     train_verb.train,
     evaluate.evaluate,
     predict.predict,
     heatmap.heatmap,
     run.run,
     report.report,
-    compare.compare,
+    report.compare,
     benchmark.benchmark,
-    doctor.doctor,
+    check.doctor,
     demo.demo,
 ):
     app.command(_verb.__name__.replace("_", " "))(_verb)
@@ -98,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         _survive_any_text(stream)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if " ".join(words[:2]) == segmenter.NAME:  # a folder of this name is ./train
-        words[:2] = [segmenter.NAME]
+    if " ".join(words[:2]) == masks.NAME:  # a folder of this name is ./train
+        words[:2] = [masks.NAME]
     command = typer.main.get_command(app)
     try:
         code = command.main(

@@ -1,4 +1,4 @@
-"""Options that several verbs share, declared once and handed over as one record."""
+"""Arguments and options that several verbs share, declared once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,37 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from isnet_cli.cli.arguments import Device, Seed
+Target = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="SOURCE",
+        show_default=False,
+        help="Configuration (YAML), folder of X-rays, file, list, or run folder [isnet.yaml].",
+    ),
+]
+LabelFile = Annotated[
+    Path | None, typer.Option("--labels", metavar="CSV", help="Labels of the X-rays.")
+]
+StopAfter = Annotated[
+    str | None,
+    typer.Option(
+        "--stop-after",
+        metavar="TIME",
+        help="Stop in good order after 90s, 45m or 8h, with code 0; for queues.",
+    ),
+]
+ModelRun = Annotated[
+    Path | None,
+    typer.Option("--model", metavar="RUN", help="Run folder whose trained model is used."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("-d", "--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of all random choices.")
+]
+
 
 Options = TypeVar("Options", bound="ScreenOptions")
 
@@ -103,7 +133,7 @@ class RunOptions(ConfigOptions):
     ] = False
 
 
-def takes(kind: type[Options]) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def with_options(kind: type[Options]) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Decorator: adds the options of `kind` to a verb, which gets them as its first argument."""
     hints = get_type_hints(kind, include_extras=True)
     shared = [

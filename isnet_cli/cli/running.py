@@ -8,15 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isnet_cli.cli import source as sources
 from isnet_cli.cli.options import RunOptions
 from isnet_cli.cli.session import Result, Session
+from isnet_cli.cli.source import (
+    Source,
+    check_output,
+    check_output_apart,
+    choose_output,
+    make_machine_options,
+)
 from isnet_cli.cli.terminal.summaries import (
-    background_lines,
-    outcome_line,
-    prediction_lines,
-    score_lines,
-    shift_lines,
+    format_background,
+    format_outcome,
+    format_predictions,
+    format_scores,
+    format_shifts,
 )
 from isnet_cli.errors import EXIT_SKIPPED, IsnetError
 
@@ -38,7 +44,7 @@ PLANS = {
 def run_stages(
     session: Session,
     options: RunOptions,
-    source: sources.Source,
+    source: Source,
     stages: Sequence[str],
     extra: Sequence[Option] = (),
     *,
@@ -60,10 +66,10 @@ def run_stages(
     from isnet_cli.config.load import load
     from isnet_cli.core.pipeline import open_run
 
-    config = load(source.config, options.overrides, [*extra, *sources.machine_options(options)])
-    output = options.output or source.run or sources.default_output(config, typed=source.typed)
-    sources.check_output(output)
-    sources.keep_apart(config, output)
+    config = load(source.config, options.overrides, [*extra, *make_machine_options(options)])
+    output = options.output or source.run or choose_output(config, typed=source.typed)
+    check_output(output)
+    check_output_apart(config, output)
     if options.dry_run:
         return _plan(config, output, stages)
     if options.restart:
@@ -89,7 +95,7 @@ def _run(
     session.console.say(f"run folder: {output}")
 
     def after(outcome: Outcome) -> None:
-        session.console.detail(outcome_line(outcome))
+        session.console.detail(format_outcome(outcome))
         skipped = outcome.summary.get("skipped", 0)
         if options.strict and skipped:
             raise _skipped(outcome.stage, skipped, folder)
@@ -119,16 +125,18 @@ def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Resu
     counted = [o for o in outcomes if not (doubted and o.stage == "masks")]  # no mask: a doubt
     skipped = sum(int(outcome.summary.get("skipped", 0)) for outcome in counted)
     code = session.stop_code if incomplete else EXIT_SKIPPED if skipped else 0
-    lines = [str(output), *(f"  {outcome_line(outcome)}" for outcome in outcomes)]
+    lines = [str(output), *(f"  {format_outcome(outcome)}" for outcome in outcomes)]
     for outcome in outcomes:
         if outcome.stage == "evaluate":
-            lines += ["", *(f"  {line}" for line in score_lines(outcome.summary)), ""]
-            for more in (shift_lines(outcome.summary), background_lines(outcome.summary)):
+            lines += ["", *(f"  {line}" for line in format_scores(outcome.summary)), ""]
+            for more in (format_shifts(outcome.summary), format_background(outcome.summary)):
                 lines += [*(f"  {line}" for line in more), ""] if more else []
         if outcome.stage == "predict" and outcome.status != "incomplete":
-            lines += ["", *(f"  {line}" for line in prediction_lines(outcome.summary)), ""]
+            lines += ["", *(f"  {line}" for line in format_predictions(outcome.summary)), ""]
     if incomplete:
-        session.console.say(f"stopped in good order; to continue:\n  {resume_line(output)}")
+        session.console.say(
+            f"stopped in good order; to continue:\n  {format_resume_command(output)}"
+        )
     elif skipped:
         session.console.say(f"{skipped} inputs were skipped, see {output / 'ingest/skipped.csv'}")
     stages = [
@@ -173,7 +181,7 @@ def _skipped(stage: str, count: int, folder: RunFolder) -> IsnetError:
     )
 
 
-def resume_line(output: Path, arguments: Sequence[str] | None = None) -> str:
+def format_resume_command(output: Path, arguments: Sequence[str] | None = None) -> str:
     """The command that continues: the same one, with its run folder spelled out."""
     words = [word for word in (arguments or sys.argv[1:]) if word not in {"--restart"}]
     named = any(word in {"-o", "--output"} or word.startswith("--output=") for word in words)

@@ -19,7 +19,7 @@ from typing import Any
 
 from isnet_cli.cli.options import ScreenOptions
 from isnet_cli.cli.terminal.console import Console
-from isnet_cli.cli.terminal.crash import machine_fault, write_crash
+from isnet_cli.cli.terminal.crash import explain_machine_fault, write_crash_file
 from isnet_cli.core.run_context import PARENT, RunContext
 from isnet_cli.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, IsnetError
 
@@ -173,10 +173,10 @@ def _failed(session: Session, options: ScreenOptions, error: IsnetError) -> int:
 
 
 def _crashed(session: Session, options: ScreenOptions, error: Exception) -> int:
-    fault = machine_fault(error)
+    fault = explain_machine_fault(error)
     if fault is not None:
         return _failed(session, options, fault)
-    written = write_crash(session.folder, error)
+    written = write_crash_file(session.folder, error)
     if options.verbose >= 2:
         traceback.print_exception(error)
     name = type(error).__name__

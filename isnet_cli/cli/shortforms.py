@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isnet_cli.cli.source import RECORD, Source, is_run, name_of, option_list
+from isnet_cli.cli.source import RECORD, Source, is_run, make_options, make_run_name
 from isnet_cli.config.reading import READING
 from isnet_cli.errors import IsnetError
 
@@ -19,17 +19,17 @@ WEIGHTS_NAME, CARD_NAME = "model.safetensors", "model.json"
 IMAGES = "images"  # the set of images that are predicted
 
 
-def image_options(source: Source) -> list[Option]:
+def make_image_options(source: Source) -> list[Option]:
     """The images typed in place of a configuration; without one they also name the run."""
     if source.images is None:
         return []
     pairs: list[tuple[str, str, Any]] = [("SOURCE", "data.images", source.images)]
     if source.config is None:
-        pairs.append(("SOURCE", "name", name_of(source.images)))
-    return option_list(pairs)
+        pairs.append(("SOURCE", "name", make_run_name(source.images)))
+    return make_options(pairs)
 
 
-def images_to_explain(run: Path, images: Path) -> tuple[Source, list[Option]]:
+def configure_heatmaps(run: Path, images: Path) -> tuple[Source, list[Option]]:
     """Settings that draw heat maps of other images with the model of `run`.
 
     Returns:
@@ -41,14 +41,14 @@ def images_to_explain(run: Path, images: Path) -> tuple[Source, list[Option]]:
     data = {"images": str(images), "labels": _label_settings(run), "columns": {}, "sets": {}}
     pairs: list[tuple[str, str, Any]] = [
         ("--model", "heatmap.model", run),
-        ("--model", "name", name_of(images)),
+        ("--model", "name", make_run_name(images)),
         ("--model", "bias", {}),  # these images are explained as they are
         *(("SOURCE", f"data.{key}", value) for key, value in data.items()),
     ]
-    return Source(run / RECORD), [*option_list(pairs), *_blanks("heatmap.sets")]
+    return Source(run / RECORD), [*make_options(pairs), *_blanks("heatmap.sets")]
 
 
-def sets_to_evaluate(
+def configure_test_sets(
     run: Path, sets: Mapping[str, Mapping[str, str]]
 ) -> tuple[Source, list[Option]]:
     """Settings that score the model of `run` on other test sets.
@@ -73,15 +73,15 @@ def sets_to_evaluate(
     }
     pairs: list[tuple[str, str, Any]] = [
         ("--model", "evaluate.model", run),
-        ("--model", "name", name_of(Path("-".join(sets)))),
+        ("--model", "name", make_run_name(Path("-".join(sets)))),
         ("--test", "data.labels", labels),
         ("--test", "data.columns", {}),
         ("--test", "data.sets", images),
     ]
-    return Source(run / RECORD), [*option_list(pairs), *_blanks("data.images", "evaluate.sets")]
+    return Source(run / RECORD), [*make_options(pairs), *_blanks("data.images", "evaluate.sets")]
 
 
-def images_to_predict(
+def configure_prediction(
     model: Path, images: Path, maps: list[str] | None
 ) -> tuple[Source, list[Option], str]:
     """Settings that predict other images, with heat maps of all of them on request.
@@ -102,7 +102,7 @@ def images_to_predict(
     pairs: list[tuple[str, str, Any]] = [
         ("--model", "predict.model", run),
         ("--model", "heatmap.model", run),
-        ("--model", "name", name_of(images)),
+        ("--model", "name", make_run_name(images)),
         ("SOURCE", "data.images", str(images)),
         ("SOURCE", "data.sets", {IMAGES: {"fraction": 1.0}}),
         ("SOURCE", "data.split", {"group": "none"}),  # nothing is divided
@@ -120,7 +120,7 @@ def images_to_predict(
         masks = tree.get("masks") or {}
         if masks.get("on_suspect") == "fail":  # a doubtful mask is a doubt, no failure
             pairs.append(("--model", "masks.on_suspect", "exclude"))
-        return Source(run / RECORD), [*option_list(pairs), *_blanks(), limit], ""
+        return Source(run / RECORD), [*make_options(pairs), *_blanks(), limit], ""
     card = _card(model, run)
     reading = card.get("reading", {})
     pairs += [
@@ -138,7 +138,7 @@ def images_to_predict(
         f"{run / CARD_NAME} does not say how images were read and masked in training:"
         " the defaults are used"
     )  # fmt: skip
-    return Source(), [*option_list(pairs), limit], warning
+    return Source(), [*make_options(pairs), limit], warning
 
 
 def _no_limit() -> Option:

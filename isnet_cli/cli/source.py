@@ -43,7 +43,7 @@ class Source:
         return self.config is None or (self.run is None and is_run(self.config.parent))
 
 
-def resolve(target: Path | None, config: Path | None) -> Source:
+def resolve_source(target: Path | None, config: Path | None) -> Source:
     """Tells what `target` is, and finds ``isnet.yaml`` of the working folder when nothing is given.
 
     Raises:
@@ -78,7 +78,7 @@ def is_run(path: Path) -> bool:
     return (path / RECORD).is_file() and (path / "run.json").is_file()
 
 
-def run_folder(path: Path, flag: str) -> Path:
+def require_run(path: Path, flag: str) -> Path:
     """`path`, when it is a run folder.
 
     Raises:
@@ -94,13 +94,13 @@ def run_folder(path: Path, flag: str) -> Path:
     )
 
 
-def name_of(path: Path) -> str:
+def make_run_name(path: Path) -> str:
     """A run's name made from a path's last part."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(os.path.abspath(path)).name).strip("-._")
     return stem or "images"
 
 
-def option_list(pairs: Iterable[tuple[str, str, Any]]) -> list[Option]:
+def make_options(pairs: Iterable[tuple[str, str, Any]]) -> list[Option]:
     """Options from ``(flag, key, value)``; those with the value None were not typed."""
     from isnet_cli.config.load import Option
 
@@ -111,14 +111,14 @@ def option_list(pairs: Iterable[tuple[str, str, Any]]) -> list[Option]:
     ]
 
 
-def machine_options(options: RunOptions) -> list[Option]:
+def make_machine_options(options: RunOptions) -> list[Option]:
     """The shared options that are keys of the configuration."""
     pairs = [(f"--{name}", key, getattr(options, name)) for name, key in _MACHINE_OPTIONS.items()]
     pairs.append(("--deterministic", "machine.deterministic", options.deterministic))
-    return option_list(pairs)
+    return make_options(pairs)
 
 
-def default_output(config: Config, *, typed: bool, folder: Path = Path("runs")) -> Path:
+def choose_output(config: Config, *, typed: bool, folder: Path = Path("runs")) -> Path:
     """``runs/NAME-DATE``; an older run with the very same settings is continued instead.
 
     Args:
@@ -148,7 +148,7 @@ def _settings(run: Path) -> dict[str, Any] | None:
     return {**found, "machine": None} if isinstance(found, dict) else None
 
 
-def keep_apart(config: Config, output: Path) -> None:
+def check_output_apart(config: Config, output: Path) -> None:
     """Makes sure that no output lands inside a folder of input images.
 
     Raises:

@@ -30,7 +30,7 @@ RUN = CONFIG | {
     *("--output", "--device", "--workers", "--seed", "--deterministic", "--no-deterministic"),
     *("--restart", "--resume", "--overwrite", "--strict", "--dry-run"),
 }
-SURFACE = {  # removing an option takes one version with a warning; new knobs go to the YAML
+SURFACE = {  # removing an option with_options one version with a warning; new knobs go to the YAML
     "init": SCREEN | {"DIR", "--labels", "--output"},
     "check": CONFIG | {"SOURCE", "--labels", "--schema", "--resolved", "--limit"},
     "ingest": RUN | {"SOURCE", "--labels"},

@@ -8,7 +8,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from isnet_cli.cli.options import RunOptions, ScreenOptions, takes
+from isnet_cli.cli.options import RunOptions, ScreenOptions, with_options
 
 Number = Annotated[int, typer.Option("--number", help="A number.")]
 
@@ -23,7 +23,7 @@ def call(seen: list[tuple[RunOptions, int]]) -> typer.Typer:
     app = typer.Typer(rich_markup_mode=None)
 
     @app.command()
-    @takes(RunOptions)
+    @with_options(RunOptions)
     def verb(options: RunOptions, number: Number = 1) -> int:
         """Do it."""
         seen.append((options, number))
@@ -72,7 +72,7 @@ def test_all_of_them(call: typer.Typer, seen: list[tuple[RunOptions, int]]) -> N
 
 
 def test_the_command_keeps_name_and_help() -> None:
-    @takes(ScreenOptions)
+    @with_options(ScreenOptions)
     def verb(options: ScreenOptions) -> int:
         """Do it."""
         return 0

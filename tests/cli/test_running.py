@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from isnet_cli.cli.options import RunOptions
-from isnet_cli.cli.running import resume_line, run_stages
+from isnet_cli.cli.running import format_resume_command, run_stages
 from isnet_cli.cli.session import Session
 from isnet_cli.cli.source import Source
 from isnet_cli.core import pipeline
@@ -28,7 +28,7 @@ from tests.cli.factory import isnet, write_inputs
     ],
 )
 def test_the_line_that_continues(words: list[str], line: str) -> None:
-    assert resume_line(Path("my runs/a"), words) == line
+    assert format_resume_command(Path("my runs/a"), words) == line
 
 
 class _Stopped:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from isnet_cli.cli.shortforms import (
-    image_options,
-    images_to_explain,
-    images_to_predict,
-    sets_to_evaluate,
+    configure_heatmaps,
+    configure_prediction,
+    configure_test_sets,
+    make_image_options,
 )
 from isnet_cli.cli.source import Source
 from isnet_cli.config.load import Option, dump, load
@@ -72,17 +72,17 @@ def nothing_old(config: Config) -> None:
 
 
 def test_images_name_the_run_unless_a_file_does() -> None:
-    assert image_options(Source()) == []
+    assert make_image_options(Source()) == []
     images = Option("SOURCE", "data.images", "a/my images")
-    assert image_options(Source(images=Path("a/my images"))) == [
+    assert make_image_options(Source(images=Path("a/my images"))) == [
         images,
         Option("SOURCE", "name", "my-images"),
     ]
-    assert image_options(Source(Path("c.yaml"), images=Path("a/my images"))) == [images]
+    assert make_image_options(Source(Path("c.yaml"), images=Path("a/my images"))) == [images]
 
 
 def test_images_to_explain(run: Path) -> None:
-    source, options = images_to_explain(run, Path("new"))
+    source, options = configure_heatmaps(run, Path("new"))
     config = load(source.config, (), options)
     nothing_old(config)
     assert config.name == "new"
@@ -96,7 +96,7 @@ def test_images_to_explain(run: Path) -> None:
 
 def test_sets_to_evaluate(run: Path) -> None:
     sets = {"a": {"images": "a", "labels": "a.csv"}, "b": {"images": "b"}}
-    source, options = sets_to_evaluate(run, sets)
+    source, options = configure_test_sets(run, sets)
     config = load(source.config, (), options)
     nothing_old(config)
     assert config.name == "a-b"
@@ -115,7 +115,7 @@ def test_sets_to_evaluate(run: Path) -> None:
 def test_images_to_predict(run: Path) -> None:
     write_json(run / "run.json", {})
     for model in (run, run / "train", run / "train/model.json"):
-        source, options, warning = images_to_predict(model, Path("new"), ["png"])
+        source, options, warning = configure_prediction(model, Path("new"), ["png"])
         config = load(source.config, (), options)
         assert config.predict.model == config.heatmap.model == str(run)
         nothing_old(config.model_copy(update={"predict": Config().predict}))
@@ -138,7 +138,7 @@ def test_a_card_says_how_images_are_read_and_nothing_else(tmp_path: Path) -> Non
     }  # fmt: skip
     write_json(tmp_path / "model.json", card)
     (tmp_path / "model.safetensors").touch()
-    source, options, warning = images_to_predict(tmp_path, Path("new"), None)
+    source, options, warning = configure_prediction(tmp_path, Path("new"), None)
     config = load(source.config, (), options)
     assert (config.data.scale, config.data.dicom.voi, config.masks.threshold) == (
         "range", "none", 0.4,
@@ -152,7 +152,7 @@ def test_a_card_says_how_images_are_read_and_nothing_else(tmp_path: Path) -> Non
 def test_a_run_without_a_model(run: Path) -> None:
     (run / "train/model.json").unlink()
     with pytest.raises(IsnetError, match="not trained") as caught:
-        images_to_explain(run, Path("new"))
+        configure_heatmaps(run, Path("new"))
     assert caught.value.kind == "weights"
     with pytest.raises(IsnetError, match="not trained"):
-        sets_to_evaluate(run, {"a": {"images": "a"}})
+        configure_test_sets(run, {"a": {"images": "a"}})

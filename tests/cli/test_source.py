@@ -11,14 +11,14 @@ from isnet_cli.cli.options import RunOptions
 from isnet_cli.cli.source import (
     Source,
     check_output,
-    default_output,
+    check_output_apart,
+    choose_output,
     is_run,
-    keep_apart,
-    machine_options,
-    name_of,
-    option_list,
-    resolve,
-    run_folder,
+    make_machine_options,
+    make_options,
+    make_run_name,
+    require_run,
+    resolve_source,
 )
 from isnet_cli.config.load import Option, dump
 from isnet_cli.config.schema import Config
@@ -42,52 +42,52 @@ def make_run(path: Path, config: Config | None = None) -> Path:
 
 
 def test_a_yaml_is_a_configuration() -> None:
-    assert resolve(Path("a.yaml"), None) == Source(Path("a.yaml"))
-    assert resolve(None, Path("a.YML")) == Source(Path("a.YML"))
+    assert resolve_source(Path("a.yaml"), None) == Source(Path("a.yaml"))
+    assert resolve_source(None, Path("a.YML")) == Source(Path("a.YML"))
 
 
 def test_a_folder_is_images_with_or_without_a_configuration(here: Path) -> None:
     (here / "x").mkdir()
-    assert resolve(Path("x"), None) == Source(None, images=Path("x"))
-    assert resolve(Path("x"), Path("a.yaml")) == Source(Path("a.yaml"), images=Path("x"))
+    assert resolve_source(Path("x"), None) == Source(None, images=Path("x"))
+    assert resolve_source(Path("x"), Path("a.yaml")) == Source(Path("a.yaml"), images=Path("x"))
 
 
 def test_a_pattern_is_images() -> None:
-    assert resolve(Path("x/*.dcm"), None).images == Path("x/*.dcm")
+    assert resolve_source(Path("x/*.dcm"), None).images == Path("x/*.dcm")
 
 
 def test_a_run_is_its_own_configuration(here: Path) -> None:
     run = make_run(here / "r")
-    assert resolve(run, None) == Source(run / "isnet.yaml", run=run)
-    assert resolve(run, Path("a.yaml")) == Source(Path("a.yaml"), run=run)
+    assert resolve_source(run, None) == Source(run / "isnet.yaml", run=run)
+    assert resolve_source(run, Path("a.yaml")) == Source(Path("a.yaml"), run=run)
 
 
 def test_nothing_is_the_file_of_the_folder_or_an_error(here: Path) -> None:
     with pytest.raises(IsnetError, match="no configuration") as caught:
-        resolve(None, None)
+        resolve_source(None, None)
     assert caught.value.kind == "usage"
     (here / "isnet.yaml").touch()
-    assert resolve(None, None) == Source(Path("isnet.yaml"))
+    assert resolve_source(None, None) == Source(Path("isnet.yaml"))
 
 
 def test_two_configurations_are_refused() -> None:
     with pytest.raises(IsnetError, match="two configurations"):
-        resolve(Path("a.yaml"), Path("b.yaml"))
+        resolve_source(Path("a.yaml"), Path("b.yaml"))
 
 
 def test_a_missing_folder_is_refused() -> None:
     with pytest.raises(IsnetError, match="no such file or folder"):
-        resolve(Path("nowhere"), None)
+        resolve_source(Path("nowhere"), None)
 
 
 def test_run_folder(here: Path) -> None:
     run = make_run(here / "r")
-    assert run_folder(run, "--model") == run
+    assert require_run(run, "--model") == run
     (run / "run.json").unlink()
     assert not is_run(run)
     for path, text in ((run, "no isnet.yaml and run.json"), (here / "none", "no such folder")):
         with pytest.raises(IsnetError, match=text) as caught:
-            run_folder(path, "--model")
+            require_run(path, "--model")
         assert caught.value.kind == "weights"
 
 
@@ -96,13 +96,13 @@ def test_run_folder(here: Path) -> None:
     [("a/xrays", "xrays"), ("Röntgen 2", "R-ntgen-2"), ("/", "images"), ("..a b..", "a-b")],
 )
 def test_names(path: str, name: str) -> None:
-    assert name_of(Path(path)) == name
+    assert make_run_name(Path(path)) == name
     Config(name=name)
 
 
 def test_options_that_were_not_typed_are_left_out() -> None:
     pairs = [("--a", "a", None), ("--b", "b", 0), ("--c", "c", Path("x")), ("--d", "d", False)]
-    assert option_list(pairs) == [
+    assert make_options(pairs) == [
         Option("--b", "b", 0),
         Option("--c", "c", "x"),
         Option("--d", "d", False),
@@ -111,17 +111,17 @@ def test_options_that_were_not_typed_are_left_out() -> None:
 
 def test_machine_options() -> None:
     options = RunOptions(device="cpu", workers=0, seed=3, deterministic=False)
-    assert {option.key: option.value for option in machine_options(options)} == {
+    assert {option.key: option.value for option in make_machine_options(options)} == {
         "machine.device": "cpu",
         "machine.workers": 0,
         "seed": 3,
         "machine.deterministic": False,
     }
-    assert machine_options(RunOptions()) == []
+    assert make_machine_options(RunOptions()) == []
 
 
 def test_a_new_run_is_named_by_the_day() -> None:
-    assert default_output(Config(name="tb"), typed=False) == Path(f"runs/tb-{TODAY}")
+    assert choose_output(Config(name="tb"), typed=False) == Path(f"runs/tb-{TODAY}")
 
 
 def test_an_older_run_with_the_same_settings_is_continued(here: Path) -> None:
@@ -129,21 +129,21 @@ def test_an_older_run_with_the_same_settings_is_continued(here: Path) -> None:
     make_run(here / "runs/tb-2020-01-02", config)
     make_run(here / "runs/tb-2020-01-03", Config(name="tb", seed=5))
     make_run(here / "runs/tb-x-2020-01-04", Config(name="tb-x", seed=4))
-    assert default_output(config, typed=False) == Path("runs/tb-2020-01-02")
+    assert choose_output(config, typed=False) == Path("runs/tb-2020-01-02")
     other_machine = config.model_copy(
         update={"machine": config.machine.model_copy(update={"device": "cpu"})}
     )
-    assert default_output(other_machine, typed=False) == Path("runs/tb-2020-01-02")
+    assert choose_output(other_machine, typed=False) == Path("runs/tb-2020-01-02")
 
 
 def test_other_settings_of_the_same_name_and_day(here: Path) -> None:
     """In a file they are a change of that run; typed, they are another run."""
     make_run(here / f"runs/tb-{TODAY}", Config(name="tb", seed=5))
     config = Config(name="tb", seed=4)
-    assert default_output(config, typed=False) == Path(f"runs/tb-{TODAY}")
-    assert default_output(config, typed=True) == Path(f"runs/tb-{TODAY}-2")
+    assert choose_output(config, typed=False) == Path(f"runs/tb-{TODAY}")
+    assert choose_output(config, typed=True) == Path(f"runs/tb-{TODAY}-2")
     make_run(here / f"runs/tb-{TODAY}-2", config)
-    assert default_output(config, typed=True) == Path(f"runs/tb-{TODAY}-2")
+    assert choose_output(config, typed=True) == Path(f"runs/tb-{TODAY}-2")
 
 
 def test_settings_are_typed_unless_they_are_in_a_file_of_the_user(here: Path) -> None:
@@ -168,9 +168,9 @@ def test_outputs_keep_away_from_inputs(where: str, here: Path) -> None:
     config = Config.model_validate(trees[where])
     for output in ("in", "in/run", "link/run"):
         with pytest.raises(IsnetError, match="never written to"):
-            keep_apart(config, Path(output))
-    keep_apart(config, Path("out"))
-    keep_apart(config, Path("in2"))
+            check_output_apart(config, Path(output))
+    check_output_apart(config, Path("out"))
+    check_output_apart(config, Path("in2"))
 
 
 def test_a_run_gets_a_folder_of_its_own(here: Path) -> None:

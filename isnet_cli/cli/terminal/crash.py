@@ -15,7 +15,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def machine_fault(error: BaseException) -> IsnetError | None:
+def explain_machine_fault(error: BaseException) -> IsnetError | None:
     """The machine's part in an error (memory, disk, permissions), or None when it is our bug."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return IsnetError(
@@ -56,7 +56,7 @@ def describe(error: BaseException) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_crash(folder: Path | None, error: BaseException) -> Path | None:
+def write_crash_file(folder: Path | None, error: BaseException) -> Path | None:
     """Writes `describe` as ``crash.txt`` into an existing run folder; None when that fails."""
     if folder is None or not folder.is_dir():
         return None

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from isnet_cli.cli.terminal.progress import BRIEF_SECONDS, Meter, duration_text
+from isnet_cli.cli.terminal.progress import BRIEF_SECONDS, Meter, format_duration
 from isnet_cli.core import run_context
 
 
@@ -49,7 +49,7 @@ class LiveProgress(run_context.Progress):
         try:
             yield _LiveBar(bars, task, meter)
         finally:
-            bars.update(task, left=f"took {duration_text(meter.elapsed)}")
+            bars.update(task, left=f"took {format_duration(meter.elapsed)}")
             if meter.elapsed < BRIEF_SECONDS:
                 bars.remove_task(task)
             self._open -= 1
@@ -94,5 +94,5 @@ class _LiveBar:
             completed=meter.done,
             pace=meter.pace(),
             facts=meter.facts(),
-            left="" if left is None else f"{duration_text(left)} left",
+            left="" if left is None else f"{format_duration(left)} left",
         )

@@ -55,7 +55,7 @@ class Meter:
 
     def pace(self) -> str:
         """The rate as text; empty before it is known."""
-        return rate_text(self.rate) if self.rate > 0 else ""
+        return format_rate(self.rate) if self.rate > 0 else ""
 
     def facts(self) -> str:
         """The figures as one short text."""
@@ -105,11 +105,11 @@ class _PlainBar:
         if self._clock() - self._last >= pause:
             self._last = self._clock()
             left = self._meter.left()
-            self._line(f", {duration_text(left)} left" if left is not None else "")
+            self._line(f", {format_duration(left)} left" if left is not None else "")
 
     def close(self) -> None:
         if self._meter.elapsed >= BRIEF_SECONDS:
-            self._line(f", took {duration_text(self._meter.elapsed)}")
+            self._line(f", took {format_duration(self._meter.elapsed)}")
 
     def _line(self, ending: str) -> None:
         meter = self._meter
@@ -118,14 +118,14 @@ class _PlainBar:
         self._write(f"{self._description}: {meter.done}/{meter.total}{share}{facts}{ending}")
 
 
-def rate_text(rate: float) -> str:
+def format_rate(rate: float) -> str:
     """Steps per second for people: ``12/s``, ``1.4/s``, ``3.2 s each``."""
     if rate >= 10:
         return f"{rate:.0f}/s"
-    return f"{rate:.1f}/s" if rate >= 1 else f"{duration_text(1 / rate)} each"
+    return f"{rate:.1f}/s" if rate >= 1 else f"{format_duration(1 / rate)} each"
 
 
-def duration_text(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds for people: ``3.2 s``, ``47 s``, ``3 min 20 s``, ``2 h 05 min``."""
     if seconds < 10:
         return f"{seconds:.1f} s"

@@ -15,7 +15,7 @@ VARIANTS = {
 STATUS_TEXT = {"current": "up to date", "done": "done", "incomplete": "incomplete"}
 
 
-def outcome_line(outcome: Outcome) -> str:
+def format_outcome(outcome: Outcome) -> str:
     """One stage: name, what became of it, its plain figures."""
     figures = ", ".join(
         f"{key.replace('_', ' ')} {_text(value)}"
@@ -26,7 +26,7 @@ def outcome_line(outcome: Outcome) -> str:
     return line.rstrip()
 
 
-def score_lines(summary: dict[str, Any]) -> list[str]:
+def format_scores(summary: dict[str, Any]) -> list[str]:
     """The scores of `evaluate` with their 95 % intervals, one line per set and version."""
     rows = [
         [name, version, *(_ranged(figures, key) for key in SCORES)]
@@ -35,10 +35,10 @@ def score_lines(summary: dict[str, Any]) -> list[str]:
     ]
     if not rows:
         return []
-    return table(["set", "version", *SCORES.values()], rows).splitlines()
+    return format_table(["set", "version", *SCORES.values()], rows).splitlines()
 
 
-def shift_lines(summary: dict[str, Any]) -> list[str]:
+def format_shifts(summary: dict[str, Any]) -> list[str]:
     """Differences between tests with their 95 % intervals, one line per pair."""
     rows = []
     for pair in summary.get("shift", []):
@@ -51,10 +51,10 @@ def shift_lines(summary: dict[str, Any]) -> list[str]:
             known = found["low"] is not None
             cells.append(f"{value} [{found['low']:+.3f}, {found['high']:+.3f}]" if known else value)
         rows.append([name, *cells])
-    return table(["difference", "macro F1", "AUC"], rows).splitlines() if rows else []
+    return format_table(["difference", "macro F1", "AUC"], rows).splitlines() if rows else []
 
 
-def background_lines(summary: dict[str, Any]) -> list[str]:
+def format_background(summary: dict[str, Any]) -> list[str]:
     """AUC of whole, cut and pasted images, one line per set and version that was examined."""
     rows, reasons = [], []
     for name, versions in summary.get("sets", {}).items():
@@ -68,7 +68,7 @@ def background_lines(summary: dict[str, Any]) -> list[str]:
     if not rows:
         return [f"background reliance: {reason}" for reason in dict.fromkeys(reasons)]
     head = ["AUC by background", "version", *VARIANTS.values(), "flips", "gap"]
-    return table(head, rows).splitlines()
+    return format_table(head, rows).splitlines()
 
 
 DOUBTS = {
@@ -77,27 +77,27 @@ DOUBTS = {
 }  # fmt: skip
 
 
-def prediction_lines(summary: dict[str, Any]) -> list[str]:
+def format_predictions(summary: dict[str, Any]) -> list[str]:
     """Images of each class, and images in doubt by reason (an image may have several)."""
     images, expected = summary["images"], summary["expected"]
     rows = [[name, str(count)] for name, count in summary["predicted"].items()]
     rows.append(["in doubt", f"{summary['doubts']} of {images}"])
     for flag, count in summary["flags"].items():
         rows.append([f"  {DOUBTS[flag]}", "not known" if count is None else str(count)])
-    lines = table(["predicted", "images"], rows).splitlines()
+    lines = format_table(["predicted", "images"], rows).splitlines()
     if expected is not None:
         lines.append(
             f"(of images like those of training, {100 * expected:.1f} % are called unlike)"
         )
     if 2 * (summary["flags"]["unlike"] or 0) > images:
         lines += [
-            "most images are unlike those trained on: another hospital, device or kind of image;",
-            "isnet evaluate on labelled images of this source tells what the model is worth there",
+            "most images are unlike the training images: another hospital, device or kind;",
+            "isnet evaluate on labelled images of this source shows what the model is worth there",
         ]
     return lines
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
+def format_table(head: list[str], rows: list[list[str]]) -> str:
     """Columns of text, the first to the left and the others to the right."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     return "\n".join(
@@ -113,7 +113,7 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def demo_table(document: dict[str, Any]) -> str:
+def format_demo(document: dict[str, Any]) -> str:
     """The demo's comparison: macro F1 of both methods on each version of the test images."""
     scores: dict[str, dict[str, float]] = document["macro_f1"]
     versions = list(next(iter(scores.values())))
@@ -121,7 +121,7 @@ def demo_table(document: dict[str, Any]) -> str:
         [name, *(_score(found[version]) for version in versions)] for name, found in scores.items()
     ]
     head = ["macro F1", *versions]
-    return f"{table(head, rows)}\n\nreport: {document['report']}"
+    return f"{format_table(head, rows)}\n\nreport: {document['report']}"
 
 
 def _cell(value: float | None) -> str:
@@ -142,7 +142,7 @@ def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def truth_lines(summary: dict[str, Any]) -> list[str]:
+def format_agreement(summary: dict[str, Any]) -> list[str]:
     """Agreement with given masks, one line for all images and one per source and verdict."""
     groups = [("all images", summary["all"])]
     groups += [(f"source {name}", found) for name, found in summary["sources"].items()]
@@ -163,7 +163,7 @@ def truth_lines(summary: dict[str, Any]) -> list[str]:
              ", ".join(distances)]
         )  # fmt: skip
     head = ["compared with", "images", "Dice", "s.d.", "p5", "least", "IoU", "95th distance"]
-    lines = table(head, rows).splitlines() if rows else []
+    lines = format_table(head, rows).splitlines() if rows else []
     worst = ", ".join(
         f"{entry['key']} {'-' if entry['dice'] is None else format(entry['dice'], '.3f')}"
         for entry in summary["worst"][:5]

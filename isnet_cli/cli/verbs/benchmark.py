@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isnet_cli.cli.arguments import Device, StopAfter
-from isnet_cli.cli.options import ScreenOptions, takes
-from isnet_cli.cli.running import PLANS, resume_line
+from isnet_cli.cli.options import Device, ScreenOptions, StopAfter, with_options
+from isnet_cli.cli.running import PLANS, format_resume_command
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.source import keep_apart
-from isnet_cli.cli.terminal.summaries import table
+from isnet_cli.cli.source import check_output_apart
+from isnet_cli.cli.terminal.summaries import format_table
 from isnet_cli.errors import EXIT_SKIPPED
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ Overwrite = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")]
 
 
-@takes(ScreenOptions)
+@with_options(ScreenOptions)
 def benchmark(
     options: ScreenOptions,
     config: Config,
@@ -63,7 +62,7 @@ def benchmark(
         folder = output or Path("runs") / bench.name
         grid = make_grid(bench, config, folder)
         for settings in grid.images.values():
-            keep_apart(settings, folder)
+            check_output_apart(settings, folder)
         session.console.say(describe_cells(grid.cells))
         if dry_run:
             return _plan(folder, plan_benchmark(bench, grid, config, folder))
@@ -91,16 +90,18 @@ def _result(session: Session, folder: Path, found: Outcome) -> Result:
     failed = found.content["failed"]
     code = EXIT_SKIPPED if failed else 0
     if not found.complete:
-        session.console.say(f"stopped in good order; to continue:\n  {resume_line(folder)}")
+        session.console.say(
+            f"stopped in good order; to continue:\n  {format_resume_command(folder)}"
+        )
         code = session.stop_code
-    return Result(document, benchmark_text(folder, found), code)
+    return Result(document, format_benchmark(folder, found), code)
 
 
-def benchmark_text(folder: Path, found: Outcome) -> str:
+def format_benchmark(folder: Path, found: Outcome) -> str:
     """What the command prints: the tables without most of their intervals."""
     parts, notes = [], list[str]()
     for one in found.tables:
-        parts.append(f"{one.title}\n{table(one.head, one.brief)}")
+        parts.append(f"{one.title}\n{format_table(one.head, one.brief)}")
         notes += [note for note in one.notes if note not in notes]
     parts += ["\n".join(notes)] if notes else []
     failed = [f"  {one['task']}: {one['error']}" for one in found.content["failed"]]

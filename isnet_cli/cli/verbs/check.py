@@ -1,20 +1,21 @@
-"""`isnet check`: the dry run of everything: headers, tables, and a look at the images."""
+"""`isnet check`, `isnet init` and `isnet doctor`: what lies there, and what this machine offers."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isnet_cli.cli.arguments import LabelFile, Target
-from isnet_cli.cli.options import ConfigOptions, takes
+from isnet_cli.cli.options import ConfigOptions, LabelFile, ScreenOptions, Target, with_options
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import image_options
-from isnet_cli.cli.source import Source, option_list, resolve
-from isnet_cli.errors import EXIT_CODES
+from isnet_cli.cli.shortforms import make_image_options
+from isnet_cli.cli.source import Source, make_options, make_run_name, resolve_source
+from isnet_cli.errors import EXIT_CODES, IsnetError
 
 if TYPE_CHECKING:
+    from isnet_cli.check.survey import Survey
     from isnet_cli.config.schema import Config
     from isnet_cli.core.run_folder import RunFolder
 
@@ -36,7 +37,7 @@ Limit = Annotated[
 LOOKS = 2000
 
 
-@takes(ConfigOptions)
+@with_options(ConfigOptions)
 def check(
     options: ConfigOptions,
     source: Target = None,
@@ -53,8 +54,11 @@ def check(
         if schema:
             session.console.document(json_schema())
             return Result()
-        found = resolve(source, options.config)
-        extra = [*image_options(found), *option_list([("--labels", "data.labels.file", labels)])]
+        found = resolve_source(source, options.config)
+        extra = [
+            *make_image_options(found),
+            *make_options([("--labels", "data.labels.file", labels)]),
+        ]
         config = load(found.config, options.overrides, extra)
         if resolved:
             return Result({"config": plain(config)}, dump(config).rstrip())
@@ -74,3 +78,105 @@ def _run_of(found: Source, config: Config) -> RunFolder | None:
     if found.run is not None:
         return open_run(found.run, config)
     return RunFolder(Path(config.upstream)) if config.upstream else None
+
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder of X-rays, labels beside or inside.")
+]
+Output = Annotated[
+    Path, typer.Option("-o", "--output", metavar="FILE", help="The YAML file to write.")
+]
+
+
+@with_options(ScreenOptions)
+def init(
+    options: ScreenOptions,
+    folder: Folder = Path(),
+    labels: LabelFile = None,
+    output: Output = Path("isnet.yaml"),
+) -> int:
+    """Write a commented isnet.yaml for a folder of X-rays."""
+
+    def body(session: Session) -> Result:
+        from isnet_cli.check.survey import survey
+
+        if output.exists():
+            raise IsnetError(
+                "usage", f"{output}: exists and is kept", fix="-o another FILE, or remove it"
+            )
+        if not folder.is_dir():
+            raise IsnetError("data", f"{folder}: no such folder, expected X-rays")
+        found = survey(folder, labels)
+        text = _template(found, folder, output)
+        _write(text, output)
+        for note in found.notes:
+            session.console.warn("data", note)
+        return Result(_document(found, output), "\n".join(_lines(found, output)))
+
+    return execute("init", options, body)
+
+
+def _template(found: Survey, folder: Path, output: Path) -> str:
+    from isnet_cli.config.template import template
+
+    def seen(path: Path | None) -> str | None:
+        if path is None:
+            return None
+        near = os.path.relpath(path, os.path.abspath(output.parent))
+        return os.path.abspath(path) if near.startswith("..") else f"./{near}"
+
+    return template(
+        name=make_run_name(folder),
+        images=seen(found.images) or ".",
+        file=output.name,
+        count=found.count,
+        labels=seen(found.labels),
+        matched=found.matched,
+        task=found.task,
+        columns=found.columns,
+        classes=found.classes,
+        sources=found.sources,
+        masks=seen(found.masks),
+        masked=found.masked,
+    )
+
+
+def _write(text: str, output: Path) -> None:
+    from isnet_cli.core.files import write_text
+
+    write_text(output, text)
+
+
+def _document(found: Survey, output: Path) -> dict[str, object]:
+    facts = {k: str(v) if isinstance(v, Path) else v for k, v in vars(found).items()}
+    return {"config": str(output), "found": facts}
+
+
+def _lines(found: Survey, output: Path) -> list[str]:
+    labels = f"{found.matched} images with a label" if found.matched else "no labels found"
+    masks = (
+        f"{found.masked} images with a mask" if found.masks else "no masks, the U-Net makes them"
+    )
+    kinds = ", ".join(found.formats)
+    return [
+        str(output),
+        f"  images    {found.images} files ({kinds})",
+        f"  labels   {labels}{': ' + ', '.join(found.classes) if found.classes else ''}",
+        f"  masks    {masks}",
+        f"  next     isnet check {output}",
+    ]
+
+
+@with_options(ScreenOptions)
+def doctor(options: ScreenOptions) -> int:
+    """Show versions, devices, codecs and weights."""
+
+    def body(session: Session) -> Result:
+        from isnet_cli.check.doctor import examine
+
+        facts = examine()
+        lines = [f"{name:<9} {line}" for name, line in facts.lines()]
+        lines += [f"problem   {text}" for text in facts.problems]
+        return Result(facts.document(), "\n".join(lines), 6 if facts.problems else 0)
+
+    return execute("doctor", options, body)

@@ -7,23 +7,23 @@ from typing import Annotated
 
 import typer
 
-from isnet_cli.cli.options import ScreenOptions, takes
+from isnet_cli.cli.options import ScreenOptions, with_options
 from isnet_cli.cli.session import Result, Session, execute
 
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the demo.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of images and runs.")]
 
 
-@takes(ScreenOptions)
+@with_options(ScreenOptions)
 def demo(options: ScreenOptions, output: Output = Path("runs/demo"), seed: Seed = 0) -> int:
     """Show the whole story on images drawn for it."""
 
     def body(session: Session) -> Result:
-        from isnet_cli.cli.terminal.summaries import demo_table
+        from isnet_cli.cli.terminal.summaries import format_demo
         from isnet_cli.demo.run import run_demo
 
         session.folder = output
         document = run_demo(output, session.context(), seed=seed)
-        return Result(document, demo_table(document))
+        return Result(document, format_demo(document))
 
     return execute("demo", options, body)

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from isnet_cli.cli.arguments import ModelRun, Target
-from isnet_cli.cli.options import RunOptions, takes
+from isnet_cli.cli.options import ModelRun, RunOptions, Target, with_options
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import sets_to_evaluate
-from isnet_cli.cli.source import Source, option_list, resolve, run_folder
+from isnet_cli.cli.shortforms import configure_test_sets
+from isnet_cli.cli.source import Source, make_options, require_run, resolve_source
 from isnet_cli.errors import IsnetError
 
 Tests = Annotated[
@@ -25,7 +24,7 @@ TestLabels = Annotated[
 ]
 
 
-@takes(RunOptions)
+@with_options(RunOptions)
 def evaluate(
     options: RunOptions,
     source: Target = None,
@@ -42,7 +41,7 @@ def evaluate(
         if tables:
             raise IsnetError("usage", "--labels without --test NAME=PATH")
         found = _own_sets(source, model, options)
-        extra = option_list([("--model", "evaluate.model", model if model != found.run else None)])
+        extra = make_options([("--model", "evaluate.model", model if model != found.run else None)])
         return run_stages(session, options, found, ["ingest", "masks", "evaluate"], extra)
 
     return execute("evaluate", options, body)
@@ -50,8 +49,8 @@ def evaluate(
 
 def _own_sets(source: Path | None, model: Path | None, options: RunOptions) -> Source:
     if source is None and options.config is None and model is not None:
-        source = run_folder(model, "--model")
-    found = resolve(source, options.config)
+        source = require_run(model, "--model")
+    found = resolve_source(source, options.config)
     if found.images is not None:
         raise IsnetError(
             "usage",
@@ -81,7 +80,7 @@ def _typed_sets(
         name: {"images": path, **({"labels": tables[name]} if name in tables else {})}
         for name, path in sets.items()
     }
-    found, extra = sets_to_evaluate(run_folder(model, "--model"), images)
+    found, extra = configure_test_sets(require_run(model, "--model"), images)
     return run_stages(session, options, found, ["ingest", "masks", "evaluate"], extra)
 
 

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from isnet_cli.cli.arguments import ModelRun, Target
-from isnet_cli.cli.options import RunOptions, takes
+from isnet_cli.cli.options import ModelRun, RunOptions, Target, with_options
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import images_to_explain
-from isnet_cli.cli.source import Source, option_list, resolve, run_folder
+from isnet_cli.cli.shortforms import configure_heatmaps
+from isnet_cli.cli.source import Source, make_options, require_run, resolve_source
 from isnet_cli.errors import IsnetError
 
 Explained = Annotated[
@@ -50,7 +49,7 @@ Keep = Annotated[
 ]
 
 
-@takes(RunOptions)
+@with_options(RunOptions)
 def heatmap(
     options: RunOptions,
     source: Target = None,
@@ -65,7 +64,7 @@ def heatmap(
 
     def body(session: Session) -> Result:
         found = _source(source, options.config, model)
-        extra = option_list(
+        extra = make_options(
             [
                 ("--target", "heatmap.target", target),
                 ("--limit", "heatmap.limit", limit),
@@ -76,7 +75,7 @@ def heatmap(
         )
         if found.images is None:
             other = model if model != found.run else None
-            extra += option_list([("--model", "heatmap.model", other)])
+            extra += make_options([("--model", "heatmap.model", other)])
         elif model is None:
             raise IsnetError(
                 "usage",
@@ -84,7 +83,7 @@ def heatmap(
                 fix=f"isnet heatmap {source} --model RUN",
             )
         else:
-            found, base = images_to_explain(run_folder(model, "--model"), found.images)
+            found, base = configure_heatmaps(require_run(model, "--model"), found.images)
             extra = [*base, *extra]
         return run_stages(session, options, found, ["ingest", "masks", "heatmap"], extra)
 
@@ -94,5 +93,5 @@ def heatmap(
 def _source(source: Path | None, config: Path | None, model: Path | None) -> Source:
     """A run named by ``--model`` alone is explained on its own test images."""
     if source is None and config is None and model is not None:
-        source = run_folder(model, "--model")
-    return resolve(source, config)
+        source = require_run(model, "--model")
+    return resolve_source(source, config)

@@ -1,4 +1,4 @@
-"""`isnet masks`: lung masks, given or by the built-in U-Net, with a quality table."""
+"""`isnet masks` and `isnet masks train`: lung masks, and a lung U-Net of one's own."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isnet_cli.cli.arguments import Target
-from isnet_cli.cli.options import RunOptions, takes
-from isnet_cli.cli.running import run_stages
+from isnet_cli.cli.options import (
+    Device,
+    RunOptions,
+    ScreenOptions,
+    Seed,
+    StopAfter,
+    Target,
+    with_options,
+)
+from isnet_cli.cli.running import format_resume_command, run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import image_options
-from isnet_cli.cli.source import option_list, resolve
-from isnet_cli.cli.terminal.summaries import truth_lines
+from isnet_cli.cli.shortforms import make_image_options
+from isnet_cli.cli.source import make_options, resolve_source
+from isnet_cli.cli.terminal.summaries import format_agreement
 from isnet_cli.errors import EXIT_SKIPPED, IsnetError
 
 if TYPE_CHECKING:
     from isnet_cli.config.load import Option
+    from isnet_cli.masks.segmenter.run import Outcome
 
 Labels = Annotated[
     Path | None,
@@ -80,7 +88,7 @@ FailAbove = Annotated[
 ]
 
 
-@takes(RunOptions)
+@with_options(RunOptions)
 def masks(
     options: RunOptions,
     source: Target = None,
@@ -99,8 +107,8 @@ def masks(
     """Make lung masks of X-rays, with a quality table."""
 
     def body(session: Session) -> Result:
-        found = resolve(source, options.config)
-        extra = option_list(
+        found = resolve_source(source, options.config)
+        extra = make_options(
             [
                 ("--labels", "data.labels.file", labels),
                 ("--files", "masks.files", files),
@@ -119,7 +127,7 @@ def masks(
             options,
             found,
             ["ingest", "masks"],
-            [*image_options(found), *extra, *_dilation(dilate)],
+            [*make_image_options(found), *extra, *_dilation(dilate)],
         )
         if truth is not None and result.document["status"] == "done":
             result = _compared(session, result, truth)
@@ -142,7 +150,7 @@ def _dilation(text: str | None) -> list[Option]:
     name = {"%": "percent", "mm": "mm", "px": "px"}[found[2]]
     others = {"percent", "mm", "px"} - {name}
     values = {name: float(found[1]), **dict.fromkeys(sorted(others), 0.0)}
-    return option_list(
+    return make_options(
         [("--dilate", f"masks.postprocess.dilate_{k}", v) for k, v in values.items()]
     )
 
@@ -153,7 +161,7 @@ def _compared(session: Session, result: Result, truth: Path) -> Result:
     from isnet_cli.masks.agreement import score_masks
 
     summary = score_masks(RunFolder(Path(result.document["run"])), truth, session.context())
-    lines = "\n".join(f"  {line}" for line in truth_lines(summary))
+    lines = "\n".join(f"  {line}" for line in format_agreement(summary))
     return Result({**result.document, "truth": summary}, f"{result.text}\n\n{lines}\n", result.code)
 
 
@@ -173,3 +181,73 @@ def _judged(session: Session, result: Result, limit: float) -> Result:
         f" --qc-fail-above {limit:g}: see {Path(result.document['run']) / 'masks'}"
     )
     return dataclasses.replace(result, code=result.code or EXIT_SKIPPED)
+
+
+NAME = "masks train"  # two words, as they are typed
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration (YAML).")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key. Repeatable."),
+]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="DIR", help="Its folder [runs/NAME].")
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs [60].")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a training of other settings or images.")
+]
+
+
+@with_options(ScreenOptions)
+def masks_train(
+    options: ScreenOptions,
+    config: Config,
+    set_: Changes = None,
+    output: Output = None,
+    device: Device = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    stop_after: StopAfter = None,
+) -> int:
+    """Train a lung U-Net on images with masks."""
+
+    def body(session: Session) -> Result:
+        from isnet_cli.config.segmenter import load_segmenter
+        from isnet_cli.masks.segmenter.run import run
+
+        session.stop_after(stop_after)
+        typed = [
+            ("--device", "machine.device", device),
+            ("--epochs", "train.epochs", epochs),
+            ("--seed", "seed", seed),
+        ]
+        settings = load_segmenter(config, set_ or [], make_options(typed))
+        folder = output or Path("runs") / settings.name
+        session.folder = folder if folder.is_dir() else None
+        return _training_result(
+            session, folder, run(settings, folder, session.context(), replace=overwrite)
+        )
+
+    return execute(NAME, options, body)
+
+
+def _training_result(session: Session, folder: Path, outcome: Outcome) -> Result:
+    document: dict[str, Any] = {
+        "folder": str(folder), "status": outcome.status, "skipped": outcome.skipped,
+    }  # fmt: skip
+    if outcome.status == "incomplete":
+        session.console.say(
+            f"stopped in good order; to continue:\n  {format_resume_command(folder)}"
+        )
+        return Result(document, str(folder), session.stop_code)
+    document |= {"weights": str(outcome.weights), **outcome.summary}
+    lines = [str(outcome.weights)]
+    for name, row in outcome.summary["figures"].items():
+        lines.append(
+            f"  {name:<24} {row['images']:>5} held-out images   Dice {row['dice_mean']:.3f}"
+            f"   5th percentile {row['dice_p5']:.3f}   lowest {row['dice_min']:.3f}"
+        )
+    lines.append(f"  use it    masks.model: {outcome.weights}")
+    return Result(document, "\n".join(lines), EXIT_SKIPPED if outcome.skipped else 0)

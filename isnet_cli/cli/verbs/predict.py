@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from isnet_cli.cli.arguments import Target
-from isnet_cli.cli.options import RunOptions, takes
+from isnet_cli.cli.options import RunOptions, Target, with_options
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import images_to_predict
-from isnet_cli.cli.source import option_list, resolve
+from isnet_cli.cli.shortforms import configure_prediction
+from isnet_cli.cli.source import make_options, resolve_source
 from isnet_cli.errors import IsnetError
 
 Model = Annotated[
@@ -34,7 +33,7 @@ Maps = Annotated[
 ]
 
 
-@takes(RunOptions)
+@with_options(RunOptions)
 def predict(
     options: RunOptions, source: Target = None, model: Model = None, maps: Maps = None
 ) -> int:
@@ -45,7 +44,7 @@ def predict(
             raise IsnetError(
                 "usage", "no images to predict", fix="isnet predict IMAGES --model RUN"
             )
-        found = resolve(source, options.config)
+        found = resolve_source(source, options.config)
         formats = maps.split(",") if maps else None
         stages = ["ingest", "masks", "predict", *(["heatmap"] if formats else [])]
         if found.images is None:
@@ -54,14 +53,14 @@ def predict(
                 ("--model", "heatmap.model", model if formats else None),
                 ("--maps", "heatmap.formats", formats),
             ]
-            return run_stages(session, options, found, stages, option_list(pairs))
+            return run_stages(session, options, found, stages, make_options(pairs))
         if model is None:
             raise IsnetError(
                 "usage",
                 f"{source}: a folder of X-rays needs a trained model",
                 fix=f"isnet predict {source} --model RUN",
             )
-        found, extra, warning = images_to_predict(model, found.images, formats)
+        found, extra, warning = configure_prediction(model, found.images, formats)
         if warning:
             session.console.warn("model", warning)
         return run_stages(session, options, found, stages, extra)

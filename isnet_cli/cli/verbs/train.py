@@ -1,20 +1,22 @@
-"""`isnet train`: train a classifier, after reading images and making masks where needed."""
+"""`isnet train`: train a classifier, or list the training methods."""
 
 from __future__ import annotations
 
+import json
+import textwrap
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from isnet_cli.cli.arguments import LabelFile, StopAfter, Target
-from isnet_cli.cli.options import RunOptions, takes
+from isnet_cli.cli.options import LabelFile, RunOptions, StopAfter, Target, with_options
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import image_options
-from isnet_cli.cli.source import Source, option_list, resolve
-from isnet_cli.cli.verbs.methods import methods_result
+from isnet_cli.cli.shortforms import make_image_options
+from isnet_cli.cli.source import Source, make_options, resolve_source
 from isnet_cli.errors import IsnetError
+from isnet_models.methods import registry
 
 Images = Annotated[
     Path | None, typer.Option("--images", metavar="DIR", help="X-rays, instead of SOURCE.")
@@ -36,7 +38,7 @@ ListMethods = Annotated[
 ]
 
 
-@takes(RunOptions)
+@with_options(RunOptions)
 def train(
     options: RunOptions,
     source: Target = None,
@@ -66,12 +68,12 @@ def train(
 
     def body(session: Session) -> Result:
         if list_methods:
-            return methods_result()
+            return list_training_methods()
         session.stop_after(stop_after)
         found = _source(source, images, options.config)
         stages = ["ingest", "masks", "train"]
         return run_stages(
-            session, options, found, stages, [*image_options(found), *option_list(extra)]
+            session, options, found, stages, [*make_image_options(found), *make_options(extra)]
         )
 
     return execute("train", options, body)
@@ -79,13 +81,71 @@ def train(
 
 def _source(source: Path | None, images: Path | None, config: Path | None) -> Source:
     if images is None:
-        return resolve(source, config)
+        return resolve_source(source, config)
     if source is None:
-        typed = resolve(images, None)
+        typed = resolve_source(images, None)
         if typed.images is None:
             raise IsnetError("usage", f"--images {images}: expected a folder or list of X-rays")
         return Source(config, images=images)
-    found = resolve(source, config)
+    found = resolve_source(source, config)
     if found.images is not None:
         raise IsnetError("usage", f"two folders of X-rays: {source} and {images}, expected one")
     return Source(found.config, images=images)
+
+
+WIDTH = 100  # of a line
+TIED = "\N{NO-BREAK SPACE}"
+
+
+def list_training_methods() -> Result:
+    """All methods and additions, for `isnet train --list-methods`."""
+    found = [_described(entry) for entry in registry.ENTRIES]
+    width = max(len(one["name"]) for one in found)
+    lines = []
+    for addition, title in ((False, "methods"), (True, "additions: METHOD+ADDITION")):
+        chosen = [one for one in found if one["addition"] == addition]
+        if chosen:
+            lines += [title, *(line for one in chosen for line in _lines(one, width))]
+    lines += ["", "settings go under train.settings.NAME; those of the ISNet's loss are the keys",
+              "of train.heatmap_loss"]  # fmt: skip
+    return Result({"methods": found}, "\n".join(lines))
+
+
+def _described(entry: registry.Entry) -> dict[str, Any]:
+    kind = entry.load()
+    names = [field.name for field in fields(kind.Settings)]
+    return {
+        "name": entry.name,
+        "addition": entry.addition,
+        "summary": entry.summary,
+        "source": entry.source,
+        "needs": [registry.NEEDS[need] for need in entry.needs],
+        "explains": entry.explains,
+        "own_network": entry.own_network,
+        "settings": {name: getattr(kind.Settings(), name) for name in names},
+    }
+
+
+def _lines(one: dict[str, Any], width: int) -> list[str]:
+    lines = [f"  {one['name']:<{width}}  {one['summary']}"]
+    blank = " " * (width + 4)
+    if one["source"]:
+        lines += _wrapped(f"source: {one['source']}", blank)
+    if one["needs"]:
+        lines += _wrapped(f"needs: {'; '.join(one['needs'])}", blank)
+    if one["own_network"]:
+        lines.append(f"{blank}has a network of its own: model.arch is not used")
+    if one["settings"]:
+        pairs = [f"{name}: {json.dumps(value)}" for name, value in one["settings"].items()]
+        whole = [pair.replace(" ", TIED) for pair in pairs]  # no line ends inside a setting
+        lines += [
+            line.replace(TIED, " ") for line in _wrapped(f"settings: {', '.join(whole)}", blank)
+        ]
+    return lines
+
+
+def _wrapped(text: str, blank: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=blank, subsequent_indent=f"{blank}  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.cli.terminal.crash import describe, machine_fault, write_crash
+from isnet_cli.cli.terminal.crash import describe, explain_machine_fault, write_crash_file
 
 SECRET = "CANARY^PATIENT"
 
@@ -39,9 +39,9 @@ def test_code_is_named_relative_to_where_it_was_found() -> None:
 
 
 def test_a_report_needs_a_folder(tmp_path: Path) -> None:
-    assert write_crash(None, caught()) is None
-    assert write_crash(tmp_path / "none", caught()) is None
-    path = write_crash(tmp_path, caught())
+    assert write_crash_file(None, caught()) is None
+    assert write_crash_file(tmp_path / "none", caught()) is None
+    path = write_crash_file(tmp_path, caught())
     assert path == tmp_path / "crash.txt"
 
 
@@ -64,7 +64,7 @@ class OutOfMemoryError(RuntimeError):
     ],
 )
 def test_faults_of_the_machine(error: Exception, text: str) -> None:
-    found = machine_fault(error)
+    found = explain_machine_fault(error)
     assert found is not None
     assert found.exit_code == 6
     assert text in found.message
@@ -73,4 +73,4 @@ def test_faults_of_the_machine(error: Exception, text: str) -> None:
 
 @pytest.mark.parametrize("error", [ValueError(), RuntimeError("x"), OSError(errno.ENOENT, "x")])
 def test_other_errors_are_ours(error: Exception) -> None:
-    assert machine_fault(error) is None
+    assert explain_machine_fault(error) is None

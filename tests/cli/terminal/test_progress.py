@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isnet_cli.cli.terminal.progress import Meter, PlainProgress, duration_text, rate_text
+from isnet_cli.cli.terminal.progress import Meter, PlainProgress, format_duration, format_rate
 
 
 class Clock:
@@ -131,7 +131,7 @@ def test_nothing_to_do_divides_nothing(clock: Clock) -> None:
     ],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert duration_text(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -139,4 +139,4 @@ def test_durations(seconds: float, text: str) -> None:
     [(123.4, "123/s"), (1.44, "1.4/s"), (0.5, "2.0 s each"), (0.01, "1 min 40 s each")],
 )
 def test_rates(rate: float, text: str) -> None:
-    assert rate_text(rate) == text
+    assert format_rate(rate) == text

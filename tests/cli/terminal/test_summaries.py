@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from isnet_cli.cli.terminal.summaries import (
-    background_lines,
-    demo_table,
-    outcome_line,
-    prediction_lines,
-    score_lines,
-    shift_lines,
-    table,
+    format_background,
+    format_demo,
+    format_outcome,
+    format_predictions,
+    format_scores,
+    format_shifts,
+    format_table,
 )
 from isnet_cli.core.pipeline import Outcome
 
@@ -17,15 +17,18 @@ from isnet_cli.core.pipeline import Outcome
 def test_a_stage_in_one_line() -> None:
     summary = {"found": 12, "no_label": 0, "skipped": 0, "share": 0.123456, "sets": {"a": 1}}
     assert (
-        outcome_line(Outcome("ingest", "done", summary))
+        format_outcome(Outcome("ingest", "done", summary))
         == "ingest    done       found 12, skipped 0, share 0.1235"
     )
-    assert outcome_line(Outcome("masks", "current")) == "masks     up to date"
-    assert outcome_line(Outcome("train", "incomplete")) == "train     incomplete"
+    assert format_outcome(Outcome("masks", "current")) == "masks     up to date"
+    assert format_outcome(Outcome("train", "incomplete")) == "train     incomplete"
 
 
 def test_a_table() -> None:
-    assert table(["a", "bb"], [["long", "1"], ["x", "222"]]) == "a      bb\nlong    1\nx     222"
+    assert (
+        format_table(["a", "bb"], [["long", "1"], ["x", "222"]])
+        == "a      bb\nlong    1\nx     222"
+    )
 
 
 def test_scores_with_what_is_undefined() -> None:
@@ -37,12 +40,12 @@ def test_scores_with_what_is_undefined() -> None:
             }
         }
     }
-    assert score_lines(summary) == [
+    assert format_scores(summary) == [
         "set    version  images  macro F1    AUC  outside lungs",
-        "test    biased      6     0.500      -          0.250",
-        "test  standard      6     1.000  1.000              -",
+        "test    biased       6     0.500      -          0.250",
+        "test  standard       6     1.000  1.000              -",
     ]
-    assert score_lines({}) == []
+    assert format_scores({}) == []
 
 
 def test_scores_by_background() -> None:
@@ -53,15 +56,15 @@ def test_scores_by_background() -> None:
         "test": {"standard": {"background": found}},
         "far": {"standard": {"background": nothing}},
     }
-    assert background_lines({"sets": sets}) == [
+    assert format_background({"sets": sets}) == [
         "AUC by background   version   full  lungs only  no lungs  other class  same class"
         "  flips  gap",
         "test               standard  1.000       0.500     0.950        0.000           -"
         "   88 %    -",
     ]
     del sets["test"]
-    assert background_lines({"sets": sets}) == ["background reliance: no masks"]
-    assert background_lines({"sets": {"test": {"standard": {"n": 3}}}}) == []
+    assert format_background({"sets": sets}) == ["background reliance: no masks"]
+    assert format_background({"sets": {"test": {"standard": {"n": 3}}}}) == []
 
 
 def test_the_demos_table() -> None:
@@ -72,7 +75,7 @@ def test_the_demos_table() -> None:
             "isnet": {"biased": 0.9, "deceiving": None},
         },
     }
-    assert demo_table(document) == (
+    assert format_demo(document) == (
         "macro F1  biased  deceiving\n"
         "standard   1.000      0.000\n"
         "isnet      0.900          -\n\n"
@@ -83,9 +86,9 @@ def test_the_demos_table() -> None:
 def test_scores_with_their_intervals() -> None:
     figures = {"n": 6, "macro_f1": 0.5, "macro_f1_range": [0.4, 0.61], "macro_auc": 0.75}
     summary = {"sets": {"test": {"standard": {**figures, "macro_auc_range": None, "outside": 0.2}}}}
-    assert score_lines(summary) == [
+    assert format_scores(summary) == [
         "set    version  images              macro F1    AUC  outside lungs",
-        "test  standard      6  0.500 [0.400, 0.610]  0.750          0.200",
+        "test  standard       6  0.500 [0.400, 0.610]  0.750          0.200",
     ]
 
 
@@ -98,12 +101,12 @@ def test_differences_between_tests() -> None:
         {"from": ["test", "standard"], "to": ["far", "standard"], "macro_f1": empty,
          "macro_auc": fall},
     ]  # fmt: skip
-    assert shift_lines({"shift": pairs}) == [
+    assert format_shifts({"shift": pairs}) == [
         "difference                                macro F1                      AUC",
         "test: biased to deceiving  -0.250 [-0.300, -0.200]                   +0.000",
         "test to far                                      -  -0.250 [-0.300, -0.200]",
     ]
-    assert shift_lines({}) == []
+    assert format_shifts({}) == []
 
 
 def test_predictions_are_counted_with_their_doubts() -> None:
@@ -111,7 +114,7 @@ def test_predictions_are_counted_with_their_doubts() -> None:
         "images": 10, "doubts": 7, "skipped": 0, "predicted": {"ill": 4, "well": 6},
         "flags": {"mask": 1, "unlike": 6, "undecided": None}, "expected": 0.019,
     }  # fmt: skip
-    lines = prediction_lines(summary)
+    lines = format_predictions(summary)
     cells = [" ".join(line.split()) for line in lines]
     assert cells[:7] == [
         "predicted images",
@@ -125,4 +128,4 @@ def test_predictions_are_counted_with_their_doubts() -> None:
     assert cells[7] == "(of images like those of training, 1.9 % are called unlike)"
     assert cells[8].startswith("most images are unlike the training images")
     calm = {**summary, "flags": {"mask": 1, "unlike": 5, "undecided": 0}, "expected": None}
-    assert len(prediction_lines(calm)) == 7
+    assert len(format_predictions(calm)) == 7

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from isnet_cli.cli.verbs.report import MOST, format_comparison
 from tests.cli.factory import isnet, tree, write_inputs
+from tests.report.compare.content import (
+    content,
+    difference,
+    group,
+    one_test,
+    pair,
+    reliance,
+    scores,
+)
 from tests.report.compare.factory import compared_run, edit_predictions, images
 
 
@@ -35,12 +45,12 @@ def test_real_runs(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "compare.html", "compare.json", "compare_reliance.csv", "compare_scores.csv",
         "compare_seeds.csv", "compare_tests.csv",
     ]  # fmt: skip
-    content = json.loads((tmp_path / "compare.json").read_text(encoding="utf-8"))
-    found = content["tests"][0]["runs"]["standard"]
+    written = json.loads((tmp_path / "compare.json").read_text(encoding="utf-8"))
+    found = written["tests"][0]["runs"]["standard"]
     assert found["reliance"]["n"] == 6
     assert found["reliance"]["auc"]["lungs_removed"]["low"] is not None
-    assert [run["method"] for run in content["runs"]] == ["isnet", "standard"]
-    assert {one["run"] for one in content["maps"]} == {"isnet", "standard"}
+    assert [run["method"] for run in written["runs"]] == ["isnet", "standard"]
+    assert {one["run"] for one in written["maps"]} == {"isnet", "standard"}
     assert tree(made) == before
     again = isnet("compare", made / "runs/isnet", made / "runs/standard")
     assert again.code == 2
@@ -77,3 +87,34 @@ def test_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit_predictions(compared_run(tmp_path / "e", {"test": images(8)}), "f/01,tb", "f/01,x")
     assert isnet("compare", "a", "e").code == 4
     assert not list(tmp_path.glob("compare*"))
+
+
+def test_tables_of_scores_tests_and_seeds() -> None:
+    found = format_comparison(content(seeds=[group()], pairs=[pair(0.0001, 0.0002)]), "c.html")
+    first, tests, seeds, page = found.split("\n\n")
+    lines = first.splitlines()
+    assert lines[0].split()[:4] == ["set", "version", "run", "images"]
+    assert "0.700 [0.650, 0.750]" in lines[1]
+    assert lines[2].endswith("0.500   50 %    0.500           25 %")
+    assert "two - one" in tests
+    assert "+0.100 [+0.050, +0.150]    <0.001" in tests
+    assert tests.endswith("corrected for the 1 comparison of each score")
+    assert "0.750, 0.070" in seeds
+    assert page == "page: c.html"
+
+
+def test_what_has_no_value_is_a_dash() -> None:
+    empty = one_test(0.5, scores=scores(None), reliance=reliance(None, None, "x"))
+    text = format_comparison(content(tests=[empty], pairs=[]), "c.html")
+    assert text.splitlines()[1].split()[4:] == ["-"] * 7
+    assert len(text.split("\n\n")) == 2
+    nothing = difference(None, None)
+    lone = pair(macro_f1=nothing | {"value": None}, macro_auc=nothing)
+    row = format_comparison(content(pairs=[lone]), "c").split("\n\n")[1].splitlines()[1]
+    assert row.split()[5:] == ["-", "-", "+0.100", "[+0.050,", "+0.150]", "-"]
+
+
+def test_many_tests_are_counted() -> None:
+    text = format_comparison(content(pairs=[pair()] * (MOST + 1)), "c.html")
+    assert f"{MOST + 1} paired comparisons: see the page and its table of tests" in text
+    assert "two - one" not in text
