@@ -192,7 +192,7 @@ class Schedule(Section):
 
 
 class HeatmapLoss(Section):
-    """The ISNet's heat-map loss (LRP_SPEC section 4 names: P, w1, w2, C1, C2, d, E)."""
+    """The ISNet's heat-map loss (docs/lrp.md, section 4, names: P, w1, w2, C1, C2, d, E)."""
 
     weight: float | dict[int, float] = 0.7  # P, or {epoch: P}
     variant: Literal["original", "flex", "selective", "stochastic", "dual", "grad_input"] = (

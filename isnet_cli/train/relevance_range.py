@@ -1,4 +1,7 @@
-"""C1 and C2 of the heat-map loss, estimated from a short plain training (LRP_SPEC 4.1)."""
+"""C1 and C2 of the heat-map loss, estimated from a short plain training.
+
+Source: docs/lrp.md, section 4.1.
+"""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class BackwardPass:
 
 
 def replace_nonfinite(g: Tensor) -> Tensor:
-    """NaN becomes 0 and infinities the largest finite numbers (LRP_SPEC 3.2)."""
+    """NaN becomes 0 and infinities the largest finite numbers (docs/lrp.md, section 3.2)."""
     if g.device.type == "cpu" and not is_tracing() and math.isfinite(g.detach().sum()):
         return g  # the usual case in one pass; elsewhere the host would wait for the device
     return torch.nan_to_num(g)

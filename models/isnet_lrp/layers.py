@@ -86,7 +86,9 @@ class LayerWatch:
 def choose_layers(
     recorder: Recorder, image: Tensor, logits: Tensor
 ) -> dict[str, tuple[int, Tensor]]:
-    """The last activation of each spatial size, the first layer's left out (LRP_SPEC 3.5).
+    """The last activation of each spatial size, the first layer's left out.
+
+    Source: docs/lrp.md, section 3.5.
 
     Where a size has activations that all relevance passes through (no path leads around them),
     the last of these. For ResNet these are the outputs of layer1 to layer4, for DenseNet the first

@@ -63,7 +63,7 @@ def relevance(
     memory: int | None = None,
     checkpoint: bool = False,
 ) -> Relevance:
-    """Makes layer-wise relevance propagation maps (Bassi et al. 2024; LRP_SPEC sections 2, 3).
+    """Makes layer-wise relevance propagation maps (Bassi et al. 2024; docs/lrp.md, sections 2, 3).
 
     The network is not changed: its mode, parameters and the random state stay as they are
     (BatchNorm in training mode updates its running statistics, as in any forward pass). The

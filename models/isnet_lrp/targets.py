@@ -100,7 +100,9 @@ def make_one_hot(logits: Tensor, target: Target | Tensor, classes: Tensor | None
 def make_flex_seed(
     logits: Tensor, target: Target | Tensor, classes: Tensor | None, delta: float
 ) -> Tensor:
-    """Signal at the logits for LRP-Flex [K', B, K]: the quantity's gradient (LRP_SPEC 3.3).
+    """Signal at the logits for LRP-Flex [K', B, K]: the quantity's gradient.
+
+    Source: docs/lrp.md, section 3.3.
 
     The selective quantity is ln(p+delta) - ln(1-p+delta), p the softmax of the chosen class c:
     its gradient is p·(1/(p+delta) + 1/(1-p+delta))·(e_c - softmax). That of the largest
@@ -122,7 +124,7 @@ def make_block_seed(
     epsilon: float,
     zero: Tensor | None,
 ) -> Tensor:
-    """Signal at the logits for LRP Block [K', B, K] (LRP_SPEC 2.9, 2.10).
+    """Signal at the logits for LRP Block [K', B, K] (docs/lrp.md, sections 2.9, 2.10).
 
     A class' map starts with y/(y + epsilon·sgn y) at its logit y, whose bias is a constant. The
     selective map starts with Z·p'/(Z + epsilon·sgn Z) at each difference Z = y_c - y_k, p' the

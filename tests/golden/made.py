@@ -123,7 +123,7 @@ def stored(n: Network) -> dict[str, Array]:
 
 
 def loss(H: Tensor, M: Tensor, p: Mapping[str, Any]) -> Tensor:
-    """w1·L1 + w2·L2 of each image [B], line by line from LRP_SPEC 4; M [B, 1, h, w]."""
+    """w1·L1 + w2·L2 of each image [B], line by line from docs/lrp.md, section 4; M [B, 1, h, w]."""
     A, m, size = H.abs(), M[:, None], H.shape[3] * H.shape[4]
     mean = (A * m).sum((2, 3, 4)) / (m.sum((2, 3, 4)) * H.shape[2] + 1e-10)
     U = A / (mean + 1e-10)[:, :, None, None, None] * (1 - m)

@@ -1,4 +1,6 @@
-"""LRP Block layer by layer, straight from the rules (LRP_SPEC 2.1 to 2.12), for checks alone.
+"""LRP Block layer by layer, straight from the rules, for checks alone.
+
+Source: docs/lrp.md, sections 2.1 to 2.12.
 
 Slow and explicit: each layer has its own rule, convolutions are transposed one by one, poolings are
 dense matrices or scattered winners. Networks: chains of layers, and modules with the attribute
@@ -81,7 +83,7 @@ class Affine:
         return F.conv_transpose2d(s, w, None, m.stride, m.padding, rest, m.groups, m.dilation)
 
     def back(self, r: Tensor, rule: Rule) -> Tensor:
-        """R_j = a_j Σ_k W_jk R_k / stab(z_k) (LRP_SPEC 2.1, 2.2); z+ of negative inputs: 2.11."""
+        """R_j = a_j Σ_k W_jk R_k / stab(z_k) (docs/lrp.md, sections 2.1, 2.2, 2.11)."""
         w, b = self.fused()
         up = rule.part(w)
         if not rule.positive or bool((self.a >= 0).all()):
@@ -91,7 +93,7 @@ class Affine:
         return high * self.transpose(up, s) + low * self.transpose(down, s)
 
     def first(self, r: Tensor, rule: Rule) -> Tensor:
-        """The zB rule with bounds 0 and 1 (LRP_SPEC 2.8)."""
+        """The zB rule with bounds 0 and 1 (docs/lrp.md, section 2.8)."""
         if not rule.zb:
             return self.back(r, rule)
         w, b = self.fused()
@@ -103,7 +105,7 @@ class Affine:
 
 
 class Pool:
-    """Average pooling as a dense matrix, maximum pooling by its winners (LRP_SPEC 2.3, 2.4)."""
+    """Average pooling as a matrix, maximum pooling by winners (docs/lrp.md, sections 2.3, 2.4)."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
@@ -153,7 +155,7 @@ class Rectify:
 
 
 class Residual:
-    """A block with a shortcut (LRP_SPEC 2.5)."""
+    """A block with a shortcut (docs/lrp.md, section 2.5)."""
 
     def __init__(self, block: Any, name: str) -> None:
         numbers = [i for i in (1, 2, 3) if hasattr(block, f"conv{i}")]
@@ -228,7 +230,7 @@ def steps_of(net: Any) -> list[Any]:
 
 
 def starts(y: Tensor, w: Tensor, rule: Rule, mode: str, given: Tensor | None) -> list[Any]:
-    """Pairs (weights, signal s) of the last layer, one for each map (LRP_SPEC 2.9, 2.10).
+    """Pairs (weights, signal s) of the last layer for each map (docs/lrp.md, sections 2.9, 2.10).
 
     Args:
         y: Logits with the bias as a constant [B, K].

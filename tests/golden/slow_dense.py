@@ -1,4 +1,4 @@
-"""LRP Block of dense blocks, consumer by consumer (LRP_SPEC 2.7), for checks alone."""
+"""LRP Block of dense blocks, consumer by consumer (docs/lrp.md, section 2.7), for checks alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""LRP-Flex by replaced ReLU modules and plain double backward, for checks alone (LRP_SPEC 3)."""
+"""LRP-Flex by replaced ReLU modules and plain double backward, for checks alone.
+
+Source: docs/lrp.md, section 3.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ def with_slow_relus(net: nn.Module, epsilon: float, switch: Switch) -> nn.Module
 
 
 def quantity(logits: Tensor, mode: str, delta: float, given: Tensor | None) -> list[Tensor]:
-    """Explained sums over the batch (LRP_SPEC 3.3): multiple, label, highest, selective."""
+    """Explained sums over the batch (docs/lrp.md, section 3.3), by their names in the vectors."""
     if mode == "multiple":
         return [y.sum() for y in logits.unbind(1)]
     if mode == "selective":

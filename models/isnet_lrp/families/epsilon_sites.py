@@ -1,9 +1,10 @@
-"""The epsilon sites of LRP Block, found while the network runs (LRP_SPEC 2.13).
+"""The epsilon sites of LRP Block, found while the network runs (docs/lrp.md, section 2.13).
 
 Every affine operation's output is a site where it is read, unless the reader takes it into its
 own formula: BatchNorm (fused with the convolution before it, also through a pooling) and ReLU
 (has an epsilon factor of its own). Through a concatenation the readers behind it decide. This gives
-exactly the lists of LRP_SPEC 2.13 for sequential networks, VGG, ResNet and DenseNet, without names.
+exactly the list of docs/lrp.md, section 2.13, for sequential networks, VGG, ResNet and DenseNet,
+without names.
 """
 
 from __future__ import annotations
@@ -128,7 +129,10 @@ def _zeros(pending: tuple[PendingSite, ...], channels: int) -> Tensor | None:
 
 
 def _denominator(op: BatchNorm, zero: Tensor | None) -> Tensor | None:
-    """The pre-activation with the batch's statistics as constants (LRP_SPEC 2.2, 2.12)."""
+    """The pre-activation with the batch's statistics as constants.
+
+    Source: docs/lrp.md, sections 2.2, 2.12.
+    """
     if not op.batch or op.value is None:
         return None
     shape = (-1, *([1] * (op.value.dim() - 2)))

@@ -23,7 +23,7 @@ from isnet_lrp.record.graph import Graph
 class FirstLayer:
     """The network's first affine map z = scale·(V*x) + b, a convolution or a linear layer.
 
-    Biases and statistics in b are constants (LRP_SPEC 2.12).
+    Biases and statistics in b are constants (docs/lrp.md, section 2.12).
 
     Attributes:
         raw: V*x + c as the forward pass computed it, [B, O, h, w] or [B, O].
@@ -66,7 +66,9 @@ class FirstLayer:
 
 
 def find_first_layer(graph: Graph, end: int) -> FirstLayer:
-    """The chain from the image to node `end` as one affine map, BatchNorm fused (LRP_SPEC 2.2).
+    """The chain from the image to node `end` as one affine map, BatchNorm fused.
+
+    Source: docs/lrp.md, section 2.2.
 
     W = V·gamma/s, b = (c - mu)·gamma/s + beta.
 
@@ -99,7 +101,9 @@ def find_first_layer(graph: Graph, end: int) -> FirstLayer:
 def propagate_zb(
     x: Tensor, relevance: Tensor, layer: FirstLayer, epsilon: float, low: Tensor, high: Tensor
 ) -> Tensor:
-    """Carries relevance from the first layer's output to the pixels (zB rule, LRP_SPEC 2.8).
+    """Carries relevance from the first layer's output to the pixels by the zB rule.
+
+    Source: docs/lrp.md, section 2.8.
 
     z = (W*x + b) - (W⁺*l + l·b⁺) - (W⁻*h + h·b⁻),  s = R/stab(z),
     R_j = (x_j - l)·(W⁺ᵀs)_j + (x_j - h)·(W⁻ᵀs)_j, which is

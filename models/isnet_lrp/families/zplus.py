@@ -1,4 +1,4 @@
-"""The z+ rule: only positive contributions carry relevance (LRP_SPEC 2.11).
+"""The z+ rule: only positive contributions carry relevance (docs/lrp.md, section 2.11).
 
 Here the pass carries relevance itself, not signals: each affine operation divides by its own
 positive part, which the forward pass never computed.

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 
 def stabilise(z: Tensor, epsilon: float) -> Tensor:
-    """The denominator z + epsilon·sgn(z), sgn(0) = +1 (LRP_SPEC section 1)."""
+    """The denominator z + epsilon·sgn(z), sgn(0) = +1 (docs/lrp.md, section 1)."""
     e = z.new_full((), epsilon)
     return torch.where(z < 0, -e, e) + z
 
@@ -32,7 +32,8 @@ def apply_epsilon_factor(
         t: Activation, channels on its second axis (its last, if it has no more).
         epsilon: Stabiliser, >= 0; at 0 the factor is 1 where t is not 0, else 0.
         zero: Zero-valued correction per channel [C] that belongs to the denominator alone
-            (biases are constants there, LRP_SPEC 2.12); it receives the gradient -g·t/(..)^2.
+            (biases are constants there: docs/lrp.md, section 2.12); it receives the gradient
+            -g·t/(..)^2.
         positive: True where t >= 0 is known: saves the sign.
         scale: Another factor per channel [C], or None.
     """

@@ -1,6 +1,6 @@
 """LRP deep supervision: map losses at several depths of a network, the worst ones first.
 
-LRP_SPEC 3.5.
+docs/lrp.md, section 3.5.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Global weighted ranked pooling: between the maximum and the mean of a map, without a full sort.
 
-Kolesnikov and Lampert, ECCV 2016 (arXiv 1603.06098), as the ISNet uses it: LRP_SPEC section 4.
+Kolesnikov and Lampert, ECCV 2016 (arXiv 1603.06098), as the ISNet uses it: docs/lrp.md, section 4.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The ISNet's heat-map loss: relevance outside the lungs costs, vanishing relevance costs too.
 
-Formulas: Bassi et al., Nature Communications 15:291 (2024), Algorithms 1 to 3; LRP_SPEC section 4.
+Source: Bassi et al., Nature Communications 15:291 (2024), Algorithms 1 to 3; docs/lrp.md,
+section 4.
 """
 
 from __future__ import annotations
@@ -215,7 +216,10 @@ def foreground_loss(g: Tensor, s: HeatmapLossSettings) -> Tensor:
 
 
 def range_loss(g: Tensor, low: float, high: float, form: Foreground) -> Tensor:
-    """Loss of each g outside [low, high], C1 and C2 of the papers (LRP_SPEC 4, foreground loss)."""
+    """Loss of each g outside [low, high], C1 and C2 of the papers.
+
+    Source: docs/lrp.md, section 4, foreground loss.
+    """
     left = ((g / low).clamp(max=1) - 1) ** 2
     over = (g - high).clamp(min=0)
     if form == "l1":

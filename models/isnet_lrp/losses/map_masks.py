@@ -132,7 +132,7 @@ def check_mask_values(masks: Tensor) -> None:
 
 
 def shrink_mask(masks: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """Masks at another size: a cell with any foreground is foreground (LRP_SPEC 3.5).
+    """Masks at another size: a cell with any foreground is foreground (docs/lrp.md, section 3.5).
 
     Args:
         masks: 0 or 1, floating point [B, 1, H, W].
@@ -144,7 +144,7 @@ def shrink_mask(masks: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
 
 
 def sanitise(H: Tensor, M: Tensor, counts: Tensor) -> Tensor:
-    """Maps that every sum can be taken of (LRP_SPEC 4, "Sanitise").
+    """Maps that every sum can be taken of (docs/lrp.md, section 4, "Sanitise").
 
     NaN becomes the mean relevance in the foreground (signed, over the batch), an infinity the
     largest or smallest finite value; none of them has a gradient. A value whose sum over the

@@ -1,6 +1,6 @@
 """C1 and C2 of the heat-map loss from the relevance of a plainly trained network.
 
-LRP_SPEC 4.1; all classes are averaged.
+docs/lrp.md, section 4.1; all classes are averaged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ Bound = float | tuple[float, float]
 
 
 def estimate_range(totals: Tensor) -> tuple[float, float]:
-    """C1 and C2 from the whole-map relevance of a plainly trained network (LRP_SPEC 4.1).
+    """C1 and C2 from the whole-map relevance of a plainly trained network.
+
+    Source: docs/lrp.md, section 4.1.
 
     C1 = max(m/5, m - 3s), C2 = min(25·C1, m + 3s), m and s the mean and sample s.d., in float64.
     Totals that are not finite are left out. The host waits for the device.

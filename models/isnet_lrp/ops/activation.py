@@ -37,7 +37,9 @@ OFFSET = frozenset({"sigmoid", "expit", "special_expit", "hardsigmoid", "softplu
 
 @dataclass(eq=False)
 class ReLU(Op):
-    """ReLU: the signal gets the epsilon factor a/(a+epsilon), a its output (LRP_SPEC 3.1).
+    """ReLU: the signal gets the epsilon factor a/(a+epsilon), a its output.
+
+    Source: docs/lrp.md, section 3.1.
 
     Attributes:
         value: The output a.

@@ -43,7 +43,7 @@ class BatchNorm(Op):
         return self.invstd if self.gamma is None else self.gamma * self.invstd
 
     def shift(self) -> Tensor:
-        """Beta - mean·gamma·invstd [C], beta a constant (LRP_SPEC 2.12)."""
+        """Beta - mean·gamma·invstd [C], beta a constant (docs/lrp.md, section 2.12)."""
         shift = -self.mean * self.scale()
         return shift if self.beta is None else shift + self.beta.detach()
 
@@ -137,7 +137,10 @@ def record_batch_norm(recorder: Recorder, name: str, func: Any, args: Any, kwarg
 
 
 def _unbiased(invstd: Tensor, n: int, eps: float) -> Tensor:
-    """1/sqrt(var·n/(n-1) + eps) from 1/sqrt(var + eps) (LRP_SPEC 2.2, training mode)."""
+    """1/sqrt(var·n/(n-1) + eps) from 1/sqrt(var + eps).
+
+    Source: docs/lrp.md, section 2.2, training mode.
+    """
     variance = invstd**-2 - eps
     return (variance * (n / (n - 1)) + eps).rsqrt()
 

@@ -25,7 +25,7 @@ class PendingSite:
         stop: Channel after the last.
         pool: Whether a pooling made it (then it has no bias).
         zero: A tensor [stop - start] of value 0 whose gradient takes the biases' part out of the
-            derivative of the stabilised denominator (LRP_SPEC 2.12), or None.
+            derivative of the stabilised denominator (docs/lrp.md, section 2.12), or None.
         denominator: A recomputed pre-activation to divide by instead of the node's own value
             (authors' training mode), or None.
     """

@@ -24,7 +24,7 @@ OPTIONS = ConvOptions((2, 2), (1, 1), (1, 1), 1)
 def slow_zb(
     x: Tensor, R: Tensor, W: Tensor, b: Tensor, e: float, low: float, high: float
 ) -> Tensor:
-    """LRP_SPEC 2.8 with loops: one image, stride 2, padding 1 (padding counts as zero weight)."""
+    """docs/lrp.md, section 2.8, in loops: one image, stride 2, padding 1 (it counts as 0)."""
     out = torch.zeros_like(x)
     _, _, H, Wd = x.shape
     outputs, inputs, k, _ = W.shape

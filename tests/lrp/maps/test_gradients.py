@@ -1,8 +1,8 @@
 """Gradients of the whole training loss equal finite differences (float64, 1e-6).
 
 LRP-Flex in evaluation mode has the plain derivative. Elsewhere biases and BatchNorm's statistics
-are constants of the rules (LRP_SPEC 2.12), so the differences are those of the rules written out,
-with the constants of the unmoved network.
+are constants of the rules (docs/lrp.md, section 2.12), so the differences are those of the rules
+written out, with the constants of the unmoved network.
 """
 
 from __future__ import annotations
@@ -147,7 +147,10 @@ def deep_loss(result: Relevance) -> Tensor:
 @pytest.mark.parametrize("target", ["all", "selective", "classes"])
 @pytest.mark.parametrize("name", NETS)
 def test_flex_has_the_plain_derivative(name: str, target: str) -> None:
-    """Of every parameter, for hidden layers' maps too: nothing is a constant (LRP_SPEC 3.4)."""
+    """Of every parameter, for hidden layers' maps too: nothing is a constant.
+
+    Source: docs/lrp.md, section 3.4.
+    """
     net, x = build(name), images(3)
     chosen = torch.tensor([1, 0, 2]) if target == "classes" else target
     value = own_loss(net, x, target=chosen, layers="auto")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from isnet_lrp import RelevanceError, relevance
 from tests.lrp.nets import build, images
 
-SPEC = {  # LRP_SPEC 3.5
+SPEC = {  # docs/lrp.md, section 3.5
     "basic": ["layer1", "layer2", "layer3", "layer4"],
     "bottleneck": ["layer1", "layer2", "layer3", "layer4"],
 }

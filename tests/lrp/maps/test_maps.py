@@ -41,7 +41,10 @@ class Tiny(nn.Module):
 
 
 def slow_maps(net: Tiny, x: Tensor, epsilon: float) -> Tensor:
-    """Maps from Jacobian matrices, straight from LRP-Flex's definition (LRP_SPEC 3.1)."""
+    """Maps from Jacobian matrices, straight from LRP-Flex's definition.
+
+    Source: docs/lrp.md, section 3.1.
+    """
 
     def matrix(f: object, t: Tensor) -> Tensor:
         J = torch.autograd.functional.jacobian(f, t)

@@ -119,7 +119,10 @@ def test_relevance_of_hidden_layers(name: str, layers: tuple[str, ...], family: 
 @pytest.mark.parametrize("epsilon", [0.0, 0.05])
 @pytest.mark.parametrize("name", NETS)
 def test_hidden_layers_of_flex(name: str, epsilon: float) -> None:
-    """Every layer's map is its activation times the modified gradient there (LRP_SPEC 3.5)."""
+    """Every layer's map is its activation times the modified gradient there.
+
+    Source: docs/lrp.md, section 3.5.
+    """
     net, x = build(name), images(2)
     layers = [n for n, m in net.named_modules() if isinstance(m, (nn.MaxPool2d, nn.Linear))]
     result = relevance(net, x, "all", epsilon=epsilon, layers=layers)

@@ -109,7 +109,7 @@ def test_z_plus_equals_zennits(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["vgg", "basic"])
 def test_zb_equals_zennits_box_rule(name: str) -> None:
-    """Per channel; without a bias in the first layer, which LRP_SPEC 2.8 treats as relevant."""
+    """Per channel; no bias in the first layer, for it has relevance (docs/lrp.md, section 2.8)."""
     net, x = merged_exactly(without_biases(build(name, seed=3))), images(2)
     low = torch.tensor([-0.1, -0.2, 0.0]).double()
     high = torch.tensor([1.0, 1.5, 2.0]).double()

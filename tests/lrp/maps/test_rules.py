@@ -142,7 +142,7 @@ POOLS: dict[str, tuple[Function, tuple[int, int]]] = {
 @pytest.mark.parametrize("family", ["flex", "block"])
 @pytest.mark.parametrize("name", POOLS)
 def test_pooling_behind_a_relu(name: str, family: str) -> None:
-    """Block: the pooled output is a site of its own (LRP_SPEC 2.4)."""
+    """Block: the pooled output is a site of its own (docs/lrp.md, section 2.4)."""
     pool, size = POOLS[name]
     x = torch.rand(1, 2, *size, dtype=torch.float64) - 0.3
     first = conv(2, 3, 1)
@@ -175,7 +175,7 @@ def test_pooling_behind_a_relu(name: str, family: str) -> None:
 def test_max_pooling_adds_what_the_windows_of_one_winner_send(
     kernel: int, stride: int, padding: int, dilation: int, ceil: bool, family: str
 ) -> None:
-    """Windows in loops: each hands its signal to its largest entry (LRP_SPEC 2.3)."""
+    """Windows in loops: each hands its signal to its largest entry (docs/lrp.md, section 2.3)."""
     x = torch.randn(1, 2, 8, 7, dtype=torch.float64)
     pool = nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode=ceil)
     net = Net(pool, x, with_relu=False)
@@ -209,7 +209,7 @@ def test_max_pooling_adds_what_the_windows_of_one_winner_send(
 @pytest.mark.parametrize("family", ["flex", "block"])
 @pytest.mark.parametrize("spelling", ["a + b", "iadd", "add_", "torch.add", "a - b"])
 def test_sums_of_two_branches(spelling: str, family: str) -> None:
-    """Block: each branch's affine output is a site beside the sum (LRP_SPEC 2.5)."""
+    """Block: each branch's affine output is a site beside the sum (docs/lrp.md, section 2.5)."""
     first, second = conv(2, 3, 3, padding=1), conv(2, 3, 1)
     sign = -1 if spelling == "a - b" else 1
 

@@ -31,7 +31,7 @@ def test_stochastic_choice_frequencies() -> None:
 
 
 def test_every_image_is_drawn_for_itself() -> None:
-    """Unlike the published code, which throws one coin for a batch (LRP_SPEC 2.9)."""
+    """Unlike the published code, which throws one coin for a batch (docs/lrp.md, section 2.9)."""
     chosen = choose_stochastic(LOGITS[:1].repeat(64, 1), 0.5, torch.Generator().manual_seed(0))
     assert len(set(chosen.tolist())) == 4
 
@@ -63,7 +63,7 @@ def test_which_logits_a_map_explains() -> None:
 
 @pytest.mark.parametrize("delta", [1e-7, 0.01, 1.0])
 def test_the_selective_signal_is_the_gradient_of_its_quantity(delta: float) -> None:
-    """ln(p + delta) - ln(1 - p + delta) (LRP_SPEC 3.3)."""
+    """ln(p + delta) - ln(1 - p + delta) (docs/lrp.md, section 3.3)."""
     classes = torch.tensor([1, 0])
     y = LOGITS.clone().requires_grad_()
     p = y.softmax(1)[torch.arange(2), classes]
@@ -81,7 +81,7 @@ def test_the_selective_signal_is_bounded_for_a_class_of_no_chance() -> None:
 
 
 def slow_block_selective(y: Tensor, c: int, epsilon: float) -> list[float]:
-    """LRP_SPEC 2.10 in loops: signal of one image's logits."""
+    """docs/lrp.md, section 2.10 in loops: signal of one image's logits."""
     K = len(y)
     Z = [float(y[c] - y[k]) for k in range(K)]
     D = sum(math.exp(-z) for z in Z) - 1
@@ -109,7 +109,7 @@ def test_the_block_signals_by_loops(epsilon: float) -> None:
 
 @pytest.mark.parametrize("target", ["all", "selective"])
 def test_block_signals_have_the_correction_for_biases(target: str) -> None:
-    """Moving every logit by its bias must not move the signal (LRP_SPEC 2.9, 2.12)."""
+    """Moving every logit by its bias must not move the signal (docs/lrp.md, sections 2.9, 2.12)."""
     bias = torch.randn(4, dtype=torch.float64, requires_grad=True)
     y = LOGITS + bias
     classes = torch.tensor([1, 0]) if target == "selective" else None

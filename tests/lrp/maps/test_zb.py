@@ -59,7 +59,7 @@ def maps_of_raw_pixels(net: nn.Sequential, x: Tensor, epsilon: float) -> Tensor:
     """LRP-Flex of `net` behind a normalisation, the zB rule in terms of x in [0, 1].
 
     The first convolution has weights W/sd; what the mean adds is a constant that the rule's z does
-    not hold (LRP_SPEC 2.8 and 3.2, written out).
+    not hold (docs/lrp.md, sections 2.8 and 3.2, written out).
     """
     first = net[0]((x - channels(MEAN)) / channels(DEVIATION)).relu()
     a1 = first.detach().requires_grad_()

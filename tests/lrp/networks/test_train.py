@@ -36,7 +36,8 @@ def test_a_few_steps_lower_the_loss(name: str, loss: str) -> None:
     masks[..., 8:-8, 8:-8] = 1
     labels = torch.tensor([0, 1, 2])
     usual = relevance(net, x, "selective", classes=labels).maps.abs().sum((1, 2, 3, 4)).mean()
-    settings = HeatmapLossSettings(low=usual.item() / 5, high=5 * usual.item())  # LRP_SPEC 4.1
+    # docs/lrp.md, section 4.1
+    settings = HeatmapLossSettings(low=usual.item() / 5, high=5 * usual.item())
 
     def losses(create_graph: bool) -> tuple[Tensor, Tensor]:
         found = relevance(net, x, "selective", classes=labels, create_graph=create_graph)

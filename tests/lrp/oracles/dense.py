@@ -1,8 +1,9 @@
-"""LRP Block and z+ written out rule by rule (LRP_SPEC section 2), slowly: a second opinion.
+"""LRP Block and z+ written out rule by rule (docs/lrp.md, section 2), slowly: a second opinion.
 
 Nothing is shared with the engine: each layer is a function, its product Wᵀs is torch's own gradient
 of that function, relevance (not a signal) travels from layer to layer. `Constants` holds what the
-rules treat as constants, so that a loss can be differenced with them frozen (LRP_SPEC 2.12).
+rules treat as constants, so that a loss can be differenced with them frozen (docs/lrp.md,
+section 2.12).
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Oracle:
         return torch.stack([back(R) for R in self._starts(head, a, target, classes)], 1), logits
 
     def _starts(self, head: Any, a: Tensor, target: str, classes: Tensor | None) -> list[Tensor]:
-        """Relevance of the last layer's inputs, for each map (LRP_SPEC 2.9, 2.10)."""
+        """Relevance of the last layer's inputs, for each map (docs/lrp.md, sections 2.9, 2.10)."""
         weight, bias = head.weight, self.constants.biases.get(head, a.new_zeros(len(head.weight)))
         if self.positive:
             weight, bias = weight.clamp(min=0), bias.clamp(min=0)

@@ -1,4 +1,7 @@
-"""LRP-Flex by torch's gradients with other derivatives (LRP_SPEC section 3): a second opinion."""
+"""LRP-Flex by torch's gradients with other derivatives: a second opinion.
+
+Source: docs/lrp.md, section 3.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from tests.lrp.oracles.dense import Dense, Oracle, each
 
 @contextmanager
 def flex_derivatives(epsilon: float, deviations: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Lets torch's gradients follow LRP-Flex (LRP_SPEC 3.1): values stay, derivatives change.
+    """Lets torch's gradients follow LRP-Flex (docs/lrp.md, section 3.1); values stay.
 
     ReLU's derivative is a/(a + epsilon), BatchNorm's gamma/s with s taken from `deviations` in the
     order of the calls (and put there, if it is empty).
@@ -53,7 +56,7 @@ def flex_maps(
     oracle: Oracle, x: Tensor, target: str = "all", delta: float = 0.01,
     deviations: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """LRP-Flex maps [B, K', C, H, W] and logits by gradients (LRP_SPEC 3.2, 3.3)."""
+    """LRP-Flex maps [B, K', C, H, W] and logits by gradients (docs/lrp.md, sections 3.2, 3.3)."""
     image = x.clone().requires_grad_()
     with flex_derivatives(oracle.epsilon, [] if deviations is None else deviations) as relus:
         logits = oracle.net(image)

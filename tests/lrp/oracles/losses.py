@@ -1,4 +1,4 @@
-"""The map losses of LRP_SPEC section 4 once more, with loops over pixels and Python numbers."""
+"""The map losses of docs/lrp.md, section 4 once more, with loops over pixels and Python numbers."""
 
 from __future__ import annotations
 
