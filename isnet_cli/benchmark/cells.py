@@ -1,19 +1,23 @@
-"""From a benchmark's file to its cells: their pipelines, the images they share, their order."""
+"""From a benchmark's file to its cells and tasks, and what each of them would find."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from isnet_cli.benchmark.pool import Task
 from isnet_cli.config.benchmark import Benchmark, Keys, row_lines
-from isnet_cli.config.load import Option, load, rooted
+from isnet_cli.config.load import Option, changed_keys, load, plain, rooted
 from isnet_cli.config.load import refusal as config_refusal
 from isnet_cli.config.schema import Config
+from isnet_cli.config.yaml_tree import parse
 from isnet_cli.core.files import fingerprint
+from isnet_cli.core.pipeline import Plan, open_run, plan, stage_module
+from isnet_cli.core.run_folder import SHARED_STAGES, RunFolder
 from isnet_cli.demo.images import IMAGES, LABELS
 from isnet_cli.errors import IsnetError
 from isnet_models.methods import registry
@@ -51,7 +55,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Grid:
+class CellGrid:
     """All that a benchmark consists of.
 
     Attributes:
@@ -68,7 +72,7 @@ def cell_name(data: str, method: str, seed: int) -> str:
     return f"{data}/{method}/seed-{seed}"
 
 
-def make_grid(bench: Benchmark, file: Path, output: Path) -> Grid:
+def make_grid(bench: Benchmark, file: Path, output: Path) -> CellGrid:
     """Loads the pipeline of every cell; nothing is read but configurations.
 
     Args:
@@ -86,18 +90,18 @@ def make_grid(bench: Benchmark, file: Path, output: Path) -> Grid:
         for data in bench.data:
             for method in bench.methods:
                 try:
-                    layers = _layers(bench, file, lines, data, method)
-                    cells.append(_cell(bench, layers, output.absolute(), data, method, seed))
+                    layers = _list_layers(bench, file, lines, data, method)
+                    cells.append(_make_cell(bench, layers, output.absolute(), data, method, seed))
                 except IsnetError as error:
                     faults |= dict.fromkeys(error.details or (error.message,))
     for cell in cells:
-        faults |= dict.fromkeys(_cycle(cell, cells, file))
+        faults |= dict.fromkeys(_find_cycle(cell, cells, file))
     if faults:
-        raise refusal(file, list(faults))
-    return _with_images(bench, cells, output.absolute())
+        raise refuse_cells(file, list(faults))
+    return _share_images(bench, cells, output.absolute())
 
 
-def refusal(file: Path, faults: list[str]) -> IsnetError:
+def refuse_cells(file: Path, faults: list[str]) -> IsnetError:
     """One error that names all faults."""
     return config_refusal(str(file), faults, f"isnet benchmark {file} --dry-run   tries again")
 
@@ -118,7 +122,7 @@ class _Layer:
         return f"{where}: {'.'.join(self.key)}"
 
 
-def _layers(
+def _list_layers(
     bench: Benchmark, file: Path, lines: Mapping[Any, int], data: str, method: str
 ) -> list[_Layer]:
     """What makes a cell, the last word last."""
@@ -128,10 +132,10 @@ def _layers(
         _Layer(file, lines, ("data", data), bench.data[data] or {}),
     ]
     row = _Layer(file, lines, ("methods", method), bench.methods[method] or {})
-    return [*found, replace(row, keys=_with_method(method, row))]
+    return [*found, replace(row, keys=_add_method(method, row))]
 
 
-def _with_method(name: str, row: _Layer) -> Keys:
+def _add_method(name: str, row: _Layer) -> Keys:
     """The row's keys; a row that is called as a method trains by it."""
     section = row.keys.get("train")
     if "train.method" in row.keys or (isinstance(section, dict) and "method" in section):
@@ -145,17 +149,17 @@ def _with_method(name: str, row: _Layer) -> Keys:
     return {**row.keys, "train.method": name}
 
 
-def _cell(
+def _make_cell(
     bench: Benchmark, layers: list[_Layer], output: Path, data: str, method: str, seed: int
 ) -> Cell:
     waits: dict[str, None] = {}
 
-    def given(value: Any, place: str) -> Any:
+    def replace_references(value: Any, place: str) -> Any:
         """`value` with references to other cells replaced by their folders."""
         if isinstance(value, dict):
-            return {key: given(item, place) for key, item in value.items()}
+            return {key: replace_references(item, place) for key, item in value.items()}
         if isinstance(value, list):
-            return [given(item, place) for item in value]
+            return [replace_references(item, place) for item in value]
         found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
         if found is None:
             return value
@@ -172,7 +176,7 @@ def _cell(
     for layer in layers:
         for key, value in layer.keys.items():
             place = layer.place(key)
-            options.append(Option(place, key, rooted(key, given(value, place), root)))
+            options.append(Option(place, key, rooted(key, replace_references(value, place), root)))
     options += [Option("seeds", "seed", seed), Option("name", "name", bench.name)]
     if bench.drawn is not None:
         images = output / DRAWN
@@ -183,7 +187,7 @@ def _cell(
     return Cell(data, method, seed, config, waits=tuple(waits), place=layers[-1].place())
 
 
-def _cycle(cell: Cell, cells: list[Cell], file: Path) -> Iterator[str]:
+def _find_cycle(cell: Cell, cells: list[Cell], file: Path) -> Iterator[str]:
     """The fault of a cell that waits for itself, however far around."""
     group = [c for c in cells if (c.data, c.seed) == (cell.data, cell.seed)]
     try:
@@ -193,7 +197,7 @@ def _cycle(cell: Cell, cells: list[Cell], file: Path) -> Iterator[str]:
         yield f"{file}: methods: rows wait for each other: {' -> '.join(names)}"
 
 
-def _with_images(bench: Benchmark, cells: list[Cell], output: Path) -> Grid:
+def _share_images(bench: Benchmark, cells: list[Cell], output: Path) -> CellGrid:
     """Cells whose images are made by the same settings and seed share one run of them."""
     names: dict[str, str] = {}
     images: dict[str, Config] = {}
@@ -211,4 +215,95 @@ def _with_images(bench: Benchmark, cells: list[Cell], output: Path) -> Grid:
             images[names[key]] = config
         own = cell.config.model_copy(update={"upstream": str(output / IMAGE_RUNS / names[key])})
         placed.append(replace(cell, config=own, images=names[key]))
-    return Grid(tuple(placed), images)
+    return CellGrid(tuple(placed), images)
+
+
+WORST: tuple[Plan, ...] = ("outdated", "undecided", "continue", "new", "current")
+UNLIKE = ("name", "machine", "upstream")  # keys that no result depends on
+OF_IMAGES = ("data", "masks", "seed")  # all that images and masks depend on
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """What a task would find.
+
+    Attributes:
+        plan: As `isnet_cli.core.pipeline.plan`, of the whole task.
+        changed: Dotted keys that differ from the finished run's, at most a few.
+    """
+
+    plan: Plan
+    changed: tuple[str, ...] = ()
+
+
+def list_tasks(bench: Benchmark, grid: CellGrid) -> list[Task]:
+    """Every run of images, then every cell, after what it waits for."""
+    until = "heatmap" if bench.heatmaps else "evaluate"
+    images = [Task(f"{IMAGE_RUNS}/{name}", config, "masks") for name, config in grid.images.items()]
+    cells = []
+    for cell in grid.cells:
+        waits = [f"{IMAGE_RUNS}/{cell.images}"] if cell.images else []
+        waits += [f"{CELLS}/{cell_name(cell.data, row, cell.seed)}" for row in cell.waits]
+        cells.append(Task(f"{CELLS}/{cell.name}", cell.config, until, tuple(waits)))
+    return [*images, *cells]
+
+
+def find_states(bench: Benchmark, grid: CellGrid, output: Path) -> dict[str, TaskState]:
+    """The state of every task, by name; reads only.
+
+    Raises:
+        IsnetError: Kind "data" or "config", when images, labels or an upstream run are missing.
+    """
+    found: dict[str, TaskState] = {}
+    undrawn = bench.drawn is not None and not (output / DRAWN / LABELS).is_file()
+    for name, config in grid.images.items():
+        task = f"{IMAGE_RUNS}/{name}"
+        if undrawn:
+            found[task] = TaskState("new")
+            continue
+        folder = RunFolder(output / task)
+        stage_module(SHARED_STAGES[0]).fingerprint(config, folder)  # looks for all files
+        found[task] = _find_state(config, output / task, SHARED_STAGES)
+    later = {f"{CELLS}/{cell.name}": cell for cell in grid.cells}
+    waits = {task.name: task.waits for task in list_tasks(bench, grid)}
+    while later:
+        ready = [name for name in later if not any(one in later for one in waits[name])]
+        for name in ready:
+            sound = all(found[one].plan == "current" for one in waits[name])
+            found[name] = _find_cell_state(bench, later.pop(name), output / name, sound=sound)
+    return found
+
+
+def _find_cell_state(bench: Benchmark, cell: Cell, path: Path, *, sound: bool) -> TaskState:
+    """The state of a cell; not `sound`: what it needs will change or is not there yet."""
+    stages = ("train", "evaluate", *(("heatmap",) if bench.heatmaps else ()))
+    if sound:
+        return _find_state(cell.config, path, stages)
+    folder = RunFolder(path)
+    if not any(folder.stage_record(stage) for stage in stages):
+        return TaskState("continue" if folder.record()["stages"] else "new")
+    changed = _list_changed(path, cell.config)
+    return TaskState("outdated", _limit_keys(changed)) if changed else TaskState("undecided")
+
+
+def _find_state(config: Config, path: Path, stages: Sequence[str]) -> TaskState:
+    plans = plan(config, open_run(path, config), stages).values()
+    worst = next(state for state in WORST if state in plans)
+    if worst == "new" and any(state != "new" for state in plans):
+        worst = "continue"
+    found = _list_changed(path, config) if worst == "outdated" else ()
+    if tuple(stages) == SHARED_STAGES:
+        found = tuple(key for key in found if key.split(".")[0] in OF_IMAGES)
+    return TaskState(worst, _limit_keys(found))
+
+
+def _limit_keys(keys: Sequence[str]) -> tuple[str, ...]:
+    return (*keys[:EXAMPLES], *(["..."] if len(keys) > EXAMPLES else []))
+
+
+def _list_changed(path: Path, config: Config) -> tuple[str, ...]:
+    record = path / "isnet.yaml"
+    old = parse(record.read_text(encoding="utf-8")).value if record.is_file() else {}
+    keys = changed_keys(old, plain(config)) if isinstance(old, dict) and old else []
+    return tuple(key for key in keys if key.split(".")[0] not in UNLIKE)

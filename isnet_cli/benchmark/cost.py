@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
+import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isnet_cli.config.load import load
+from isnet_cli.benchmark.cells import Cell
+from isnet_cli.benchmark.pool import POLL_SECONDS, locate_log, share_threads, start_process
+from isnet_cli.config.benchmark import Benchmark
+from isnet_cli.config.load import dump, load, plain
 from isnet_cli.config.schema import Config
-from isnet_cli.core.files import write_json
+from isnet_cli.core.files import fingerprint, write_json, write_text
 from isnet_cli.core.memory import keep_freed_memory
+from isnet_cli.core.run_context import RunContext
+from isnet_cli.core.run_folder import versions
 from isnet_cli.core.runtime import choose_device, generator, make_deterministic
 from isnet_cli.errors import IsnetError
 from isnet_cli.train.classifier_training import build_optimizer
@@ -40,7 +47,7 @@ MB = 1e6
 
 
 @dataclass(frozen=True)
-class Request:
+class CostRequest:
     """What to measure.
 
     Attributes:
@@ -78,7 +85,7 @@ class _Training:
         return loss
 
 
-def measure(request: Request) -> dict[str, Any]:
+def measure_cost(request: CostRequest) -> dict[str, Any]:
     """The figures of one method.
 
     Returns:
@@ -95,12 +102,12 @@ def measure(request: Request) -> dict[str, Any]:
     device = choose_device(config.machine.device)
     make_deterministic(config.machine.deterministic)
     keep_freed_memory()
-    batch = random_batch(config, request.classes, request.batch_size, device)
-    training = _training(config, request.classes, device)
-    memory = _memory_of(lambda: training.step(batch), device)
+    batch = make_random_batch(config, request.classes, request.batch_size, device)
+    training = _build_training(config, request.classes, device)
+    memory = _measure_memory(lambda: training.step(batch), device)
     train = config.train.model_copy(update={"method": "standard", "settings": {}})
-    plain = _training(config.model_copy(update={"train": train}), request.classes, device)
-    own, other = _in_turn(training, plain, batch, request.steps, device)
+    plain = _build_training(config.model_copy(update={"train": train}), request.classes, device)
+    own, other = _time_in_turn(training, plain, batch, request.steps, device)
     ratios = [a / b for a, b in zip(own, other, strict=True)]
     return {
         "step_ms_median": 1e3 * statistics.median(own),
@@ -109,18 +116,18 @@ def measure(request: Request) -> dict[str, Any]:
         "ratio": statistics.median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
-        "images_per_second": _speed(training.net, batch.images, request.images, device),
+        "images_per_second": _measure_speed(training.net, batch.images, request.images, device),
         "parameters": sum(p.numel() for p in training.net.parameters()),
         "trainable": sum(p.numel() for p in training.net.parameters() if p.requires_grad),
         "step_memory_mb": None if memory is None else memory / MB,
         "steps": request.steps,
         "batch_size": request.batch_size,
-        "device": _device_name(device),
+        "device": _name_device(device),
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
     }
 
 
-def random_batch(config: Config, classes: int, size: int, device: torch.device) -> Batch:
+def make_random_batch(config: Config, classes: int, size: int, device: torch.device) -> Batch:
     """Noise with two ellipses for lungs, of the network's input size; labels in turn."""
     height, width = config.model.input
     chance = generator(config.seed, "cost")
@@ -128,20 +135,20 @@ def random_batch(config: Config, classes: int, size: int, device: torch.device) 
     y = torch.linspace(-0.5, 0.5, height)[:, None]
     x = torch.linspace(-0.5, 0.5, width)
     shifts = torch.rand(size, 2, generator=chance) * 0.08 - 0.04
-    masks = torch.stack([_lungs(y - dy, x - dx) for dy, dx in shifts.tolist()])[:, None]
+    masks = torch.stack([_make_lungs(y - dy, x - dx) for dy, dx in shifts.tolist()])[:, None]
     labels: Tensor = torch.arange(size) % classes
     if config.data.labels.task == "multilabel":
         labels = torch.nn.functional.one_hot(labels, classes).float()
     return Batch(images.to(device), masks.to(device), labels.to(device))
 
 
-def _lungs(y: Tensor, x: Tensor) -> Tensor:
+def _make_lungs(y: Tensor, x: Tensor) -> Tensor:
     left = ((x + 0.2) / 0.13) ** 2 + (y / 0.3) ** 2 < 1
     right = ((x - 0.2) / 0.13) ** 2 + (y / 0.3) ** 2 < 1
     return (left | right).float()
 
 
-def _training(config: Config, classes: int, device: torch.device) -> _Training:
+def _build_training(config: Config, classes: int, device: torch.device) -> _Training:
     net = build_net(config, classes).to(device).train()
     teacher = None
     if "teacher" in registry.needs(config.train.method):  # an untrained one costs the same
@@ -153,7 +160,7 @@ def _training(config: Config, classes: int, device: torch.device) -> _Training:
     return _Training(net, method, build_optimizer(config.train.optimizer, net), clip)
 
 
-def _in_turn(
+def _time_in_turn(
     own: _Training, other: _Training, batch: Batch, steps: int, device: torch.device
 ) -> tuple[list[float], list[float]]:
     """Seconds of each step of both, taken in turn; which comes first changes every time."""
@@ -161,40 +168,40 @@ def _in_turn(
     for number in range(WARM_UP + steps):
         pair = list(zip((own, other), times, strict=True))
         for training, found in pair if number % 2 else reversed(pair):
-            seconds = _timed(partial(training.step, batch), device)
+            seconds = _time_once(partial(training.step, batch), device)
             if number >= WARM_UP:
                 found.append(seconds)
     return times
 
 
-def _timed(work: Callable[[], Any], device: torch.device) -> float:
-    _wait(device)
+def _time_once(work: Callable[[], Any], device: torch.device) -> float:
+    _synchronise(device)
     began = time.perf_counter()
     work()
-    _wait(device)
+    _synchronise(device)
     return time.perf_counter() - began
 
 
-def _wait(device: torch.device) -> None:
+def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     if device.type == "mps":
         torch.mps.synchronize()
 
 
-def _speed(net: nn.Module, images: Tensor, least: int, device: torch.device) -> float:
+def _measure_speed(net: nn.Module, images: Tensor, least: int, device: torch.device) -> float:
     """Images a second of the network alone, whole batches, from at least `least` images."""
     net.eval()
     seconds, done = 0.0, 0
     with torch.inference_mode():
         net(images)
         while done < least:
-            seconds += _timed(lambda: net(images), device)
+            seconds += _time_once(lambda: net(images), device)
             done += len(images)
     return done / seconds
 
 
-def _memory_of(work: Callable[[], Any], device: torch.device) -> float | None:
+def _measure_memory(work: Callable[[], Any], device: torch.device) -> float | None:
     """Peak memory of `work` above what was held before, bytes; None where nobody counts it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -205,33 +212,33 @@ def _memory_of(work: Callable[[], Any], device: torch.device) -> float | None:
         return None
     before = _reset_peak()
     work()
-    return max(0.0, _peak() - before)
+    return max(0.0, _read_peak() - before)
 
 
 def _reset_peak() -> float:
     """Resident memory now, bytes; on Linux the peak starts from it."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
-        return _status("VmRSS")
+        return _read_status("VmRSS")
     except (OSError, KeyError):
-        return _peak()
+        return _read_peak()
 
 
-def _peak() -> float:
+def _read_peak() -> float:
     try:
-        return _status("VmHWM")
+        return _read_status("VmHWM")
     except (OSError, KeyError):
         unit = 1.0 if sys.platform == "darwin" else 1024.0
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _status(name: str) -> float:
+def _read_status(name: str) -> float:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     found = dict(line.split(":", 1) for line in lines if ":" in line)
     return float(found[name].split()[0]) * 1024
 
 
-def _device_name(device: torch.device) -> str:
+def _name_device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
@@ -240,9 +247,9 @@ def main(words: list[str]) -> int:
 
     What cannot be measured is no failure: the reason stands in place of the figures.
     """
-    request = Request(**json.loads(Path(words[0]).read_text(encoding="utf-8")))
+    request = CostRequest(**json.loads(Path(words[0]).read_text(encoding="utf-8")))
     try:
-        found = measure(request)
+        found = measure_cost(request)
     except IsnetError as error:
         found = {"why": error.message}
     except (ValueError, RuntimeError, TypeError, NotImplementedError, MemoryError) as error:
@@ -250,6 +257,100 @@ def main(words: list[str]) -> int:
         found = {"why": f"{type(error).__name__}: {first}"}
     write_json(Path(words[1]), found)
     return 0
+
+
+RECORD, FOLDER = "cost.json", "cost"
+Measure = Callable[
+    [CostRequest, str], dict[str, Any] | None
+]  # the name is the row's; None: stopped
+
+
+def measure_costs(
+    bench: Benchmark,
+    cells: Sequence[Cell],
+    classes: int,
+    output: Path,
+    context: RunContext,
+    measure: Measure | None = None,
+) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Costs of the methods of the first data setting; kept in ``cost.json`` by what they depend on.
+
+    Args:
+        bench: The benchmark.
+        cells: Finished cells.
+        classes: Outputs of the networks.
+        output: The benchmark's folder.
+        context: Side effects.
+        measure: Measures one method; None: a process of its own.
+
+    Returns:
+        Row -> figures as of `benchmark_cost.measure`, or ``why``; and whether all are there.
+    """
+    if bench.cost is None or not cells:
+        return {}, True
+    chosen: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.data == cells[0].data:
+            chosen.setdefault(cell.method, cell)
+    kept, found = _read_kept(output), dict[str, dict[str, Any]]()
+    ask = measure or (lambda request, name: _measure_in_process(request, name, output, context))
+    with context.progress.bar("cost", len(chosen)) as bar:
+        for name, cell in chosen.items():
+            key = _fingerprint_request(cell, classes, bench)
+            figures = kept.get(key)
+            if figures is None:
+                if context.stop_requested():
+                    return found, False
+                place = output / FOLDER / f"{name}.yaml"
+                write_text(place, dump(cell.config))
+                figures = ask(CostRequest(str(place), classes, **bench.cost.model_dump()), name)
+                if figures is None:
+                    return found, False
+                kept[key] = figures
+                write_json(output / RECORD, kept)
+            found[name] = figures
+            bar.advance(1, method=name)
+    return found, True
+
+
+def _fingerprint_request(cell: Cell, classes: int, bench: Benchmark) -> str:
+    tree = plain(cell.config)
+    parts = [tree[name] for name in ("model", "train", "machine")]
+    threads = os.environ.get("OMP_NUM_THREADS")
+    return fingerprint(FORMAT, parts, classes, plain(bench)["cost"], versions(), threads)
+
+
+def _read_kept(output: Path) -> dict[str, dict[str, Any]]:
+    try:
+        found: dict[str, dict[str, Any]] = json.loads((output / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _measure_in_process(
+    request: CostRequest, name: str, output: Path, context: RunContext
+) -> dict[str, Any] | None:
+    folder = output / FOLDER
+    asked, answer = folder / f"{name}.request.json", folder / f"{name}.result.json"
+    write_json(asked, asdict(request))
+    answer.unlink(missing_ok=True)
+    log = locate_log(output, f"cost/{name}")
+    words = ["-m", "isnet_cli.benchmark.cost", str(asked), str(answer)]
+    process = start_process(words, log, share_threads(1))
+    try:
+        while process.poll() is None:
+            if context.stop_requested():
+                return None
+            time.sleep(POLL_SECONDS)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)  # it writes one file, by rename
+            process.wait()
+    if not answer.is_file():
+        return {"why": f"the process ended with code {process.returncode}, see {log}"}
+    figures: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+    return figures
 
 
 if __name__ == "__main__":

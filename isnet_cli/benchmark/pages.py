@@ -11,8 +11,8 @@ from isnet_cli.benchmark.tables import STANDARD
 from isnet_cli.core.pipeline import open_run
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
-from isnet_cli.report.compare.write import Chosen, compare_runs
-from isnet_cli.report.read_run import run_names
+from isnet_cli.report.compare.write import ChosenPairs, compare_runs
+from isnet_cli.report.results import name_runs
 
 MOST = 6  # runs of which every pair is tested; time, page and correction grow with their square
 FAMILY = (
@@ -51,14 +51,14 @@ def compare_cells(
         if name in pages:
             name = f"compare-{data}-{found[0].method}-seed-{seeds}.html"
         fresh = any(f"{CELLS}/{cell.name}" in new for cell in found)
-        if (not fresh and _shows(output / name, found, output)) or _page(
+        if (not fresh and _is_page_of(output / name, found, output)) or _write_page(
             found, output / name, context, output
         ):
             pages.append(name)
     return pages
 
 
-def chosen_pairs(cells: Sequence[Cell]) -> Chosen | None:
+def choose_pairs(cells: Sequence[Cell]) -> ChosenPairs | None:
     """What is tested on a page: every pair (None) of few cells, of many each against one row.
 
     That row is `standard`, or the first that trains so, or the first; each seed has its own.
@@ -73,20 +73,20 @@ def chosen_pairs(cells: Sequence[Cell]) -> Chosen | None:
         for i, cell in enumerate(cells)
         if cell.method != base and cell.seed in places
     ]
-    return Chosen(tuple(pairs), FAMILY.format(base)) if pairs else None
+    return ChosenPairs(tuple(pairs), FAMILY.format(base)) if pairs else None
 
 
-def _page(cells: Sequence[Cell], page: Path, context: RunContext, output: Path) -> bool:
+def _write_page(cells: Sequence[Cell], page: Path, context: RunContext, output: Path) -> bool:
     runs = [(open_run(output / CELLS / cell.name, cell.config), cell.config) for cell in cells]
     try:
-        compare_runs(runs, page, context, overwrite=True, chosen=chosen_pairs(cells))
+        compare_runs(runs, page, context, overwrite=True, chosen=choose_pairs(cells))
     except IsnetError as error:
         context.warn(error.kind, f"{page.name}: {error.message}")
         return False
     return True
 
 
-def _shows(page: Path, cells: Sequence[Cell], output: Path) -> bool:
+def _is_page_of(page: Path, cells: Sequence[Cell], output: Path) -> bool:
     """Whether the page is there and shows exactly these cells."""
     folders = [open_run(output / CELLS / cell.name, cell.config) for cell in cells]
     try:
@@ -94,4 +94,4 @@ def _shows(page: Path, cells: Sequence[Cell], output: Path) -> bool:
         shown = [run["name"] for run in content["runs"]]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return page.is_file() and shown == run_names(folders)
+    return page.is_file() and shown == name_runs(folders)

@@ -1,19 +1,192 @@
-"""Runs tasks as processes of their own, some at once, each after those that it waits for."""
+"""Runs tasks as processes of their own, several at once, each after those that it waits for."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
-from isnet_cli.benchmark.launch import Launch, Process, Task
-from isnet_cli.benchmark.logs import killed, lasted
-from isnet_cli.core.run_context import Bar, RunContext
+from isnet_cli.config.load import dump
+from isnet_cli.config.schema import Config
+from isnet_cli.core.files import write_text
+from isnet_cli.core.run_context import PARENT, Bar, RunContext
 from isnet_cli.errors import EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_TERMINATED
+
+EVENTS = "log.jsonl"  # of a run
+TAIL = 4096  # bytes that hold the last event
+
+
+def locate_log(output: Path, name: str) -> Path:
+    """Where a task's messages are kept."""
+    return output / "logs" / f"{name.replace('/', '.')}.log"
+
+
+def read_progress(run: Path, epochs: int) -> str:
+    """Where a run is: ``12/30`` epochs of its training, the name of its stage, or "".
+
+    Args:
+        run: Its folder.
+        epochs: Of a whole training.
+    """
+    try:
+        with (run / EVENTS).open("rb") as file:
+            file.seek(-min(TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            event = json.loads(file.read().splitlines()[-1])
+        if event["event"] == "epoch":
+            return f"{event['epoch']:.0f}/{epochs}"
+        return str(event.get("stage", "")) if event["event"] == "stage_started" else ""
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return ""  # not there yet, or a line that is being written
+
+
+def format_duration(seconds: float) -> str:
+    """A duration: ``75 s``, ``12 min``, ``2.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def describe_signal(code: int) -> str:
+    """What a process says nothing about: the signal that ended it."""
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"ended by {name}" + (", as when memory runs out" if name == "SIGKILL" else "")
+
+
+def count_warnings(output: Path, name: str) -> str:
+    """How many warnings a finished task printed, and where they are; "" without any."""
+    log = locate_log(output, name)
+    try:
+        count = len(json.loads(log.with_suffix(".json").read_text("utf-8"))["warnings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return f"{count} warning{'' if count == 1 else 's'}, see {log}" if count else ""
+
+
+def read_failure(output: Path, name: str) -> str:
+    """The error line of a task that failed: of its document, else the last line it printed."""
+    log = locate_log(output, name)
+    try:
+        found: Mapping[str, Any] = json.loads(log.with_suffix(".json").read_text("utf-8"))["error"]
+        fault = f"error[{found['kind']}]: {found.get('message', '')}"
+        details = [f"; {line}" for line in found.get("details", [])[:1]]
+        return "".join([fault, *details])
+    except (OSError, ValueError, KeyError, TypeError):
+        text = log.read_text("utf-8", "replace") if log.is_file() else ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to bring up to date.
+
+    Attributes:
+        name: Its folder below the benchmark's.
+        config: Its pipeline.
+        until: Last stage.
+        waits: Names of tasks that must be done before.
+    """
+
+    name: str
+    config: Config
+    until: str
+    waits: tuple[str, ...] = ()
+
+
+class Process(Protocol):
+    """A started task, as `subprocess.Popen` is one."""
+
+    def poll(self) -> int | None:
+        """Exit code, or None while it runs."""
+        ...
+
+    def send_signal(self, number: int, /) -> None:
+        """Sends a signal; nothing happens once it has ended."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the end.
+
+        Raises:
+            subprocess.TimeoutExpired: It did not end in time.
+        """
+        ...
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        ...
+
+
+Launch = Callable[[Task], Process]
+
+
+def make_launcher(output: Path, threads: int, *, overwrite: bool) -> Launch:
+    """Starts ``isnet run`` for a task; what it prints goes to ``logs/``.
+
+    Args:
+        output: The benchmark's folder.
+        threads: Processor threads of each process.
+        overwrite: Replace finished results of other settings.
+    """
+
+    def launch(task: Task) -> Process:
+        words = prepare_task(task, output, threads, overwrite=overwrite)
+        return start_process(
+            ["-m", "isnet_cli.cli.app", *words], locate_log(output, task.name), threads
+        )
+
+    return launch
+
+
+def prepare_task(task: Task, output: Path, threads: int, *, overwrite: bool) -> list[str]:
+    """Writes the task's configuration into its run; the words after ``isnet`` that do it."""
+    folder = output / task.name
+    write_text(folder / "isnet.yaml", dump(task.config))
+    words = ["run", str(folder / "isnet.yaml"), "-o", str(folder), "--until", task.until]
+    words += ["--json", "--no-progress", *(["--overwrite"] if overwrite else [])]
+    if task.config.machine.workers is None:
+        words += ["-j", str(min(4, threads))]
+    return words
+
+
+def start_process(words: Sequence[str], log: Path, threads: int) -> subprocess.Popen[bytes]:
+    """Starts this Python with `words`, in a process group that the terminal's Ctrl-C spares.
+
+    An `isnet` stops in good order once this process is gone, however that came about.
+
+    Args:
+        words: Arguments of the interpreter.
+        log: Where stderr goes; stdout goes beside it, as ``.json``.
+        threads: Processor threads.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}
+    with log.open("wb") as err, log.with_suffix(".json").open("wb") as out:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and our own words
+            [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+
+
+def share_threads(jobs: int) -> int:
+    """Processor threads of each of `jobs` processes: OMP_NUM_THREADS where it is set."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // jobs)
+
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 10.0  # between asking a process to stop at once and ending it
@@ -43,11 +216,11 @@ class Ended:
 
 @dataclass(frozen=True)
 class Watch:
-    """What is said of tasks while they run.
+    """What to report about tasks while they run.
 
     Attributes:
         describe: Why a task failed, once it did.
-        remark: What there is to say of a task, once it is done.
+        remark: A remark on a task, once it is done.
         progress: How far a running task is, for the bar.
         counted: Whether the bar counts a task.
         after: Called with all that has ended, each time that a counted task is done.
@@ -80,7 +253,7 @@ def run_tasks(
         context: Side effects.
         jobs: How many run at once.
         current: Names of tasks that have nothing to do.
-        watch: What is said of them.
+        watch: What to report about them.
     """
     pool = _Pool(tasks, launch, context, jobs, watch)
     pool.ended = {name: Ended("current") for name in current}
@@ -128,7 +301,7 @@ class _Pool:
             if task.name in self.ended or task.name in self.running:
                 continue
             states = [self.ended[name].status for name in task.waits if name in self.ended]
-            lost = [n for n in task.waits if n in self.ended and not _good(self.ended[n])]
+            lost = [n for n in task.waits if n in self.ended and not _is_good(self.ended[n])]
             if stopping or "stopped" in states:
                 self._note(task, Ended("stopped"), bar)
             elif lost:
@@ -153,7 +326,11 @@ class _Pool:
             return Ended("done", code, seconds)
         if code in STOPPED or (self._asked and code == -signal.SIGTERM):
             return Ended("stopped", code, seconds)
-        error = killed(code) if code < 0 else self.watch.describe(task) or f"ended with code {code}"
+        error = (
+            describe_signal(code)
+            if code < 0
+            else self.watch.describe(task) or f"ended with code {code}"
+        )
         return Ended("failed", code, seconds, error)
 
     def _note(self, task: Task, ended: Ended, bar: Bar) -> None:
@@ -166,7 +343,9 @@ class _Pool:
             place = f" ({self.count} of {self.total})" if counts else ""
             remark = self.watch.remark(task) if ended.status == "done" else ""
             more = f"; {remark}" if remark else ""
-            self.context.say(f"{task.name}: {ended.status}, {lasted(ended.seconds)}{place}{more}")
+            self.context.say(
+                f"{task.name}: {ended.status}, {format_duration(ended.seconds)}{place}{more}"
+            )
         if counts:
             bar.advance()
             if ended.status == "done":
@@ -191,5 +370,5 @@ class _Pool:
         self.running.clear()
 
 
-def _good(ended: Ended) -> bool:
+def _is_good(ended: Ended) -> bool:
     return ended.status in ("current", "done")

@@ -15,24 +15,47 @@ from pathlib import Path
 from typing import Any
 
 from isnet_cli import __version__
-from isnet_cli.benchmark.cells import CELLS, DRAWN, IMAGE_RUNS, Cell, Grid, refusal
-from isnet_cli.benchmark.launch import Launch, launcher, threads_each
-from isnet_cli.benchmark.logs import failure, how_far, warnings_of
-from isnet_cli.benchmark.measure import Measure, measure_costs
+from isnet_cli.benchmark.cells import (
+    CELLS,
+    DRAWN,
+    IMAGE_RUNS,
+    Cell,
+    CellGrid,
+    TaskState,
+    find_states,
+    list_tasks,
+    refuse_cells,
+)
+from isnet_cli.benchmark.cost import Measure, measure_costs
 from isnet_cli.benchmark.pages import compare_cells
-from isnet_cli.benchmark.pool import Ended, Watch, run_tasks
-from isnet_cli.benchmark.read_results import COLUMNS, Results, plain, read_results, rows
-from isnet_cli.benchmark.state import State, states, tasks_of
+from isnet_cli.benchmark.pool import (
+    Ended,
+    Launch,
+    Watch,
+    count_warnings,
+    make_launcher,
+    read_failure,
+    read_progress,
+    run_tasks,
+    share_threads,
+)
+from isnet_cli.benchmark.scores import (
+    COLUMNS,
+    BenchmarkScores,
+    format_number,
+    list_score_rows,
+    read_results,
+)
 from isnet_cli.benchmark.tables import (
     BIAS,
     COST,
     COST_COLUMNS,
     DOMAINS,
     FIGURE_COLUMNS,
-    Table,
-    cost_table,
-    markdown,
-    score_tables,
+    BenchmarkTable,
+    build_cost_table,
+    build_score_tables,
+    render_markdown,
 )
 from isnet_cli.config.benchmark import Benchmark
 from isnet_cli.config.load import dump
@@ -54,7 +77,7 @@ OWN = {"logs", DRAWN, ".lock"}  # of a benchmark that ended before its record wa
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a benchmark came to.
+    """The result of a benchmark.
 
     Attributes:
         content: Of ``benchmark.json``.
@@ -63,13 +86,13 @@ class Outcome:
     """
 
     content: dict[str, Any]
-    tables: list[Table]
+    tables: list[BenchmarkTable]
     complete: bool
 
 
 def run_benchmark(
     bench: Benchmark,
-    grid: Grid,
+    grid: CellGrid,
     file: Path,
     output: Path,
     context: RunContext,
@@ -101,33 +124,35 @@ def run_benchmark(
     _check_folder(output)
     _preflight(bench, grid, file)
     with RunFolder(output).lock():
-        _draw(bench, output, context)
-        found = states(bench, grid, output)
+        _make_images(bench, output, context)
+        found = find_states(bench, grid, output)
         if not overwrite:
             _check_states(found, output)
         write_text(output / CONFIG, dump(bench))
-        threads = threads_each(jobs)
-        start = launch or launcher(output, threads, overwrite=overwrite)
+        threads = share_threads(jobs)
+        start = launch or make_launcher(output, threads, overwrite=overwrite)
 
         def so_far(ended: Mapping[str, Ended]) -> None:
             with contextlib.suppress(IsnetError):  # said at the end, not in the middle of the work
                 _record(bench, grid, output, ended)
 
         watch = Watch(
-            describe=lambda task: failure(output, task.name),
-            remark=lambda task: warnings_of(output, task.name),
-            progress=lambda task: how_far(output / task.name, task.config.train.epochs),
+            describe=lambda task: read_failure(output, task.name),
+            remark=lambda task: count_warnings(output, task.name),
+            progress=lambda task: read_progress(output / task.name, task.config.train.epochs),
             after=so_far,
             counted=lambda task: task.name.startswith(f"{CELLS}/"),
         )
         ended = run_tasks(
-            tasks_of(bench, grid), start, context, jobs=jobs, watch=watch,
+            list_tasks(bench, grid), start, context, jobs=jobs, watch=watch,
             current=[name for name, state in found.items() if state.plan == "current"],
         )  # fmt: skip
         return _finish(bench, grid, output, context, ended, measure)
 
 
-def plan_benchmark(bench: Benchmark, grid: Grid, file: Path, output: Path) -> dict[str, State]:
+def plan_benchmark(
+    bench: Benchmark, grid: CellGrid, file: Path, output: Path
+) -> dict[str, TaskState]:
     """What `run_benchmark` would find, by task; reads only.
 
     Raises:
@@ -136,7 +161,7 @@ def plan_benchmark(bench: Benchmark, grid: Grid, file: Path, output: Path) -> di
     output = output.absolute()
     _check_folder(output)
     _preflight(bench, grid, file)
-    return states(bench, grid, output)
+    return find_states(bench, grid, output)
 
 
 def _check_folder(output: Path) -> None:
@@ -153,7 +178,7 @@ def _check_folder(output: Path) -> None:
         )
 
 
-def _preflight(bench: Benchmark, grid: Grid, file: Path) -> None:
+def _preflight(bench: Benchmark, grid: CellGrid, file: Path) -> None:
     """Refuses what a stage of any cell would refuse before it begins."""
     faults: dict[str, None] = {}
     names = ["train", "evaluate", *(["heatmap"] if bench.heatmaps else [])]
@@ -165,10 +190,10 @@ def _preflight(bench: Benchmark, grid: Grid, file: Path) -> None:
         except IsnetError as error:
             faults[f"{cell.place}: {error.message}"] = None
     if faults:
-        raise refusal(file, list(faults))
+        raise refuse_cells(file, list(faults))
 
 
-def _draw(bench: Benchmark, output: Path, context: RunContext) -> None:
+def _make_images(bench: Benchmark, output: Path, context: RunContext) -> None:
     if bench.drawn is not None:
         d = bench.drawn
         make_images(
@@ -176,7 +201,7 @@ def _draw(bench: Benchmark, output: Path, context: RunContext) -> None:
         )
 
 
-def _check_states(found: Mapping[str, State], output: Path) -> None:
+def _check_states(found: Mapping[str, TaskState], output: Path) -> None:
     old = {name: state for name, state in found.items() if state.plan == "outdated"}
     if not old:
         return
@@ -197,7 +222,7 @@ def _check_states(found: Mapping[str, State], output: Path) -> None:
 
 def _finish(
     bench: Benchmark,
-    grid: Grid,
+    grid: CellGrid,
     output: Path,
     context: RunContext,
     ended: Mapping[str, Ended],
@@ -207,21 +232,24 @@ def _finish(
     found = _record(bench, grid, output, ended)
     if any(one.status == "stopped" for one in ended.values()):
         return found
-    cells, new = _finished(grid, ended), {n for n, one in ended.items() if one.status == "done"}
+    cells, new = (
+        _list_finished(grid, ended),
+        {n for n, one in ended.items() if one.status == "done"},
+    )
     pages = compare_cells(cells, new, output, context)
     classes = read_results(cells[:1], output).classes
     cost, complete = measure_costs(bench, cells, classes, output, context, measure)
     return _record(bench, grid, output, ended, cost, pages, complete=complete)
 
 
-def _finished(grid: Grid, ended: Mapping[str, Ended]) -> list[Cell]:
+def _list_finished(grid: CellGrid, ended: Mapping[str, Ended]) -> list[Cell]:
     good = {name for name, one in ended.items() if one.status in ("current", "done")}
     return [cell for cell in grid.cells if f"{CELLS}/{cell.name}" in good]
 
 
 def _record(
     bench: Benchmark,
-    grid: Grid,
+    grid: CellGrid,
     output: Path,
     ended: Mapping[str, Ended],
     cost: Mapping[str, Mapping[str, Any]] | None = None,
@@ -230,18 +258,18 @@ def _record(
     complete: bool = False,
 ) -> Outcome:
     """Writes the tables of what is finished, and how far everything is."""
-    results = read_results(_finished(grid, ended), output)
+    results = read_results(_list_finished(grid, ended), output)
     methods = list(bench.methods)
-    tables = score_tables(results, methods, len(bench.seeds))
-    tables += [cost_table(cost, methods)] if cost else []
-    content = _content(bench, grid, output, ended, cost or {}, pages, complete=complete)
-    _write(output, bench, results, tables, content)
+    tables = build_score_tables(results, methods, len(bench.seeds))
+    tables += [build_cost_table(cost, methods)] if cost else []
+    content = _build_content(bench, grid, output, ended, cost or {}, pages, complete=complete)
+    _write_tables(output, bench, results, tables, content)
     return Outcome(content, tables, complete)
 
 
-def _content(
+def _build_content(
     bench: Benchmark,
-    grid: Grid,
+    grid: CellGrid,
     output: Path,
     ended: Mapping[str, Ended],
     cost: Mapping[str, Mapping[str, Any]],
@@ -249,7 +277,7 @@ def _content(
     *,
     complete: bool,
 ) -> dict[str, Any]:
-    before = _seconds(output)
+    before = _read_seconds(output)
     cells = []
     for cell in grid.cells:
         name = f"{CELLS}/{cell.name}"
@@ -278,7 +306,7 @@ def _content(
     }
 
 
-def _seconds(output: Path) -> dict[str, float]:
+def _read_seconds(output: Path) -> dict[str, float]:
     """Durations by run, from the record of an earlier call."""
     try:
         cells = json.loads((output / RECORD).read_text(encoding="utf-8"))["cells"]
@@ -287,30 +315,30 @@ def _seconds(output: Path) -> dict[str, float]:
         return {}
 
 
-def _write(
+def _write_tables(
     output: Path,
     bench: Benchmark,
-    results: Results,
-    tables: Sequence[Table],
+    results: BenchmarkScores,
+    tables: Sequence[BenchmarkTable],
     content: dict[str, Any],
 ) -> None:
     folder = output / TABLES
-    write_csv(folder / "scores.csv", COLUMNS, rows(results))
+    write_csv(folder / "scores.csv", COLUMNS, list_score_rows(results))
     for kind in (BIAS, DOMAINS):
-        write_csv(folder / f"{kind}.csv", FIGURE_COLUMNS, _lines(tables, kind))
-    write_csv(folder / "cost.csv", COST_COLUMNS, _lines(tables, COST))
+        write_csv(folder / f"{kind}.csv", FIGURE_COLUMNS, _list_figures(tables, kind))
+    write_csv(folder / "cost.csv", COST_COLUMNS, _list_figures(tables, COST))
     write_csv(folder / "failed.csv", FAILED_COLUMNS, content["failed"])
     states = [cell["status"] for cell in content["cells"]]
     left = states.count("stopped")
     note = f"{len(states) - left} of {len(states)} cells have ended: not complete" if left else ""
-    write_text(output / PAGE, markdown(bench.name, tables, content["failed"], note))
+    write_text(output / PAGE, render_markdown(bench.name, tables, content["failed"], note))
     shown = [table.document for table in tables]
     write_json(output / RECORD, {**content, "tables": shown})
 
 
-def _lines(tables: Sequence[Table], kind: str) -> list[dict[str, str]]:
+def _list_figures(tables: Sequence[BenchmarkTable], kind: str) -> list[dict[str, str]]:
     lines = [line for table in tables if table.kind == kind for line in table.figures]
-    return [{key: plain(value) for key, value in line.items()} for line in lines]
+    return [{key: format_number(value) for key, value in line.items()} for line in lines]
 
 
 def describe_cells(cells: Sequence[Cell]) -> str:

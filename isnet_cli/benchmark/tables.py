@@ -1,4 +1,4 @@
-"""The tables of a benchmark, laid out as those of the ISNet papers: as text and as figures."""
+"""The tables of a benchmark, laid out as in the ISNet papers: as text and as numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isnet_cli.benchmark.read_results import OUTSIDE, Figure, Results, Summary, summarise
+from isnet_cli.benchmark.scores import OUTSIDE, BenchmarkScores, RowSummary, SeedScore, summarise
 from isnet_cli.config.benchmark import ALL
 from isnet_cli.dataset.test_sets import BIASED
 
@@ -23,20 +23,20 @@ DOMAIN_SCORES = {
     "macro_recall": "recall", "macro_specificity": "specificity",
 }  # fmt: skip
 BIAS_SCORES = (("maF1", "macro_f1", True), ("AUC", "macro_auc", False))
-ONE_SEED = "one seed: in brackets its 95 % interval, of the images"
-SEEDS = "several seeds: mean ± s.d. over seeds; each seed's interval is in tables/scores.csv"
+ONE_SEED = "one seed: in brackets the 95 % interval over the test images"
+SEEDS = "several seeds: mean ± s.d. over the seeds; tables/scores.csv has the interval of each seed"
 HIGHEST = "that of the row with the highest mean (bold)"
 EACH = "; of several seeds, with each that both rows have"
 ON_BIASED = (
-    "biased: with the shapes of training, where a classifier that reads them is high, so nothing "
-    "is bold; deceiving: with those of another class. Outside lungs: mean share of |relevance| "
-    "outside the lungs, biased images"
+    "biased: with the shapes seen in training, where a classifier that reads them scores high, so "
+    "nothing is bold; deceiving: with the shapes of another class. Outside lungs: mean share of "
+    "|relevance| outside the lungs on biased images"
 )
 TWO_CLASSES = "two classes: recall and specificity, averaged over both, are the same number"
 
 
 @dataclass(frozen=True)
-class Table:
+class BenchmarkTable:
     """One table.
 
     Attributes:
@@ -45,7 +45,7 @@ class Table:
         head: Names of the columns, the first being the method.
         rows: Texts of the cells.
         brief: The same without the intervals that a terminal has no room for.
-        notes: What a reader has to know.
+        notes: Notes for readers.
         figures: The numbers behind, one line each, for the CSV.
     """
 
@@ -74,7 +74,9 @@ class _Column:
     rising: bool = True
 
 
-def score_tables(results: Results, methods: Sequence[str], seeds: int) -> list[Table]:
+def build_score_tables(
+    results: BenchmarkScores, methods: Sequence[str], seeds: int
+) -> list[BenchmarkTable]:
     """All tables of scores.
 
     Args:
@@ -92,18 +94,18 @@ def score_tables(results: Results, methods: Sequence[str], seeds: int) -> list[T
                     for v in BIASED
                 ]
                 columns.append(_Column("outside lungs", "biased", OUTSIDE, rising=False))
-                tables.append(_table(results, methods, seeds, data, name, BIAS, columns))
+                tables.append(_build_table(results, methods, seeds, data, name, BIAS, columns))
     for data, tests in results.tests.items():
         for name in dict.fromkeys(test[0] for test in tests):
             columns = [
                 _Column(head, "standard", score, ranged=score == "macro_f1")
                 for score, head in DOMAIN_SCORES.items()
             ]
-            tables.append(_table(results, methods, seeds, data, name, DOMAINS, columns))
+            tables.append(_build_table(results, methods, seeds, data, name, DOMAINS, columns))
     return tables
 
 
-def standard_row(results: Results, data: str, methods: Sequence[str]) -> str | None:
+def find_standard_row(results: BenchmarkScores, data: str, methods: Sequence[str]) -> str | None:
     """The row of plain training: the one of that name, else the first that trains so."""
     plainly = [
         name
@@ -113,21 +115,21 @@ def standard_row(results: Results, data: str, methods: Sequence[str]) -> str | N
     return STANDARD if STANDARD in plainly else next(iter(plainly), None)
 
 
-def _table(
-    results: Results,
+def _build_table(
+    results: BenchmarkScores,
     methods: Sequence[str],
     seeds: int,
     data: str,
     name: str,
     kind: str,
     columns: Sequence[_Column],
-) -> Table:
+) -> BenchmarkTable:
     rows = [method for method in methods if (data, method) in results.configs]
-    standard = standard_row(results, data, methods)
-    found: list[dict[str, Summary]] = []
+    standard = find_standard_row(results, data, methods)
+    found: list[dict[str, RowSummary]] = []
     counts: dict[str, int] = dict.fromkeys(rows, 0)
     for column in columns:
-        values: dict[str, list[Figure]] = {
+        values: dict[str, list[SeedScore]] = {
             row: results.of(data, row, (name, column.version), column.score) for row in rows
         }
         found.append(summarise(values, standard, rising=column.rising))
@@ -138,17 +140,17 @@ def _table(
     lone = set(results.tests) == set(ALL)  # no data settings to tell apart
     parts = [*(["synthetic bias"] if kind == BIAS else []), *([] if lone else [data])]
     title = (f"{', '.join(parts)}: " if parts else "") + f"{name}, {domain}"
-    return Table(
+    return BenchmarkTable(
         kind,
         title,
         ["method", *(column.head for column in columns)],
-        [[words[row], *(cell_text(one[row]) for one in found)] for row in rows],
+        [[words[row], *(format_summary(one[row]) for one in found)] for row in rows],
         [
-            [words[row], *(cell_text(one[row], brief=not column.ranged, bold=False)
+            [words[row], *(format_summary(one[row], brief=not column.ranged, bold=False)
                            for column, one in zip(columns, found, strict=True))]
             for row in rows
         ],
-        _notes(found, standard, kind, results.classes),
+        _list_notes(found, standard, kind, results.classes),
         [
             {
                 "data": data, "set": name, "kind": domain, "method": row,
@@ -161,20 +163,20 @@ def _table(
     )  # fmt: skip
 
 
-def _notes(
-    columns: Sequence[Mapping[str, Summary]], standard: str | None, kind: str, classes: int
+def _list_notes(
+    columns: Sequence[Mapping[str, RowSummary]], standard: str | None, kind: str, classes: int
 ) -> list[str]:
-    """What a reader of a table of scores has to know."""
+    """Notes for readers of a table of scores."""
     shown = [one for column in columns for one in column.values() if one.mean is not None]
     several = any(one.sd is not None for one in shown)
     notes = [ONE_SEED] if any(one.sd is None for one in shown) else []
     notes += [SEEDS] if several else []
-    notes.append(marks(standard, several=several))
+    notes.append(explain_marks(standard, several=several))
     notes += [ON_BIASED] if kind == BIAS else []
     return notes + ([TWO_CLASSES] if kind == DOMAINS and classes == 2 else [])
 
 
-def marks(standard: str | None, *, several: bool) -> str:
+def explain_marks(standard: str | None, *, several: bool) -> str:
     """What the marks say.
 
     Args:
@@ -186,7 +188,7 @@ def marks(standard: str | None, *, several: bool) -> str:
     return f"{dagger}{verb} {HIGHEST}{EACH if several else ''}"
 
 
-def cell_text(one: Summary, *, brief: bool = False, bold: bool = True) -> str:
+def format_summary(one: RowSummary, *, brief: bool = False, bold: bool = True) -> str:
     """A figure with its spread or interval and its marks; ``-`` without one."""
     if one.mean is None:
         return "-"
@@ -199,7 +201,9 @@ def cell_text(one: Summary, *, brief: bool = False, bold: bool = True) -> str:
     return text + "†" * one.from_standard + "‡" * one.from_best
 
 
-def cost_table(cost: Mapping[str, Mapping[str, Any]], methods: Sequence[str]) -> Table:
+def build_cost_table(
+    cost: Mapping[str, Mapping[str, Any]], methods: Sequence[str]
+) -> BenchmarkTable:
     """Time, size and memory of each method.
 
     Args:
@@ -211,7 +215,7 @@ def cost_table(cost: Mapping[str, Mapping[str, Any]], methods: Sequence[str]) ->
     for row, one in found.items():
         if one.get("why"):
             notes.append(f"{row}: not measured: {one['why']}")
-        lines.append([row, *(_cost_cells(one))])
+        lines.append([row, *(_format_cost(one))])
     first = next((one for one in found.values() if not one.get("why")), None)
     if first is not None:
         threads = "" if first["threads"] is None else f", {first['threads']} threads"
@@ -225,10 +229,10 @@ def cost_table(cost: Mapping[str, Mapping[str, Any]], methods: Sequence[str]) ->
     figures = [
         {"method": row, **{k: one.get(k) for k in COST_COLUMNS[1:]}} for row, one in found.items()
     ]
-    return Table(COST, "cost", head, lines, lines, notes, figures)
+    return BenchmarkTable(COST, "cost", head, lines, lines, notes, figures)
 
 
-def _cost_cells(one: Mapping[str, Any]) -> list[str]:
+def _format_cost(one: Mapping[str, Any]) -> list[str]:
     if one.get("why"):
         return ["-"] * 6
     step = f"{one['step_ms_median']:.0f} [{one['step_ms_min']:.0f}, {one['step_ms_max']:.0f}]"
@@ -243,22 +247,22 @@ def _cost_cells(one: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def markdown(
-    name: str, tables: Sequence[Table], failed: Sequence[Mapping[str, Any]], note: str = ""
+def render_markdown(
+    name: str, tables: Sequence[BenchmarkTable], failed: Sequence[Mapping[str, Any]], note: str = ""
 ) -> str:
     """The page of all tables; `note`: how far they are, where they are not complete."""
     parts = [f"# {name}", *([note] if note else [])]
     for table in tables:
         parts.append(f"## {table.title}")
-        lines = [_line(table.head), _line(["---"] * len(table.head))]
-        parts.append("\n".join([*lines, *(_line(row) for row in table.rows)]))
+        lines = [_format_line(table.head), _format_line(["---"] * len(table.head))]
+        parts.append("\n".join([*lines, *(_format_line(row) for row in table.rows)]))
         parts += ["\n".join(f"- {note}" for note in table.notes)] if table.notes else []
     if failed:
-        lines = [_line(["cell", "what failed"]), _line(["---"] * 2)]
-        lines += [_line([str(one["task"]), str(one["error"])]) for one in failed]
+        lines = [_format_line(["cell", "what failed"]), _format_line(["---"] * 2)]
+        lines += [_format_line([str(one["task"]), str(one["error"])]) for one in failed]
         parts += ["## not done", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
 
 
-def _line(cells: Sequence[str]) -> str:
+def _format_line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from isnet_cli.output.lettering import clean
-from isnet_cli.report.document import Block, Columns, Gallery, Grid, Picture, Report
+from isnet_cli.report.blocks import Block, Columns, Gallery, Grid, Picture, Report
 
 TEMPLATE = "report.html.j2"
 _WITH_RANGE = re.compile(r"([^\[\]]+) (\[[^\[\]]+\])")
@@ -25,30 +25,30 @@ def render(report: Report) -> str:
         ValueError: When a picture's address is not ``data:``.
     """
     _check_pictures(report)
-    return _environment().get_template(TEMPLATE).render(report=report)
+    return _make_environment().get_template(TEMPLATE).render(report=report)
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def _make_environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("isnet_cli.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_finalize,
+        finalize=_clean_value,
     )
-    environment.filters["path"] = _path
-    environment.filters["ranged"] = _ranged
+    environment.filters["path"] = _break_path
+    environment.filters["ranged"] = _split_interval
     return environment
 
 
-def _path(text: str) -> Markup:
+def _break_path(text: str) -> Markup:
     """A file's key that may be broken after a slash; escaped."""
     return Markup(str(escape(clean(text))).replace("/", "/<wbr>"))  # noqa: S704 - escaped
 
 
-def _ranged(text: str) -> Markup:
+def _split_interval(text: str) -> Markup:
     """A figure with its interval on a line of its own; escaped."""
     found = _WITH_RANGE.fullmatch(clean(text))
     if found is None:
@@ -57,7 +57,7 @@ def _ranged(text: str) -> Markup:
     return Markup(f'{value} <span class="range">{ends}</span>')  # noqa: S704 - escaped
 
 
-def _finalize(value: object) -> object:
+def _clean_value(value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
         return clean(value, lines=True)
     return value
@@ -65,17 +65,17 @@ def _finalize(value: object) -> object:
 
 def _check_pictures(report: Report) -> None:
     for section in report.sections:
-        if not all(uri.startswith("data:image/") for b in section.blocks for uri in _uris(b)):
+        if not all(uri.startswith("data:image/") for b in section.blocks for uri in _list_uris(b)):
             raise ValueError(f"section '{section.name}': a picture is not a data: address")
 
 
-def _uris(block: Block) -> list[str]:
+def _list_uris(block: Block) -> list[str]:
     if isinstance(block, Picture):
         return [block.uri]
     if isinstance(block, Grid):
         return [picture.uri for picture in block.pictures]
     if isinstance(block, Columns):
-        return [uri for grid in block.grids for uri in _uris(grid)]
+        return [uri for grid in block.grids for uri in _list_uris(grid)]
     if isinstance(block, Gallery):
         return [cell.uri for row in block.rows for cell in row.cells if cell is not None]
     return []

@@ -10,12 +10,12 @@ from isnet_cli.core.files import write_text
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RECORD, RunFolder
 from isnet_cli.errors import IsnetError
-from isnet_cli.report.choose_images import add_images, limited
-from isnet_cli.report.facts import Cohort, RunFacts
-from isnet_cli.report.pictures import NOTE, mask_tiles, run_maps
-from isnet_cli.report.read_run import read_cohort, read_run, run_names
+from isnet_cli.report.blocks import Picture
+from isnet_cli.report.choose_images import choose_images, limit_images
+from isnet_cli.report.page import build_page
+from isnet_cli.report.pictures import NOTE, ReportPictures, draw_mask_tiles, draw_run_maps
 from isnet_cli.report.render import render
-from isnet_cli.report.sections.page import page
+from isnet_cli.report.results import Cohort, RunResults, name_runs, read_cohort, read_run
 
 LARGE = 8_000_000  # bytes; mail servers and old browsers start to refuse
 FEWER = (6, 3, 1, 0)  # images in each list of a page that would be too large
@@ -40,13 +40,15 @@ def build_report(folders: Sequence[RunFolder], output: Path, context: RunContext
         IsnetError: Kind "data", when a folder holds no run or a file of a finished stage is
             damaged.
     """
-    _check(folders)
-    names = run_names(folders)
+    _check_folders(folders)
+    names = name_runs(folders)
     context.say(f"report: {', '.join(names)}")
-    maps = run_maps(folders)
-    runs = [read_run(f, n, m) for f, n, m in zip(folders, names, maps, strict=True)]
-    runs = add_images(runs, folders)
-    content = _fitting(runs, _cohorts(folders, names), NOTE if any(maps) else "")
+    maps = draw_run_maps(folders)
+    runs = [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+    chosen = choose_images(runs, folders)
+    cohorts, tiles = _read_cohorts(folders, names)
+    pictures = ReportPictures(maps, chosen, tiles, NOTE if any(maps) else "")
+    content = _render_fitting(runs, cohorts, pictures)
     write_text(output, content)
     size = len(content.encode("utf-8"))
     if size >= LARGE:
@@ -54,21 +56,22 @@ def build_report(folders: Sequence[RunFolder], output: Path, context: RunContext
     return output
 
 
-def _fitting(runs: Sequence[RunFacts], cohorts: Sequence[Cohort], note: str) -> str:
+def _render_fitting(
+    runs: Sequence[RunResults], cohorts: Sequence[Cohort], pictures: ReportPictures
+) -> str:
     """The page with as many images as keep it below `LARGE`; without any when nothing helps."""
-    content = render(page(runs, cohorts, note))
+    content = render(build_page(runs, cohorts, pictures))
     for most in FEWER:
         if len(content.encode("utf-8")) < LARGE:
             break
-        fewer = [
-            dataclasses.replace(c, tiles=list(c.tiles)[: most * TILES_PER_IMAGE]) for c in cohorts
-        ]
-        words = f"{note} Fewer images than usual are shown, so that the page stays small."
-        content = render(page([limited(run, most) for run in runs], fewer, words.strip()))
+        fewer = limit_images(pictures, most, most * TILES_PER_IMAGE)
+        note = f"{pictures.note} Fewer images than usual are shown, so that the page stays small."
+        fewer = dataclasses.replace(fewer, note=note.strip())
+        content = render(build_page(runs, cohorts, fewer))
     return content
 
 
-def _check(folders: Sequence[RunFolder]) -> None:
+def _check_folders(folders: Sequence[RunFolder]) -> None:
     if not folders:
         raise IsnetError("usage", "report: no run folder, expected at least one")
     for folder in folders:
@@ -80,15 +83,17 @@ def _check(folders: Sequence[RunFolder]) -> None:
             )
 
 
-def _cohorts(folders: Sequence[RunFolder], names: Sequence[str]) -> list[Cohort]:
-    """Images and masks, once for each folder that made them."""
+def _read_cohorts(
+    folders: Sequence[RunFolder], names: Sequence[str]
+) -> tuple[list[Cohort], list[list[Picture]]]:
+    """Images and masks, and pictures of some masks, once for each folder that made them."""
     owners: dict[Path, tuple[RunFolder, list[str]]] = {}
     for folder, name in zip(folders, names, strict=True):
         owner = folder.owner("ingest")
         owners.setdefault(owner.path.resolve(), (owner, []))[1].append(name)
-    cohorts = []
+    cohorts, tiles = [], []
     for owner, users in owners.values():
         cohort = read_cohort(owner, owner.path.absolute().name, users)
-        tiles = mask_tiles(owner, cohort.rows, cohort.qc)
-        cohorts.append(dataclasses.replace(cohort, tiles=tiles))
-    return cohorts
+        cohorts.append(cohort)
+        tiles.append(draw_mask_tiles(owner, cohort.rows, cohort.qc))
+    return cohorts, tiles

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isnet_cli.benchmark.cells import Grid, make_grid
-from isnet_cli.benchmark.launch import Launch, Process, Task, prepare
-from isnet_cli.benchmark.logs import log_of
-from isnet_cli.benchmark.read_results import Figure, Results
+import pytest
+
+from isnet_cli.benchmark.cells import CellGrid, make_grid
+from isnet_cli.benchmark.pool import Launch, Process, Task, locate_log, prepare_task
+from isnet_cli.benchmark.scores import BenchmarkScores, SeedScore
 from isnet_cli.config.benchmark import Benchmark, load_benchmark
 from isnet_cli.config.load import load
 from isnet_cli.config.schema import Config
+from isnet_cli.core.files import write_csv, write_json, write_text
+from isnet_cli.core.run_context import RunContext
+from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.core.stage import StageResult
+from isnet_cli.dataset.test_sets import BIASED
+from isnet_cli.images.manifest import read_manifest
+from isnet_cli.inference.predictor import CARD, WEIGHTS
 from isnet_cli.report.compare.figures import EMPTY
+from isnet_cli.train.network import build_net
 from tests.cli.factory import isnet, write_inputs
+from tests.report.compare.factory import write_evaluation
 
 QUICK = """\
   train.epochs: 1
@@ -53,13 +64,41 @@ def write(folder: Path, **parts: str) -> Path:
     return path
 
 
-def loaded(file: Path, output: Path) -> tuple[Benchmark, Grid]:
+def loaded(file: Path, output: Path) -> tuple[Benchmark, CellGrid]:
     bench = load_benchmark(file)
     return bench, make_grid(bench, file, output)
 
 
 def config(folder: Path) -> Config:
     return load(folder / "c.yaml")
+
+
+def make_stages_quick(patch: pytest.MonkeyPatch) -> None:
+    """Training and evaluation write made-up files of the right form; the rest is as it is."""
+    patch.setattr("isnet_cli.train.stage.run", _train)
+    patch.setattr("isnet_cli.evaluate.stage.run", _evaluate)
+
+
+def _train(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
+    build_net(config, 2)  # refuses a network that does not exist
+    root = folder.stage_dir("train")
+    epochs = [{"epoch": epoch} for epoch in range(config.train.epochs)]
+    write_csv(root / "history.csv", ["epoch"], epochs)
+    write_json(root / CARD, {"method": config.train.method, "seed": config.seed})
+    write_text(root / WEIGHTS, f"{config.train.method} {config.seed}")
+    return StageResult([root / CARD, root / WEIGHTS], {})
+
+
+def _evaluate(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
+    rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
+    tested = {row.key: row.label for row in rows if row.set == "test"}
+    names = write_evaluation(
+        folder, {"test": tested}, rows, classes=("sick", "well"),
+        noise=zlib.crc32(f"{config.train.method} {config.seed}".encode()),
+        versions=BIASED if config.bias.kind != "none" else ("standard",),
+        described={"method": config.train.method},
+    )  # fmt: skip
+    return StageResult([folder.stage_dir("evaluate") / name for name in names], {})
 
 
 @dataclass(frozen=True)
@@ -88,8 +127,8 @@ def in_process(
 
     def launch(task: Task) -> Process:
         watch(task)
-        done = isnet(*prepare(task, output, 1, overwrite=overwrite), "-j", "0")
-        log = log_of(output, task.name)
+        done = isnet(*prepare_task(task, output, 1, overwrite=overwrite), "-j", "0")
+        log = locate_log(output, task.name)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(done.err, encoding="utf-8")
         log.with_suffix(".json").write_text(done.out, encoding="utf-8")
@@ -99,17 +138,17 @@ def in_process(
 
 
 def figure(seed: int, value: float | None, low: float | None = None, high: float | None = None,
-           **more: Any) -> Figure:  # fmt: skip
-    return Figure(seed, {**EMPTY, "value": value, "low": low, "high": high, **more})
+           **more: Any) -> SeedScore:  # fmt: skip
+    return SeedScore(seed, {**EMPTY, "value": value, "low": low, "high": high, **more})
 
 
 def results(
-    figures: dict[tuple[str, str, str, str, str], list[Figure]], configs: dict[str, Config]
-) -> Results:
+    figures: dict[tuple[str, str, str, str, str], list[SeedScore]], configs: dict[str, Config]
+) -> BenchmarkScores:
     """Results of one data setting, ``d``."""
     tests = {(name, version): None for _, _, name, version, _ in figures}
     first = next(iter(tests))[0]
-    return Results(
+    return BenchmarkScores(
         figures, {"d": list(tests)}, {"d": first},
         {("d", name): one for name, one in configs.items()}, 2,
     )  # fmt: skip

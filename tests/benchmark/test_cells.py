@@ -1,4 +1,4 @@
-"""Cells of a benchmark: layers of keys, shared images, references to other cells, faults by row."""
+"""A benchmark's cells, its tasks and their state."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.benchmark.cells import Grid, cell_name, refusal
+from isnet_cli.benchmark.cells import (
+    CellGrid,
+    TaskState,
+    cell_name,
+    find_states,
+    list_tasks,
+    refuse_cells,
+)
 from isnet_cli.errors import IsnetError
-from tests.benchmark.factory import loaded, write
+from tests.benchmark.factory import in_process, loaded, write
 
 
-def grid(folder: Path, **parts: str) -> Grid:
+def grid(folder: Path, **parts: str) -> CellGrid:
     return loaded(write(folder, **parts), folder / "out")[1]
 
 
@@ -152,6 +159,65 @@ def test_faults_of_all_cells_are_found_and_named_by_row(
 
 
 def test_many_faults_are_one_message() -> None:
-    error = refusal(Path("b.yaml"), [f"fault {i}" for i in range(60)])
+    error = refuse_cells(Path("b.yaml"), [f"fault {i}" for i in range(60)])
     assert error.message == "b.yaml: 60 faults"
     assert error.details[-1] == "... and 10 more"
+
+
+def plans(file: Path, output: Path) -> dict[str, TaskState]:
+    return find_states(*loaded(file, output), output)
+
+
+def test_tasks_are_images_then_cells_with_what_they_wait_for(tmp_path: Path) -> None:
+    methods = "  standard: {model.weights: 'cell:isnet/train/model.safetensors'}\n  isnet: {}\n"
+    file = write(tmp_path, methods=methods)
+    found = list_tasks(*loaded(file, tmp_path / "out"))
+    assert [(task.name, task.until, task.waits) for task in found] == [
+        ("images/all-seed-0", "masks", ()),
+        (
+            "cells/all/standard/seed-0",
+            "evaluate",
+            ("images/all-seed-0", "cells/all/isnet/seed-0"),
+        ),
+        ("cells/all/isnet/seed-0", "evaluate", ("images/all-seed-0",)),
+    ]
+    file.write_text(file.read_text() + "heatmaps: true\n")
+    assert list_tasks(*loaded(file, tmp_path / "out"))[1].until == "heatmap"
+
+
+def test_states_follow_the_work(tmp_path: Path) -> None:
+    file, output = write(tmp_path, methods="  standard: {}\n"), tmp_path / "out"
+    images, cell = "images/all-seed-0", "cells/all/standard/seed-0"
+    assert plans(file, output) == {images: TaskState("new"), cell: TaskState("new")}
+    launch = in_process(output)
+    first, second = list_tasks(*loaded(file, output))
+    launch(first)
+    assert plans(file, output) == {images: TaskState("current"), cell: TaskState("new")}
+    launch(second)
+    assert plans(file, output) == {images: TaskState("current"), cell: TaskState("current")}
+    text = file.read_text()
+    file.write_text(text.replace("train.epochs: 1", "train.epochs: 2"))
+    assert plans(file, output) == {
+        images: TaskState("current"), cell: TaskState("outdated", ("train.epochs",)),
+    }  # fmt: skip
+    file.write_text(text.replace("train.epochs: 1", "train.epochs: 1\n  data.max_side: 64"))
+    found = plans(file, output)
+    assert found[images] == TaskState("outdated", ("data.max_side",))
+    assert found[cell] == TaskState("outdated", ("data.max_side",))
+    file.write_text(text)
+    (tmp_path / "xrays" / "f00.png").unlink()
+    found = plans(file, output)
+    assert (found[images], found[cell]) == (TaskState("outdated"), TaskState("undecided"))
+
+
+def test_missing_images_are_an_error_at_once(tmp_path: Path) -> None:
+    file = write(tmp_path, set="  data.images: nowhere\n")
+    with pytest.raises(IsnetError, match="nowhere") as caught:
+        plans(file, tmp_path / "out")
+    assert caught.value.kind == "data"
+
+
+def test_images_that_are_still_to_be_drawn_are_new(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    file.write_text(file.read_text() + "drawn: {}\n")
+    assert {one.plan for one in plans(file, tmp_path / "out").values()} == {"new"}

@@ -1,17 +1,28 @@
-"""The cost of a method on noise: plausible figures, and a reason where there are none."""
+"""The cost of a method: figures, reasons where there are none, what is measured again."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from isnet_cli.benchmark.cost import Request, main, measure, random_batch
+from isnet_cli.benchmark.cells import Cell
+from isnet_cli.benchmark.cost import (
+    CostRequest,
+    main,
+    make_random_batch,
+    measure_cost,
+    measure_costs,
+)
+from isnet_cli.config.benchmark import Benchmark, Cost
 from isnet_cli.config.load import dump
+from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_json, write_text
+from isnet_cli.core.run_context import RunContext
 from isnet_models.backbones import build_backbone, count_parameters
 from tests.support.runs import small_config
 
@@ -23,14 +34,14 @@ def same_determinism():
     torch.use_deterministic_algorithms(before)
 
 
-def request_of(tmp_path: Path, **train: object) -> Request:
+def request_of(tmp_path: Path, **train: object) -> CostRequest:
     config = small_config(train=train)
     write_text(tmp_path / "m.yaml", dump(config))
-    return Request(str(tmp_path / "m.yaml"), classes=3, steps=3, batch_size=2, images=5)
+    return CostRequest(str(tmp_path / "m.yaml"), classes=3, steps=3, batch_size=2, images=5)
 
 
 def test_figures_of_a_method(tmp_path: Path) -> None:
-    found = measure(request_of(tmp_path, method="isnet"))
+    found = measure_cost(request_of(tmp_path, method="isnet"))
     assert 0 < found["step_ms_min"] <= found["step_ms_median"] <= found["step_ms_max"]
     assert found["ratio_min"] <= found["ratio"] <= found["ratio_max"]
     assert found["ratio"] > 1  # maps are made besides
@@ -41,14 +52,14 @@ def test_figures_of_a_method(tmp_path: Path) -> None:
 
 
 def test_the_batch_is_like_images(tmp_path: Path) -> None:
-    batch = random_batch(small_config(), 2, 4, torch.device("cpu"))
+    batch = make_random_batch(small_config(), 2, 4, torch.device("cpu"))
     assert batch.images.shape == (4, 1, 32, 32)
     assert 0 <= float(batch.images.min()) < float(batch.images.max()) <= 1
     assert set(batch.masks.unique().tolist()) == {0.0, 1.0}
     assert 0.1 < float(batch.masks.mean()) < 0.5
     assert batch.labels.tolist() == [0, 1, 0, 1]
     several = small_config(data={"labels": {"task": "multilabel"}})
-    assert random_batch(several, 3, 2, torch.device("cpu")).labels.tolist() == [
+    assert make_random_batch(several, 3, 2, torch.device("cpu")).labels.tolist() == [
         [1, 0, 0],
         [0, 1, 0],
     ]
@@ -58,8 +69,60 @@ def test_what_cannot_be_measured_is_a_reason(tmp_path: Path) -> None:
     config = small_config(model={"arch": "nothing"})
     write_text(tmp_path / "m.yaml", dump(config))
     asked = tmp_path / "request.json"
-    write_json(asked, asdict(Request(str(tmp_path / "m.yaml"), 2, 1, 2, 2)))
+    write_json(asked, asdict(CostRequest(str(tmp_path / "m.yaml"), 2, 1, 2, 2)))
     assert main([str(asked), str(tmp_path / "result.json")]) == 0
     found = json.loads((tmp_path / "result.json").read_text())
     assert list(found) == ["why"]
     assert "nothing" in found["why"]
+
+
+BENCH = Benchmark(cost=Cost(steps=1, batch_size=2, images=2))
+
+
+def cell(data: str, method: str, seed: int = 0, **train: Any) -> Cell:
+    return Cell(data, method, seed, small_config(train={"method": method, **train}))
+
+
+class Fake:
+    """Counts what is measured; tells what it is."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, request: CostRequest, name: str) -> dict[str, Any] | None:
+        assert Path(request.config).is_file()
+        self.asked.append(name)
+        return {"why": f"{name} {request.classes} {request.steps}"}
+
+
+def test_each_method_of_the_first_data_setting_is_measured_once(tmp_path: Path) -> None:
+    cells = [cell("a", "standard"), cell("a", "isnet"), cell("a", "isnet", 1), cell("b", "isnet")]
+    fake = Fake()
+    found = measure_costs(BENCH, cells, 3, tmp_path, RunContext(), fake)
+    assert found == ({"standard": {"why": "standard 3 1"}, "isnet": {"why": "isnet 3 1"}}, True)
+    assert measure_costs(BENCH, cells, 3, tmp_path, RunContext(), fake) == found
+    assert fake.asked == ["standard", "isnet"]
+    changed = [cells[0], cell("a", "isnet", clip_norm=2.0)]
+    measure_costs(BENCH, changed, 3, tmp_path, RunContext(), fake)
+    assert fake.asked == ["standard", "isnet", "isnet"]
+    measure_costs(BENCH, cells, 4, tmp_path, RunContext(), fake)
+    assert len(fake.asked) == 5
+    assert len(json.loads((tmp_path / "cost.json").read_text())) == 5
+
+
+def test_nothing_is_measured_unasked_or_after_a_stop(tmp_path: Path) -> None:
+    fake, cells = Fake(), [cell("a", "standard")]
+    assert measure_costs(Benchmark(cost=None), cells, 2, tmp_path, RunContext(), fake) == ({}, True)
+    assert measure_costs(BENCH, [], 2, tmp_path, RunContext(), fake) == ({}, True)
+    stopped = RunContext(stop_requested=lambda: True)
+    assert measure_costs(BENCH, cells, 2, tmp_path, stopped, fake) == ({}, False)
+    assert fake.asked == []
+    assert measure_costs(BENCH, cells, 2, tmp_path, RunContext(), lambda r, n: None) == ({}, False)
+
+
+def test_a_process_of_its_own_measures(tmp_path: Path) -> None:
+    broken = Cell("a", "standard", 0, Config.model_validate({"model": {"arch": "nothing"}}))
+    found, complete = measure_costs(BENCH, [broken], 2, tmp_path, RunContext())
+    assert complete
+    assert "nothing" in found["standard"]["why"]
+    assert (tmp_path / "logs" / "cost.standard.log").is_file()

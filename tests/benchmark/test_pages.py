@@ -1,4 +1,4 @@
-"""Pages of comparison: one a data setting, or one a seed where images are dealt out by seed."""
+"""Pages of comparison: one a data setting, or one a seed where images are split by seed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 
 from isnet_cli.benchmark import pages as benchmark_pages
 from isnet_cli.benchmark.cells import Cell
-from isnet_cli.benchmark.pages import MOST, chosen_pairs, compare_cells
+from isnet_cli.benchmark.pages import MOST, choose_pairs, compare_cells
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_context import RunContext
 from tests.report.compare.factory import compared_run, images, opened
 
 
-def cell(root: Path, data: str, method: str, seed: int, dealt: str) -> Cell:
-    made = Cell(data, method, seed, None, dealt)  # type: ignore[arg-type]
-    sets = {"test": images(12, head=f"{dealt}-")}
+def cell(root: Path, data: str, method: str, seed: int, split: str) -> Cell:
+    made = Cell(data, method, seed, None, split)  # type: ignore[arg-type]
+    sets = {"test": images(12, head=f"{split}-")}
     run = compared_run(root / "cells" / made.name, sets, noise=len(method) + seed, seed=seed)
     return replace(made, config=opened(run)[1])
 
@@ -36,7 +36,7 @@ def test_one_page_a_data_setting_when_the_images_are_the_same(tmp_path: Path) ->
     assert page.stat().st_mtime_ns > before
 
 
-def test_one_page_a_seed_when_images_are_dealt_out_by_seed(
+def test_one_page_a_seed_when_images_are_split_by_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: dict[str, list[str]] = {}
@@ -58,18 +58,18 @@ def test_many_rows_are_each_tested_against_the_plain_one_of_their_seed() -> None
         return Cell("d", method, seed, config)
 
     cells = [made(m, s, "isnet") for s in (0, 1) for m in ("a", "b", "c")]
-    assert chosen_pairs(cells) is None
+    assert choose_pairs(cells) is None
     assert len(cells) == MOST
     cells.insert(1, made("plain", 0, "standard"))  # a 0, plain 0, b 0, c 0, a 1, b 1, c 1
-    found = chosen_pairs(cells)
+    found = choose_pairs(cells)
     assert found is not None
     assert found.pairs == ((1, 0), (1, 2), (1, 3))
     assert "against `plain`" in found.family
     cells.append(made("standard", 1, "standard"))
-    found = chosen_pairs(cells)
+    found = choose_pairs(cells)
     assert found is not None
     assert found.pairs == ((7, 4), (7, 5), (7, 6))
-    found = chosen_pairs([made(f"m{i}", 0, "isnet") for i in range(7)])
+    found = choose_pairs([made(f"m{i}", 0, "isnet") for i in range(7)])
     assert found is not None
     assert found.pairs == tuple((0, i) for i in range(1, 7))
 

@@ -1,20 +1,145 @@
-"""Tasks as processes: order, number at once, failures, stops; small programs in their place."""
+"""Tasks as processes: logs, starting, order, failures, stopping."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from isnet_cli.benchmark.launch import Launch, Process, Task, start
-from isnet_cli.benchmark.logs import killed, log_of
-from isnet_cli.benchmark.pool import Ended, Watch, run_tasks
+from isnet_cli.benchmark.pool import (
+    EVENTS,
+    Ended,
+    Launch,
+    Process,
+    Task,
+    Watch,
+    count_warnings,
+    describe_signal,
+    format_duration,
+    locate_log,
+    prepare_task,
+    read_failure,
+    read_progress,
+    run_tasks,
+    share_threads,
+    start_process,
+)
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_context import Bar, Progress, RunContext
+
+
+def test_how_far_a_run_is(tmp_path: Path) -> None:
+    assert read_progress(tmp_path, 30) == ""
+    events = tmp_path / EVENTS
+    events.write_text("")
+    assert read_progress(tmp_path, 30) == ""
+    lines = [{"event": "stage_started", "stage": "train"}]
+    events.write_text(json.dumps(lines[0]) + "\n")
+    assert read_progress(tmp_path, 30) == "train"
+    lines += [{"event": "epoch", "epoch": float(n), "more": "x" * 500} for n in range(1, 13)]
+    whole = "".join(json.dumps(line) + "\n" for line in lines)
+    events.write_text(whole)
+    assert read_progress(tmp_path, 30) == "12/30"
+    events.write_text(whole + '{"event": "epo')
+    assert read_progress(tmp_path, 30) == ""
+    for other in ('{"event": "stage_done", "stage": "train"}', "3", '{"event": "epoch"}'):
+        events.write_text(whole + other)
+        assert read_progress(tmp_path, 30) == ""
+
+
+def test_words_for_times_and_signals() -> None:
+    assert [format_duration(s) for s in (75, 700, 9000)] == ["75 s", "12 min", "2.5 h"]
+    assert describe_signal(-signal.SIGKILL) == "ended by SIGKILL, as when memory runs out"
+    assert describe_signal(-signal.SIGSEGV) == "ended by SIGSEGV"
+    assert describe_signal(-250) == "ended by signal 250"
+
+
+def test_warnings_of_a_task_are_counted(tmp_path: Path) -> None:
+    log = locate_log(tmp_path, "images/a")
+    assert count_warnings(tmp_path, "images/a") == ""
+    log.parent.mkdir()
+    log.with_suffix(".json").write_text(json.dumps({"warnings": []}))
+    assert count_warnings(tmp_path, "images/a") == ""
+    log.with_suffix(".json").write_text(json.dumps({"warnings": ["x", "y"]}))
+    assert count_warnings(tmp_path, "images/a") == f"2 warnings, see {log}"
+
+
+def test_the_line_of_a_failure(tmp_path: Path) -> None:
+    log = locate_log(tmp_path, "cells/a/b/seed-0")
+    assert log == tmp_path / "logs" / "cells.a.b.seed-0.log"
+    assert read_failure(tmp_path, "cells/a/b/seed-0") == ""
+    log.parent.mkdir()
+    log.write_text("one\nKilled\n\n")
+    assert read_failure(tmp_path, "cells/a/b/seed-0") == "Killed"
+    fault = {"kind": "data", "message": "no image", "details": ["x.csv:3"], "fix": ""}
+    log.with_suffix(".json").write_text(json.dumps({"error": fault}))
+    assert read_failure(tmp_path, "cells/a/b/seed-0") == "error[data]: no image; x.csv:3"
+
+
+def test_an_isnet_stops_when_the_program_that_started_it_is_gone(tmp_path: Path) -> None:
+    child = (
+        "import sys, time; from isnet_cli.cli.options import ScreenOptions; "
+        "from isnet_cli.cli.session import Session; s = Session('x', ScreenOptions())\n"
+        "open(sys.argv[1], 'w').close()\n"
+        "end = time.monotonic() + 30\n"
+        "while not s.stop_requested():\n"
+        "    if time.monotonic() > end: sys.exit(1)\n"
+        "    time.sleep(0.05)\n"
+        "open(sys.argv[2], 'w').close()\n"
+    )
+    began, ended = tmp_path / "began", tmp_path / "ended"
+    parent = (
+        "import os, sys, time; from pathlib import Path; "
+        "from isnet_cli.benchmark.pool import start_process\n"
+        "start_process(['-c', sys.argv[1], *sys.argv[2:4]], Path(sys.argv[4]), 1)\n"
+        "while not os.path.exists(sys.argv[2]): time.sleep(0.05)\n"
+        "time.sleep(0.3)\n"
+        "print(os.path.exists(sys.argv[3]), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    words = [sys.executable, "-c", parent, child, str(began), str(ended), str(tmp_path / "c.log")]
+    found = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    assert (found.returncode, found.stdout.strip()) == (-9, b"False"), found.stderr
+    deadline = time.monotonic() + 20
+    while not ended.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert ended.exists()
+
+
+def test_what_a_task_is_started_with(tmp_path: Path) -> None:
+    one = Task("cells/d/m/seed-0", Config(), "evaluate")
+    words = prepare_task(one, tmp_path, 3, overwrite=False)
+    record = tmp_path / one.name / "isnet.yaml"
+    assert words[:4] == ["run", str(record), "-o", str(record.parent)]
+    assert words[4:] == ["--until", "evaluate", "--json", "--no-progress", "-j", "3"]
+    assert "name: isnet" in record.read_text()
+    assert "--overwrite" in prepare_task(one, tmp_path, 3, overwrite=True)
+
+
+def test_jobs_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert share_threads(2) == 3
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    for nested in ("", "4,2"):  # no plain number
+        monkeypatch.setenv("OMP_NUM_THREADS", nested)
+        assert share_threads(1) == 8
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert (share_threads(1), share_threads(3), share_threads(20)) == (8, 2, 1)
+
+
+def test_threads_and_prints_of_a_process(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "x.log"
+    text = "import os, sys; print(os.environ['OMP_NUM_THREADS']); print('e', file=sys.stderr)"
+    assert start_process(["-c", text], log, 3).wait(30) == 0
+    assert (log.read_text(), log.with_suffix(".json").read_text()) == ("e\n", "3\n")
+
 
 POLITE = """
 import signal, sys, time
@@ -35,7 +160,7 @@ def programs(tmp_path: Path, texts: dict[str, str], order: list[str] | None = No
         if order is not None:
             order.append(one.name)
         words = ["-S", "-c", texts.get(one.name, ""), str(tmp_path / f"{one.name}.began")]
-        return start(words, log_of(tmp_path, one.name), 1)
+        return start_process(words, locate_log(tmp_path, one.name), 1)
 
     return launch
 
@@ -124,7 +249,7 @@ def test_a_process_that_was_stopped_before_it_listened_is_stopped(tmp_path: Path
     assert (found["a"].status, found["a"].code) == ("stopped", -signal.SIGTERM)
 
 
-class Shown(Progress):
+class ShownScore(Progress):
     """Keeps what the bar is told."""
 
     def __init__(self) -> None:
@@ -144,7 +269,7 @@ class Shown(Progress):
 def test_what_is_said_of_each_and_done_after_it(tmp_path: Path) -> None:
     said: list[str] = []
     seen: list[list[str]] = []
-    shown = Shown()
+    shown = ShownScore()
     texts = {"b": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"}
     found = run_tasks(
         [task("a"), task("b"), task("c"), task("images")],
@@ -160,7 +285,7 @@ def test_what_is_said_of_each_and_done_after_it(tmp_path: Path) -> None:
             after=lambda ended: seen.append(sorted(ended)),
         ),
     )
-    assert (found["b"].status, found["b"].error) == ("failed", killed(-9))
+    assert (found["b"].status, found["b"].error) == ("failed", describe_signal(-9))
     assert said == ["a: done, 0 s (2 of 3); a remark", "images: done, 0 s"]
     assert seen == [["a", "c"]]
     assert shown.running[0].endswith(" 1/3")

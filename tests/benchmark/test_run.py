@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from isnet_cli.benchmark.launch import Process, Task
+from isnet_cli.benchmark.pool import Process, Task
 from isnet_cli.benchmark.run import (
     Outcome,
     describe_cells,
@@ -19,7 +19,7 @@ from isnet_cli.benchmark.run import (
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
-from tests.benchmark.factory import Finished, in_process, loaded, write
+from tests.benchmark.factory import Finished, in_process, loaded, make_stages_quick, write
 
 DATA = "  shapes: {bias.kind: shapes}\n  clean: {}\n"
 COST: dict[str, Any] = {"why": "not here"}
@@ -42,14 +42,21 @@ class Whole:
     order: list[str]
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_stages_quick(monkeypatch)
+
+
+@pytest.fixture(scope="module", params=["quick", pytest.param("real", marks=pytest.mark.slow)])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     root = tmp_path_factory.mktemp("whole")
     cost = "{steps: 1, batch_size: 2, images: 2}"
     file, output, order = write(root, seeds="0, 1", data=DATA, cost=cost), root / "out", list[str]()
     launch = in_process(output, watch=lambda task: order.append(task.name))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("isnet_cli.report.compare.write.draws_for", lambda family: 200)
+        if request.param == "quick":
+            make_stages_quick(patch)
         return Whole(file, output, go(file, output, launch=launch), order)
 
 
@@ -149,7 +156,7 @@ def test_settings_of_a_method_are_checked_before_anything_is_written(tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failing_cell_is_a_row_and_is_tried_again(tmp_path: Path) -> None:
+def test_a_failing_cell_is_a_row_and_is_tried_again(tmp_path: Path, quick: None) -> None:
     methods = "  standard: {}\n  broken: {train.method: standard, model.arch: nothing}\n"
     methods += (
         "  after: {train.method: standard, model.weights: 'cell:broken/train/x.safetensors'}\n"
@@ -171,7 +178,7 @@ def test_a_failing_cell_is_a_row_and_is_tried_again(tmp_path: Path) -> None:
     assert [cell["status"] for cell in again.content["cells"]] == ["current", "done", "done"]
 
 
-def test_a_teacher_is_another_row_and_comes_first(tmp_path: Path) -> None:
+def test_a_teacher_is_another_row_and_comes_first(tmp_path: Path, quick: None) -> None:
     student = '{train.settings: {distillation: {teacher: "cell:masked_mix"}}}'
     methods = f"  distillation: {student}\n  masked_mix: {{}}\n"
     file, output, order = write(tmp_path, methods=methods), tmp_path / "out", list[str]()
@@ -183,7 +190,7 @@ def test_a_teacher_is_another_row_and_comes_first(tmp_path: Path) -> None:
         go(wrong, output)
 
 
-def test_a_stopped_benchmark_shows_what_is_there_and_goes_on(tmp_path: Path) -> None:
+def test_a_stopped_benchmark_shows_what_is_there_and_goes_on(tmp_path: Path, quick: None) -> None:
     file, output = write(tmp_path), tmp_path / "out"
     done: list[str] = []
     launch = in_process(output, watch=lambda task: done.append(task.name))
@@ -199,7 +206,7 @@ def test_a_stopped_benchmark_shows_what_is_there_and_goes_on(tmp_path: Path) -> 
     assert [row[0] for row in again.tables[0].rows] == ["standard", "isnet"]
 
 
-def test_the_tables_are_there_while_it_runs(tmp_path: Path) -> None:
+def test_the_tables_are_there_while_it_runs(tmp_path: Path, quick: None) -> None:
     file, output = write(tmp_path), tmp_path / "out"
     seen: list[tuple[str, list[str]]] = []
 
@@ -219,7 +226,7 @@ def test_the_tables_are_there_while_it_runs(tmp_path: Path) -> None:
     assert line["from_standard"] is False
 
 
-def test_overwriting_replaces(tmp_path: Path) -> None:
+def test_overwriting_replaces(tmp_path: Path, quick: None) -> None:
     file, output = write(tmp_path, methods="  standard: {}\n"), tmp_path / "out"
     go(file, output)
     file.write_text(file.read_text().replace("epochs: 1", "epochs: 2"))

@@ -11,17 +11,56 @@ from typing import Any
 import numpy as np
 
 from isnet_cli.config.load import dump
-from isnet_cli.config.schema import Config
+from isnet_cli.config.schema import Config, Intervals
 from isnet_cli.core.files import write_bytes, write_csv, write_json
 from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.evaluate.background_scores import VARIANTS, Answers, Images, background_reliance
 from isnet_cli.images.kept import save_image
 from isnet_cli.images.mask_files import save_mask
 from isnet_cli.images.types import ROW_FIELDS
 from isnet_cli.output.images import compose_panel, png_bytes
+from isnet_cli.stats.intervals import with_intervals
 from isnet_cli.stats.reliance import summarise
+from isnet_cli.stats.sample import make_sample
 from isnet_cli.stats.scores import scores
-from tests.report.scores import drops, full_scores, swapped
+from isnet_cli.stats.shift import Test, shift_tables
 from tests.support.runs import QC_FIELDS, lungs
+
+SETTINGS = Intervals(draws=1000, bootstrap=200)
+
+
+def make_full_scores(
+    p: np.ndarray, truth: np.ndarray, classes: Sequence[str]
+) -> tuple[dict[str, Any], Test]:
+    """Scores with intervals and calibration of images that are each of their own patient."""
+    found, sample = scores(p, truth, classes), make_sample(p, truth, classes)
+    return {**found, **with_intervals(found, sample, SETTINGS, 0)}, Test(found, sample)
+
+
+def make_background(
+    p: np.ndarray, truth: np.ndarray, classes: Sequence[str], keys: Sequence[str]
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Background reliance and its table: on another class's background every third image flips."""
+    other = p.copy()
+    other[::3] = p[::3, ::-1]
+    variants = dict(zip(VARIANTS, (p, p, np.full_like(p, 1 / p.shape[1]), other, p), strict=True))
+    answers = {name: Answers.of(values.tolist(), p.shape[1]) for name, values in variants.items()}
+    images = Images(truth, classes, None, [""] * len(p), SETTINGS)
+    found = {**background_reliance(answers, images), "left_out": {"no label": 2}}
+    lines = [
+        {"key": key, "variant": name, "partner": "", "label": classes[truth[i]],
+         "predicted": classes[int(values[i].argmax())],
+         "flipped": str(int(values[i].argmax() != p[i].argmax()))}
+        for name, values in variants.items()
+        for i, key in enumerate(keys)
+    ]  # fmt: skip
+    return found, lines
+
+
+def make_deltas(tests: dict[tuple[str, str], Test], reference: str) -> list[dict[str, Any]]:
+    """Differences between the tests."""
+    return shift_tables(tests, reference, SETTINGS, 0)
+
 
 VERSIONS = ("biased", "standard", "deceiving")
 STAGES = ("ingest", "masks", "train", "evaluate", "heatmap")
@@ -57,7 +96,7 @@ class Plan:
         make: (index, class) -> image, mask.
         config: Further sections of the configuration.
         hostile: Names of sets are not fit for files; folders get numbers.
-        full: Also intervals, calibration, background reliance and drops (slower).
+        full: Also intervals, calibration, background reliance and deltas (slower).
     """
 
     classes: Sequence[str] = ("normal", "tb")
@@ -119,7 +158,7 @@ def _rows(plan: Plan) -> list[dict[str, str]]:
             rows.append(
                 _row(
                     key=f"{folder}/{number:03d}",
-                    image=f"images/{folder}/{number:03d}.png",
+                    image_file=f"images/{folder}/{number:03d}.png",
                     source=plan.sources.get(name, "Shenzhen"),
                     patient=f"{len(rows):012x}",
                     label=plan.classes[number % len(plan.classes)],
@@ -214,8 +253,8 @@ def _evaluate(folder: RunFolder, plan: Plan, rows: list[dict[str, str]]) -> list
             found, files = scores(p, truth, classes), [place]
             if plan.full:
                 keys = [row["key"] for row in images]
-                found, tests[name, version] = full_scores(p, truth, classes)
-                found["background"], lines = swapped(p, truth, classes, keys)
+                found, tests[name, version] = make_full_scores(p, truth, classes)
+                found["background"], lines = make_background(p, truth, classes, keys)
                 files.append(place.replace("predictions", "background"))
                 write_csv(root / files[-1], list(lines[0]), lines)
             sets[name][version] = {
@@ -232,7 +271,11 @@ def _evaluate(folder: RunFolder, plan: Plan, rows: list[dict[str, str]]) -> list
             ]  # fmt: skip
             write_csv(root / place, list(lines[0]), lines)
     content = {"schema": 1, "classes": classes, "task": "multiclass", "model": _model(plan)}
-    more = {"shift": drops(tests, next(iter(sets))), "reference": next(iter(sets))} if tests else {}
+    more = (
+        {"shift": make_deltas(tests, next(iter(sets))), "reference": next(iter(sets))}
+        if tests
+        else {}
+    )
     write_json(root / "metrics.json", {**content, "sets": sets, **more})
     return [root / "metrics.json", *tables]
 

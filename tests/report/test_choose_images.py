@@ -1,7 +1,6 @@
 """Images that stand out: the choice, transcribed slowly from the tables; what has no map."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,49 +8,59 @@ import pytest
 from isnet_cli.core.files import read_csv, write_csv
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
-from isnet_cli.report.choose_images import KINDS, XRay, add_images, limited, pick, sureness
-from isnet_cli.report.facts import MapFacts, Pick, RunFacts
-from isnet_cli.report.read_run import read_run
+from isnet_cli.report.choose_images import (
+    KINDS,
+    MappedImage,
+    choose_images,
+    limit_images,
+    measure_sureness,
+    pick_images,
+)
+from isnet_cli.report.pictures import ChosenImages, MapPicture, Pick, ReportPictures
+from isnet_cli.report.results import read_run
 from tests.report.factory import make_report_run
 from tests.report.sections.factory import relevance_map
 
 CLASSES = ("tb", "old")
 
 
-def keys(images: list[XRay]) -> list[str]:
+def keys(images: list[MappedImage]) -> list[str]:
     return [image.key for image in images]
 
 
 def test_most_and_least_share_no_image() -> None:
-    images = [XRay(str(i), i / 10, None, 0.5) for i in range(5)] + [XRay("x", None, True, 0.9)]
-    assert keys(pick(images, "most")) == ["4", "3", "2"]
-    assert keys(pick(images, "least")) == ["0", "1"]
+    images = [MappedImage(str(i), i / 10, None, 0.5) for i in range(5)] + [
+        MappedImage("x", None, True, 0.9)
+    ]
+    assert keys(pick_images(images, "most")) == ["4", "3", "2"]
+    assert keys(pick_images(images, "least")) == ["0", "1"]
 
 
 def test_wrong_and_right_are_the_surest_and_ties_go_by_name() -> None:
-    images = [XRay("b", 0.1, False, 0.7), XRay("a", 0.1, False, 0.7), XRay("c", 0.1, False, 0.9),
-             XRay("d", 0.1, True, 0.8), XRay("e", 0.1, None, 1.0)]  # fmt: skip
-    assert keys(pick(images, "wrong")) == ["c", "a", "b"]
-    assert keys(pick(images, "right")) == ["d"]
+    images = [MappedImage("b", 0.1, False, 0.7), MappedImage("a", 0.1, False, 0.7),
+              MappedImage("c", 0.1, False, 0.9), MappedImage("d", 0.1, True, 0.8),
+              MappedImage("e", 0.1, None, 1.0)]  # fmt: skip
+    assert keys(pick_images(images, "wrong")) == ["c", "a", "b"]
+    assert keys(pick_images(images, "right")) == ["d"]
 
 
 def test_sureness_of_one_class() -> None:
     line = {"label": "old", "predicted": "tb", "p_tb": "0.8", "p_old": "0.2"}
-    assert sureness(line, CLASSES, "multiclass") == (False, 0.8)
-    assert sureness(line | {"label": "tb"}, CLASSES, "multiclass") == (True, 0.8)
-    assert sureness(line | {"label": ""}, CLASSES, "multiclass") == (None, 0.8)
+    assert measure_sureness(line, CLASSES, "multiclass") == (False, 0.8)
+    assert measure_sureness(line | {"label": "tb"}, CLASSES, "multiclass") == (True, 0.8)
+    assert measure_sureness(line | {"label": ""}, CLASSES, "multiclass") == (None, 0.8)
 
 
 def test_sureness_of_several_labels() -> None:
     line = {"predicted": "tb", "p_tb": "0.875", "p_old": "0.25", "label": "tb=1;old=0"}
-    assert sureness(line, CLASSES, "multilabel") == (True, 0.75)
-    assert sureness(line | {"label": "tb=0;old=1"}, CLASSES, "multilabel") == (False, 0.875)
-    assert sureness(line | {"label": "tb=?;old=1"}, CLASSES, "multilabel") == (False, 0.75)
-    assert sureness(line | {"label": ""}, CLASSES, "multilabel") == (None, 0.75)
+    assert measure_sureness(line, CLASSES, "multilabel") == (True, 0.75)
+    assert measure_sureness(line | {"label": "tb=0;old=1"}, CLASSES, "multilabel") == (False, 0.875)
+    assert measure_sureness(line | {"label": "tb=?;old=1"}, CLASSES, "multilabel") == (False, 0.75)
+    assert measure_sureness(line | {"label": ""}, CLASSES, "multilabel") == (None, 0.75)
 
 
-def chosen(folder: RunFolder) -> RunFacts:
-    return add_images([read_run(folder, "one")], [folder])[0]
+def chosen(folder: RunFolder) -> ChosenImages:
+    return choose_images([read_run(folder, "one")], [folder])[0]
 
 
 def spread_shares(folder: RunFolder) -> None:
@@ -97,7 +106,7 @@ def test_images_without_map_or_share_are_counted_by_reason(tmp_path: Path) -> No
     rows[0] |= {"png": "", "npz": "", "error": "the map holds NaN or infinity"}
     rows[1] |= {"outside_share": "", "error": "lung mask is suspect"}
     write_csv(path, list(rows[0]), rows)
-    (cover,) = chosen(folder).covers
+    (cover,) = chosen(folder).coverage
     assert (cover.tested, cover.mapped, cover.limit) == (8, 6, 7)
     assert dict(cover.errors) == {
         "the map holds NaN or infinity": 1,
@@ -117,11 +126,11 @@ def test_a_lost_table_is_named(tmp_path: Path) -> None:
     run = read_run(folder, "one")
     (folder.stage_dir("evaluate") / "test" / "standard" / "background.csv").unlink()
     with pytest.raises(IsnetError, match=r"background\.csv: missing or damaged"):
-        add_images([run], [folder])
+        choose_images([run], [folder])
 
 
 def test_many_sets_have_fewer_images_each(tmp_path: Path) -> None:
-    sets = {"train": 4, **{f"set{i}": 8 for i in range(4)}}
+    sets = {"train": 4, **{f"set{i}": 5 for i in range(4)}}
     folder = make_report_run(tmp_path / "run", sets=sets)  # 12 tests, 48 lists
     run = chosen(folder)
     assert {len(p.maps) for p in run.picks} <= {1, 2}
@@ -129,9 +138,14 @@ def test_many_sets_have_fewer_images_each(tmp_path: Path) -> None:
 
 
 def test_a_limit_keeps_lists_even() -> None:
-    maps: list[MapFacts] = [relevance_map(f"f{i}") for i in range(8)]
-    run = RunFacts("r", maps=maps, picks=[Pick("Set test", "most", maps, 8)])
-    assert [item.key for item in limited(run, 2).maps] == ["f2", "f6"]
-    assert [item.key for item in limited(run, 2).picks[0].maps] == ["f0", "f1"]
-    assert limited(run, 0).picks == limited(run, 0).maps == []
-    assert limited(replace(run, picks=[]), 99).maps == maps
+    maps: list[MapPicture] = [relevance_map(f"f{i}") for i in range(8)]
+    tiles = [item.picture for item in maps]
+    whole = ReportPictures(
+        [maps], [ChosenImages([Pick("Set test", "most", maps, 8)])], [tiles], "note"
+    )
+    two, none = limit_images(whole, 2, 3), limit_images(whole, 0, 0)
+    assert [item.key for item in two.maps[0]] == ["f2", "f6"]
+    assert [item.key for item in two.chosen[0].picks[0].maps] == ["f0", "f1"]
+    assert (two.tiles, two.note) == ([tiles[:3]], "note")
+    assert none.chosen[0].picks == none.maps[0] == none.tiles[0] == []
+    assert limit_images(whole, 99, 99).maps == [maps]

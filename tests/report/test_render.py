@@ -1,11 +1,15 @@
 """The page: every block appears, everything is escaped, nothing is loaded, nothing runs."""
 
+from __future__ import annotations
+
 import re
+from importlib import resources
+from typing import get_args
 
 import pytest
 from jinja2 import UndefinedError
 
-from isnet_cli.report.document import (
+from isnet_cli.report.blocks import (
     Block,
     Code,
     Columns,
@@ -22,7 +26,7 @@ from isnet_cli.report.document import (
     Table,
     Text,
 )
-from isnet_cli.report.render import _environment, render
+from isnet_cli.report.render import _make_environment, render
 from tests.report.page_reader import Page
 
 SHOWN = 48  # how often `report` shows its word, alternative texts apart
@@ -119,7 +123,7 @@ def test_pictures_from_elsewhere_are_refused(make: object, uri: str) -> None:
 
 def test_a_name_that_the_template_does_not_know_is_an_error() -> None:
     with pytest.raises(UndefinedError):
-        _environment().from_string("{{ nothing }}").render()
+        _make_environment().from_string("{{ nothing }}").render()
 
 
 def test_same_report_same_page() -> None:
@@ -140,3 +144,11 @@ def test_tables_can_be_scrolled_by_keyboard_and_have_a_name() -> None:
     found = {name: value for tag, name, value in page.attributes if tag == "div"}
     assert found["tabindex"] == "0"
     assert ("div", "aria-label", "Scores <b>") in page.attributes
+
+
+def test_each_block_has_its_own_kind_and_the_template_knows_it() -> None:
+    kinds = [block.kind for block in get_args(Block)]
+    assert len(set(kinds)) == len(kinds) == 10
+    folder = resources.files("isnet_cli.report") / "templates"
+    template = (folder / "report.html.j2").read_text(encoding="utf-8")
+    assert [kind for kind in kinds if f'block.kind == "{kind}"' not in template] == []

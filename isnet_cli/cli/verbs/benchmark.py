@@ -15,8 +15,8 @@ from isnet_cli.cli.terminal.summaries import format_table
 from isnet_cli.errors import EXIT_SKIPPED
 
 if TYPE_CHECKING:
+    from isnet_cli.benchmark.cells import TaskState
     from isnet_cli.benchmark.run import Outcome
-    from isnet_cli.benchmark.state import State
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Benchmark (YAML).")]
 Changes = Annotated[
@@ -75,7 +75,7 @@ def benchmark(
     return execute("benchmark", options, body)
 
 
-def _plan(folder: Path, states: dict[str, State]) -> Result:
+def _plan(folder: Path, states: dict[str, TaskState]) -> Result:
     width = max(len(name) for name in states)
     lines = [f"{folder} (dry run, nothing is written)"]
     lines += [f"  {name:<{width}}  {PLANS[state.plan]}" for name, state in states.items()]

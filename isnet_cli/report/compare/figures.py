@@ -5,44 +5,45 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from isnet_cli.evaluate.background_scores import VARIANTS
-from isnet_cli.report.compare.images import LeftOut
-from isnet_cli.report.compare.read_run import Evaluated, Key, Predictions
-from isnet_cli.report.compare.seeds import Group
+from isnet_cli.report.compare.common_tests import LeftOut
+from isnet_cli.report.compare.seeds import SeedGroup
+from isnet_cli.report.results import Predictions, RunResults, TestKey
 from isnet_cli.stats.comparison import ALPHA, FAMILY, SCORES, Comparison
 from isnet_cli.stats.seeds import over_runs
 
+# Variants of an image, named as in metrics.json
+VARIANTS = ("full", "lungs_only", "lungs_removed", "other_class", "same_class")
 RATES = ("precision", "recall", "specificity", "f1", "auc", "ap")  # of one class
 EMPTY: Mapping[str, None] = dict.fromkeys(("value", "low", "high", "sd", "method", "why"))
 NOT_MEASURED = "not measured"
 SEED_SCORES = ("macro_f1", "macro_auc", "macro_ap", "accuracy", "balanced_accuracy", "brier")
-Cell = dict[str, Any]
-Row = dict[str, Any]
+FigureCell = dict[str, Any]
+CsvRow = dict[str, Any]
 
 
-def scores_of(run: Evaluated, test: Key) -> dict[str, Cell]:
+def collect_scores(run: RunResults, test: TestKey) -> dict[str, FigureCell]:
     """`SCORES` of one run with the intervals that its evaluation gave."""
     found = run.scores(test)
     tree = {**found, "calibration": found.get("calibration") or {}}
     return {
-        name: cell_at(tree, found.get("intervals") or {}, path) for name, path in SCORES.items()
+        name: make_cell(tree, found.get("intervals") or {}, path) for name, path in SCORES.items()
     }
 
 
-def classes_of(run: Evaluated, test: Key) -> dict[str, dict[str, Cell]]:
+def collect_class_scores(run: RunResults, test: TestKey) -> dict[str, dict[str, FigureCell]]:
     """The rates of each class, likewise."""
     found = run.scores(test)
     intervals = found.get("intervals") or {}
     return {
         name: {
             "positives": found["per_class"][name].get("positives"),
-            **{rate: cell_at(found, intervals, ("per_class", name, rate)) for rate in RATES},
+            **{rate: make_cell(found, intervals, ("per_class", name, rate)) for rate in RATES},
         }
         for name in run.classes
     }
 
 
-def reliance_of(run: Evaluated, test: Key) -> dict[str, Any]:
+def collect_reliance(run: RunResults, test: TestKey) -> dict[str, Any]:
     """What one test says about the use of the background.
 
     Returns:
@@ -61,19 +62,21 @@ def reliance_of(run: Evaluated, test: Key) -> dict[str, Any]:
             "flips": nothing, "gap_f1": nothing, "gap_auc": nothing, "outside": outside,
         }  # fmt: skip
     areas = {
-        name: cell_at(entry, entry.get("intervals") or {}, ("macro", "auc"))
+        name: make_cell(entry, entry.get("intervals") or {}, ("macro", "auc"))
         for name, entry in cut["variants"].items()
     }
     flips = cut["flips"]
     return {
         "n": cut["n"], "why": None, "auc": areas,
-        "flips": {**_known(flips), "value": flips["rate"]},
-        "gap_f1": _known(cut["gap"]["f1"]), "gap_auc": _known(cut["gap"]["auc"]),
+        "flips": {**_complete_cell(flips), "value": flips["rate"]},
+        "gap_f1": _complete_cell(cut["gap"]["f1"]), "gap_auc": _complete_cell(cut["gap"]["auc"]),
         "outside": outside,
     }  # fmt: skip
 
 
-def cell_at(values: Mapping[str, Any], intervals: Mapping[str, Any], path: Sequence[str]) -> Cell:
+def make_cell(
+    values: Mapping[str, Any], intervals: Mapping[str, Any], path: Sequence[str]
+) -> FigureCell:
     """The cell at `path`, with the keys of `EMPTY`: value of the scores, rest of the intervals.
 
     Args:
@@ -86,20 +89,20 @@ def cell_at(values: Mapping[str, Any], intervals: Mapping[str, Any], path: Seque
     for name in path:
         place = place.get(name) or {} if isinstance(place, Mapping) else {}
         value = value.get(name) if isinstance(value, Mapping) else None
-    cell = {**_known(place), "value": value}
+    cell = {**_complete_cell(place), "value": value}
     return cell if value is not None else {**cell, "why": cell["why"] or intervals.get("why")}
 
 
-def _known(cell: Mapping[str, Any]) -> Cell:
+def _complete_cell(cell: Mapping[str, Any]) -> FigureCell:
     return {name: cell.get(name) for name in EMPTY}
 
 
-def document(
-    runs: Sequence[Evaluated],
+def build_document(
+    runs: Sequence[RunResults],
     described: Sequence[dict[str, Any]],
-    tables: Mapping[Key, Sequence[Predictions]],
+    tables: Mapping[TestKey, Sequence[Predictions]],
     comparisons: Sequence[Comparison],
-    groups: Sequence[Group],
+    groups: Sequence[SeedGroup],
     left_out: Sequence[LeftOut],
     settings: dict[str, Any],
 ) -> dict[str, Any]:
@@ -114,7 +117,7 @@ def document(
         left_out: Tests that could not be compared.
         settings: ``draws`` and ``seed`` of the bootstrap.
     """
-    tests = [_test(runs, test, found) for test, found in tables.items()]
+    tests = [_describe_test(runs, test, found) for test, found in tables.items()]
     names = [run.name for run in runs]
     pairs = [
         {
@@ -132,7 +135,7 @@ def document(
             "family": FAMILY, "family_size": len(pairs), "alpha": ALPHA, "correction": "holm",
             **settings, "pairs": pairs,
         },
-        "seeds": [_over_seeds(group, names, tests) for group in groups],
+        "seeds": [_describe_seeds(group, names, tests) for group in groups],
         "left_out": [
             {"set": one.test[0], "version": one.test[1], "kind": one.kind, "why": one.why}
             for one in left_out
@@ -140,7 +143,9 @@ def document(
     }  # fmt: skip
 
 
-def _test(runs: Sequence[Evaluated], test: Key, tables: Sequence[Predictions]) -> dict[str, Any]:
+def _describe_test(
+    runs: Sequence[RunResults], test: TestKey, tables: Sequence[Predictions]
+) -> dict[str, Any]:
     first = runs[0].scores(test)
     return {
         "set": test[0],
@@ -150,17 +155,17 @@ def _test(runs: Sequence[Evaluated], test: Key, tables: Sequence[Predictions]) -
         "patients": first.get("patients"),
         "runs": {
             run.name: {
-                "scores": scores_of(run, test),
-                "per_class": classes_of(run, test),
-                "reliance": reliance_of(run, test),
+                "scores": collect_scores(run, test),
+                "per_class": collect_class_scores(run, test),
+                "reliance": collect_reliance(run, test),
             }
             for run in runs
         },
     }
 
 
-def _over_seeds(
-    group: Group, names: Sequence[str], tests: Sequence[Mapping[str, Any]]
+def _describe_seeds(
+    group: SeedGroup, names: Sequence[str], tests: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     members = [names[i] for i in group.runs]
     found = []
@@ -178,39 +183,39 @@ def _over_seeds(
     return {"name": group.name, "runs": members, "seeds": list(group.seeds), "tests": found}
 
 
-def score_rows(content: Mapping[str, Any]) -> list[Row]:
+def list_score_rows(content: Mapping[str, Any]) -> list[CsvRow]:
     """One line a run, test and score; class scores too."""
     rows = []
     for test in content["tests"]:
         for run, found in test["runs"].items():
             where = {"set": test["set"], "version": test["version"], "run": run}
             rows += [
-                {**where, "score": name, "class": "", **_filled(cell)}
+                {**where, "score": name, "class": "", **_format_cell(cell)}
                 for name, cell in found["scores"].items()
             ]
             rows += [
-                {**where, "score": rate, "class": label, **_filled(entry[rate])}
+                {**where, "score": rate, "class": label, **_format_cell(entry[rate])}
                 for label, entry in found["per_class"].items()
                 for rate in RATES
             ]
     return rows
 
 
-def pair_rows(content: Mapping[str, Any]) -> list[Row]:
+def list_pair_rows(content: Mapping[str, Any]) -> list[CsvRow]:
     """One line a pair of runs, test and score."""
     names = ("value", "low", "high", "sd", "p", "p_holm", "method", "why")
     return [
         {
             **{key: pair[key] for key in ("set", "version", "first", "second")},
             "score": score,
-            **{name: _text(cell.get(name)) for name in names},
+            **{name: _format_value(cell.get(name)) for name in names},
         }
         for pair in content["comparisons"]["pairs"]
         for score, cell in pair["differences"].items()
     ]
 
 
-def reliance_rows(content: Mapping[str, Any]) -> list[Row]:
+def list_reliance_rows(content: Mapping[str, Any]) -> list[CsvRow]:
     """One line a run, test and figure of background reliance."""
     rows = []
     for test in content["tests"]:
@@ -224,17 +229,19 @@ def reliance_rows(content: Mapping[str, Any]) -> list[Row]:
                 f"relevance_outside_{name}": {"value": outside[name], "why": outside["why"]}
                 for name in ("mean", "p95")
             }
-            rows += [{**where, "figure": name, **_filled(cell)} for name, cell in cells.items()]
+            rows += [
+                {**where, "figure": name, **_format_cell(cell)} for name, cell in cells.items()
+            ]
     return rows
 
 
-def seed_rows(content: Mapping[str, Any]) -> list[Row]:
+def list_seed_rows(content: Mapping[str, Any]) -> list[CsvRow]:
     """One line a group of seeds, test and figure."""
     names = ("runs", "mean", "sd", "least", "largest", "why")
     return [
         {
             "settings": group["name"], "set": test["set"], "version": test["version"],
-            "figure": figure, **{name: _text(cell.get(name)) for name in names},
+            "figure": figure, **{name: _format_value(cell.get(name)) for name in names},
         }
         for group in content["seeds"]
         for test in group["tests"]
@@ -242,26 +249,26 @@ def seed_rows(content: Mapping[str, Any]) -> list[Row]:
     ]  # fmt: skip
 
 
-def _filled(cell: Mapping[str, Any]) -> Row:
-    return {name: _text(cell.get(name)) for name in EMPTY}
+def _format_cell(cell: Mapping[str, Any]) -> CsvRow:
+    return {name: _format_value(cell.get(name)) for name in EMPTY}
 
 
-def _text(value: Any) -> str:
-    """The shortest text that reads back as the same number; empty for none."""
+def _format_value(value: Any) -> str:
+    """The shortest text that reads back as the same number; empty for None."""
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)
 
 
 WHERE = ("set", "version")
 TABLES: Mapping[str, tuple[Any, tuple[str, ...]]] = {  # name -> rows, columns
-    "scores": (score_rows, (*WHERE, "run", "score", "class", *EMPTY)),
+    "scores": (list_score_rows, (*WHERE, "run", "score", "class", *EMPTY)),
     "tests": (
-        pair_rows,
+        list_pair_rows,
         (*WHERE, "first", "second", "score", "value", "low", "high", "sd", "p", "p_holm", "method",
          "why"),
     ),
-    "reliance": (reliance_rows, (*WHERE, "run", "figure", *EMPTY)),
+    "reliance": (list_reliance_rows, (*WHERE, "run", "figure", *EMPTY)),
     "seeds": (
-        seed_rows,
+        list_seed_rows,
         ("settings", *WHERE, "figure", "runs", "mean", "sd", "least", "largest", "why"),
     ),
 }  # fmt: skip

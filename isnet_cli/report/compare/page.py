@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from isnet_cli.report.compare.reliance import reliance_section
-from isnet_cli.report.compare.scores import scores_section, seeds_section
-from isnet_cli.report.compare.tests import tests_section
-from isnet_cli.report.compare.text import (
+from isnet_cli.report.blocks import Block, Notice, Report, Section, Table, Text
+from isnet_cli.report.compare.sections import (
     HEADS,
     Content,
-    names_of,
-    title,
+    build_reliance_section,
+    build_scores_section,
+    build_seeds_section,
+    build_tests_section,
+    list_run_names,
+    name_test,
 )
-from isnet_cli.report.document import Block, Notice, Report, Section, Table, Text
-from isnet_cli.report.facts import figure_of, percent
+from isnet_cli.report.wording import format_percent, format_score
 
 LIMITS = (
     "This is a research tool. It is no medical device, it is not validated for clinical use, and "
@@ -31,7 +32,7 @@ LIMITS = (
 )
 
 
-def compare_page(content: Content, maps: Section, stem: str) -> Report:
+def build_compare_page(content: Content, maps: Section, stem: str) -> Report:
     """The whole page.
 
     Args:
@@ -39,7 +40,7 @@ def compare_page(content: Content, maps: Section, stem: str) -> Report:
         maps: The section of maps.
         stem: Name of the files without its ending.
     """
-    names = names_of(content)
+    names = list_run_names(content)
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     first, *others = LIMITS
     return Report(
@@ -47,20 +48,20 @@ def compare_page(content: Content, maps: Section, stem: str) -> Report:
         "Chest X-ray classifiers on the same images: scores, paired tests, use of the background, "
         "and where each looks",
         [
-            _about(content, stem),
-            scores_section(content, stem),
-            tests_section(content, stem),
-            seeds_section(content, stem),
-            reliance_section(content, stem),
+            _build_about_section(content, stem),
+            build_scores_section(content, stem),
+            build_tests_section(content, stem),
+            build_seeds_section(content, stem),
+            build_reliance_section(content, stem),
             dataclasses.replace(maps, sources=(f"{stem}.json", *maps.sources)),
-            _origins(content, stem),
+            _build_origins_section(content, stem),
             Section("limits", "Limits", [Notice(first, "warning"), *map(Text, others)]),
         ],
-        _facts(content),
+        _list_facts(content),
     )
 
 
-def _facts(content: Content) -> list[tuple[str, str]]:
+def _list_facts(content: Content) -> list[tuple[str, str]]:
     sets = {test["set"]: test["images"] for test in content["tests"]}
     facts = [
         ("runs", str(len(content["runs"]))),
@@ -72,21 +73,21 @@ def _facts(content: Content) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
-def _about(content: Content, stem: str) -> Section:
+def _build_about_section(content: Content, stem: str) -> Section:
     blocks: list[Block] = [
         Text(
             "All figures are on images that every run was evaluated on. Every figure of this page "
             f"is in {stem}.json, and as tables in the CSV files beside it."
         ),
-        _models(content),
-        *_glance(content),
-        *_left_out(content),
+        _tabulate_models(content),
+        *_show_main_results(content),
+        *_list_left_out(content),
         *(Text(note) for note in content["notes"]),
     ]
     return Section("about", "At a glance", blocks, (f"{stem}.json",))
 
 
-def _models(content: Content) -> Table:
+def _tabulate_models(content: Content) -> Table:
     rows = [
         (
             run["name"], run["method"], run["arch"], " x ".join(map(str, run["input"])),
@@ -98,7 +99,7 @@ def _models(content: Content) -> Table:
     return Table(columns, rows, numbers_from=len(columns))
 
 
-def _glance(content: Content) -> list[Block]:
+def _show_main_results(content: Content) -> list[Block]:
     rows: list[Sequence[str]] = []
     for test in content["tests"]:
         for run, own in test["runs"].items():
@@ -108,10 +109,13 @@ def _glance(content: Content) -> list[Block]:
             )  # fmt: skip
             rows.append(
                 (
-                    title(content, test), run, *(figure_of(cell["value"]) for cell in figures),
-                    percent(cut["flips"]["value"]), percent(cut["outside"]["mean"]),
+                    name_test(content, test),
+                    run,
+                    *(format_score(cell["value"]) for cell in figures),
+                    format_percent(cut["flips"]["value"]),
+                    format_percent(cut["outside"]["mean"]),
                 )
-            )  # fmt: skip
+            )
     columns = (
         "test", "run", "macro F1", "macro AUC", "AUC without lungs", "flips", "relevance outside",
     )  # fmt: skip
@@ -119,14 +123,14 @@ def _glance(content: Content) -> list[Block]:
     return [Table(columns, rows, "Main results", numbers_from=HEADS, notes=[note])]
 
 
-def _left_out(content: Content) -> list[Block]:
+def _list_left_out(content: Content) -> list[Block]:
     return [
         Notice(f"Left out: {one['set']}, {one['version']} images: {one['why']}.", "warning")
         for one in content["left_out"]
     ]
 
 
-def _origins(content: Content, stem: str) -> Section:
+def _build_origins_section(content: Content, stem: str) -> Section:
     rows = [
         (run["name"], run["images_of"], file, digest)
         for run in content["runs"]

@@ -14,22 +14,30 @@ from pathlib import Path
 from typing import Any
 
 from isnet_cli import __version__
-from isnet_cli.config.load import plain
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import sha256_file, write_csv, write_json, write_text
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
-from isnet_cli.report.compare.figures import TABLES, document
-from isnet_cli.report.compare.images import Common, check_runs, common_tests
-from isnet_cli.report.compare.page import compare_page
-from isnet_cli.report.compare.read_run import METRICS, Evaluated, paired_tests, read_evaluated
-from isnet_cli.report.compare.seeds import seed_groups, training_seed
-from isnet_cli.report.facts import MapFacts, RunFacts
-from isnet_cli.report.pictures import NOTE, run_maps
-from isnet_cli.report.read_run import missing, run_names
+from isnet_cli.report.compare.common_tests import (
+    CommonTests,
+    check_runs,
+    find_common_tests,
+    pair_tests,
+)
+from isnet_cli.report.compare.figures import TABLES, build_document
+from isnet_cli.report.compare.page import build_compare_page
+from isnet_cli.report.compare.seeds import find_training_seed, group_by_seed
+from isnet_cli.report.pictures import NOTE, MapPicture, draw_run_maps
 from isnet_cli.report.render import render
-from isnet_cli.report.sections.maps import maps_section
+from isnet_cli.report.results import (
+    METRICS,
+    RunResults,
+    find_predictions,
+    name_runs,
+    read_evaluated,
+)
+from isnet_cli.report.sections.maps import build_maps_section
 from isnet_cli.stats.comparison import Comparison, compare_on, corrected, draws_for
 
 SCHEMA = 1
@@ -37,7 +45,7 @@ SEED = 0  # of the draws of patients: the same comparison gives the same figures
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenPairs:
     """Pairs of runs that are tested, where not every pair is.
 
     Attributes:
@@ -50,7 +58,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparisonFiles:
     """What a comparison found and wrote.
 
     Attributes:
@@ -70,8 +78,8 @@ def compare_runs(
     context: RunContext,
     *,
     overwrite: bool = False,
-    chosen: Chosen | None = None,
-) -> Compared:
+    chosen: ChosenPairs | None = None,
+) -> ComparisonFiles:
     """Compares runs that were evaluated on the same images.
 
     The same files give the same page, byte for byte. Tests that the runs do not share are left out
@@ -89,29 +97,29 @@ def compare_runs(
             files in the way. Kind "data": no test in common, other classes, a run that was not
             evaluated, a damaged file. Kind "weights": probabilities that are not finite.
     """
-    _check(runs)
-    places = _places(output, overwrite)
-    names = run_names([folder for folder, _ in runs])
+    _check_runs(runs)
+    places = _place_files(output, overwrite)
+    names = name_runs([folder for folder, _ in runs])
     found = [
         read_evaluated(folder, config, name)
         for (folder, config), name in zip(runs, names, strict=True)
     ]
     check_runs(found)
     context.say(f"compare: {', '.join(names)}")
-    common = common_tests(found)
+    common = find_common_tests(found)
     for one in common.left_out:
         context.warn("data", f"{' / '.join(one.test)} is left out: {one.why}")
-    maps = run_maps([folder for folder, _ in runs])
-    content = _content(found, common, maps, context, chosen)
-    page = render(compare_page(content, maps_section(_facts(found, maps), NOTE), output.stem))
+    maps = draw_run_maps([folder for folder, _ in runs])
+    content = _build_content(found, common, maps, context, chosen)
+    page = render(build_compare_page(content, build_maps_section(found, maps, NOTE), output.stem))
     write_json(places["json"], content)
     for name, (rows, columns) in TABLES.items():
         write_csv(places[name], columns, rows(content))
     write_text(output, page)
-    return Compared(content, output, list(places.values()))
+    return ComparisonFiles(content, output, list(places.values()))
 
 
-def _check(runs: Sequence[tuple[RunFolder, Config]]) -> None:
+def _check_runs(runs: Sequence[tuple[RunFolder, Config]]) -> None:
     if len(runs) < 2:
         raise IsnetError(
             "usage",
@@ -126,7 +134,7 @@ def _check(runs: Sequence[tuple[RunFolder, Config]]) -> None:
         seen.add(place)
 
 
-def _places(output: Path, overwrite: bool) -> dict[str, Path]:
+def _place_files(output: Path, overwrite: bool) -> dict[str, Path]:
     """Where each file goes, the page first.
 
     Raises:
@@ -146,29 +154,33 @@ def _places(output: Path, overwrite: bool) -> dict[str, Path]:
     return places
 
 
-def _content(
-    runs: Sequence[Evaluated],
-    common: Common,
-    maps: Sequence[Sequence[MapFacts]],
+def _build_content(
+    runs: Sequence[RunResults],
+    common: CommonTests,
+    maps: Sequence[Sequence[MapPicture]],
     context: RunContext,
-    chosen: Chosen | None,
+    chosen: ChosenPairs | None,
 ) -> dict[str, Any]:
-    groups = seed_groups(runs)
-    comparisons, draws = _comparisons(runs, common, context, chosen)
-    described = [_described(run) for run in runs]
+    groups = group_by_seed(runs)
+    comparisons, draws = _compare_all(runs, common, context, chosen)
+    described = [_describe_run(run) for run in runs]
     for group in groups:
         for place in group.runs:
             described[place]["settings"] = group.name
     settings: dict[str, Any] = {"draws": draws, "seed": SEED}
     settings |= {"family": chosen.family} if chosen else {}
-    found = document(runs, described, common.tables, comparisons, groups, common.left_out, settings)
-    notes = _notes(runs, common)
-    shown = [_shown(run.name, item) for run, own in zip(runs, maps, strict=True) for item in own]
+    found = build_document(
+        runs, described, common.tables, comparisons, groups, common.left_out, settings
+    )
+    notes = _list_notes(runs, common)
+    shown = [
+        _describe_map(run.name, item) for run, own in zip(runs, maps, strict=True) for item in own
+    ]
     return {"schema": SCHEMA, "isnet": __version__, **found, "notes": notes, "maps": shown}
 
 
-def _comparisons(
-    runs: Sequence[Evaluated], common: Common, context: RunContext, chosen: Chosen | None
+def _compare_all(
+    runs: Sequence[RunResults], common: CommonTests, context: RunContext, chosen: ChosenPairs | None
 ) -> tuple[list[Comparison], int]:
     """Corrected comparisons of all tests with labels, and the number of draws."""
     pairs = tuple(combinations(range(len(runs)), 2)) if chosen is None else chosen.pairs
@@ -179,16 +191,16 @@ def _comparisons(
         for test, tables in labelled.items():
             if context.stop_requested():
                 raise KeyboardInterrupt
-            found += compare_on(test, paired_tests(runs, tables), draws, SEED, pairs)
+            found += compare_on(test, pair_tests(runs, tables), draws, SEED, pairs)
             bar.advance()
     return corrected(found), draws
 
 
-def _described(run: Evaluated) -> dict[str, Any]:
+def _describe_run(run: RunResults) -> dict[str, Any]:
     """What a run is, and which files its figures come from."""
     model = run.metrics.get("model") or {}
     root = run.folder.stage_dir("evaluate")
-    names = [METRICS, *(run.predictions(test) for test in run.tests)]
+    names = [METRICS, *(find_predictions(run.scores(test))[0] for test in run.tests)]
     return {
         "name": run.name,
         "method": model.get("method") or run.config.train.method,
@@ -196,7 +208,7 @@ def _described(run: Evaluated) -> dict[str, Any]:
         "input": model.get("input") or list(run.config.model.input),
         "epoch": model.get("epoch"),
         "weights": model.get("sha256"),
-        "seed": training_seed(run),
+        "seed": find_training_seed(run),
         "settings": None,
         "images_of": run.folder.owner("ingest").path.absolute().name,
         "files": {
@@ -207,20 +219,20 @@ def _described(run: Evaluated) -> dict[str, Any]:
     }
 
 
-def _notes(runs: Sequence[Evaluated], common: Common) -> list[str]:
-    """What a reader has to know beside the figures."""
+def _list_notes(runs: Sequence[RunResults], common: CommonTests) -> list[str]:
+    """Notes for readers of the figures."""
     found = []
     first = runs[0]
     masks = [(run.folder.stage_record("masks") or {}).get("outputs") for run in runs]
     if any(one != masks[0] for one in masks):
         found.append(
-            "The lung masks of the runs differ: figures on the background are each by own masks."
+            "The lung masks of the runs differ: figures on the background use each run's own masks."
         )
     weights = [(run.metrics.get("model") or {}).get("sha256") for run in runs]
     known = [one for one in weights if one]
     twins = [run.name for run, one in zip(runs, weights, strict=True) if known.count(one) > 1]
     if twins:
-        found.append(f"Of the same weights: {', '.join(twins)}.")
+        found.append(f"The same weights: {', '.join(twins)}.")
     if any(run.config.seed != first.config.seed for run in runs):
         found.append(
             "Seeds differ, and with them the pairs of images whose backgrounds are exchanged."
@@ -233,17 +245,7 @@ def _notes(runs: Sequence[Evaluated], common: Common) -> list[str]:
     return found
 
 
-def _shown(name: str, item: MapFacts) -> dict[str, Any]:
+def _describe_map(name: str, item: MapPicture) -> dict[str, Any]:
     values = dataclasses.asdict(item)
     del values["picture"]
     return {"run": name, **values}
-
-
-def _facts(runs: Sequence[Evaluated], maps: Sequence[Sequence[MapFacts]]) -> list[RunFacts]:
-    """What the section of maps asks for."""
-    facts = []
-    for run, own in zip(runs, maps, strict=True):
-        settings = plain(run.config)
-        lacking = missing(run.folder, settings)
-        facts.append(RunFacts(run.name, settings, metrics=run.metrics, maps=own, missing=lacking))
-    return facts

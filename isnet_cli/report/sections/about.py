@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isnet_cli.report.cells import Shown, notes_on, ranged
-from isnet_cli.report.document import Block, Notice, Section, Table, Text
-from isnet_cli.report.facts import (
-    METRICS,
+from isnet_cli.report.blocks import Block, Notice, Section, Table, Text
+from isnet_cli.report.results import RunResults
+from isnet_cli.report.wording import (
+    METRICS_FILE,
     VERSIONS,
-    RunFacts,
-    all_tests,
-    cells_of_tests,
-    heads_of_tests,
-    names_of_tests,
-    percent,
+    ShownScore,
+    explain_intervals,
+    format_interval,
+    format_percent,
+    iterate_rows,
+    list_heads,
+    list_tests,
 )
 
 _METHODS = {
@@ -37,7 +38,7 @@ LIMITS = (
 )
 
 
-def about_section(runs: Sequence[RunFacts]) -> Section:
+def build_about_section(runs: Sequence[RunResults]) -> Section:
     """What was trained, how, and the main result in one table."""
     count = "one run" if len(runs) == 1 else f"{len(runs)} runs side by side"
     blocks: list[Block] = [
@@ -48,24 +49,30 @@ def about_section(runs: Sequence[RunFacts]) -> Section:
             "outside the lungs is penalised while the classifier learns. At test time no mask "
             "is needed. Each section names the files it was made from."
         ),
-        _models(runs),
-        *_glance(runs),
+        _tabulate_models(runs),
+        *_show_main_results(runs),
     ]
     return Section("about", "What this is", blocks, ("isnet.yaml", "evaluate/metrics.json"))
 
 
-def limits_section() -> Section:
+def build_limits_section() -> Section:
     """What must not be concluded."""
     first, *others = LIMITS
     return Section("limits", "Limits", [Notice(first, "warning"), *map(Text, others)])
 
 
-def _models(runs: Sequence[RunFacts]) -> Table:
+def _tabulate_models(runs: Sequence[RunResults]) -> Table:
     rows = []
     for run in runs:
         model = run.model
         size = " x ".join(map(str, model["input"] or "?"))
-        names = (str(model["method"]), str(model["arch"]), size, _bias(run), str(model["seed"]))
+        names = (
+            str(model["method"]),
+            str(model["arch"]),
+            size,
+            _describe_bias(run),
+            str(model["seed"]),
+        )
         rows.append((run.name, *names))
     methods = sorted({row[1] for row in rows} & set(_METHODS))
     columns = ("run", "method", "network", "input, px", "synthetic bias", "seed")
@@ -73,8 +80,8 @@ def _models(runs: Sequence[RunFacts]) -> Table:
     return Table(columns, rows, numbers_from=len(columns), notes=notes)
 
 
-def _bias(run: RunFacts) -> str:
-    bias = run.config.get("bias", {})
+def _describe_bias(run: RunResults) -> str:
+    bias = run.settings.get("bias", {})
     if bias.get("kind", "none") == "none":
         return "none"
     return (
@@ -82,52 +89,50 @@ def _bias(run: RunFacts) -> str:
     )
 
 
-def _glance(runs: Sequence[RunFacts]) -> list[Block]:
-    tests = all_tests(runs)
+def _show_main_results(runs: Sequence[RunResults]) -> list[Block]:
+    tests = list_tests(runs)
     if not tests:
         return [Notice("No run has been evaluated yet.", "empty")]
-    heads, names = heads_of_tests(tests), [run.name for run in runs]
+    heads = list_heads(runs, tests)
     rows = [
         (
             *cells,
-            *(_macro(run, test, "f1") for run in runs),
-            *(_macro(run, test, "auc") for run in runs),
-            *(percent(run.outside(test)) for run in runs),
+            _format_macro(run, test, "f1"),
+            _format_macro(run, test, "auc"),
+            format_percent(run.outside(test)),
         )
-        for test, cells in zip(tests, cells_of_tests(tests), strict=True)
+        for test, run, _, cells in iterate_rows(runs, tests)
+        if run.scores(test)
     ]
-    figures = ("macro-F1", "macro AUC", "relevance outside lungs")
     table = Table(
-        (*heads, *(names if len(runs) > 1 else [""]) * len(figures)),
+        (*heads, "macro F1", "macro AUC", "relevance outside the lungs"),
         rows,
         "Main results",
         numbers_from=len(heads),
-        groups=[("", len(heads)), *((words, len(runs)) for words in figures)],
-        notes=notes_on(
-            Shown(f"{name}, {run.name}", f"macro-{rate.upper()}", run.cell(test, "macro", rate))
-            for test, name in zip(tests, names_of_tests(tests), strict=True)
-            for run in runs
+        notes=explain_intervals(
+            ShownScore(where, f"macro {rate.upper()}", run.cell(test, "macro", rate))
+            for test, run, where, _ in iterate_rows(runs, tests)
             for rate in ("f1", "auc")
         ),
-        sources=[f"{METRICS}: sets"],
+        sources=[f"{METRICS_FILE}: sets"],
     )
-    sentences = [s for s in (_shift_sentence(run, tests) for run in runs) if s]
+    sentences = [s for s in (_describe_shift(run, tests) for run in runs) if s]
     return [table, *(Text(s) for s in sentences)]
 
 
-def _macro(run: RunFacts, test: tuple[str, str], rate: str) -> str:
-    return ranged(run.macro(test, rate), run.cell(test, "macro", rate))
+def _format_macro(run: RunResults, test: tuple[str, str], rate: str) -> str:
+    return format_interval(run.macro(test, rate), run.cell(test, "macro", rate))
 
 
-def _shift_sentence(run: RunFacts, tests: Sequence[tuple[str, str]]) -> str:
+def _describe_shift(run: RunResults, tests: Sequence[tuple[str, str]]) -> str:
     for name in dict.fromkeys(name for name, _ in tests):
         values = [run.macro((name, version), "f1") for version in VERSIONS]
         known = [v for v in values if v is not None]
         if len(known) == len(VERSIONS):
             biased, standard, deceiving = known
             return (
-                f"{run.name}, set {name}: macro-F1 is {biased:.3f} with the marks of training, "
-                f"{standard:.3f} without marks and {deceiving:.3f} with deceiving marks; the "
-                f"largest difference is {max(known) - min(known):.3f}."
+                f"{run.name}, set {name}: macro F1 is {biased:.3f} with the marks seen in "
+                f"training, {standard:.3f} without marks and {deceiving:.3f} with deceiving marks; "
+                f"the largest difference is {max(known) - min(known):.3f}."
             )
     return ""

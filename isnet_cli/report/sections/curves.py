@@ -8,86 +8,84 @@ import numpy as np
 
 from isnet_cli.output.curves import PrecisionRecall, pr_figure
 from isnet_cli.output.figures import Roc, confusion_figure, roc_figure
-from isnet_cli.output.plotting import data_uri, svg_text
-from isnet_cli.report.document import Block, Grid, Picture
-from isnet_cli.report.facts import METRICS, RunFacts, figure_of, names_of_tests, origins
+from isnet_cli.report.blocks import Block, Grid, Picture
+from isnet_cli.report.drawings import embed_figure
+from isnet_cli.report.results import RunResults, TestKey
+from isnet_cli.report.wording import METRICS_FILE, format_score, list_sources, name_tests
 
-Test = tuple[str, str]
 PREDICTIONS = "predictions.csv"
 _HEALTHY = {"normal", "healthy", "negative", "control", "no finding", "none", "no", "0"}
 
 
-def curve_blocks(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
+def build_curve_blocks(runs: Sequence[RunResults], tests: Sequence[TestKey]) -> list[Block]:
     """Grids of figures, one panel for each test; those without any curve are left out."""
-    return [*_rocs(runs, tests), *_prs(runs, tests), *_confusions(runs, tests)]
+    return [*_draw_rocs(runs, tests), *_draw_prs(runs, tests), *_draw_confusions(runs, tests)]
 
 
-def _rocs(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
+def _draw_rocs(runs: Sequence[RunResults], tests: Sequence[TestKey]) -> list[Block]:
     pictures = []
-    for test, name in zip(tests, names_of_tests(tests), strict=True):
-        curves = _curves(runs, test)
+    for test, name in zip(tests, name_tests(tests), strict=True):
+        curves = _choose_rocs(runs, test)
         if curves:
-            text = svg_text(roc_figure(name, curves))
-            areas = ", ".join(f"{c.name} {figure_of(c.auc)}" for c in curves)
+            areas = ", ".join(f"{c.name} {format_score(c.auc)}" for c in curves)
             alt = f"ROC curves on {name}; AUC: {areas}"
-            files = origins(runs, test, PREDICTIONS, *_drawing(runs, "roc.svg"))
-            pictures.append(Picture(_uri(text), alt, sources=files))
+            files = list_sources(runs, test, PREDICTIONS, *_name_drawing(runs, "roc.svg"))
+            pictures.append(embed_figure(roc_figure(name, curves), alt, sources=files))
     if not pictures:
         return []
-    return [Grid(pictures, least=270, title=f"ROC curves{_whose(runs)}")]
+    return [Grid(pictures, least=270, title=f"ROC curves{_name_curves(runs)}")]
 
 
-def _curves(runs: Sequence[RunFacts], test: Test) -> list[Roc]:
+def _choose_rocs(runs: Sequence[RunResults], test: TestKey) -> list[Roc]:
     """One curve a class for one run; one curve a run, of the class in question, for several."""
     if len(runs) == 1:
         found = list(runs[0].rocs.get(test, ()))
-        return [c for c in found if c.name == _positive(runs)] if _binary(runs) else found
+        return [c for c in found if c.name == _find_positive(runs)] if _is_binary(runs) else found
     found = []
     for run in runs:
         own = list(run.rocs.get(test, ()))
         if own:
-            chosen = [c for c in own if c.name == _positive(runs)] if _binary(runs) else own
-            curve = _mean(chosen)
+            chosen = [c for c in own if c.name == _find_positive(runs)] if _is_binary(runs) else own
+            curve = _average_roc(chosen)
             found.append(Roc(run.name, curve.fpr, curve.tpr, curve.auc))
     return found
 
 
-def _drawing(runs: Sequence[RunFacts], name: str) -> list[str]:
+def _name_drawing(runs: Sequence[RunResults], name: str) -> list[str]:
     """The same figure as a file of the run: there is one only for a run by itself."""
     return [name] if len(runs) == 1 else []
 
 
-def _prs(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
+def _draw_prs(runs: Sequence[RunResults], tests: Sequence[TestKey]) -> list[Block]:
     pictures = []
-    for test, name in zip(tests, names_of_tests(tests), strict=True):
-        curves = _pr_curves(runs, test)
+    for test, name in zip(tests, name_tests(tests), strict=True):
+        curves = _choose_prs(runs, test)
         if curves:
-            areas = ", ".join(f"{c.name} {figure_of(c.ap)}" for c in curves)
+            areas = ", ".join(f"{c.name} {format_score(c.ap)}" for c in curves)
             alt = f"Precision-recall curves on {name}; average precision: {areas}"
-            files = origins(runs, test, PREDICTIONS, *_drawing(runs, "pr.svg"))
-            text = svg_text(pr_figure(name, curves))
-            pictures.append(Picture(_uri(text), alt, sources=files))
+            files = list_sources(runs, test, PREDICTIONS, *_name_drawing(runs, "pr.svg"))
+            pictures.append(embed_figure(pr_figure(name, curves), alt, sources=files))
     if not pictures:
         return []
-    return [Grid(pictures, least=270, title=f"Precision-recall curves{_whose(runs)}")]
+    return [Grid(pictures, least=270, title=f"Precision-recall curves{_name_curves(runs)}")]
 
 
-def _pr_curves(runs: Sequence[RunFacts], test: Test) -> list[PrecisionRecall]:
-    """As `_curves`."""
+def _choose_prs(runs: Sequence[RunResults], test: TestKey) -> list[PrecisionRecall]:
+    """As `_choose_rocs`."""
     if len(runs) == 1:
         found = list(runs[0].prs.get(test, ()))
-        return [c for c in found if c.name == _positive(runs)] if _binary(runs) else found
+        return [c for c in found if c.name == _find_positive(runs)] if _is_binary(runs) else found
     found = []
     for run in runs:
         own = list(run.prs.get(test, ()))
-        chosen = [c for c in own if c.name == _positive(runs)] if _binary(runs) else own
+        chosen = [c for c in own if c.name == _find_positive(runs)] if _is_binary(runs) else own
         if chosen:
-            curve = _mean_pr(chosen)
+            curve = _average_pr(chosen)
             found.append(PrecisionRecall(run.name, curve.recall, curve.precision, curve.ap))
     return found
 
 
-def _mean_pr(curves: Sequence[PrecisionRecall]) -> PrecisionRecall:
+def _average_pr(curves: Sequence[PrecisionRecall]) -> PrecisionRecall:
     """Macro average: mean precision of the classes at each recall; its area is the mean area."""
     if len(curves) == 1:
         return curves[0]
@@ -102,7 +100,7 @@ def _mean_pr(curves: Sequence[PrecisionRecall]) -> PrecisionRecall:
     return PrecisionRecall("mean", recall.tolist(), np.mean(steps, axis=0).tolist(), mean)
 
 
-def _mean(curves: Sequence[Roc]) -> Roc:
+def _average_roc(curves: Sequence[Roc]) -> Roc:
     """Macro average: mean sensitivity of the classes at each specificity; of one, the curve."""
     if len(curves) == 1:
         return curves[0]
@@ -118,7 +116,7 @@ def _mean(curves: Sequence[Roc]) -> Roc:
     )
 
 
-def _binary(runs: Sequence[RunFacts]) -> bool:
+def _is_binary(runs: Sequence[RunResults]) -> bool:
     return all(
         len(run.metrics.get("classes", ())) == 2 and run.metrics.get("task") != "multilabel"
         for run in runs
@@ -126,32 +124,35 @@ def _binary(runs: Sequence[RunFacts]) -> bool:
     )
 
 
-def _positive(runs: Sequence[RunFacts]) -> str:
+def _find_positive(runs: Sequence[RunResults]) -> str:
     """The class whose curve is drawn for two classes: the last that does not mean 'healthy'."""
     classes = next((list(run.metrics["classes"]) for run in runs if run.metrics), [""])
     named = [name for name in classes if name.strip().lower() not in _HEALTHY]
     return str((named or classes)[-1])
 
 
-def _whose(runs: Sequence[RunFacts]) -> str:
-    if _binary(runs):
-        return f" for the class {_positive(runs)}"
+def _name_curves(runs: Sequence[RunResults]) -> str:
+    if _is_binary(runs):
+        return f" for the class {_find_positive(runs)}"
     return "" if len(runs) == 1 else ", mean over the classes"
 
 
-def _confusions(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
+def _draw_confusions(runs: Sequence[RunResults], tests: Sequence[TestKey]) -> list[Block]:
     blocks: list[Block] = []
     for run in runs:
         pictures = []
-        for test, title in zip(tests, names_of_tests(tests), strict=True):
+        for test, title in zip(tests, name_tests(tests), strict=True):
             counts = run.scores(test).get("confusion")
             if isinstance(counts, list) and any(map(any, counts)):
-                files = _matrix_files(runs, run, test)
-                pictures.append(_confusion(title, counts, run.metrics["classes"], files))
+                files = _list_matrix_files(runs, run, test)
+                pictures.append(_draw_confusion(title, counts, run.metrics["classes"], files))
             elif isinstance(counts, dict):
                 pictures += [
-                    _confusion(
-                        f"{title}\n{label}", table, ["no", "yes"], _matrix_files(runs, run, test)
+                    _draw_confusion(
+                        f"{title}\n{label}",
+                        table,
+                        ["no", "yes"],
+                        _list_matrix_files(runs, run, test),
                     )
                     for label, table in counts.items()
                     if any(map(any, table))
@@ -162,23 +163,18 @@ def _confusions(runs: Sequence[RunFacts], tests: Sequence[Test]) -> list[Block]:
     return blocks
 
 
-def _matrix_files(runs: Sequence[RunFacts], run: RunFacts, test: Test) -> list[str]:
+def _list_matrix_files(runs: Sequence[RunResults], run: RunResults, test: TestKey) -> list[str]:
     prefix = f"{run.name}/" if len(runs) > 1 else ""
-    where = f"{prefix}{METRICS}: sets.{'.'.join(test)}.confusion"
-    return [where, *(f"{prefix}{file}" for file in run.made_from(test, "confusion.svg"))]
+    where = f"{prefix}{METRICS_FILE}: sets.{'.'.join(test)}.confusion"
+    return [where, *(f"{prefix}{file}" for file in run.list_files(test, "confusion.svg"))]
 
 
-def _confusion(
+def _draw_confusion(
     title: str, counts: list[list[int]], classes: Sequence[str], files: Sequence[str]
 ) -> Picture:
     words = "; ".join(
         f"true {name}: {', '.join(f'{n} as {c}' for n, c in zip(row, classes, strict=True))}"
         for name, row in zip(classes, counts, strict=True)
     )
-    text = svg_text(confusion_figure(title, counts, classes))
     alt = f"Confusion matrix, {title.replace(chr(10), ', ')}: {words}"
-    return Picture(_uri(text), alt, sources=files)
-
-
-def _uri(svg: str) -> str:
-    return data_uri(svg.encode(), "image/svg+xml")
+    return embed_figure(confusion_figure(title, counts, classes), alt, sources=files)

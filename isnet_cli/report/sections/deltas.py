@@ -1,4 +1,4 @@
-"""Drops: differences of scores between tests of one model, with intervals and p."""
+"""Deltas: differences of scores between tests of one model, with intervals and p."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from typing import Any
 
 from isnet_cli.output.figures import number
 from isnet_cli.output.forest import Estimate, Forest, forest_figure
-from isnet_cli.output.plotting import data_uri, svg_text
-from isnet_cli.report.cells import Shown, notes_on, p_text, ranged, signed
-from isnet_cli.report.document import Block, Fold, Grid, Picture, Table
-from isnet_cli.report.facts import METRICS, RunFacts, cell_at, cells_of_run, heads_of_runs
+from isnet_cli.report.blocks import Block, Fold, Grid, Picture, Table
+from isnet_cli.report.drawings import embed_figure
+from isnet_cli.report.results import RunResults, find_cell
+from isnet_cli.report.wording import (
+    METRICS_FILE,
+    ScoreCell,
+    ShownScore,
+    explain_intervals,
+    format_change,
+    format_interval,
+    format_p,
+    list_run_cells,
+    list_run_heads,
+)
 
-RATES = {"f1": "macro-F1", "auc": "macro AUC"}
-WHERE = f"{METRICS}: shift"
-Cell = Mapping[str, Any]
+RATES = {"f1": "macro F1", "auc": "macro AUC"}
+WHERE = f"{METRICS_FILE}: shift"
 Path = tuple[str, ...]
 _NAMES = {
     "auc": "AUC", "f1": "F1", "ap": "avg. precision", "brier": "Brier score",
@@ -22,44 +31,48 @@ _NAMES = {
 }  # fmt: skip
 
 
-def drop_blocks(runs: Sequence[RunFacts]) -> list[Block]:
+def build_delta_blocks(runs: Sequence[RunResults]) -> list[Block]:
     """Table and figure of the main scores' differences, and all others folded."""
-    pairs = list(dict.fromkeys(_title(pair) for run in runs for pair in _pairs(run)))
+    pairs = list(dict.fromkeys(_name_pair(pair) for run in runs for pair in _list_pairs(run)))
     if not pairs:
         return []
-    return [_table(runs, pairs), _figure(runs, pairs), Fold("All differences", _all(runs, pairs))]
+    return [
+        _tabulate_main(runs, pairs),
+        _draw_deltas(runs, pairs),
+        Fold("All differences", _tabulate_all(runs, pairs)),
+    ]
 
 
-def estimate_of(cell: Cell) -> Estimate | None:
+def read_estimate(cell: ScoreCell) -> Estimate | None:
     """A cell as a mark of a forest."""
     value = number(cell.get("value"))
     return None if value is None else (value, number(cell.get("low")), number(cell.get("high")))
 
 
-def forest_picture(forest: Forest) -> Picture:
+def draw_forest(forest: Forest) -> Picture:
     """A forest as a picture whose alternative text has all its figures."""
     words = []
     for model, points in forest.points.items():
         said = (
-            f"{row} {_said(point)}" for row, point in zip(forest.rows, points, strict=True) if point
+            f"{row} {_format_estimate(point)}"
+            for row, point in zip(forest.rows, points, strict=True)
+            if point
         )
         words.append(f"{model}: {', '.join(said)}")
-    figure = forest_figure(forest)
-    uri = data_uri(svg_text(figure).encode(), "image/svg+xml")
-    width = round(100 * figure.get_size_inches()[0])
-    return Picture(uri, f"Estimates of the {forest.label}. {'; '.join(words)}", width=width)
+    alt = f"Estimates of the {forest.label}. {'; '.join(words)}"
+    return embed_figure(forest_figure(forest), alt, keep_width=True)
 
 
-def _said(point: Estimate) -> str:
+def _format_estimate(point: Estimate) -> str:
     value, low, high = point
-    return ranged(value, {"low": low, "high": high}, signed)
+    return format_interval(value, {"low": low, "high": high}, format_change)
 
 
-def _pairs(run: RunFacts) -> Sequence[Mapping[str, Any]]:
+def _list_pairs(run: RunResults) -> Sequence[Mapping[str, Any]]:
     return run.metrics.get("shift") or ()
 
 
-def _title(pair: Mapping[str, Any]) -> str:
+def _name_pair(pair: Mapping[str, Any]) -> str:
     """Both ends in words; the set is named once where it stays."""
     (name, version), (to, other) = pair["from"], pair["to"]
     if name == to:
@@ -67,30 +80,34 @@ def _title(pair: Mapping[str, Any]) -> str:
     return f"{name} → {to}"
 
 
-def _table(runs: Sequence[RunFacts], titles: Sequence[str]) -> Table:
+def _tabulate_main(runs: Sequence[RunResults], titles: Sequence[str]) -> Table:
     rows, shown = [], []
-    for title, run, pair in _each(runs, titles):
-        cells = {rate: cell_at(pair, "differences", "macro", rate) for rate in RATES}
+    for title, run, pair in _iterate_pairs(runs, titles):
+        cells = {rate: find_cell(pair, "differences", "macro", rate) for rate in RATES}
         figures: list[str] = []
         for cell in cells.values():
-            figures += [ranged(number(cell.get("value")), cell, signed), p_text(cell)]
+            figures += [
+                format_interval(number(cell.get("value")), cell, format_change),
+                format_p(cell),
+            ]
         same = "same" if pair["paired"] else "other"
-        rows.append((title, *cells_of_run(runs, run), same, *figures))
+        rows.append((title, *list_run_cells(runs, run), same, *figures))
         where = f"{title}, {run.name}"
-        shown += [Shown(where, RATES[rate], cell) for rate, cell in cells.items()]
+        shown += [ShownScore(where, RATES[rate], cell) for rate, cell in cells.items()]
     heads = ("change", "p")
     notes = [
-        *notes_on(shown),
-        *_absent(shown),
-        "Change: later minus earlier. Same images: compared image by image; other images: the sets "
-        "are independent. p: two-sided, of each comparison alone, not corrected for their number.",
+        *explain_intervals(shown),
+        *_explain_absent(shown),
+        "Change: the score on the second test minus the score on the first. Tests on the same "
+        "images are compared image by image; tests on other images are independent. p is two-sided "
+        "and not corrected for the number of comparisons.",
     ]
-    names = ("from → to", *heads_of_runs(runs), "images")
+    names = ("from → to", *list_run_heads(runs), "images")
     groups = [("", len(names)), *((label, len(heads)) for label in RATES.values())]
     return Table(
         (*names, *heads * len(RATES)),
         rows,
-        "Drops",
+        "Changes between tests",
         numbers_from=len(names),
         notes=notes,
         groups=groups,
@@ -98,7 +115,7 @@ def _table(runs: Sequence[RunFacts], titles: Sequence[str]) -> Table:
     )
 
 
-def _absent(shown: Sequence[Shown]) -> list[str]:
+def _explain_absent(shown: Sequence[ShownScore]) -> list[str]:
     """Why some differences have no value."""
     found: dict[str, list[str]] = {}
     for item in shown:
@@ -107,44 +124,47 @@ def _absent(shown: Sequence[Shown]) -> list[str]:
     return [f"No difference of {', '.join(places)}: {why}." for why, places in found.items()]
 
 
-def _figure(runs: Sequence[RunFacts], titles: Sequence[str]) -> Grid:
+def _draw_deltas(runs: Sequence[RunResults], titles: Sequence[str]) -> Grid:
     pictures = []
     for rate, label in RATES.items():
         points: dict[str, list[Estimate | None]] = {run.name: [None] * len(titles) for run in runs}
-        for title, run, pair in _each(runs, titles):
-            cell = cell_at(pair, "differences", "macro", rate)
-            points[run.name][titles.index(title)] = estimate_of(cell)
-        pictures.append(forest_picture(Forest(titles, points, f"change of {label}")))
-    note = "Points left of the dotted line are drops; bars are the intervals of the table."
+        for title, run, pair in _iterate_pairs(runs, titles):
+            cell = find_cell(pair, "differences", "macro", rate)
+            points[run.name][titles.index(title)] = read_estimate(cell)
+        pictures.append(draw_forest(Forest(titles, points, f"change of {label}")))
+    note = (
+        "Points to the left of the dotted line mean a lower score. Bars are the intervals of the "
+        "table."
+    )
     return Grid(pictures, least=400, note=note, sources=[WHERE])
 
 
-def _all(runs: Sequence[RunFacts], titles: Sequence[str]) -> Table:
+def _tabulate_all(runs: Sequence[RunResults], titles: Sequence[str]) -> Table:
     rows = []
-    for title, run, pair in _each(runs, titles):
-        for path, cell in _leaves(pair["differences"]):
+    for title, run, pair in _iterate_pairs(runs, titles):
+        for path, cell in _iterate_leaves(pair["differences"]):
             name = _NAMES.get(path[-1], path[-1])
             where = {"macro": "mean", "per_class": ""}.get(path[0], "") if len(path) > 1 else ""
             words = " ".join(filter(None, (where, *path[1:-1])))
-            value = ranged(number(cell.get("value")), cell, signed)
-            names = (title, *cells_of_run(runs, run), words or "whole set", name)
-            rows.append((*names, value, p_text(cell)))
-    columns = ("from → to", *heads_of_runs(runs), "of", "score", "change", "p")
+            value = format_interval(number(cell.get("value")), cell, format_change)
+            names = (title, *list_run_cells(runs, run), words or "whole set", name)
+            rows.append((*names, value, format_p(cell)))
+    columns = ("from → to", *list_run_heads(runs), "of", "score", "change", "p")
     return Table(columns, rows, numbers_from=len(columns) - 2, sources=[WHERE])
 
 
-def _each(
-    runs: Sequence[RunFacts], titles: Sequence[str]
-) -> Iterator[tuple[str, RunFacts, Mapping[str, Any]]]:
+def _iterate_pairs(
+    runs: Sequence[RunResults], titles: Sequence[str]
+) -> Iterator[tuple[str, RunResults, Mapping[str, Any]]]:
     """Pair by pair, run by run."""
     for title in titles:
         for run in runs:
-            for pair in _pairs(run):
-                if _title(pair) == title:
+            for pair in _list_pairs(run):
+                if _name_pair(pair) == title:
                     yield title, run, pair
 
 
-def _leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Cell]]:
+def _iterate_leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, ScoreCell]]:
     for name, found in tree.items():
         if (
             isinstance(found, Mapping)
@@ -153,4 +173,4 @@ def _leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Ce
         ):
             yield (*path, name), found
         elif isinstance(found, Mapping):
-            yield from _leaves(found, (*path, name))
+            yield from _iterate_leaves(found, (*path, name))

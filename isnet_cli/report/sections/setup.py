@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from isnet_cli.report.document import Block, Code, Fold, Notice, Section, Table, Text
-from isnet_cli.report.facts import RunFacts
+from isnet_cli.report.blocks import Block, Code, Fold, Notice, Section, Table, Text
+from isnet_cli.report.results import RunResults
 
 _LISTED = 12  # files of one stage whose hashes are listed
 
 
-def configuration_section(runs: Sequence[RunFacts]) -> Section:
+def build_configuration_section(runs: Sequence[RunResults]) -> Section:
     """The resolved configuration of each run, and the settings in which the runs differ."""
     blocks: list[Block] = [
         Text(
@@ -20,16 +20,16 @@ def configuration_section(runs: Sequence[RunFacts]) -> Section:
         )
     ]
     if len(runs) > 1:
-        blocks.append(_differences(runs))
+        blocks.append(_compare_settings(runs))
     for run in runs:
-        if run.config_text:
-            blocks.append(Code(run.config_text, f"Configuration of {run.name}"))
+        if run.settings_text:
+            blocks.append(Code(run.settings_text, f"Configuration of {run.name}"))
         else:
             blocks.append(Notice(f"No configuration was recorded for {run.name}.", "empty"))
     return Section("configuration", "Configuration", blocks, ("isnet.yaml",))
 
 
-def versions_section(runs: Sequence[RunFacts]) -> Section:
+def build_versions_section(runs: Sequence[RunResults]) -> Section:
     """Versions of the software, times of the stages, SHA-256 of the main files."""
     blocks: list[Block] = []
     names = list(dict.fromkeys(name for run in runs for name in run.record.get("versions", {})))
@@ -39,21 +39,21 @@ def versions_section(runs: Sequence[RunFacts]) -> Section:
             for name in names
         ]
         blocks.append(Table(("software", *(run.name for run in runs)), rows))
-    stages = [row for run in runs for row in _stage_rows(run)]
+    stages = [row for run in runs for row in _list_stages(run)]
     if stages:
         columns = ("run", "stage", "state", "started", "finished", "fingerprint")
         blocks.append(Table(columns, stages, "Stages (times in UTC)", numbers_from=9))
-    hashes = [row for run in runs for row in _hash_rows(run)]
+    hashes = [row for run in runs for row in _list_hashes(run)]
     if hashes:
         table = Table(("run", "file", "SHA-256"), hashes, numbers_from=9)
         blocks.append(Fold("SHA-256 of the main files", table))
-    blocks += _read(runs)
+    blocks += _list_read_files(runs)
     if not blocks:
         blocks.append(Notice("No stage has been recorded.", "empty"))
     return Section("versions", "Versions and hashes", blocks, ("run.json",))
 
 
-def _read(runs: Sequence[RunFacts]) -> list[Block]:
+def _list_read_files(runs: Sequence[RunResults]) -> list[Block]:
     """The files that the page was made from, and whether they are those that the stages wrote."""
     rows, changed = [], []
     for run in runs:
@@ -74,13 +74,13 @@ def _read(runs: Sequence[RunFacts]) -> list[Block]:
     return blocks
 
 
-def _differences(runs: Sequence[RunFacts]) -> Block:
-    flat = [dict(_leaves(run.config)) for run in runs]
+def _compare_settings(runs: Sequence[RunResults]) -> Block:
+    flat = [dict(_iterate_settings(run.settings)) for run in runs]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     rows = [
-        (key, *(_cell(settings.get(key)) for settings in flat))
+        (key, *(_format_setting(settings.get(key)) for settings in flat))
         for key in keys
-        if len({_cell(settings.get(key)) for settings in flat}) > 1
+        if len({_format_setting(settings.get(key)) for settings in flat}) > 1
     ]
     if not rows:
         return Text("The runs have the same settings.")
@@ -88,20 +88,20 @@ def _differences(runs: Sequence[RunFacts]) -> Block:
     return Table(columns, rows, "Settings in which the runs differ", numbers_from=9)
 
 
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _iterate_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in settings.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{name}.")
+            yield from _iterate_settings(value, f"{name}.")
         else:
             yield name, value
 
 
-def _cell(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _stage_rows(run: RunFacts) -> Iterator[tuple[str, ...]]:
+def _list_stages(run: RunResults) -> Iterator[tuple[str, ...]]:
     for stage, entry in run.record.get("stages", {}).items():
         times = [str(entry.get(k, "n/a")).replace("+00:00", "") for k in ("started", "finished")]
         if entry.get("status") != "done":
@@ -110,7 +110,7 @@ def _stage_rows(run: RunFacts) -> Iterator[tuple[str, ...]]:
         yield run.name, stage, str(entry.get("status", "")), *times, fingerprint
 
 
-def _hash_rows(run: RunFacts) -> Iterator[tuple[str, str, str]]:
+def _list_hashes(run: RunResults) -> Iterator[tuple[str, str, str]]:
     for stage, entry in run.record.get("stages", {}).items():
         outputs = entry.get("outputs", {})
         for name in sorted(outputs, key=lambda n: (n.count("/"), n))[:_LISTED]:

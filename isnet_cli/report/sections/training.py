@@ -5,29 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isnet_cli.output.figures import curve_panels, number, quantities
-from isnet_cli.output.plotting import data_uri, svg_text
-from isnet_cli.report.document import Block, Grid, Notice, Picture, Section, Table
-from isnet_cli.report.facts import RunFacts, figure_of
+from isnet_cli.report.blocks import Block, Grid, Notice, Section, Table
+from isnet_cli.report.drawings import embed_figure
+from isnet_cli.report.results import RunResults
+from isnet_cli.report.wording import format_score
 
 FILES = ("train/history.csv", "train/model.json")
 
 
-def training_section(runs: Sequence[RunFacts]) -> Section:
+def build_training_section(runs: Sequence[RunResults]) -> Section:
     """One row of curves a run, and a table of the last epoch and of the kept one."""
     blocks: list[Block] = []
     trained = [run for run in runs if run.history]
     for run in trained:
-        blocks += [_curves(run, titled=len(runs) > 1), _last_values(run)]
+        blocks += [
+            _draw_curves(run, titled=len(runs) > 1),
+            _tabulate_last(run, titled=len(runs) > 1),
+        ]
     for run in runs:
         if not run.history:
             reason = run.missing.get("train", "it holds no finished epoch")
             blocks.append(Notice(f"No training to show for {run.name}: {reason}", "empty"))
     if trained:
-        blocks.insert(0, _kept(trained))
+        blocks.insert(0, _tabulate_kept(trained))
     return Section("training", "Training", blocks, FILES)
 
 
-def _kept(runs: Sequence[RunFacts]) -> Table:
+def _tabulate_kept(runs: Sequence[RunResults]) -> Table:
     rows = []
     for run in runs:
         seconds = sum(number(row.get("seconds")) or 0.0 for row in run.history)
@@ -45,26 +49,25 @@ def _kept(runs: Sequence[RunFacts]) -> Table:
     return Table(columns, rows, numbers_from=1, sources=FILES)
 
 
-def _curves(run: RunFacts, *, titled: bool) -> Grid:
+def _draw_curves(run: RunResults, *, titled: bool) -> Grid:
     pictures = [
-        Picture(
-            data_uri(svg_text(figure).encode(), "image/svg+xml"),
-            f"{title} of {run.name} over {len(run.history)} epochs",
-        )
+        embed_figure(figure, f"{title} of {run.name} over {len(run.history)} epochs")
         for title, figure in curve_panels(run.history).items()
     ]
     prefix = f"{run.name}/" if titled else ""
-    sources = [f"{prefix}train/history.csv"]
+    sources = [f"{prefix}{FILES[0]}"]
     return Grid(pictures, least=300, title=run.name if titled else "", sources=sources)
 
 
-def _last_values(run: RunFacts) -> Table:
+def _tabulate_last(run: RunResults, *, titled: bool) -> Table:
     kept = number(run.card.get("epoch"))
     at = {number(row.get("epoch")): i for i, row in enumerate(run.history)}.get(kept)
     rows = []
     for title, lines in quantities(run.history).items():
         for line, values in lines.items():
-            cells = [figure_of(values[at], 4)] if at is not None else []
-            rows.append((title, line, figure_of(values[-1], 4), *cells))
+            cells = [format_score(values[at], 4)] if at is not None else []
+            rows.append((title, line, format_score(values[-1], 4), *cells))
     head = ("figure", "images", "last epoch", *(["epoch kept"] if at is not None else []))
-    return Table(head, rows, f"Final figures of {run.name}", numbers_from=2, sources=FILES[:1])
+    prefix = f"{run.name}/" if titled else ""
+    sources = [f"{prefix}{FILES[0]}"]
+    return Table(head, rows, f"Final figures of {run.name}", numbers_from=2, sources=sources)

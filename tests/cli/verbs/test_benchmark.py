@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.benchmark.launch import Launch
-from isnet_cli.benchmark.state import tasks_of
+from isnet_cli.benchmark.cells import list_tasks
+from isnet_cli.benchmark.pool import Launch
 from isnet_cli.config.load import dump
 from tests.benchmark.factory import in_process, loaded, write
 from tests.cli.factory import isnet
@@ -76,7 +76,7 @@ def test_stopping_by_the_clock_says_how_to_go_on(file: Path) -> None:
 
 def test_a_signal_stops_the_cells_in_good_order(file: Path) -> None:
     bench, grid = loaded(file, Path("out"))
-    in_process(Path("out").absolute())(tasks_of(bench, grid)[0])  # the images
+    in_process(Path("out").absolute())(list_tasks(bench, grid)[0])  # the images
     (Path("out") / "benchmark.yaml").write_text(dump(bench))
     words = [sys.executable, "-m", "isnet_cli.cli.app", "benchmark", str(file), "-o", "out"]
     words += ["--set", "train.epochs=500", "-d", "cpu", "--json"]
@@ -106,10 +106,10 @@ def test_failures_have_their_codes(file: Path, tmp_path: Path) -> None:
 def test_failed_cells_are_named_and_have_their_code(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def launcher(output: Path, threads: int, *, overwrite: bool) -> Launch:
+    def make_launcher(output: Path, threads: int, *, overwrite: bool) -> Launch:
         return in_process(output, overwrite=overwrite)
 
-    monkeypatch.setattr("isnet_cli.benchmark.run.launcher", launcher)
+    monkeypatch.setattr("isnet_cli.benchmark.run.make_launcher", make_launcher)
     done = isnet("benchmark", file, "-o", "out", "--set", "model.arch=nothing", "--no-progress")
     assert done.code == 7, done.err
     assert "warning[benchmark]: cells/all/standard/seed-0: error[config]: model.arch" in done.err

@@ -11,10 +11,10 @@ from isnet_cli.cli.verbs.report import MOST, format_comparison
 from tests.cli.factory import isnet, tree, write_inputs
 from tests.report.compare.content import (
     content,
-    difference,
     group,
     one_test,
     pair,
+    paired_cell,
     reliance,
     scores,
 )
@@ -108,7 +108,7 @@ def test_what_has_no_value_is_a_dash() -> None:
     text = format_comparison(content(tests=[empty], pairs=[]), "c.html")
     assert text.splitlines()[1].split()[4:] == ["-"] * 7
     assert len(text.split("\n\n")) == 2
-    nothing = difference(None, None)
+    nothing = paired_cell(None, None)
     lone = pair(macro_f1=nothing | {"value": None}, macro_auc=nothing)
     row = format_comparison(content(pairs=[lone]), "c").split("\n\n")[1].splitlines()[1]
     assert row.split()[5:] == ["-", "-", "+0.100", "[+0.050,", "+0.150]", "-"]

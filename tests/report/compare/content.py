@@ -54,7 +54,7 @@ def one_test(value: float, version: str = "standard", **own: Any) -> dict[str, A
     }  # fmt: skip
 
 
-def difference(p: float | None, p_holm: float | None, why: str | None = None) -> dict[str, Any]:
+def paired_cell(p: float | None, p_holm: float | None, why: str | None = None) -> dict[str, Any]:
     return {**cell(0.1), "p": p, "p_holm": p_holm, "why": why}
 
 
@@ -62,7 +62,7 @@ def pair(p: float | None = 0.01, p_holm: float | None = 0.02, **cells: Any) -> d
     names = scores(0.0)
     return {
         "set": "test", "version": "standard", "first": "one", "second": "two",
-        "differences": {name: difference(p, p_holm) for name in names} | cells,
+        "differences": {name: paired_cell(p, p_holm) for name in names} | cells,
     }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from isnet_cli.core.files import write_csv, write_json
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.images.manifest import rows_to_dicts
 from isnet_cli.images.types import ROW_FIELDS, Row
-from isnet_cli.report.compare.read_run import Evaluated, read_evaluated
+from isnet_cli.report.results import RunResults, read_evaluated
 from isnet_cli.stats.intervals import with_intervals
 from isnet_cli.stats.reliance import summarise
 from isnet_cli.stats.sample import make_sample
@@ -73,6 +73,27 @@ def compared_run(
     ]  # fmt: skip
     write_csv(folder.stage_dir("ingest") / "manifest.csv", ROW_FIELDS, rows_to_dicts(rows))
     _finish(folder, "ingest", ["manifest.csv"])
+    names = write_evaluation(
+        folder, sets, rows, task=task, skill=skill, noise=noise, classes=classes,
+        versions=versions, described=described,
+    )  # fmt: skip
+    _finish(folder, "evaluate", names)
+    return folder
+
+
+def write_evaluation(
+    folder: RunFolder,
+    sets: Mapping[str, Images],
+    rows: Sequence[Row],
+    *,
+    task: str = "multiclass",
+    skill: float = 1.0,
+    noise: int = 0,
+    classes: Sequence[str] = CLASSES,
+    versions: Sequence[str] = ("standard",),
+    described: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Writes what `evaluate` writes; the names of the files, the arguments as of `compared_run`."""
     found: dict[str, Any] = {}
     for place, (name, own) in enumerate(sets.items()):
         for number, version in enumerate(versions):
@@ -89,9 +110,7 @@ def compared_run(
             "thresholds": [0.5] * len(classes) if task == "multilabel" else None, "sets": found,
         },
     )  # fmt: skip
-    paths = [f"{s}/{v}/predictions.csv" for s in sets for v in versions]
-    _finish(folder, "evaluate", ["metrics.json", *paths])
-    return folder
+    return ["metrics.json", *(f"{s}/{v}/predictions.csv" for s in sets for v in versions)]
 
 
 def _finish(folder: RunFolder, stage: str, names: Sequence[str]) -> None:
@@ -150,7 +169,7 @@ def opened(folder: RunFolder) -> tuple[RunFolder, Config]:
     return RunFolder(folder.path, upstream), config
 
 
-def read(folder: RunFolder, name: str = "") -> Evaluated:
+def read(folder: RunFolder, name: str = "") -> RunResults:
     """The same, read."""
     return read_evaluated(*opened(folder), name or folder.path.name)
 

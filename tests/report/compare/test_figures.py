@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
+from isnet_cli.report.compare.common_tests import LeftOut, find_common_tests, pair_tests
 from isnet_cli.report.compare.figures import (
     TABLES,
-    document,
-    pair_rows,
-    reliance_of,
-    reliance_rows,
-    score_rows,
-    scores_of,
-    seed_rows,
+    build_document,
+    collect_reliance,
+    collect_scores,
+    list_pair_rows,
+    list_reliance_rows,
+    list_score_rows,
+    list_seed_rows,
 )
-from isnet_cli.report.compare.images import LeftOut, common_tests
-from isnet_cli.report.compare.read_run import Evaluated, paired_tests
-from isnet_cli.report.compare.seeds import seed_groups
+from isnet_cli.report.compare.seeds import group_by_seed
+from isnet_cli.report.results import RunResults
 from isnet_cli.stats.comparison import SCORES, compare_on, corrected
 from tests.report.compare.factory import compared_run, read
 
@@ -27,24 +27,24 @@ TEST = ("test", "standard")
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Evaluated]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunResults]:
     root = tmp_path_factory.mktemp("runs")
     return [read(compared_run(root / f"a-{i}", noise=i, seed=i, skill=i)) for i in range(3)]
 
 
 @pytest.fixture(scope="module")
-def content(runs: list[Evaluated]) -> dict[str, Any]:
-    common = common_tests(runs)
+def content(runs: list[RunResults]) -> dict[str, Any]:
+    common = find_common_tests(runs)
     tables = common.tables[TEST]
-    found = corrected(compare_on(TEST, paired_tests(runs, tables), 300, 0))
+    found = corrected(compare_on(TEST, pair_tests(runs, tables), 300, 0))
     left_out = [LeftOut(("x", "standard"), "absent", "not evaluated by a-1")]
     described = [{"name": run.name} for run in runs]
-    return document(
-        runs, described, common.tables, found, seed_groups(runs), left_out, {"draws": 300}
+    return build_document(
+        runs, described, common.tables, found, group_by_seed(runs), left_out, {"draws": 300}
     )
 
 
-def test_scores_are_those_of_evaluate(content: dict[str, Any], runs: list[Evaluated]) -> None:
+def test_scores_are_those_of_evaluate(content: dict[str, Any], runs: list[RunResults]) -> None:
     (test,) = content["tests"]
     assert (test["images"], test["labelled"], test["patients"]) == (24, 24, 12)
     for run in runs:
@@ -82,18 +82,18 @@ def test_every_cell_of_the_tables_is_one_of_the_document(content: dict[str, Any]
         lines = rows(content)
         assert lines
         assert all(set(line) == set(columns) for line in lines)
-    assert len(score_rows(content)) == 3 * (len(SCORES) + 2 * 6)
-    line = next(r for r in pair_rows(content) if r["score"] == "macro_auc")
+    assert len(list_score_rows(content)) == 3 * (len(SCORES) + 2 * 6)
+    line = next(r for r in list_pair_rows(content) if r["score"] == "macro_auc")
     cell = content["comparisons"]["pairs"][0]["differences"]["macro_auc"]
     assert float(line["p_holm"]) == cell["p_holm"]
     assert float(line["value"]) == cell["value"]
     assert line["method"] == "delong"
-    assert len(reliance_rows(content)) == 3 * (5 + 3 + 2)
-    assert len(seed_rows(content)) == 10
+    assert len(list_reliance_rows(content)) == 3 * (5 + 3 + 2)
+    assert len(list_seed_rows(content)) == 10
 
 
-def test_reliance_that_was_measured_and_that_was_not(runs: list[Evaluated]) -> None:
-    found = reliance_of(runs[0], TEST)
+def test_reliance_that_was_measured_and_that_was_not(runs: list[RunResults]) -> None:
+    found = collect_reliance(runs[0], TEST)
     assert (found["n"], found["why"]) == (0, "evaluate.background is false")
     assert found["auc"]["full"]["value"] is None
     assert found["outside"]["mean"] == pytest.approx(0.215)
@@ -106,8 +106,8 @@ def test_reliance_that_was_measured_and_that_was_not(runs: list[Evaluated]) -> N
         "gap": {"n": 8, "f1": cell, "auc": cell},
     }  # fmt: skip
     metrics = {"sets": {"test": {"standard": {"background": cut}}}}
-    run = Evaluated("x", runs[0].folder, runs[0].config, metrics, {}, {})
-    measured = reliance_of(run, TEST)
+    run = RunResults("x", metrics=metrics)
+    measured = collect_reliance(run, TEST)
     assert measured["auc"]["lungs_removed"] == {**cell, "why": None}
     assert measured["flips"] == {
         "value": 0.25, "low": 0.1, "high": 0.4, "sd": None, "method": "beta", "why": None,
@@ -116,9 +116,9 @@ def test_reliance_that_was_measured_and_that_was_not(runs: list[Evaluated]) -> N
     assert measured["outside"]["why"] == "not measured"
 
 
-def test_scores_of_an_older_run_have_no_intervals(runs: list[Evaluated]) -> None:
+def test_scores_of_an_older_run_have_no_intervals(runs: list[RunResults]) -> None:
     metrics = {"sets": {"test": {"standard": {"accuracy": 0.5, "macro": {"f1": 0.4}}}}}
-    run = Evaluated("x", runs[0].folder, runs[0].config, metrics, {}, {})
-    found = scores_of(run, TEST)
+    run = RunResults("x", metrics=metrics)
+    found = collect_scores(run, TEST)
     assert (found["macro_f1"]["value"], found["macro_f1"]["low"]) == (0.4, None)
     assert found["brier"]["value"] is None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from isnet_cli.report.compare.page import compare_page
-from isnet_cli.report.document import Notice, Section, Table
+from isnet_cli.report.blocks import Notice, Section, Table
+from isnet_cli.report.compare.page import build_compare_page
 from isnet_cli.report.render import render
 from tests.report.compare.content import content, group
 from tests.report.page_reader import Page
@@ -13,7 +13,7 @@ MAPS = Section("maps", "Relevance maps", [Notice("none", "empty")], ("heatmap/in
 
 
 def test_sections_and_facts() -> None:
-    report = compare_page(content(), MAPS, "c")
+    report = build_compare_page(content(), MAPS, "c")
     names = [section.name for section in report.sections]
     assert Page(render(report)).ids == names
     assert names == ["about", "scores", "tests", "seeds", "reliance", "maps", "origins", "limits"]
@@ -23,7 +23,7 @@ def test_sections_and_facts() -> None:
     assert facts["runs"] == "2"
     assert report.sections[5].sources == ("c.json", "heatmap/index.csv")
     runs = content()["runs"] * 3
-    assert compare_page(content(runs=runs), MAPS, "c").title.endswith(
+    assert build_compare_page(content(runs=runs), MAPS, "c").title.endswith(
         "one, two, one, two and 2 more"
     )
 
@@ -32,7 +32,7 @@ def test_a_glance_tells_runs_results_notes_and_what_is_left_out() -> None:
     left_out = [{"set": "far", "version": "standard", "kind": "absent", "why": "not there"}]
     found = content(left_out=left_out, notes=["Mind this."], seeds=[group()])
     found["runs"][0] |= {"settings": "both", "seed": None}
-    about = compare_page(found, MAPS, "c").sections[0]
+    about = build_compare_page(found, MAPS, "c").sections[0]
     models, main = only(about, Table)
     assert models.rows[0] == ("one", "isnet", "small", "64 x 64", "n/a", "both")
     assert models.rows[1][4:] == ("1", "none")
@@ -43,6 +43,6 @@ def test_a_glance_tells_runs_results_notes_and_what_is_left_out() -> None:
 
 
 def test_origins_name_every_file_with_its_hash() -> None:
-    origins = compare_page(content(), MAPS, "c").sections[6]
-    (table,) = only(origins, Table)
+    list_sources = build_compare_page(content(), MAPS, "c").sections[6]
+    (table,) = only(list_sources, Table)
     assert table.rows[0] == ("one", "one", "evaluate/metrics.json", "ab" * 32)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from isnet_cli.report.compare.read_run import Evaluated
-from isnet_cli.report.compare.seeds import Group, seed_groups, training_seed
+from isnet_cli.report.compare.seeds import SeedGroup, find_training_seed, group_by_seed
+from isnet_cli.report.results import RunResults
 from tests.report.compare.factory import compared_run, read
 
 
-def runs(tmp_path: Path, **named: dict[str, Any]) -> list[Evaluated]:
+def runs(tmp_path: Path, **named: dict[str, Any]) -> list[RunResults]:
     return [
         read(compared_run(tmp_path / name.replace("_", "-"), **options))
         for name, options in named.items()
@@ -25,7 +25,10 @@ def test_groups_by_settings_in_the_order_of_runs(tmp_path: Path) -> None:
         tmp_path, std_1={"seed": 1, **standard}, isnet_0={"seed": 0}, std_0={"seed": 0, **standard},
         isnet_7={"seed": 7}, alone={"train": {"epochs": 3}},
     )  # fmt: skip
-    assert seed_groups(found) == [Group("std", (0, 2), (1, 0)), Group("isnet", (1, 3), (0, 7))]
+    assert group_by_seed(found) == [
+        SeedGroup("std", (0, 2), (1, 0)),
+        SeedGroup("isnet", (1, 3), (0, 7)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -45,17 +48,17 @@ def test_what_counts_as_the_same_settings(
     tmp_path: Path, section: dict[str, Any], same: bool
 ) -> None:
     found = runs(tmp_path, a_0={"seed": 0}, a_1={"seed": 1, **section})
-    assert bool(seed_groups(found)) is same
+    assert bool(group_by_seed(found)) is same
 
 
 def test_images_of_another_run_are_that_run_s_settings(tmp_path: Path) -> None:
     masks = {"masks": {"on_suspect": "keep"}}
     found = runs(tmp_path, a_0={"seed": 0, **masks}, a_1={"seed": 1})
-    assert seed_groups(found) == []
+    assert group_by_seed(found) == []
     found = runs(
         tmp_path, b_0={"seed": 0, **masks}, b_1={"seed": 1, "upstream": str(tmp_path / "b-0")}
     )
-    assert len(seed_groups(found)) == 1
+    assert len(group_by_seed(found)) == 1
 
 
 def test_a_model_of_another_run_has_that_run_s_seed(tmp_path: Path) -> None:
@@ -65,15 +68,15 @@ def test_a_model_of_another_run_has_that_run_s_seed(tmp_path: Path) -> None:
         x_4={"evaluate": {"model": str(tmp_path / "a-4")}, "seed": 9},
         gone={"evaluate": {"model": str(tmp_path / "nothing")}},
     )  # fmt: skip
-    assert seed_groups(found) == [Group("x", (0, 1), (0, 4))]
-    assert [training_seed(run) for run in found] == [0, 4, None]
+    assert group_by_seed(found) == [SeedGroup("x", (0, 1), (0, 4))]
+    assert [find_training_seed(run) for run in found] == [0, 4, None]
 
 
 def test_a_seed_counts_once(tmp_path: Path) -> None:
     found = runs(tmp_path, a_0={"seed": 0}, a_b={"seed": 0})
-    assert seed_groups(found) == []
+    assert group_by_seed(found) == []
     found = runs(tmp_path, c_0={"seed": 0}, c_b={"seed": 0}, c_1={"seed": 1})
-    assert seed_groups(found)[0].runs == (0, 2)
+    assert group_by_seed(found)[0].runs == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -89,4 +92,4 @@ def test_a_seed_counts_once(tmp_path: Path) -> None:
 )
 def test_names_of_groups(tmp_path: Path, names: tuple[str, str], expected: str) -> None:
     found = [read(compared_run(tmp_path / name, seed=i)) for i, name in enumerate(names)]
-    assert [group.name for group in seed_groups(found)] == [expected]
+    assert [group.name for group in group_by_seed(found)] == [expected]

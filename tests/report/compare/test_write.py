@@ -14,7 +14,7 @@ from isnet_cli.core.files import read_csv
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
-from isnet_cli.report.compare.write import Chosen, Compared, compare_runs
+from isnet_cli.report.compare.write import ChosenPairs, ComparisonFiles, compare_runs
 from tests.report.compare.factory import compared_run, images, opened
 from tests.report.factory import make_report_run
 from tests.report.page_reader import Page
@@ -24,12 +24,12 @@ FILES = ["c.html", "c.json", "c_reliance.csv", "c_scores.csv", "c_seeds.csv", "c
 SECTIONS = ["about", "scores", "tests", "seeds", "reliance", "maps", "origins", "limits"]
 
 
-def compare(runs: list[RunFolder], output: Path, **options: Any) -> Compared:
+def compare(runs: list[RunFolder], output: Path, **options: Any) -> ComparisonFiles:
     context = options.pop("context", None) or RunContext()
     return compare_runs([opened(run) for run in runs], output, context, **options)
 
 
-def page_of(found: Compared) -> Page:
+def page_of(found: ComparisonFiles) -> Page:
     return Page(found.page.read_text(encoding="utf-8"))
 
 
@@ -44,17 +44,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
             config["upstream"] = str(found[0].path)
         versions = dict.fromkeys(("biased", "standard", "deceiving"), skill)
         method = name.partition("-")[0]
-        run = make_report_run(root / name, method=method, skill=versions, config=config)
+        sets = {"train": 2, "val": 2, "test": 8}
+        run = make_report_run(root / name, method=method, skill=versions, config=config, sets=sets)
         found.append(run)
     return found
 
 
 @pytest.fixture(scope="module")
-def built(runs: list[RunFolder], tmp_path_factory: pytest.TempPathFactory) -> Compared:
+def built(runs: list[RunFolder], tmp_path_factory: pytest.TempPathFactory) -> ComparisonFiles:
     return compare(runs, tmp_path_factory.mktemp("out") / "c.html")
 
 
-def test_page_and_data_lie_beside_each_other(built: Compared) -> None:
+def test_page_and_data_lie_beside_each_other(built: ComparisonFiles) -> None:
     assert sorted(path.name for path in built.page.parent.iterdir()) == FILES
     assert sorted(path.name for path in built.files) == FILES
     assert json.loads(built.page.with_suffix(".json").read_text(encoding="utf-8")) == built.content
@@ -80,7 +81,7 @@ def numbers(tree: Any) -> list[float]:
     return [tree] if isinstance(tree, (int, float)) else []
 
 
-def test_every_figure_of_the_tables_is_in_the_files_beside(built: Compared) -> None:
+def test_every_figure_of_the_tables_is_in_the_files_beside(built: ComparisonFiles) -> None:
     known = numbers(json.loads(built.page.with_suffix(".json").read_text(encoding="utf-8")))
     shown = {f"{abs(n):.3f}" for n in known} | {f"{100 * n:.1f}" for n in known} | {"0.001"}
     found = figures(page_of(built))
@@ -93,7 +94,7 @@ def test_every_figure_of_the_tables_is_in_the_files_beside(built: Compared) -> N
         assert {float(cell) for cell in cells} <= {float(n) for n in known}
 
 
-def test_numbers_are_those_of_the_runs(built: Compared, runs: list[RunFolder]) -> None:
+def test_numbers_are_those_of_the_runs(built: ComparisonFiles, runs: list[RunFolder]) -> None:
     page = page_of(built)
     for run in runs:
         metrics = json.loads((run.path / "evaluate" / "metrics.json").read_text())
@@ -102,17 +103,19 @@ def test_numbers_are_those_of_the_runs(built: Compared, runs: list[RunFolder]) -
         assert row[2:4] == [f"{macro[rate]:.3f}" for rate in ("f1", "auc")]
 
 
-def test_seeds_stand_beside_runs_and_are_not_mixed(built: Compared) -> None:
+def test_seeds_stand_beside_runs_and_are_not_mixed(built: ComparisonFiles) -> None:
     (group,) = built.content["seeds"]
     assert (group["name"], group["runs"]) == ("isnet", ["isnet-0", "isnet-1"])
     words = page_of(built).words
     assert "isnet: seeds 0, 1" in words
     assert "mean, s.d. of 2 seeds" in words
-    assert "Without a partner of other seed: standard." in words
+    assert "Without a run of another seed: standard." in words
     assert "places of synthetic marks depend on each run's seed" in words
 
 
-def test_nothing_is_loaded_and_no_folder_is_named(built: Compared, runs: list[RunFolder]) -> None:
+def test_nothing_is_loaded_and_no_folder_is_named(
+    built: ComparisonFiles, runs: list[RunFolder]
+) -> None:
     page = page_of(built)
     assert all(a.startswith(("data:image/", "#")) for a in page.addresses())
     assert "script" not in page.tags
@@ -123,7 +126,7 @@ def test_nothing_is_loaded_and_no_folder_is_named(built: Compared, runs: list[Ru
 
 
 def test_same_runs_same_bytes_and_the_runs_stay_as_they_are(
-    built: Compared, runs: list[RunFolder], tmp_path: Path
+    built: ComparisonFiles, runs: list[RunFolder], tmp_path: Path
 ) -> None:
     def state() -> dict[Path, int]:
         return {p: p.stat().st_mtime_ns for run in runs for p in run.path.rglob("*")}
@@ -162,12 +165,11 @@ def test_two_different_runs_are_needed(tmp_path: Path) -> None:
         compare([one, RunFolder(tmp_path / "b")], tmp_path / "c.html")
 
 
-def test_chosen_pairs_alone_are_tested_and_the_page_says_so(
-    tmp_path: Path, runs: list[RunFolder]
-) -> None:
-    chosen = Chosen(((2, 0), (2, 1)), "each run against the last")
-    found = compare(runs[:3], tmp_path / "c.html", chosen=chosen).content["comparisons"]
-    names = [run["name"] for run in compare(runs[:3], tmp_path / "d.html").content["runs"]]
+def test_chosen_pairs_alone_are_tested_and_the_page_says_so(tmp_path: Path) -> None:
+    names = ["a", "b", "c"]
+    runs = [compared_run(tmp_path / name, noise=i) for i, name in enumerate(names)]
+    chosen = ChosenPairs(((2, 0), (2, 1)), "each run against the last")
+    found = compare(runs, tmp_path / "c.html", chosen=chosen).content["comparisons"]
     pairs = list(dict.fromkeys((one["first"], one["second"]) for one in found["pairs"]))
     assert pairs == [(names[2], names[0]), (names[2], names[1])]
     assert found["family_size"] == len(found["pairs"])
@@ -212,7 +214,7 @@ def test_the_same_model_twice_is_told(tmp_path: Path) -> None:
         for i, name in enumerate("ab")
     ]
     found = compare(pair, tmp_path / "c.html")
-    assert "Of the same weights: a, b." in found.content["notes"]
+    assert "The same weights: a, b." in found.content["notes"]
 
 
 def test_several_labels_a_image(tmp_path: Path) -> None:
@@ -247,9 +249,10 @@ def test_hostile_names_are_shown_as_names(tmp_path: Path) -> None:
     not (shutil.which("chromium") or shutil.which("chromium-browser")),
     reason="no chromium on this machine",
 )
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1200, 390])
 def test_a_browser_shows_it_and_asks_for_nothing(
-    built: Compared, tmp_path: Path, width: int
+    built: ComparisonFiles, tmp_path: Path, width: int
 ) -> None:
     from tests.report.test_write import seen
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from isnet_cli.output.figures import Roc
-from isnet_cli.report.document import Picture, Section
-from isnet_cli.report.facts import MapFacts, RunFacts
+from isnet_cli.report.blocks import Picture, Section
+from isnet_cli.report.pictures import ChosenImages, MapPicture, ReportPictures
+from isnet_cli.report.results import Cohort, RunResults
 
 SHAPES = ("biased", "standard", "deceiving")
 
@@ -32,9 +33,9 @@ def run(
     name: str = "isnet",
     sets: dict[str, dict[str, Any]] | None = None,
     *,
-    config: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
     **facts: Any,
-) -> RunFacts:
+) -> RunResults:
     """A run with the given metrics, ROC curves for each, and a usual configuration."""
     base = {
         "name": "tb", "seed": 3, "train": {"method": "isnet", "select": "loss"},
@@ -43,23 +44,33 @@ def run(
     metrics = {"classes": ["a", "b"], "task": "multiclass", "sets": sets} if sets else {}
     curve = [Roc("a", [0, 0.3, 1], [0, 0.7, 1], 0.7), Roc("b", [0, 0.2, 1], [0, 0.8, 1], 0.8)]
     rocs = {(s, v): curve for s, versions in (sets or {}).items() for v in versions}
-    return RunFacts(name, base | (config or {}), metrics=metrics, rocs=rocs, **facts)
+    return RunResults(name, base | (settings or {}), metrics=metrics, rocs=rocs, **facts)
 
 
-def biased(name: str, values: Sequence[float], outside: float | None = None) -> RunFacts:
+def biased(name: str, values: Sequence[float], outside: float | None = None) -> RunResults:
     """A run with one set in three versions that have the given scores."""
     versions = {v: scored(x, x, outside) for v, x in zip(SHAPES, values, strict=True)}
     return run(name, {"test": versions})
 
 
-def relevance_map(key: str, label: str = "a", **facts: Any) -> MapFacts:
+def relevance_map(key: str, label: str = "a", **facts: Any) -> MapPicture:
     """A map of an image."""
     values: dict[str, Any] = {
         "group": "Set test", "target": "a", "predicted": "a", "probability": 0.75,
         "outside": 0.125, **facts,
     }  # fmt: skip
     picture = Picture("data:image/jpeg;base64,AAAA", "")
-    return MapFacts(key=key, label=label, picture=picture, **values)
+    return MapPicture(key=key, label=label, picture=picture, **values)
+
+
+def pictures(
+    runs: Sequence[RunResults],
+    cohorts: Sequence[Cohort] = (),
+    maps: Sequence[Sequence[MapPicture]] | None = None,
+) -> ReportPictures:
+    """Maps of the runs, and nothing else."""
+    shown = maps or [[] for _ in runs]
+    return ReportPictures(shown, [ChosenImages() for _ in runs], [[] for _ in cohorts])
 
 
 def only(section: Section, kind: type) -> list[Any]:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from isnet_cli.report.document import Fold, Grid, Notice, Table
-from isnet_cli.report.facts import RunFacts
-from isnet_cli.report.sections.background import VARIANTS, background_section
+from isnet_cli.report.blocks import Fold, Grid, Notice, Table
+from isnet_cli.report.results import RunResults
+from isnet_cli.report.sections.background import VARIANTS, build_background_section
 from tests.report.sections.factory import letters, only, run, scored
 
 GAP, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
@@ -14,7 +14,7 @@ def cell(value: float, **more: Any) -> dict[str, Any]:
     return {"value": value, "low": value - 0.1, "high": value + 0.1, "method": "delong", **more}
 
 
-def reliant(name: str = "one") -> RunFacts:
+def reliant(name: str = "one") -> RunResults:
     share = {"n": 12, "count": 3, "rate": 0.25, "low": 0.1, "high": 0.5, "method": "beta"}
     none = {"n": 0, "count": 0, "rate": None, "low": None, "high": None, "why": "no image of b"}
     variants = {
@@ -39,7 +39,7 @@ def reliant(name: str = "one") -> RunFacts:
 
 
 def test_flips_gap_and_variants_with_their_intervals() -> None:
-    section = background_section([reliant()])
+    section = build_background_section([reliant()])
     summary, f1, auc = only(section, Table)
     assert summary.rows == [
         (
@@ -59,16 +59,16 @@ def test_flips_gap_and_variants_with_their_intervals() -> None:
 
 
 def test_the_drawing_says_the_same() -> None:
-    (grid,) = only(background_section([reliant("one"), reliant("two")]), Grid)
+    (grid,) = only(build_background_section([reliant("one"), reliant("two")]), Grid)
     flips, gap, removed = grid.pictures
     assert "two: test +0.250 [+0.100, +0.500]" in flips.alt
-    assert "gap in macro-F1" in letters(gap)
+    assert "gap in macro F1" in letters(gap)
     assert "+0.600" in removed.alt
 
 
 def test_no_images_gives_the_reason() -> None:
     found = scored(0.8, 0.8) | {"background": {"n": 0, "why": "evaluate.background is false"}}
-    section = background_section([run(sets={"test": {"standard": found}})])
+    section = build_background_section([run(sets={"test": {"standard": found}})])
     assert "evaluate.background is false" in only(section, Notice)[0].text
-    (notice,) = only(background_section([run(missing={"evaluate": "not run."})]), Notice)
+    (notice,) = only(build_background_section([run(missing={"evaluate": "not run."})]), Notice)
     assert notice.text == "No background reliance to show: not run."

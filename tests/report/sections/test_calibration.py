@@ -1,8 +1,8 @@
 """Calibration: Brier score, error beside that of chance, curves; and why there is none."""
 
-from isnet_cli.report.document import Fold, Grid, Notice, Table
-from isnet_cli.report.facts import RunFacts
-from isnet_cli.report.sections.calibration import calibration_section
+from isnet_cli.report.blocks import Fold, Grid, Notice, Table
+from isnet_cli.report.results import RunResults
+from isnet_cli.report.sections.calibration import build_calibration_section
 from tests.report.sections.factory import letters, only, run, scored
 
 BIN = {"n": 9, "predicted": 0.75, "observed": 0.6, "observed_low": 0.4, "observed_high": 0.8}
@@ -17,7 +17,7 @@ FOUND = {
 }  # fmt: skip
 
 
-def calibrated(name: str, **changes: object) -> RunFacts:
+def calibrated(name: str, **changes: object) -> RunResults:
     found = scored(0.8, 0.8) | {"calibration": {**FOUND, **changes}}
     cell = {"value": 0.21, "low": 0.1, "high": 0.3, "method": "bootstrap"}
     found["intervals"] = {"calibration": {"brier": cell}}
@@ -25,7 +25,7 @@ def calibrated(name: str, **changes: object) -> RunFacts:
 
 
 def test_the_error_stands_beside_that_of_a_calibrated_model() -> None:
-    section = calibration_section([calibrated("one")])
+    section = build_calibration_section([calibrated("one")])
     (table,) = only(section, Table)
     row = ("test", "0.210 [0.100, 0.300]", "0.150", "0.050", "0.110", "<0.001")
     assert table.rows == [row]
@@ -36,20 +36,22 @@ def test_the_error_stands_beside_that_of_a_calibrated_model() -> None:
 
 
 def test_curves_of_the_predicted_class_and_of_labels() -> None:
-    (grid,) = only(calibration_section([calibrated("one")]), Grid)
+    (grid,) = only(build_calibration_section([calibrated("one")]), Grid)
     assert "predicted class" in letters(grid.pictures[0])
     assert "0.60 at 0.75" in grid.pictures[0].alt
-    (both,) = only(calibration_section([calibrated("one"), calibrated("two")]), Grid)
+    (both,) = only(build_calibration_section([calibrated("one"), calibrated("two")]), Grid)
     assert {"one", "two"} <= set(letters(both.pictures[0]).split())
     several = calibrated("one")
     del several.metrics["sets"]["test"]["standard"]["calibration"]["curve"]
-    (labels,) = only(calibration_section([several]), Grid)
+    (labels,) = only(build_calibration_section([several]), Grid)
     assert "a: 0.60 at 0.75" in labels.pictures[0].alt
     assert "b:" not in labels.pictures[0].alt
 
 
 def test_no_calibration_gives_its_reason() -> None:
-    (notice,) = only(calibration_section([run(missing={"evaluate": "isnet evaluate"})]), Notice)
+    (notice,) = only(
+        build_calibration_section([run(missing={"evaluate": "isnet evaluate"})]), Notice
+    )
     assert notice.text.endswith("isnet evaluate")
     plain = run(sets={"test": {"standard": scored(0.8, 0.8)}})
-    assert "no test has labelled images" in only(calibration_section([plain]), Notice)[0].text
+    assert "no test has labelled images" in only(build_calibration_section([plain]), Notice)[0].text

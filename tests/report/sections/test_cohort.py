@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from isnet_cli.images.types import ROW_FIELDS
-from isnet_cli.report.document import Flow, Grid, Notice, Picture, Section, Table
-from isnet_cli.report.facts import Cohort
-from isnet_cli.report.sections.cohort import classes_of, cohort_section, masks_section
+from isnet_cli.report.blocks import Flow, Grid, Notice, Picture, Section, Table
+from isnet_cli.report.results import Cohort
+from isnet_cli.report.sections.cohort import build_cohort_section, build_masks_section, list_classes
 
 
 def row(**cells: str) -> dict[str, str]:
@@ -52,7 +52,7 @@ def table(section: Section, head: str) -> list[Sequence[str]]:
 
 
 def test_flow_counts_each_loss_with_its_reason() -> None:
-    (flow,) = only(cohort_section([Cohort("c", ["r"], ROWS, QC)]), Flow)
+    (flow,) = only(build_cohort_section([Cohort("c", ["r"], ROWS, QC)]), Flow)
     assert [(step.count, list(step.lost)) for step in flow.steps] == [
         (9, [("no pixels", 2), ("lateral view", 1)]),
         (6, [("no label", 1)]),
@@ -65,12 +65,12 @@ def test_flow_counts_each_loss_with_its_reason() -> None:
 
 
 def test_flow_ends_with_the_sets_before_masks_are_made() -> None:
-    (flow,) = only(cohort_section([Cohort("c", ["r"], ROWS)]), Flow)
+    (flow,) = only(build_cohort_section([Cohort("c", ["r"], ROWS)]), Flow)
     assert [step.count for step in flow.steps] == [9, 6, 5, 4]
 
 
 def test_sets_and_sources() -> None:
-    section = cohort_section([Cohort("c", ["r"], ROWS, QC)])
+    section = build_cohort_section([Cohort("c", ["r"], ROWS, QC)])
     assert table(section, "set") == [
         ("train", "1", "2", "1", "4", "2"),
         ("test", "1", "0", "0", "1", "unknown"),
@@ -84,7 +84,7 @@ def test_sets_and_sources() -> None:
 
 
 def test_a_class_from_one_of_several_sources_is_warned_of() -> None:
-    warnings = notices(cohort_section([Cohort("c", ["r"], ROWS, QC)]), "warning")
+    warnings = notices(build_cohort_section([Cohort("c", ["r"], ROWS, QC)]), "warning")
     assert len(warnings) == 1
     assert "sick (A)" in warnings[0]
     assert "well" not in warnings[0]
@@ -94,7 +94,7 @@ def test_no_warning_with_one_source_alone_or_with_mixed_classes() -> None:
     alone = [row(key=str(i), label=c) for i, c in enumerate("abab")]
     mixed = [*alone, row(key="8", label="a", source="B"), row(key="9", label="b", source="B")]
     for rows in (alone, mixed):
-        assert notices(cohort_section([Cohort("c", ["r"], rows)]), "warning") == []
+        assert notices(build_cohort_section([Cohort("c", ["r"], rows)]), "warning") == []
 
 
 def test_a_test_set_does_not_hide_one_source_training() -> None:
@@ -104,39 +104,39 @@ def test_a_test_set_does_not_hide_one_source_training() -> None:
         row(key="3", label="a", source="B", set="test"),
         row(key="4", label="b", source="A", set="test"),
     ]
-    (warning,) = notices(cohort_section([Cohort("c", ["r"], rows)]), "warning")
+    (warning,) = notices(build_cohort_section([Cohort("c", ["r"], rows)]), "warning")
     assert "a (A)" in warning
     assert "b (B)" in warning
 
 
 def test_unknown_sources_are_said_to_be_unknown() -> None:
     rows = [row(key="1", label="a", source="")]
-    (notice,) = notices(cohort_section([Cohort("c", ["r"], rows)]), "info")
+    (notice,) = notices(build_cohort_section([Cohort("c", ["r"], rows)]), "info")
     assert "not known" in notice
 
 
 def test_multilabel_counts_a_image_for_each_of_its_labels() -> None:
-    assert classes_of(row(label="tb=1;old=0;x=?"), "multilabel") == ["tb"]
-    assert classes_of(row(label="tb=1;old=1"), "multilabel") == ["tb", "old"]
-    assert classes_of(row(label="tb=0;old=0"), "multilabel") == ["none of the labels"]
-    assert classes_of(row(label="tb=?;old=?"), "multilabel") == ["no label"]
-    assert classes_of(row(label=""), "multilabel") == ["no label"]
-    assert classes_of(row(label="a=b=1"), "multilabel") == ["a=b"]
+    assert list_classes(row(label="tb=1;old=0;x=?"), "multilabel") == ["tb"]
+    assert list_classes(row(label="tb=1;old=1"), "multilabel") == ["tb", "old"]
+    assert list_classes(row(label="tb=0;old=0"), "multilabel") == ["none of the labels"]
+    assert list_classes(row(label="tb=?;old=?"), "multilabel") == ["no label"]
+    assert list_classes(row(label=""), "multilabel") == ["no label"]
+    assert list_classes(row(label="a=b=1"), "multilabel") == ["a=b"]
 
 
 def test_missing_stages_are_explained() -> None:
     cohort = Cohort("c", ["r"], missing={"ingest": "isnet ingest", "masks": "isnet masks"})
-    assert "isnet ingest" in notices(cohort_section([cohort]), "empty")[0]
-    assert "isnet masks" in notices(masks_section([cohort]), "empty")[0]
+    assert "isnet ingest" in notices(build_cohort_section([cohort]), "empty")[0]
+    assert "isnet masks" in notices(build_masks_section([cohort], [[]]), "empty")[0]
 
 
 def test_masks_by_origin_and_reason() -> None:
     tile = Picture("data:image/png;base64,", "a")
-    section = masks_section([Cohort("c", ["r"], ROWS, QC, tiles=[tile])])
-    percent = "25.0\N{NO-BREAK SPACE}%"
+    section = build_masks_section([Cohort("c", ["r"], ROWS, QC)], [[tile]])
+    format_percent = "25.0\N{NO-BREAK SPACE}%"
     assert table(section, "origin of the mask") == [
-        ("file", "3", "1", "1", percent),
-        ("lung-unet", "1", "0", "0", percent),
+        ("file", "3", "1", "1", format_percent),
+        ("lung-unet", "1", "0", "0", format_percent),
     ]
     assert sorted(table(section, "why a mask is suspect or missing")) == [
         ("no file", "1"),
@@ -148,7 +148,7 @@ def test_masks_by_origin_and_reason() -> None:
 
 def test_what_becomes_of_doubtful_masks_follows_the_setting() -> None:
     def said(on_suspect: str) -> str:
-        section = cohort_section([Cohort("c", ["r"], ROWS, QC, on_suspect=on_suspect)])
+        section = build_cohort_section([Cohort("c", ["r"], ROWS, QC, on_suspect=on_suspect)])
         return " ".join(getattr(b, "text", "") for b in section.blocks)
 
     assert "left out of training" in said("exclude")
@@ -156,7 +156,7 @@ def test_what_becomes_of_doubtful_masks_follows_the_setting() -> None:
 
 
 def test_several_cohorts_are_told_apart() -> None:
-    section = cohort_section([Cohort("c", ["r", "s"], ROWS), Cohort("d", ["t"], ROWS[:2])])
+    section = build_cohort_section([Cohort("c", ["r", "s"], ROWS), Cohort("d", ["t"], ROWS[:2])])
     assert len(only(section, Flow)) == 2
     texts = " ".join(getattr(b, "text", "") for b in section.blocks)
     assert "r, s" in texts

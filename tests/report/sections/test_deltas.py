@@ -1,10 +1,10 @@
-"""Drops: differences with intervals and p, said in words and drawn."""
+"""Deltas: differences with intervals and p, in words and as a figure."""
 
 from typing import Any
 
-from isnet_cli.report.document import Fold, Grid, Table
-from isnet_cli.report.facts import RunFacts
-from isnet_cli.report.sections.deltas import drop_blocks
+from isnet_cli.report.blocks import Fold, Grid, Table
+from isnet_cli.report.results import RunResults
+from isnet_cli.report.sections.deltas import build_delta_blocks
 from tests.report.sections.factory import biased, letters
 
 MINUS = "\N{MINUS SIGN}"
@@ -21,7 +21,7 @@ def pair(start: list[str], end: list[str], auc: dict[str, Any], *, paired: bool)
     return {"from": start, "to": end, "paired": paired, "differences": differences}
 
 
-def dropping(name: str) -> RunFacts:
+def dropping(name: str) -> RunResults:
     found = biased(name, [0.8, 0.7, 0.6])
     found.metrics["shift"] = [
         pair(["test", "biased"], ["test", "deceiving"], DROP | {"method": "delong"}, paired=True),
@@ -31,7 +31,7 @@ def dropping(name: str) -> RunFacts:
 
 
 def test_each_pair_has_its_line() -> None:
-    table, grid, fold = drop_blocks([dropping("one")])
+    table, grid, fold = build_delta_blocks([dropping("one")])
     assert isinstance(table, Table)
     text = f"{MINUS}0.300 [{MINUS}0.500, {MINUS}0.100]"
     assert table.rows == [
@@ -54,11 +54,11 @@ def test_each_pair_has_its_line() -> None:
 
 
 def test_runs_stand_below_each_other() -> None:
-    table, *_ = drop_blocks([dropping("one"), dropping("two")])
+    table, *_ = build_delta_blocks([dropping("one"), dropping("two")])
     assert isinstance(table, Table)
     assert [row[1] for row in table.rows] == ["one", "two", "one", "two"]
     assert table.columns[:3] == ("from → to", "run", "images")
 
 
 def test_without_pairs_there_is_nothing() -> None:
-    assert drop_blocks([biased("one", [0.8, 0.7, 0.6])]) == []
+    assert build_delta_blocks([biased("one", [0.8, 0.7, 0.6])]) == []

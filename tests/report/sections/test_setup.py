@@ -1,7 +1,7 @@
 """Setup: configuration, differences between runs, versions, stages, hashes."""
 
-from isnet_cli.report.document import Code, Fold, Notice, Table
-from isnet_cli.report.sections.setup import configuration_section, versions_section
+from isnet_cli.report.blocks import Code, Fold, Notice, Table
+from isnet_cli.report.sections.setup import build_configuration_section, build_versions_section
 from tests.report.sections.factory import only, run, said
 
 IMAGES = {f"x/{i:02d}.png": "b" * 64 for i in range(20)}
@@ -19,22 +19,22 @@ RECORD = {
 
 
 def test_settings_that_differ_are_listed_alone() -> None:
-    one, two = run("one"), run("two", config={"seed": 4, "train": {"method": "isnet"}})
-    (table,) = only(configuration_section([one, two]), Table)
+    one, two = run("one"), run("two", settings={"seed": 4, "train": {"method": "isnet"}})
+    (table,) = only(build_configuration_section([one, two]), Table)
     assert table.rows == [("seed", "3", "4"), ("train.select", "loss", "none")]
-    assert "same settings" in said(configuration_section([one, run("two")]))
-    assert only(configuration_section([one]), Table) == []
+    assert "same settings" in said(build_configuration_section([one, run("two")]))
+    assert only(build_configuration_section([one]), Table) == []
 
 
 def test_yaml_of_each_run_or_a_word_that_there_is_none() -> None:
-    section = configuration_section([run("one", config_text="seed: 3\n"), run("two")])
+    section = build_configuration_section([run("one", settings_text="seed: 3\n"), run("two")])
     (code,) = only(section, Code)
     assert code.text == "seed: 3\n"
     assert "two" in only(section, Notice)[0].text
 
 
 def test_versions_stages_and_hashes() -> None:
-    section = versions_section([run("one", record=RECORD), run("two")])
+    section = build_versions_section([run("one", record=RECORD), run("two")])
     software, stages = only(section, Table)
     assert software.rows == [("isnet", "0.1.0", "n/a"), ("torch", "2.6", "n/a")]
     assert stages.rows[0][:3] == ("one", "ingest", "done")
@@ -46,4 +46,4 @@ def test_versions_stages_and_hashes() -> None:
 
 
 def test_an_empty_record_says_so() -> None:
-    assert only(versions_section([run()]), Notice)[0].tone == "empty"
+    assert only(build_versions_section([run()]), Notice)[0].tone == "empty"

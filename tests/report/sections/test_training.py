@@ -1,7 +1,7 @@
 """Training: curves, the last and the kept epoch, and what to do when there is none."""
 
-from isnet_cli.report.document import Grid, Notice, Table
-from isnet_cli.report.sections.training import training_section
+from isnet_cli.report.blocks import Grid, Notice, Table
+from isnet_cli.report.sections.training import build_training_section
 from tests.report.sections.factory import letters, only, run
 
 HISTORY = [
@@ -12,7 +12,7 @@ HISTORY = [
 
 def test_curves_and_figures_of_each_run() -> None:
     trained = run("one", history=HISTORY, card={"epoch": 2, "selected_by": "auc"})
-    section = training_section([trained, run("two", missing={"train": "isnet train CONFIG"})])
+    section = build_training_section([trained, run("two", missing={"train": "isnet train CONFIG"})])
     kept, final = only(section, Table)
     assert kept.rows == [("one", "3", "2", "auc", "1.5")]
     assert final.rows == [
@@ -27,7 +27,7 @@ def test_curves_and_figures_of_each_run() -> None:
 
 
 def test_a_training_that_is_not_finished_shows_what_it_has() -> None:
-    section = training_section([run(history=HISTORY)])
+    section = build_training_section([run(history=HISTORY)])
     kept, final = only(section, Table)
     assert kept.rows[0][2:4] == ("n/a", "loss")
     assert final.columns == ("figure", "images", "last epoch")

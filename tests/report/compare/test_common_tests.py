@@ -8,27 +8,27 @@ from typing import Any
 import pytest
 
 from isnet_cli.errors import IsnetError
-from isnet_cli.report.compare.images import Common, check_runs, common_tests
-from isnet_cli.report.compare.read_run import Evaluated
+from isnet_cli.report.compare.common_tests import CommonTests, check_runs, find_common_tests
+from isnet_cli.report.results import RunResults
 from tests.report.compare.factory import compared_run, images, read
 
 SETS = {"test": images(12), "other": images(8, head="g")}
 SHAPES = {"bias": {"kind": "shapes"}}
 
 
-def pair(tmp_path: Path, **second: Any) -> list[Evaluated]:
+def pair(tmp_path: Path, **second: Any) -> list[RunResults]:
     """Two runs on `SETS`; the second with other options."""
     first = read(compared_run(tmp_path / "a", SETS))
     return [first, read(compared_run(tmp_path / "b", **{"sets": SETS, "noise": 1, **second}))]
 
 
-def reasons(found: Common) -> list[tuple[tuple[str, str], str, str]]:
+def list_reasons(found: CommonTests) -> list[tuple[tuple[str, str], str, str]]:
     return [(one.test, one.kind, one.why) for one in found.left_out]
 
 
 def test_the_same_images_in_any_order(tmp_path: Path) -> None:
     runs = pair(tmp_path, sets={name: dict(reversed(own.items())) for name, own in SETS.items()})
-    found = common_tests(runs)
+    found = find_common_tests(runs)
     assert list(found.tables) == [("test", "standard"), ("other", "standard")]
     assert found.left_out == []
     first, second = found.tables["test", "standard"]
@@ -36,9 +36,9 @@ def test_the_same_images_in_any_order(tmp_path: Path) -> None:
 
 
 def test_sets_that_a_run_lacks_are_left_out(tmp_path: Path) -> None:
-    found = common_tests(pair(tmp_path, sets={"test": SETS["test"]}))
+    found = find_common_tests(pair(tmp_path, sets={"test": SETS["test"]}))
     assert list(found.tables) == [("test", "standard")]
-    assert reasons(found) == [(("other", "standard"), "absent", "not evaluated by b")]
+    assert list_reasons(found) == [(("other", "standard"), "absent", "not evaluated by b")]
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_sets_that_a_run_lacks_are_left_out(tmp_path: Path) -> None:
 def test_other_images_or_labels_are_left_out(
     tmp_path: Path, changed: dict[str, str], words: str
 ) -> None:
-    found = common_tests(pair(tmp_path, sets={**SETS, "other": changed}))
-    assert reasons(found) == [(("other", "standard"), "differs", words)]
+    found = find_common_tests(pair(tmp_path, sets={**SETS, "other": changed}))
+    assert list_reasons(found) == [(("other", "standard"), "differs", words)]
 
 
 def test_other_files_behind_the_same_names_are_left_out(tmp_path: Path) -> None:
     runs = pair(tmp_path, content=lambda key: "other" if key.startswith("g") else key)
-    ((test, kind, why),) = reasons(common_tests(runs))
+    ((test, kind, why),) = list_reasons(find_common_tests(runs))
     assert (test, kind) == (("other", "standard"), "differs")
     assert why == (
         "the images of b and a differ: not the same file behind 'g/00', 'g/01', 'g/02' and 5 more"
@@ -76,7 +76,7 @@ def test_marks_that_look_otherwise_are_left_out(tmp_path: Path) -> None:
             )
         ),
     ]  # fmt: skip
-    found = common_tests(runs)
+    found = find_common_tests(runs)
     assert list(found.tables) == [("test", "standard")]
     assert [one.kind for one in found.left_out] == ["differs"]
     assert "synthetic marks" in found.left_out[0].why
@@ -84,13 +84,13 @@ def test_marks_that_look_otherwise_are_left_out(tmp_path: Path) -> None:
         tmp_path / "c", {"test": images(6)}, versions=versions,
         bias={"kind": "shapes", "train": False}, seed=3,
     )  # fmt: skip
-    assert common_tests([runs[0], read(trained)]).left_out == []
+    assert find_common_tests([runs[0], read(trained)]).left_out == []
 
 
 def test_nothing_in_common_is_an_error_with_all_reasons(tmp_path: Path) -> None:
     runs = pair(tmp_path, sets={"test": images(12, head="x"), "third": images(4)})
     with pytest.raises(IsnetError, match="no test that all runs have in common") as caught:
-        common_tests(runs)
+        find_common_tests(runs)
     assert caught.value.kind == "data"
     assert [line.split(":")[0] for line in caught.value.details] == [
         "test / standard", "other / standard", "third / standard",

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from isnet_cli.benchmark.cells import Cell
-from isnet_cli.benchmark.read_results import (
+from isnet_cli.benchmark.scores import (
     COLUMNS,
-    Summary,
-    apart,
-    plain,
+    RowSummary,
+    are_apart,
+    format_number,
+    list_score_rows,
     read_results,
-    rows,
     summarise,
 )
 from isnet_cli.core.run_folder import RunFolder
@@ -47,7 +47,7 @@ def test_figures_are_those_of_the_cells(tmp_path: Path) -> None:
         assert one.cell["value"] == metrics["macro"]["f1"]
         assert one.cell["low"] == metrics["intervals"]["macro"]["f1"]["low"]
     assert found.of("d", "m", ("none", "standard"), "macro_f1") == []
-    lines = rows(found)
+    lines = list_score_rows(found)
     assert {line["score"] for line in lines} >= {"macro_f1", "macro_auc", "macro_specificity"}
     assert all(tuple(line) == COLUMNS for line in lines)
     assert {line["set"] for line in lines} == {"train", "val", "near", "far"}
@@ -75,16 +75,16 @@ def test_a_reference_may_be_asked_for_and_training_sets_count_where_there_is_no_
     ],
 )
 def test_intervals_apart(left: tuple, right: tuple, expected: bool) -> None:
-    assert figure(0, 0.5, *left).apart(figure(0, 0.5, *right)) is expected
+    assert figure(0, 0.5, *left).is_apart(figure(0, 0.5, *right)) is expected
 
 
 def test_apart_with_every_seed_that_both_have() -> None:
     high = [figure(s, 0.9, 0.8, 1.0) for s in (0, 1, 2)]
     low = [figure(s, 0.5, 0.4, 0.6) for s in (0, 1)]
-    assert apart(high, low)
-    assert not apart(high, [low[0], figure(1, 0.8, 0.7, 0.9)])
-    assert not apart(high, [figure(7, 0.5, 0.4, 0.6)])
-    assert not apart([], low)
+    assert are_apart(high, low)
+    assert not are_apart(high, [low[0], figure(1, 0.8, 0.7, 0.9)])
+    assert not are_apart(high, [figure(7, 0.5, 0.4, 0.6)])
+    assert not are_apart([], low)
 
 
 def test_a_column_by_hand() -> None:
@@ -102,7 +102,7 @@ def test_a_column_by_hand() -> None:
     assert found["isnet"].low is None
     assert (found["other"].low, found["other"].high, found["other"].sd) == (0.6, 0.8, None)
     assert (found["other"].from_standard, found["other"].from_best) == (True, False)
-    assert found["none"] == Summary(None, None, 0)
+    assert found["none"] == RowSummary(None, None, 0)
 
 
 def test_without_a_plain_row_or_a_direction_nothing_is_marked() -> None:
@@ -115,4 +115,4 @@ def test_without_a_plain_row_or_a_direction_nothing_is_marked() -> None:
 
 
 def test_numbers_as_text() -> None:
-    assert [plain(v) for v in (None, 0.1, 3, "x", True)] == ["", "0.1", "3", "x", "True"]
+    assert [format_number(v) for v in (None, 0.1, 3, "x", True)] == ["", "0.1", "3", "x", "True"]

@@ -11,8 +11,8 @@ from isnet_cli.benchmark.cells import CELLS, Cell
 from isnet_cli.config.schema import Config
 from isnet_cli.core.pipeline import open_run
 from isnet_cli.dataset.test_sets import TRAINING_SETS
-from isnet_cli.report.compare.figures import EMPTY, cell_at, reliance_of
-from isnet_cli.report.compare.read_run import Evaluated, Key, read_evaluated
+from isnet_cli.report.compare.figures import EMPTY, collect_reliance, make_cell
+from isnet_cli.report.results import RunResults, TestKey, read_evaluated
 from isnet_cli.stats.seeds import over_runs
 
 RATES = ("f1", "auc", "precision", "recall", "specificity")
@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Figure:
+class SeedScore:
     """One score of one cell on one test.
 
     Attributes:
@@ -37,7 +37,7 @@ class Figure:
     seed: int
     cell: Mapping[str, Any]
 
-    def apart(self, other: Figure) -> bool:
+    def is_apart(self, other: SeedScore) -> bool:
         """Whether both have intervals and these do not overlap."""
         a, b = self.cell, other.cell
         if any(end is None for end in (a["low"], a["high"], b["low"], b["high"])):
@@ -46,7 +46,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Results:
+class BenchmarkScores:
     """All figures of the finished cells.
 
     Attributes:
@@ -58,55 +58,57 @@ class Results:
         classes: Number of classes; 0 without a finished cell.
     """
 
-    figures: dict[tuple[str, str, str, str, str], list[Figure]] = field(default_factory=dict)
-    tests: dict[str, list[Key]] = field(default_factory=dict)
+    figures: dict[tuple[str, str, str, str, str], list[SeedScore]] = field(default_factory=dict)
+    tests: dict[str, list[TestKey]] = field(default_factory=dict)
     reference: dict[str, str] = field(default_factory=dict)
     configs: dict[tuple[str, str], Config] = field(default_factory=dict)
     classes: int = 0
 
-    def of(self, data: str, method: str, test: Key, score: str) -> list[Figure]:
+    def of(self, data: str, method: str, test: TestKey, score: str) -> list[SeedScore]:
         """Figures of one row on one test, one a seed; empty when there is none."""
         return self.figures.get((data, method, *test, score), [])
 
 
-def read_results(cells: Sequence[Cell], output: Path) -> Results:
+def read_results(cells: Sequence[Cell], output: Path) -> BenchmarkScores:
     """Figures of `cells`, which are finished.
 
     Raises:
         IsnetError: Kind "data", when a file of a cell is damaged.
     """
-    results, classes = Results(), 0
+    results, classes = BenchmarkScores(), 0
     for cell in cells:
         folder = open_run(output / CELLS / cell.name, cell.config)
         run = read_evaluated(folder, cell.config, cell.name)
         classes = classes or len(run.classes)
         known = results.tests.setdefault(cell.data, [])
-        known += [test for test in _shown(run) if test not in known]
-        results.reference.setdefault(cell.data, _reference(run))
+        known += [test for test in _list_shown_tests(run) if test not in known]
+        results.reference.setdefault(cell.data, _find_reference(run))
         results.configs.setdefault((cell.data, cell.method), cell.config)
         for test in run.tests:
-            for score, found in _figures(run, test).items():
+            for score, found in _collect_figures(run, test).items():
                 place = (cell.data, cell.method, *test, score)
-                results.figures.setdefault(place, []).append(Figure(cell.seed, found))
-    return Results(results.figures, results.tests, results.reference, results.configs, classes)
+                results.figures.setdefault(place, []).append(SeedScore(cell.seed, found))
+    return BenchmarkScores(
+        results.figures, results.tests, results.reference, results.configs, classes
+    )
 
 
-def _shown(run: Evaluated) -> list[Key]:
+def _list_shown_tests(run: RunResults) -> list[TestKey]:
     tests = [test for test in run.tests if test[0] not in TRAINING_SETS]
     return tests or run.tests
 
 
-def _reference(run: Evaluated) -> str:
+def _find_reference(run: RunResults) -> str:
     """The set that was asked for as reference, else the first that took no part in training."""
-    return run.config.evaluate.reference or _shown(run)[0][0]
+    return run.config.evaluate.reference or _list_shown_tests(run)[0][0]
 
 
-def _figures(run: Evaluated, test: Key) -> dict[str, dict[str, Any]]:
+def _collect_figures(run: RunResults, test: TestKey) -> dict[str, dict[str, Any]]:
     scores = run.scores(test)
     intervals = scores.get("intervals") or {}
-    found = {f"macro_{rate}": cell_at(scores, intervals, ("macro", rate)) for rate in RATES}
-    found |= {name: cell_at(scores, intervals, (name,)) for name in SINGLE}
-    reliance = reliance_of(run, test)
+    found = {f"macro_{rate}": make_cell(scores, intervals, ("macro", rate)) for rate in RATES}
+    found |= {name: make_cell(scores, intervals, (name,)) for name in SINGLE}
+    reliance = collect_reliance(run, test)
     outside = reliance["outside"]
     found[OUTSIDE] = {**EMPTY, "value": outside["mean"], "why": outside["why"]}
     found |= {name: reliance[name] for name in ("flips", "gap_auc")}
@@ -114,26 +116,26 @@ def _figures(run: Evaluated, test: Key) -> dict[str, dict[str, Any]]:
     return found
 
 
-def rows(results: Results) -> list[dict[str, Any]]:
+def list_score_rows(results: BenchmarkScores) -> list[dict[str, Any]]:
     """One line a cell, test and score, as `COLUMNS`."""
     return [
         {
             "data": data, "method": method, "seed": figure.seed, "set": name, "version": version,
             "score": score,
-            **{OF_CELL.get(key, key): plain(figure.cell.get(key)) for key in EMPTY},
+            **{OF_CELL.get(key, key): format_number(figure.cell.get(key)) for key in EMPTY},
         }
         for (data, method, name, version, score), found in results.figures.items()
         for figure in found
     ]  # fmt: skip
 
 
-def plain(value: Any) -> str:
-    """The shortest text that reads back as the same number; empty for none."""
+def format_number(value: Any) -> str:
+    """The shortest text that reads back as the same number; empty for None."""
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
-class Summary:
+class RowSummary:
     """One score of one row over its seeds.
 
     Attributes:
@@ -158,8 +160,8 @@ class Summary:
 
 
 def summarise(
-    column: Mapping[str, Sequence[Figure]], standard: str | None, *, rising: bool = True
-) -> dict[str, Summary]:
+    column: Mapping[str, Sequence[SeedScore]], standard: str | None, *, rising: bool = True
+) -> dict[str, RowSummary]:
     """One column of a table: a score of all rows.
 
     Args:
@@ -174,17 +176,17 @@ def summarise(
     for name, found in column.items():
         one = spread[name]
         single = found[0].cell if len(found) == 1 else EMPTY
-        summaries[name] = Summary(
+        summaries[name] = RowSummary(
             one["mean"], one["sd"], one["runs"], single["low"], single["high"],
-            from_standard=standard not in (None, name) and apart(found, column[standard]),
-            from_best=best not in (None, name) and apart(found, column[best]),
+            from_standard=standard not in (None, name) and are_apart(found, column[standard]),
+            from_best=best not in (None, name) and are_apart(found, column[best]),
             best=name == best,
         )  # fmt: skip
     return summaries
 
 
-def apart(left: Sequence[Figure], right: Sequence[Figure]) -> bool:
+def are_apart(left: Sequence[SeedScore], right: Sequence[SeedScore]) -> bool:
     """Whether with every seed that both have, and at least one, the intervals do not overlap."""
     others = {figure.seed: figure for figure in right}
     pairs = [(figure, others[figure.seed]) for figure in left if figure.seed in others]
-    return bool(pairs) and all(one.apart(other) for one, other in pairs)
+    return bool(pairs) and all(one.is_apart(other) for one, other in pairs)

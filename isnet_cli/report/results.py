@@ -1,0 +1,566 @@
+"""Reads the results of a run: the one reader of the report, of comparisons and of benchmarks.
+
+`read_run` reads whatever is there and says what is missing (for a report). `read_evaluated` asks
+for a finished evaluation whose files are as the stage wrote them (for a comparison).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isnet_cli.config.load import dump, load, plain
+from isnet_cli.config.schema import Config
+from isnet_cli.core.files import read_csv, sha256_file
+from isnet_cli.core.run_folder import STAGES, RunFolder
+from isnet_cli.errors import IsnetError
+from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.types import Row
+from isnet_cli.labels.values import UnknownValueError, labels_of
+from isnet_cli.output.curves import PrecisionRecall, thinned
+from isnet_cli.output.figures import Roc, number
+from isnet_cli.stats.scores import pr_points, roc_points
+
+METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+READ: Mapping[str, Sequence[str]] = {  # stage -> tables and records that a page is made from
+    "ingest": ("manifest.csv",),
+    "masks": ("qc.csv",),
+    "train": ("history.csv", "model.json"),
+    "evaluate": (METRICS,),
+    "heatmap": ("index.csv",),
+}
+Cells = Mapping[str, str]  # one line of a CSV file
+TestKey = tuple[str, str]  # set, version
+
+
+@dataclass(frozen=True)
+class FileHash:
+    """A file that a page was made from.
+
+    Attributes:
+        name: Relative to the run folder.
+        sha256: Of its content when it was read.
+        recorded: The same as the stage wrote it to ``run.json``, or empty.
+    """
+
+    name: str
+    sha256: str
+    recorded: str = ""
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """What the files of one run say.
+
+    Attributes:
+        name: Short name, unlike those of the other runs.
+        settings: The resolved configuration as plain data, absolute paths shortened to their last
+            part; empty when it is missing.
+        settings_text: The same as YAML.
+        record: ``run.json``.
+        history: ``train/history.csv``.
+        card: ``train/model.json``; empty when training is not finished.
+        metrics: ``evaluate/metrics.json``; empty when evaluate is not finished.
+        rocs: (set, version) -> ROC curves, one a class.
+        prs: (set, version) -> precision-recall curves, one a class.
+        missing: Stage -> how to make it, for stages that are not finished.
+        files: The tables and records that were read.
+        config: The configuration itself, for a comparison.
+        folder: The run, for a comparison.
+        images: Key -> line of the manifest, for a comparison.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings_text: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    history: Sequence[Cells] = ()
+    card: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    rocs: Mapping[TestKey, Sequence[Roc]] = field(default_factory=dict)
+    prs: Mapping[TestKey, Sequence[PrecisionRecall]] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    files: Sequence[FileHash] = ()
+    config: Config = field(default_factory=Config)
+    folder: RunFolder = field(default_factory=lambda: RunFolder(Path()))
+    images: Mapping[str, Row] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> list[str]:
+        """Classes of the evaluated model, in the order of its outputs; empty without one."""
+        return list(self.metrics.get("classes", ()))
+
+    @property
+    def task(self) -> str:
+        """``multiclass`` or ``multilabel``; empty without an evaluated model."""
+        return str(self.metrics.get("task", ""))
+
+    @property
+    def tests(self) -> list[TestKey]:
+        """What the model was evaluated on."""
+        sets = self.metrics.get("sets", {})
+        return [(name, version) for name, versions in sets.items() for version in versions]
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Method, network, input size and seed of the model that was evaluated, or was trained."""
+        given = {
+            "method": self.setting("train.method"),
+            "arch": self.setting("model.arch"),
+            "input": self.settings.get("model", {}).get("input"),
+            "seed": self.setting("seed"),
+        }
+        used = self.metrics.get("model") or self.card
+        return {name: used.get(name) or value for name, value in given.items()}
+
+    def setting(self, path: str, default: str = "unknown") -> str:
+        """A setting by its dotted name as text, `default` where it is not there."""
+        value: Any = self.settings
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return default if value is None else str(value)
+
+    def scores(self, test: TestKey) -> Mapping[str, Any]:
+        """Scores on one (set, version); empty where there are none."""
+        return find_cell(self.metrics, "sets", *test)
+
+    def cell(self, test: TestKey, *path: str) -> Mapping[str, Any]:
+        """The cell of ``intervals`` at `path`; empty where there is none."""
+        return find_cell(self.scores(test), "intervals", *path)
+
+    def background(self, test: TestKey) -> Mapping[str, Any]:
+        """Predictions on cut and pasted images of one (set, version); empty without any."""
+        return find_cell(self.scores(test), "background")
+
+    def list_files(self, test: TestKey, *names: str) -> list[str]:
+        """Those of the test's files that are called `names`, relative to the run folder."""
+        files = [str(name) for name in self.scores(test).get("files", ())]
+        return [f"evaluate/{file}" for file in files if PurePosixPath(file).name in names]
+
+    def macro(self, test: TestKey, rate: str) -> float | None:
+        """A macro mean on one (set, version)."""
+        return number(self.scores(test).get("macro", {}).get(rate))
+
+    def outside(self, test: TestKey, figure: str = "mean") -> float | None:
+        """Share of relevance outside the lungs on one (set, version): ``mean`` or ``p95``."""
+        return number((self.scores(test).get("relevance_outside") or {}).get(figure))
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The images and masks that one or more runs share.
+
+    Attributes:
+        name: Run folder that holds them.
+        users: Names of the runs that use them.
+        rows: ``ingest/manifest.csv``; empty when ingest is not finished.
+        qc: ``masks/qc.csv``; empty when masks is not finished.
+        task: ``multiclass`` or ``multilabel``.
+        on_suspect: What happens to images with doubtful masks (``masks.on_suspect``).
+        missing: Stage -> how to make it, for stages that are not finished.
+    """
+
+    name: str
+    users: Sequence[str]
+    rows: Sequence[Cells] = ()
+    qc: Sequence[Cells] = ()
+    task: str = "multiclass"
+    on_suspect: str = "exclude"
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def images(self) -> list[Cells]:
+        """Rows of usable images."""
+        return [row for row in self.rows if row["status"] == "ok"]
+
+    @property
+    def outside_area(self) -> float | None:
+        """Mean share of an image's area outside its lung mask, over sound masks."""
+        areas = [number(row["area"]) for row in self.qc if row["verdict"] == "ok"]
+        known = [area for area in areas if area is not None]
+        return 1 - sum(known) / len(known) if known else None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predictions of one test; N images.
+
+    Attributes:
+        labels: Key -> label, in the order of the lines.
+        p: Probabilities [N, K], columns in the order of the given classes.
+    """
+
+    labels: Mapping[str, str]
+    p: NDArray[np.float64]
+
+    def reorder(self, keys: Sequence[str]) -> NDArray[np.float64]:
+        """Probabilities of the images `keys`, in that order."""
+        places = {key: i for i, key in enumerate(self.labels)}
+        return self.p[[places[key] for key in keys]]
+
+
+def find_cell(tree: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """The mapping at `path` of nested mappings; empty where there is none."""
+    found: Any = tree
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def name_runs(folders: Sequence[RunFolder]) -> list[str]:
+    """Short names that differ: the folder's name, with as many parents as it takes."""
+    paths = [folder.path.absolute() for folder in folders]
+    for depth in range(1, max(len(path.parts) for path in paths)):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"run {number}" for number, _ in enumerate(paths, 1)]
+
+
+def read_run(folder: RunFolder, name: str) -> RunResults:
+    """Everything about one run but its images and masks; `missing` says what is not there.
+
+    Raises:
+        IsnetError: Kind "data", when a file of a finished stage is damaged.
+    """
+    config = _read_config(folder)
+    settings = plain(config) if config else {}
+    done = {stage for stage in STAGES if folder.stage_record(stage) is not None}
+    train, evaluate = folder.stage_dir("train"), folder.stage_dir("evaluate")
+    metrics = read_json(evaluate / METRICS) if "evaluate" in done else {}
+    history = train / "history.csv"
+    curves = _read_curves(evaluate, metrics)
+    return RunResults(
+        name,
+        settings,
+        dump(config) if config else "",
+        folder.record(),
+        read_table(history) if history.is_file() else [],
+        read_json(train / "model.json") if "train" in done else {},
+        metrics,
+        {test: rocs for test, (rocs, _) in curves.items()},
+        {test: prs for test, (_, prs) in curves.items()},
+        explain_missing(folder, settings),
+        _hash_files(folder, metrics),
+    )
+
+
+def read_cohort(folder: RunFolder, name: str, users: Sequence[str]) -> Cohort:
+    """Images and masks of one run, without pictures.
+
+    Args:
+        folder: The run that made them.
+        name: What to call it.
+        users: Runs of the report that use them.
+
+    Raises:
+        IsnetError: Kind "data", when a file of a finished stage is damaged.
+    """
+    config = _read_config(folder) or Config()
+    found: dict[str, list[dict[str, str]]] = {"ingest": [], "masks": []}
+    for stage, file in (("ingest", "manifest.csv"), ("masks", "qc.csv")):
+        if folder.stage_record(stage) is not None:
+            found[stage] = read_table(folder.stage_dir(stage) / file)
+    return Cohort(
+        name,
+        users,
+        found["ingest"],
+        found["masks"],
+        task=config.data.labels.task,
+        on_suspect=config.masks.on_suspect,
+        missing=explain_missing(folder, plain(config)),
+    )
+
+
+def read_evaluated(folder: RunFolder, config: Config, name: str) -> RunResults:
+    """A run whose model was evaluated, with its metrics, which nobody changed, and its images.
+
+    Raises:
+        IsnetError: Kind "data", when it was not evaluated, or a file is damaged or changed.
+    """
+    record = folder.stage_record("evaluate")
+    if record is None:
+        raise IsnetError(
+            "data",
+            f"{folder.path}: stage 'evaluate' is not finished, expected a run with scores",
+            fix=f"isnet evaluate {folder.path}",
+        )
+    path = folder.stage_dir("evaluate") / METRICS
+    metrics = _read_metrics(path)
+    _check_hash(path, record, METRICS)
+    rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
+    settings = plain(config)
+    return RunResults(
+        name,
+        settings,
+        metrics=metrics,
+        missing=explain_missing(folder, settings),
+        config=config,
+        folder=folder,
+        images={row.key: row for row in rows},
+    )
+
+
+def explain_missing(folder: RunFolder, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Stage -> why there is nothing of it and how to make it, for stages that are not done."""
+    found = {}
+    for stage in STAGES:
+        if folder.stage_record(stage) is not None:
+            continue
+        owner = folder.owner(stage)
+        entry = owner.record()["stages"].get(stage)
+        state = "was started and is not finished" if entry else "has not been run"
+        name = owner.path.absolute().name
+        found[stage] = f"stage '{stage}' {state}; isnet {stage} CONFIG -o {name} makes it."
+    if settings.get("evaluate", {}).get("model") and "train" in found:
+        found["train"] = "this run evaluates the model of another run."
+    return found
+
+
+def read_predictions(run: RunResults, test: TestKey, classes: Sequence[str]) -> Predictions:
+    """Predictions of one test, with every cell checked.
+
+    Args:
+        run: The run, as `read_evaluated` reads it.
+        test: Set and version.
+        classes: Order of the columns.
+
+    Raises:
+        IsnetError: Kind "data": a file or a column is missing, an image appears twice, a label is
+            of no known class, an image is not in the manifest, the file was changed. Kind
+            "weights": a probability is not finite.
+    """
+    name = find_predictions(run.scores(test))[0]
+    path = run.folder.stage_dir("evaluate") / name
+    lines = _read_prediction_lines(path, classes)
+    labels: dict[str, str] = {}
+    p = np.empty((len(lines), len(classes)))
+    for index, line in enumerate(lines):
+        place = f"{path}:{index + 2}"
+        if line["key"] in labels or line["key"] not in run.images:
+            found = "twice" if line["key"] in labels else "not in ingest/manifest.csv"
+            raise damaged(
+                Path(place),
+                f"each image of the run once, found '{line['key']}' {found}",
+                "evaluate",
+            )
+        labels[line["key"]] = _check_label(place, line["label"] or "", classes, run.task)
+        p[index] = [_check_probability(place, label, line[f"p_{label}"]) for label in classes]
+    record = run.folder.stage_record("evaluate") or {}
+    _check_hash(path, record, name)
+    return Predictions(labels, p)
+
+
+def find_predictions(scores: Mapping[str, Any]) -> list[str]:
+    """The tables of predictions of one test, relative to the evaluate folder."""
+    files = [str(name) for name in scores.get("files", ())]
+    return [name for name in files if PurePosixPath(name).name == PREDICTIONS]
+
+
+def encode_labels(labels: Sequence[str], classes: Sequence[str], task: str) -> NDArray[np.float64]:
+    """Labels as numbers: 1, 0, NaN where the label does not say, [N, K].
+
+    Raises:
+        UnknownValueError: When a multi-label text has another form.
+    """
+    other = math.nan if task == "multilabel" else 0.0
+    said = [labels_of(label, task) for label in labels]
+    table = [
+        [values.get(name, other if values else math.nan) for name in classes] for values in said
+    ]
+    return np.array(table, np.float64).reshape(len(labels), len(classes))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a finished stage.
+
+    Raises:
+        IsnetError: Kind "data", when it is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise damaged(path, "JSON") from error
+    if not isinstance(content, dict):
+        raise damaged(path, "a JSON object")
+    return content
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """A CSV file of a finished stage.
+
+    Raises:
+        IsnetError: Kind "data", when it is missing or damaged.
+    """
+    try:
+        return read_csv(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise damaged(path, "CSV") from error
+
+
+def damaged(path: Path, expected: str, stage: str = "") -> IsnetError:
+    """The error for a file that is missing or damaged.
+
+    Args:
+        path: The file.
+        expected: What it should hold.
+        stage: The stage that writes it; empty: the folder says it.
+    """
+    stage = stage or (path.parent.name if path.parent.name in STAGES else "run")
+    return IsnetError(
+        "data",
+        f"{path}: missing or damaged, expected {expected}",
+        fix=f"isnet {stage} CONFIG --overwrite",
+    )
+
+
+def _read_config(folder: RunFolder) -> Config | None:
+    """The resolved configuration, absolute paths shortened to their last part."""
+    path = folder.path / "isnet.yaml"
+    if not path.is_file():
+        return None
+    return Config.model_validate(_shorten_paths(plain(load(path))))
+
+
+def _shorten_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shorten_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shorten_paths(item) for item in value]
+    if isinstance(value, str):
+        for path in (PurePosixPath(value), PureWindowsPath(value)):
+            if path.is_absolute() and path.name:
+                return f"…/{path.name}"
+    return value
+
+
+def _hash_files(folder: RunFolder, metrics: Mapping[str, Any]) -> list[FileHash]:
+    """Tables and records that are read, those that exist, with their hashes."""
+    parts = [part for versions in metrics.get("sets", {}).values() for part in versions.values()]
+    tables = [f for part in parts for f in part.get("files", ()) if f.endswith(".csv")]
+    found = []
+    for stage, names in (*READ.items(), ("evaluate", tables)):
+        outputs = (folder.stage_record(stage) or {}).get("outputs", {})
+        for name in names:
+            path = folder.stage_dir(stage) / name
+            if path.is_file():
+                recorded = str(outputs.get(name, ""))
+                found.append(FileHash(f"{stage}/{name}", sha256_file(path), recorded))
+    return found
+
+
+def _read_curves(
+    evaluate: Path, metrics: Mapping[str, Any]
+) -> dict[TestKey, tuple[list[Roc], list[PrecisionRecall]]]:
+    """Curves from the predictions that ``metrics.json`` names, where these are there."""
+    found = {}
+    for name, versions in metrics.get("sets", {}).items():
+        for version, content in versions.items():
+            paths = find_predictions(content)
+            if paths and (evaluate / paths[0]).is_file():
+                found[name, version] = _make_curves(evaluate / paths[0], metrics, content)
+    return found
+
+
+def _make_curves(
+    path: Path, metrics: Mapping[str, Any], content: Mapping[str, Any]
+) -> tuple[list[Roc], list[PrecisionRecall]]:
+    classes = list(metrics.get("classes", ()))
+    lines = _read_prediction_lines(path, classes)
+    try:
+        truths = encode_labels([line["label"] for line in lines], classes, str(metrics.get("task")))
+        columns = [[float(line[f"p_{name}"]) for line in lines] for name in classes]
+    except (ValueError, TypeError) as error:
+        raise damaged(path, "labels and probabilities of the classes", "evaluate") from error
+    rocs, prs = [], []
+    for name, p, truth in zip(classes, columns, truths.T, strict=True):
+        points, steps = roc_points(p, truth), pr_points(p, truth)
+        entry = content.get("per_class", {}).get(name, {})
+        if points is not None:
+            rocs.append(Roc(name, *points, entry.get("auc")))
+        if steps is not None and entry.get("ap") is not None:
+            recall, precision = (thinned(side) for side in steps)
+            prs.append(PrecisionRecall(name, recall, precision, entry["ap"]))
+    return rocs, prs
+
+
+def _read_prediction_lines(path: Path, classes: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        lines = read_csv(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise damaged(path, "the predictions of isnet evaluate", "evaluate") from error
+    if any(
+        not {"key", "label", *(f"p_{name}" for name in classes)} <= line.keys() for line in lines
+    ):
+        expected = "columns key, label, " + ", ".join(f"p_{name}" for name in classes)
+        raise damaged(path, expected, "evaluate")
+    return lines
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, parse_constant=_refuse_constant)
+        classes = content["classes"]
+        sound = isinstance(classes, list) and isinstance(content["task"], str)
+        for found in (one for versions in content["sets"].values() for one in versions.values()):
+            sound &= isinstance(found["n"], int) and isinstance(found["macro"], dict)
+            sound &= len(find_predictions(found)) == 1
+            sound &= set(found["per_class"]) == set(classes)
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, "the scores of isnet evaluate") from error
+    if not sound:
+        raise damaged(path, "the scores of isnet evaluate")
+    return dict(content)
+
+
+def _refuse_constant(constant: str) -> float:
+    raise ValueError(constant)  # NaN and Infinity are no JSON
+
+
+def _check_hash(path: Path, record: Mapping[str, Any], name: str) -> None:
+    expected = record.get("outputs", {}).get(name)
+    if expected is not None and sha256_file(path) != expected:
+        raise IsnetError(
+            "data",
+            f"{path}: changed since isnet evaluate wrote it (SHA-256 is not that of run.json)",
+            fix="isnet evaluate CONFIG --overwrite",
+        )
+
+
+def _check_label(place: str, label: str, classes: Sequence[str], task: str) -> str:
+    try:
+        names = list(labels_of(label, task)) if label else []
+    except UnknownValueError:
+        names = [label]
+    unknown = [name for name in names if name not in classes]
+    if unknown:
+        raise IsnetError(
+            "data",
+            f"{place}: label '{unknown[0]}' is no class of the model, expected "
+            f"{', '.join(classes)}",
+            fix="isnet evaluate CONFIG --overwrite, with labels of the model's classes",
+        )
+    return label
+
+
+def _check_probability(place: str, name: str, cell: str) -> float:
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        value = math.inf
+    if math.isfinite(value) and 0 <= value <= 1:
+        return value
+    raise IsnetError(
+        "data" if math.isfinite(value) else "weights",
+        f"{place}: p_{name} is '{cell}', expected a probability in [0, 1]",
+        fix="isnet evaluate CONFIG --overwrite; if it comes again, the training diverged: a lower "
+        "train.optimizer.lr",
+    )
