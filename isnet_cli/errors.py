@@ -14,7 +14,7 @@ EXIT_TERMINATED = 143
 
 
 class IsnetError(Exception):
-    """A failure that the user can mend, told in one greppable line and a fix.
+    """A failure that the user can mend, stated in one line that can be searched for, and a fix.
 
     Args:
         kind: Category, printed as ``error[kind]``; decides the exit code.

@@ -32,8 +32,8 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core.files import fingerprint, write_json, write_text
 from isnet_cli.core.memory import keep_freed_memory
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.run_folder import versions
-from isnet_cli.core.runtime import choose_device, generator, make_deterministic
+from isnet_cli.core.run_folder import installed_versions
+from isnet_cli.core.runtime import choose_device, make_deterministic, make_generator
 from isnet_cli.errors import IsnetError
 from isnet_cli.train.classifier_training import build_optimizer
 from isnet_cli.train.network import build_net
@@ -130,7 +130,7 @@ def measure_cost(request: CostRequest) -> dict[str, Any]:
 def make_random_batch(config: Config, classes: int, size: int, device: torch.device) -> Batch:
     """Noise with two ellipses for lungs, of the network's input size; labels in turn."""
     height, width = config.model.input
-    chance = generator(config.seed, "cost")
+    chance = make_generator(config.seed, "cost")
     images = torch.rand(size, config.model.channels, height, width, generator=chance)
     y = torch.linspace(-0.5, 0.5, height)[:, None]
     x = torch.linspace(-0.5, 0.5, width)
@@ -155,7 +155,7 @@ def _build_training(config: Config, classes: int, device: torch.device) -> _Trai
         plain = config.train.model_copy(update={"method": "standard", "settings": {}})
         teacher = build_net(config.model_copy(update={"train": plain}), classes).to(device).eval()
     method = build_method(config, None, None, teacher)
-    method.begin_epoch(0, generator(config.seed, "cost", "epoch"))
+    method.begin_epoch(0, make_generator(config.seed, "cost", "epoch"))
     clip = config.train.clip_norm or math.inf
     return _Training(net, method, build_optimizer(config.train.optimizer, net), clip)
 
@@ -317,7 +317,7 @@ def _fingerprint_request(cell: Cell, classes: int, bench: Benchmark) -> str:
     tree = plain(cell.config)
     parts = [tree[name] for name in ("model", "train", "machine")]
     threads = os.environ.get("OMP_NUM_THREADS")
-    return fingerprint(FORMAT, parts, classes, plain(bench)["cost"], versions(), threads)
+    return fingerprint(FORMAT, parts, classes, plain(bench)["cost"], installed_versions(), threads)
 
 
 def _read_kept(output: Path) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 from isnet_cli.check.pixels import Glance, choose, glances_of_run, look_at, with_shapes
 from isnet_cli.check.verdicts import ask, looked_lines, near_duplicates, verdicts
 from isnet_cli.config.schema import Config
-from isnet_cli.core.pseudonym import new_salt
+from isnet_cli.core.pseudonyms import new_salt
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.workers import worker_count

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isnet_cli.core.run_folder import versions
+from isnet_cli.core.run_folder import installed_versions
 
 BASE = ("isnet", "python")
 LEAST_FREE = 2 * 2**30  # bytes of disk below which a run is likely to fail
@@ -72,7 +72,7 @@ def examine() -> Examination:
     if disk < LEAST_FREE:
         problems.append(f"only {_gib(disk)} of disk free here, expected {_gib(LEAST_FREE)}")
     return Examination(
-        versions=versions(),
+        versions=installed_versions(),
         system=f"{platform.system()} {platform.machine()}",
         cores=_cores(),
         memory=_memory(),

@@ -20,7 +20,7 @@ from isnet_cli.core.files import read_csv
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import derive_seed
-from isnet_cli.core.workers import each, worker_count
+from isnet_cli.core.workers import run_tasks, worker_count
 from isnet_cli.dataset.standardise import standardise
 from isnet_cli.dataset.synthetic_marks import assign_shapes, choose_shape, draw_shape, make_rng
 from isnet_cli.errors import IsnetError, UnreadableImage
@@ -128,7 +128,7 @@ def look_at(glances: Sequence[Glance], config: Config, context: RunContext) -> l
     tasks = [_Task(glance, config) for glance in glances]
     workers = worker_count(config.machine.workers, len(tasks))
     found: list[Look | None] = [None] * len(tasks)
-    done = each(_look, tasks, workers)
+    done = run_tasks(_look, tasks, workers)
     for index, look in context.progress.track(done, "looking at images", len(tasks)):
         found[index] = look
     return [look for look in found if look is not None]

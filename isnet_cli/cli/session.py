@@ -23,7 +23,7 @@ from isnet_cli.cli.terminal.crash import explain_machine_fault, write_crash_file
 from isnet_cli.core.run_context import PARENT, RunContext
 from isnet_cli.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, IsnetError
 
-SCHEMA = 1  # of the JSON documents
+SCHEMA = 2  # of the JSON documents
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isnet_cli.cli.source import RECORD, Source, is_run, make_options, make_run_name
+from isnet_cli.cli.source import RECORD, Source, is_run, make_options, make_run_name, require_run
 from isnet_cli.config.reading import READING
 from isnet_cli.errors import IsnetError
 
@@ -111,7 +111,7 @@ def configure_prediction(
     ]
     limit = _no_limit()
     if is_run(run):
-        labels, tree = _label_settings(run), _record(run)
+        labels, tree = _label_settings(require_run(run, "--model")), _record(run)
         pairs += [
             ("--model", "bias", {}),  # these images are taken as they are
             ("SOURCE", "data.labels", labels),
@@ -167,6 +167,9 @@ def _card(model: Path, place: Path) -> dict[str, Any]:
         elif card.get("task") is None or not card.get("classes"):
             fault = "lacks task or classes"
         else:
+            from isnet_cli.inference.model_files import check_card
+
+            check_card(card, path)
             return card
     except ValueError as error:
         fault = f"not JSON ({type(error).__name__})"

@@ -47,7 +47,8 @@ def resolve_source(target: Path | None, config: Path | None) -> Source:
     """Tells what `target` is, and finds ``isnet.yaml`` of the working folder when nothing is given.
 
     Raises:
-        IsnetError: Kind "usage", when nothing is given and nothing is found.
+        IsnetError: Kind "usage", when nothing is given and nothing is found; kind "data", when
+            `target` does not exist or is a run of another version.
     """
     if target is None:
         if config is not None:
@@ -64,6 +65,7 @@ def resolve_source(target: Path | None, config: Path | None) -> Source:
             raise IsnetError("usage", f"two configurations: {target} and {config}, expected one")
         return Source(target)
     if is_run(target):
+        _check_version(target)
         return Source(config or target / RECORD, run=target)
     if not target.exists() and not any(sign in str(target) for sign in "*?["):
         raise IsnetError(
@@ -82,9 +84,10 @@ def require_run(path: Path, flag: str) -> Path:
     """`path`, when it is a run folder.
 
     Raises:
-        IsnetError: Kind "weights", when it is not.
+        IsnetError: Kind "weights", when it is not; kind "data", when another version made it.
     """
     if is_run(path):
+        _check_version(path)
         return path
     found = "no such folder" if not path.exists() else f"no {RECORD} and run.json in it"
     raise IsnetError(
@@ -92,6 +95,13 @@ def require_run(path: Path, flag: str) -> Path:
         f"{flag} {path}: {found}, expected the folder of a trained run",
         fix="isnet train",
     )
+
+
+def _check_version(run: Path) -> None:
+    """Refuses a run of another version before its configuration is read."""
+    from isnet_cli.core.run_folder import RunFolder
+
+    RunFolder(run).record()
 
 
 def make_run_name(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Notes of the finished parts of a stage, so that a killed run continues where it stopped."""
+"""A list of the finished parts of a stage, so that a killed run continues where it stopped."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Journal:
             self._path.unlink(missing_ok=True)
 
     def get(self, part: str) -> Any:
-        """What was noted for `part`, or None when it has to be done."""
+        """The recorded result of `part`, or None when it has to be done."""
         entry = self._parts.get(part)
         return None if entry is None else entry["content"]
 
     def add(self, part: str, content: Any, files: Iterable[Path] = ()) -> None:
-        """Notes that `part` is done.
+        """Records that `part` is done.
 
         Args:
             part: Name, unique in the stage.
@@ -69,7 +69,7 @@ class Journal:
         self._file.flush()
 
     def complete(self) -> None:
-        """Says that the stage's own outputs are written: the notes are no longer needed."""
+        """Declares the stage's outputs written: the journal is no longer needed."""
         self._complete = True
 
     def _load(self, fingerprint: str) -> dict[str, dict[str, Any]]:
@@ -77,7 +77,7 @@ class Journal:
         entries = [line for line in lines if "part" in line]
         if not lines or lines[0].get("fingerprint") != fingerprint:
             for entry in entries:
-                remove(self._folder, entry["files"])
+                remove_files(self._folder, entry["files"])
             return {}
         return {entry["part"]: entry for entry in entries if self._intact(entry["files"])}
 
@@ -88,7 +88,7 @@ class Journal:
         )
 
 
-def remove(folder: Path, names: Iterable[str]) -> None:
+def remove_files(folder: Path, names: Iterable[str]) -> None:
     """Deletes files by their names relative to `folder`; names that lead outside are left alone.
 
     Subfolders that become empty are removed too.

@@ -24,7 +24,7 @@ STAGE_MODULES = {
     "evaluate": "isnet_cli.evaluate.stage",
     "predict": "isnet_cli.inference.stage",
     "heatmap": "isnet_cli.heatmap.stage",
-}  # imported on demand: this is the one place that knows the slices by name
+}  # by name: imports point down, and `isnet --help` must not load what a stage needs
 EXAMPLES = 5  # changed keys that a message names
 Status = Literal["current", "done", "incomplete"]
 Plan = Literal["current", "new", "continue", "outdated", "undecided"]

@@ -20,6 +20,7 @@ from isnet_cli.errors import IsnetError
 STAGES = ("ingest", "masks", "train", "evaluate", "heatmap")
 SHARED_STAGES = ("ingest", "masks")  # taken from the upstream run where there is one
 RECORD = "run.json"
+SCHEMA = 2  # of run.json, and of every file of the run
 LOCK = ".lock"
 PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "pydicom", "SimpleITK", "numpy")
 
@@ -45,10 +46,14 @@ class RunFolder:
         return self.upstream if self.upstream and stage in SHARED_STAGES else self
 
     def record(self) -> dict[str, Any]:
-        """Content of ``run.json``; an empty record when there is none yet."""
+        """Content of ``run.json``; an empty record when there is none yet.
+
+        Raises:
+            IsnetError: Kind "data", when it is damaged or was written by another version.
+        """
         path = self.path / RECORD
         if not path.exists():
-            return {"schema": 1, "stages": {}}
+            return {"schema": SCHEMA, "stages": {}}
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
@@ -57,6 +62,13 @@ class RunFolder:
                 f"{path}: not a run record ({error.msg}), expected JSON",
                 fix="move the folder aside, or start anew with --restart",
             ) from error
+        if content.get("schema") != SCHEMA:
+            version = content.get("versions", {}).get("isnet", "another version")
+            raise IsnetError(
+                "data",
+                f"{self.path}: a run of isnet {version}, which isnet {__version__} cannot read",
+                fix="make the run again in a new folder: isnet run CONFIG -o DIR",
+            )
         return content
 
     def stage_record(self, stage: str) -> dict[str, Any] | None:
@@ -91,13 +103,13 @@ class RunFolder:
         return entry
 
     def begin(self, stage: str, fingerprint: str) -> None:
-        """Notes that `stage` started; until `finish`, it does not count as done."""
+        """Records that `stage` started; until `finish`, it does not count as done."""
         self._update(stage, {"status": "running", "fingerprint": fingerprint, "started": _now()})
 
     def finish(
         self, stage: str, fingerprint: str, outputs: list[Path], summary: dict[str, Any]
     ) -> None:
-        """Notes that `stage` is done.
+        """Records that `stage` is done.
 
         Args:
             stage: One of `STAGES`.
@@ -119,7 +131,7 @@ class RunFolder:
     def _update(self, stage: str, entry: dict[str, Any]) -> None:
         record = self.record()
         record["stages"][stage] = entry
-        record["versions"] = versions()
+        record["versions"] = installed_versions()
         write_json(self.path / RECORD, record)
 
     def save_config(self, text: str) -> None:
@@ -150,8 +162,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def versions() -> dict[str, str]:
-    """Versions of isnet, Python and the packages that results depend on; none is imported."""
+def installed_versions() -> dict[str, str]:
+    """Finds the versions of isnet, Python and the packages that results depend on; imports none."""
     found = {"isnet": __version__, "python": sys.version.split()[0]}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

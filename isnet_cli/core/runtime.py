@@ -36,7 +36,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def make_deterministic(on: bool) -> None:
-    """Makes torch choose reproducible algorithms (or not); TF32 stays off, it turns gradients."""
+    """Makes torch choose reproducible algorithms, or not; TF32 is off: it distorts gradients."""
     import torch
 
     if on:
@@ -48,18 +48,18 @@ def make_deterministic(on: bool) -> None:
 
 
 def derive_seed(seed: int, *purpose: object) -> int:
-    """A seed for one purpose (``"order", 3``); a pure function, so that nothing depends on when."""
+    """A seed for one purpose (``"order", 3``): a pure function, whatever was drawn before."""
     text = "\0".join([str(seed), *map(str, purpose)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def generator(seed: int, *purpose: object) -> torch.Generator:
-    """A CPU generator for one purpose."""
+def make_generator(seed: int, *purpose: object) -> torch.Generator:
+    """A random generator on the CPU for one purpose, seeded by `derive_seed`."""
     import torch
 
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))
 
 
-def workers(asked: int | None) -> int:
-    """Number of worker processes: as asked, else min(4, cores)."""
+def thread_count(asked: int | None) -> int:
+    """Number of threads that read or write files: `asked`, or min(4, cores) when it is None."""
     return asked if asked is not None else min(4, os.cpu_count() or 1)

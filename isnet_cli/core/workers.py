@@ -15,7 +15,7 @@ from isnet_cli.core.memory import keep_freed_memory
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-QUEUED = 4  # tasks per worker that are handed out ahead
+QUEUED = 4  # tasks per worker that are queued ahead
 FEW = 24  # fewer tasks are done sooner than processes start
 
 
@@ -32,10 +32,10 @@ def worker_count(setting: int | None, tasks: int) -> int:
     return 0 if tasks < FEW else min(4, cores or 1)
 
 
-def each(
+def run_tasks(
     function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
 ) -> Iterator[tuple[int, Result | None]]:
-    """Yields (index, result) of each task as it is done, in any order.
+    """Runs tasks in worker processes; yields (index, result) as each is done, in any order.
 
     When a process dies (a decoder that crashes, memory that runs out), the tasks that were under
     way are done again one by one; a task that kills its process then has the result None. Processes
@@ -130,7 +130,7 @@ def _settle() -> None:
     It keeps freed memory: large images would go to the system and back.
 
     Ctrl-C reaches every process of the terminal, and the parent alone decides what to do. A killed
-    parent says nothing: its processes would wait for work for ever.
+    parent sends no signal: its processes would wait for work for ever.
     """
     keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

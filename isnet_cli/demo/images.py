@@ -8,7 +8,7 @@ from typing import Any
 
 from isnet_cli.core import files
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.workers import each, worker_count
+from isnet_cli.core.workers import run_tasks, worker_count
 from isnet_cli.errors import IsnetError
 from isnet_cli.phantoms.collection import COLUMNS, ImagePlan, draw_image
 
@@ -42,7 +42,7 @@ def make_images(folder: Path, plans: list[ImagePlan], context: RunContext) -> No
         for path in _paths(folder, plan):
             path.parent.mkdir(parents=True, exist_ok=True)
     tasks = [_Task(plan, str(folder)) for plan in missing]
-    done = each(_write, tasks, worker_count(None, len(tasks)))
+    done = run_tasks(_write, tasks, worker_count(None, len(tasks)))
     for index, written in context.progress.track(done, "drawing images", len(tasks)):
         if written is None:
             raise IsnetError(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
-from isnet_cli.core.journal import Journal, remove
+from isnet_cli.core.journal import Journal, remove_files
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
@@ -118,7 +118,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
                 "sets": results, "reference": reference, "shift": drops,
             }  # fmt: skip
             files.write_json(root / METRICS, content)
-            remove(root, old - _written(root))
+            remove_files(root, old - _written(root))
             journal.complete()
     except Stopped:
         return StageResult([], {}, complete=False)

@@ -19,10 +19,10 @@ import torch
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
-from isnet_cli.core.journal import Journal, remove
+from isnet_cli.core.journal import Journal, remove_files
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.core.runtime import workers
+from isnet_cli.core.runtime import thread_count
 from isnet_cli.core.stage import StageResult
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.dataset.test_sets import (
@@ -111,7 +111,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
                     write_sheet(writer, made_here)
                     lines += made_here
             files.write_csv(root / INDEX, COLUMNS, lines)
-            remove(root, old - _written(root))
+            remove_files(root, old - _written(root))
             journal.complete()
     except Stopped:
         return StageResult([], {}, complete=False)
@@ -207,7 +207,7 @@ def _drawn(
 ) -> Iterator[tuple[list[Line], list[Path]]]:
     """Draws and writes images in threads (compression releases the interpreter), in order."""
     config = writer.predictor.config
-    threads = max(1, workers(config.machine.workers))
+    threads = max(1, thread_count(config.machine.workers))
     if set(KINDS) & set(config.heatmap.formats):
         threads = 1  # the DICOM libraries are silenced for the whole process at a time
     with ThreadPoolExecutor(threads) as pool:

@@ -21,7 +21,7 @@ from isnet_models.registry import WeightsError
 from isnet_models.weights import load_weights, save_weights
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
-SCHEMA = 1
+SCHEMA = 2  # of the card
 NEEDED = (
     *("classes", "task", "arch", "method", "input", "channels", "dropout"),
     *("heatmap", "thresholds"),
@@ -66,6 +66,26 @@ def reading(config: Config) -> dict[str, Any]:
     return {"data": data, "masks": masks}
 
 
+def check_card(card: dict[str, Any], path: Path) -> None:
+    """Refuses the card of a model that another version trained.
+
+    Args:
+        card: Content of the card.
+        path: Its file, for the message.
+
+    Raises:
+        IsnetError: Kind "weights".
+    """
+    if card.get("schema") != SCHEMA:
+        found = card.get("schema", "none")
+        raise IsnetError(
+            "weights",
+            f"{path}: a model of another version of isnet (card format {found}),"
+            f" expected format {SCHEMA}",
+            fix="train the model again with this version: isnet train CONFIG",
+        )
+
+
 def load_model(place: Path, device: torch.device) -> TrainedModel:
     """Loads a trained model, checking its hash.
 
@@ -74,7 +94,7 @@ def load_model(place: Path, device: torch.device) -> TrainedModel:
         device: Where the network goes.
 
     Raises:
-        IsnetError: Kind "weights": missing, damaged, or of another architecture.
+        IsnetError: Kind "weights": missing, damaged, or of another architecture or version.
     """
     directory = place / "train" if (place / "train" / CARD).is_file() else place
     path = directory / CARD
@@ -86,6 +106,7 @@ def load_model(place: Path, device: torch.device) -> TrainedModel:
         )
     try:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        check_card(card, path)
         lacking = [name for name in NEEDED if name not in card]
         if lacking:
             raise ValueError(f"{CARD} lacks {', '.join(lacking)}")

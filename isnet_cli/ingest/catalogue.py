@@ -12,7 +12,7 @@ from pathlib import Path
 
 from isnet_cli.config.schema import Config, Labels
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.workers import each, worker_count
+from isnet_cli.core.workers import run_tasks, worker_count
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.find import Collected, collect, printable
 from isnet_cli.images.header_scan import Facts, scan_header
@@ -169,7 +169,7 @@ def _peek_all(images: Collected, config: Config, context: RunContext) -> list[Fa
     facts: list[Facts] = [Facts()] * len(paths)
     # headers are quick: processes pay off only for thousands
     workers = worker_count(config.machine.workers, len(paths)) if len(paths) > 2000 else 0
-    found = each(scan_header, paths, workers)
+    found = run_tasks(scan_header, paths, workers)
     for index, fact in context.progress.track(found, "reading headers", len(paths)):
         facts[index] = fact or Facts()
     return facts

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from isnet_cli.config.schema import Config, chosen_images
-from isnet_cli.core.pseudonym import pseudonym
+from isnet_cli.core.pseudonyms import pseudonym
 from isnet_cli.images.header_scan import without_placeholder
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.catalogue import Candidate

@@ -13,11 +13,11 @@ from typing import Any
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal
-from isnet_cli.core.pseudonym import new_salt, pseudonym, read_salt
+from isnet_cli.core.pseudonyms import new_salt, pseudonym, read_salt
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
-from isnet_cli.core.workers import each, worker_count
+from isnet_cli.core.workers import run_tasks, worker_count
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.find import collect
 from isnet_cli.images.manifest import rows_to_dicts
@@ -170,7 +170,7 @@ def _tracked(
     if not tasks:
         return
     workers = worker_count(config.machine.workers, len(tasks))
-    done = each(read_file, tasks, workers)
+    done = run_tasks(read_file, tasks, workers)
     words = "the process that read it died (damaged file or too little memory)"
     for index, found in context.progress.track(done, "reading images", len(tasks)):
         yield index, found or skipped(tasks[index].key, "crashed", words)

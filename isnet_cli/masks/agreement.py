@@ -54,7 +54,7 @@ def score_masks(folder: RunFolder, truth: Path, context: RunContext) -> dict[str
         return _line(row, qc[row.key], found[row.key], root)
 
     lines = []
-    workers = max(1, runtime.workers(None))
+    workers = max(1, runtime.thread_count(None))
     with (
         context.progress.bar("comparing masks", len(rows)) as bar,
         ThreadPoolExecutor(workers) as pool,

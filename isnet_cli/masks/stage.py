@@ -13,7 +13,7 @@ from typing import Any
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files, runtime
-from isnet_cli.core.journal import Journal, remove
+from isnet_cli.core.journal import Journal, remove_files
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
@@ -76,7 +76,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         files.write_csv(root / QC, QC_FIELDS, lines)
         _write_sheets(lines, {row.key: row for row in rows}, folder, context)
         kept = {line["key"] for line in lines if line["verdict"] != "missing"}
-        remove(root, _further(config, folder).stale(before, kept))
+        remove_files(root, _further(config, folder).stale(before, kept))
         _report_verdicts(lines, config, root, context)
         journal.complete()
     return StageResult([root / QC, root / SHEET], _summary(lines))
@@ -212,7 +212,7 @@ def _make_all(
     )
     if config.masks.model != NO_NETWORK and any(not sources[chunk[0].key] for chunk in chunks):
         maker = _with_network(maker, config, context)
-    workers = max(1, runtime.workers(config.machine.workers))
+    workers = max(1, runtime.thread_count(config.machine.workers))
     total, made = sum(len(chunk) for chunk in chunks), 0
     with (
         context.progress.bar("lung masks", total) as bar,
@@ -279,7 +279,7 @@ def _write_sheets(
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("ok", "suspect", "missing"))
     with (
         context.progress.bar("contact sheets", len(found)) as bar,
-        ThreadPoolExecutor(max(1, runtime.workers(None))) as pool,
+        ThreadPoolExecutor(max(1, runtime.thread_count(None))) as pool,
     ):
         shown = chain.from_iterable(found)
         # the next page's pictures are made while a page is put together
@@ -292,7 +292,7 @@ def _write_sheets(
             sheet = contact_sheet_png(chosen, list(islice(tiles, len(chosen))), heading)
             files.write_bytes(root / page_name(number), sheet)
             bar.advance(1)
-    remove(root, [page_name(number) for number in range(len(found), PAGES)])
+    remove_files(root, [page_name(number) for number in range(len(found), PAGES)])
 
 
 def _until(chunks: Sequence[list[Row]], context: RunContext) -> Iterator[list[Row]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isnet_cli.config.schema import Config, Optimizer, Schedule
-from isnet_cli.core.runtime import derive_seed, generator
+from isnet_cli.core.runtime import derive_seed, make_generator
 from isnet_cli.core.training_loop import CHECKPOINT, LoopSettings, StepLosses, TrainingLoop
 from isnet_cli.dataset.augment import augment
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
@@ -69,8 +69,8 @@ class ClassifierTraining(TrainingLoop[Batch]):
         """Seeds dropout, augmentation and the method, and orders the images."""
         seed = self.config.seed
         torch.manual_seed(derive_seed(seed, "dropout", epoch))
-        self.changes = generator(seed, "augment", epoch)
-        self.method.begin_epoch(epoch, generator(seed, "target", epoch))
+        self.changes = make_generator(seed, "augment", epoch)
+        self.method.begin_epoch(epoch, make_generator(seed, "target", epoch))
         self.batches = split_into_batches(self.config, self.dataset, epoch)
 
     def make_batch(self, epoch: int, step: int) -> Batch:

@@ -15,7 +15,7 @@ import torch
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_json
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.runtime import derive_seed, generator
+from isnet_cli.core.runtime import derive_seed, make_generator
 from isnet_cli.core.training_loop import LoopSettings, StepLosses, TrainingLoop
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
@@ -156,8 +156,8 @@ class RangeTraining(TrainingLoop[Batch]):
         """Seeds dropout, augmentation and the stochastic target, and orders the images."""
         seed = self.config.seed
         torch.manual_seed(derive_seed(seed, "cuts", epoch))
-        self.changes = generator(seed, "cuts augment", epoch)
-        self.targets = generator(seed, "cuts target", epoch)
+        self.changes = make_generator(seed, "cuts augment", epoch)
+        self.targets = make_generator(seed, "cuts target", epoch)
         self.batches = split_into_batches(self.config, self.dataset, epoch)
 
     def make_batch(self, epoch: int, step: int) -> Batch:

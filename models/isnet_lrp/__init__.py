@@ -8,7 +8,7 @@ from isnet_lrp.losses.heatmap import HeatmapLossSettings, estimate_range, heatma
 from isnet_lrp.maps import FAMILIES, Relevance, relevance
 from isnet_lrp.targets import TARGETS
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "FAMILIES",
     "TARGETS",

@@ -42,7 +42,7 @@ def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute("x", ScreenOptions(json=True), body) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == {
-        "schema": 1,
+        "schema": 2,
         "verb": "x",
         "exit_code": 0,
         "a": "ä",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_sets_to_evaluate(run: Path) -> None:
 
 
 def test_images_to_predict(run: Path) -> None:
-    write_json(run / "run.json", {})
+    write_json(run / "run.json", {"schema": 2, "stages": {}})
     for model in (run, run / "train", run / "train/model.json"):
         source, options, warning = configure_prediction(model, Path("new"), ["png"])
         config = load(source.config, (), options)
@@ -127,8 +128,8 @@ def test_images_to_predict(run: Path) -> None:
 
 
 def test_a_card_says_how_images_are_read_and_nothing_else(tmp_path: Path) -> None:
-    card = {
-        "classes": ["a", "b"], "task": "multilabel", "method": "isnet",
+    card: dict[str, Any] = {
+        "schema": 2, "classes": ["a", "b"], "task": "multilabel", "method": "isnet",
         "heatmap": {"variant": "flex"},
         "reading": {
             "data": {"scale": "range", "dicom": {"voi": "none"}, "images": "/elsewhere"},
@@ -147,6 +148,10 @@ def test_a_card_says_how_images_are_read_and_nothing_else(tmp_path: Path) -> Non
     assert config.masks.files is None
     assert "/elsewhere" not in dump(config)
     assert warning == ""
+    write_json(tmp_path / "model.json", {**card, "schema": 1})  # isnet 0.1.0
+    with pytest.raises(IsnetError, match=r"card format 1\), expected format 2") as caught:
+        configure_prediction(tmp_path, Path("new"), None)
+    assert "train the model again" in caught.value.fix
 
 
 def test_a_run_without_a_model(run: Path) -> None:

@@ -37,7 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_run(path: Path, config: Config | None = None) -> Path:
     path.mkdir(parents=True)
     (path / "isnet.yaml").write_text(dump(config or Config()), encoding="utf-8")
-    write_json(path / "run.json", {"schema": 1, "stages": {}})
+    write_json(path / "run.json", {"schema": 2, "stages": {}})
     return path
 
 
@@ -80,7 +80,17 @@ def test_a_missing_folder_is_refused() -> None:
         resolve_source(Path("nowhere"), None)
 
 
-def test_run_folder(here: Path) -> None:
+def test_a_run_of_version_0_1_0_is_refused_before_its_settings_are_read(here: Path) -> None:
+    run = make_run(here / "r")
+    (run / "isnet.yaml").write_text("old_key: 1\n", encoding="utf-8")
+    write_json(run / "run.json", {"schema": 1, "stages": {}, "versions": {"isnet": "0.1.0"}})
+    for refusing in (lambda: resolve_source(run, None), lambda: require_run(run, "--model")):
+        with pytest.raises(IsnetError, match=r"a run of isnet 0\.1\.0") as caught:
+            refusing()
+        assert "make the run again" in caught.value.fix
+
+
+def test_a_run_is_required(here: Path) -> None:
     run = make_run(here / "r")
     assert require_run(run, "--model") == run
     (run / "run.json").unlink()

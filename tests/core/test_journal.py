@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.core.journal import NAME, Journal, remove
+from isnet_cli.core.journal import NAME, Journal, remove_files
 
 
 def interrupted(folder: Path, fingerprint: str = "f1") -> None:
@@ -85,7 +85,7 @@ def test_remove_stays_inside_the_folder_and_clears_empty_subfolders(tmp_path: Pa
     (folder / "keep").write_text("1")
     outside = tmp_path / "outside"
     outside.write_text("1")
-    remove(folder, ["x/y/f", "../outside", str(outside), "", "missing"])
+    remove_files(folder, ["x/y/f", "../outside", str(outside), "", "missing"])
     assert outside.exists()
     assert not (folder / "x").exists()
     assert (folder / "keep").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import time
 from pathlib import Path
@@ -73,3 +74,15 @@ def test_lock_refuses_a_second_process_and_dies_with_the_first(tmp_path: Path) -
     process.join()
     with RunFolder(tmp_path).lock():
         pass
+
+
+def test_a_run_of_version_0_1_0_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    old = {"schema": 1, "stages": {}, "versions": {"isnet": "0.1.0"}}
+    (tmp_path / "run.json").write_text(json.dumps(old), encoding="utf-8")
+    with pytest.raises(IsnetError, match=r"a run of isnet 0\.1\.0, which isnet") as caught:
+        RunFolder(tmp_path).stage_record("ingest")
+    assert caught.value.kind == "data"
+    assert "-o DIR" in caught.value.fix
+    with pytest.raises(IsnetError, match="cannot read"):
+        RunFolder(tmp_path).begin("ingest", "f")
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == old

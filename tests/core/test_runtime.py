@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from isnet_cli.core.runtime import choose_device, derive_seed, generator, workers
+from isnet_cli.core.runtime import choose_device, derive_seed, make_generator, thread_count
 from isnet_cli.errors import IsnetError
 
 
@@ -21,8 +21,7 @@ def test_seeds_differ_by_purpose_and_repeat() -> None:
     seeds = {derive_seed(s, p, e) for s in (0, 1) for p in ("order", "augment") for e in (0, 1)}
     assert len(seeds) == 8
     assert all(0 <= s < 2**63 for s in seeds)
-    assert torch.equal(
-        torch.rand(3, generator=generator(1, "x")), torch.rand(3, generator=generator(1, "x"))
-    )
-    assert workers(7) == 7
-    assert 1 <= workers(None) <= 4
+    first, again = (torch.rand(3, generator=make_generator(1, "x")) for _ in range(2))
+    assert torch.equal(first, again)
+    assert thread_count(7) == 7
+    assert 1 <= thread_count(None) <= 4

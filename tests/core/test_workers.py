@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from isnet_cli.core import workers
-from isnet_cli.core.workers import each, worker_count
+from isnet_cli.core.workers import run_tasks, worker_count
 
 
 def double(number: int) -> int:
@@ -32,33 +32,33 @@ def lone_survivor(path: str) -> bool:
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_every_task_is_done_once(count: int) -> None:
-    found = list(each(double, range(40), count))
+    found = list(run_tasks(double, range(40), count))
     assert sorted(found) == [(n, 2 * n) for n in range(40)]
 
 
 def test_no_tasks() -> None:
-    assert list(each(double, [], 2)) == []
+    assert list(run_tasks(double, [], 2)) == []
 
 
 def test_a_task_that_kills_its_process_costs_itself_alone() -> None:
-    found = dict(each(deadly, range(30), 2))
+    found = dict(run_tasks(deadly, range(30), 2))
     assert found.pop(7) is None
     assert found == {n: n for n in range(30) if n != 7}
 
 
 def test_a_task_that_was_only_near_is_done_again(tmp_path: Path) -> None:
-    assert list(each(lone_survivor, [str(tmp_path / "flag")], 1)) == [(0, True)]
+    assert list(run_tasks(lone_survivor, [str(tmp_path / "flag")], 1)) == [(0, True)]
 
 
 def test_an_abandoned_loop_ends_its_processes() -> None:
-    loop = each(double, range(1000), 2)
+    loop = run_tasks(double, range(1000), 2)
     next(loop)
     loop.close()
 
 
 def test_work_goes_on_where_processes_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_can_start", lambda: False)
-    found = dict(each(_here_only, range(5), 2))
+    found = dict(run_tasks(_here_only, range(5), 2))
     assert found == {n: n for n in range(5)}
 
 
@@ -78,8 +78,8 @@ def test_a_script_without_main_guard_still_works(
     script = tmp_path / "script.py"
     script.write_text(
         "from operator import neg\n"
-        "from isnet_cli.core.workers import each\n"
-        "print(sorted(each(neg, [1, 2, 3], 1)))\n"
+        "from isnet_cli.core.workers import run_tasks\n"
+        "print(sorted(run_tasks(neg, [1, 2, 3], 1)))\n"
     )
     done = subprocess.run(
         [sys.executable, str(script)],
@@ -94,12 +94,12 @@ def test_a_script_without_main_guard_still_works(
 ORPHANS = """
 import os, sys, time
 from pathlib import Path
-from isnet_cli.core.workers import each
+from isnet_cli.core.workers import run_tasks
 def slow(number):
     Path(sys.argv[1], str(os.getpid())).touch()
     time.sleep(0.2)
 if __name__ == "__main__":
-    list(each(slow, range(10_000), 2))
+    list(run_tasks(slow, range(10_000), 2))
 """
 
 

@@ -47,7 +47,7 @@ def test_run_makes_everything(finished: tuple[Path, Done]) -> None:
     folder, done = finished
     assert done.code == 0, done.err
     found = done.document
-    assert (found["schema"], found["verb"], found["exit_code"]) == (1, "run", 0)
+    assert (found["schema"], found["verb"], found["exit_code"]) == (2, "run", 0)
     assert found["run"] == str(folder / "out/run")
     assert [stage["stage"] for stage in found["stages"]] == list(STAGES)
     assert {stage["status"] for stage in found["stages"]} == {"done"}

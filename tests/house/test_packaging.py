@@ -1,4 +1,4 @@
-"""The wheel holds both packages with their data and nothing else, and works once installed."""
+"""The wheel holds the three packages with their data and nothing else, and works once installed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+import isnet_lrp
+import isnet_models
 from isnet_cli import __version__
 from tests.house.rules import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PACKAGES = ("isnet_cli", "isnet_models", "isnet_lrp")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,10 @@ def tracked(folder: str) -> set[str]:
 
 
 def test_everything_that_belongs_to_the_packages_is_in(names: set[str]) -> None:
-    assert tracked("isnet_cli") | tracked("models/isnet_models") <= names
+    assert (
+        tracked("isnet_cli") | tracked("models/isnet_models") | tracked("models/isnet_lrp") <= names
+    )
+    assert {f"{package}/py.typed" for package in PACKAGES} <= names
 
 
 def test_weights_cards_and_templates_are_in(names: set[str]) -> None:
@@ -59,7 +65,7 @@ def test_weights_cards_and_templates_are_in(names: set[str]) -> None:
 
 def test_nothing_else_is_in(names: set[str]) -> None:
     tops = {name.split("/")[0] for name in names}
-    assert tops == {"isnet_cli", "isnet_models", f"isnet-{__version__}.dist-info"}
+    assert tops == {*PACKAGES, f"isnet-{__version__}.dist-info"}
     assert not [name for name in names if "__pycache__" in name or "conftest" in name]
 
 
@@ -70,10 +76,15 @@ def test_version_licence_and_command(wheel: Path) -> None:
         commands = archive.read(f"{folder}/entry_points.txt").decode()
         assert "Apache License" in archive.read(f"{folder}/licenses/LICENSE").decode()
         assert "CC BY-NC-SA" in archive.read(f"{folder}/licenses/models/README.md").decode()
-    assert facts["Version"] == __version__ == PROJECT["version"]
+    assert facts["Version"] == __version__
     assert facts["Requires-Python"] == ">=3.11"
     assert facts["License-Expression"] == "Apache-2.0 AND CC-BY-NC-SA-4.0"  # code, weights
     assert "isnet = isnet_cli.cli.app:main" in commands
+
+
+def test_the_three_packages_have_one_version() -> None:
+    assert isnet_lrp.__version__ == isnet_models.__version__ == __version__
+    assert "version" not in PROJECT  # it is read from isnet_cli
 
 
 def test_the_wheel_works_beside_foreign_models_and_tests(wheel: Path, tmp_path: Path) -> None:
@@ -89,8 +100,9 @@ def test_the_wheel_works_beside_foreign_models_and_tests(wheel: Path, tmp_path: 
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
         "from isnet_cli.cli.app import main\n"
-        "import isnet_cli, isnet_models.registry as registry\n"
+        "import isnet_cli, isnet_lrp, isnet_models.registry as registry\n"
         f"assert isnet_cli.__file__.startswith({str(site)!r})\n"
+        f"assert isnet_lrp.__file__.startswith({str(site)!r})\n"
         f"assert registry.__file__.startswith({str(site)!r})\n"
         "from isnet_cli.check.doctor import examine\n"
         "assert examine().problems == [], examine().problems\n"

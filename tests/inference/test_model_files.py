@@ -25,3 +25,11 @@ def test_damaged_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IsnetError, match="SHA-256"):
         load_model(folder.path, torch.device("cpu"))
     assert not folder.is_current("train", train.fingerprint(small_config(), folder))
+
+
+def test_a_model_of_version_0_1_0_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text('{"schema": 1, "classes": ["a", "b"]}', encoding="utf-8")
+    with pytest.raises(IsnetError, match=r"card format 1\), expected format 2") as caught:
+        load_model(tmp_path, torch.device("cpu"))
+    assert caught.value.kind == "weights"
+    assert "train the model again" in caught.value.fix

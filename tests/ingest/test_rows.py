@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.core.pseudonym import pseudonym
+from isnet_cli.core.pseudonyms import pseudonym
 from isnet_cli.images.header_scan import Facts
 from isnet_cli.images.types import Identity, Row
 from isnet_cli.ingest.catalogue import Candidate

@@ -17,7 +17,7 @@ from isnet_cli.config.segmenter import NO_START, Segmenter
 from isnet_cli.core import files, runtime
 from isnet_cli.core.memory import keep_freed_memory
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.run_folder import LOCK, RunFolder, versions
+from isnet_cli.core.run_folder import LOCK, RunFolder, installed_versions
 from isnet_cli.core.training_loop import CHECKPOINT
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.mask_files import PAIR
@@ -88,7 +88,7 @@ def run(config: Segmenter, output: Path, context: RunContext, *, replace: bool =
         done = _finished(config, output, identity)
         if done is not None:
             return done
-        files.write_json(output / RECORD, {"identity": identity, "versions": versions()})
+        files.write_json(output / RECORD, {"identity": identity, "versions": installed_versions()})
         files.write_text(output / CONFIG, dump(config))
         return _run(config, output, context, pairs, start, identity)
 
@@ -136,8 +136,8 @@ def _run(
     files.write_csv(output / SCORES, FIELDS, rows)
     summary = {"best_epoch": training.best_epoch, "figures": figures(rows)}
     files.write_json(weights.with_suffix(".json"), {**facts, "figures": summary["figures"]})
-    record = {"identity": identity, "versions": versions(), "summary": summary, "sha256": sha256}
-    files.write_json(output / RECORD, {**record, "skipped": len(skipped)})
+    record = {"identity": identity, "versions": installed_versions(), "summary": summary}
+    files.write_json(output / RECORD, {**record, "sha256": sha256, "skipped": len(skipped)})
     (output / CHECKPOINT).unlink(missing_ok=True)
     return Outcome(weights, "done", summary, len(skipped))
 

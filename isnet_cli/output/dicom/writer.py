@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.core import files
-from isnet_cli.core.pseudonym import new_salt, pseudonym, read_salt
+from isnet_cli.core.pseudonyms import new_salt, pseudonym, read_salt
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.dicom.header import MIRRORED
 from isnet_cli.images.dicom.source import is_dicom, source_header

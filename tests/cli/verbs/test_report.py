@@ -63,7 +63,7 @@ def test_one_json_document(tmp_path: Path) -> None:
     done = isnet("compare", *(run.path for run in runs), "-o", tmp_path / "x.html", "--json")
     assert done.code == 0, done.err
     found = done.document
-    assert (found["schema"], found["verb"], found["exit_code"]) == (1, "compare", 0)
+    assert (found["schema"], found["verb"], found["exit_code"]) == (2, "compare", 0)
     assert found["files"][0] == str(tmp_path / "x.html")
     written = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
     assert found["comparisons"] == written["comparisons"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.core.pseudonym import KEY_DIGITS, new_salt, pseudonym, read_salt
+from isnet_cli.core.pseudonyms import PSEUDONYM_DIGITS, new_salt, pseudonym, read_salt
 from isnet_cli.errors import IsnetError
 
 
@@ -13,7 +13,7 @@ def test_same_salt_same_key_other_salt_other_key() -> None:
     assert pseudonym(one, "PAT-1") == pseudonym(one, "PAT-1")
     assert pseudonym(one, "PAT-1") != pseudonym(two, "PAT-1")
     assert pseudonym(one, "PAT-1") != pseudonym(one, "PAT-2")
-    assert len(pseudonym(one, "PAT-1")) == KEY_DIGITS
+    assert len(pseudonym(one, "PAT-1")) == PSEUDONYM_DIGITS
     assert set(pseudonym(one, "PAT-1")) <= set("0123456789abcdef")
     assert len(pseudonym(one, "PAT-1", 16)) == 16
 
@@ -26,7 +26,7 @@ def test_key_is_the_hmac_of_the_value() -> None:
 
 def test_empty_value_has_no_key_and_odd_bytes_are_taken() -> None:
     assert pseudonym(b"x" * 16, "") == ""
-    assert len(pseudonym(b"x" * 16, "caf\udce9")) == KEY_DIGITS
+    assert len(pseudonym(b"x" * 16, "caf\udce9")) == PSEUDONYM_DIGITS
 
 
 def test_salts_are_fresh_and_come_back_from_a_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Salted keys: the same patient gets the same key within a run, and nobody can read it back."""
+"""Pseudonyms of patients and studies: the same within a run, and nobody can read them back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from isnet_cli.errors import IsnetError
 
 SALT_BYTES = 32
-KEY_DIGITS = 12
+PSEUDONYM_DIGITS = 12
 
 
 def new_salt() -> bytes:
@@ -22,7 +22,7 @@ def read_salt(path: Path) -> bytes:
     """The salt kept in `path`: any bytes, at least 16 after trimming white space.
 
     Raises:
-        IsnetError: Kind "data", when the file is missing or too short to protect anybody.
+        IsnetError: Kind "data", when the file is missing or too short to protect anyone.
     """
     try:
         salt = path.read_bytes().strip()
@@ -43,8 +43,17 @@ def read_salt(path: Path) -> bytes:
     return salt
 
 
-def pseudonym(salt: bytes, value: str, digits: int = KEY_DIGITS) -> str:
-    """HMAC-SHA-256 of `value` under `salt`, cut to `digits` hex digits; empty stays empty."""
+def pseudonym(salt: bytes, value: str, digits: int = PSEUDONYM_DIGITS) -> str:
+    """Replaces an identity by a short hash that only the holder of the salt can repeat.
+
+    Args:
+        salt: Secret bytes of the run.
+        value: What is hidden: a patient id, a study uid; "" stays "".
+        digits: Length of the pseudonym, hex digits.
+
+    Returns:
+        The first `digits` digits of HMAC-SHA-256.
+    """
     if not value:
         return ""
     content = value.encode("utf-8", "surrogateescape")
