@@ -24,6 +24,10 @@ from isnet_models.methods import registry
 
 CELLS, IMAGE_RUNS, DRAWN = "cells", "images", "drawn"
 REFERENCE = re.compile(r"cell:([^/]+)(/.*)?", re.DOTALL)  # cell:ROW, cell:ROW/path/inside
+WORST: tuple[Plan, ...] = ("outdated", "undecided", "continue", "new", "current")
+UNLIKE = ("name", "machine", "upstream")  # keys that no result depends on
+OF_IMAGES = ("data", "masks", "seed")  # all that images and masks depend on
+EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -216,12 +220,6 @@ def _share_images(bench: Benchmark, cells: list[Cell], output: Path) -> CellGrid
         own = cell.config.model_copy(update={"upstream": str(output / IMAGE_RUNS / names[key])})
         placed.append(replace(cell, config=own, images=names[key]))
     return CellGrid(tuple(placed), images)
-
-
-WORST: tuple[Plan, ...] = ("outdated", "undecided", "continue", "new", "current")
-UNLIKE = ("name", "machine", "upstream")  # keys that no result depends on
-OF_IMAGES = ("data", "masks", "seed")  # all that images and masks depend on
-EXAMPLES = 5
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ from isnet_models.methods.base import Batch, Method
 FORMAT = 1  # raise when the same request gives other figures
 WARM_UP = 2  # steps that are not counted
 MB = 1e6
+RECORD, FOLDER = "cost.json", "cost"
 
 
 @dataclass(frozen=True)
@@ -242,24 +243,6 @@ def _name_device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def main(words: list[str]) -> int:
-    """Measures the request in the file `words[0]` and writes the figures to `words[1]`.
-
-    What cannot be measured is no failure: the reason stands in place of the figures.
-    """
-    request = CostRequest(**json.loads(Path(words[0]).read_text(encoding="utf-8")))
-    try:
-        found = measure_cost(request)
-    except IsnetError as error:
-        found = {"why": error.message}
-    except (ValueError, RuntimeError, TypeError, NotImplementedError, MemoryError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        found = {"why": f"{type(error).__name__}: {first}"}
-    write_json(Path(words[1]), found)
-    return 0
-
-
-RECORD, FOLDER = "cost.json", "cost"
 Measure = Callable[
     [CostRequest, str], dict[str, Any] | None
 ]  # the name is the row's; None: stopped
@@ -351,6 +334,23 @@ def _measure_in_process(
         return {"why": f"the process ended with code {process.returncode}, see {log}"}
     figures: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
     return figures
+
+
+def main(words: list[str]) -> int:
+    """Measures the request in the file `words[0]` and writes the figures to `words[1]`.
+
+    What cannot be measured is no failure: the reason stands in place of the figures.
+    """
+    request = CostRequest(**json.loads(Path(words[0]).read_text(encoding="utf-8")))
+    try:
+        found = measure_cost(request)
+    except IsnetError as error:
+        found = {"why": error.message}
+    except (ValueError, RuntimeError, TypeError, NotImplementedError, MemoryError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        found = {"why": f"{type(error).__name__}: {first}"}
+    write_json(Path(words[1]), found)
+    return 0
 
 
 if __name__ == "__main__":

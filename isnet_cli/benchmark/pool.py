@@ -22,6 +22,12 @@ from isnet_cli.errors import EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_TERMINATED
 
 EVENTS = "log.jsonl"  # of a run
 TAIL = 4096  # bytes that hold the last event
+POLL_SECONDS = 0.1
+GRACE_SECONDS = 10.0  # between asking a process to stop at once and ending it
+SHOWN = 3  # names beside the bar
+LOOK_SECONDS = 2.0  # between two looks at how far the running ones are
+STOPPED = (EXIT_INTERRUPTED, EXIT_TERMINATED)
+Status = Literal["current", "done", "failed", "blocked", "stopped"]
 
 
 def locate_log(output: Path, name: str) -> Path:
@@ -186,14 +192,6 @@ def share_threads(jobs: int) -> int:
         return int(asked)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, (cores or 1) // jobs)
-
-
-POLL_SECONDS = 0.1
-GRACE_SECONDS = 10.0  # between asking a process to stop at once and ending it
-SHOWN = 3  # names beside the bar
-LOOK_SECONDS = 2.0  # between two looks at how far the running ones are
-STOPPED = (EXIT_INTERRUPTED, EXIT_TERMINATED)
-Status = Literal["current", "done", "failed", "blocked", "stopped"]
 
 
 @dataclass(frozen=True)

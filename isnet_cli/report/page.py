@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from isnet_cli.report.blocks import Report
+from isnet_cli.report.blocks import Report, Section
 from isnet_cli.report.pictures import ReportPictures
 from isnet_cli.report.results import Cohort, RunResults
 from isnet_cli.report.sections.about import build_about_section, build_limits_section
@@ -30,6 +31,7 @@ def build_page(
     """
     areas = [area for cohort in cohorts if (area := cohort.outside_area) is not None]
     even = sum(areas) / len(areas) if areas else None
+    masks, maps, images = _build_picture_sections(runs, cohorts, pictures)
     return Report(
         "Report on " + _join_names([run.name for run in runs]),
         "Chest X-ray classification: cohort, lung masks, training, scores, and where the "
@@ -37,22 +39,39 @@ def build_page(
         [
             build_about_section(runs),
             build_cohort_section(cohorts),
-            build_masks_section(cohorts, pictures.tiles),
+            masks,
             build_training_section(runs),
             build_scores_section(runs),
             build_calibration_section(runs),
             build_shift_section(runs),
             build_background_section(runs),
             build_reliance_section(runs, even),
-            build_maps_section(
-                runs, pictures.maps, pictures.note, chosen=any(one.picks for one in pictures.chosen)
-            ),
-            build_images_section(runs, pictures.chosen),
+            maps,
+            images,
             build_configuration_section(runs),
             build_versions_section(runs),
             build_limits_section(),
         ],
         _list_facts(runs, cohorts),
+    )
+
+
+def replace_pictures(
+    page: Report, runs: Sequence[RunResults], cohorts: Sequence[Cohort], pictures: ReportPictures
+) -> Report:
+    """The same page with other pictures of images; its figures are not made again."""
+    other = {section.name: section for section in _build_picture_sections(runs, cohorts, pictures)}
+    return replace(page, sections=[other.get(one.name, one) for one in page.sections])
+
+
+def _build_picture_sections(
+    runs: Sequence[RunResults], cohorts: Sequence[Cohort], pictures: ReportPictures
+) -> tuple[Section, Section, Section]:
+    chosen = any(one.picks for one in pictures.chosen)
+    return (
+        build_masks_section(cohorts, pictures.tiles),
+        build_maps_section(runs, pictures.maps, pictures.note, chosen=chosen),
+        build_images_section(runs, pictures.chosen),
     )
 
 

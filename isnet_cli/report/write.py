@@ -12,7 +12,7 @@ from isnet_cli.core.run_folder import RECORD, RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.report.blocks import Picture
 from isnet_cli.report.choose_images import choose_images, limit_images
-from isnet_cli.report.page import build_page
+from isnet_cli.report.page import build_page, replace_pictures
 from isnet_cli.report.pictures import NOTE, ReportPictures, draw_mask_tiles, draw_run_maps
 from isnet_cli.report.render import render
 from isnet_cli.report.results import Cohort, RunResults, name_runs, read_cohort, read_run
@@ -60,14 +60,15 @@ def _render_fitting(
     runs: Sequence[RunResults], cohorts: Sequence[Cohort], pictures: ReportPictures
 ) -> str:
     """The page with as many images as keep it below `LARGE`; without any when nothing helps."""
-    content = render(build_page(runs, cohorts, pictures))
+    page = build_page(runs, cohorts, pictures)
+    content = render(page)
     for most in FEWER:
         if len(content.encode("utf-8")) < LARGE:
             break
         fewer = limit_images(pictures, most, most * TILES_PER_IMAGE)
         note = f"{pictures.note} Fewer images than usual are shown, so that the page stays small."
         fewer = dataclasses.replace(fewer, note=note.strip())
-        content = render(build_page(runs, cohorts, fewer))
+        content = render(replace_pictures(page, runs, cohorts, fewer))
     return content
 
 

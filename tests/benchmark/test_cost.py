@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from isnet_cli.benchmark.cost import (
     measure_cost,
     measure_costs,
 )
+from isnet_cli.benchmark.pool import start_process
 from isnet_cli.config.benchmark import Benchmark, Cost
 from isnet_cli.config.load import dump
 from isnet_cli.config.schema import Config
@@ -25,6 +27,8 @@ from isnet_cli.core.files import write_json, write_text
 from isnet_cli.core.run_context import RunContext
 from isnet_models.backbones import build_backbone, count_parameters
 from tests.support.runs import small_config
+
+BENCH = Benchmark(cost=Cost(steps=1, batch_size=2, images=2))
 
 
 @pytest.fixture(autouse=True)
@@ -76,9 +80,6 @@ def test_what_cannot_be_measured_is_a_reason(tmp_path: Path) -> None:
     assert "nothing" in found["why"]
 
 
-BENCH = Benchmark(cost=Cost(steps=1, batch_size=2, images=2))
-
-
 def cell(data: str, method: str, seed: int = 0, **train: Any) -> Cell:
     return Cell(data, method, seed, small_config(train={"method": method, **train}))
 
@@ -120,6 +121,32 @@ def test_nothing_is_measured_unasked_or_after_a_stop(tmp_path: Path) -> None:
     assert measure_costs(BENCH, cells, 2, tmp_path, RunContext(), lambda r, n: None) == ({}, False)
 
 
+def test_a_process_is_asked_and_its_answer_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def start(words: list[str], log: Path, threads: int) -> subprocess.Popen[bytes]:
+        asked.append(words)
+        question, answer = words[2:]
+        script = (
+            "import json, sys; q = json.load(open(sys.argv[1])); "
+            "json.dump({'why': str(q['classes'])}, open(sys.argv[2], 'w'))"
+        )
+        words = ["-c", script, question, answer] if len(asked) == 1 else ["-c", "exit(3)"]
+        return start_process(words, log, threads)
+
+    monkeypatch.setattr("isnet_cli.benchmark.cost.start_process", start)
+    bench, cells = BENCH, [cell("a", "standard"), cell("a", "isnet")]
+    found, complete = measure_costs(bench, cells, 2, tmp_path, RunContext())
+    assert complete
+    assert found["standard"] == {"why": "2"}
+    log = tmp_path / "logs" / "cost.isnet.log"
+    assert found["isnet"] == {"why": f"the process ended with code 3, see {log}"}
+    assert asked[0][:2] == ["-m", "isnet_cli.benchmark.cost"]
+
+
+@pytest.mark.slow
 def test_a_process_of_its_own_measures(tmp_path: Path) -> None:
     broken = Cell("a", "standard", 0, Config.model_validate({"model": {"arch": "nothing"}}))
     found, complete = measure_costs(BENCH, [broken], 2, tmp_path, RunContext())

@@ -34,6 +34,13 @@ from isnet_cli.benchmark.pool import (
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_context import Bar, Progress, RunContext
 
+POLITE = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *a: sys.exit(143))
+open(sys.argv[1], "w").close()
+time.sleep(60)
+"""
+
 
 def test_how_far_a_run_is(tmp_path: Path) -> None:
     assert read_progress(tmp_path, 30) == ""
@@ -139,14 +146,6 @@ def test_threads_and_prints_of_a_process(tmp_path: Path) -> None:
     text = "import os, sys; print(os.environ['OMP_NUM_THREADS']); print('e', file=sys.stderr)"
     assert start_process(["-c", text], log, 3).wait(30) == 0
     assert (log.read_text(), log.with_suffix(".json").read_text()) == ("e\n", "3\n")
-
-
-POLITE = """
-import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *a: sys.exit(143))
-open(sys.argv[1], "w").close()
-time.sleep(60)
-"""
 
 
 def task(name: str, *waits: str) -> Task:

@@ -57,6 +57,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         patch.setattr("isnet_cli.report.compare.write.draws_for", lambda family: 200)
         if request.param == "quick":
             make_stages_quick(patch)
+            patch.setattr("isnet_cli.report.drawings.svg_text", lambda figure: "<svg/>")
         return Whole(file, output, go(file, output, launch=launch), order)
 
 

@@ -26,6 +26,9 @@ from tests.report.compare.factory import compared_run, edit_predictions, images,
 from tests.report.factory import make_report_run
 
 SCORED = ("ingest", "masks", "train", "evaluate")
+TEST = ("test", "standard")
+PART = '{"n": 1, "macro": {}, "per_class": {"x": {}}, "files": ["a/b/predictions.csv"]}'
+WHOLE = f'{{"sets": {{"a": {{"b": {PART}}}}}, "classes": ["x"], "task": "multiclass"}}'
 
 
 def test_names_are_as_short_as_they_can_be() -> None:
@@ -151,9 +154,6 @@ def test_damaged_cohort_is_named(tmp_path: Path, file: str) -> None:
         read_cohort(folder, "c", ["c"])
 
 
-TEST = ("test", "standard")
-
-
 def refusal(run: RunResults, test: tuple[str, str] = TEST) -> IsnetError:
     with pytest.raises(IsnetError) as caught:
         read_predictions(run, test, run.classes)
@@ -180,10 +180,6 @@ def test_a_run_without_evaluate_is_refused(tmp_path: Path) -> None:
         read(folder)
     assert caught.value.kind == "data"
     assert "isnet evaluate" in caught.value.fix
-
-
-PART = '{"n": 1, "macro": {}, "per_class": {"x": {}}, "files": ["a/b/predictions.csv"]}'
-WHOLE = f'{{"sets": {{"a": {{"b": {PART}}}}}, "classes": ["x"], "task": "multiclass"}}'
 
 
 @pytest.mark.parametrize(

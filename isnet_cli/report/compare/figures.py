@@ -19,6 +19,7 @@ NOT_MEASURED = "not measured"
 SEED_SCORES = ("macro_f1", "macro_auc", "macro_ap", "accuracy", "balanced_accuracy", "brier")
 FigureCell = dict[str, Any]
 CsvRow = dict[str, Any]
+WHERE = ("set", "version")
 
 
 def collect_scores(run: RunResults, test: TestKey) -> dict[str, FigureCell]:
@@ -258,7 +259,6 @@ def _format_value(value: Any) -> str:
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)
 
 
-WHERE = ("set", "version")
 TABLES: Mapping[str, tuple[Any, tuple[str, ...]]] = {  # name -> rows, columns
     "scores": (list_score_rows, (*WHERE, "run", "score", "class", *EMPTY)),
     "tests": (

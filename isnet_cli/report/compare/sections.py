@@ -28,6 +28,14 @@ VARIANTS = {
     "same_class": "same class",
 }
 HEADS = 2  # first columns of most tables: the test, the run
+RATES = {
+    "precision": "precision", "recall": "recall", "specificity": "specificity", "f1": "F1",
+    "auc": "AUC", "ap": "avg. precision",
+}  # fmt: skip
+DRAWN = ("macro_f1", "macro_auc")
+SEEDED = ("macro_f1", "macro_auc", "balanced_accuracy")
+SHOWN = ("macro_f1", "macro_auc")  # the others are folded
+LONG = 40  # lines of a table that is shown unasked
 
 
 def list_run_names(content: Content) -> list[str]:
@@ -82,14 +90,6 @@ def _join_names(names: Sequence[str]) -> str:
     most = 6
     shown = "; ".join(names[:most])
     return shown if len(names) <= most else f"{shown}; and {len(names) - most} more"
-
-
-RATES = {
-    "precision": "precision", "recall": "recall", "specificity": "specificity", "f1": "F1",
-    "auc": "AUC", "ap": "avg. precision",
-}  # fmt: skip
-DRAWN = ("macro_f1", "macro_auc")
-SEEDED = ("macro_f1", "macro_auc", "balanced_accuracy")
 
 
 def build_scores_section(content: Content, stem: str) -> Section:
@@ -215,10 +215,6 @@ def _format_spread(cell: Content) -> str:
     if cell["mean"] is None:
         return "n/a"
     return f"{cell['mean']:.3f}, s.d. " + ("n/a" if cell["sd"] is None else f"{cell['sd']:.3f}")
-
-
-SHOWN = ("macro_f1", "macro_auc")  # the others are folded
-LONG = 40  # lines of a table that is shown unasked
 
 
 def build_tests_section(content: Content, stem: str) -> Section:

@@ -7,6 +7,8 @@ from isnet_cli.report.pictures import ChosenImages, MapCoverage, Pick
 from isnet_cli.report.sections.maps import build_images_section, build_maps_section
 from tests.report.sections.factory import only, relevance_map, run, said
 
+FILES = ("heatmap/index.csv", "evaluate/test/standard/predictions.csv")
+
 
 def test_one_run_shows_its_images_with_all_words() -> None:
     maps = [relevance_map("f1", "b"), relevance_map("f2", target="b")]
@@ -52,9 +54,6 @@ def test_a_run_without_maps_is_named() -> None:
     section = build_maps_section([run("one", missing={"heatmap": "isnet heatmap RUN"})], [[]])
     assert only(section, Notice)[0].text.endswith("one: isnet heatmap RUN")
     assert len(section.blocks) == 1
-
-
-FILES = ("heatmap/index.csv", "evaluate/test/standard/predictions.csv")
 
 
 def test_lists_of_a_set_stand_together() -> None:
