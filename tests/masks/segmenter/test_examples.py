@@ -107,18 +107,18 @@ def test_too_few_images_are_refused() -> None:
 
 
 def test_phantoms_train_and_are_held_out_but_do_not_validate() -> None:
-    drawn = list(make_phantom_examples(4))
-    assert all(is_phantom(e.pair) for e in drawn)
+    made = list(make_phantom_examples(4))
+    assert all(is_phantom(e.pair) for e in made)
     split = split_by_patient(
-        [*drawn, *(fake(f"p{n}") for n in range(9))], Pairs(validation=0.3, held_out=0.5), 0
+        [*made, *(fake(f"p{n}") for n in range(9))], Pairs(validation=0.3, held_out=0.5), 0
     )
     assert {e.part for e in split if is_phantom(e.pair)} == {"train", "held_out"}
     originals = make_phantom_pairs(4)
-    assert set(originals) == {e.pair.name for e in drawn}
-    assert all(originals[e.pair.name][1].shape == e.size for e in drawn)
+    assert set(originals) == {e.pair.name for e in made}
+    assert all(originals[e.pair.name][1].shape == e.size for e in made)
 
 
-def test_phantoms_are_drawn_as_rarely_as_said() -> None:
+def test_phantoms_have_the_share_that_is_set() -> None:
     sources = ["big"] * 400 + ["small"] * 100 + ["phantom-A"] * 90 + ["phantom-B"] * 10
     found = weigh_images(sources, 0.12)
     assert found.sum() == pytest.approx(1)

@@ -89,6 +89,7 @@ def test_the_same_again_does_nothing_and_other_settings_are_refused(
     assert card_of(done.weights)["held_out"]
 
 
+@pytest.mark.slow
 def test_a_stopped_training_gives_the_same_weights_and_card(
     finished: Finished, tmp_path: Path
 ) -> None:

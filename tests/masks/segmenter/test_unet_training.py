@@ -107,7 +107,7 @@ def test_without_validation_the_last_epoch_is_kept(images: Images, tmp_path: Pat
 
 
 def test_a_few_steps_lower_the_loss_on_the_images(images: Images, tmp_path: Path) -> None:
-    config = settings(None, train={"epochs": 12, "lr": 0.02, "augment": False})
+    config = settings(None, train={"epochs": 6, "lr": 0.02, "augment": False})
     found = trainer(config, [e for e in images if e.part == "train"], tmp_path)
     found.run(RunContext())
     losses = [row["train_loss"] for row in found.progress.history]
