@@ -3,7 +3,7 @@
     python benchmarks/files_touched.py [--list]
 
 A file counts when one of its functions is called; what runs because a module is imported does not
-count. The run is tiny: 12 phantoms of 128 px, the network `small`, the default method, two epochs.
+count. The run is tiny: 12 phantoms of 128 px, the network `small`, two epochs.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def count_command(config: Path, output: Path) -> list[str]:
     return counter.found()
 
 
-def count_step(config: Path, upstream: Path, output: Path) -> list[str]:
-    """Files of one training step: batch, losses, backward pass, update, progress."""
+def count_step(config: Path, upstream: Path, output: Path, method: str) -> list[str]:
+    """Files of one training step of `method`: batch, losses, backward pass, update, progress."""
     from isnet_cli.config.load import load
     from isnet_cli.core.pipeline import open_run, run_pipeline
     from isnet_cli.core.run_context import RunContext, SilentProgress
@@ -124,7 +124,8 @@ def count_step(config: Path, upstream: Path, output: Path) -> list[str]:
         def bar(self, description: str, total: int) -> Any:
             return StepBar(counter, description)
 
-    settings = load(config, [f"upstream={upstream}", "train.epochs=1"])
+    words = [f"upstream={upstream}", "train.epochs=1", f"train.method={method}"]
+    settings = load(config, words)
     with counter.installed():
         run_pipeline(settings, open_run(output, settings), RunContext(Progress()), ["train"])
     return counter.found()
@@ -138,8 +139,11 @@ def main() -> None:
         folder = Path(name)
         config = write_inputs(folder)
         command = count_command(config, folder / "a")
-        step = count_step(config, folder / "a", folder / "b")
-    for title, files in (("one training step", step), ("isnet train", command)):
+        counts = {"isnet train": command}
+        for method in ("isnet", "standard"):
+            step = count_step(config, folder / "a", folder / method, method)
+            counts[f"one training step, {method}"] = step
+    for title, files in counts.items():
         parts = Counter(file.rpartition("/")[0] for file in files)
         print(f"{title}: {len(files)} files")
         for part, number in sorted(parts.items()):
