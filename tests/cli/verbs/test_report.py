@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isnet_cli.cli.verbs.report import MOST, format_comparison
-from tests.cli.factory import isnet, tree, write_inputs
+from tests.cli.factory import isnet, tree
 from tests.report.compare.content import (
     content,
     group,
@@ -19,18 +19,19 @@ from tests.report.compare.content import (
     scores,
 )
 from tests.report.compare.factory import compared_run, edit_predictions, images
+from tests.support.trained import TrainedRun
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two trained runs on the same images."""
+def made(
+    tmp_path_factory: pytest.TempPathFactory,
+    finished_run: TrainedRun,
+    finished_standard_run: TrainedRun,
+) -> Path:
+    """Two finished runs on the same images, named by their folders."""
     folder = tmp_path_factory.mktemp("compare")
-    config = write_inputs(folder)
-    first = folder / "runs/isnet"
-    words = ("--set", "evaluate.intervals.draws=1000", "--set", "evaluate.intervals.bootstrap=200")
-    assert isnet("run", config, "-o", first, *words).code == 0
-    other = ("--set", f"upstream={first}", "--set", "train.method=standard")
-    assert isnet("run", config, "-o", folder / "runs/standard", *other, *words).code == 0
+    finished_run.copy(folder / "runs/isnet")
+    finished_standard_run.copy(folder / "runs/standard")
     return folder
 
 
