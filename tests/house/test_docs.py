@@ -168,3 +168,31 @@ def test_the_example_of_the_readme_runs() -> None:
     names: dict[str, Any] = {}
     exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - our own page
     assert names["maps"].shape == (4, 1, 1, 64, 64)
+
+
+def find_commands() -> list[tuple[str, str, str]]:
+    """Page, verb and rest of every command between backticks or in a block of shell lines."""
+    found = []
+    for page in sorted(PAGES):
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in re.findall(r"^ *isnet +([a-z].*)$|`isnet ([^`]+)`", text, re.MULTILINE):
+            words = "".join(line).partition("   #")[0].strip()
+            verb = re.match(r"masks train\b|[a-z]+", words)
+            if verb:
+                found.append((page.name, verb[0], words[len(verb[0]) :]))
+    return found
+
+
+@pytest.mark.parametrize(("page", "verb", "rest"), find_commands())
+def test_every_command_on_every_page_is_one(
+    page: str, verb: str, rest: str, tmp_path: Path
+) -> None:
+    options = set(re.findall(r"(?<=\s)--[a-z][a-z-]*", rest))
+    assert options <= SURFACE[verb], page
+    pairs = [a or b for a, b in re.findall(r"--set\s(?:'([^']+)'|(\S+))", rest)]
+    pairs = [pair for pair in pairs if pair != "KEY=VALUE" and "mirror" not in pair]
+    if verb == "masks train":
+        (tmp_path / "a.yaml").write_text("data: {images: a, masks: b}")
+        load_segmenter(tmp_path / "a.yaml", pairs)
+    else:
+        load(ROOT / "sample_configs/tb_shapes.yaml", pairs)
