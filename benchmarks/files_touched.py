@@ -86,11 +86,11 @@ class StepBar:
 
 def write_inputs(folder: Path) -> Path:
     """Phantom chest images and ``c.yaml``."""
-    from isnet_cli.phantoms.phantom import phantoms
+    from isnet_cli.phantoms.phantom import make_phantoms
 
     (folder / "xrays").mkdir()
     lines = ["file,patient,label"]
-    for number, phantom in enumerate(phantoms(12, seed=5, size=128)):
+    for number, phantom in enumerate(make_phantoms(12, seed=5, size=128)):
         grey = np.rint(phantom.pixels * 255).astype(np.uint8)
         Image.fromarray(grey).save(folder / "xrays" / f"{number}.png")
         lines.append(f"{number}.png,p{number},{'sick' if number % 2 else 'well'}")

@@ -34,7 +34,7 @@ from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
 from isnet_cli.masks.postprocess import mask_on_original
 from isnet_cli.masks.quality import assess
-from isnet_cli.phantoms.phantom import phantom
+from isnet_cli.phantoms.phantom import make_phantom
 from isnet_models.lung_unet import SIZE, lung_unet
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ BATCH = 8
 
 def draw(folder: Path, count: int, side: int) -> None:
     """`count` 8-bit PNG images."""
-    images = [phantom(number, size=side).pixels for number in range(min(count, DRAWN))]
+    images = [make_phantom(number, size=side).pixels for number in range(min(count, DRAWN))]
     rng = np.random.default_rng(0)
     for number in range(count):
         image = images[number % len(images)]

@@ -65,7 +65,7 @@ class Examination:
         yield "network", "never used"
 
 
-def examine() -> Examination:
+def examine_machine() -> Examination:
     """Looks at the machine; imports what the stages would import."""
     problems: list[str] = []
     disk = shutil.disk_usage(Path.cwd()).free

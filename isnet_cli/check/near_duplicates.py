@@ -1,10 +1,10 @@
-"""Images that look alike although their bytes differ: rescaled, recompressed, re-windowed copies.
+"""Near-duplicates: images that look the same although their bytes differ.
 
-An image's hash holds the signs of its lowest spatial frequencies against their median. Scaling all
-intensities, adding to them, resizing and recompressing hardly change them; two different chest
-images differ in half of them. Source: the DCT hash of Zauner, "Implementation and benchmarking of
-perceptual image hash functions" (2010), section 3.2, with 16 x 16 instead of 8 x 8 frequencies,
-since chest images resemble each other.
+Such are rescaled, recompressed and re-windowed copies. An image's hash holds the signs of its
+lowest spatial frequencies against their median. Scaling all intensities, adding to them, resizing
+and recompressing hardly change them; two different chest images differ in half of them. Source: the
+DCT hash of Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010),
+section 3.2, with 16 x 16 instead of 8 x 8 frequencies, since chest images resemble each other.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BLOCK = 2048  # images compared with all others at a time
 Hash = NDArray[np.bool_]
 
 
-def image_hash(pixels: NDArray[np.float32]) -> Hash:
+def hash_image(pixels: NDArray[np.float32]) -> Hash:
     """Hash of an image [H, W], bool [`BITS`]; an image of one grey level gives all False."""
     small = resize(pixels, (SIDE, SIDE)).astype(np.float64)
     place = (np.arange(SIDE) + 0.5) / SIDE
@@ -37,7 +37,9 @@ def image_hash(pixels: NDArray[np.float32]) -> Hash:
     return np.asarray(terms > np.median(terms), np.bool_)
 
 
-def alike(hashes: NDArray[np.bool_], limit: int = LIMIT) -> Iterator[tuple[int, int, int]]:
+def find_near_duplicates(
+    hashes: NDArray[np.bool_], limit: int = LIMIT
+) -> Iterator[tuple[int, int, int]]:
     """Pairs of images that look the same.
 
     Args:

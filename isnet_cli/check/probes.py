@@ -41,7 +41,7 @@ class Question:
     answers: Ints
 
 
-def probe(
+def run_probe(
     features: NDArray[np.float32],
     questions: Sequence[Question],
     patients: Sequence[str],
@@ -85,10 +85,10 @@ def probe(
         )
         chosen = weights[:, rows]
         truth = kept.answers[rows]
-        single = areas(p, truth, folds, chosen)
+        single = measure_areas(p, truth, folds, chosen)
         whole.append(_mean(single))
         strata_fold = folds * (strata_index.max() + 1) + strata_index[rows]
-        paired = areas(p, truth, strata_fold, chosen)
+        paired = measure_areas(p, truth, strata_fold, chosen)
         within.append(_mean(paired))
         names = (question.name,) if several else kept.classes
         per_class |= {name: _plain(single[k, 0]) for k, name in enumerate(names)}
@@ -105,7 +105,7 @@ def probe(
     }
 
 
-def areas(p: Floats, truth: Ints, strata: Ints, weights: Floats) -> Floats:
+def measure_areas(p: Floats, truth: Ints, strata: Ints, weights: Floats) -> Floats:
     """Area under the ROC curve of each class against the rest, over pairs within strata.
 
     The share of pairs (an image of the class, another image, of one stratum) in which the image of

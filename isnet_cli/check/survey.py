@@ -1,4 +1,4 @@
-"""The body of `isnet init`: what lies in and beside a folder, told from names and first bytes."""
+"""The body of `isnet init`: what lies in and beside a folder, by names and first bytes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path, PurePosixPath
 from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.detect_format import detect_format
-from isnet_cli.images.find import collect
+from isnet_cli.images.find import collect_images
 from isnet_cli.images.mask_files import find_masks
 from isnet_cli.labels.join import Join, join_labels
 from isnet_cli.labels.join_keys import ImageName
 from isnet_cli.labels.tables import LabelTable, read_folder_labels, read_labels
 
 TABLE_SUFFIXES = {".csv", ".tsv"}
-SNIFFED = 200  # files whose first bytes are looked at, spread over the folder
+SAMPLED = 200  # files whose first bytes are looked at, spread over the folder
 IMAGE_FOLDERS = ("images", "image", "films", "xrays", "x-rays")
 MASK_FOLDERS = ("masks", "mask", "lungs", "lung_masks", "lungmasks")
 
@@ -38,7 +38,7 @@ class Survey:
         sources: Collections named by the label file.
         masks: Folder of given masks, or None.
         masked: Images that find a mask.
-        notes: Doubts, one sentence each.
+        notes: What the user should know, one sentence each.
     """
 
     images: Path
@@ -55,7 +55,7 @@ class Survey:
     notes: tuple[str, ...] = ()
 
 
-def survey(folder: Path, labels: Path | None = None) -> Survey:
+def survey_folder(folder: Path, labels: Path | None = None) -> Survey:
     """Looks at a folder of X-rays, or at one that holds an ``images`` folder; reads no pixels.
 
     Args:
@@ -66,31 +66,31 @@ def survey(folder: Path, labels: Path | None = None) -> Survey:
         IsnetError: Kind "data", when there is no image, or the named label file does not fit.
     """
     images = next((folder / n for n in IMAGE_FOLDERS if (folder / n).is_dir()), folder)
-    candidates = collect(str(images)).images
+    candidates = collect_images(str(images)).images
     keys = [key for key, _ in candidates]
     paths = [path for _, path in candidates]
-    masks, masked = _masks(images, keys)
-    base = Survey(images, len(candidates), _formats(paths), masks=masks, masked=masked)
+    masks, masked = _find_mask_folder(images, keys)
+    base = Survey(images, len(candidates), _detect_formats(paths), masks=masks, masked=masked)
     names = [ImageName(path, key) for key, path in candidates]
     notes: list[str] = []
     if labels is not None:
-        task, table, found = _understand(labels, names, images)
-        return _with_labels(base, task, table, found, notes)
+        task, table, found = _read_as_labels(labels, names, images)
+        return _add_labels(base, task, table, found, notes)
     best: tuple[str, LabelTable, Join] | None = None
-    for path in _tables(folder, images):
+    for path in _list_tables(folder, images):
         try:
-            candidate = _understand(path, names, images)
+            candidate = _read_as_labels(path, names, images)
         except IsnetError as error:
             notes.append(f"{path.name}: not used as labels ({error.message.partition(': ')[2]})")
             continue
         if best is None or candidate[2].chosen.images > best[2].chosen.images:
             best = candidate
     if best is not None:
-        return _with_labels(base, *best, notes)
-    return _with_folders(base, paths, notes)
+        return _add_labels(base, *best, notes)
+    return _add_folder_labels(base, paths, notes)
 
 
-def _understand(path: Path, names: list[ImageName], root: Path) -> tuple[str, LabelTable, Join]:
+def _read_as_labels(path: Path, names: list[ImageName], root: Path) -> tuple[str, LabelTable, Join]:
     """The label file as multi-class, else as multi-label; the first reading's fault counts."""
     first: IsnetError | None = None
     for task in ("multiclass", "multilabel"):
@@ -104,7 +104,7 @@ def _understand(path: Path, names: list[ImageName], root: Path) -> tuple[str, La
     raise first
 
 
-def _with_labels(
+def _add_labels(
     base: Survey, task: str, table: LabelTable, found: Join, notes: list[str]
 ) -> Survey:
     several = task == "multilabel" and len(table.roles.label) > 1
@@ -122,7 +122,7 @@ def _with_labels(
     )
 
 
-def _with_folders(base: Survey, paths: list[Path], notes: list[str]) -> Survey:
+def _add_folder_labels(base: Survey, paths: list[Path], notes: list[str]) -> Survey:
     root = os.path.abspath(base.images)
     inner = [PurePosixPath(Path(os.path.relpath(path, root)).as_posix()) for path in paths]
     rows = read_folder_labels(inner, None)
@@ -133,7 +133,7 @@ def _with_folders(base: Survey, paths: list[Path], notes: list[str]) -> Survey:
     return Survey(**{**vars(base), **changes})
 
 
-def _tables(folder: Path, images: Path) -> list[Path]:
+def _list_tables(folder: Path, images: Path) -> list[Path]:
     """Tables in the folder, in its images folder, and beside that one."""
     places = dict.fromkeys([folder, images, Path(os.path.abspath(images)).parent])
     return [
@@ -144,7 +144,7 @@ def _tables(folder: Path, images: Path) -> list[Path]:
     ]
 
 
-def _masks(images: Path, keys: list[str]) -> tuple[Path | None, int]:
+def _find_mask_folder(images: Path, keys: list[str]) -> tuple[Path | None, int]:
     beside = Path(os.path.abspath(images)).parent
     for name in MASK_FOLDERS:
         if (beside / name).is_dir():
@@ -157,8 +157,8 @@ def _masks(images: Path, keys: list[str]) -> tuple[Path | None, int]:
     return None, 0
 
 
-def _formats(paths: list[Path]) -> tuple[str, ...]:
-    step = max(1, len(paths) // SNIFFED)
+def _detect_formats(paths: list[Path]) -> tuple[str, ...]:
+    step = max(1, len(paths) // SAMPLED)
     found: Counter[str] = Counter()
     for path in paths[::step]:
         try:

@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 
-def background_view(image: Floats, lungs: Bools) -> Floats:
+def describe_background(image: Floats, lungs: Bools) -> Floats:
     """Features of the image outside the lungs, which are widened by `MARGIN` first.
 
     Args:
@@ -43,8 +43,8 @@ def background_view(image: Floats, lungs: Bools) -> Floats:
     return _view(image, ~grown)
 
 
-def lung_view(image: Floats, lungs: Bools) -> Floats:
-    """Features of the image inside the lungs, as those of `background_view`."""
+def describe_lungs(image: Floats, lungs: Bools) -> Floats:
+    """Features of the image inside the lungs, as those of `describe_background`."""
     return _view(image, lungs)
 
 

@@ -186,7 +186,8 @@ def _update(
     name = stage.NAME
     if folder.owner(name) is not folder:
         return Outcome(name, "current", folder.require(name)["summary"])
-    digest = stage.fingerprint(config, folder)
+    shared = _prepare(stage, config)
+    digest = stage.fingerprint(config, folder, **shared)
     finished = folder.stage_record(name)
     if not force and finished is not None and folder.is_current(name, digest):
         context.event("stage_current", stage=name)
@@ -196,13 +197,19 @@ def _update(
     folder.save_config(dump(config))
     folder.begin(name, digest)
     context.event("stage_started", stage=name)
-    result = stage.run(config, folder, context)
+    result = stage.run(config, folder, context, **shared)
     if not result.complete:
         context.event("stage_incomplete", stage=name)
         return Outcome(name, "incomplete", result.summary)
     folder.finish(name, digest, result.outputs, result.summary)
     context.event("stage_done", stage=name)
     return Outcome(name, "done", result.summary)
+
+
+def _prepare(stage: Stage, config: Config) -> dict[str, Any]:
+    """What a stage's fingerprint and run share, as arguments of both."""
+    prepare = getattr(stage, "prepare", None)
+    return {} if prepare is None else {"prepared": prepare(config)}
 
 
 def _in_the_way(stage: str, folder: RunFolder, config: Config) -> IsnetError:

@@ -29,7 +29,8 @@ class StageResult:
 class Stage(Protocol):
     """A stage module: ``ingest``, ``masks``, ``train``, ``evaluate`` or ``heatmap``.
 
-    It may have a ``preflight(config)``, which refuses before any stage begins.
+    It may have a ``preflight(config)``, which refuses before any stage begins, and a
+    ``prepare(config)``, whose result its fingerprint and its run then both get as ``prepared``.
     """
 
     NAME: str

@@ -22,7 +22,7 @@ from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.resize import Frame
 from isnet_cli.images.types import Row
-from isnet_cli.labels.values import UnknownValueError, labels_of
+from isnet_cli.labels.values import UnknownValueError, parse_label
 
 Version = Literal["biased", "standard", "deceiving"]
 DEPTH = 65535  # images are kept as uint16, so 16-bit depth reaches the network
@@ -142,7 +142,7 @@ def encode_labels(rows: Sequence[Row], classes: Sequence[str], task: str) -> NDA
 
 def _read_labels(row: Row, task: str) -> dict[str, float]:
     try:
-        return labels_of(row.label, task)
+        return parse_label(row.label, task)
     except UnknownValueError as error:
         raise IsnetError(
             "data",

@@ -13,7 +13,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.dataset.image_dataset import Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
-from isnet_cli.labels.values import UnknownValueError, labels_of
+from isnet_cli.labels.values import UnknownValueError, parse_label
 
 TRAINING_SETS = ("train", "val")
 T = TypeVar("T")
@@ -68,7 +68,7 @@ def check_labels(sets: dict[str, list[Row]], classes: Sequence[str], task: str) 
     """
     for name, rows in sets.items():
         try:
-            found_labels = [label for row in rows for label in labels_of(row.label, task)]
+            found_labels = [label for row in rows for label in parse_label(row.label, task)]
         except UnknownValueError as error:
             raise IsnetError(
                 "data",

@@ -43,7 +43,7 @@ from isnet_cli.heatmap.writer import COLUMNS, FILES, Explained, Line, MapWriter,
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
 from isnet_cli.inference.predictor import Predictor, dependencies, open_predictor
-from isnet_cli.labels.values import labels_of
+from isnet_cli.labels.values import parse_label
 from isnet_cli.output.dicom.writer import KINDS, prepare_dicom
 
 NAME = "heatmap"
@@ -243,7 +243,7 @@ def _wanted(predictor: Predictor, rows: Sequence[Row]) -> tuple[Any, list[dict[i
     if mode == "all":
         wanted = [list(range(len(classes)))] * len(rows)
     elif mode == "true":
-        known = [labels_of(row.label, predictor.task) for row in rows]
+        known = [parse_label(row.label, predictor.task) for row in rows]
         wanted = [[classes.index(name) for name, yes in k.items() if yes == 1] for k in known]
     else:
         wanted = [[classes.index(mode)]] * len(rows)

@@ -1,10 +1,13 @@
-"""What a file is, told by its first bytes and never by its name."""
+"""What a file is, by its first bytes and never by its name."""
 
 from __future__ import annotations
 
+import stat
 import struct
 from pathlib import Path
 from typing import Literal
+
+from isnet_cli.errors import UnreadableImage
 
 Format = Literal["dicom", "png", "jpeg", "tiff"]
 
@@ -41,10 +44,39 @@ def detect_format(path: Path) -> Format | None:
         OSError: The file cannot be opened.
     """
     with path.open("rb") as file:
-        return sniff_bytes(file.read(HEAD_BYTES))
+        return detect_bytes(file.read(HEAD_BYTES))
 
 
-def sniff_bytes(head: bytes) -> Format | None:
+def open_image(path: Path) -> tuple[Format, bytes]:
+    """Opens a file that must be an image.
+
+    Args:
+        path: The file; its name does not matter.
+
+    Returns:
+        Its format, and its first `HEAD_BYTES` bytes.
+
+    Raises:
+        UnreadableImage: ``missing``, ``no_access``, ``not_a_file`` or ``not_image``.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnreadableImage("not_a_file", "not a regular file, expected an X-ray file")
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnreadableImage("missing", "no such file") from None
+    except (OSError, ValueError) as error:
+        name = type(error).__name__
+        raise UnreadableImage("no_access", f"the file cannot be opened ({name})") from None
+    kind = detect_bytes(head)
+    if kind is None:
+        words = f"{describe_content(head)}, expected DICOM, PNG, JPEG or TIFF"
+        raise UnreadableImage("not_image", words)
+    return kind, head
+
+
+def detect_bytes(head: bytes) -> Format | None:
     """Format by the first `HEAD_BYTES` bytes of a file, or None.
 
     DICOM is recognised with its preamble (PS3.10 section 7.1: 128 bytes, then ``DICM``) and
@@ -62,7 +94,7 @@ def sniff_bytes(head: bytes) -> Format | None:
     return "dicom" if _bare_dicom(head) else None
 
 
-def describe(head: bytes) -> str:
+def describe_content(head: bytes) -> str:
     """What a file that is not read seems to be, in a few words for a message."""
     if not head:
         return "an empty file"

@@ -43,7 +43,7 @@ class Collected(NamedTuple):
     images: list[tuple[str, Path]]
 
 
-def collect(images: str | Sequence[str]) -> Collected:
+def collect_images(images: str | Sequence[str]) -> Collected:
     """Finds the candidate files; nothing is opened but lists.
 
     Args:
@@ -67,7 +67,7 @@ def collect(images: str | Sequence[str]) -> Collected:
     found = [path for entry in entries for path in _expand(Path(entry))]
     unique = list({_identity(path): path for path in reversed(found)}.values())
     if not unique or not any(path.exists() for path in unique):
-        where = printable(entries[0]) if entries else "data.images"
+        where = make_printable(entries[0]) if entries else "data.images"
         raise IsnetError(
             "data",
             f"{where}: no image found ({len(unique)} files are listed, none of them exists)",
@@ -79,15 +79,15 @@ def collect(images: str | Sequence[str]) -> Collected:
     return Collected(root, [(key, path) for key, (_, path) in zip(keys, relative, strict=True)])
 
 
-def frame_key(key: str, frame: int, frames: int) -> str:
+def name_frame(key: str, frame: int, frames: int) -> str:
     """Key of one frame (counted from 0) of a file: the file's own key, or ``key_f1``, ``key_f2``.
 
-    No other file's key ends like that (`collect` keeps the suffix of a file that would).
+    No other file's key ends like that (`collect_images` keeps the suffix of a file that would).
     """
     return key if frames == 1 else f"{key}_f{frame + 1}"
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """`text` without control characters and undecodable bytes, for keys, tables and messages."""
     return _UNSAFE.sub("_", text)
 
@@ -108,7 +108,7 @@ def _expand(entry: Path) -> Iterator[Path]:
     else:
         raise IsnetError(
             "data",
-            f"{printable(str(entry))}: no such file or folder, expected X-rays",
+            f"{make_printable(str(entry))}: no such file or folder, expected X-rays",
             fix="correct data.images; relative paths start at the configuration file",
         )
 
@@ -213,39 +213,41 @@ def _keys(relatives: list[tuple[str, ...]]) -> list[str]:
 
 def _without_suffix(key: str) -> str:
     """Drops an image suffix; other dots belong to the name (UIDs are full of them)."""
-    stem, suffix = os.path.splitext(key)
-    return stem if suffix.lower() in IMAGE_SUFFIXES else key
+    strip_suffix, suffix = os.path.splitext(key)
+    return strip_suffix if suffix.lower() in IMAGE_SUFFIXES else key
 
 
 def _safe_part(part: str) -> str:
     """One key component that every file system can store with our endings added."""
-    safe = printable(part)
+    safe = make_printable(part)
     if len(safe.encode()) <= MAX_PART:
         return safe
-    stem, suffix = os.path.splitext(safe)
+    strip_suffix, suffix = os.path.splitext(safe)
     keep = suffix if suffix.lower() in IMAGE_SUFFIXES else ""
     digest = hashlib.sha256(os.fsencode(part)).hexdigest()[:8]
-    return f"{stem.encode()[:80].decode(errors='ignore')}-{digest}{keep}"
+    return f"{strip_suffix.encode()[:80].decode(errors='ignore')}-{digest}{keep}"
 
 
-def places(cell: str, bases: Sequence[str]) -> list[str]:
+def list_places(cell: str, bases: Sequence[str]) -> list[str]:
     """Absolute paths that a path written in a table may mean, one per base folder."""
     if not cell:
         return []
-    return list(dict.fromkeys(normal(os.path.join(base, forward(cell))) for base in bases))
+    return list(
+        dict.fromkeys(normalise_path(os.path.join(base, normalise_slashes(cell))) for base in bases)
+    )
 
 
-def forward(text: str) -> str:
+def normalise_slashes(text: str) -> str:
     """`text` with slashes instead of backslashes and one form for composed letters."""
     return unicodedata.normalize("NFC", text.replace("\\", "/"))
 
 
-def normal(text: str) -> str:
+def normalise_path(text: str) -> str:
     """A path without ``.`` and ``..``, with forward slashes."""
-    return forward(os.path.normpath(forward(text)))
+    return normalise_slashes(os.path.normpath(normalise_slashes(text)))
 
 
-def stem(name: str) -> str:
+def strip_suffix(name: str) -> str:
     """A file name without an image suffix; other dots belong to the name (UIDs have many)."""
     base, suffix = os.path.splitext(name)
     return base if suffix.lower() in IMAGE_SUFFIXES else name

@@ -1,4 +1,4 @@
-"""What a file says about itself before its pixels: format, size, view, and who it belongs to."""
+"""What a file states before its pixels: format, size, view, and whose image it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isnet_cli.errors import UnreadableImage
-from isnet_cli.images.detect_format import HEAD_BYTES, Format, describe, sniff_bytes
+from isnet_cli.images.detect_format import Format, open_image
 from isnet_cli.images.dicom import header
 from isnet_cli.images.quiet import quiet
 from isnet_cli.images.types import Identity
@@ -19,17 +19,17 @@ PLACEHOLDERS = {  # identifiers that de-identification leaves behind; they name 
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the header says; identity stays in memory.
+class HeaderFacts:
+    """What a header states; identity stays in memory.
 
     Attributes:
         kind: ``dicom``, ``png``, ``jpeg``, ``tiff``, or empty when it is none of them.
         format: As `XRay.format`.
-        bits: Meaningful bits of a sample, 0 when not said.
+        bits: Meaningful bits of a sample, 0 when unknown.
         photometric: DICOM's photometric interpretation, or the picture's mode.
         view: ``frontal``, ``lateral`` or ``unknown``.
-        height: Rows, px; 0 when not said.
-        width: Columns, px; 0 when not said.
+        height: Rows, px; 0 when unknown.
+        width: Columns, px; 0 when unknown.
         frames: Number of frames, as far as the header says.
         identity: For joining labels and grouping patients.
         fault: (reason, sentence) when the header alone rules the file out, else None.
@@ -47,7 +47,7 @@ class Facts:
     fault: tuple[str, str] | None = None
 
 
-def scan_header(path: Path) -> Facts:
+def scan_header(path: Path) -> HeaderFacts:
     """Reads a file's header and never its pixels.
 
     Returns:
@@ -55,43 +55,36 @@ def scan_header(path: Path) -> Facts:
         no fault here: the reader decides when it reads the pixels.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except FileNotFoundError:
-        return Facts(fault=("missing", "no such file"))
-    except OSError as error:
-        return Facts(fault=("no_access", f"the file cannot be opened ({type(error).__name__})"))
-    kind = sniff_bytes(head)
-    if kind is None:
-        words = f"{describe(head)}, expected DICOM, PNG, JPEG or TIFF"
-        return Facts(fault=("not_image", words))
+        kind, head = open_image(path)
+    except UnreadableImage as fault:
+        return HeaderFacts(fault=(fault.reason, fault.detail))
     try:
         with quiet():
-            return _dicom(path) if kind == "dicom" else _picture(path, kind, head)
+            return _scan_dicom(path) if kind == "dicom" else _scan_picture(path, kind, head)
     except Exception:  # a damaged header: the full reader names the fault
-        return Facts(kind, kind)
+        return HeaderFacts(kind, kind)
 
 
-def without_placeholder(patient: str) -> str:
+def drop_placeholder(patient: str) -> str:
     """A patient identifier, or empty when it is a word that stands for nobody."""
     return "" if patient.strip().lower().rstrip("^ ") in PLACEHOLDERS else patient.strip()
 
 
-def _dicom(path: Path) -> Facts:
+def _scan_dicom(path: Path) -> HeaderFacts:
     import pydicom
 
     ds: Any = pydicom.dcmread(path, stop_before_pixels=True, force=True)
     syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
-    facts = Facts(
+    facts = HeaderFacts(
         kind="dicom",
         format=f"dicom:{syntax.name}" if syntax else "dicom",
-        bits=_whole(ds.get("BitsStored")),
-        photometric=header.text(ds, "PhotometricInterpretation"),
-        view=header.view(ds),
-        height=_whole(ds.get("Rows")),
-        width=_whole(ds.get("Columns")),
-        frames=max(1, _whole(ds.get("NumberOfFrames"))),
-        identity=header.identity(ds),
+        bits=_parse_whole(ds.get("BitsStored")),
+        photometric=header.read_text(ds, "PhotometricInterpretation"),
+        view=header.read_view(ds),
+        height=_parse_whole(ds.get("Rows")),
+        width=_parse_whole(ds.get("Columns")),
+        frames=max(1, _parse_whole(ds.get("NumberOfFrames"))),
+        identity=header.read_identity(ds),
     )
     if facts.height and facts.width:
         ds.PixelData = b""  # was left unread; its absence is not a fault here
@@ -102,7 +95,7 @@ def _dicom(path: Path) -> Facts:
     return facts
 
 
-def _picture(path: Path, kind: Format, head: bytes) -> Facts:
+def _scan_picture(path: Path, kind: Format, head: bytes) -> HeaderFacts:
     from PIL import Image
 
     with Image.open(path, formats=(kind.upper(),)) as image:
@@ -110,10 +103,10 @@ def _picture(path: Path, kind: Format, head: bytes) -> Facts:
         bits = 16 if mode.startswith("I") else 32 if mode == "F" else 1 if mode == "1" else 8
     if kind == "png":
         bits = head[24]  # IHDR: bit depth (PNG specification, section 11.2.1)
-    return Facts(kind, kind, bits, mode, height=height, width=width)
+    return HeaderFacts(kind, kind, bits, mode, height=height, width=width)
 
 
-def _whole(value: Any) -> int:
+def _parse_whole(value: Any) -> int:
     try:
         return int(value)
     except (TypeError, ValueError):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from isnet_cli.errors import IsnetError, UnreadableImage
-from isnet_cli.images.find import IMAGE_SUFFIXES, normal, stem
+from isnet_cli.images.find import IMAGE_SUFFIXES, normalise_path, strip_suffix
 
 Mask = NDArray[np.bool_]
 Levels = NDArray[np.integer[Any] | np.floating[Any] | np.bool_]
@@ -178,9 +178,9 @@ def _index(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
             "data", f"{folder}: no such folder, expected lung masks", fix="check masks.files"
         )
     by_name: dict[str, list[tuple[str, str, Path]]] = defaultdict(list)
-    for path in pictures(folder):
-        relative = PurePosixPath(normal(path.relative_to(folder).as_posix()))
-        whole = relative.with_name(stem(relative.name)).as_posix()
+    for path in list_pictures(folder):
+        relative = PurePosixPath(normalise_path(path.relative_to(folder).as_posix()))
+        whole = relative.with_name(strip_suffix(relative.name)).as_posix()
         for name, side in _meanings(whole):
             by_name[_last(name)].append((name, side, path))
     if not by_name:
@@ -190,7 +190,7 @@ def _index(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
     return by_name
 
 
-def pictures(folder: Path) -> Iterator[Path]:
+def list_pictures(folder: Path) -> Iterator[Path]:
     """Absolute paths of the pictures below `folder`, told by their endings, in order."""
     suffixes = frozenset(IMAGE_SUFFIXES) | {".bmp", ".gif", ".webp", ".pgm", ".ppm"}
     for top, folders, names in os.walk(folder):

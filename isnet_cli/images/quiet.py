@@ -32,7 +32,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def muted_stderr() -> Iterator[None]:
+def mute_stderr() -> Iterator[None]:
     """Discards what is written to the process's standard error, by C libraries above all.
 
     The JPEG codecs try their 8-bit part on every image and complain aloud, libtiff reports what

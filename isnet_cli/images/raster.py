@@ -20,10 +20,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.detect_format import Format
-from isnet_cli.images.dicom.greyscale import Scale, narrow_note, stretch
+from isnet_cli.images.dicom.greyscale import Scale, note_narrow_range, stretch
 from isnet_cli.images.dicom.pixel_module import MAX_PIXELS
-from isnet_cli.images.quiet import muted_stderr
-from isnet_cli.images.sanity import colour_fault, luma
+from isnet_cli.images.quiet import mute_stderr
+from isnet_cli.images.sanity import check_colour, luma
 from isnet_cli.images.types import XRay
 
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _SUBFILE = 258, 262, 339, 254  # TIFF tags
@@ -62,7 +62,7 @@ def read_raster(path: Path, kind: Format, scale: Scale = "bits") -> list[XRay]:
         # a file object, not a path: Pillow maps raw TIFF files by path into memory and then
         # mistakes their sides where the orientation swaps them (seen in 13.0)
         with (
-            muted_stderr() if kind == "tiff" else contextlib.nullcontext(),
+            mute_stderr() if kind == "tiff" else contextlib.nullcontext(),
             path.open("rb") as file,
             Image.open(file, formats=(kind.upper(),)) as image,
         ):
@@ -97,7 +97,7 @@ def _pages(image: Any, kind: Format) -> Iterator[Any]:
 def _image(image: Any, kind: Format, scale: Scale) -> XRay:
     samples = _samples(image, kind, scale)
     pixels = stretch(samples.pixels, scale)
-    notes = (*samples.notes, *narrow_note(pixels))
+    notes = (*samples.notes, *note_narrow_range(pixels))
     return XRay(pixels=pixels, bits=samples.bits, format=kind, notes=notes)
 
 
@@ -139,7 +139,7 @@ def _eight_bit(image: Any, bits: int) -> _Samples:
         return _Samples(_unit(np.asarray(image.convert("L"))), bits)
     transparent = "transparency" in image.info or image.mode in _WITH_ALPHA
     channels = np.asarray(image.convert("RGBA" if transparent else "RGB"))
-    fault = colour_fault(channels[..., :3])
+    fault = check_colour(channels[..., :3])
     if fault is not None:
         raise fault
     pixels = luma(channels)

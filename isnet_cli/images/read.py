@@ -1,15 +1,14 @@
-"""Any file to images: the format is told by content, and every failure becomes a reason."""
+"""Any file to images: the content decides the format, and every failure becomes a reason."""
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
 import numpy as np
 
 from isnet_cli.config.schema import Dicom
 from isnet_cli.errors import UnreadableImage
-from isnet_cli.images.detect_format import HEAD_BYTES, Format, describe, sniff_bytes
+from isnet_cli.images.detect_format import Format, open_image
 from isnet_cli.images.dicom.greyscale import Scale
 from isnet_cli.images.quiet import quiet
 from isnet_cli.images.types import XRay
@@ -56,10 +55,10 @@ def read_images(path: Path, dicom: Dicom | None = None, scale: Scale = "bits") -
     Raises:
         UnreadableImage: With one of the reasons of `REASONS`.
     """
-    kind = _kind(path)
+    kind, _ = open_image(path)
     try:
         with quiet():
-            images = _dispatch(path, kind, dicom, scale)
+            images = _read_format(path, kind, dicom, scale)
     except UnreadableImage:
         raise
     except MemoryError:
@@ -71,30 +70,11 @@ def read_images(path: Path, dicom: Dicom | None = None, scale: Scale = "bits") -
             f"damaged {kind.upper()} file ({type(error).__name__} while reading)",
         ) from None
     for image in images:
-        _check(image)
+        _check_normal_form(image)
     return images
 
 
-def _kind(path: Path) -> Format:
-    """Format by content; what cannot be opened or is no image is refused."""
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise UnreadableImage("not_a_file", "not a regular file, expected an X-ray file")
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except (FileNotFoundError, NotADirectoryError):
-        raise UnreadableImage("missing", "no such file") from None
-    except (OSError, ValueError) as error:
-        name = type(error).__name__
-        raise UnreadableImage("no_access", f"the file cannot be opened ({name})") from None
-    kind = sniff_bytes(head)
-    if kind is None:
-        raise UnreadableImage("not_image", f"{describe(head)}, expected DICOM, PNG, JPEG or TIFF")
-    return kind
-
-
-def _dispatch(path: Path, kind: Format, dicom: Dicom | None, scale: Scale) -> list[XRay]:
+def _read_format(path: Path, kind: Format, dicom: Dicom | None, scale: Scale) -> list[XRay]:
     if kind == "dicom":
         from isnet_cli.images.dicom.reader import read_dicom
 
@@ -104,7 +84,7 @@ def _dispatch(path: Path, kind: Format, dicom: Dicom | None, scale: Scale) -> li
     return read_raster(path, kind, scale)
 
 
-def _check(image: XRay) -> None:
+def _check_normal_form(image: XRay) -> None:
     """The promise of the normal form, kept for every input."""
     pixels = image.pixels
     if pixels.ndim != 2 or pixels.size == 0 or pixels.dtype != np.float32:

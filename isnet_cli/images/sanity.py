@@ -16,7 +16,9 @@ MAX_SATURATED = 0.97  # share of pixels that are exactly black or exactly white
 MAX_COLOUR_SPREAD = 0.06  # of [0, 1]; grey images with coloured marks stay far below
 
 
-def implausible(image: XRay, view: Literal["frontal", "any"] = "frontal") -> UnreadableImage | None:
+def check_sanity(
+    image: XRay, view: Literal["frontal", "any"] = "frontal"
+) -> UnreadableImage | None:
     """The reason why `image` cannot serve as a chest image, or None.
 
     Args:
@@ -48,14 +50,14 @@ def implausible(image: XRay, view: Literal["frontal", "any"] = "frontal") -> Unr
     return None
 
 
-def colour_fault(rgb: NDArray[Any]) -> UnreadableImage | None:
+def check_colour(rgb: NDArray[Any]) -> UnreadableImage | None:
     """``colour`` when [H, W, 3] is clearly a colour picture, else None.
 
     Measured is the spread of the pixels' colours around one line in RGB space (root of the two
     lesser eigenvalues of the colours' covariance). A grey image, an evenly tinted scan and an image
     with a few coloured marks lie on such a line; a photograph or a false-colour map does not.
     """
-    spread = colour_spread(rgb)
+    spread = measure_colour_spread(rgb)
     if spread <= MAX_COLOUR_SPREAD:
         return None
     return UnreadableImage(
@@ -63,7 +65,7 @@ def colour_fault(rgb: NDArray[Any]) -> UnreadableImage | None:
     )
 
 
-def colour_spread(rgb: NDArray[Any]) -> float:
+def measure_colour_spread(rgb: NDArray[Any]) -> float:
     """Standard deviation of colours [H, W, 3] across their main line in RGB space.
 
     Args:

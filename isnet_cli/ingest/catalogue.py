@@ -6,19 +6,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from isnet_cli.config.schema import Config, Labels
+from isnet_cli.core.files import sha256_file
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.workers import run_tasks, worker_count
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.find import Collected, collect, printable
-from isnet_cli.images.header_scan import Facts, scan_header
-from isnet_cli.images.mask_files import PAIR, find_masks
+from isnet_cli.images.find import Collected, collect_images, make_printable
+from isnet_cli.images.header_scan import HeaderFacts, scan_header
+from isnet_cli.images.mask_files import PAIR, find_masks, list_pictures
 from isnet_cli.ingest.label_sources import MAIN, NONE, Collection, Labelling
 from isnet_cli.labels.tables import LabelRow
+
+LISTS = {".csv", ".tsv", ".txt"}  # files that name images; their content counts
+FEW_HEADERS = 2000  # headers are quick: processes pay off only for more
 
 
 @dataclass(frozen=True)
@@ -27,32 +32,42 @@ class Candidate:
 
     Attributes:
         collection: Name of its collection.
-        key: Its name in all outputs, unless keys are salted.
+        key: Its name in all outputs, unless images are renamed.
         path: The file.
-        facts: What its header says.
-        said: What its label row says; a row without a label when it has none.
+        header: What its header says.
+        stated: What its label row states; a row without a label when it has none.
         masks: Given mask files as `Row.mask_file`.
     """
 
     collection: str
     key: str
     path: Path
-    facts: Facts
-    said: LabelRow
+    header: HeaderFacts
+    stated: LabelRow
     masks: str = ""
+
+    @property
+    def view(self) -> str:
+        """The view by the label file, else by the header."""
+        return self.stated.view if self.stated.view != "unknown" else self.header.view
+
+    @property
+    def source(self) -> str:
+        """Hospital or collection: by the label file, else the name of the set that has it."""
+        return self.stated.source or self.collection
 
 
 @dataclass(frozen=True)
-class Plan:
+class Contents:
     """All candidates, and what was found out on the way.
 
     Attributes:
         candidates: In the order of the manifest.
         classes: Class names of the main images (of all, when there are no main images).
         match: Lines of the match table, or a sentence, per collection.
-        warnings: Doubts, one sentence each.
+        warnings: What the user should know, one sentence each.
         masks_left_out: Files among the images that are masks of others.
-        faults: Why a collection has no labels, by its name; only in a lenient plan.
+        faults: Why a collection has no labels, by its name; only when read leniently.
     """
 
     candidates: tuple[Candidate, ...]
@@ -63,90 +78,195 @@ class Plan:
     faults: Mapping[str, IsnetError] = field(default_factory=dict)
 
 
-def collections(config: Config) -> list[Collection]:
-    """The main images and the sets that have images of their own.
+@dataclass(frozen=True)
+class _Labelled:
+    """One collection, read."""
 
-    Raises:
-        IsnetError: Kind "config", when there are none, or labels are described but not given.
+    candidates: tuple[Candidate, ...]
+    classes: tuple[str, ...]
+    match: tuple[str, ...]
+    warnings: tuple[str, ...]
+    masks_left_out: int
+
+
+class Catalogue:
+    """The images that a configuration names; each part is looked up when it is first needed.
+
+    Listing the files and `stamps` open nothing but lists and label files, so that a fingerprint is
+    cheap; `read` opens the headers.
+
+    Args:
+        config: The configuration.
     """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @cached_property
+    def collections(self) -> tuple[Collection, ...]:
+        """The main images and the sets that have images of their own.
+
+        Raises:
+            IsnetError: Kind "config", when there are none, or labels are described but not given.
+        """
+        found = tuple(_list_collections(self.config))
+        if not found:
+            raise IsnetError(
+                "config", "data.images: nothing given, expected X-rays", fix="data.images: FOLDER"
+            )
+        for collection in found:
+            if collection.labels.columns is not None and collection.labels.file is None:
+                where = f"data.sets.{collection.name}" if collection.name else "data"
+                raise IsnetError(
+                    "config",
+                    f"{where}.labels.columns: columns without a label file",
+                    fix=f"{where}.labels.file: labels.csv",
+                )
+        return found
+
+    @cached_property
+    def files(self) -> tuple[Collected, ...]:
+        """The files of each collection, in the order of `collections`.
+
+        Raises:
+            IsnetError: When images are missing.
+        """
+        return tuple(collect_images(collection.images) for collection in self.collections)
+
+    def stamps(self) -> list[object]:
+        """What changes when an input file changes.
+
+        Path, size and time of change of images and mask files; content of lists and label files.
+
+        Raises:
+            IsnetError: When images are missing.
+        """
+        parts: list[object] = []
+        for collection, found in zip(self.collections, self.files, strict=True):
+            parts += [stamp_file(path) for _, path in found.images]
+            images = collection.images
+            lists = images if isinstance(images, list) else [images]
+            parts += [hash_content(entry) for entry in lists if Path(entry).suffix in LISTS]
+            if collection.labels.file is not None:
+                parts.append(hash_content(collection.labels.file))
+        if self.config.data.privacy.salt_file is not None:
+            parts.append(hash_content(self.config.data.privacy.salt_file))
+        if self.config.masks.files is not None and Path(self.config.masks.files).is_dir():
+            parts += [stamp_file(path) for path in list_pictures(Path(self.config.masks.files))]
+        return parts
+
+    def read(self, context: RunContext, *, lenient: bool = False) -> Contents:
+        """Reads headers and labels, and joins them; reads no pixels.
+
+        Labels that need nothing but file names are joined before any file is opened.
+
+        Args:
+            context: Side effects.
+            lenient: Images whose labels are at fault go on without any; `Contents.faults` has why.
+
+        Raises:
+            IsnetError: Whatever is wrong with images, label files, joins or mask folders.
+        """
+        found: dict[str, _Labelled] = {}
+        faults: dict[str, IsnetError] = {}
+        for collection, files in zip(self.collections, self.files, strict=True):
+            known = found[MAIN].classes if MAIN in found else ()
+            images = _leave_out_masks(files, self.config)
+            labelling = Labelling(collection, images, known)
+            try:
+                headers, rows = self._label(labelling, context)
+            except IsnetError as error:
+                if not lenient or error.kind != "data":
+                    raise
+                faults[collection.name] = error
+                labelling.match = ("no labels could be given: see the errors",)
+                headers = self._scan_headers(labelling.images, context)
+                rows = [(NONE, "")] * len(headers)
+            left_out = len(files.images) - len(labelling.images.images)
+            found[collection.name] = _Labelled(
+                tuple(_make_candidates(collection.name, labelling.images, headers, rows)),
+                labelling.classes,
+                labelling.match,
+                tuple(labelling.warnings),
+                left_out,
+            )
+        return self._combine(found, faults)
+
+    def _label(
+        self, labelling: Labelling, context: RunContext
+    ) -> tuple[list[HeaderFacts], list[tuple[LabelRow, str]]]:
+        """The headers, and the label row and masks of each image."""
+        labelling.join_by_names()
+        headers = self._scan_headers(labelling.images, context)
+        return headers, labelling.find_rows(headers)
+
+    def _scan_headers(self, images: Collected, context: RunContext) -> list[HeaderFacts]:
+        paths = [path for _, path in images.images]
+        headers = [HeaderFacts()] * len(paths)
+        several = len(paths) > FEW_HEADERS
+        workers = worker_count(self.config.machine.workers, len(paths)) if several else 0
+        done = run_tasks(scan_header, paths, workers)
+        for index, header in context.progress.track(done, "reading headers", len(paths)):
+            headers[index] = header or HeaderFacts()
+        return headers
+
+    def _combine(
+        self, found: Mapping[str, _Labelled], faults: Mapping[str, IsnetError]
+    ) -> Contents:
+        config = self.config
+        candidates = [c for part in found.values() for c in part.candidates]
+        candidates = _add_folder_masks(_make_keys_unique(candidates), config)
+        named = not config.data.privacy.rename
+        every = dict.fromkeys(c for part in found.values() for c in part.classes)
+        main = found[MAIN].classes if MAIN in found else ()
+        return Contents(
+            tuple(candidates),
+            main or tuple(every),
+            {name: part.match for name, part in found.items()},
+            (
+                *(text for part in found.values() for text in part.warnings),
+                *_warn_of_missing_masks(candidates, named=named),
+            ),
+            sum(part.masks_left_out for part in found.values()),
+            faults,
+        )
+
+
+def stamp_file(path: Path) -> tuple[str, int, int]:
+    """Absolute path, size in bytes and time of change in ns; -1 and 0 for a missing file."""
+    whole = os.path.abspath(path)
+    try:
+        status = os.stat(whole)
+    except OSError:
+        return whole, -1, 0
+    return whole, status.st_size, status.st_mtime_ns
+
+
+def hash_content(path: str | Path) -> str:
+    """SHA-256 of a file, or ``missing``."""
+    try:
+        return sha256_file(Path(path))
+    except OSError:
+        return "missing"
+
+
+def _list_collections(config: Config) -> Iterator[Collection]:
     data = config.data
-    found = []
     if data.images is not None:
-        found.append(Collection(MAIN, data.images, data.labels, data.columns))
+        yield Collection(MAIN, data.images, data.labels, data.columns)
     for name, entry in data.sets.items():
         if entry.images is not None:
             labels = entry.labels or Labels(task=data.labels.task, uncertain=data.labels.uncertain)
-            found.append(Collection(name, entry.images, labels, entry.columns or data.columns))
+            yield Collection(name, entry.images, labels, entry.columns or data.columns)
         elif entry.labels is not None:
             raise IsnetError(
                 "config",
                 f"data.sets.{name}.labels: labels without images, expected both or neither",
                 fix=f"data.sets.{name}.images: FOLDER",
             )
-    if not found:
-        raise IsnetError(
-            "config", "data.images: nothing given, expected X-rays", fix="data.images: FOLDER"
-        )
-    for collection in found:
-        if collection.labels.columns is not None and collection.labels.file is None:
-            where = f"data.sets.{collection.name}" if collection.name else "data"
-            raise IsnetError(
-                "config",
-                f"{where}.labels.columns: columns without a label file",
-                fix=f"{where}.labels.file: labels.csv",
-            )
-    return found
 
 
-def make_plan(config: Config, context: RunContext, *, lenient: bool = False) -> Plan:
-    """Finds the files, reads headers and labels, and joins them; reads no pixels.
-
-    Labels that need nothing but file names are joined before any file is opened.
-
-    Args:
-        config: The configuration.
-        context: Side effects.
-        lenient: Images whose labels are at fault go on without any, and `Plan.faults` says why.
-
-    Raises:
-        IsnetError: Whatever is wrong with images, label files, joins or mask folders.
-    """
-    candidates: list[Candidate] = []
-    match: dict[str, tuple[str, ...]] = {}
-    warnings: list[str] = []
-    classes: dict[str, tuple[str, ...]] = {}
-    faults: dict[str, IsnetError] = {}
-    left_out = 0
-    for collection in collections(config):
-        images = collect(collection.images)
-        labelling = Labelling(collection, _outside_masks(images, config), classes.get(MAIN, ()))
-        try:
-            facts, said = _label(labelling, config, context)
-        except IsnetError as error:
-            if not lenient or error.kind != "data":
-                raise
-            faults[collection.name] = error
-            labelling.match = ("no labels could be given: see the errors",)
-            facts = _peek_all(labelling.images, config, context)
-            said = [(NONE, "")] * len(facts)
-        named = labelling.images.images
-        match[collection.name] = labelling.match
-        warnings += labelling.warnings
-        classes[collection.name] = labelling.classes
-        left_out += len(images.images) - len(named)
-        candidates += [
-            Candidate(collection.name, _key(collection.name, key), path, fact, row, masks)
-            for (key, path), fact, (row, masks) in zip(named, facts, said, strict=True)
-        ]
-    candidates = _with_mask_folder(_unique_keys(candidates), config)
-    warnings += _missing_masks(candidates, named=not config.data.privacy.rename)
-    known = classes.get(MAIN) or tuple(
-        dict.fromkeys(c for found in classes.values() for c in found)
-    )
-    return Plan(tuple(candidates), known, match, tuple(warnings), left_out, faults)
-
-
-def _outside_masks(found: Collected, config: Config) -> Collected:
+def _leave_out_masks(found: Collected, config: Config) -> Collected:
     """The files that do not lie in the configured folder of masks."""
     if config.masks.files is None:
         return found
@@ -155,31 +275,18 @@ def _outside_masks(found: Collected, config: Config) -> Collected:
     return Collected(found.root, images)
 
 
-def _label(
-    labelling: Labelling, config: Config, context: RunContext
-) -> tuple[list[Facts], list[tuple[LabelRow, str]]]:
-    """What the headers say, and the label row and masks of each image."""
-    labelling.join_by_names()
-    facts = _peek_all(labelling.images, config, context)
-    return facts, labelling.rows(facts)
+def _make_candidates(
+    name: str,
+    files: Collected,
+    headers: Sequence[HeaderFacts],
+    rows: Sequence[tuple[LabelRow, str]],
+) -> Iterator[Candidate]:
+    before = "" if name == MAIN else f"{make_printable(name).replace('/', '_')}/"
+    for (key, path), header, (row, masks) in zip(files.images, headers, rows, strict=True):
+        yield Candidate(name, before + key, path, header, row, masks)
 
 
-def _peek_all(images: Collected, config: Config, context: RunContext) -> list[Facts]:
-    paths = [path for _, path in images.images]
-    facts: list[Facts] = [Facts()] * len(paths)
-    # headers are quick: processes pay off only for thousands
-    workers = worker_count(config.machine.workers, len(paths)) if len(paths) > 2000 else 0
-    found = run_tasks(scan_header, paths, workers)
-    for index, fact in context.progress.track(found, "reading headers", len(paths)):
-        facts[index] = fact or Facts()
-    return facts
-
-
-def _key(name: str, key: str) -> str:
-    return f"{printable(name).replace('/', '_')}/{key}" if name != MAIN else key
-
-
-def _unique_keys(candidates: list[Candidate]) -> list[Candidate]:
+def _make_keys_unique(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Main images keep their keys; a set's image that would share one gets a number."""
     taken: set[str] = set()
     kept = []
@@ -192,7 +299,8 @@ def _unique_keys(candidates: list[Candidate]) -> list[Candidate]:
     return kept
 
 
-def _with_mask_folder(candidates: list[Candidate], config: Config) -> list[Candidate]:
+def _add_folder_masks(candidates: list[Candidate], config: Config) -> list[Candidate]:
+    """Gives each image its mask of the configured folder, where there is one."""
     if config.masks.files is None:
         return candidates
     found = find_masks(Path(config.masks.files), [candidate.key for candidate in candidates])
@@ -202,7 +310,7 @@ def _with_mask_folder(candidates: list[Candidate], config: Config) -> list[Candi
     ]
 
 
-def _missing_masks(candidates: Sequence[Candidate], *, named: bool) -> list[str]:
+def _warn_of_missing_masks(candidates: Sequence[Candidate], *, named: bool) -> list[str]:
     lost = [
         candidate.key
         for candidate in candidates

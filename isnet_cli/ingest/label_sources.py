@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.core.files import without_nan
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.find import Collected, normal, places, printable
-from isnet_cli.images.header_scan import Facts
+from isnet_cli.images.find import Collected, list_places, make_printable, normalise_path
+from isnet_cli.images.header_scan import HeaderFacts
 from isnet_cli.images.manifest import is_manifest, read_manifest
 from isnet_cli.images.mask_files import PAIR
 from isnet_cli.images.types import Row
@@ -62,7 +62,7 @@ class Labelling:
         images: The files that are images.
         classes: Class names found, in order.
         match: Lines of the match table, or one sentence.
-        warnings: Doubts, one sentence each.
+        warnings: What the user should know, one sentence each.
     """
 
     def __init__(self, collection: Collection, images: Collected, known: tuple[str, ...]) -> None:
@@ -89,103 +89,95 @@ class Labelling:
         self.classes = self._table.classes
         self._leave_out_masks(self._table)
         if not needs_headers(self._table, labels):
-            self._run_join([Facts()] * len(self.images.images))
+            self._join = self._join_table(self._table, [HeaderFacts()] * len(self.images.images))
 
-    def rows(self, facts: Sequence[Facts]) -> list[tuple[LabelRow, str]]:
-        """The label row and the mask files of each image."""
+    def find_rows(self, headers: Sequence[HeaderFacts]) -> list[tuple[LabelRow, str]]:
+        """Finds the label row and the mask files of each image."""
         if self._table is not None:
-            if self._join is None:
-                self._run_join(facts)
-            found = self._from_table(self._table)
+            self._join = self._join or self._join_table(self._table, headers)
+            found = self._read_table(self._table, self._join)
         else:
-            found = self._from_manifest() or self._from_folders(facts)
-        return [(self._aligned(row), masks) for row, masks in found]
+            found = self._read_manifests() or self._read_folders(headers)
+        return [(self._align(row), masks) for row, masks in found]
 
     def _leave_out_masks(self, table: LabelTable) -> None:
+        bases = self._list_bases(table)
         masks = {
-            place
-            for row in table.rows
-            for mask in row.masks
-            for place in places(mask, self._bases(table))
+            place for row in table.rows for mask in row.masks for place in list_places(mask, bases)
         }
-        images = [(k, p) for k, p in self.images.images if normal(os.path.abspath(p)) not in masks]
+        images = [
+            x for x in self.images.images if normalise_path(os.path.abspath(x[1])) not in masks
+        ]
         self.images = Collected(self.images.root, images)
 
-    def _bases(self, table: LabelTable) -> list[str]:
+    def _list_bases(self, table: LabelTable) -> list[str]:
         """Folders that paths written in the table may start from."""
         return [os.path.abspath(base) for base in (table.csv.path.parent, self.images.root)]
 
-    def _run_join(self, facts: Sequence[Facts]) -> None:
-        if self._table is None:
-            raise ValueError("no label file")
+    def _join_table(self, table: LabelTable, headers: Sequence[HeaderFacts]) -> Join:
         names = [
-            ImageName(path, key, fact.identity)
-            for (key, path), fact in zip(self.images.images, facts, strict=True)
+            ImageName(path, key, header.identity)
+            for (key, path), header in zip(self.images.images, headers, strict=True)
         ]
-        self._join = join_labels(names, self._table, self._collection.labels, [self.images.root])
-        chosen = self._join.chosen
+        found = join_labels(names, table, self._collection.labels, [self.images.root])
         self.match = (
-            *self._join.table,
-            f"joined by {chosen.kind}, column '{chosen.column}'; "
-            f"labels from {', '.join(map(repr, self._table.roles.label))}",
+            *found.table,
+            f"joined by {found.chosen.kind}, column '{found.chosen.column}'; "
+            f"labels from {', '.join(map(repr, table.roles.label))}",
         )
-
-    def _from_table(self, table: LabelTable) -> list[tuple[LabelRow, str]]:
-        if self._join is None:
-            raise ValueError("not joined")
-        bases = self._bases(table)
-        found = []
-        for index in self._join.chosen.rows:
-            row = NONE if index is None else table.rows[index]
-            found.append((row, PAIR.join(_existing(mask, bases) for mask in row.masks)))
         return found
 
-    def _from_manifest(self) -> list[tuple[LabelRow, str]] | None:
-        """Labels of the manifest of another run, when that is what the images are."""
+    def _read_table(self, table: LabelTable, found: Join) -> list[tuple[LabelRow, str]]:
+        bases = self._list_bases(table)
+        rows = [NONE if i is None else table.rows[i] for i in found.chosen.rows]
+        return [(row, PAIR.join(_find_mask(mask, bases) for mask in row.masks)) for row in rows]
+
+    def _read_manifests(self) -> list[tuple[LabelRow, str]] | None:
+        """Labels of the manifests of other runs, when those are what the images are."""
         images = self._collection.images
-        entries = [images] if isinstance(images, str) else images
-        if not all(is_manifest(Path(entry)) for entry in entries):
+        entries = [Path(entry) for entry in ([images] if isinstance(images, str) else images)]
+        if not all(is_manifest(entry) for entry in entries):
             return None
         rows: dict[str, Row] = {}
         for entry in entries:
-            base = os.path.abspath(Path(entry).parent)
-            for row in read_manifest(Path(entry)):
-                for place in places(row.path or row.image_file, [base]):
+            base = os.path.abspath(entry.parent)
+            for row in read_manifest(entry):
+                for place in list_places(row.path or row.image_file, [base]):
                     rows.setdefault(place, row)
-        found = []
-        for _, path in self.images.images:
-            row = rows[normal(os.path.abspath(path))]
-            said = LabelRow(0, row.label, row.source, row.patient, row.view, set=row.set, masks=())
-            found.append((said, row.mask_file))
-        self._set_classes([row.label for row, _ in found if row.label], str(entries[0]))
-        self.match = (f"labels from the manifest {printable(str(entries[0]))}",)
-        return found
-
-    def _from_folders(self, facts: Sequence[Facts]) -> list[tuple[LabelRow, str]]:
-        """Labels from folder names, where the folders look like classes."""
-        images = [
-            (place, PurePosixPath(self._relative(path)))
-            for place, ((_, path), fact) in enumerate(zip(self.images.images, facts, strict=True))
-            if fact.kind
+        found = [rows[normalise_path(os.path.abspath(path))] for _, path in self.images.images]
+        self._set_classes([row.label for row in found if row.label], str(entries[0]))
+        self.match = (f"labels from the manifest {make_printable(str(entries[0]))}",)
+        return [
+            (LabelRow(0, row.label, row.source, row.patient, row.view, set=row.set), row.mask_file)
+            for row in found
         ]
+
+    def _read_folders(self, headers: Sequence[HeaderFacts]) -> list[tuple[LabelRow, str]]:
+        """Labels from folder names, where the folders look like classes."""
+        root = os.path.abspath(self.images.root)
+        images = {
+            i: PurePosixPath(os.path.relpath(os.path.abspath(path), root))
+            for i, ((_, path), header) in enumerate(zip(self.images.images, headers, strict=True))
+            if header.kind
+        }
         labels = self._collection.labels
-        names = labels.classes or list(self._known) or None
-        rows = read_folder_labels([name for _, name in images], names)
-        found = [NONE] * len(facts)
+        rows = read_folder_labels(
+            list(images.values()), labels.classes or list(self._known) or None
+        )
         if rows is None:
             self.match = ("no labels: no label file, and the folders are not one per class",)
-        else:
-            for (place, _), row in zip(images, rows, strict=True):
-                found[place] = row
-            count = Counter(row.label for row in rows if row.label)
-            self.classes = order_classes(count, labels, printable(str(self.images.root)), 1)
-            shown = ", ".join(f"{name} ({count[name]})" for name in sorted(count))
-            self.match = (f"labels from one folder per class: {shown}",)
-            if labels.task == "multilabel":
-                found = [self._as_findings(row) for row in found]
-        return [(row, "") for row in found]
+            return [(NONE, "")] * len(headers)
+        count = Counter(row.label for row in rows if row.label)
+        self.classes = order_classes(count, labels, make_printable(str(self.images.root)), 1)
+        shown = ", ".join(f"{name} ({count[name]})" for name in sorted(count))
+        self.match = (f"labels from one folder per class: {shown}",)
+        if labels.task == "multilabel":
+            rows = [self._write_findings(row) for row in rows]
+        of_image = dict(zip(images, rows, strict=True))
+        return [(of_image.get(i, NONE), "") for i in range(len(headers))]
 
-    def _as_findings(self, row: LabelRow) -> LabelRow:
+    def _write_findings(self, row: LabelRow) -> LabelRow:
+        """A row with one class as the multi-label text of all classes."""
         values: dict[str, float | None] = {c: float(c == row.label) for c in self.classes}
         return replace(row, label=encode_findings(values) if row.label else "")
 
@@ -198,15 +190,13 @@ class Labelling:
             except UnknownValueError as error:
                 raise IsnetError(
                     "data",
-                    f"{printable(entry)}: one class per image, but data.labels.task is multilabel",
+                    f"{make_printable(entry)}: one class per image, but data.labels.task is"
+                    " multilabel",
                     fix="data.labels.task: multiclass",
                 ) from error
         self.classes = order_classes(Counter(found), labels, "manifest", 1) if found else ()
 
-    def _relative(self, path: Path) -> str:
-        return os.path.relpath(os.path.abspath(path), os.path.abspath(self.images.root))
-
-    def _aligned(self, row: LabelRow) -> LabelRow:
+    def _align(self, row: LabelRow) -> LabelRow:
         """The row in terms of the main images' classes."""
         name, known = self._collection.name, self._known
         if name == MAIN or not known or not row.label:
@@ -226,7 +216,7 @@ class Labelling:
         return row
 
 
-def _existing(mask: str, bases: list[str]) -> str:
+def _find_mask(mask: str, bases: list[str]) -> str:
     """The place of a mask file: the first that exists, else the first possible."""
-    possible = places(mask, bases)
+    possible = list_places(mask, bases)
     return next((place for place in possible if os.path.isfile(place)), possible[0])

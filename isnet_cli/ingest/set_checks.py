@@ -10,7 +10,7 @@ from typing import Literal
 from isnet_cli.config.schema import ImageSet, Split
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
-from isnet_cli.ingest.splits import DEFAULT_SETS, NEGATIVE, label_classes
+from isnet_cli.ingest.splits import DEFAULT_SETS, NEGATIVE, list_classes
 
 EXAMPLES = 5
 UNKNOWN = "unknown"  # name of an empty source in tables
@@ -47,16 +47,16 @@ def check_sets(
     used = [row for row in rows if row.status == "ok" and row.set]
     overlap: Literal["error", "warning"] = "warning" if split.allow_overlap else "error"
     found = [
-        *_patients(used, overlap),
-        *_copies(used, overlap),
-        *_empty(rows, used, sets),
-        *_classes(used, task),
-        *_one_source(used, task),
+        *_check_patients(used, overlap),
+        *_check_copies(used, overlap),
+        *_check_empty(rows, used, sets),
+        *_check_classes(used, task),
+        *_check_sources(used, task),
     ]
     return sorted(found, key=lambda finding: finding.severity != "error")
 
 
-def refuse(findings: Sequence[Finding]) -> None:
+def refuse_errors(findings: Sequence[Finding]) -> None:
     """Raises the first error among the findings; the others are named in its details.
 
     Raises:
@@ -69,7 +69,7 @@ def refuse(findings: Sequence[Finding]) -> None:
         raise IsnetError("data", first.text, fix=first.fix, details=(*first.details, *more))
 
 
-def class_table(
+def count_classes(
     rows: Sequence[Row], by: Literal["source", "set"], task: str
 ) -> dict[str, dict[str, int]]:
     """Usable labelled images per source (or set) and class; multi-label images count in each class.
@@ -82,12 +82,14 @@ def class_table(
         name = row.source or UNKNOWN if by == "source" else row.set
         if row.status == "ok" and name and (row.label or by == "set"):
             counts = table[name]
-            counts.update(c if c != NEGATIVE else "no finding" for c in _said(row, task))
+            counts.update(
+                c if c != NEGATIVE else "no finding" for c in _list_row_classes(row, task)
+            )
     order = sorted(table, key=lambda name: (*(name != first for first in DEFAULT_SETS), name))
     return {name: dict(sorted(table[name].items())) for name in order}
 
 
-def table_lines(table: Mapping[str, Mapping[str, int]], corner: str) -> list[str]:
+def format_table(table: Mapping[str, Mapping[str, int]], corner: str) -> list[str]:
     """A table of counts as aligned lines of text."""
     classes = sorted({name for counts in table.values() for name in counts})
     rows = [[corner, *classes]]
@@ -102,11 +104,13 @@ def table_lines(table: Mapping[str, Mapping[str, int]], corner: str) -> list[str
     ]
 
 
-def _said(row: Row, task: str) -> list[str]:
-    return label_classes(row.label, task) if row.label else []
+def _list_row_classes(row: Row, task: str) -> list[str]:
+    return list_classes(row.label, task) if row.label else []
 
 
-def _patients(rows: Sequence[Row], severity: Literal["error", "warning"]) -> Iterator[Finding]:
+def _check_patients(
+    rows: Sequence[Row], severity: Literal["error", "warning"]
+) -> Iterator[Finding]:
     images: dict[str, dict[str, Row]] = defaultdict(dict)
     for row in rows:
         if row.patient:
@@ -116,16 +120,16 @@ def _patients(rows: Sequence[Row], severity: Literal["error", "warning"]) -> Ite
         names = sorted({name for found in shared.values() for name in found})
         yield Finding(
             severity,
-            f"data.sets: {_count(len(shared), 'patient')} in more than one of the sets"
+            f"data.sets: {_count_noun(len(shared), 'patient')} in more than one of the sets"
             f" {', '.join(names)}, expected each in one",
-            fix="data.split.group: patient deals out whole patients;"
+            fix="data.split.group: patient keeps whole patients together;"
             " data.split.ids: source   if hospitals number their patients independently;"
             " data.split.allow_overlap: true   if you mean it",
-            details=_examples({f"patient {key}": found for key, found in shared.items()}),
+            details=_list_examples({f"patient {key}": found for key, found in shared.items()}),
         )
 
 
-def _copies(rows: Sequence[Row], severity: Literal["error", "warning"]) -> Iterator[Finding]:
+def _check_copies(rows: Sequence[Row], severity: Literal["error", "warning"]) -> Iterator[Finding]:
     images: dict[tuple[str, int], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         if row.sha256:
@@ -135,14 +139,14 @@ def _copies(rows: Sequence[Row], severity: Literal["error", "warning"]) -> Itera
         names = sorted({name for found in shared.values() for name in found})
         yield Finding(
             severity,
-            f"data.sets: {_count(len(shared), 'image')} in more than one of the sets"
+            f"data.sets: {_count_noun(len(shared), 'image')} in more than one of the sets"
             f" {', '.join(names)} (files with the same bytes), expected each in one",
             fix="remove the copies; data.split.allow_overlap: true   if you mean it",
-            details=_examples({f"sha256 {key}": found for key, found in shared.items()}),
+            details=_list_examples({f"sha256 {key}": found for key, found in shared.items()}),
         )
 
 
-def _empty(
+def _check_empty(
     rows: Sequence[Row], used: Sequence[Row], sets: Mapping[str, ImageSet]
 ) -> Iterator[Finding]:
     filled = {row.set for row in used}
@@ -158,7 +162,7 @@ def _empty(
         yield Finding(
             "error" if needed else "warning",
             f"data.sets.{name}: no image, expected at least one"
-            f" ({len(used)} images of {_count(groups, 'patient')} are in other sets)",
+            f" ({len(used)} images of {_count_noun(groups, 'patient')} are in other sets)",
             fix=f"give data.sets.{name} a fraction or source with images, or write '{name}' into"
             " the label file's set column"
             if labelled
@@ -166,12 +170,12 @@ def _empty(
         )
 
 
-def _classes(rows: Sequence[Row], task: str) -> Iterator[Finding]:
-    classes = {c for row in rows for c in _said(row, task)} - {NEGATIVE}
+def _check_classes(rows: Sequence[Row], task: str) -> Iterator[Finding]:
+    classes = {c for row in rows for c in _list_row_classes(row, task)} - {NEGATIVE}
     for name in dict.fromkeys(row.set for row in rows):
-        said = [c for row in rows if row.set == name for c in _said(row, task)]
-        missing = sorted(classes - set(said))
-        if said and missing:
+        found = [c for row in rows if row.set == name for c in _list_row_classes(row, task)]
+        missing = sorted(classes - set(found))
+        if found and missing:
             yield Finding(
                 "warning",
                 f"data.sets.{name}: no image of class {', '.join(map(repr, missing))};"
@@ -179,11 +183,11 @@ def _classes(rows: Sequence[Row], task: str) -> Iterator[Finding]:
             )
 
 
-def _one_source(rows: Sequence[Row], task: str) -> Iterator[Finding]:
+def _check_sources(rows: Sequence[Row], task: str) -> Iterator[Finding]:
     learnt = [row for row in rows if row.set == "train"] or rows
     sources: dict[str, set[str]] = defaultdict(set)
     for row in learnt:
-        for name in _said(row, task):
+        for name in _list_row_classes(row, task):
             sources[name].add(row.source or UNKNOWN)
     if len(set().union(*sources.values())) < 2:
         return
@@ -196,11 +200,11 @@ def _one_source(rows: Sequence[Row], task: str) -> Iterator[Finding]:
             )
 
 
-def _count(number: int, noun: str) -> str:
+def _count_noun(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _examples(shared: Mapping[str, Mapping[str, Row]]) -> tuple[str, ...]:
+def _list_examples(shared: Mapping[str, Mapping[str, Row]]) -> tuple[str, ...]:
     lines = [
         f"{name}: " + ", ".join(f"{row.key} ({row.set})" for row in found.values())
         for name, found in sorted(shared.items())[:EXAMPLES]

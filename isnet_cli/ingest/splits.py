@@ -1,4 +1,4 @@
-"""Dealing images out to named sets: whole patients, all classes everywhere, the same every time."""
+"""Splits images into named sets: whole patients, all classes everywhere, the same every time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Group:
     classes: Mapping[str, int]
 
 
-def label_classes(label: str, task: str) -> list[str]:
+def list_classes(label: str, task: str) -> list[str]:
     """Classes that one manifest label says yes to; multi-label images without any: `NEGATIVE`."""
     if task == "multiclass":
         return [label] if label else []
@@ -60,7 +60,7 @@ def assign_sets(
     Sets that draw from the same images share them by `fraction`; one of them may leave it out and
     gets the rest. With a `set` column in the label file (now in `Row.set`), the column is followed
     when no sets are configured, and for configured sets that have neither a choice nor a fraction;
-    its images are not dealt out again.
+    its images are not split again.
 
     Only rows that are ``ok`` and labelled take part; when no row has a label, all take part in
     configured sets, and without configured ones they stay in no set. The result depends on the
@@ -82,30 +82,34 @@ def assign_sets(
     labelled = any(row.label and row.status == "ok" for row in rows)
     usable = [i for i, row in enumerate(rows) if row.status == "ok" and (row.label or not labelled)]
     own = {name: entry for name, entry in sets.items() if entry.images is None}
-    fixed = {i: rows[i].set for i in usable if rows[i].set and (not own or _open(own, rows[i].set))}
-    drawn = {n: e for n, e in own.items() if not _open(own, n) or n not in fixed.values()}
+    fixed = {
+        i: rows[i].set
+        for i in usable
+        if rows[i].set and (not own or _follows_column(own, rows[i].set))
+    }
+    drawn = {n: e for n, e in own.items() if not _follows_column(own, n) or n not in fixed.values()}
     if not own and not fixed and labelled:
         drawn = dict(DEFAULT_SETS)
     result = dict.fromkeys(range(len(rows)), "") | fixed
     free = [i for i in usable if i not in fixed]
-    for names, members in _pools(rows, free, drawn):
-        groups = _groups(rows, patients, members, split, task)
-        shares = _shares({name: drawn[name].fraction for name in names}, names)
-        for group, name in deal(groups, shares, seed, stratify=split.stratify):
+    for names, members in _find_pools(rows, free, drawn):
+        groups = _group_images(rows, patients, members, split, task)
+        shares = _complete_shares({name: drawn[name].fraction for name in names}, names)
+        for group, name in split_groups(groups, shares, seed, stratify=split.stratify):
             result.update(dict.fromkeys(group.images, name))
     return [replace(row, set=result[i]) for i, row in enumerate(rows)]
 
 
-def _open(sets: Mapping[str, ImageSet], name: str) -> bool:
+def _follows_column(sets: Mapping[str, ImageSet], name: str) -> bool:
     """Whether a configured set leaves it to the label file's column which images it has."""
     entry = sets.get(name)
     return entry is not None and not chosen_images(entry) and entry.fraction is None
 
 
-def deal(
+def split_groups(
     groups: Sequence[Group], shares: Mapping[str, float], seed: int, *, stratify: bool = True
 ) -> list[tuple[Group, str]]:
-    """Deals groups out to sets so that sizes and classes come close to the shares.
+    """Splits groups into sets so that sizes and classes come close to the shares.
 
     Groups go, large before small, rare classes before common ones, and otherwise in the order of
     a hash of (seed, name), to the set that lacks the largest share of the group's classes among
@@ -127,8 +131,8 @@ def deal(
     parts = [*shares.values(), max(0.0, 1.0 - sum(shares.values()))]
     lacking = {name: part * total for name, part in zip(names, parts, strict=True) if part > 0}
     wanted = {name: {c: lacking[name] / total * n for c, n in counts.items()} for name in lacking}
-    dealt = []
-    for group in sorted(groups, key=lambda g: _rank(g, counts, seed)):
+    placed = []
+    for group in sorted(groups, key=lambda g: _rank_group(g, counts, seed)):
         size = len(group.images)
         fits = [name for name in lacking if lacking[name] >= size - TOLERANCE]
         need = dict.fromkeys(fits, 0.0)
@@ -141,18 +145,18 @@ def deal(
         lacking[best] -= size
         for c, n in group.classes.items():
             wanted[best][c] -= n
-        dealt.append((group, best))
-    return dealt
+        placed.append((group, best))
+    return placed
 
 
-def _rank(group: Group, counts: Counter[str], seed: int) -> tuple[int, int, str, str]:
+def _rank_group(group: Group, counts: Counter[str], seed: int) -> tuple[int, int, str, str]:
     """Large groups first (by powers of two, so that the seed still matters), then rare classes."""
     rarest = min(((counts[c], c) for c in group.classes), default=(0, ""))
     digest = hashlib.sha256(f"{seed}\0{group.name}".encode("utf-8", "surrogateescape"))
     return -len(group.images).bit_length(), *rarest, digest.hexdigest()
 
 
-def _pools(
+def _find_pools(
     rows: Sequence[Row], free: Sequence[int], sets: Mapping[str, ImageSet]
 ) -> list[tuple[list[str], list[int]]]:
     """Sets that draw from the same images, with these images."""
@@ -213,7 +217,9 @@ def _check_choices(
             )
 
 
-def _shares(fractions: Mapping[str, float | None], names: Sequence[str]) -> dict[str, float]:
+def _complete_shares(
+    fractions: Mapping[str, float | None], names: Sequence[str]
+) -> dict[str, float]:
     """The fraction of each set; the one without gets the rest."""
     given = sum(value for value in fractions.values() if value is not None)
     open_sets = [name for name in names if fractions[name] is None]
@@ -235,7 +241,7 @@ def _shares(fractions: Mapping[str, float | None], names: Sequence[str]) -> dict
     return {name: rest if fractions[name] is None else fractions[name] or 0.0 for name in names}
 
 
-def _groups(
+def _group_images(
     rows: Sequence[Row], patients: Sequence[str], members: Sequence[int], split: Split, task: str
 ) -> list[Group]:
     images: dict[str, list[int]] = defaultdict(list)
@@ -247,7 +253,7 @@ def _groups(
         Group(
             name,
             tuple(indices),
-            Counter(c for i in indices for c in label_classes(rows[i].label, task)),
+            Counter(c for i in indices for c in list_classes(rows[i].label, task)),
         )
         for name, indices in images.items()
     ]

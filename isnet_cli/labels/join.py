@@ -13,7 +13,7 @@ from pathlib import Path
 
 from isnet_cli.config.schema import Labels
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.find import stem
+from isnet_cli.images.find import strip_suffix
 from isnet_cli.labels.columns import (
     ACCESSION_NAMES,
     FILE_NAMES,
@@ -379,7 +379,9 @@ def _suggest_remedy(
 def _match_without_zeros(images: Sequence[ImageName], table: LabelTable, attempt: Attempt) -> bool:
     """Whether an image's key is in the attempt's column when leading zeros do not count."""
     names = [
-        stem(image.path.name) if attempt.kind == "stem" else getattr(image.identity, attempt.kind)
+        strip_suffix(image.path.name)
+        if attempt.kind == "stem"
+        else getattr(image.identity, attempt.kind)
         for image in images
     ]
     cells = {cell.lstrip("0") for cell in table.csv.column(attempt.column)}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from isnet_cli.images.find import normal, places, stem
+from isnet_cli.images.find import list_places, normalise_path, strip_suffix
 from isnet_cli.images.types import Identity
 from isnet_cli.labels.csv_table import CsvTable
 
@@ -127,8 +127,10 @@ def _match_paths(
 ) -> Matches:
     """Rows whose cell is the image's file, from one of the folders that cells may start at."""
     bases = list(dict.fromkeys(os.path.abspath(base) for base in (table.path.parent, *roots)))
-    forms = [_list_name_forms((normal(os.path.abspath(image.path)),)) for image in images]
-    keys = [[_list_name_forms((place,))[-1] for place in places(cell, bases)] for cell in cells]
+    forms = [_list_name_forms((normalise_path(os.path.abspath(image.path)),)) for image in images]
+    keys = [
+        [_list_name_forms((place,))[-1] for place in list_places(cell, bases)] for cell in cells
+    ]
     return _match_equal(forms, keys)
 
 
@@ -177,12 +179,16 @@ def _list_name_forms(parts: Key) -> list[Key]:
     """
     if not parts:
         return []
-    bare = (*parts[:-1], "~" + stem(parts[-1]))
-    return [bare, (*parts[:-1], "=" + parts[-1])] if stem(parts[-1]) != parts[-1] else [bare]
+    bare = (*parts[:-1], "~" + strip_suffix(parts[-1]))
+    return (
+        [bare, (*parts[:-1], "=" + parts[-1])] if strip_suffix(parts[-1]) != parts[-1] else [bare]
+    )
 
 
 def _list_stem_forms(parts: Key) -> list[Key]:
-    return [tuple(part.casefold() for part in (*parts[:-1], stem(parts[-1])))] if parts else []
+    return (
+        [tuple(part.casefold() for part in (*parts[:-1], strip_suffix(parts[-1])))] if parts else []
+    )
 
 
 def _count_common_folders(cells: Sequence[Key]) -> int:
@@ -205,5 +211,5 @@ def _inside(path: Path, roots: Sequence[Path]) -> str:
 def _split(text: str) -> Key:
     """Components of a path for comparison, without its root."""
     return tuple(
-        part for part in PurePosixPath(normal(text)).parts if part not in {"/", "//", ".."}
+        part for part in PurePosixPath(normalise_path(text)).parts if part not in {"/", "//", ".."}
     )

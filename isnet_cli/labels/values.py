@@ -82,7 +82,7 @@ def decode_findings(text: str) -> dict[str, float]:
     return values
 
 
-def labels_of(label: str, task: str) -> dict[str, float]:
+def parse_label(label: str, task: str) -> dict[str, float]:
     """What a manifest label says: class -> 1.0; multi-label also 0.0 and NaN; no label: empty.
 
     Args:

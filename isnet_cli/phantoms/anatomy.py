@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.phantoms.canvas import Grid, Map, blur, clouds, dome, smoothstep
+from isnet_cli.phantoms.canvas import Grid, Map, blur, draw_clouds, draw_dome, smoothstep
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Soft:
     extra: Map
 
 
-def soft_parts(grid: Grid, patient: Patient, pose: Pose, rng: np.random.Generator) -> Soft:
+def draw_soft_parts(grid: Grid, patient: Patient, pose: Pose, rng: np.random.Generator) -> Soft:
     """Projects body, lungs, mediastinum and abdomen.
 
     Args:
@@ -209,7 +209,7 @@ def _mediastinum(x: Map, y: Map, domes: Map, patient: Patient, pose: Pose) -> Ma
     atrium = 11.0 * _steep(xs, yh, (-0.15 + 0.5 * lean, hy + 0.2), (3.85 * s, 5.8 * s), -0.06)
     outflow = 10.0 * _steep(xs, yh, (1.35 + 0.8 * lean, hy - 4.4), (2.75 * s, 5.2), -0.28)
     ascending = 7.5 * _steep(xs, y, (-0.75, hy - 7.2), (2.35, 7.5), 0.06)
-    knob = 7.5 * dome(x, y, (1.45, 7.4), (patient.aorta * 1.7, patient.aorta * 1.28), 1.2)
+    knob = 7.5 * draw_dome(x, y, (1.45, 7.4), (patient.aorta * 1.7, patient.aorta * 1.28), 1.2)
     descending = 2.0 * np.sqrt(np.maximum(1 - ((x - 1.3) / 1.4) ** 2, 0)) * smoothstep(y, 6.5, 8.5)
     half = 2.1 + 2.4 * np.exp(-np.maximum(y, 0) / 1.1) + 0.7 * smoothstep(y, 8, 2)
     core = 13.0 * np.sqrt(np.maximum(1 - (x / half) ** 2, 0))
@@ -223,7 +223,7 @@ def _steep(
     x: Map, y: Map, centre: tuple[float, float], axes: tuple[float, float], angle: float
 ) -> Map:
     """A dome with a steeper rim: a solid that is rounder than an ellipsoid."""
-    return np.asarray(dome(x, y, centre, axes, angle) ** np.float32(0.72), np.float32)
+    return np.asarray(draw_dome(x, y, centre, axes, angle) ** np.float32(0.72), np.float32)
 
 
 def _breasts(x: Map, y: Map, patient: Patient) -> Map:
@@ -233,8 +233,8 @@ def _breasts(x: Map, y: Map, patient: Patient) -> Map:
     size = 4.6 + 1.6 * patient.breasts
     for side in (-1.0, 1.0):
         centre = (side * (7.6 + 0.4 * patient.breasts), patient.sag - 0.4 * side)
-        lower = dome(x, y, centre, (size, size * 0.92), 0.0)
-        upper = dome(x, y, centre, (size * 1.05, size * 1.9), 0.0)
+        lower = draw_dome(x, y, centre, (size, size * 0.92), 0.0)
+        upper = draw_dome(x, y, centre, (size * 1.05, size * 1.9), 0.0)
         total += np.where(y > centre[1], lower, upper) * np.float32(3.2 * patient.breasts)
     return total
 
@@ -258,7 +258,7 @@ def _body(grid: Grid, patient: Patient, pose: Pose, rng: np.random.Generator) ->
     arm = _arms(x, level, patient, pose)
     torso = torso * smoothstep(level - roof, 0, 7)
     union = torso**4 + shoulders**4 * (np.abs(x) < 23) + neck**4 + arm**4
-    fat = 1 + 0.016 * clouds(rng, grid, 6.0, 3, 0.6)
+    fat = 1 + 0.016 * draw_clouds(rng, grid, 6.0, 3, 0.6)
     return np.asarray(np.sqrt(np.sqrt(union)) * fat, np.float32)
 
 
@@ -283,13 +283,13 @@ def _gas(grid: Grid, patient: Patient, domes: Map, rng: np.random.Generator) -> 
     top = float(domes[row, column]) + 0.7
     if patient.gas > 0.2:
         size = 1.4 + 2.2 * patient.gas
-        bubble = dome(x, y, (centre, top + 0.62 * size), (size * 1.25, size * 0.62), 0.08)
+        bubble = draw_dome(x, y, (centre, top + 0.62 * size), (size * 1.25, size * 0.62), 0.08)
         level = top + size * rng.uniform(0.5, 0.95)
         total += 5.0 * bubble * smoothstep(y, level + 0.08, level - 0.08)
     for _ in range(int(rng.integers(0, 7))):
         place = (rng.uniform(3, 0.85 * patient.chest), top + rng.uniform(2.5, 9.0))
         size = rng.uniform(0.5, 1.5)
-        total += 2.2 * dome(x, y, place, (size * 1.3, size), rng.uniform(0, 3)) ** 2
-    total *= np.clip(1 + 0.22 * clouds(rng, grid, 1.2, 2, 0.6), 0, 2)
+        total += 2.2 * draw_dome(x, y, place, (size * 1.3, size), rng.uniform(0, 3)) ** 2
+    total *= np.clip(1 + 0.22 * draw_clouds(rng, grid, 1.2, 2, 0.6), 0, 2)
     soft = smoothstep(y - domes, 0.4, 0.9)
     return blur(np.asarray(np.minimum(total, 5.0) * soft, np.float32), 0.06 * grid.scale)

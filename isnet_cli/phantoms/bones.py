@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from isnet_cli.phantoms.anatomy import Cage, Patient, Pose
-from isnet_cli.phantoms.canvas import Grid, Map, Points, Tubes, blur, curve, moved
+from isnet_cli.phantoms.canvas import Grid, Map, Points, Tubes, blur, interpolate_curve, move_points
 
 RIB_PAIRS = 12
 _MARROW = 0.8  # of the cortex's attenuation is missing inside
 _RIB, _LIMB = 0.46, 0.6  # attenuation of cortex beyond soft tissue, per cm
 
 
-def ribs(tubes: Tubes, patient: Patient, pose: Pose, rng: np.random.Generator) -> None:
+def draw_ribs(tubes: Tubes, patient: Patient, pose: Pose, rng: np.random.Generator) -> None:
     """Adds twelve pairs of ribs: posterior arcs, lateral turn, anterior arcs.
 
     A rib lies on the cage: its angle runs from the spine (0) over the side (90 degrees) to the
@@ -54,7 +54,7 @@ def ribs(tubes: Tubes, patient: Patient, pose: Pose, rng: np.random.Generator) -
             _hollow(tubes, points, radius, _RIB * patient.bone * fade * front, 0.085)
 
 
-def shoulder_girdle(tubes: Tubes, grid: Grid, patient: Patient, pose: Pose) -> Map:
+def draw_shoulder_girdle(tubes: Tubes, grid: Grid, patient: Patient, pose: Pose) -> Map:
     """Adds clavicles, scapulae and humeri; returns the attenuation of the flat scapular blades."""
     blades = np.zeros((grid.height, grid.width), np.float32)
     for side in (-1.0, 1.0):
@@ -75,11 +75,11 @@ def _hollow(
     tubes.add(points, radius, density)
     inner = np.maximum(np.asarray(radius, float) - cortex, 0.02)
     # The marrow lies a little low: ribs have their sharp edge below.
-    tubes.add(moved(points, 0, 0.04, 0), inner, -_MARROW * np.asarray(density))
+    tubes.add(move_points(points, 0, 0.04, 0), inner, -_MARROW * np.asarray(density))
 
 
 def _mirrored(knots: Sequence[Any], side: float, count: int) -> Points:
-    return curve(np.array([list(knot) for knot in knots]) * [side, 1, 1], count)
+    return interpolate_curve(np.array([list(knot) for knot in knots]) * [side, 1, 1], count)
 
 
 def _clavicle(tubes: Tubes, side: float, out: float, up: float, density: float) -> None:
@@ -98,23 +98,27 @@ def _scapula(
     tip = np.array([out - 4.6 + 1.8 * pose.arms, 14.0 + up, -7.0])
     top = np.array([out - 7.4 + 1.4 * pose.arms, 3.4 + up, -6.5])
     notch = np.array([out - 4.2, 2.7 + up, -4.0])
-    lateral = [joint, moved((joint + tip) / 2, -0.5, 0.4, 0), tip]
+    lateral = [joint, move_points((joint + tip) / 2, -0.5, 0.4, 0), tip]
     fade = np.linspace(1, 0.6, 300)
     _hollow(tubes, _mirrored(lateral, side, 300), 0.5 * fade, density * 0.6 * fade, 0.1)
-    medial = [tip, moved((tip + top) / 2, -0.7, 0, 0), top]
+    medial = [tip, move_points((tip + top) / 2, -0.7, 0, 0), top]
     _hollow(tubes, _mirrored(medial, side, 250), 0.16, density * 0.6, 0.1)
-    crest = [moved(top, 0.2, 1.2, 0), [out - 3.6, 1.9 + up, -5], [out + 0.9, 0.9 + up, -2.5]]
+    crest = [move_points(top, 0.2, 1.2, 0), [out - 3.6, 1.9 + up, -5], [out + 0.9, 0.9 + up, -2.5]]
     wide = np.linspace(0.25, 0.75, 300)
     ends = np.interp(np.linspace(0, 1, 300), [0, 0.2, 0.93, 1], [0.2, 0.8, 1, 0.2])
     _hollow(tubes, _mirrored(crest, side, 300), wide, density * 0.5 * ends, 0.1)
     _hollow(tubes, _mirrored([top, notch, joint], side, 200), 0.16, density * 0.5, 0.1)
-    coracoid = [moved(joint, -0.4, -0.4, 1), [out - 2.4, 2.3 + up, 3]]
+    coracoid = [move_points(joint, -0.4, -0.4, 1), [out - 2.4, 2.3 + up, 3]]
     _hollow(tubes, _mirrored(coracoid, side, 80), 0.55, density * 0.7, 0.14)
-    return np.array([joint, tip, moved((tip + top) / 2, -0.7, 0, 0), top, notch]) * [side, 1, 1]
+    return np.array([joint, tip, move_points((tip + top) / 2, -0.7, 0, 0), top, notch]) * [
+        side,
+        1,
+        1,
+    ]
 
 
 def _humerus(tubes: Tubes, joint: Points, side: float, density: float, pose: Pose) -> None:
-    head = moved(joint, side * 2.0, 0.1, 0.5)
+    head = move_points(joint, side * 2.0, 0.1, 0.5)
     spread = 0.35 + 0.55 * pose.arms
     along = np.array([side * np.sin(spread), np.cos(spread), 0.1])
     reach = np.linspace(1.2, 22, 500)
@@ -125,7 +129,7 @@ def _humerus(tubes: Tubes, joint: Points, side: float, density: float, pose: Pos
     _hollow(tubes, ball, 2.1, density * 0.9, 0.14)
 
 
-def spine(grid: Grid, patient: Patient, rng: np.random.Generator) -> Map:
+def draw_spine(grid: Grid, patient: Patient, rng: np.random.Generator) -> Map:
     """Attenuation of the vertebrae: bodies, end plates, pedicles, processes."""
     column, reach = round(grid.origin[1]), int(5.5 * grid.scale)
     strip = slice(max(column - reach, 0), column + reach)

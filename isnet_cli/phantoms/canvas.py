@@ -133,7 +133,7 @@ class Tubes:
         return np.asarray(np.fft.irfft2(total, s=(grid.height, grid.width)), np.float32)
 
 
-def curve(knots: Points, count: int) -> Points:
+def interpolate_curve(knots: Points, count: int) -> Points:
     """A smooth curve of `count` points through `knots` [K, 2] or [K, 3] (Catmull-Rom)."""
     k = np.concatenate((2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]))
     t = np.linspace(0, len(k) - 3 - 1e-9, count)
@@ -144,7 +144,7 @@ def curve(knots: Points, count: int) -> Points:
     return np.asarray(out, float)
 
 
-def moved(points: Points, *by: float) -> Points:
+def move_points(points: Points, *by: float) -> Points:
     """Points [..., D] moved by D numbers of cm."""
     return np.asarray(points + np.array(by), float)
 
@@ -199,7 +199,9 @@ def blur(image: Map, sigma: float) -> Map:
     return image
 
 
-def clouds(rng: np.random.Generator, grid: Grid, coarsest: float, octaves: int, gain: float) -> Map:
+def draw_clouds(
+    rng: np.random.Generator, grid: Grid, coarsest: float, octaves: int, gain: float
+) -> Map:
     """Random field with zero mean and unit deviation, smooth at `coarsest` cm, finer by octaves.
 
     Args:
@@ -230,7 +232,7 @@ def smoothstep(values: NDArray[np.floating[Any]], low: float, high: float) -> Ma
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
-def dome(
+def draw_dome(
     x: Map, y: Map, centre: tuple[float, float], axes: tuple[float, float], angle: float
 ) -> Map:
     """Height, 0 to 1, of half an ellipsoid over the plane: 1 at its centre, 0 outside.

@@ -12,7 +12,7 @@ from PIL import Image
 from isnet_cli.images.dicom.writer import invent_person, write_dicom
 from isnet_cli.images.mask_files import save_mask
 from isnet_cli.phantoms.exposure import Hospital
-from isnet_cli.phantoms.phantom import phantom
+from isnet_cli.phantoms.phantom import make_phantom
 
 DISEASE, NORMAL = "disease", "normal"
 COLUMNS = ("file", "patient", "hospital", "label")
@@ -108,7 +108,9 @@ def draw_image(plan: ImagePlan, image: Path, lungs: Path | None = None) -> None:
 
     The folders exist.
     """
-    drawn = phantom(plan.patient, plan.image, plan.disease, plan.hospital, plan.seed, plan.side)
+    drawn = make_phantom(
+        plan.patient, plan.image, plan.disease, plan.hospital, plan.seed, plan.side
+    )
     if plan.kind.startswith("png"):
         deep = plan.kind == "png16"
         top, kind = (65535, np.uint16) if deep else (255, np.uint8)

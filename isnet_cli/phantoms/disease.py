@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.phantoms.canvas import Grid, Map, Tubes, blur, clouds, moved, smoothstep
+from isnet_cli.phantoms.canvas import Grid, Map, Tubes, blur, draw_clouds, move_points, smoothstep
 
 Sign = Literal["consolidation", "nodules", "cavity", "effusion"]
 SIGNS: tuple[Sign, ...] = ("consolidation", "nodules", "cavity", "effusion")
@@ -30,7 +30,7 @@ class Disease:
         return Disease(tuple(SIGNS[i] for i in sorted(chosen)), float(rng.uniform(1.1, 1.7)))
 
 
-def diseased(
+def add_disease(
     grid: Grid,
     air: Map,
     mask: NDArray[np.bool_],
@@ -84,7 +84,7 @@ def _patch(grid: Grid, mask: NDArray[np.bool_], severity: float, rng: np.random.
     place = _place(grid, mask, rng, 1.5, 20.0)
     axes = (size * rng.uniform(1.0, 1.5), size)
     height = _hill(x, y, place, axes, rng.uniform(0, np.pi))
-    ragged = height * (1 + 0.40 * clouds(rng, grid, 2.0, 4, 0.55))
+    ragged = height * (1 + 0.40 * draw_clouds(rng, grid, 2.0, 4, 0.55))
     return np.asarray(smoothstep(ragged, 0.05, 1.4) * rng.uniform(4.0, 6.5) * severity, np.float32)
 
 
@@ -114,13 +114,15 @@ def _nodules(
         inside = mask[
             np.clip(pixel[:, 1], 0, grid.height - 1), np.clip(pixel[:, 0], 0, grid.width - 1)
         ]
-        ends = np.stack((moved(where, 0, -0.01), moved(where, 0, 0.01)), axis=1)[inside]
+        ends = np.stack((move_points(where, 0, -0.01), move_points(where, 0, 0.01)), axis=1)[inside]
         solid = 0.30 * severity * radius[inside, None] / 0.02
         tubes.add(
             np.concatenate((ends, np.zeros((*ends.shape[:2], 1))), -1), radius[inside, None], solid
         )
         haze += 2.4 * severity * _hill(x, y, place, (spread * 1.1, spread * 1.1), 0.0)
-    return np.asarray(haze * np.clip(1 + 0.6 * clouds(rng, grid, 1.0, 3, 0.7), 0, 3), np.float32)
+    return np.asarray(
+        haze * np.clip(1 + 0.6 * draw_clouds(rng, grid, 1.0, 3, 0.7), 0, 3), np.float32
+    )
 
 
 def _cavity(grid: Grid, mask: NDArray[np.bool_], severity: float, rng: np.random.Generator) -> Map:
@@ -130,14 +132,17 @@ def _cavity(grid: Grid, mask: NDArray[np.bool_], severity: float, rng: np.random
     size = rng.uniform(1.6, 2.8)
     angle, longer = rng.uniform(0, np.pi), rng.uniform(1.0, 1.3)
     bend = 0.16 * size
-    wx, wy = x + bend * clouds(rng, grid, 2.5, 2, 0.5), y + bend * clouds(rng, grid, 2.5, 2, 0.5)
+    wx, wy = (
+        x + bend * draw_clouds(rng, grid, 2.5, 2, 0.5),
+        y + bend * draw_clouds(rng, grid, 2.5, 2, 0.5),
+    )
     c, s = np.cos(angle), np.sin(angle)
     u = (c * (wx - place[0]) + s * (wy - place[1])) / (size * longer)
     v = (c * (wy - place[1]) - s * (wx - place[0])) / size
     radius = np.hypot(u, v)
     wall = 2.6 * np.exp(-(((radius - 0.8) / 0.2) ** 2)) - 0.9 * smoothstep(radius, 0.75, 0.5)
     cloud = _hill(x, y, place, (size * 1.5, size * 1.5), angle)
-    cloud *= np.maximum(1 + 0.5 * clouds(rng, grid, 1.2, 3, 0.7), 0)
+    cloud *= np.maximum(1 + 0.5 * draw_clouds(rng, grid, 1.2, 3, 0.7), 0)
     return np.asarray(np.maximum(severity * (wall + 2.6 * cloud), 0), np.float32)
 
 

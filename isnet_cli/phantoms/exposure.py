@@ -16,7 +16,7 @@ SOFT, LUNG = 0.2, 0.036  # attenuation per cm at about 120 kVp
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """How a hospital's images look.
 
     Attributes:
@@ -40,9 +40,9 @@ class Look:
     air: float
 
 
-LOOKS: dict[str, Look] = {
-    "A": Look(5e4, 0.08, 0.004, 0.42, 0.8, 2.2, 1.6, 0.06),
-    "B": Look(2.5e4, 0.06, 0.007, 0.0, 0.15, 2.55, 2.1, 0.0),
+APPEARANCES: dict[str, Appearance] = {
+    "A": Appearance(5e4, 0.08, 0.004, 0.42, 0.8, 2.2, 1.6, 0.06),
+    "B": Appearance(2.5e4, 0.06, 0.007, 0.0, 0.15, 2.55, 2.1, 0.0),
 }
 
 
@@ -55,7 +55,7 @@ def expose(attenuation: Map, grid: Grid, hospital: Hospital, rng: np.random.Gene
         hospital: Whose detector and processing.
         rng: Noise and the exposure's variation.
     """
-    look = LOOKS[hospital]
+    look = APPEARANCES[hospital]
     beam = 1 - 0.05 * _falloff(grid)
     primary = beam * np.exp(-attenuation)
     haze = look.scatter * rng.uniform(0.8, 1.3) * blur(primary, 2.5 * grid.scale)
@@ -82,7 +82,9 @@ def _falloff(grid: Grid) -> Map:
     return np.asarray(((x / 20) ** 2 + ((y - 14) / 20) ** 2) / 2, np.float32)
 
 
-def mark(image: Map, lungs: NDArray[np.bool_], hospital: Hospital, rng: np.random.Generator) -> Map:
+def add_marks(
+    image: Map, lungs: NDArray[np.bool_], hospital: Hospital, rng: np.random.Generator
+) -> Map:
     """Stamps side letters, words, stickers and leads outside the lungs, as the hospital does.
 
     What is stamped depends on `rng` alone, never on the image's class.
@@ -112,7 +114,7 @@ def mark(image: Map, lungs: NDArray[np.bool_], hospital: Hospital, rng: np.rando
     return out
 
 
-def text(word: str, height: float) -> Map:
+def draw_text(word: str, height: float) -> Map:
     """Coverage, 0 to 1, of a word whose capitals are `height` px high."""
     font = ImageFont.load_default(size=max(4.0, height) * 1.38 * 4)
     left, top, right, bottom = font.getbbox(word)
@@ -148,7 +150,7 @@ def _stamp(
     rng: np.random.Generator,
 ) -> Box:
     """A word in the upper corner of the given side of the patient (R is on the image's left)."""
-    stamp = text(word, height)
+    stamp = draw_text(word, height)
     h, w = stamp.shape
     for _ in range(20):
         across = rng.uniform(0.03, 0.2) * image.shape[1]
@@ -162,7 +164,7 @@ def _stamp(
 def _beneath(
     image: Map, lungs: NDArray[np.bool_], word: str, height: float, box: Box, grey: float
 ) -> None:
-    stamp = text(word, height)
+    stamp = draw_text(word, height)
     h, w = stamp.shape
     left = int(np.clip(box[1] + (box[3] - w) // 2, 0, image.shape[1] - w))
     _blend(image, lungs, stamp, grey, (box[0] + box[2] + h // 2, left, h, w))
@@ -180,7 +182,7 @@ def _sticker(
     top = int(rng.uniform(0.02, 0.07) * image.shape[0])
     middle = rng.uniform(0.1, 0.18) * image.shape[1]
     for line in lines:
-        ink = text(line, height)
+        ink = draw_text(line, height)
         label = np.pad(1 - ink, max(1, int(height * 0.16)), constant_values=1.0)
         h, w = label.shape
         left = int((middle if side == "R" else image.shape[1] - middle) - w / 2)

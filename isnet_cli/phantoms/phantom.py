@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.phantoms.anatomy import Patient, Pose, Soft, soft_parts
-from isnet_cli.phantoms.bones import ribs, shoulder_girdle, spine
-from isnet_cli.phantoms.canvas import Grid, Map, Tubes, clouds
-from isnet_cli.phantoms.disease import Disease, diseased
-from isnet_cli.phantoms.exposure import LUNG, SOFT, Hospital, collimate, expose, mark
-from isnet_cli.phantoms.vessels import airways, vessels
+from isnet_cli.phantoms.anatomy import Patient, Pose, Soft, draw_soft_parts
+from isnet_cli.phantoms.bones import draw_ribs, draw_shoulder_girdle, draw_spine
+from isnet_cli.phantoms.canvas import Grid, Map, Tubes, draw_clouds
+from isnet_cli.phantoms.disease import Disease, add_disease
+from isnet_cli.phantoms.exposure import LUNG, SOFT, Hospital, add_marks, collimate, expose
+from isnet_cli.phantoms.vessels import draw_airways, draw_vessels
 
 _MARGIN = 32  # px around the image, so that no tube wraps around
 
@@ -49,7 +49,7 @@ class Phantom:
     spacing: float
 
 
-def phantom(
+def make_phantom(
     patient: int,
     image: int = 0,
     disease: bool = False,
@@ -77,13 +77,13 @@ def phantom(
     illness = Disease.draw(body_rng)
     pose = Pose.draw(image_rng)
     grid, crop = _frame(size, hospital, pose, image_rng)
-    soft = soft_parts(grid, person, pose, image_rng)
+    soft = draw_soft_parts(grid, person, pose, image_rng)
     attenuation = _attenuation(
         grid, person, pose, soft, illness if disease else None, body_rng, image_rng
     )
     pixels = expose(attenuation, grid, hospital, image_rng)[crop]
     lungs = soft.mask[crop]
-    pixels = mark(collimate(pixels, hospital, image_rng), lungs, hospital, image_rng)
+    pixels = add_marks(collimate(pixels, hospital, image_rng), lungs, hospital, image_rng)
     return Phantom(
         pixels=np.ascontiguousarray(pixels),
         lungs=np.ascontiguousarray(lungs),
@@ -96,12 +96,12 @@ def phantom(
     )
 
 
-def phantoms(count: int, seed: int = 0, size: int = 512) -> Iterator[Phantom]:
+def make_phantoms(count: int, seed: int = 0, size: int = 512) -> Iterator[Phantom]:
     """Yields `count` images of as many patients: both hospitals, half of them with disease."""
     rng = np.random.default_rng([seed, 3])
     for number in range(count):
         hospital: Hospital = "A" if rng.random() < 0.6 else "B"
-        yield phantom(number, 0, bool(rng.random() < 0.5), hospital, seed, size)
+        yield make_phantom(number, 0, bool(rng.random() < 0.5), hospital, seed, size)
 
 
 def _frame(
@@ -150,17 +150,17 @@ def _attenuation(
 ) -> Map:
     """Line integrals of attenuation through the whole chest, dimensionless."""
     tubes = Tubes(grid)
-    ribs(tubes, person, pose, body_rng)
-    flat = shoulder_girdle(tubes, grid, person, pose)
-    vessels(tubes, grid, soft.air > 1.0, pose, body_rng)
-    airways(tubes, pose, body_rng)
-    bones = spine(grid, person, body_rng)
+    draw_ribs(tubes, person, pose, body_rng)
+    flat = draw_shoulder_girdle(tubes, grid, person, pose)
+    draw_vessels(tubes, grid, soft.air > 1.0, pose, body_rng)
+    draw_airways(tubes, pose, body_rng)
+    bones = draw_spine(grid, person, body_rng)
     solid = np.zeros_like(soft.air)
     if illness is not None:
-        solid = diseased(grid, soft.air, soft.mask, soft.domes, illness, tubes, body_rng)
+        solid = add_disease(grid, soft.air, soft.mask, soft.domes, illness, tubes, body_rng)
     air = soft.air - solid
     body = np.maximum(soft.body, soft.air + 4.0 * (soft.air > 0)) + soft.extra
     tissue = np.maximum(body - air - soft.gas, 0)
-    texture = 0.018 * clouds(image_rng, grid, 0.55, 2, 0.8) * np.minimum(air / 8, 1.5)
+    texture = 0.018 * draw_clouds(image_rng, grid, 0.55, 2, 0.8) * np.minimum(air / 8, 1.5)
     total = SOFT * tissue + LUNG * air + flat + bones + tubes.path() + texture
     return np.asarray(np.maximum(total, 0), np.float32)

@@ -8,21 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.phantoms.anatomy import Pose
-from isnet_cli.phantoms.canvas import Grid, Points, Tubes, curve, moved
+from isnet_cli.phantoms.canvas import Grid, Points, Tubes, interpolate_curve, move_points
 
 AIR, BLOOD = 0.2, 0.26  # attenuation per cm: what air takes away, what vessels add to lung
 _GENERATIONS = 8
 _THINNEST = 0.022  # cm, radius
 
 
-def airways(tubes: Tubes, pose: Pose, rng: np.random.Generator) -> None:
+def draw_airways(tubes: Tubes, pose: Pose, rng: np.random.Generator) -> None:
     """Takes away what the air in the trachea and the main bronchi replaces."""
     carina = np.array([0.15 + rng.normal(0, 0.15), 9.4 - 0.2 * pose.breath, -1.0])
-    above = moved(carina, 0, -0.4, 0)
-    pipe = curve(np.array([[0, -9, 1.5], [0, -2, 1], [rng.normal(-0.1, 0.15), 4, 0], carina]), 500)
+    above = move_points(carina, 0, -0.4, 0)
+    pipe = interpolate_curve(
+        np.array([[0, -9, 1.5], [0, -2, 1], [rng.normal(-0.1, 0.15), 4, 0], carina]), 500
+    )
     tubes.add(pipe, np.linspace(0.8, 0.9, 500), -AIR)
-    right = curve(np.array([above, moved(carina, -1.5, 1.2, 0), moved(carina, -3.2, 3.6, 0)]), 200)
-    left = curve(np.array([above, moved(carina, 2.0, 1.2, 0), moved(carina, 4.4, 2.7, 0)]), 200)
+    right = interpolate_curve(
+        np.array([above, move_points(carina, -1.5, 1.2, 0), move_points(carina, -3.2, 3.6, 0)]), 200
+    )
+    left = interpolate_curve(
+        np.array([above, move_points(carina, 2.0, 1.2, 0), move_points(carina, 4.4, 2.7, 0)]), 200
+    )
     fade = np.linspace(0.9, 0.2, 200)
     tubes.add(right, np.linspace(0.7, 0.35, 200), -AIR * fade)
     tubes.add(left, np.linspace(0.6, 0.3, 200), -AIR * fade)
@@ -45,7 +51,7 @@ class _Shoots:
     lengths: Points
 
 
-def vessels(
+def draw_vessels(
     tubes: Tubes, grid: Grid, lung: NDArray[np.bool_], pose: Pose, rng: np.random.Generator
 ) -> None:
     """Adds the vessels of both lungs, from the hila outwards, where `lung` [H, W] is true."""
@@ -68,11 +74,13 @@ def vessels(
 
 def _trunks(tubes: Tubes, hilum: Points, side: float) -> None:
     """The large vessels of one hilum: a descending and an ascending branch."""
-    start = [moved(hilum, -side * 1.2, -1.0), moved(hilum, side * 0.3, 0.2)]
-    down = [*start, moved(hilum, side * 1.0, 3.4), moved(hilum, side * 1.3, 5.6)]
-    tubes.add(_flat(curve(np.array(down), 300)), np.linspace(0.95, 0.4, 300), 0.65 * BLOOD)
-    up = [*start, moved(hilum, side * 1.3, -2.2)]
-    tubes.add(_flat(curve(np.array(up), 200)), np.linspace(0.7, 0.35, 200), 0.6 * BLOOD)
+    start = [move_points(hilum, -side * 1.2, -1.0), move_points(hilum, side * 0.3, 0.2)]
+    down = [*start, move_points(hilum, side * 1.0, 3.4), move_points(hilum, side * 1.3, 5.6)]
+    tubes.add(
+        _flat(interpolate_curve(np.array(down), 300)), np.linspace(0.95, 0.4, 300), 0.65 * BLOOD
+    )
+    up = [*start, move_points(hilum, side * 1.3, -2.2)]
+    tubes.add(_flat(interpolate_curve(np.array(up), 200)), np.linspace(0.7, 0.35, 200), 0.6 * BLOOD)
 
 
 def _flat(points: Points) -> Points:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.labels.values import labels_of
+from isnet_cli.labels.values import parse_label
 from isnet_cli.output.figures import number
 from isnet_cli.report.pictures import (
     ChosenImages,
@@ -89,7 +89,7 @@ def measure_sureness(line: Cells, classes: Sequence[str], task: str) -> tuple[bo
         return right, max(p.values())
     decided = set(line["predicted"].split(";"))
     sure = {name: p[name] if name in decided else 1 - p[name] for name in classes}
-    known = {n: v for n, v in labels_of(line["label"], task).items() if v in (0, 1) and n in p}
+    known = {n: v for n, v in parse_label(line["label"], task).items() if v in (0, 1) and n in p}
     if not known:
         return None, min(sure.values())
     wrong = [sure[name] for name, value in known.items() if (name in decided) != bool(value)]

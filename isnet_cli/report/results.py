@@ -23,7 +23,7 @@ from isnet_cli.core.run_folder import STAGES, RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
-from isnet_cli.labels.values import UnknownValueError, labels_of
+from isnet_cli.labels.values import UnknownValueError, parse_label
 from isnet_cli.output.curves import PrecisionRecall, thinned
 from isnet_cli.output.figures import Roc, number
 from isnet_cli.stats.scores import pr_points, roc_points
@@ -371,7 +371,7 @@ def encode_labels(labels: Sequence[str], classes: Sequence[str], task: str) -> N
         UnknownValueError: When a multi-label text has another form.
     """
     other = math.nan if task == "multilabel" else 0.0
-    said = [labels_of(label, task) for label in labels]
+    said = [parse_label(label, task) for label in labels]
     table = [
         [values.get(name, other if values else math.nan) for name in classes] for values in said
     ]
@@ -537,7 +537,7 @@ def _check_hash(path: Path, record: Mapping[str, Any], name: str) -> None:
 
 def _check_label(place: str, label: str, classes: Sequence[str], task: str) -> str:
     try:
-        names = list(labels_of(label, task)) if label else []
+        names = list(parse_label(label, task)) if label else []
     except UnknownValueError:
         names = [label]
     unknown = [name for name in names if name not in classes]

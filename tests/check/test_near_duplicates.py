@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isnet_cli.check.near_duplicates import BITS, LIMIT, SIDE, alike, image_hash
+from isnet_cli.check.near_duplicates import BITS, LIMIT, SIDE, find_near_duplicates, hash_image
 from isnet_cli.images.resize import resize
 from tests.support.runs import lungs
 
@@ -49,7 +49,7 @@ CHANGES = {
 
 
 def distance(a: Floats, b: Floats) -> int:
-    return int((image_hash(a) != image_hash(b)).sum())
+    return int((hash_image(a) != hash_image(b)).sum())
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -60,8 +60,8 @@ def test_a_changed_copy_is_found(change: str) -> None:
 
 
 def test_different_images_are_not_alike() -> None:
-    hashes = np.array([image_hash(chest(seed)) for seed in range(60)])
-    assert list(alike(hashes)) == []
+    hashes = np.array([hash_image(chest(seed)) for seed in range(60)])
+    assert list(find_near_duplicates(hashes)) == []
 
 
 def test_hash_equals_its_transcription() -> None:
@@ -76,7 +76,7 @@ def test_hash_equals_its_transcription() -> None:
                 total += np.cos(np.pi * u * (y + 0.5) / SIDE) * (small[y] * row).sum()
             terms.append(total)
     middle = sorted(terms[1:])[BITS // 2]
-    assert image_hash(image).tolist() == [term > middle for term in terms[1:]]
+    assert hash_image(image).tolist() == [term > middle for term in terms[1:]]
 
 
 def test_pairs_equal_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,10 +92,10 @@ def test_pairs_equal_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
         for j in range(i + 1, 40)
         if (bits := int((hashes[i] != hashes[j]).sum())) <= LIMIT
     ]
-    assert list(alike(hashes)) == expected
+    assert list(find_near_duplicates(hashes)) == expected
     assert (1, 3, 0) in expected
     assert not any(j == 39 for _, j, _ in expected)
 
 
 def test_a_blank_image_has_a_hash() -> None:
-    assert not image_hash(np.zeros((70, 90), np.float32)).any()
+    assert not hash_image(np.zeros((70, 90), np.float32)).any()

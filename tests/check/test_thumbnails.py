@@ -11,8 +11,8 @@ from isnet_cli.check.thumbnails import (
     LEVELS,
     SIDE,
     STRENGTHS,
-    background_view,
-    lung_view,
+    describe_background,
+    describe_lungs,
 )
 from tests.support.runs import lungs
 
@@ -63,7 +63,7 @@ def by_hand(
 
 def test_the_view_equals_its_transcription() -> None:
     pixels, mask = image(), two_lungs()
-    found = lung_view(pixels, mask)
+    found = describe_lungs(pixels, mask)
     assert found.shape == (COUNT,)
     thumbnail, levels, edges, facts = parts(found)
     means, expected_levels, expected_edges = by_hand(pixels, mask)
@@ -81,10 +81,10 @@ def test_the_view_equals_its_transcription() -> None:
 def test_nothing_of_the_other_side_enters() -> None:
     mask, one, other = two_lungs(), image(1), image(2)
     inside, outside = np.where(mask, one, other), np.where(mask, other, one)
-    assert np.array_equal(lung_view(one, mask), lung_view(inside, mask))
-    assert np.array_equal(background_view(one, mask), background_view(outside, mask))
-    assert not np.array_equal(lung_view(one, mask), lung_view(outside, mask))
-    assert not np.array_equal(background_view(one, mask), background_view(inside, mask))
+    assert np.array_equal(describe_lungs(one, mask), describe_lungs(inside, mask))
+    assert np.array_equal(describe_background(one, mask), describe_background(outside, mask))
+    assert not np.array_equal(describe_lungs(one, mask), describe_lungs(outside, mask))
+    assert not np.array_equal(describe_background(one, mask), describe_background(inside, mask))
 
 
 def test_the_background_keeps_a_margin_from_the_lungs() -> None:
@@ -94,20 +94,20 @@ def test_the_background_keeps_a_margin_from_the_lungs() -> None:
         for dx in (-1, 0, 1):
             ring |= np.roll(mask, (dy, dx), (0, 1))
     changed = np.where(ring & ~mask, np.float32(1), image())
-    assert np.array_equal(background_view(image(), mask), background_view(changed, mask))
+    assert np.array_equal(describe_background(image(), mask), describe_background(changed, mask))
 
 
 def test_cells_without_pixels_are_filled_between_their_neighbours() -> None:
     pixels = np.tile(np.linspace(0, 1, W, dtype=np.float32), (H, 1))
-    cells = parts(background_view(pixels, two_lungs()))[0].reshape(SIDE, SIDE)
+    cells = parts(describe_background(pixels, two_lungs()))[0].reshape(SIDE, SIDE)
     assert np.abs(np.diff(cells, axis=1)).max() < 0.2
-    flat = parts(background_view(np.full((H, W), 0.3, np.float32), two_lungs()))[0]
+    flat = parts(describe_background(np.full((H, W), 0.3, np.float32), two_lungs()))[0]
     assert flat == pytest.approx(np.full(SIDE**2, 0.3), abs=1e-5)
 
 
 @pytest.mark.parametrize("mask", [np.zeros((H, W), bool), np.ones((H, W), bool)])
 def test_a_side_without_pixels_gives_zeros(mask: np.ndarray) -> None:
-    view = background_view if mask.all() else lung_view
+    view = describe_background if mask.all() else describe_lungs
     assert not view(image(), mask).any()
-    other = lung_view if mask.all() else background_view
+    other = describe_lungs if mask.all() else describe_background
     assert np.isfinite(other(image(), mask)).all()

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from isnet_cli.check.pixels import Look, glances_of_run, look_at
-from isnet_cli.check.verdicts import ask, interval, looked_lines, near_duplicates, verdicts
+from isnet_cli.check.features import ImageFeatures, extract_features, list_run_images
+from isnet_cli.check.verdicts import (
+    ask_probes,
+    describe_features,
+    format_interval,
+    judge_near_duplicates,
+    judge_probes,
+)
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
@@ -24,7 +31,9 @@ from tests.support.runs import lungs, make_run, small_config
 Paint = Callable[[Row, np.ndarray, np.random.Generator], None]
 
 
-def looks_of(folder: Path, paint: Paint | None = None, count: int = 80, **sets: int) -> list[Look]:
+def extract_all(
+    folder: Path, paint: Paint | None = None, count: int = 80, **sets: int
+) -> list[ImageFeatures]:
     """Looks at a run of noise; two hospitals and two classes in all combinations."""
     run = make_run(folder, sets=sets or {"train": count})
     edit_rows(run, lambda row: {"source": "AB"[int(row.patient, 16) // 2 % 2]})
@@ -34,7 +43,7 @@ def looks_of(folder: Path, paint: Paint | None = None, count: int = 80, **sets: 
         if paint is not None:
             paint(row, pixels, rng)
         save_image(run.path / "ingest" / row.image_file, np.clip(pixels, 0, 1))
-    return look_at(glances_of_run(run, small_config()), small_config(), RunContext())
+    return extract_features(list_run_images(run, small_config()), small_config(), RunContext())
 
 
 def mark_classes(row: Row, pixels: np.ndarray, rng: np.random.Generator) -> None:
@@ -49,15 +58,17 @@ def expose_hospitals(row: Row, pixels: np.ndarray, rng: np.random.Generator) -> 
         pixels[lungs(row.height)] += 0.2
 
 
-def asked(looks: list[Look], **sections: Any) -> tuple[dict[str, Any], list[dict[str, str]]]:
+def asked(
+    images: list[ImageFeatures], **sections: Any
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
     settings = small_config(**sections)
-    found = ask(looks, settings)
+    found = ask_probes(images, settings)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    return found, verdicts(found, settings)
+    return found, judge_probes(found, settings)
 
 
 def test_a_mark_per_class_is_told_by_the_background_alone(tmp_path: Path) -> None:
-    found, said = asked(looks_of(tmp_path, mark_classes))
+    found, said = asked(extract_all(tmp_path, mark_classes))
     assert found["class"]["background"]["auc"] > 0.99
     assert found["class"]["background"]["within"]["auc"] > 0.99
     assert found["class"]["lungs"]["auc"] == pytest.approx(0.5, abs=0.2)
@@ -69,8 +80,8 @@ def test_a_mark_per_class_is_told_by_the_background_alone(tmp_path: Path) -> Non
 
 
 def test_an_exposure_per_hospital_is_told_by_the_lungs_alone(tmp_path: Path) -> None:
-    looks = looks_of(tmp_path, expose_hospitals)
-    found, said = asked(looks)
+    images = extract_all(tmp_path, expose_hospitals)
+    found, said = asked(images)
     assert found["source"]["lungs"]["auc"] > 0.99
     assert found["source"]["background"]["auc"] == pytest.approx(0.5, abs=0.2)
     assert [v["tells"] for v in said] == ["no", "yes"]
@@ -81,11 +92,11 @@ def test_an_exposure_per_hospital_is_told_by_the_lungs_alone(tmp_path: Path) -> 
         " --set model.standardise=bands"
     )
     for how, words in (("lungs", "model.standardise=bands"), ("bands", "train.augment.spectrum")):
-        assert words in asked(looks, model={"standardise": how})[1][1]["text"]
+        assert words in asked(images, model={"standardise": how})[1][1]["text"]
 
 
 def test_without_signal_nothing_is_told(tmp_path: Path) -> None:
-    found, said = asked(looks_of(tmp_path, count=120))
+    found, said = asked(extract_all(tmp_path, count=120))
     for about in ("class", "source"):
         for view in ("background", "lungs"):
             assert found[about][view]["auc"] == pytest.approx(0.5, abs=0.2)
@@ -93,47 +104,46 @@ def test_without_signal_nothing_is_told(tmp_path: Path) -> None:
 
 
 def test_when_each_class_has_its_own_source_nobody_can_tell_which(tmp_path: Path) -> None:
-    looks = looks_of(tmp_path, mark_classes)
-    tied = [Look(Row(**{**vars(k.row), "source": k.row.label}), k.hash, k.background, k.lungs)
-            for k in looks]  # fmt: skip
+    images = extract_all(tmp_path, mark_classes)
+    tied = [replace(k, row=replace(k.row, source=k.row.label)) for k in images]
     found, said = asked(tied)
     assert found["class"]["background"]["within"]["auc"] is None
     assert "each class has its own source" in said[0]["text"]
-    assert "-" in looked_lines(together(tied, found, said))[3]
+    assert "-" in describe_features(together(tied, found, said))[3]
 
 
 def test_what_is_told_by_the_hospital_alone_is_said(tmp_path: Path) -> None:
     """The mark is the hospital's, and eight images of ten are of the hospital's own class."""
-    looks = []
-    for n, look in enumerate(looks_of(tmp_path, mark_classes, count=120)):
-        marked = look.row.label == "sick"
+    images = []
+    for n, image in enumerate(extract_all(tmp_path, mark_classes, count=120)):
+        marked = image.row.label == "sick"
         label = "xy"[marked == (n % 10 < 2)]
-        row = Row(**{**vars(look.row), "source": "BA"[marked], "label": label})
-        looks.append(Look(row, look.hash, look.background, look.lungs))
-    found, said = asked(looks)
+        row = Row(**{**vars(image.row), "source": "BA"[marked], "label": label})
+        images.append(ImageFeatures(row, image.hash, image.background, image.lungs))
+    found, said = asked(images)
     assert found["class"]["background"]["auc"] > 0.7
     assert found["class"]["background"]["within"]["low"] < 0.5
     assert "; within one source it is AUC 0." in said[0]["text"]
 
 
 def test_classes_are_asked_of_the_images_to_learn_from(tmp_path: Path) -> None:
-    looks = looks_of(tmp_path, mark_classes, train=40, val=20, test=20)
-    found, _ = asked(looks)
+    images = extract_all(tmp_path, mark_classes, train=40, val=20, test=20)
+    found, _ = asked(images)
     assert found["class"]["sets"] == ["train", "val"]
     assert found["class"]["background"]["n"] == 60
     assert found["source"]["sets"] == ["train", "val", "test"]
     assert found["source"]["background"]["n"] == 80
-    others = [look for look in looks if look.row.set == "test"]
+    others = [image for image in images if image.row.set == "test"]
     assert asked(others)[0]["class"]["sets"] == ["test"]
 
 
 def test_several_labels_are_asked_one_by_one(tmp_path: Path) -> None:
-    looks = looks_of(tmp_path, mark_classes)
+    images = extract_all(tmp_path, mark_classes)
     several = []
-    for n, look in enumerate(looks):
-        label = f"sick={int(look.row.label == 'sick')};old={'?' if n % 3 == 0 else n // 2 % 2}"
-        row = Row(**{**vars(look.row), "label": label})
-        several.append(Look(row, look.hash, look.background, look.lungs))
+    for n, image in enumerate(images):
+        label = f"sick={int(image.row.label == 'sick')};old={'?' if n % 3 == 0 else n // 2 % 2}"
+        row = Row(**{**vars(image.row), "label": label})
+        several.append(ImageFeatures(row, image.hash, image.background, image.lungs))
     found, _ = asked(several, data={"labels": {"task": "multilabel"}})
     answers = found["class"]["background"]["per_class"]
     assert set(answers) == {"sick", "old"}
@@ -143,9 +153,9 @@ def test_several_labels_are_asked_one_by_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["A", ""])
 def test_one_source_or_none_asks_nothing_of_it(tmp_path: Path, source: str) -> None:
-    looks = [Look(Row(**{**vars(k.row), "source": source}), k.hash, k.background, k.lungs)
-             for k in looks_of(tmp_path, mark_classes, count=40)]  # fmt: skip
-    found, said = asked(looks)
+    images = [ImageFeatures(Row(**{**vars(k.row), "source": source}), k.hash, k.background, k.lungs)
+             for k in extract_all(tmp_path, mark_classes, count=40)]  # fmt: skip
+    found, said = asked(images)
     assert [v["about"] for v in said] == ["class"]
     assert found["source"]["lungs"]["auc"] is None
 
@@ -154,32 +164,32 @@ def test_without_masks_the_way_to_them_is_said(tmp_path: Path) -> None:
     run = make_run(
         tmp_path, sets={"train": 4}, verdicts={f"train/00{n}": "missing" for n in range(4)}
     )
-    looks = look_at(glances_of_run(run, small_config()), small_config(), RunContext())
-    found, said = asked(looks)
+    images = extract_features(list_run_images(run, small_config()), small_config(), RunContext())
+    found, said = asked(images)
     assert (found["images"], found["why"]) == (0, "no image has a lung mask")
     assert "isnet masks CONFIG -o RUN, then isnet check RUN" in said[0]["text"]
-    text = "\n".join(looked_lines(together(looks, found, said)))
+    text = "\n".join(describe_features(together(images, found, said)))
     assert "looked at 4 of 4 images: 0 near-duplicates" in text
     assert asked([])[0]["images"] == 0
 
 
 def test_too_few_images_are_unknown(tmp_path: Path) -> None:
-    found, said = asked(looks_of(tmp_path, mark_classes, count=12))
+    found, said = asked(extract_all(tmp_path, mark_classes, count=12))
     assert [v["tells"] for v in said] == ["unknown", "unknown"]
     assert "too few: normal 6, sick 6" in said[0]["text"]
-    assert interval(found["class"]["lungs"]) == "-"
+    assert format_interval(found["class"]["lungs"]) == "-"
 
 
 def together(
-    looks: list[Look], found: dict[str, Any], said: list[dict[str, str]]
+    images: list[ImageFeatures], found: dict[str, Any], said: list[dict[str, str]]
 ) -> dict[str, Any]:
-    copies = {**near_duplicates(looks)[0], "of": len(looks)}
+    copies = {**judge_near_duplicates(images)[0], "of": len(images)}
     return {"near_duplicates": copies, "probes": found, "verdicts": said}
 
 
 def test_the_table_names_what_was_asked(tmp_path: Path) -> None:
-    looks = looks_of(tmp_path, mark_classes)
-    lines = looked_lines(together(looks, *asked(looks)))
+    images = extract_all(tmp_path, mark_classes)
+    lines = describe_features(together(images, *asked(images)))
     assert lines[1].split("  ")[1] == "AUC, 80 images"
     assert [line.split("  ")[1].strip() or line.strip().split("  ")[0] for line in lines[2:6]] == [
         "class", "within one source", "source", "within one class",
@@ -207,8 +217,8 @@ def run_with_copies(folder: Path) -> tuple[RunFolder, Config]:
 
 def test_near_duplicates_across_sets_and_labels(tmp_path: Path) -> None:
     run, settings = run_with_copies(tmp_path)
-    facts, problems = near_duplicates(
-        look_at(glances_of_run(run, settings), settings, RunContext())
+    facts, problems = judge_near_duplicates(
+        extract_features(list_run_images(run, settings), settings, RunContext())
     )
     assert facts == {
         "images": 14, "across_sets": 2, "within_sets": 1, "different_labels": 1,
@@ -224,6 +234,6 @@ def test_near_duplicates_across_sets_and_labels(tmp_path: Path) -> None:
 
 
 def test_no_copies_no_problems(tmp_path: Path) -> None:
-    facts, problems = near_duplicates(looks_of(tmp_path, count=10))
+    facts, problems = judge_near_duplicates(extract_all(tmp_path, count=10))
     assert (facts["across_sets"], facts["within_sets"], problems) == (0, 0, [])
-    assert near_duplicates([])[0]["images"] == 0
+    assert judge_near_duplicates([])[0]["images"] == 0

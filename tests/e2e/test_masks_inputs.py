@@ -11,7 +11,7 @@ from PIL import Image
 
 from isnet_cli.core.files import read_csv, sha256_file
 from isnet_cli.images.mask_files import load_mask
-from isnet_cli.phantoms.phantom import phantom
+from isnet_cli.phantoms.phantom import make_phantom
 from tests.cli.factory import Done, isnet
 from tests.images.dicom.factory import dicom_bytes
 
@@ -28,7 +28,7 @@ def bytes_of(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def write_inputs(root: Path) -> dict[str, Mask]:
     """Odd images of one drawn chest in `root`; the true lungs of those that deserve a mask."""
-    drawn = phantom(2, size=400)
+    drawn = make_phantom(2, size=400)
     image, lungs = drawn.pixels.astype(np.float32), drawn.lungs
     (root / "deep/er").mkdir(parents=True)
     plain = bytes_of(image)
@@ -142,7 +142,7 @@ def test_widths_are_read_or_refused(tmp_path: Path) -> None:
     assert isnet("masks", tmp_path, "--dilate", "wide").code == 2
     write = tmp_path / "images"
     write.mkdir()
-    Image.fromarray(bytes_of(phantom(2, size=200).pixels)).save(write / "a.png")
+    Image.fromarray(bytes_of(make_phantom(2, size=200).pixels)).save(write / "a.png")
     areas = []
     for width in ("0px", "4px", "3%"):
         run = tmp_path / width.replace("%", "c")

@@ -29,7 +29,7 @@ from isnet_cli.images.resize import Frame
 from isnet_cli.images.types import Row
 from isnet_cli.inference.model_files import load_model
 from isnet_cli.inference.predictor import Predictor
-from isnet_cli.labels.values import labels_of
+from isnet_cli.labels.values import parse_label
 from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE, ZERO_MAP
 from isnet_lrp import relevance
 from isnet_lrp.ops.table import HANDLERS
@@ -160,7 +160,7 @@ def test_multilabel_true_explains_each_positive_label(tmp_path: Path) -> None:
     run_stage(heatmap, settings(target="true", formats=["npz"]), folder, RunContext())
     found = Counter((line["key"], line["target"]) for line in index(folder))
     for row in read_manifest(folder.path / "ingest" / "manifest.csv"):
-        positive = [n for n, v in labels_of(row.label, "multilabel").items() if v == 1]
+        positive = [n for n, v in parse_label(row.label, "multilabel").items() if v == 1]
         assert sorted(t for key, t in found if key == row.key) == sorted(positive or [""])
     assert max(found.values()) == 1
     model = load_model(folder.path, torch.device("cpu"))

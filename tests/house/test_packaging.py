@@ -104,8 +104,9 @@ def test_the_wheel_works_beside_foreign_models_and_tests(wheel: Path, tmp_path: 
         f"assert isnet_cli.__file__.startswith({str(site)!r})\n"
         f"assert isnet_lrp.__file__.startswith({str(site)!r})\n"
         f"assert registry.__file__.startswith({str(site)!r})\n"
-        "from isnet_cli.check.doctor import examine\n"
-        "assert examine().problems == [], examine().problems\n"
+        "from isnet_cli.check.doctor import examine_machine\n"
+        "found = examine_machine().problems\n"
+        "assert found == [], found\n"
         "sys.exit(main(['--version']))\n"
     )
     done = subprocess.run(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isnet_cli.images.detect_format import HEAD_BYTES, describe, detect_format, sniff_bytes
+from isnet_cli.images.detect_format import HEAD_BYTES, describe_content, detect_bytes, detect_format
 from tests.images.dicom.factory import dicom_bytes, image_values
 from tests.images.factory import saved
 
@@ -16,20 +16,20 @@ GREY = Image.fromarray(np.zeros((8, 8), np.uint8))
 
 @pytest.mark.parametrize("syntax", ["implicit", "explicit", "big", "deflated", "rle"])
 def test_dicom_with_preamble(syntax: str) -> None:
-    assert sniff_bytes(dicom_bytes(SMALL, syntax=syntax)) == "dicom"
+    assert detect_bytes(dicom_bytes(SMALL, syntax=syntax)) == "dicom"
 
 
 @pytest.mark.parametrize("syntax", ["implicit", "explicit", "big"])
 def test_dicom_without_preamble(syntax: str) -> None:
     content = dicom_bytes(SMALL, syntax=syntax, preamble=False)
     assert content[128:132] != b"DICM"
-    assert sniff_bytes(content) == "dicom"
+    assert detect_bytes(content) == "dicom"
 
 
 def test_tiff_hidden_in_a_dicom_preamble_is_dicom() -> None:
     content = bytearray(dicom_bytes(SMALL))
     content[:8] = b"II*\0\x08\0\0\0"
-    assert sniff_bytes(bytes(content)) == "dicom"
+    assert detect_bytes(bytes(content)) == "dicom"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_raster_formats_whatever_the_name(tmp_path, format_: str, expected: str)
 
 @pytest.mark.parametrize("magic", [b"MM\0*", b"II+\0", b"MM\0+"])
 def test_other_tiff_magics(magic: bytes) -> None:
-    assert sniff_bytes(magic + bytes(100)) == "tiff"
+    assert detect_bytes(magic + bytes(100)) == "tiff"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_other_tiff_magics(magic: bytes) -> None:
     ],
 )
 def test_everything_else_is_none(head: bytes) -> None:
-    assert sniff_bytes(head) is None
+    assert detect_bytes(head) is None
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_everything_else_is_none(head: bytes) -> None:
     ],
 )
 def test_foreign_files_are_described(head: bytes, words: str) -> None:
-    assert describe(head) == words
+    assert describe_content(head) == words
 
 
 def test_the_head_suffices_for_every_magic() -> None:
     buffer = io.BytesIO(dicom_bytes(SMALL))
-    assert sniff_bytes(buffer.read(HEAD_BYTES)) == "dicom"
+    assert detect_bytes(buffer.read(HEAD_BYTES)) == "dicom"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from isnet_cli.errors import IsnetError, UnreadableImage
-from isnet_cli.images.find import MAX_PART, collect, frame_key
+from isnet_cli.images.find import MAX_PART, collect_images, name_frame
 from isnet_cli.images.read import read_images
 
 
@@ -19,12 +19,12 @@ def tree(root: Path, *names: str) -> Path:
 
 
 def keys(images) -> list[str]:
-    return [key for key, _ in collect(images).images]
+    return [key for key, _ in collect_images(images).images]
 
 
 def test_nested_folder_mirrors_the_tree_in_sorted_order(tmp_path: Path) -> None:
     tree(tmp_path, "b/2.dcm", "b/1.png", "a.jpg", "b/c/IM0001", "z/1.2.840.5")
-    found = collect(str(tmp_path))
+    found = collect_images(str(tmp_path))
     assert found.root == tmp_path
     assert [key for key, _ in found.images] == ["a", "b/1", "b/2", "b/c/IM0001", "z/1.2.840.5"]
     assert found.images[1][1] == tmp_path / "b/1.png"
@@ -46,10 +46,10 @@ def test_frame_keys_never_meet_another_image(tmp_path: Path) -> None:
     tree(tmp_path, "a.dcm", "a_f2.png", "b_f2.png")
     found = keys(str(tmp_path))
     assert found == ["a", "a_f2.png", "b_f2"]
-    frames = [frame_key("a", n, 3) for n in range(3)]
+    frames = [name_frame("a", n, 3) for n in range(3)]
     assert frames == ["a_f1", "a_f2", "a_f3"]
     assert not set(frames) & set(found)
-    assert frame_key("a", 0, 1) == "a"
+    assert name_frame("a", 0, 1) == "a"
 
 
 def test_hidden_sidecar_and_directory_files_are_left_out(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_symlink_loops_end_and_links_are_followed(tmp_path: Path) -> None:
     elsewhere = tree(tmp_path / "elsewhere", "c.png")
     (images / "more").symlink_to(elsewhere, target_is_directory=True)
     (images / "again.png").symlink_to(images / "a.png")
-    found = collect(str(images))
+    found = collect_images(str(images))
     assert [key for key, _ in found.images] == ["a", "more/c", "sub/b"]
 
 
@@ -85,7 +85,7 @@ def test_broken_link_and_pipe_become_rows(tmp_path: Path) -> None:
     tree(tmp_path, "a.png")
     (tmp_path / "gone.dcm").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe")
-    found = dict(collect(str(tmp_path)).images)
+    found = dict(collect_images(str(tmp_path)).images)
     reasons = {}
     for key in ("gone", "pipe"):
         with pytest.raises(UnreadableImage) as caught:
@@ -106,9 +106,12 @@ def test_a_folder_that_cannot_be_listed_becomes_a_row(tmp_path: Path) -> None:
 
 def test_single_file_and_list_of_files(tmp_path: Path) -> None:
     tree(tmp_path, "a/1.png", "b/1.png", "b/notes.txt.png")
-    assert collect(str(tmp_path / "a/1.png")) == (tmp_path / "a", [("1", tmp_path / "a/1.png")])
+    assert collect_images(str(tmp_path / "a/1.png")) == (
+        tmp_path / "a",
+        [("1", tmp_path / "a/1.png")],
+    )
     both = [str(tmp_path / "b/1.png"), str(tmp_path / "a/1.png"), str(tmp_path / "a/1.png")]
-    found = collect(both)
+    found = collect_images(both)
     assert found.root == tmp_path
     assert [key for key, _ in found.images] == ["a/1", "b/1"]
 
@@ -184,7 +187,7 @@ def test_errors_name_the_place_and_a_fix(tmp_path: Path, make, words: str) -> No
     (tmp_path / "bad.csv").write_text("id,label\n1,x\n")
     (tmp_path / "gone.txt").write_text("x.png\ny.png\n")
     with pytest.raises(IsnetError) as caught:
-        collect(make(tmp_path))
+        collect_images(make(tmp_path))
     assert caught.value.kind == "data"
     assert words in caught.value.message
     assert caught.value.fix
@@ -194,7 +197,7 @@ def test_odd_names_give_keys_that_can_be_written_everywhere(tmp_path: Path) -> N
     long = "x" * 240 + ".dcm"
     tree(tmp_path, 'a:b*"c|d.png', "new\nline.png", long, "é ü 肺.png")
     os.close(os.open(os.fsencode(tmp_path) + b"/bad\xff.png", os.O_CREAT | os.O_WRONLY))
-    found = collect(str(tmp_path))
+    found = collect_images(str(tmp_path))
     for key, path in found.images:
         key.encode("utf-8")
         assert path.exists()
@@ -212,5 +215,5 @@ def test_two_long_names_with_one_beginning_stay_apart(tmp_path: Path) -> None:
 def test_the_input_is_not_touched(tmp_path: Path) -> None:
     tree(tmp_path, "a.png", "b/c.dcm")
     before = sorted((p.as_posix(), p.stat().st_mtime_ns) for p in tmp_path.rglob("*"))
-    collect(str(tmp_path))
+    collect_images(str(tmp_path))
     assert sorted((p.as_posix(), p.stat().st_mtime_ns) for p in tmp_path.rglob("*")) == before

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from isnet_cli.errors import UnreadableImage
-from isnet_cli.images.header_scan import Facts, scan_header, without_placeholder
+from isnet_cli.images.header_scan import HeaderFacts, drop_placeholder, scan_header
 from isnet_cli.images.read import read_images
 from tests.images.dicom.factory import EXACT, dicom_bytes, image_values
 from tests.images.factory import png_bytes
@@ -84,7 +85,9 @@ def test_files_that_are_no_images(tmp_path: Path) -> None:
     )  # fmt: skip
     folder = scan_header(tmp_path).fault
     assert folder is not None
-    assert folder[0] == "no_access"
+    assert folder[0] == "not_a_file"
+    os.mkfifo(tmp_path / "pipe")  # would wait for a writer when opened
+    assert scan_header(tmp_path / "pipe").fault == folder
 
 
 @settings(deadline=None)
@@ -98,7 +101,7 @@ def test_damaged_headers_never_raise(
     path = tmp_path_factory.getbasetemp() / "damaged"
     path.write_bytes(bytes(content[: len(content) - cut]))
     facts = scan_header(path)
-    assert isinstance(facts, Facts)
+    assert isinstance(facts, HeaderFacts)
     assert "CANARY" not in str(facts.fault)
 
 
@@ -106,9 +109,9 @@ def test_damaged_headers_never_raise(
     "word", ["", "ANONYMOUS", "anon", "0", " Unknown ", "Removed", "anonymous^"]
 )
 def test_placeholders_name_nobody(word: str) -> None:
-    assert without_placeholder(word) == ""
+    assert drop_placeholder(word) == ""
 
 
 @pytest.mark.parametrize("word", ["00", "P-0", "anon7", "Nana", "1"])
 def test_identifiers_stay(word: str) -> None:
-    assert without_placeholder(f" {word} ") == word
+    assert drop_placeholder(f" {word} ") == word

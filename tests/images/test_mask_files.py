@@ -11,7 +11,14 @@ from PIL import Image
 
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images import mask_files
-from isnet_cli.images.mask_files import PAIR, binarise, find_masks, load_mask, pictures, save_mask
+from isnet_cli.images.mask_files import (
+    PAIR,
+    binarise,
+    find_masks,
+    list_pictures,
+    load_mask,
+    save_mask,
+)
 
 
 def disc(size: int = 96, left: bool = True) -> np.ndarray:
@@ -209,5 +216,5 @@ def test_a_folder_without_masks_is_refused(tmp_path: Path) -> None:
 
 def test_pictures_are_listed_in_order(tmp_path: Path) -> None:
     tree(tmp_path, "b/2.png", "a.tif", "b/1.PNG", "notes.txt", ".x.png")
-    found = [path.relative_to(tmp_path).as_posix() for path in pictures(tmp_path)]
+    found = [path.relative_to(tmp_path).as_posix() for path in list_pictures(tmp_path)]
     assert found == ["a.tif", "b/1.PNG", "b/2.png"]

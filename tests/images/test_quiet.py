@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from isnet_cli.images.quiet import muted_stderr, quiet
+from isnet_cli.images.quiet import mute_stderr, quiet
 
 
 def shout(name: str) -> None:
@@ -57,11 +57,11 @@ def test_the_silence_of_one_thread_outlives_that_of_another(caplog) -> None:
 
 
 def test_stderr_is_muted_below_python_and_comes_back(capfd) -> None:
-    with muted_stderr():
+    with mute_stderr():
         os.write(2, b"from a C library")
     os.write(2, b"heard")
     assert capfd.readouterr().err == "heard"
-    with pytest.raises(ValueError, match="kept"), muted_stderr():
+    with pytest.raises(ValueError, match="kept"), mute_stderr():
         raise ValueError("kept")
     os.write(2, b"again")
     assert capfd.readouterr().err == "again"
@@ -72,14 +72,14 @@ def test_a_process_without_stderr_is_served(monkeypatch) -> None:
         raise OSError(number)
 
     monkeypatch.setattr(os, "dup", closed)
-    with muted_stderr():
+    with mute_stderr():
         pass
 
 
 def test_no_file_descriptor_is_left_open() -> None:
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     for _ in range(20):
-        with muted_stderr():
+        with mute_stderr():
             pass
     after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     assert after == before

@@ -3,9 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isnet_cli.images.find import collect
+from isnet_cli.images.find import collect_images
 from isnet_cli.images.read import read_images
-from isnet_cli.images.sanity import MIN_SIDE, colour_fault, colour_spread, implausible, luma
+from isnet_cli.images.sanity import (
+    MIN_SIDE,
+    check_colour,
+    check_sanity,
+    luma,
+    measure_colour_spread,
+)
 from isnet_cli.images.types import XRay
 from tests.support.paths import ROOT
 
@@ -21,7 +27,7 @@ def noise(height: int = 128, width: int = 128) -> np.ndarray:
 
 
 def reason(pixels: np.ndarray, view: str = "unknown", wanted: str = "frontal") -> str | None:
-    fault = implausible(image(pixels, view), wanted)
+    fault = check_sanity(image(pixels, view), wanted)
     return fault.reason if fault else None
 
 
@@ -73,14 +79,14 @@ def test_colour_pictures_are_told_from_tinted_and_marked_images() -> None:
     tinted = grey * np.array([0.6, 0.8, 1.0])
     marked = grey.copy()
     marked[:10, :20] = (1.0, 0.0, 0.0)
-    assert colour_spread(grey.astype(np.float32)) < 1e-6
+    assert measure_colour_spread(grey.astype(np.float32)) < 1e-6
     for picture, expected in (
         (grey, None),
         (tinted, None),
         (marked * 0.5, None),
         (rainbow(), "colour"),
     ):
-        fault = colour_fault(picture.astype(np.float32))
+        fault = check_colour(picture.astype(np.float32))
         assert (fault.reason if fault else None) == expected
 
 
@@ -97,8 +103,8 @@ def test_luma_of_grey_is_that_grey_exactly() -> None:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real X-rays are not beside the checkout")
 @pytest.mark.parametrize(("folder", "count"), [("tb", 644), ("covid", 919), ("covid_ood", 44)])
 def test_every_real_image_passes(folder: str, count: int) -> None:
-    found = collect(str(SHARED / folder / "images")).images
+    found = collect_images(str(SHARED / folder / "images")).images
     assert len(found) == count
     for key, path in found:
         (single,) = read_images(path)
-        assert implausible(single) is None, key
+        assert check_sanity(single) is None, key

@@ -22,7 +22,7 @@ from isnet_cli.images.resize import Frame
 from isnet_cli.inference.margin import margins
 from isnet_cli.inference.model_files import load_model
 from isnet_cli.inference.uncertainty_limits import KEY, Limits, find_limits, limits_of
-from isnet_cli.phantoms.phantom import phantom
+from isnet_cli.phantoms.phantom import make_phantom
 from isnet_cli.train import stage as train
 from isnet_models.features import decision_features
 from tests.evaluate.factory import save_random_model
@@ -75,7 +75,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_foreign_images_exceed_the_limit_and_images_of_the_same_source_do_not(trained: Any) -> None:
     rng = np.random.default_rng(0)
     held_out = store_of(trained, "test").images / 65535
-    chests = [phantom(number, size=64).pixels for number in range(4)]
+    chests = [make_phantom(number, size=64).pixels for number in range(4)]
     foreign = {
         "inverted": 1 - held_out,
         "noise": rng.random((20, SIDE, SIDE)),

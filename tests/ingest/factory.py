@@ -63,22 +63,22 @@ def config(folder: Path, **data: Any) -> Config:
 
 
 @dataclass
-class Told:
-    """What a stage said and warned."""
+class Messages:
+    """What a stage lines and warned."""
 
-    said: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
 
     def context(self, **others: Any) -> RunContext:
-        """RunContext that collect."""
+        """A context that collects them."""
         return RunContext(
-            say=self.said.append, warn=lambda _, text: self.warned.append(text), **others
+            say=self.lines.append, warn=lambda _, text: self.warned.append(text), **others
         )
 
 
-def run_ingest(folder: Path, settings: Config, told: Told | None = None) -> Outcome:
+def run_ingest(folder: Path, settings: Config, messages: Messages | None = None) -> Outcome:
     """Runs the stage as the pipeline does, in the run folder `folder`."""
-    return run_stage(ingest, settings, RunFolder(folder), (told or Told()).context())
+    return run_stage(ingest, settings, RunFolder(folder), (messages or Messages()).context())
 
 
 def rows(folder: Path) -> dict[str, Row]:

@@ -6,21 +6,21 @@ import pytest
 
 from isnet_cli.errors import IsnetError
 from isnet_cli.ingest import catalogue
-from isnet_cli.ingest.catalogue import collections, make_plan
-from tests.ingest.factory import Told, config, dicom, labels, mask, png, two_classes
+from isnet_cli.ingest.catalogue import Catalogue
+from tests.ingest.factory import Messages, config, dicom, labels, mask, png, two_classes
 
 
-def plan(folder: Path, **data: object):
-    return make_plan(config(folder, **data), Told().context())
+def read(folder: Path, **data: object):
+    return Catalogue(config(folder, **data)).read(Messages().context())
 
 
 def test_collections_are_the_main_images_and_sets_with_images_of_their_own(tmp_path: Path) -> None:
     sets = {"train": {"fraction": 1.0}, "far": {"images": "far", "columns": {"patient": None}}}
-    found = collections(config(tmp_path, sets=sets, labels={"task": "multilabel"}))
+    found = Catalogue(config(tmp_path, sets=sets, labels={"task": "multilabel"})).collections
     assert [(c.name, c.images) for c in found] == [("", str(tmp_path / "xrays")), ("far", "far")]
     assert found[1].labels.task == "multilabel"
     assert found[1].columns.patient is None
-    only = collections(config(tmp_path, images=None, sets={"far": {"images": "far"}}))
+    only = Catalogue(config(tmp_path, images=None, sets={"far": {"images": "far"}})).collections
     assert [c.name for c in only] == ["far"]
 
 
@@ -31,7 +31,7 @@ def test_names_are_joined_before_a_header_is_read(
     labels(folder / "labels.csv", "a.png,x", "b.png,y")
     monkeypatch.setattr(catalogue, "scan_header", lambda path: pytest.fail("a header was read"))
     with pytest.raises(IsnetError, match="0 of 12 images"):
-        plan(folder)
+        read(folder)
 
 
 def test_headers_join_where_names_do_not(tmp_path: Path) -> None:
@@ -39,9 +39,9 @@ def test_headers_join_where_names_do_not(tmp_path: Path) -> None:
         dicom(tmp_path / f"xrays/{n}", n, SOPInstanceUID=f"1.2.{n}", PatientID=f"P{n}")
     labels(tmp_path / "labels.csv", *(f"1.2.{n},{'xy'[n % 2]}" for n in range(4)),
            header="SOPInstanceUID,label")  # fmt: skip
-    found = plan(tmp_path)
-    assert [c.said.label for c in found.candidates] == ["x", "y", "x", "y"]
-    assert [c.facts.identity.patient for c in found.candidates] == ["P0", "P1", "P2", "P3"]
+    found = read(tmp_path)
+    assert [c.stated.label for c in found.candidates] == ["x", "y", "x", "y"]
+    assert [c.header.identity.patient for c in found.candidates] == ["P0", "P1", "P2", "P3"]
     assert found.classes == ("x", "y")
     assert "joined by uid, column 'SOPInstanceUID'; labels from 'label'" in found.match[""]
 
@@ -49,7 +49,7 @@ def test_headers_join_where_names_do_not(tmp_path: Path) -> None:
 def test_keys_of_sets_never_meet_those_of_the_main_images(tmp_path: Path) -> None:
     for name in ("xrays/far/1.png", "xrays/2.png", "far/1.png", "far/3.png"):
         png(tmp_path / name, len(name))
-    found = plan(tmp_path, sets={"far": {"images": str(tmp_path / "far")}})
+    found = read(tmp_path, sets={"far": {"images": str(tmp_path / "far")}})
     assert [c.key for c in found.candidates] == ["2", "far/1", "far/1~2", "far/3"]
 
 
@@ -57,7 +57,7 @@ def test_masks_are_no_images_and_are_found_by_folder(tmp_path: Path) -> None:
     folder = two_classes(tmp_path, 4)
     for n in range(3):
         mask(folder / f"xrays/lungs/{n:02}_mask.png")
-    found = plan(folder, masks={"files": str(folder / "xrays/lungs")})
+    found = read(folder, masks={"files": str(folder / "xrays/lungs")})
     assert len(found.candidates) == 4
     assert found.masks_left_out == 3
     assert [Path(c.masks).name for c in found.candidates] == [
@@ -72,7 +72,7 @@ def test_both_lungs_of_a_row(tmp_path: Path) -> None:
             mask(folder / f"m/{side}{n}.png")
     labels(folder / "labels.csv", "00.png,x,m/l0.png,m/r0.png", "01.png,y,m/l1.png,m/r1.png",
            header="file,label,left mask,right mask")  # fmt: skip
-    found = plan(folder)
+    found = read(folder)
     assert found.candidates[1].masks == f"{folder}/m/l1.png|{folder}/m/r1.png"
     assert found.warnings == ()
 
@@ -80,6 +80,6 @@ def test_both_lungs_of_a_row(tmp_path: Path) -> None:
 def test_lost_masks_are_told_by_name_unless_names_are_hidden(tmp_path: Path) -> None:
     folder = two_classes(tmp_path, 2)
     labels(folder / "labels.csv", "00.png,x,lost.png", "01.png,y,", header="file,label,mask")
-    assert plan(folder).warnings == ("1 images name a mask file that does not exist, such as 00",)
-    hidden = plan(folder, privacy={"rename": True})
+    assert read(folder).warnings == ("1 images name a mask file that does not exist, such as 00",)
+    hidden = read(folder, privacy={"rename": True})
     assert hidden.warnings == ("1 images name a mask file that does not exist",)

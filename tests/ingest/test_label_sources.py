@@ -7,8 +7,8 @@ import pytest
 from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.core.files import write_csv
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.find import collect
-from isnet_cli.images.header_scan import Facts, scan_header
+from isnet_cli.images.find import collect_images
+from isnet_cli.images.header_scan import HeaderFacts, scan_header
 from isnet_cli.images.manifest import rows_to_dicts
 from isnet_cli.images.types import ROW_FIELDS, Row
 from isnet_cli.ingest.label_sources import MAIN, Collection, Labelling
@@ -17,13 +17,13 @@ from tests.ingest.factory import labels, png
 
 def labelling(images: Path, name: str = MAIN, known: tuple[str, ...] = (), **settings: object):
     collection = Collection(name, str(images), Labels(**settings), Columns())
-    return Labelling(collection, collect(str(images)), known)
+    return Labelling(collection, collect_images(str(images)), known)
 
 
 def labelled(found: Labelling) -> dict[str, str]:
     found.join_by_names()
     facts = [scan_header(path) for _, path in found.images.images]
-    rows = found.rows(facts)
+    rows = found.find_rows(facts)
     return {key: row.label for (key, _), (row, _) in zip(found.images.images, rows, strict=True)}
 
 
@@ -44,7 +44,7 @@ def test_a_table_s_masks_are_no_images(tmp_path: Path) -> None:
                   header="file,label,mask")  # fmt: skip
     found = labelling(tmp_path / "x", file=str(path))
     assert labelled(found) == {"0": "a", "1": "b"}
-    rows = found.rows([Facts()] * 2)
+    rows = found.find_rows([HeaderFacts()] * 2)
     assert [masks for _, masks in rows] == [str(tmp_path / f"x/m{n}.png") for n in range(2)]
 
 
@@ -93,8 +93,8 @@ def test_a_manifest_without_paths_gives_the_kept_images(tmp_path: Path) -> None:
     write_csv(tmp_path / "manifest.csv", ROW_FIELDS, rows_to_dicts([row]))
     found = labelling(tmp_path / "manifest.csv")
     found.join_by_names()
-    ((said, masks),) = found.rows([Facts(kind="png")])
-    assert (said.label, said.patient, said.set, masks) == ("a", "0123456789ab", "train", "")
+    ((row, masks),) = found.find_rows([HeaderFacts(kind="png")])
+    assert (row.label, row.patient, row.set, masks) == ("a", "0123456789ab", "train", "")
 
 
 def test_labels_of_an_outside_set_are_put_into_the_main_classes(tmp_path: Path) -> None:

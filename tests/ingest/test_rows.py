@@ -6,46 +6,42 @@ from pathlib import Path
 import pytest
 
 from isnet_cli.core.pseudonyms import pseudonym
-from isnet_cli.images.header_scan import Facts
+from isnet_cli.images.header_scan import HeaderFacts
 from isnet_cli.images.types import Identity, Row
 from isnet_cli.ingest.catalogue import Candidate
-from isnet_cli.ingest.read_file import FileFacts, FrameFacts
-from isnet_cli.ingest.rows import (
-    Line,
-    counts,
-    early_fault,
-    image_key,
-    lines_of,
-    stated_view,
-    without_copies,
-    writable,
-)
+from isnet_cli.ingest.reading import FileFacts, FrameFacts, find_early_fault, name_image
+from isnet_cli.ingest.rows import Line, count_rows, make_lines, make_writable, skip_copies
 from isnet_cli.labels.tables import LabelRow
 from tests.ingest.factory import config
 
 SALT = b"s" * 32
 
 
-def candidate(said: LabelRow | None = None, collection: str = "", **facts: object) -> Candidate:
+def candidate(stated: LabelRow | None = None, collection: str = "", **facts: object) -> Candidate:
     return Candidate(
-        collection, "a/b", Path("/x/a/b.png"), Facts("png", **facts), said or LabelRow(2, "x"), "m"
+        collection,
+        "a/b",
+        Path("/x/a/b.png"),
+        HeaderFacts("png", **facts),
+        stated or LabelRow(2, "x"),
+        "m",
     )
 
 
 def line_of(
     found: Candidate, tmp_path: Path, facts: FileFacts | None = None, **data: object
 ) -> Line:
-    (line,) = lines_of(found, facts, config(tmp_path, **data), SALT)
+    (line,) = make_lines(found, facts, config(tmp_path, **data), SALT)
     return line
 
 
 def test_label_row_and_file_make_the_line(tmp_path: Path) -> None:
-    said = LabelRow(2, "x", "A", "P7", "frontal", (), "val")
+    stated = LabelRow(2, "x", "A", "P7", "frontal", (), "val")
     facts = FileFacts(
         "5" * 64,
         (FrameFacts("a/b", 0, "images/a/b.png", 9, 8, 12, "png", notes="n", spacing="1;2"),),
     )
-    line = line_of(candidate(said), tmp_path, facts)
+    line = line_of(candidate(stated), tmp_path, facts)
     assert line.row == Row(
         key="a/b", path="/x/a/b.png", frame=0, sha256="5" * 64, image_file="images/a/b.png",
         height=9, width=8, bits=12, format="png", view="frontal", source="A",
@@ -85,12 +81,12 @@ def test_own_images_take_the_set_s_name_unless_their_source_is_not_asked_for(
 ) -> None:
     sets = {"far": {"images": "x", "source": ["A"]}}
     for source, expected in (("A", "far"), ("B", "")):
-        said = LabelRow(2, "x", source, set="train")
-        assert line_of(candidate(said, "far"), tmp_path, sets=sets).row.set == expected
+        stated = LabelRow(2, "x", source, set="train")
+        assert line_of(candidate(stated, "far"), tmp_path, sets=sets).row.set == expected
     sets = {"far": {"images": "x", "only": {"A": ["x"]}}}
     for source, label, expected in (("A", "x", "far"), ("A", "y", ""), ("B", "x", "")):
-        said = LabelRow(2, label, source)
-        assert line_of(candidate(said, "far"), tmp_path, sets=sets).row.set == expected
+        stated = LabelRow(2, label, source)
+        assert line_of(candidate(stated, "far"), tmp_path, sets=sets).row.set == expected
     free = {"far": {"images": "x"}}
     row = line_of(candidate(LabelRow(0, ""), "far"), tmp_path, sets=free).row
     assert (row.set, row.source) == ("far", "far")
@@ -99,15 +95,15 @@ def test_own_images_take_the_set_s_name_unless_their_source_is_not_asked_for(
 def test_views_and_early_faults(tmp_path: Path) -> None:
     settings = config(tmp_path)
     side = candidate(view="lateral")
-    assert stated_view(side) == "lateral"
-    fault = early_fault(side, settings, "k")
+    assert side.view == "lateral"
+    fault = find_early_fault(side, settings, "k")
     assert fault is not None
     assert fault.frames[0].reason.startswith("lateral:")
-    assert early_fault(side, config(tmp_path, view="any"), "k") is None
+    assert find_early_fault(side, config(tmp_path, view="any"), "k") is None
     corrected = candidate(LabelRow(2, "x", view="frontal"), view="lateral")
-    assert early_fault(corrected, settings, "k") is None
+    assert find_early_fault(corrected, settings, "k") is None
     broken = candidate(fault=("modality", "words"))
-    found = early_fault(broken, settings, "k")
+    found = find_early_fault(broken, settings, "k")
     assert found is not None
     assert line_of(broken, tmp_path, found).row.reason == "modality: words"
     assert line_of(broken, tmp_path, found).row.status == "skipped"
@@ -115,15 +111,15 @@ def test_views_and_early_faults(tmp_path: Path) -> None:
 
 def test_hidden_names(tmp_path: Path) -> None:
     hidden = config(tmp_path, privacy={"rename": True})
-    key = image_key(candidate(), hidden, SALT)
+    key = name_image(candidate(), hidden, SALT)
     assert key == pseudonym(SALT, "a/b", 16)
-    (line,) = lines_of(candidate(), None, hidden, SALT)
+    (line,) = make_lines(candidate(), None, hidden, SALT)
     assert (line.row.key, line.row.path) == (key, "")
 
 
 def test_paths_are_always_text() -> None:
-    assert writable("/a/b c\u00e9") == "/a/b c\u00e9"
-    assert writable("/a/caf\udce9") == "/a/caf\\xe9"
+    assert make_writable("/a/b c\u00e9") == "/a/b c\u00e9"
+    assert make_writable("/a/caf\udce9") == "/a/caf\\xe9"
 
 
 def line(key: str, label: str, sha: str = "5", collection: str = "", **others: object) -> Line:
@@ -136,7 +132,7 @@ def test_copies() -> None:
         line("f", "x", collection="far"), line("g", "x", frame=1), line("h", "", ""),
         line("i", "", ""),
     ]  # fmt: skip
-    found = without_copies(lines)
+    found = skip_copies(lines)
     assert [x.row.key for x in found if x.row.status == "ok"] == ["b", "f", "g", "h", "i"]
     assert found[0].row.reason == found[2].row.reason == "duplicate: the same bytes as b"
     assert found[3].row.reason == found[4].row.reason
@@ -148,8 +144,8 @@ def test_counts_add_up() -> None:
     rows = [
         Row("a", label="x", patient="p", mask_file="m"), Row("b"), Row("c", status="skipped"),
     ]  # fmt: skip
-    assert counts(rows) == {
+    assert count_rows(rows) == {
         "found": 3, "read": 2, "skipped": 1, "labelled": 1, "no_label": 1, "no_patient": 1,
         "masks": 1,
     }  # fmt: skip
-    assert counts([replace(row, status="skipped") for row in rows])["read"] == 0
+    assert count_rows([replace(row, status="skipped") for row in rows])["read"] == 0

@@ -5,7 +5,13 @@ import pytest
 from isnet_cli.config.schema import ImageSet, Split
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
-from isnet_cli.ingest.set_checks import Finding, check_sets, class_table, refuse, table_lines
+from isnet_cli.ingest.set_checks import (
+    Finding,
+    check_sets,
+    count_classes,
+    format_table,
+    refuse_errors,
+)
 
 
 def image(key: str, where: str, label: str = "x", **values: object) -> Row:
@@ -25,7 +31,7 @@ def check(rows: list[Row], sets: dict[str, ImageSet] | None = None, task: str = 
 
 def test_sound_sets_have_no_findings() -> None:
     assert check(GOOD) == []
-    refuse([])
+    refuse_errors([])
 
 
 def test_a_patient_in_two_sets_is_an_error_with_salted_keys_and_images() -> None:
@@ -110,16 +116,16 @@ def test_multilabel_findings_count_by_label() -> None:
     ]  # fmt: skip
     texts = [found.text for found in check(rows, task="multilabel")]
     assert [t.partition(" comes")[0] for t in texts] == ["class 'm'", "class 'n'"]
-    assert class_table(rows, "set", "multilabel") == {
+    assert count_classes(rows, "set", "multilabel") == {
         "train": {"m": 1, "n": 1, "no finding": 1}, "val": {"m": 1, "n": 1},
     }  # fmt: skip
 
 
 def test_refusal_raises_the_first_error_and_names_the_others() -> None:
     warning = Finding("warning", "w")
-    refuse([warning])
+    refuse_errors([warning])
     with pytest.raises(IsnetError) as caught:
-        refuse([warning, Finding("error", "one", "do", ("x",)), Finding("error", "two")])
+        refuse_errors([warning, Finding("error", "one", "do", ("x",)), Finding("error", "two")])
     assert caught.value.render() == "error[data]: one\n  x\n  also: two\n  fix: do"
 
 
@@ -128,12 +134,12 @@ def test_tables_count_usable_labelled_images() -> None:
         image("a", "test", source="B"), image("b", "train", "y", source="A"),
         image("c", "train", status="skipped"), image("d", "", "y"), Row("e", set="far", source="C"),
     ]  # fmt: skip
-    assert class_table(rows, "source", "multiclass") == {
+    assert count_classes(rows, "source", "multiclass") == {
         "A": {"y": 1}, "B": {"x": 1}, "unknown": {"y": 1},
     }  # fmt: skip
-    by_set = class_table(rows, "set", "multiclass")
+    by_set = count_classes(rows, "set", "multiclass")
     assert list(by_set.items()) == [("train", {"y": 1}), ("test", {"x": 1}), ("far", {})]
-    assert table_lines(by_set, "set") == [
+    assert format_table(by_set, "set") == [
         "set    x  y",
         "train  0  1",
         "test   1  0",

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from isnet_cli.config.schema import ImageSet, Split
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
-from isnet_cli.ingest.splits import DEFAULT_SETS, NEGATIVE, Group, assign_sets, deal, label_classes
+from isnet_cli.ingest.splits import (
+    DEFAULT_SETS,
+    NEGATIVE,
+    Group,
+    assign_sets,
+    list_classes,
+    split_groups,
+)
 
 
 def image(number: int, label: str = "x", **values: str) -> Row:
@@ -117,7 +124,7 @@ def test_seeds_differ_and_repeat() -> None:
 def test_published_splits_stay() -> None:
     """The order comes from a hash, so it is the same in every process and version."""
     groups = [Group(f"film film{i:04}", (i,), {"x": 1}) for i in range(12)]
-    dealt = deal(groups, {"train": 0.5, "val": 0.5}, seed=7)
+    dealt = split_groups(groups, {"train": 0.5, "val": 0.5}, seed=7)
     names = {group.images[0]: name for group, name in dealt}
     expected = {i: {"t": "train", "v": "val"}[c] for i, c in enumerate("ttvvtvvtvttv")}
     assert names == expected
@@ -210,11 +217,11 @@ def test_multilabel_sets_have_all_findings() -> None:
 
 
 def test_label_classes() -> None:
-    assert label_classes("tb", "multiclass") == ["tb"]
-    assert label_classes("", "multiclass") == []
-    assert label_classes("a=1;b=0;c=1", "multilabel") == ["a", "c"]
-    assert label_classes("a=0;b=?", "multilabel") == [NEGATIVE]
-    assert label_classes("", "multilabel") == []
+    assert list_classes("tb", "multiclass") == ["tb"]
+    assert list_classes("", "multiclass") == []
+    assert list_classes("a=1;b=0;c=1", "multilabel") == ["a", "c"]
+    assert list_classes("a=0;b=?", "multilabel") == [NEGATIVE]
+    assert list_classes("", "multilabel") == []
 
 
 BAD = {

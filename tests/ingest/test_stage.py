@@ -19,10 +19,10 @@ from isnet_cli.errors import IsnetError
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.read import read_images
-from isnet_cli.ingest import read_file as ingest_read
+from isnet_cli.ingest import catalogue, reading
 from isnet_cli.ingest import stage as ingest
 from tests.ingest.factory import (
-    Told,
+    Messages,
     config,
     dicom,
     labels,
@@ -57,8 +57,8 @@ SETS = {"train": {"fraction": 0.5}, "val": {"fraction": 0.5}}
 
 
 def test_every_file_is_accounted_for(tmp_path: Path) -> None:
-    told = Told()
-    outcome = run_ingest(tmp_path / "run", config(mixed(tmp_path), sets=SETS), told)
+    messages = Messages()
+    outcome = run_ingest(tmp_path / "run", config(mixed(tmp_path), sets=SETS), messages)
     found = rows(tmp_path / "run")
     summary = outcome.summary
     assert summary["found"] == len(found) == 13
@@ -73,7 +73,7 @@ def test_every_file_is_accounted_for(tmp_path: Path) -> None:
         lost = list(csv.DictReader(file))
     assert [line["key"] for line in lost] == [k for k, r in found.items() if r.status == "skipped"]
     assert set(lost[0]) == {"key", "path", "reason"}
-    assert any("joined by path, column 'file'" in line for line in told.said)
+    assert any("joined by path, column 'file'" in line for line in messages.lines)
 
 
 def test_rows_describe_the_input_and_images_are_what_the_reader_gives(tmp_path: Path) -> None:
@@ -120,13 +120,24 @@ def test_a_second_run_does_no_work(tmp_path: Path) -> None:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keys of the files that are read from now on."""
     keys: list[str] = []
+    real = reading.read_file
 
-    def read(task: ingest_read.ReadTask) -> ingest_read.FileFacts:
+    def read(task: reading.ReadTask) -> reading.FileFacts:
         keys.append(task.key)
-        return ingest_read.read_file(task)
+        return real(task)
 
-    monkeypatch.setattr(ingest, "read_file", read)
+    monkeypatch.setattr(reading, "read_file", read)
     return keys
+
+
+def test_files_are_listed_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config(two_classes(tmp_path))
+    listed: list[object] = []
+    real = catalogue.collect_images
+    monkeypatch.setattr(catalogue, "collect_images", lambda x: listed.append(x) or real(x))
+    run_ingest(tmp_path / "run", settings)
+    run_ingest(tmp_path / "run", settings)  # is current
+    assert listed == [settings.data.images] * 2
 
 
 def test_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,9 +231,11 @@ def test_an_asked_for_stop_is_kept_and_continued(
 ) -> None:
     folder = two_classes(tmp_path)
     keys = counted(monkeypatch)
-    told = Told()
+    messages = Messages()
     run = RunFolder(tmp_path / "run")
-    result = ingest.run(config(folder), run, told.context(stop_requested=lambda: len(keys) >= 5))
+    result = ingest.run(
+        config(folder), run, messages.context(stop_requested=lambda: len(keys) >= 5)
+    )
     assert not result.complete
     assert result.outputs == []
     assert len(keys) == 5
@@ -248,14 +261,14 @@ def test_a_file_that_kills_its_process_is_a_row_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = two_classes(tmp_path)
-    real = ingest.each
+    real = reading.run_tasks
 
     def dying(function, tasks, workers):
         for index, found in real(function, tasks, workers):
             yield index, None if tasks[index].key == "04" else found
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingest, "each", dying)
+        patch.setattr(reading, "run_tasks", dying)
         outcome = run_ingest(tmp_path / "run", config(folder))
     assert outcome.summary["reasons"] == {"crashed": 1}
     assert rows(tmp_path / "run")["04"].reason.startswith("crashed: the process that read it died")
@@ -303,9 +316,9 @@ def test_a_patient_in_two_sets_is_refused_unless_allowed(tmp_path: Path) -> None
         run_ingest(tmp_path / "run", config(folder))
     assert "P1" not in caught.value.render()
     assert "00 (train)" in caught.value.render()
-    told = Told()
-    run_ingest(tmp_path / "run", config(folder, split={"allow_overlap": True}), told)
-    assert any("5 patients in more than one" in text for text in told.warned)
+    messages = Messages()
+    run_ingest(tmp_path / "run", config(folder, split={"allow_overlap": True}), messages)
+    assert any("5 patients in more than one" in text for text in messages.warned)
 
 
 def test_patients_stay_together_and_hospitals_may_count_anew(tmp_path: Path) -> None:
@@ -340,8 +353,8 @@ def test_copies_with_other_labels_are_all_left_out(tmp_path: Path) -> None:
     folder = two_classes(tmp_path, 20)
     for name, like in (("01", "00"), ("03", "05")):
         shutil.copy(folder / f"xrays/{like}.png", folder / f"xrays/{name}.png")
-    told = Told()
-    outcome = run_ingest(tmp_path / "run", config(folder), told)
+    messages = Messages()
+    outcome = run_ingest(tmp_path / "run", config(folder), messages)
     found = rows(tmp_path / "run")
     assert outcome.summary["reasons"] == {"duplicate": 1, "duplicate_conflict": 2}
     assert [found[key].status for key in ("00", "01", "03", "05")] == [
@@ -413,11 +426,11 @@ def test_folders_as_classes_and_as_sets(tmp_path: Path) -> None:
         png(tmp_path / f"plain/xrays/{'xy'[n % 2]}/{n}.png", n)
         png(tmp_path / f"split/xrays/{['train', 'valid', 'test'][n % 3]}/{'xy'[n // 6]}/{n}.png", n)
     (tmp_path / "plain/xrays/x/notes").write_text("no image")
-    told = Told()
-    run_ingest(tmp_path / "one", config(tmp_path / "plain"), told)
+    messages = Messages()
+    run_ingest(tmp_path / "one", config(tmp_path / "plain"), messages)
     found = rows(tmp_path / "one")
     assert (found["x/0"].label, found["y/1"].label) == ("x", "y")
-    assert any("one folder per class: x (6), y (6)" in line for line in told.said)
+    assert any("one folder per class: x (6), y (6)" in line for line in messages.lines)
     run_ingest(tmp_path / "two", config(tmp_path / "split"))
     found = rows(tmp_path / "two")
     assert {key.split("/")[0]: row.set for key, row in found.items()} == {
@@ -488,21 +501,21 @@ def test_masks_of_a_column_and_of_a_folder(tmp_path: Path) -> None:
         mask(folder / f"xrays/masks/{n:02}.png")
     lines = [f"{n:02}.png,{'xy'[n % 2]},masks/{n:02}.png" for n in range(11)]
     labels(folder / "labels.csv", *lines, "11.png,y,masks/lost.png", header="file,label,mask")
-    told = Told()
-    outcome = run_ingest(tmp_path / "run", config(folder), told)
+    messages = Messages()
+    outcome = run_ingest(tmp_path / "run", config(folder), messages)
     found = rows(tmp_path / "run")
     assert outcome.summary["found"] == 12
     assert load_mask(found["03"].mask_file).any()
     assert found["03"].mask_file == str(folder / "xrays/masks/03.png")
     assert any(
-        "1 images name a mask file that does not exist, such as 11" in t for t in told.warned
+        "1 images name a mask file that does not exist, such as 11" in t for t in messages.warned
     )
     mask(folder / "xrays/masks/11.png")
     settings = config(folder, masks={"files": str(folder / "xrays/masks")})
-    outcome = run_ingest(tmp_path / "two", settings, told)
+    outcome = run_ingest(tmp_path / "two", settings, messages)
     assert outcome.summary["found"] == 12
     assert rows(tmp_path / "two")["11"].mask_file == str(folder / "xrays/masks/11.png")
-    assert any("12 files are masks" in line for line in told.said)
+    assert any("12 files are masks" in line for line in messages.lines)
 
 
 def test_a_given_mask_that_cannot_be_used_stays_lost_under_hidden_names(tmp_path: Path) -> None:
@@ -554,15 +567,15 @@ def test_renamed_runs_say_no_name_of_the_input(tmp_path: Path) -> None:
         ),
         header="file,label,mask",
     )
-    told = Told()
-    run_ingest(tmp_path / "run", config(folder, privacy={"rename": True}), told)
+    messages = Messages()
+    run_ingest(tmp_path / "run", config(folder, privacy={"rename": True}), messages)
     found = rows(tmp_path / "run")
     assert all(len(key) == 16 and set(key) <= set("0123456789abcdef") for key in found)
     assert all(row.path == "" for row in found.values())
     assert all(load_mask(row.mask_file).any() for row in found.values())
     assert "SECRETNAME" not in "\n".join(tree(tmp_path / "run"))
     assert not [p for p in (tmp_path / "run").rglob("*") if _holds(p, b"SECRETNAME")]
-    assert "SECRETNAME" not in "\n".join([*told.said, *told.warned])
+    assert "SECRETNAME" not in "\n".join([*messages.lines, *messages.warned])
 
 
 def _holds(path: Path, words: bytes) -> bool:
@@ -585,14 +598,14 @@ def test_no_identity_in_any_byte_of_the_output(tmp_path: Path) -> None:
     (folder / "xrays/cut.dcm").write_bytes(damaged[:-2000])
     lines = [f"CANARYACC5{n},{'xy'[n % 2]},CANARYID77{n}" for n in range(12)]
     labels(folder / "labels.csv", *lines, header="accession,label,patient")
-    told = Told()
-    run_ingest(tmp_path / "run", config(folder), told)
+    messages = Messages()
+    run_ingest(tmp_path / "run", config(folder), messages)
     found = rows(tmp_path / "run")
     assert len({row.patient for row in found.values()}) == 12
     assert found["cut"].reason.startswith("truncated")
     words = [b"CANARY", b"19410203", b"20190807"]
     assert not [p for p in (tmp_path / "run").rglob("*") for w in words if _holds(p, w)]
-    assert "CANARY" not in "\n".join([*told.said, *told.warned])
+    assert "CANARY" not in "\n".join([*messages.lines, *messages.warned])
     labels(folder / "labels.csv", "CANARYACC50,x,CANARYID770", "CANARYACC50,y,CANARYID770",
            header="accession,label,patient")  # fmt: skip
     with pytest.raises(IsnetError) as caught:
@@ -666,10 +679,10 @@ def _added(folder: Path) -> Config:
 
 
 def test_unknown_patients_are_told(tmp_path: Path) -> None:
-    told = Told()
-    outcome = run_ingest(tmp_path / "run", config(two_classes(tmp_path)), told)
+    messages = Messages()
+    outcome = run_ingest(tmp_path / "run", config(two_classes(tmp_path)), messages)
     assert outcome.summary["no_patient"] == 12
-    assert any("the patient of 12 images is unknown" in text for text in told.warned)
+    assert any("the patient of 12 images is unknown" in text for text in messages.warned)
 
 
 @pytest.mark.parametrize(

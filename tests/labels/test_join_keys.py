@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.images.find import forward, normal, places, stem
+from isnet_cli.images.find import list_places, normalise_path, normalise_slashes, strip_suffix
 from isnet_cli.images.types import Identity
 from isnet_cli.labels.csv_table import CsvTable
 from isnet_cli.labels.join_keys import ImageName, find_rows
@@ -64,13 +64,13 @@ def test_identifiers() -> None:
 
 
 def test_small_parts() -> None:
-    assert forward("a\\b") == "a/b"
-    assert forward("u\u0308") == "\u00fc"
-    assert normal("a/./b/../c.png") == "a/c.png"
-    assert places("m.png", ["/a", "/b"]) == ["/a/m.png", "/b/m.png"]
-    assert places("/m.png", ["/a", "/b"]) == ["/m.png"]
-    assert places("", ["/a"]) == []
-    assert [stem(n) for n in ("a.PNG", "a.b.dcm", "1.2.3", "a.tar")] == [
+    assert normalise_slashes("a\\b") == "a/b"
+    assert normalise_slashes("u\u0308") == "\u00fc"
+    assert normalise_path("a/./b/../c.png") == "a/c.png"
+    assert list_places("m.png", ["/a", "/b"]) == ["/a/m.png", "/b/m.png"]
+    assert list_places("/m.png", ["/a", "/b"]) == ["/m.png"]
+    assert list_places("", ["/a"]) == []
+    assert [strip_suffix(n) for n in ("a.PNG", "a.b.dcm", "1.2.3", "a.tar")] == [
         "a",
         "a.b",
         "1.2.3",

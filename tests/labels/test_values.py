@@ -16,8 +16,8 @@ from isnet_cli.labels.values import (
     encode_findings,
     is_finding,
     is_missing,
-    labels_of,
     parse_finding,
+    parse_label,
     parse_set,
     parse_view,
 )
@@ -76,9 +76,9 @@ def test_manifest_text_is_as_documented() -> None:
 
 
 def test_a_label_is_read_by_its_task() -> None:
-    assert labels_of("a=1;b=0", "multilabel") == {"a": 1.0, "b": 0.0}
-    assert labels_of("a=1;b=0", "multiclass") == {"a=1;b=0": 1.0}
-    assert labels_of("", "multiclass") == labels_of("", "multilabel") == {}
+    assert parse_label("a=1;b=0", "multilabel") == {"a": 1.0, "b": 0.0}
+    assert parse_label("a=1;b=0", "multiclass") == {"a=1;b=0": 1.0}
+    assert parse_label("", "multiclass") == parse_label("", "multilabel") == {}
 
 
 @pytest.mark.parametrize("text", ["normal", "a=2", "=1", "a=1;;b=0", "a=1;b"])

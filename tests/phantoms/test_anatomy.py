@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isnet_cli.phantoms.anatomy import Cage, Patient, Pose, Soft, soft_parts
+from isnet_cli.phantoms.anatomy import Cage, Patient, Pose, Soft, draw_soft_parts
 from tests.phantoms.factory import UPRIGHT, person, sheet
 
 GRID = sheet()
 
 
 def soft(patient: Patient | None = None, pose: Pose = UPRIGHT) -> Soft:
-    return soft_parts(GRID, patient or person(), pose, np.random.default_rng(0))
+    return draw_soft_parts(GRID, patient or person(), pose, np.random.default_rng(0))
 
 
 def at(image: np.ndarray, x: float, y: float) -> float:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from isnet_cli.phantoms.bones import ribs, shoulder_girdle, spine
+from isnet_cli.phantoms.bones import draw_ribs, draw_shoulder_girdle, draw_spine
 from isnet_cli.phantoms.canvas import Tubes
 from tests.phantoms.factory import UPRIGHT, person, sheet
 
@@ -18,7 +18,7 @@ GRID = sheet(320, 8.0)
 def drawn_ribs(bone: float = 1.0) -> np.ndarray:
     tubes = Tubes(GRID)
     patient = replace(person(), bone=bone, wobble=(0.0, 0.0, 0.0, 0.0))
-    ribs(tubes, patient, UPRIGHT, np.random.default_rng(0))
+    draw_ribs(tubes, patient, UPRIGHT, np.random.default_rng(0))
     return tubes.path()
 
 
@@ -48,7 +48,7 @@ def test_a_rib_has_bright_edges() -> None:
     """Across the middle of a posterior rib the two rims are brighter than the marrow."""
     fine = sheet(800, 20.0)
     tubes = Tubes(fine)
-    ribs(tubes, replace(person(), wobble=(0.0,) * 4), UPRIGHT, np.random.default_rng(0))
+    draw_ribs(tubes, replace(person(), wobble=(0.0,) * 4), UPRIGHT, np.random.default_rng(0))
     column = round(fine.origin[1] - 5.0 * fine.scale)
     profile = tubes.path()[:, column]
     level = round(fine.origin[0] + 10.0 * fine.scale)
@@ -66,7 +66,7 @@ def test_mineral_scales_the_bones() -> None:
 
 def test_girdle_lies_at_the_shoulders() -> None:
     tubes, patient = Tubes(GRID), person()
-    blades = shoulder_girdle(tubes, GRID, patient, UPRIGHT)
+    blades = draw_shoulder_girdle(tubes, GRID, patient, UPRIGHT)
     total = tubes.path() + blades
     x, y = GRID.xy
     at_shoulder = (np.abs(x) > 8) & (y > -3) & (y < 18)
@@ -78,7 +78,7 @@ def test_girdle_lies_at_the_shoulders() -> None:
 def test_raising_the_shoulders_raises_the_clavicles() -> None:
     def level(shoulders: float) -> float:
         tubes = Tubes(GRID)
-        shoulder_girdle(tubes, GRID, person(), replace(UPRIGHT, shoulders=shoulders))
+        draw_shoulder_girdle(tubes, GRID, person(), replace(UPRIGHT, shoulders=shoulders))
         x, y = GRID.xy
         weights = np.where((np.abs(x) > 9) & (np.abs(x) < 13), np.maximum(tubes.path(), 0), 0)
         return float((weights * y).sum() / weights.sum())
@@ -87,7 +87,7 @@ def test_raising_the_shoulders_raises_the_clavicles() -> None:
 
 
 def test_spine_is_a_column_of_vertebrae_in_the_middle() -> None:
-    path = spine(GRID, replace(person(), wobble=(0.0,) * 4), np.random.default_rng(0))
+    path = draw_spine(GRID, replace(person(), wobble=(0.0,) * 4), np.random.default_rng(0))
     x, _ = GRID.xy
     assert path[np.abs(x) < 3.2].sum() > 0.97 * path.sum()
     profile = path[:, round(GRID.origin[1] + 1.0 * GRID.scale)]

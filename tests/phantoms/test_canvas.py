@@ -9,10 +9,10 @@ from isnet_cli.phantoms.canvas import (
     Grid,
     Tubes,
     blur,
-    clouds,
-    curve,
-    dome,
-    moved,
+    draw_clouds,
+    draw_dome,
+    interpolate_curve,
+    move_points,
     smoothstep,
 )
 from tests.phantoms.factory import sheet
@@ -98,18 +98,18 @@ def test_blur_keeps_a_constant_picture() -> None:
 
 def test_clouds_have_unit_deviation_and_repeat() -> None:
     grid = sheet(256, 10.0)
-    fields = [clouds(np.random.default_rng(seed), grid, 1.0, 3, 0.6) for seed in range(4)]
+    fields = [draw_clouds(np.random.default_rng(seed), grid, 1.0, 3, 0.6) for seed in range(4)]
     assert np.std(fields) == pytest.approx(1, abs=0.15)
     assert abs(np.mean(fields)) < 0.1
-    assert np.array_equal(fields[0], clouds(np.random.default_rng(0), grid, 1.0, 3, 0.6))
+    assert np.array_equal(fields[0], draw_clouds(np.random.default_rng(0), grid, 1.0, 3, 0.6))
 
 
 def test_dome_is_a_half_ellipsoid() -> None:
     x = np.array([0.0, 3.0, 0.0, 1.5, 4.0], np.float32)
     y = np.array([0.0, 0.0, 2.0, 0.0, 0.0], np.float32)
     expected = [1, 0, 0, np.sqrt(0.75), 0]
-    assert dome(x, y, (0, 0), (3, 2), 0.0) == pytest.approx(expected, abs=1e-6)
-    assert dome(y, x, (0, 0), (3, 2), np.pi / 2) == pytest.approx(expected, abs=1e-3)
+    assert draw_dome(x, y, (0, 0), (3, 2), 0.0) == pytest.approx(expected, abs=1e-6)
+    assert draw_dome(y, x, (0, 0), (3, 2), np.pi / 2) == pytest.approx(expected, abs=1e-3)
 
 
 def test_smoothstep_runs_either_way() -> None:
@@ -120,9 +120,9 @@ def test_smoothstep_runs_either_way() -> None:
 
 def test_curve_passes_through_its_knots() -> None:
     knots = np.array([[0.0, 0, 0], [1, 2, 0], [3, 2, 1], [4, 0, 0]])
-    points = curve(knots, 301)
+    points = interpolate_curve(knots, 301)
     assert points[0] == pytest.approx(knots[0])
     assert points[-1] == pytest.approx(knots[-1], abs=1e-6)
     for knot in knots:
         assert np.linalg.norm(points - knot, axis=1).min() < 0.02
-    assert moved(knots, 1, 0, -1)[2] == pytest.approx([4, 2, 0])
+    assert move_points(knots, 1, 0, -1)[2] == pytest.approx([4, 2, 0])

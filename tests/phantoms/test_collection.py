@@ -12,7 +12,7 @@ import pytest
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.read import read_images
 from isnet_cli.phantoms.collection import ImagePlan, draw_image, plan_images
-from isnet_cli.phantoms.phantom import phantom
+from isnet_cli.phantoms.phantom import make_phantom
 
 PLAN = ImagePlan("A", 3, 0, True, "dicom12", 5, 128)
 
@@ -25,7 +25,7 @@ def test_every_form_is_read_back_as_the_same_image(tmp_path: Path, kind: str) ->
     plan = replace(PLAN, kind=kind)
     draw_image(plan, tmp_path / "image", tmp_path / "lungs.png")
     (image,) = read_images(tmp_path / "image")
-    drawn = phantom(3, 0, True, "A", 5, 128)
+    drawn = make_phantom(3, 0, True, "A", 5, 128)
     step = 1 / 255 if kind == "png8" else 1 / 4095
     assert np.abs(image.pixels - drawn.pixels).max() <= 0.51 * step + 1e-6
     assert np.array_equal(load_mask(tmp_path / "lungs.png"), drawn.lungs)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isnet_cli.phantoms.anatomy import soft_parts
+from isnet_cli.phantoms.anatomy import draw_soft_parts
 from isnet_cli.phantoms.canvas import Tubes
-from isnet_cli.phantoms.disease import SIGNS, Disease, Sign, diseased
+from isnet_cli.phantoms.disease import SIGNS, Disease, Sign, add_disease
 from tests.phantoms.factory import UPRIGHT, person, sheet
 
 GRID = sheet()
-PARTS = soft_parts(GRID, person(), UPRIGHT, np.random.default_rng(0))
+PARTS = draw_soft_parts(GRID, person(), UPRIGHT, np.random.default_rng(0))
 
 
 def draw(sign: Sign, severity: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     tubes = Tubes(GRID)
-    replaced = diseased(
+    replaced = add_disease(
         GRID, PARTS.air, PARTS.mask, PARTS.domes, Disease((sign,), severity), tubes,
         np.random.default_rng(seed),
     )  # fmt: skip

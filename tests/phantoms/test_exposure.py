@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isnet_cli.phantoms.exposure import LOOKS, collimate, expose, mark, text
+from isnet_cli.phantoms.exposure import APPEARANCES, add_marks, collimate, draw_text, expose
 from tests.phantoms.factory import sheet
 
 GRID = sheet()
@@ -27,7 +27,7 @@ def test_denser_tissue_is_brighter(hospital: str) -> None:
 
 def test_image_of_hospital_b_is_steeper() -> None:
     spans = {}
-    for hospital in LOOKS:
+    for hospital in APPEARANCES:
         steps = expose(ramp(), GRID, hospital, np.random.default_rng(0)).mean(axis=0)
         spans[hospital] = ((steps > 0.15) & (steps < 0.85)).sum()
     assert spans["B"] < 0.8 * spans["A"]
@@ -39,7 +39,7 @@ def test_stamps_keep_off_the_lungs(hospital: str, seed: int) -> None:
     image = np.full((180, 160), 0.4, np.float32)
     lungs = np.zeros(image.shape, bool)
     lungs[30:150, 12:148] = True
-    out = mark(image, lungs, hospital, np.random.default_rng(seed))
+    out = add_marks(image, lungs, hospital, np.random.default_rng(seed))
     assert np.array_equal(out[lungs], image[lungs])
     assert (image == np.float32(0.4)).all()
 
@@ -50,7 +50,7 @@ def test_stamps_appear(hospital: str) -> None:
     lungs = np.zeros(image.shape, bool)
     lungs[60:150, 30:130] = True
     changed = [
-        (mark(image, lungs, hospital, np.random.default_rng(seed)) != image).sum()
+        (add_marks(image, lungs, hospital, np.random.default_rng(seed)) != image).sum()
         for seed in range(8)
     ]
     assert min(changed) > 4
@@ -58,10 +58,10 @@ def test_stamps_appear(hospital: str) -> None:
 
 
 def test_text_has_the_height_that_was_asked_for() -> None:
-    stamp = text("R", 20)
+    stamp = draw_text("R", 20)
     rows = np.flatnonzero((stamp > 0.5).any(axis=1))
     assert 17 <= rows[-1] - rows[0] + 1 <= 23
-    assert text("ERECT", 20).shape[1] > 2.5 * stamp.shape[1]
+    assert draw_text("ERECT", 20).shape[1] > 2.5 * stamp.shape[1]
 
 
 @pytest.mark.parametrize("hospital", ["A", "B"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isnet_cli.phantoms.phantom import Phantom, phantom, phantoms
+from isnet_cli.phantoms.phantom import Phantom, make_phantom, make_phantoms
 
 SIZE = 192
 
@@ -27,7 +27,7 @@ def parts(mask: np.ndarray) -> list[int]:
 @pytest.mark.parametrize("hospital", ["A", "B"])
 @pytest.mark.parametrize("patient", range(4))
 def test_a_image_is_complete(patient: int, hospital: str) -> None:
-    drawn = phantom(patient, 0, patient % 2 == 0, hospital, size=SIZE)
+    drawn = make_phantom(patient, 0, patient % 2 == 0, hospital, size=SIZE)
     assert drawn.pixels.dtype == np.float32
     assert drawn.lungs.dtype == bool
     assert drawn.pixels.shape == drawn.lungs.shape
@@ -46,7 +46,7 @@ def test_a_image_is_complete(patient: int, hospital: str) -> None:
 @pytest.mark.parametrize("hospital", ["A", "B"])
 def test_lungs_are_darker_than_the_body_between_and_below_them(hospital: str) -> None:
     for patient in range(3):
-        drawn = phantom(patient, 0, False, hospital, size=SIZE)
+        drawn = make_phantom(patient, 0, False, hospital, size=SIZE)
         rows, columns = np.nonzero(drawn.lungs)
         centre = (int(columns.min()) + int(columns.max())) // 2
         middle = slice(centre - 4, centre + 4)
@@ -58,7 +58,7 @@ def test_lungs_are_darker_than_the_body_between_and_below_them(hospital: str) ->
 
 
 def test_the_same_arguments_give_the_same_image() -> None:
-    one, other = phantom(3, 1, True, "B", 5, SIZE), phantom(3, 1, True, "B", 5, SIZE)
+    one, other = make_phantom(3, 1, True, "B", 5, SIZE), make_phantom(3, 1, True, "B", 5, SIZE)
     assert np.array_equal(one.pixels, other.pixels)
     assert np.array_equal(one.lungs, other.lungs)
 
@@ -68,8 +68,8 @@ def test_the_same_arguments_give_the_same_image() -> None:
 )
 def test_each_argument_matters(change: dict[str, object]) -> None:
     arguments = {"patient": 3, "image": 1, "disease": False, "hospital": "A", "seed": 5}
-    one = phantom(**arguments, size=SIZE)  # type: ignore[arg-type]
-    other = phantom(**{**arguments, **change}, size=SIZE)  # type: ignore[arg-type]
+    one = make_phantom(**arguments, size=SIZE)  # type: ignore[arg-type]
+    other = make_phantom(**{**arguments, **change}, size=SIZE)  # type: ignore[arg-type]
     assert one.pixels.shape != other.pixels.shape or np.abs(one.pixels - other.pixels).max() > 0.05
 
 
@@ -79,7 +79,10 @@ def test_signs_lie_in_the_lungs(patient: int) -> None:
 
     Scattered light reaches a little further, hence the small tolerance outside.
     """
-    well, ill = phantom(patient, 0, False, size=SIZE), phantom(patient, 0, True, size=SIZE)
+    well, ill = (
+        make_phantom(patient, 0, False, size=SIZE),
+        make_phantom(patient, 0, True, size=SIZE),
+    )
     assert np.array_equal(well.lungs, ill.lungs)
     change = np.abs(well.pixels - ill.pixels)
     inside = change[well.lungs].sum()
@@ -90,8 +93,8 @@ def test_signs_lie_in_the_lungs(patient: int) -> None:
 @pytest.mark.parametrize("hospital", ["A", "B"])
 def test_letters_do_not_depend_on_the_disease(hospital: str) -> None:
     for patient in range(4):
-        well = phantom(patient, 0, False, hospital, size=SIZE)
-        ill = phantom(patient, 0, True, hospital, size=SIZE)
+        well = make_phantom(patient, 0, False, hospital, size=SIZE)
+        ill = make_phantom(patient, 0, True, hospital, size=SIZE)
         h, w = well.pixels.shape
         corner = np.s_[: h // 12, : w // 5]
         assert np.abs(well.pixels[corner] - ill.pixels[corner]).mean() < 0.02
@@ -99,7 +102,7 @@ def test_letters_do_not_depend_on_the_disease(hospital: str) -> None:
 
 def test_hospitals_look_different() -> None:
     def spread(hospital: str) -> tuple[float, float]:
-        images = [phantom(i, 0, False, hospital, size=SIZE).pixels for i in range(4)]
+        images = [make_phantom(i, 0, False, hospital, size=SIZE).pixels for i in range(4)]
         return (
             float(np.mean([(f > 0.97).mean() for f in images])),
             float(np.mean([(f < 0.02).mean() for f in images])),
@@ -111,16 +114,16 @@ def test_hospitals_look_different() -> None:
 
 
 def test_size_changes_the_resolution_not_the_image() -> None:
-    small, large = phantom(2, 0, size=128), phantom(2, 0, size=256)
+    small, large = make_phantom(2, 0, size=128), make_phantom(2, 0, size=256)
     assert small.pixels.shape[0] * 2 == pytest.approx(large.pixels.shape[0], abs=2)
     assert small.lungs.mean() == pytest.approx(large.lungs.mean(), abs=0.02)
 
 
 def test_phantoms_yields_patients_of_both_kinds_and_hospitals() -> None:
-    drawn: list[Phantom] = list(phantoms(12, seed=1, size=96))
+    drawn: list[Phantom] = list(make_phantoms(12, seed=1, size=96))
     assert len(drawn) == 12
     assert len({p.patient for p in drawn}) == 12
     assert {p.hospital for p in drawn} == {"A", "B"}
     assert {p.disease for p in drawn} == {True, False}
-    again = next(phantoms(1, seed=1, size=96))
+    again = next(make_phantoms(1, seed=1, size=96))
     assert np.array_equal(again.pixels, drawn[0].pixels)

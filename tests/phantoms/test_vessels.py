@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from isnet_cli.phantoms.anatomy import soft_parts
+from isnet_cli.phantoms.anatomy import draw_soft_parts
 from isnet_cli.phantoms.canvas import Tubes
-from isnet_cli.phantoms.vessels import airways, vessels
+from isnet_cli.phantoms.vessels import draw_airways, draw_vessels
 from tests.phantoms.factory import UPRIGHT, person, sheet
 
 GRID = sheet(320, 8.0)
 
 
 def tree(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    lung = soft_parts(GRID, person(), UPRIGHT, np.random.default_rng(0)).air > 1
+    lung = draw_soft_parts(GRID, person(), UPRIGHT, np.random.default_rng(0)).air > 1
     tubes = Tubes(GRID)
-    vessels(tubes, GRID, lung, UPRIGHT, np.random.default_rng(seed))
+    draw_vessels(tubes, GRID, lung, UPRIGHT, np.random.default_rng(seed))
     return tubes.path(), lung
 
 
@@ -44,14 +44,14 @@ def test_each_patient_has_a_tree_of_its_own() -> None:
 def test_no_lung_no_branches() -> None:
     tubes = Tubes(GRID)
     nothing = np.zeros((GRID.height, GRID.width), bool)
-    vessels(tubes, GRID, nothing, UPRIGHT, np.random.default_rng(0))
+    draw_vessels(tubes, GRID, nothing, UPRIGHT, np.random.default_rng(0))
     x, _ = GRID.xy
     assert np.abs(tubes.path()[np.abs(x) > 8]).max() < 1e-3
 
 
 def test_trachea_runs_down_the_middle_and_forks() -> None:
     tubes = Tubes(GRID)
-    airways(tubes, UPRIGHT, np.random.default_rng(0))
+    draw_airways(tubes, UPRIGHT, np.random.default_rng(0))
     path = tubes.path()
     x, y = GRID.xy
     assert path.max() < 1e-3

@@ -62,10 +62,10 @@ def check(
         config = load(found.config, options.overrides, extra)
         if resolved:
             return Result({"config": plain(config)}, dump(config).rstrip())
-        from isnet_cli.check.check import audit, audit_text
+        from isnet_cli.check.inputs import check_inputs, describe_check
 
-        facts = audit(config, session.context(), images=limit, run=_run_of(found, config))
-        return Result(facts, audit_text(facts), 0 if facts["ok"] else EXIT_CODES["data"])
+        facts = check_inputs(config, session.context(), images=limit, run=_run_of(found, config))
+        return Result(facts, describe_check(facts), 0 if facts["ok"] else EXIT_CODES["data"])
 
     return execute("check", options, body)
 
@@ -98,7 +98,7 @@ def init(
     """Write a commented isnet.yaml for a folder of X-rays."""
 
     def body(session: Session) -> Result:
-        from isnet_cli.check.survey import survey
+        from isnet_cli.check.survey import survey_folder
 
         if output.exists():
             raise IsnetError(
@@ -106,7 +106,7 @@ def init(
             )
         if not folder.is_dir():
             raise IsnetError("data", f"{folder}: no such folder, expected X-rays")
-        found = survey(folder, labels)
+        found = survey_folder(folder, labels)
         text = _template(found, folder, output)
         _write(text, output)
         for note in found.notes:
@@ -172,9 +172,9 @@ def doctor(options: ScreenOptions) -> int:
     """Show versions, devices, codecs and weights."""
 
     def body(session: Session) -> Result:
-        from isnet_cli.check.doctor import examine
+        from isnet_cli.check.doctor import examine_machine
 
-        facts = examine()
+        facts = examine_machine()
         lines = [f"{name:<9} {line}" for name, line in facts.lines()]
         lines += [f"problem   {text}" for text in facts.problems]
         return Result(facts.document(), "\n".join(lines), 6 if facts.problems else 0)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom.pixel_module import PixelModule
-from isnet_cli.images.quiet import muted_stderr
+from isnet_cli.images.quiet import mute_stderr
 
 MAX_RATIO = 2_000  # declared bytes per compressed byte; real images stay far below 200
 _NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"})
@@ -29,7 +29,7 @@ _CODE_STREAMS = frozenset(
 )  # JPEG baseline, extended, lossless, lossless SV1, JPEG-LS (2), JPEG 2000 (2)
 
 
-def decode(ds: Any, module: PixelModule) -> tuple[NDArray[Any], int]:
+def decode_pixels(ds: Any, module: PixelModule) -> tuple[NDArray[Any], int]:
     """Decodes all frames.
 
     Args:
@@ -121,7 +121,7 @@ class StreamHeader(NamedTuple):
     signed: bool
 
 
-def stream_header(stream: bytes) -> StreamHeader:
+def read_stream_header(stream: bytes) -> StreamHeader:
     """Reads the frame header of a code stream (T.81 B.2.2, T.87 C.2.2, T.800 A.5.1).
 
     Raises:
@@ -160,7 +160,7 @@ def _decode_streams(ds: Any, module: PixelModule, syntax: str) -> tuple[NDArray[
         raise UnreadableImage(
             "truncated", f"{len(streams)} frames are there, {module.frames} are declared"
         )
-    headers = [stream_header(stream) for stream in streams[: module.frames]]
+    headers = [read_stream_header(stream) for stream in streams[: module.frames]]
     for header in headers:
         _check_stream(header, module)
     with tempfile.TemporaryDirectory(prefix="isnet-") as folder:
@@ -193,7 +193,7 @@ def _decode_stream(
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(temporary))
     try:
-        with muted_stderr():
+        with mute_stderr():
             array = SimpleITK.GetArrayFromImage(reader.Execute())
     except RuntimeError:
         raise UnreadableImage(

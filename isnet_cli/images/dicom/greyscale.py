@@ -27,7 +27,7 @@ PERCENTILES = (0.5, 99.5)
 
 
 @dataclass(frozen=True)
-class Table:
+class GreyTable:
     """Intensities of all stored values.
 
     Attributes:
@@ -46,9 +46,9 @@ def stored_range(bits: int, signed: bool) -> tuple[int, int]:
     return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
 
 
-def display_table(
+def make_display_table(
     scope: list[Any], bits: int, signed: bool, histogram: NDArray[np.int64], voi: Voi
-) -> Table:
+) -> GreyTable:
     """Modality and VOI steps for one frame; inversion is the caller's.
 
     ``auto`` takes what the file's maker meant for display, as viewers do: the first VOI LUT when
@@ -85,13 +85,13 @@ def display_table(
             continue
         output, note = np.clip(found[0], 0.0, 1.0), found[1]
         if voi != "auto" or _is_believable(output, histogram):
-            return Table(lowest, output, (*notes, note))
+            return GreyTable(lowest, output, (*notes, note))
         notes.append(f"{note} does not fit the image, not used")
-    return Table(lowest, np.clip(full, 0.0, 1.0), (*notes, f"full range of {bits} bits"))
+    return GreyTable(lowest, np.clip(full, 0.0, 1.0), (*notes, f"full range of {bits} bits"))
 
 
 def _is_believable(output: Values, histogram: NDArray[np.int64]) -> bool:
-    """Whether a VOI transform can be meant for this image (see `display_table`)."""
+    """Whether a VOI transform can be meant for this image (see `make_display_table`)."""
     edge = 1 / 256
     inside = int(histogram[(output > edge) & (output < 1.0 - edge)].sum())
     wide = float(output.max() - output.min()) >= MIN_SPAN
@@ -231,7 +231,7 @@ def _number(scope: list[Any], keyword: str, default: Any) -> Any:
         raise UnreadableImage("bad_lut", f"{keyword} is not a number") from None
 
 
-def narrow_note(pixels: NDArray[np.float32]) -> tuple[str, ...]:
+def note_narrow_range(pixels: NDArray[np.float32]) -> tuple[str, ...]:
     """A note on an image that uses only a small part of [0, 1], else nothing.
 
     Typical are 12-bit samples in a file that declares 16 bits; ``data.scale: range`` or

@@ -73,35 +73,35 @@ def refuse_unfit(ds: Any) -> None:
     """
     from pydicom.uid import UID
 
-    modality = text(ds, "Modality").upper()
+    modality = read_text(ds, "Modality").upper()
     if modality not in PROJECTION:
         words = MODALITIES.get(modality)
         name = f"{modality} ({words})" if words else "another modality"
         raise UnreadableImage("modality", f"{name}, expected a projection image (CR, DX, RG, ...)")
-    kind = UID(text(ds, "SOPClassUID"))
+    kind = UID(read_text(ds, "SOPClassUID"))
     if kind.startswith(_STORAGE) and kind.name != kind and kind not in _PROJECTION_CLASSES:
         raise UnreadableImage(
             "modality", f"{kind.name}, expected the storage of a projection image"
         )
     if "PixelData" not in ds:
         raise UnreadableImage("no_pixels", "a DICOM object without pixel data, expected an image")
-    part = text(ds, "BodyPartExamined").upper()
+    part = read_text(ds, "BodyPartExamined").upper()
     match = _ELSEWHERE.search(part)
     if match and not _CHEST.search(part):
         raise UnreadableImage("body_part", f"body part {match.group(1)}, expected chest")
 
 
-def view(ds: Any) -> str:
+def read_view(ds: Any) -> str:
     """``frontal``, ``lateral`` or ``unknown``, by the first statement that decides.
 
     Asked in this order: ViewPosition, the meaning of ViewCodeSequence, PatientOrientation (rows
     towards left or right: frontal; towards front or back: lateral), then descriptions of the
     series. A description that names both or an oblique or decubitus view decides nothing.
     """
-    stated = [text(ds, "ViewPosition")]
+    stated = [read_text(ds, "ViewPosition")]
     code = ds.get("ViewCodeSequence")
     if code:
-        stated.append(text(code[0], "CodeMeaning"))
+        stated.append(read_text(code[0], "CodeMeaning"))
     for words in stated:
         if words:
             found = _view_of(words)
@@ -114,7 +114,7 @@ def view(ds: Any) -> str:
         if orientation[0] in ("A", "P"):
             return "lateral"
     for keyword in ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription"):
-        found = _view_of(text(ds, keyword))
+        found = _view_of(read_text(ds, keyword))
         if found != "unknown":
             return found
     return "unknown"
@@ -135,16 +135,16 @@ def _orientation(ds: Any) -> list[str]:
     return [str(part).strip().upper() for part in ([value] if isinstance(value, str) else value)]
 
 
-def identity(ds: Any) -> Identity:
+def read_identity(ds: Any) -> Identity:
     """Facts for joining labels and grouping patients; memory only."""
     return Identity(
-        patient=text(ds, "PatientID"),
-        accession=text(ds, "AccessionNumber"),
-        uid=text(ds, "SOPInstanceUID"),
+        patient=read_text(ds, "PatientID"),
+        accession=read_text(ds, "AccessionNumber"),
+        uid=read_text(ds, "SOPInstanceUID"),
     )
 
 
-def spacing(ds: Any) -> tuple[float, float] | None:
+def read_spacing(ds: Any) -> tuple[float, float] | None:
     """Pixel spacing (row, column) in mm: calibrated, else at the detector, else of the scanner."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         try:
@@ -156,19 +156,19 @@ def spacing(ds: Any) -> tuple[float, float] | None:
     return None
 
 
-def notes(ds: Any) -> tuple[str, ...]:
+def read_notes(ds: Any) -> tuple[str, ...]:
     """Doubts that the header raises, in short words."""
     doubts = []
-    if text(ds, "PresentationIntentType").upper() == "FOR PROCESSING":
+    if read_text(ds, "PresentationIntentType").upper() == "FOR PROCESSING":
         doubts.append("for processing, not for display")
     if _orientation(ds)[:1] == ["R"]:
         doubts.append(MIRRORED)
-    if text(ds, "BurnedInAnnotation").upper() == "YES":
+    if read_text(ds, "BurnedInAnnotation").upper() == "YES":
         doubts.append("burned-in annotation")
     return tuple(doubts)
 
 
-def text(ds: Any, keyword: str) -> str:
+def read_text(ds: Any, keyword: str) -> str:
     """A single text value without surrounding blanks; empty when missing, multiple or odd."""
     value = ds.get(keyword)
     return str(value).strip("\x00 \t\r\n") if isinstance(value, (str, int, float)) else ""

@@ -47,7 +47,7 @@ class PixelModule:
         return (samples * self.allocated + 7) // 8
 
 
-def pixel_module(ds: Any) -> PixelModule:
+def read_pixel_module(ds: Any) -> PixelModule:
     """Reads and checks the pixel description of a dataset before anything is allocated.
 
     Raises:

@@ -16,14 +16,14 @@ from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom import codec, header
 from isnet_cli.images.dicom.greyscale import (
     Scale,
-    display_table,
-    narrow_note,
+    make_display_table,
+    note_narrow_range,
     stored_range,
     stretch,
     stretch_table,
 )
-from isnet_cli.images.dicom.pixel_module import GREY, PixelModule, pixel_module
-from isnet_cli.images.sanity import colour_fault, luma
+from isnet_cli.images.dicom.pixel_module import GREY, PixelModule, read_pixel_module
+from isnet_cli.images.sanity import check_colour, luma
 from isnet_cli.images.types import XRay
 
 MAX_FILE = 512 << 20  # bytes of a file, deflated data sets counted after inflation
@@ -36,8 +36,8 @@ def read_dicom(path: Path, options: Dicom | None = None, scale: Scale = "bits") 
 
     Args:
         path: The file; with or without preamble and file meta information.
-        options: Choice of the VOI transform (see `greyscale.display_table` for ``auto``) and of
-            the photometric interpretation (``auto``: as the file says).
+        options: Choice of the VOI transform (see `greyscale.make_display_table` for ``auto``) and
+            of the photometric interpretation (``auto``: as the file says).
         scale: ``bits``: white is what the bits allow after rescale and VOI; ``range`` and
             ``percentile``: the image's own values, padding left out.
 
@@ -52,8 +52,8 @@ def read_dicom(path: Path, options: Dicom | None = None, scale: Scale = "bits") 
     options = options or Dicom()
     ds = _open(path)
     header.refuse_unfit(ds)
-    module = pixel_module(ds)
-    frames, bits = codec.decode(ds, module)
+    module = read_pixel_module(ds)
+    frames, bits = codec.decode_pixels(ds, module)
     module = replace(module, stored=bits)
     return [_image(ds, module, frame, n, options, scale) for n, frame in enumerate(frames)]
 
@@ -118,10 +118,10 @@ def _image(
         pixels=pixels,
         bits=module.stored,
         format=f"dicom:{ds.file_meta.TransferSyntaxUID.name}",
-        view=header.view(ds),
-        spacing=header.spacing(ds),
-        identity=header.identity(ds),
-        notes=(*notes, *narrow_note(pixels), *header.notes(ds)),
+        view=header.read_view(ds),
+        spacing=header.read_spacing(ds),
+        identity=header.read_identity(ds),
+        notes=(*notes, *note_narrow_range(pixels), *header.read_notes(ds)),
     )
 
 
@@ -141,7 +141,9 @@ def _grey(
     if padding is not None:
         hidden[max(0, padding[0] - lowest) : max(0, padding[1] - lowest + 1)] = True
     counted = np.where(hidden, 0, histogram)
-    table = display_table(_scope(ds, number), module.stored, module.signed, counted, options.voi)
+    table = make_display_table(
+        _scope(ds, number), module.stored, module.signed, counted, options.voi
+    )
     inverted = _is_inverted(ds, module, options)
     output = stretch_table(1.0 - table.output if inverted else table.output, counted, scale)
     output[hidden] = 0.0
@@ -180,7 +182,7 @@ def _is_inverted(ds: Any, module: PixelModule, options: Dicom) -> bool:
     """Whether low values mean white: MONOCHROME1 or an inverse presentation LUT, never twice."""
     if options.photometric != "auto":
         return options.photometric == "monochrome1"
-    inverse = header.text(ds, "PresentationLUTShape").upper() == "INVERSE"
+    inverse = header.read_text(ds, "PresentationLUTShape").upper() == "INVERSE"
     return module.photometric == "MONOCHROME1" or inverse
 
 
@@ -216,7 +218,7 @@ def _colour(ds: Any, module: PixelModule, frame: NDArray[Any]) -> NDArray[np.flo
         rgb = np.asarray(apply_color_lut(frame, ds))[..., :3]
     else:
         rgb = frame
-    fault = colour_fault(rgb)
+    fault = check_colour(rgb)
     if fault is not None:
         raise fault
     return luma(rgb)

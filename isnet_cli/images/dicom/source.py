@@ -18,7 +18,7 @@ def is_dicom(row: Row) -> bool:
     return row.format.startswith("dicom")
 
 
-def source_header(row: Row) -> Any:
+def read_source_header(row: Row) -> Any:
     """The data set of an image's file without its pixels, exactly the file that was ingested.
 
     Raises:

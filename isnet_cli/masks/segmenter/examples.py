@@ -18,7 +18,7 @@ from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
 from isnet_cli.masks.segmenter.pairs import Pair, read_mask
-from isnet_cli.phantoms.phantom import phantoms
+from isnet_cli.phantoms.phantom import make_phantoms
 from isnet_models.lung_unet import SIZE
 
 Part = Literal["train", "validation", "held_out"]
@@ -83,7 +83,7 @@ def read_pair(pair: Pair, data: Pairs) -> tuple[NDArray[np.float32], NDArray[np.
 
 def make_phantom_examples(count: int) -> Iterator[Example]:
     """Chest phantoms with their exact masks; each hospital is a source of its own."""
-    for phantom in phantoms(count, PHANTOM_SEED):
+    for phantom in make_phantoms(count, PHANTOM_SEED):
         name = f"{PHANTOM}_{phantom.patient}"
         pair = Pair(name, Path(), "", name, f"{PHANTOM}-{phantom.hospital}")
         yield _example(pair, phantom.pixels, phantom.lungs)
@@ -93,7 +93,7 @@ def make_phantom_pairs(count: int) -> dict[str, tuple[NDArray[np.float32], NDArr
     """X-ray and mask of each phantom at their own size, by name."""
     return {
         f"{PHANTOM}_{phantom.patient}": (phantom.pixels, phantom.lungs)
-        for phantom in phantoms(count, PHANTOM_SEED)
+        for phantom in make_phantoms(count, PHANTOM_SEED)
     }
 
 

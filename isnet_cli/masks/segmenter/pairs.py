@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from isnet_cli.config.segmenter import Pairs
 from isnet_cli.errors import IsnetError, UnreadableImage
-from isnet_cli.images.find import collect, printable, stem
+from isnet_cli.images.find import collect_images, make_printable, strip_suffix
 from isnet_cli.images.mask_files import PAIR, Mask, find_masks, load_mask
 from isnet_cli.labels.csv_table import read_table
 from isnet_cli.masks.segmenter.coco import Outlines, draw, read_coco
@@ -54,7 +54,7 @@ def find_pairs(data: Pairs) -> list[Pair]:
         raise IsnetError(
             "data",
             f"data.exclude: {len(unknown)} of {len(data.exclude)} names are no image"
-            f" ({printable(unknown[0])})",
+            f" ({make_printable(unknown[0])})",
             fix=f"names look like {pairs[0].name}",
         )
     kept = [pair for pair in pairs if pair.name not in set(data.exclude)]
@@ -106,8 +106,8 @@ def _from_table(path: Path) -> list[Pair]:
 
 def _names(path: Path, files: Sequence[str]) -> list[str]:
     """File names without ending; whole paths where two would be the same."""
-    whole = [printable(PurePosixPath(file.replace("\\", "/")).as_posix()) for file in files]
-    short = [stem(PurePosixPath(name).name) for name in whole]
+    whole = [make_printable(PurePosixPath(file.replace("\\", "/")).as_posix()) for file in files]
+    short = [strip_suffix(PurePosixPath(name).name) for name in whole]
     names = short if len({name.casefold() for name in short}) == len(short) else whole
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -117,7 +117,7 @@ def _names(path: Path, files: Sequence[str]) -> list[str]:
 
 def _from_files(data: Pairs) -> list[Pair]:
     assert data.images is not None and data.masks is not None  # noqa: S101, PT018 - checked before
-    images = collect(data.images).images
+    images = collect_images(data.images).images
     masks = Path(data.masks)
     if masks.suffix.lower() != ".json":
         found = find_masks(masks, [key for key, _ in images])

@@ -13,7 +13,7 @@ from isnet_cli.core import files
 from isnet_cli.core.pseudonyms import new_salt, pseudonym, read_salt
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.dicom.header import MIRRORED
-from isnet_cli.images.dicom.source import is_dicom, source_header
+from isnet_cli.images.dicom.source import is_dicom, read_source_header
 from isnet_cli.images.resize import resize
 from isnet_cli.images.types import Row
 from isnet_cli.output.dicom.capture import image_capture
@@ -93,12 +93,12 @@ def open_dicom(
         model: See `DicomWriter`.
 
     Raises:
-        IsnetError: Kind "data", as `source_header`.
+        IsnetError: Kind "data", as `read_source_header`.
     """
     salt, spacing = read_salt(root / SALT), row.pixel_spacing
     orientation = patient_orientation(row.view, mirrored=MIRRORED in row.notes)
     if keep and is_dicom(row):
-        filing = of_source(source_header(row), row.frame, salt, name, spacing, orientation)
+        filing = of_source(read_source_header(row), row.frame, salt, name, spacing, orientation)
     else:
         patient = row.patient or pseudonym(salt, row.key)
         filing = anonymous(salt, name, patient, spacing, orientation)

@@ -13,7 +13,7 @@ from pydicom.encaps import generate_frames
 
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom import codec
-from isnet_cli.images.dicom.pixel_module import pixel_module
+from isnet_cli.images.dicom.pixel_module import read_pixel_module
 from tests.images.dicom.factory import EXACT, NEAR, SYNTAXES, dicom_bytes, image_values
 from tests.images.dicom.jpeg_encoders import jpeg_lossless, jpeg_ls
 
@@ -22,7 +22,7 @@ CODE_STREAMS = ("lossless57", "lossless70", "jpegls")
 
 def decoded(content: bytes) -> tuple[np.ndarray, int]:
     ds = pydicom.dcmread(io.BytesIO(content))
-    return codec.decode(ds, pixel_module(ds))
+    return codec.decode_pixels(ds, read_pixel_module(ds))
 
 
 def bundled(name: str) -> pydicom.Dataset:
@@ -86,7 +86,9 @@ def test_twelve_bit_extended_jpeg() -> None:
     ],
 )
 def test_signed_files_of_other_encoders(name: str, native: str) -> None:
-    values = [codec.decode(ds, pixel_module(ds))[0] for ds in (bundled(name), bundled(native))]
+    values = [
+        codec.decode_pixels(ds, read_pixel_module(ds))[0] for ds in (bundled(name), bundled(native))
+    ]
     assert values[0].dtype == np.int16
     assert np.array_equal(*values)
 
@@ -95,7 +97,7 @@ def test_signed_files_of_other_encoders(name: str, native: str) -> None:
 @pytest.mark.parametrize("name", ["693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm"])
 def test_jpeg_2000_agrees_with_pydicom(name: str) -> None:
     ds = bundled(name)
-    values, _ = codec.decode(ds, pixel_module(ds))
+    values, _ = codec.decode_pixels(ds, read_pixel_module(ds))
     assert np.array_equal(values[0], ds.pixel_array)
 
 
@@ -150,7 +152,7 @@ def test_one_bit_images() -> None:
     content = dicom_bytes(stored, bits=1, allocated=1, PixelData=packed.tobytes())
     ds = pydicom.dcmread(io.BytesIO(content))
     ds.PixelData = packed.tobytes()
-    values, bits = codec.decode(ds, pixel_module(ds))
+    values, bits = codec.decode_pixels(ds, read_pixel_module(ds))
     assert np.array_equal(values[0], stored)
     assert bits == 1
 
@@ -171,7 +173,7 @@ def test_one_bit_images() -> None:
 )
 def test_eight_bit_colour(name: str) -> None:
     ds = bundled(name)
-    values, _ = codec.decode(ds, pixel_module(ds))
+    values, _ = codec.decode_pixels(ds, read_pixel_module(ds))
     assert values.shape == (1, ds.Rows, ds.Columns, 3)
     assert values.dtype == np.uint8
     if name.startswith("SC_") and "odd" not in name:
@@ -255,7 +257,7 @@ def test_unsupported_syntaxes_are_named(uid: str) -> None:
     ds = pydicom.dcmread(io.BytesIO(dicom_bytes(image_values(8), bits=8, syntax="jpegls")))
     ds.file_meta.TransferSyntaxUID = pydicom.uid.UID(uid)
     with pytest.raises(UnreadableImage) as caught:
-        codec.decode(ds, pixel_module(ds))
+        codec.decode_pixels(ds, read_pixel_module(ds))
     assert caught.value.reason == "codec"
     assert ("unknown" in caught.value.detail) is (uid == "1.2.3.4")
 
@@ -265,7 +267,7 @@ def test_unsupported_syntaxes_are_named(uid: str) -> None:
 )
 def test_code_stream_without_a_frame_header(stream: bytes) -> None:
     with pytest.raises(UnreadableImage) as caught:
-        codec.stream_header(stream)
+        codec.read_stream_header(stream)
     assert caught.value.reason == "bad_header"
 
 

@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset
 
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom.greyscale import (
-    display_table,
-    narrow_note,
+    make_display_table,
+    note_narrow_range,
     stored_range,
     stretch,
     stretch_table,
@@ -28,7 +28,7 @@ def scope(**attributes: Any) -> list[Dataset]:
 def table(bits: int = 12, signed: bool = False, voi: str = "auto", histogram=None, **attributes):
     if histogram is None:
         histogram = np.ones(1 << bits, np.int64)
-    return display_table(scope(**attributes), bits, signed, histogram, voi)
+    return make_display_table(scope(**attributes), bits, signed, histogram, voi)
 
 
 def standard_window(x: float, c: float, w: float, function: str) -> float:
@@ -218,7 +218,7 @@ def test_lut_with_too_few_entries_is_not_used() -> None:
 def test_attributes_are_looked_up_in_order() -> None:
     group = scope(WindowCenter=2048, WindowWidth=2001, RescaleSlope=2)[0]
     histogram = np.ones(4096, np.int64)
-    found = display_table([Dataset(), group], 12, False, histogram, "auto")
+    found = make_display_table([Dataset(), group], 12, False, histogram, "auto")
     assert found.notes == ("rescale", "window linear")
     assert found.output[1024] == pytest.approx(standard_window(2048, 2048, 2001, "LINEAR"))
 
@@ -250,4 +250,4 @@ def test_stretching_the_table_is_stretching_the_image(scale: str, turned: bool) 
 @pytest.mark.parametrize(("top", "noted"), [(0.06, True), (0.2, False), (0.0, False)])
 def test_narrow_images_are_noted(top: float, noted: bool) -> None:
     pixels = np.linspace(0, top, 100, dtype=np.float32).reshape(10, 10)
-    assert bool(narrow_note(pixels)) is noted
+    assert bool(note_narrow_range(pixels)) is noted

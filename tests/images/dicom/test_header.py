@@ -6,7 +6,13 @@ import pytest
 from pydicom.dataset import Dataset
 
 from isnet_cli.errors import UnreadableImage
-from isnet_cli.images.dicom.header import identity, notes, refuse_unfit, spacing, view
+from isnet_cli.images.dicom.header import (
+    read_identity,
+    read_notes,
+    read_spacing,
+    read_view,
+    refuse_unfit,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")  # odd values on purpose
 STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -112,13 +118,13 @@ def test_chest_and_undecided_body_parts_pass(part: str) -> None:
     ],
 )
 def test_view(attributes: dict[str, Any], expected: str) -> None:
-    assert view(header(**attributes)) == expected
+    assert read_view(header(**attributes)) == expected
 
 
 def test_identity_keeps_leading_zeros_and_is_empty_when_unknown() -> None:
-    found = identity(header(PatientID="007 ", AccessionNumber="A1", SOPInstanceUID="1.2.3"))
+    found = read_identity(header(PatientID="007 ", AccessionNumber="A1", SOPInstanceUID="1.2.3"))
     assert (found.patient, found.accession, found.uid) == ("007", "A1", "1.2.3")
-    nothing = identity(header(PatientID=None))
+    nothing = read_identity(header(PatientID=None))
     assert (nothing.patient, nothing.accession, nothing.uid) == ("", "", "")
 
 
@@ -134,11 +140,11 @@ def test_identity_keeps_leading_zeros_and_is_empty_when_unknown() -> None:
     ],
 )
 def test_spacing(attributes: dict[str, Any], expected) -> None:
-    assert spacing(header(**attributes)) == expected
+    assert read_spacing(header(**attributes)) == expected
 
 
 def test_notes_name_doubts() -> None:
-    found = notes(
+    found = read_notes(
         header(
             PresentationIntentType="FOR PROCESSING",
             PatientOrientation=["R", "F"],
@@ -150,4 +156,4 @@ def test_notes_name_doubts() -> None:
         "mirrored by its patient orientation",
         "burned-in annotation",
     )
-    assert notes(header(PatientOrientation=["L", "F"], BurnedInAnnotation="NO")) == ()
+    assert read_notes(header(PatientOrientation=["L", "F"], BurnedInAnnotation="NO")) == ()

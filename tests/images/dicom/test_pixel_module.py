@@ -6,7 +6,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from isnet_cli.errors import UnreadableImage
-from isnet_cli.images.dicom.pixel_module import MAX_PIXELS, pixel_module
+from isnet_cli.images.dicom.pixel_module import MAX_PIXELS, read_pixel_module
 
 USUAL = {
     "Rows": 20,
@@ -29,7 +29,7 @@ def declared(**changes: Any) -> Dataset:
 
 
 def test_usual_module() -> None:
-    module = pixel_module(declared(NumberOfFrames="3", PixelRepresentation=1))
+    module = read_pixel_module(declared(NumberOfFrames="3", PixelRepresentation=1))
     assert (module.rows, module.columns, module.frames) == (20, 30, 3)
     assert (module.allocated, module.stored, module.high, module.signed) == (16, 12, 11, True)
     assert module.native_bytes == 20 * 30 * 3 * 2
@@ -49,7 +49,7 @@ def test_usual_module() -> None:
     ],
 )
 def test_what_may_be_missing(changes: dict[str, Any], attribute: str, expected: Any) -> None:
-    assert getattr(pixel_module(declared(**changes)), attribute) == expected
+    assert getattr(read_pixel_module(declared(**changes)), attribute) == expected
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_may_be_missing(changes: dict[str, Any], attribute: str, expected: 
     ],
 )
 def test_native_length(changes: dict[str, Any], size: int) -> None:
-    assert pixel_module(declared(**changes)).native_bytes == size
+    assert read_pixel_module(declared(**changes)).native_bytes == size
 
 
 @pytest.mark.parametrize(
@@ -95,11 +95,11 @@ def test_native_length(changes: dict[str, Any], size: int) -> None:
 )
 def test_faults(changes: dict[str, Any], reason: str, words: str) -> None:
     with pytest.raises(UnreadableImage) as caught:
-        pixel_module(declared(**changes))
+        read_pixel_module(declared(**changes))
     assert caught.value.reason == reason
     assert words in caught.value.detail
     assert "CANARY" not in caught.value.detail
 
 
 def test_the_largest_allowed_size_passes() -> None:
-    assert pixel_module(declared(Rows=10_000, Columns=10_000)).rows == 10_000
+    assert read_pixel_module(declared(Rows=10_000, Columns=10_000)).rows == 10_000

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from isnet_cli.config.segmenter import Segmenter
-from isnet_cli.phantoms.phantom import phantoms
+from isnet_cli.phantoms.phantom import make_phantoms
 from tests.masks.factory import write_mask
 
 SMALL = {"encoder": "tu-mobilenetv3_small_050", "decoder_channels": (8, 8, 8, 8, 8)}
@@ -19,7 +19,7 @@ SMALL = {"encoder": "tu-mobilenetv3_small_050", "decoder_channels": (8, 8, 8, 8,
 def write_pairs(root: Path, count: int = 12, size: int = 96) -> Path:
     """Drawn chest images as pictures, their masks, and ``labels.csv``; two images per patient."""
     rows = []
-    for number, drawn in enumerate(phantoms(count, seed=5, size=size)):
+    for number, drawn in enumerate(make_phantoms(count, seed=5, size=size)):
         name = f"image_{number}.png"
         write_mask(root / "images" / name, np.rint(drawn.pixels * 255).astype(np.uint8))
         write_mask(root / "masks" / name, drawn.lungs)

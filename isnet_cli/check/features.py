@@ -1,4 +1,4 @@
-"""What `isnet check` takes from pixels: for each image a hash, and what probes are shown of it.
+"""What `isnet check` takes from pixels: for each image a hash, and the features for probes.
 
 Images come from a run that has read them already, or from the input files; masks from the run, or
 from given files. Nothing is written. Works in processes, so nothing heavy is imported.
@@ -7,14 +7,14 @@ from given files. Nothing is written. Works in processes, so nothing heavy is im
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.check.near_duplicates import Hash, image_hash
-from isnet_cli.check.thumbnails import background_view, lung_view
+from isnet_cli.check.near_duplicates import Hash, hash_image
+from isnet_cli.check.thumbnails import describe_background, describe_lungs
 from isnet_cli.config.schema import Bias, Config
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.run_context import RunContext
@@ -29,13 +29,13 @@ from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
-from isnet_cli.images.sanity import implausible
+from isnet_cli.images.sanity import check_sanity
 from isnet_cli.images.types import Row
 
 
 @dataclass(frozen=True)
-class Glance:
-    """One image to look at.
+class ImageSource:
+    """One image to examine.
 
     Attributes:
         row: Its manifest line.
@@ -53,14 +53,14 @@ class Glance:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen of one image.
+class ImageFeatures:
+    """What was found in one image.
 
     Attributes:
         row: Its manifest line.
-        hash: `image_hash`.
-        background: `background_view` at the network's size, or None without a mask.
-        lungs: `lung_view`, or None without a mask.
+        hash: `hash_image`.
+        background: `describe_background` at the network's size, or None without a mask.
+        lungs: `describe_lungs`, or None without a mask.
     """
 
     row: Row
@@ -71,11 +71,11 @@ class Look:
 
 @dataclass(frozen=True)
 class _Task:
-    glance: Glance
+    source: ImageSource
     config: Config
 
 
-def glances_of_run(run: RunFolder, config: Config) -> list[Glance]:
+def list_run_images(run: RunFolder, config: Config) -> list[ImageSource]:
     """The usable images of a run whose ingest stage is finished, with the masks that it trusts.
 
     Without a finished masks stage, given mask files are used.
@@ -90,94 +90,98 @@ def glances_of_run(run: RunFolder, config: Config) -> list[Glance]:
             row.key: str(masks / f"{row.key}.png") if verdicts.get(row.key) in good else ""
             for row in rows
         }
-    return [Glance(row, ingest / row.image_file, True, given[row.key]) for row in rows]
+    return [ImageSource(row, ingest / row.image_file, True, given[row.key]) for row in rows]
 
 
-def choose(glances: Sequence[Glance], limit: int, seed: int) -> list[Glance]:
-    """At most `limit` images, drawn by the seed, in their order."""
-    if len(glances) <= limit:
-        return list(glances)
+def choose_images(sources: Sequence[ImageSource], limit: int, seed: int) -> list[ImageSource]:
+    """At most `limit` images, chosen by the seed, in their order."""
+    if len(sources) <= limit:
+        return list(sources)
     rng = np.random.default_rng(derive_seed(seed, "audit"))
-    chosen = np.sort(rng.choice(len(glances), limit, replace=False))
-    return [glances[i] for i in chosen.tolist()]
+    chosen = np.sort(rng.choice(len(sources), limit, replace=False))
+    return [sources[i] for i in chosen.tolist()]
 
 
-def with_shapes(glances: Sequence[Glance], config: Config) -> list[Glance]:
+def add_shapes(sources: Sequence[ImageSource], config: Config) -> list[ImageSource]:
     """With the shape of its class for each labelled image, when training images get shapes."""
-    if not shapes_in_training(config.bias):
-        return list(glances)
-    found = sorted({glance.row.label for glance in glances} - {""})
+    if not trains_with_shapes(config.bias):
+        return list(sources)
+    found = sorted({source.row.label for source in sources} - {""})
     classes = config.data.labels.classes or found
     shapes = assign_shapes(len(classes), config.bias.shapes)
     index = {name: k for k, name in enumerate(classes)}
     return [
-        Glance(g.row, g.image, g.kept, g.mask, choose_shape(index[g.row.label], "biased", shapes))
-        if g.row.label in index
-        else g
-        for g in glances
+        replace(source, shape=choose_shape(index[source.row.label], "biased", shapes))
+        if source.row.label in index
+        else source
+        for source in sources
     ]
 
 
-def shapes_in_training(bias: Bias) -> bool:
+def trains_with_shapes(bias: Bias) -> bool:
     """Whether training images get a shape per class."""
     return bias.kind == "shapes" and bias.train
 
 
-def look_at(glances: Sequence[Glance], config: Config, context: RunContext) -> list[Look]:
-    """Looks at the images, in order; those that cannot be read are left out."""
-    tasks = [_Task(glance, config) for glance in glances]
+def extract_features(
+    sources: Sequence[ImageSource], config: Config, context: RunContext
+) -> list[ImageFeatures]:
+    """Examines the images, in order; those that cannot be read are left out."""
+    tasks = [_Task(source, config) for source in sources]
     workers = worker_count(config.machine.workers, len(tasks))
-    found: list[Look | None] = [None] * len(tasks)
-    done = run_tasks(_look, tasks, workers)
-    for index, look in context.progress.track(done, "looking at images", len(tasks)):
-        found[index] = look
-    return [look for look in found if look is not None]
+    found: list[ImageFeatures | None] = [None] * len(tasks)
+    done = run_tasks(_extract_one, tasks, workers)
+    for index, features in context.progress.track(done, "examining images", len(tasks)):
+        found[index] = features
+    return [features for features in found if features is not None]
 
 
-def _look(task: _Task) -> Look | None:
-    """One image's look; None when it cannot be read."""
-    glance, config = task.glance, task.config
+def _extract_one(task: _Task) -> ImageFeatures | None:
+    """One image's features; None when it cannot be read."""
+    source, config = task.source, task.config
     try:
-        pixels = _pixels(glance, config)
+        pixels = _load_pixels(source, config)
     except (UnreadableImage, IsnetError):
         return None
-    code = image_hash(pixels)
-    mask = _mask(glance, pixels.shape)
+    code = hash_image(pixels)
+    mask = _load_mask(source, pixels.shape)
     if mask is None:
-        return Look(glance.row, code)
-    kept = (glance.row.height, glance.row.width)
+        return ImageFeatures(source.row, code)
+    kept = (source.row.height, source.row.width)
     height, width = config.model.input
-    frame = Frame(kept if glance.kept else (pixels.shape[0], pixels.shape[1]), (height, width))
+    frame = Frame(kept if source.kept else (pixels.shape[0], pixels.shape[1]), (height, width))
     image, lungs = frame.to_network(pixels), frame.mask_to_network(mask)
     if not lungs.any() or lungs.all():
-        return Look(glance.row, code)
+        return ImageFeatures(source.row, code)
     image = standardise(image, lungs, frame.inner, config.model.standardise)
-    if glance.shape:
+    if source.shape:
         bias = config.bias
-        rng = make_rng(glance.row.key, config.seed)
+        rng = make_rng(source.row.key, config.seed)
         image = draw_shape(
-            image, lungs, glance.shape, size=bias.size, intensity=bias.intensity, rng=rng
+            image, lungs, source.shape, size=bias.size, intensity=bias.intensity, rng=rng
         )
-    return Look(glance.row, code, background_view(image, lungs), lung_view(image, lungs))
+    return ImageFeatures(
+        source.row, code, describe_background(image, lungs), describe_lungs(image, lungs)
+    )
 
 
-def _pixels(glance: Glance, config: Config) -> NDArray[np.float32]:
-    if glance.kept:
-        return load_image(glance.image)
-    image = read_images(glance.image, config.data.dicom, config.data.scale)[0]
-    fault = implausible(image, config.data.view)
+def _load_pixels(source: ImageSource, config: Config) -> NDArray[np.float32]:
+    if source.kept:
+        return load_image(source.image)
+    image = read_images(source.image, config.data.dicom, config.data.scale)[0]
+    fault = check_sanity(image, config.data.view)
     if fault is not None:
         raise fault
     return image.pixels
 
 
-def _mask(glance: Glance, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+def _load_mask(source: ImageSource, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     """The image's mask; None when there is none that fits."""
-    if not glance.mask:
+    if not source.mask:
         return None
     try:
-        mask = load_mask(glance.mask)
+        mask = load_mask(source.mask)
     except UnreadableImage:
         return None
-    size = (glance.row.height, glance.row.width) if glance.kept else shape
+    size = (source.row.height, source.row.width) if source.kept else shape
     return mask if mask.shape == size else None

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.check.check import audit, audit_text
+from isnet_cli.check.inputs import check_inputs, describe_check
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
-from tests.ingest.factory import Told, config, dicom, labels, mask, png, tree, two_classes
+from tests.ingest.factory import Messages, config, dicom, labels, mask, png, tree, two_classes
 from tests.support.paths import ROOT
 from tests.support.runs import make_run
 
@@ -32,7 +32,7 @@ def hospital(folder: Path) -> Path:
 
 
 def test_facts_of_a_whole_folder(tmp_path: Path) -> None:
-    found = audit(config(hospital(tmp_path)), Told().context())
+    found = check_inputs(config(hospital(tmp_path)), Messages().context())
     images = found["images"]
     assert (images["found"], images["usable"]) == (26, 24)
     assert images["formats"] == {"dicom:Explicit VR Little Endian": 18, "png": 8}
@@ -49,7 +49,7 @@ def test_facts_of_a_whole_folder(tmp_path: Path) -> None:
     assert found["patients"] == {"known": 8, "images_unknown": 8, "shared": 0}
     assert found["masks"] == {"given": 8, "left_out_of_images": 0}
     assert found["estimate"]["measured_on"] >= 1
-    assert found["estimate"]["store_bytes"] == 24 * 224 * 224 * 3
+    assert found["estimate"]["dataset_bytes"] == 24 * 224 * 224 * 3
     assert found["ok"]
     (problem,) = found["problems"]
     assert problem["severity"] == "warning"
@@ -57,9 +57,9 @@ def test_facts_of_a_whole_folder(tmp_path: Path) -> None:
 
 
 def test_the_document_is_json_and_the_text_says_the_same(tmp_path: Path) -> None:
-    found = audit(config(hospital(tmp_path)), Told().context())
+    found = check_inputs(config(hospital(tmp_path)), Messages().context())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    text = audit_text(found)
+    text = describe_check(found)
     for words in (
         "images: 26 found, 24 usable", "unusable: body_part 1, lateral 1", "MONOCHROME1",
         "labels: 24 images labelled, 2 not", "joined by path, column 'file'",
@@ -73,7 +73,7 @@ def test_the_document_is_json_and_the_text_says_the_same(tmp_path: Path) -> None
 def test_nothing_is_written(tmp_path: Path) -> None:
     settings = config(hospital(tmp_path))
     before = tree(tmp_path, times=True)
-    audit(settings, Told().context(), images=100)
+    check_inputs(settings, Messages().context(), images=100)
     assert tree(tmp_path, times=True) == before
 
 
@@ -81,31 +81,34 @@ def test_images_are_looked_at_on_request(tmp_path: Path) -> None:
     folder = hospital(tmp_path)
     (folder / "xrays/B/7.png").write_bytes((folder / "xrays/B/6.png").read_bytes())
     settings = config(folder)
-    found = audit(settings, Told().context(), images=100)
+    found = check_inputs(settings, Messages().context(), images=100)
     copies = found["near_duplicates"]
     assert (copies["images"], copies["of"]) == (24, 24)
     assert copies["across_sets"] + copies["within_sets"] >= 1
     assert found["probes"]["images"] == 8
     assert {said["about"] for said in found["verdicts"]} == {"class"}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    text = audit_text(found)
+    text = describe_check(found)
     assert "looked at 24 of 24 images" in text
     assert "verdict: whether the background tells the class is unknown" in text
     assert "CANARY" not in text + json.dumps(found)
-    assert audit(settings, Told().context(), images=5)["near_duplicates"]["images"] == 5
-    assert "probes" not in audit(settings, Told().context())
+    assert check_inputs(settings, Messages().context(), images=5)["near_duplicates"]["images"] == 5
+    assert "probes" not in check_inputs(settings, Messages().context())
 
 
 def test_a_runs_images_sets_and_masks_are_looked_at(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", sets={"train": 20, "test": 20})
     settings = config(two_classes(tmp_path / "in"))
-    found = audit(settings, Told().context(), images=100, run=run)
+    found = check_inputs(settings, Messages().context(), images=100, run=run)
     assert found["images"]["found"] == 12
     assert (found["near_duplicates"]["of"], found["probes"]["images"]) == (40, 40)
     assert found["probes"]["class"]["sets"] == ["train"]
     unfinished = RunFolder(tmp_path / "new")
     assert (
-        audit(settings, Told().context(), images=9, run=unfinished)["near_duplicates"]["of"] == 12
+        check_inputs(settings, Messages().context(), images=9, run=unfinished)["near_duplicates"][
+            "of"
+        ]
+        == 12
     )
     assert not unfinished.path.exists()
 
@@ -119,7 +122,7 @@ def test_all_problems_are_collected(tmp_path: Path) -> None:
     settings = settings.model_copy(
         update={"evaluate": settings.evaluate.model_copy(update={"sets": ["far", "fare"]})}
     )
-    found = audit(settings, Told().context())
+    found = check_inputs(settings, Messages().context())
     errors = [p for p in found["problems"] if p["severity"] == "error"]
     assert [p["text"].partition(":")[0] for p in errors] == [
         "data.sets", "data.sets.val", "evaluate.sets",
@@ -130,12 +133,12 @@ def test_all_problems_are_collected(tmp_path: Path) -> None:
     assert all(p["fix"] for p in errors)
     assert found["patients"]["shared"] == 5
     assert not found["ok"]
-    assert audit_text(found).endswith("errors: see above")
+    assert describe_check(found).endswith("errors: see above")
 
 
 def test_sets_that_cannot_be_dealt_out_are_a_problem(tmp_path: Path) -> None:
     folder = two_classes(tmp_path)
-    found = audit(config(folder, sets={"train": {"source": "Z"}}), Told().context())
+    found = check_inputs(config(folder, sets={"train": {"source": "Z"}}), Messages().context())
     first = next(p["text"] for p in found["problems"] if p["severity"] == "error")
     assert first.startswith("data.sets.train.source: no image of source 'Z'")
 
@@ -143,7 +146,7 @@ def test_sets_that_cannot_be_dealt_out_are_a_problem(tmp_path: Path) -> None:
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "xrays").mkdir()
     (tmp_path / "xrays/notes").write_text("text")
-    found = audit(config(tmp_path), Told().context())
+    found = check_inputs(config(tmp_path), Messages().context())
     assert found["problems"][-1]["text"] == "data.images: none of 1 files can be used"
     assert found["estimate"] == {}
     assert not found["ok"]
@@ -158,7 +161,7 @@ def test_labels_that_do_not_fit_are_a_problem_among_others(tmp_path: Path) -> No
     far = {"images": str(folder / "far"), "labels": {
         "file": str(folder / "far.csv"), "columns": ["finding"]}}  # fmt: skip
     sets = {"train": {"source": "S"}, "val": {"source": "T"}, "far": far}
-    found = audit(config(folder, sets=sets), Told().context())
+    found = check_inputs(config(folder, sets=sets), Messages().context())
     assert (found["images"]["found"], found["images"]["usable"]) == (14, 13)
     assert found["images"]["unusable"] == {"body_part": 1}
     joined, columns, sets_left = found["problems"]
@@ -172,7 +175,7 @@ def test_labels_that_do_not_fit_are_a_problem_among_others(tmp_path: Path) -> No
     assert found["labels"][""] == {
         "match": ["no labels could be given: see the errors"], "labelled": 0, "no_label": 13,
     }  # fmt: skip
-    text = audit_text(found)
+    text = describe_check(found)
     assert "images: 14 found, 13 usable" in text
     assert "error: " + joined["text"] in text
 
@@ -190,7 +193,9 @@ def test_labels_at_fault_of_one_set_leave_the_other_sets_judged(tmp_path: Path) 
     for entry, sets in ((far, {"train": 13, "far": 0}), (near, {"train": 13})):
         settings = config(folder, sets={"train": {}, "far": entry})
         evaluated = settings.evaluate.model_copy(update={"sets": ["far"]})
-        found = audit(settings.model_copy(update={"evaluate": evaluated}), Told().context())
+        found = check_inputs(
+            settings.model_copy(update={"evaluate": evaluated}), Messages().context()
+        )
         errors = [p["text"] for p in found["problems"] if p["severity"] == "error"]
         assert "is ambiguous for 1 of 2 images" in errors[0]
         assert {name: sum(n.values()) for name, n in found["sets"].items()} == sets
@@ -203,7 +208,7 @@ def test_labels_at_fault_of_one_set_leave_the_other_sets_judged(tmp_path: Path) 
 def test_settings_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
     folder = two_classes(tmp_path)
     with pytest.raises(IsnetError, match=r"data\.labels\.key: 'nose'") as caught:
-        audit(config(folder, labels={"key": "nose"}), Told().context())
+        check_inputs(config(folder, labels={"key": "nose"}), Messages().context())
     assert caught.value.kind == "config"
 
 
@@ -224,7 +229,7 @@ def test_real_images_of_two_hospitals(tmp_path: Path) -> None:
     shares = {"train": 0.7, "val": 0.15, "test": 0.15}
     sets = {name: {"source": "shenzhen", "fraction": share} for name, share in shares.items()}
     settings = config(tmp_path, **real("tb"), sets={**sets, "montgomery": {"source": "montgomery"}})
-    found = audit(settings, Told().context())
+    found = check_inputs(settings, Messages().context())
     assert found["sets"] == {
         "train": {"normal": 183, "tuberculosis": 189}, "val": {"normal": 39, "tuberculosis": 41},
         "test": {"normal": 39, "tuberculosis": 41},
@@ -239,7 +244,7 @@ def test_real_images_of_two_hospitals(tmp_path: Path) -> None:
 def test_real_images_where_the_source_tells_the_class(tmp_path: Path) -> None:
     shares = {"train": {"fraction": 0.7}, "val": {"fraction": 0.15}, "test": {"fraction": 0.15}}
     settings = config(tmp_path, **real("covid"), sets={**shares, "actualmed": real("covid_ood")})
-    found = audit(settings, Told().context())
+    found = check_inputs(settings, Messages().context())
     assert found["sources"]["cohen"] == {"covid": 103}
     assert found["sets"]["actualmed"] == {"covid": 26, "normal": 18}
     assert found["patients"] == {"known": 706, "images_unknown": 0, "shared": 0}

@@ -9,31 +9,42 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from isnet_cli.check.pixels import Glance, choose, glances_of_run, look_at, with_shapes
-from isnet_cli.check.verdicts import ask, looked_lines, near_duplicates, verdicts
+from isnet_cli.check.features import (
+    ImageSource,
+    add_shapes,
+    choose_images,
+    extract_features,
+    list_run_images,
+)
+from isnet_cli.check.verdicts import (
+    ask_probes,
+    describe_features,
+    judge_near_duplicates,
+    judge_probes,
+)
 from isnet_cli.config.schema import Config
 from isnet_cli.core.pseudonyms import new_salt
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.workers import worker_count
 from isnet_cli.errors import IsnetError, UnreadableImage
-from isnet_cli.images.header_scan import Facts
+from isnet_cli.images.header_scan import HeaderFacts
 from isnet_cli.images.kept import limit_size, save_image
 from isnet_cli.images.read import read_images
 from isnet_cli.images.types import Row
-from isnet_cli.ingest.catalogue import Candidate, Plan, make_plan
+from isnet_cli.ingest.catalogue import Candidate, Catalogue, Contents
 from isnet_cli.ingest.label_sources import MAIN
-from isnet_cli.ingest.rows import Line, counts, divide, early_lines, stated_view
-from isnet_cli.ingest.set_checks import UNKNOWN, Finding, check_sets, class_table, table_lines
+from isnet_cli.ingest.rows import Line, count_rows, make_early_lines, split_into_sets
+from isnet_cli.ingest.set_checks import UNKNOWN, Finding, check_sets, count_classes, format_table
 
 TIMED = 6  # images that are read to measure how long reading takes
 EXAMPLES = 5
 
 
-def audit(
+def check_inputs(
     config: Config, context: RunContext, *, images: int = 0, run: RunFolder | None = None
 ) -> dict[str, Any]:
-    """Reads label files and headers, joins, deals out the sets, looks at images, judges all of it.
+    """Reads label files and headers, joins them, splits the sets, and judges all of it.
 
     A few images are read whole to measure the time per image. Damaged and blank images are found by
     `ingest`. Labels that cannot be used are a problem among others; when they are those of the main
@@ -52,86 +63,93 @@ def audit(
         `images`), ``estimate``, ``problems`` (each with severity, text, fix, details) and ``ok``.
 
     Raises:
-        IsnetError: When images or settings are so wrong that nothing can be said of the images.
+        IsnetError: When images or settings are so wrong that nothing is known of the images.
     """
-    plan = make_plan(config, context, lenient=True)
+    contents = Catalogue(config).read(context, lenient=True)
     # keys in messages only need to tell patients apart, so any salt will do
-    lines = early_lines(plan.candidates, config, new_salt())
-    problems = [_error(fault) for fault in plan.faults.values()]
-    problems += [Finding("warning", text) for text in plan.warnings]
-    if MAIN in plan.faults:
+    lines = make_early_lines(contents.candidates, config, new_salt())
+    problems = [_make_error(fault) for fault in contents.faults.values()]
+    problems += [Finding("warning", text) for text in contents.warnings]
+    if MAIN in contents.faults:
         problems.append(Finding("warning", "data.sets: not judged, since that takes the labels"))
     else:
-        lines, found = _judged(lines, plan, config)
+        lines, found = _check_division(lines, contents, config)
         problems += found
     rows = [line.row for line in lines]
     task = config.data.labels.task
     if not any(row.status == "ok" for row in rows):
         problems.append(Finding("error", f"data.images: none of {len(rows)} files can be used"))
-    seen, found = _seen(plan, rows, config, context, images, run) if images else ({}, [])
+    seen, found = (
+        _check_images(contents, rows, config, context, images, run) if images else ({}, [])
+    )
     problems += found
     return {
-        "images": _images(plan, rows),
-        "labels": _labels(plan, lines),
-        "classes": list(plan.classes),
-        "sets": class_table(rows, "set", task),
-        "sources": class_table(rows, "source", task),
-        "patients": _patients(rows),
-        "masks": {"given": counts(rows)["masks"], "left_out_of_images": plan.masks_left_out},
+        "images": _describe_images(contents, rows),
+        "labels": _count_labels(contents, lines),
+        "classes": list(contents.classes),
+        "sets": count_classes(rows, "set", task),
+        "sources": count_classes(rows, "source", task),
+        "patients": _count_patients(rows),
+        "masks": {
+            "given": count_rows(rows)["masks"],
+            "left_out_of_images": contents.masks_left_out,
+        },
         **seen,
-        "estimate": _estimate(plan.candidates, rows, config),
-        "problems": [_plain(problem) for problem in problems],
+        "estimate": _estimate_work(contents.candidates, rows, config),
+        "problems": [_write_problem(problem) for problem in problems],
         "ok": all(problem.severity != "error" for problem in problems),
     }
 
 
-def _seen(
-    plan: Plan,
+def _check_images(
+    contents: Contents,
     rows: Sequence[Row],
     config: Config,
     context: RunContext,
     images: int,
     run: RunFolder | None,
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """What looking at at most `images` images says, and what is wrong with them."""
+    """What a look at no more than `images` images shows, and what is wrong with them."""
     if run is not None and run.stage_record("ingest") is not None:
-        glances = glances_of_run(run, config)
+        sources = list_run_images(run, config)
     else:
-        glances = [
-            Glance(row, candidate.path, False, candidate.masks)
-            for candidate, row in zip(plan.candidates, rows, strict=True)
+        sources = [
+            ImageSource(row, candidate.path, False, candidate.masks)
+            for candidate, row in zip(contents.candidates, rows, strict=True)
             if row.status == "ok"
         ]
-    chosen = with_shapes(choose(glances, images, config.seed), config)
-    looks = look_at(chosen, config, context)
-    copies, problems = near_duplicates(looks)
-    probes = ask(looks, config)
-    copies["of"] = len(glances)
+    chosen = add_shapes(choose_images(sources, images, config.seed), config)
+    features = extract_features(chosen, config, context)
+    copies, problems = judge_near_duplicates(features)
+    probes = ask_probes(features, config)
+    copies["of"] = len(sources)
     return {
-        "near_duplicates": copies, "probes": probes, "verdicts": verdicts(probes, config)
+        "near_duplicates": copies, "probes": probes, "verdicts": judge_probes(probes, config)
     }, problems  # fmt: skip
 
 
-def _judged(lines: list[Line], plan: Plan, config: Config) -> tuple[list[Line], list[Finding]]:
+def _check_division(
+    lines: list[Line], contents: Contents, config: Config
+) -> tuple[list[Line], list[Finding]]:
     """The lines with their sets, and what is wrong with the sets.
 
-    Sets that lack their own labels may be empty for that reason alone, which is told already.
+    Sets that lack their own labels may be empty for that reason alone, which is reported already.
     """
     problems = []
     try:
-        lines = divide(lines, config)
+        lines = split_into_sets(lines, config)
     except IsnetError as error:
-        problems.append(_error(error))
+        problems.append(_make_error(error))
     rows = [line.row for line in lines]
     data = config.data
-    sets = {name: entry for name, entry in data.sets.items() if name not in plan.faults}
+    sets = {name: entry for name, entry in data.sets.items() if name not in contents.faults}
     problems += check_sets(rows, sets, data.split, data.labels.task)
-    problems += _unknown_sets(rows, config, frozenset(plan.faults))
+    problems += _check_requested_sets(rows, config, frozenset(contents.faults))
     return lines, problems
 
 
-def audit_text(found: Mapping[str, Any]) -> str:
-    """The result of `audit` for people: facts first, problems last."""
+def describe_check(found: Mapping[str, Any]) -> str:
+    """The result of `check_inputs` for people: facts first, problems last."""
     images, estimate = found["images"], found["estimate"]
     lines = [f"images: {images['found']} found, {images['usable']} usable by their headers"]
     for name in ("formats", "bits", "views", "unusable"):
@@ -142,14 +160,14 @@ def audit_text(found: Mapping[str, Any]) -> str:
     if any(
         kind.startswith(("MONO", "PALETTE")) for kinds in photometric.values() for kind in kinds
     ):
-        lines += [f"  {line}" for line in table_lines(photometric, "photometric")]
+        lines += [f"  {line}" for line in format_table(photometric, "photometric")]
     for name, entry in found["labels"].items():
         where = f"labels of set '{name}'" if name != MAIN else "labels"
         lines.append(f"{where}: {entry['labelled']} images labelled, {entry['no_label']} not")
         lines += [f"  {line}" for line in entry["match"]]
     for name in ("sources", "sets"):
         if found[name]:
-            lines += [*table_lines(found[name], name.rstrip("s")), ""]
+            lines += [*format_table(found[name], name.rstrip("s")), ""]
     patients = found["patients"]
     lines.append(
         f"patients: {patients['known']} known, {patients['images_unknown']} images of unknown ones,"
@@ -157,12 +175,12 @@ def audit_text(found: Mapping[str, Any]) -> str:
     )
     lines.append(f"masks: {found['masks']['given']} images have one")
     if "probes" in found:
-        lines += looked_lines(found)
+        lines += describe_features(found)
     if estimate:
         lines.append(
             f"estimate: reading {estimate['read_seconds']:.0f} s with {estimate['workers']}"
             f" processes (by {estimate['measured_on']} images),"
-            f" {estimate['store_bytes'] / 2**20:.0f} MiB for all images at the network's size"
+            f" {estimate['dataset_bytes'] / 2**20:.0f} MiB for all images at the network's size"
         )
     for problem in found["problems"]:
         lines.append(f"{problem['severity']}: {problem['text']}")
@@ -172,45 +190,47 @@ def audit_text(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _images(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
-    facts = [candidate.facts for candidate in plan.candidates]
+def _describe_images(contents: Contents, rows: Sequence[Row]) -> dict[str, Any]:
+    headers = [candidate.header for candidate in contents.candidates]
     photometric: dict[str, Counter[str]] = defaultdict(Counter)
-    for candidate in plan.candidates:
-        if candidate.facts.photometric:
-            name = candidate.said.source or candidate.collection or UNKNOWN
-            photometric[name][candidate.facts.photometric] += 1
+    for candidate in contents.candidates:
+        if candidate.header.photometric:
+            name = candidate.source or UNKNOWN
+            photometric[name][candidate.header.photometric] += 1
     lost = [row for row in rows if row.status == "skipped"]
     return {
         "found": len(rows),
         "usable": len(rows) - len(lost),
-        "formats": _count(fact.format or "none" for fact in facts),
-        "bits": _count(str(fact.bits) if fact.bits else UNKNOWN for fact in facts),
-        "sizes": _sizes(facts),
-        "views": _count(map(stated_view, plan.candidates)),
+        "formats": _count_values(header.format or "none" for header in headers),
+        "bits": _count_values(str(header.bits) if header.bits else UNKNOWN for header in headers),
+        "sizes": _measure_sizes(headers),
+        "views": _count_values(candidate.view for candidate in contents.candidates),
         "photometric": {name: dict(sorted(n.items())) for name, n in sorted(photometric.items())},
-        "unusable": _count(row.reason.partition(":")[0] for row in lost),
+        "unusable": _count_values(row.reason.partition(":")[0] for row in lost),
         "examples": [f"{row.key}: {row.reason}" for row in lost[:EXAMPLES]],
     }
 
 
-def _sizes(facts: Sequence[Facts]) -> dict[str, list[int]]:
+def _measure_sizes(headers: Sequence[HeaderFacts]) -> dict[str, list[int]]:
     """Smallest, median and largest longest side, px."""
-    sides = sorted(max(fact.height, fact.width) for fact in facts if fact.height and fact.width)
+    sides = sorted(
+        max(header.height, header.width) for header in headers if header.height and header.width
+    )
     return {"longest_side": [sides[0], sides[len(sides) // 2], sides[-1]]} if sides else {}
 
 
-def _labels(plan: Plan, lines: Sequence[Line]) -> dict[str, Any]:
+def _count_labels(contents: Contents, lines: Sequence[Line]) -> dict[str, Any]:
     return {
         name: {
             "match": list(match),
             "labelled": sum(bool(x.row.label) for x in lines if x.collection == name),
             "no_label": sum(not x.row.label for x in lines if x.collection == name),
         }
-        for name, match in plan.match.items()
+        for name, match in contents.match.items()
     }
 
 
-def _patients(rows: Sequence[Row]) -> dict[str, int]:
+def _count_patients(rows: Sequence[Row]) -> dict[str, int]:
     sets: dict[str, set[str]] = defaultdict(set)
     usable = [row for row in rows if row.status == "ok"]
     for row in usable:
@@ -223,7 +243,9 @@ def _patients(rows: Sequence[Row]) -> dict[str, int]:
     }
 
 
-def _unknown_sets(rows: Sequence[Row], config: Config, excused: frozenset[str]) -> list[Finding]:
+def _check_requested_sets(
+    rows: Sequence[Row], config: Config, excused: frozenset[str]
+) -> list[Finding]:
     """Sets that evaluate or heatmap ask for and no image is in, but for those excused."""
     found = sorted({row.set for row in rows if row.set})
     return [
@@ -241,14 +263,14 @@ def _unknown_sets(rows: Sequence[Row], config: Config, excused: frozenset[str]) 
     ]
 
 
-def _estimate(
+def _estimate_work(
     candidates: Sequence[Candidate], rows: Sequence[Row], config: Config
 ) -> dict[str, Any]:
     """Time to read all images, measured on a few; memory of all images at the network's size.
 
-    The image store holds a 16-bit image and an 8-bit mask per pixel of the network's input.
+    The dataset in memory holds a 16-bit image and an 8-bit mask per pixel of the network's input.
     """
-    usable = [c for c in candidates if c.facts.fault is None]
+    usable = [c for c in candidates if c.header.fault is None]
     step = max(1, len(usable) // TIMED)
     seconds = []
     for candidate in usable[::step][:TIMED]:
@@ -268,19 +290,19 @@ def _estimate(
         "read_seconds": sum(seconds) / len(seconds) * len(usable) / workers,
         "measured_on": len(seconds),
         "workers": workers,
-        "store_bytes": images * height * width * 3,
+        "dataset_bytes": images * height * width * 3,
     }
 
 
-def _error(fault: IsnetError) -> Finding:
+def _make_error(fault: IsnetError) -> Finding:
     return Finding("error", fault.message, fault.fix, fault.details)
 
 
-def _count(values: Iterable[str]) -> dict[str, int]:
+def _count_values(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items()))
 
 
-def _plain(problem: Finding) -> dict[str, Any]:
+def _write_problem(problem: Finding) -> dict[str, Any]:
     return {
         "severity": problem.severity,
         "text": problem.text,

@@ -10,8 +10,8 @@ import pytest
 from isnet_cli.config.schema import Dicom
 from isnet_cli.core.files import sha256_file
 from isnet_cli.images.kept import load_image
-from isnet_cli.ingest import read_file as ingest_read
-from isnet_cli.ingest.read_file import FileFacts, ReadTask, read_file, skipped
+from isnet_cli.ingest import reading
+from isnet_cli.ingest.reading import FileFacts, ReadTask, read_file, skip_file
 from tests.images.dicom.factory import dicom_bytes, image_values
 from tests.ingest.factory import png, tree
 
@@ -35,7 +35,7 @@ def test_a_image_is_kept_and_described(tmp_path: Path) -> None:
 
 def test_facts_survive_json(tmp_path: Path) -> None:
     found = read_file(task(png(tmp_path / "in.png", 1), tmp_path / "out"))
-    assert FileFacts.from_plain(json.loads(json.dumps(found.plain()))) == found
+    assert FileFacts.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
 def test_frames_are_judged_one_by_one(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_file_that_goes_away_while_it_is_read(
     def fail(path: Path) -> str:
         raise error("CANARY")
 
-    monkeypatch.setattr(ingest_read, "sha256_file", fail)
+    monkeypatch.setattr(reading, "sha256_file", fail)
     found = read_file(task(png(tmp_path / "in.png", 1), tmp_path))
     assert found.frames[0].reason.startswith(f"{reason}:")
     assert "CANARY" not in found.frames[0].reason
@@ -109,7 +109,7 @@ def test_a_file_that_is_written_to_while_it_is_read(
         os.utime(name, ns=(5, 5))
         return sha256_file(name)
 
-    monkeypatch.setattr(ingest_read, "sha256_file", touch)
+    monkeypatch.setattr(reading, "sha256_file", touch)
     found = read_file(task(path, tmp_path / "out"))
     assert found.frames[0].reason.startswith("changed:")
     assert found.passing
@@ -117,6 +117,6 @@ def test_a_file_that_is_written_to_while_it_is_read(
 
 
 def test_a_skipped_file_has_one_row() -> None:
-    found = skipped("k", "lateral", "words")
+    found = skip_file("k", "lateral", "words")
     assert [(frame.key, frame.reason) for frame in found.frames] == [("k", "lateral: words")]
     assert found.images() == []
