@@ -26,7 +26,7 @@ def test_the_lists_above_are_what_the_code_says() -> None:
         text = path.read_text(encoding="utf-8")
         raised |= set(re.findall(r"UnreadableImage\(\s*\"(\w+)\"", text))
         if "ingest" in path.parts:
-            raised |= set(re.findall(r"skipped\([\w\[\].]+, \"(\w+)\"", text))
+            raised |= set(re.findall(r"skip_file\([\w\[\].]+, \"(\w+)\"", text))
             raised |= set(re.findall(r"\"(duplicate\w*):", text))
     assert raised >= OF_INGEST | OF_MASKS
     assert raised <= documented()
