@@ -219,7 +219,7 @@ def read_files(
             facts.append(early if known is None else FileFacts.from_dict(known))
         to_read = [i for i, found in enumerate(facts) if found is None]
         tasks = [_make_task(candidates[i], config, root, salt) for i in to_read]
-        for place, found in _run_tasks(tasks, config, context):
+        for place, found in _read_tasks(tasks, config, context):
             i = to_read[place]
             facts[i] = found
             if not found.passing:
@@ -229,7 +229,7 @@ def read_files(
     return [found for found in facts if found is not None] if None not in facts else None
 
 
-def _run_tasks(
+def _read_tasks(
     tasks: Sequence[ReadTask], config: Config, context: RunContext
 ) -> Iterator[tuple[int, FileFacts]]:
     """(index, facts) of each task as it is done."""

@@ -18,5 +18,5 @@ def _small_phantoms() -> Iterator[None]:
         return make_phantoms(count, seed, SIZE)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples, "phantoms", small)
+        patch.setattr(examples, "make_phantoms", small)
         yield
