@@ -188,5 +188,6 @@ def _crashed(session: Session, options: ScreenOptions, error: Exception) -> int:
 def _ended(session: Session, options: ScreenOptions, content: dict[str, Any], code: int) -> int:
     if options.json:
         head = {"schema": SCHEMA, "verb": session.verb, "exit_code": code}
-        session.console.document({**head, **content, "warnings": session.console.warnings})
+        rest = {key: value for key, value in content.items() if key not in head}
+        session.console.document({**head, **rest, "warnings": session.console.warnings})
     return code

@@ -29,6 +29,7 @@ train:
   epochs: 2
   batch_size: 4
   optimizer: {name: adamw, lr: 1e-3}
+evaluate: {intervals: {draws: 1000, bootstrap: 200}}
 heatmap: {limit: 2}
 machine: {device: cpu, workers: 0}
 """

@@ -18,7 +18,14 @@ SMALL = Scale(
     patients_a=14,
     patients_b=4,
     side=144,
-    overrides=("train.epochs=1", "model.input=64", "heatmap.limit=1", "machine.workers=0"),
+    overrides=(
+        "train.epochs=1",
+        "model.input=64",
+        "heatmap.limit=1",
+        "machine.workers=0",
+        "evaluate.intervals.draws=1000",
+        "evaluate.intervals.bootstrap=200",
+    ),
 )
 COLUMNS = ["biased", "standard", "deceiving", "hospital_b"]
 
@@ -37,6 +44,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     return output, document, events
 
 
+@pytest.mark.slow
 def test_document_has_a_figure_for_each_method_and_version(demo: Any) -> None:
     _, document, _ = demo
     for figure in ("macro_f1", "auc", "outside"):
@@ -50,6 +58,7 @@ def test_document_has_a_figure_for_each_method_and_version(demo: Any) -> None:
     json.dumps(document, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_everything_is_written(demo: Any) -> None:
     output, document, _ = demo
     assert Path(document["report"]) == output / "report.html"
@@ -63,6 +72,7 @@ def test_everything_is_written(demo: Any) -> None:
         assert (output / run / "log.jsonl").is_file()
 
 
+@pytest.mark.slow
 def test_no_identity_of_the_images_reaches_any_output(demo: Any) -> None:
     output, _, _ = demo
     written = b"".join(
@@ -77,6 +87,7 @@ def test_no_identity_of_the_images_reaches_any_output(demo: Any) -> None:
             assert word.encode() not in written
 
 
+@pytest.mark.slow
 def test_a_second_call_does_no_work_and_says_the_same(demo: Any) -> None:
     output, document, first = demo
     assert "stage_started train" in first

@@ -67,6 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Mask
     return root, true, isnet("masks", root / "images", "-o", root / "run", "-d", "cpu", "--json")
 
 
+@pytest.mark.slow
 def test_every_input_has_a_right_mask_or_a_row_with_a_reason(
     made: tuple[Path, dict[str, Mask], Done],
 ) -> None:
@@ -91,6 +92,7 @@ def test_every_input_has_a_right_mask_or_a_row_with_a_reason(
     assert not (root / "run/masks/static.png").exists()
 
 
+@pytest.mark.slow
 def test_the_same_images_in_other_clothes_have_the_same_mask(
     made: tuple[Path, dict[str, Mask], Done],
 ) -> None:
@@ -101,6 +103,7 @@ def test_the_same_images_in_other_clothes_have_the_same_mask(
         assert 2 * (plain & other).sum() / (plain.sum() + other.sum()) > 0.995, key
 
 
+@pytest.mark.slow
 def test_the_same_command_elsewhere_gives_the_same_bytes(
     made: tuple[Path, dict[str, Mask], Done],
 ) -> None:
@@ -114,6 +117,7 @@ def test_the_same_command_elsewhere_gives_the_same_bytes(
     assert first == second
 
 
+@pytest.mark.slow
 def test_truth_and_doubt_end_in_the_document_and_the_exit_code(
     made: tuple[Path, dict[str, Mask], Done], tmp_path: Path
 ) -> None:

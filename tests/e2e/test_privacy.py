@@ -71,6 +71,7 @@ def leaks(folder: Path) -> list[tuple[str, bytes]]:
     ]
 
 
+@pytest.mark.slow  # tests/cli/verbs/test_predict.py has a shorter one
 @pytest.mark.parametrize("rename", [False, True])
 def test_no_identity_comes_out_and_no_socket_is_opened(
     rename: bool, tmp_path: Path, child_environment: dict[str, str]
@@ -93,6 +94,7 @@ def test_no_identity_comes_out_and_no_socket_is_opened(
     assert leaks(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 def test_kept_identity_is_in_the_files_for_the_viewer_and_nowhere_else(tmp_path: Path) -> None:
     config = write_images(tmp_path)
     words = ["run", str(config), "-o", str(tmp_path / "out"), "--set", "train.epochs=1", "--json"]

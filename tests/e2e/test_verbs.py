@@ -338,7 +338,7 @@ def test_init_writes_what_it_finds_and_keeps_what_is_there(fresh: Path) -> None:
     done = isnet("init", ".", "--json", "-o", "new.yaml")
     assert done.code == 0, done.err
     found = done.document["found"]
-    assert (found["images"], found["matched"], found["masked"]) == (12, 12, 12)
+    assert (found["count"], found["matched"], found["masked"]) == (12, 12, 12)
     assert found["classes"] == ["sick", "well"]
     config = load(fresh / "new.yaml")
     assert config.data.images == str(fresh / "xrays")

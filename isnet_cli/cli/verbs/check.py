@@ -160,8 +160,8 @@ def _lines(found: Survey, output: Path) -> list[str]:
     kinds = ", ".join(found.formats)
     return [
         str(output),
-        f"  images    {found.images} files ({kinds})",
-        f"  labels   {labels}{': ' + ', '.join(found.classes) if found.classes else ''}",
+        f"  images    {found.count} files ({kinds})",
+        f"  labels    {labels}{': ' + ', '.join(found.classes) if found.classes else ''}",
         f"  masks    {masks}",
         f"  next     isnet check {output}",
     ]

@@ -74,6 +74,7 @@ def test_stopping_by_the_clock_says_how_to_go_on(file: Path) -> None:
     assert "stopped in good order; to continue:" in done.err
 
 
+@pytest.mark.slow
 def test_a_signal_stops_the_cells_in_good_order(file: Path) -> None:
     bench, grid = loaded(file, Path("out"))
     in_process(Path("out").absolute())(list_tasks(bench, grid)[0])  # the images

@@ -76,7 +76,17 @@ def test_a_folder_is_predicted_and_the_torn_image_is_skipped(work: Path) -> None
     assert (summary["images"], sum(summary["predicted"].values())) == (7, 7)
 
 
-@pytest.mark.parametrize("model", ["two", "two/model.json", "two/model.safetensors", "tb/train"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "two",
+        *(
+            pytest.param(f"two/model.{end}", marks=pytest.mark.slow)
+            for end in ("json", "safetensors")
+        ),
+        "tb/train",
+    ],
+)
 def test_two_files_predict_what_their_run_predicts(work: Path, model: str) -> None:
     isnet("predict", "new", "--model", "tb", "-o", "a", *QUIET)
     done = isnet("predict", "new", "--model", model, "-o", "b", *QUIET)
@@ -142,7 +152,7 @@ def test_what_lacks_is_named(work: Path, words: tuple[str, ...], code: int, text
     assert (done.code, text in done.err) == (code, True), done.err
 
 
-def test_a_card_of_an_earlier_version_is_read_with_defaults_and_a_warning(work: Path) -> None:
+def test_a_card_without_limits_is_read_with_defaults_and_a_warning(work: Path) -> None:
     card = json.loads((work / "two/model.json").read_text(encoding="utf-8"))
     for name in ("reading", "doubts"):
         del card[name]
@@ -154,7 +164,7 @@ def test_a_card_of_an_earlier_version_is_read_with_defaults_and_a_warning(work: 
     assert "trained before limits were stored" in table(work / "out")[0]["why"]
 
 
-@pytest.mark.parametrize("rename", [False, True])
+@pytest.mark.parametrize("rename", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_no_identity_comes_out(work: Path, rename: bool) -> None:
     (work / "dicom").mkdir()
     for number in range(3):
