@@ -68,7 +68,7 @@ from isnet_cli.errors import IsnetError
 from isnet_cli.phantoms.collection import plan_images
 from isnet_cli.train.setup import check_method
 
-SCHEMA = 1
+SCHEMA = 2
 CONFIG, RECORD, PAGE, TABLES = "benchmark.yaml", "benchmark.json", "benchmark.md", "tables"
 FAILED_COLUMNS = ("task", "status", "code", "error")
 WAITING = Ended("stopped")  # a cell whose turn is still to come

@@ -40,7 +40,7 @@ from isnet_cli.report.results import (
 from isnet_cli.report.sections.maps import build_maps_section
 from isnet_cli.stats.comparison import Comparison, compare_on, corrected, draws_for
 
-SCHEMA = 1
+SCHEMA = 2
 SEED = 0  # of the draws of patients: the same comparison gives the same figures
 
 
