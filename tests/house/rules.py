@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -75,15 +76,16 @@ def parse(name: str, text: str, path: str = "snippet.py") -> Module:
     return Module(name, path, text, ast.parse(text))
 
 
-def modules() -> list[Module]:
-    """Every module of the three packages."""
+@functools.cache
+def modules() -> tuple[Module, ...]:
+    """Every module of the three packages, read once."""
     found = []
     for package, base in PACKAGES.items():
         for path in sorted((base / package).rglob("*.py")):
             name = ".".join(path.relative_to(base).with_suffix("").parts)
             text = path.read_text(encoding="utf-8")
             found.append(parse(name, text, str(path.relative_to(ROOT))))
-    return found
+    return tuple(found)
 
 
 @dataclass(frozen=True)

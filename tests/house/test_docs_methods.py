@@ -1,17 +1,24 @@
-"""docs/methods.md: its table and sections are the registry, its settings those of the code."""
+"""docs/methods.md names every method and setting; the method of docs/add-a-method.md trains."""
 
 from __future__ import annotations
 
 import re
+import sys
+import types
 from dataclasses import fields
 from typing import Any
 
 import pytest
+import torch
 
+from isnet_cli.config.method_settings import SettingError, settings_record
 from isnet_cli.config.yaml_tree import parse
+from isnet_models.backbones import build_backbone
 from isnet_models.methods import registry
+from isnet_models.methods.base import Context, Method
 from isnet_models.methods.registry import ENTRIES, Entry
 from tests.house.rules import ROOT
+from tests.models.methods.factory import batch
 
 PAGE = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
 HEAD, *SECTIONS = re.split(r"^## ", PAGE, flags=re.MULTILINE)
@@ -40,3 +47,43 @@ def plain_settings(kind: type) -> dict[str, Any]:
     """Defaults as YAML has them."""
     values = {f.name: getattr(kind(), f.name) for f in fields(kind)}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+EXAMPLE_PAGE = (ROOT / "docs/add-a-method.md").read_text(encoding="utf-8")
+
+
+def _code(name: str) -> str:
+    found = re.search(rf"<!-- {name} -->\n```python\n(.*?)```", EXAMPLE_PAGE, re.S)
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture
+def entries(monkeypatch: pytest.MonkeyPatch) -> tuple[Entry, ...]:
+    """The registry with the page's line, the page's file in its place."""
+    module = types.ModuleType("isnet_models.methods.mirror")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(_code("file"), "mirror.py", "exec"), module.__dict__)  # noqa: S102 - our own page
+    line = eval(_code("line").strip().rstrip(","), {"Entry": Entry})  # noqa: S307 - our own page
+    return (*ENTRIES, line)
+
+
+def test_the_example_is_a_method(entries: tuple[Entry, ...]) -> None:
+    assert registry.needs("mirror", entries) == {"one label"}
+    kind = registry.parts("mirror", entries)[-1].load()
+    assert issubclass(kind, Method)
+    with pytest.raises(SettingError, match=r"smoothing: found 2\.0"):
+        settings_record(kind.Settings, {"smoothing": 2.0})
+
+
+def test_its_loss_is_the_formula_on_the_page(entries: tuple[Entry, ...]) -> None:
+    net, data = build_backbone("small", 3).eval(), batch()
+    method = registry.make("mirror", Context(), entries=entries)
+    found = method.losses(net, data, 0)
+    y, mirrored = net(data.images), net(data.images.flip(3))
+    target = torch.nn.functional.one_hot(data.labels, 3) * 0.9 + 0.1 / 3
+    entropy = -(target * y.log_softmax(1)).sum(1).mean()
+    expected = entropy + 0.5 * ((y - mirrored) ** 2).mean()
+    assert found.total.item() == pytest.approx(expected.item(), rel=1e-5)
+    with torch.no_grad():
+        assert method.losses(net, data, 0).total.item() == pytest.approx(entropy.item(), rel=1e-5)
