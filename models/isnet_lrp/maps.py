@@ -219,7 +219,9 @@ def _check_precision(x: Tensor, family: str, precision: str, create_graph: bool)
             "images with 'flex' and 'block'"
         )
     half = x.dtype in (torch.float16, torch.bfloat16)
-    if create_graph and (half or torch.is_autocast_enabled(x.device.type)):
+    kind = x.device.type
+    autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    if create_graph and (half or autocast):
         raise RelevanceError(
             "a forward pass in half precision turns the gradient of a map loss: leave autocast, "
             "give float32 images, and use precision='mixed' for speed"
