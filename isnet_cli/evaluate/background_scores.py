@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Intervals
-from isnet_cli.evaluate.shares import share_interval
+from isnet_cli.stats.bootstrap import percentile, weights
 from isnet_cli.stats.intervals import empty_cell, interval_cells, nested
-from isnet_cli.stats.posterior import LEVEL
+from isnet_cli.stats.posterior import LEVEL, interval
 from isnet_cli.stats.sample import make_sample, values_of
 from isnet_cli.stats.scores import decide, scores
 from isnet_cli.stats.shift import NO_VALUE, Test, paired_differences
@@ -36,6 +36,7 @@ RATES = ("f1", "auc")  # macro means whose gap is reported
 
 _Floats = NDArray[np.float64]
 _Bools = NDArray[np.bool_]
+PRIORS = {"jeffreys": 0.5, "uniform": 1.0}  # both parameters of the Beta prior
 
 
 @dataclass(frozen=True)
@@ -207,3 +208,39 @@ def _gap(answers: Mapping[str, Answers], images: Images) -> dict[str, Any]:
         if found[rate]["value"] is None:
             found[rate] = empty_cell(None, same.metrics["macro"]["why"][rate])
     return {"n": int(both.sum()), **{rate: found[rate] for rate in RATES}}
+
+
+def share_interval(
+    chosen: NDArray[np.bool_], patients: Sequence[str], settings: Intervals, seed: int
+) -> dict[str, Any]:
+    """95 % interval of the share of images that are chosen.
+
+    Independent images: the posterior Beta(a + count, a + n - count), its prior by
+    ``settings.prior``. Patients with several images: percentiles of the share over draws of
+    patients; where every draw is alike (no image or all), the posterior, with patients for images.
+
+    Args:
+        chosen: [n], at least one.
+        patients: [n]; images without one ("") are each their own.
+        settings: Method, prior, shape and numbers of draws.
+        seed: Of the draws.
+
+    Returns:
+        ``low``, ``high``, ``method`` (``beta`` or ``bootstrap``).
+    """
+    names = [patient or f"\0{i}" for i, patient in enumerate(patients)]
+    people = np.unique(np.asarray(names, dtype=str), return_inverse=True)[1].astype(np.int64)
+    clusters = int(people.max()) + 1
+    repeated = clusters < len(chosen)
+    closed = settings.method == "closed" or (settings.method == "auto" and not repeated)
+    alike = bool(chosen.all() or not chosen.any())
+    if not closed and not alike and clusters > 1:
+        shares = [w @ chosen / w.sum(axis=1) for w in weights(people, settings.bootstrap, seed)]
+        low, high = percentile(np.concatenate(shares), clusters)
+        return {"low": low, "high": high, "method": "bootstrap"}
+    n = len(chosen) if closed else clusters
+    count = float(chosen.mean() * n)
+    prior = PRIORS[settings.prior]
+    rng = np.random.default_rng(seed)
+    low, high = interval(rng.beta(prior + count, prior + n - count, settings.draws), settings.shape)
+    return {"low": low, "high": high, "method": "beta"}

@@ -15,8 +15,15 @@ from isnet_cli.dataset.image_dataset import encode_labels
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
 from isnet_cli.inference.predictor import Predictor
-from isnet_cli.output.curves import PrecisionRecall, pr_figure, reliability_figure, thinned
-from isnet_cli.output.figures import Roc, confusion_figure, roc_figure
+from isnet_cli.output.curves import (
+    PrecisionRecall,
+    Roc,
+    pr_figure,
+    reliability_figure,
+    roc_figure,
+    thinned,
+)
+from isnet_cli.output.figures import confusion_figure
 from isnet_cli.output.plotting import svg_text
 from isnet_cli.stats.intervals import with_intervals
 from isnet_cli.stats.sample import make_sample

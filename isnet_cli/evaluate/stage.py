@@ -10,6 +10,7 @@ images: biased (as in training), standard (no shape) and deceiving (no class kee
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,8 +39,8 @@ from isnet_cli.dataset.test_sets import (
     select_version,
     split_into_chunks,
 )
+from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import background
-from isnet_cli.evaluate.ablation import with_segmenter
 from isnet_cli.evaluate.background_scores import brief
 from isnet_cli.evaluate.scoring import (
     brief_scores,
@@ -53,6 +54,7 @@ from isnet_cli.images.types import Row
 from isnet_cli.inference.predictor import Predictor, dependencies, open_predictor
 from isnet_cli.stats.reliance import outside_share, summarise
 from isnet_cli.stats.shift import Test
+from isnet_models.methods.segmentation.segment_then_classify import LungsOnly
 
 NAME = "evaluate"
 FORMAT = 4  # raise when the same inputs give another result
@@ -89,7 +91,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         IsnetError: Kind "data" for a class that the model does not know or when there is no set,
             "config" for an unknown set, "weights" when the model is missing or diverged.
     """
-    predictor = with_segmenter(open_predictor(config, config.evaluate.model, folder))
+    predictor = apply_segmenter_setting(open_predictor(config, config.evaluate.model, folder))
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     sets = choose_sets(rows, config.evaluate.sets, "evaluate.sets")
     reference = reference_set(config, list(sets))
@@ -320,3 +322,27 @@ def _summary(
             for name, parts in results.items()
         },
     }
+
+
+def apply_segmenter_setting(predictor: Predictor) -> Predictor:
+    """`predictor` as `evaluate.segmenter` asks: unchanged, or its classifier gets whole images.
+
+    The card's ``segmenter.used`` then says so (``segment`` or ``whole``).
+
+    Raises:
+        IsnetError: Kind "config": the model has no segmenter that could be left out.
+    """
+    net, card = predictor.model.net, predictor.model.card
+    asked = predictor.config.evaluate.segmenter
+    if not isinstance(net, LungsOnly):
+        if asked:
+            return predictor
+        raise IsnetError(
+            "config",
+            f"evaluate.segmenter: false, but a model of method {card['method']} has no segmenter",
+            fix="evaluate.segmenter: true",
+        )
+    if not asked:
+        net.at_test = "whole"
+    said = {**card, "segmenter": {**card["segmenter"], "used": net.at_test}}
+    return dataclasses.replace(predictor, model=dataclasses.replace(predictor.model, card=said))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.heatmap.files import ImageMap, describe_map
-from isnet_cli.heatmap.region import region_threshold
-from isnet_cli.heatmap.scale import shown_part, smoothing
+from isnet_cli.heatmap.files import ImageMap, describe_map, shown_part, smoothing
 from isnet_cli.images.resize import resize, resize_mask
 from isnet_cli.output.captures import compose_capture
 from isnet_cli.output.colours import smooth
@@ -69,3 +67,21 @@ def _overlay(found: ImageMap, facts: list[str]) -> NDArray[np.uint8]:
 def _smoothed(found: ImageMap, sigma: float) -> NDArray[np.float32]:
     """What pictures show, smoothed at the network's size (sigma in its px), not enlarged."""
     return smooth(shown_part(found.map, found.frame, found.method), sigma)
+
+
+def region_threshold(values: NDArray[np.float32], share: float) -> float:
+    """The value from which on pixels belong to the region.
+
+    Args:
+        values: A map of any shape, finite; negative values do not count.
+        share: Of the sum of positive values, above 0 to below 1.
+
+    Returns:
+        The largest threshold t with sum(values >= t) >= share · sum(values > 0); infinity where
+        nothing is positive, so that the region is empty.
+    """
+    positive = np.sort(values[values > 0].astype(np.float64))[::-1]
+    if not len(positive):
+        return float("inf")
+    reached = np.cumsum(positive) >= share * positive.sum()
+    return float(positive[int(np.argmax(reached))])

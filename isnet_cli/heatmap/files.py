@@ -1,19 +1,24 @@
-"""One map as files: a picture for people, an ``.npz`` for programs, a NIfTI for viewers."""
+"""What pictures show of a map, and one map as files: a picture, an ``.npz``, a NIfTI."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.heatmap.explainers import METHODS, Method
-from isnet_cli.heatmap.scale import SHARED_PERCENTILE, own_limit, shown_part, smoothing
 from isnet_cli.images.resize import Frame, resize
+from isnet_cli.output.colours import relevance_limit, smooth
 from isnet_cli.output.images import compose_panel, png_bytes
 from isnet_cli.output.nifti import nifti_bytes
 
+SHARED_PERCENTILE = 95.0  # of the maps' own limits: one odd map does not make all others pale
+SMOOTHING = 0.7  # px of the network's input: display only; takes the pixel noise off the picture
+
+FloatImage = NDArray[np.float32]
 SCALE = f"the same for all images of the set ({SHARED_PERCENTILE:g}th percentile of their own)"
 EVEN = "the value of an even map, or more; shown is what exceeds an even map"
 PANEL_SIDE = (384, 1024)  # px: least height, so that words are readable, and the most
@@ -21,7 +26,42 @@ SIGNIFICANT_BITS = 11  # of the values on the image's grid, so that they compres
 _SEEN = 1e-3  # a difference of grey that belongs to a shape
 _DROPPED = 23 - SIGNIFICANT_BITS  # of float32's mantissa
 
-FloatImage = NDArray[np.float32]
+
+def smoothing(method: Method) -> float:
+    """Of the display, px of the network's input."""
+    return SMOOTHING if method.smoothed else 0.0
+
+
+def shown_part(values: FloatImage, frame: Frame, method: Method) -> FloatImage:
+    """The part of a map [h, w] that shows the image, as pictures show it before smoothing."""
+    top, left, height, width = frame.inner
+    part = values[top : top + height, left : left + width]
+    if method.above_even:
+        part = np.maximum(part - part.mean(dtype=np.float64), 0.0)
+    return np.asarray(part, np.float32)
+
+
+def own_limit(values: FloatImage, frame: Frame, method: Method) -> float:
+    """The colour limit that a map would take alone.
+
+    For a method shown above an even map at least the even map's value, so that a map without
+    preferences looks like one.
+
+    Args:
+        values: Map [h, w] at the network's size.
+        frame: Where the image lies in it.
+        method: How it was made.
+    """
+    limit = relevance_limit(smooth(shown_part(values, frame, method), smoothing(method)))
+    if method.above_even:
+        top, left, height, width = frame.inner
+        limit = max(limit, float(values[top : top + height, left : left + width].mean()))
+    return limit
+
+
+def shared_limit(limits: Sequence[float]) -> float | None:
+    """The limit for all maps of a set; None when there is none."""
+    return float(np.percentile(limits, SHARED_PERCENTILE)) if limits else None
 
 
 @dataclass(frozen=True)

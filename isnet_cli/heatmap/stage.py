@@ -36,10 +36,18 @@ from isnet_cli.dataset.test_sets import (
     split_into_chunks,
 )
 from isnet_cli.errors import IsnetError
-from isnet_cli.heatmap.contact_sheet import sheets, write_sheet
 from isnet_cli.heatmap.explainers import check_method, explain, method_of
-from isnet_cli.heatmap.scale import own_limit, shared_limit
-from isnet_cli.heatmap.writer import COLUMNS, FILES, Explained, Line, MapWriter, made
+from isnet_cli.heatmap.files import own_limit, shared_limit
+from isnet_cli.heatmap.writer import (
+    COLUMNS,
+    FILES,
+    Explained,
+    Line,
+    MapWriter,
+    made,
+    sheets,
+    write_sheet,
+)
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
 from isnet_cli.inference.predictor import Predictor, dependencies, open_predictor

@@ -41,7 +41,7 @@ class TrainedModel:
             ``heatmap`` {``epsilon``, ``zb``}, ``thresholds`` (multi-label: one per
             class, else null), ``threshold_rule`` (multi-label: how they were chosen), ``seed``,
             ``epoch``, ``selected_by``, ``validation``, ``reading`` (see `reading`), ``doubts``
-            (limits of `isnet_cli.inference.uncertainty_limits`), ``sha256``.
+            (limits of `isnet_cli.inference.uncertainty`), ``sha256``.
     """
 
     net: nn.Module

@@ -31,8 +31,7 @@ from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
 from isnet_cli.inference.model_files import CARD
 from isnet_cli.inference.predictor import Predictor, dependencies, model_folder, open_predictor
-from isnet_cli.inference.uncertainty import COLUMNS, FLAGS, Doubter
-from isnet_cli.inference.uncertainty_limits import Limits, limits_of
+from isnet_cli.inference.uncertainty import COLUMNS, FLAGS, Doubter, Limits, limits_of
 
 NAME = "predict"
 FORMAT = 1  # raise when the same inputs give another result

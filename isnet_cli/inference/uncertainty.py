@@ -1,20 +1,248 @@
-"""Doubt about one prediction, as cells of ``predictions.csv``: three flags and their reasons."""
+"""Uncertainty flags of a prediction, and their limits from the validation images.
+
+The limits are set once, after training, and kept in the model's card.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from numpy.typing import ArrayLike, NDArray
 
-from isnet_cli.inference.margin import margins
-from isnet_cli.inference.uncertainty_limits import Limits
+from isnet_cli.core.files import write_json
+from isnet_cli.dataset.image_dataset import ImageDataset, Version
+from isnet_cli.errors import IsnetError
+from isnet_cli.inference.model_files import CARD, TrainedModel
+from isnet_cli.inference.ood_score import Cloud, fit_cloud, pack, unpack
+from isnet_cli.stats.scores import decide
+from isnet_models.features import decision_features
 
+FEWEST = 10  # validation images; fewer say nothing about one image in ten
+MARGIN_SHARE = 0.1  # of the validation images count as undecided
+Floats = NDArray[np.float64]
+KEY = "doubts"  # of the card
+OOD_SHARE = 0.02  # of the validation images may be called unlike the training images
+IMAGES = 2000  # training images that the cloud is made from, at most, evenly over the set
+NOT_STORED = "the model was trained before limits were stored; a new training stores them"
 FLAGS = ("mask", "unlike", "undecided")
 COLUMNS = ("doubt", "mask", "unlike", "distance", "undecided", "margin", "why")
 NOT_FINITE = "not_finite: the model's answer is no number; no prediction"
 MASKS = {"ok": "0", "suspect": "1", "missing": "1"}
+
+
+def upper_limit(values: ArrayLike, share: float) -> dict[str, Any]:
+    """The value that about `share` of images like these exceed.
+
+    The k-th smallest of n values, k = ceil((1 - share) (n + 1)), at most n: a further image drawn
+    like them exceeds it with probability (n + 1 - k) / (n + 1) or less, whatever the distribution
+    (split conformal prediction; Vovk et al., Algorithmic Learning in a Random World, 2005; Bates
+    et al., Testing for outliers with conformal p-values, Annals of Statistics 51:149, 2023).
+
+    Args:
+        values: [n], one per validation image.
+        share: Wanted share, above 0 and below 1; with few images the smallest possible is larger.
+
+    Returns:
+        ``limit``, ``share`` (what the rule grants: (n + 1 - k) / (n + 1)) and ``n``; with fewer
+        than `FEWEST` values, or one that is not a number, ``limit`` is None and ``why`` says so.
+    """
+    found = np.sort(np.asarray(values, np.float64))
+    n = len(found)
+    if n < FEWEST:
+        return _none(n, f"too few validation images: {n}, expected {FEWEST} or more")
+    if np.isnan(found).any():
+        return _none(n, "values of validation images are not numbers")
+    k = min(n, math.ceil((1 - share) * (n + 1)))
+    if not np.isfinite(found[k - 1]):
+        return _none(n, "values of validation images are not finite")
+    return {"limit": float(found[k - 1]), "share": (n + 1 - k) / (n + 1), "n": n}
+
+
+def lower_limit(values: ArrayLike, share: float) -> dict[str, Any]:
+    """As `upper_limit`: the value that about `share` of images like these fall below."""
+    found = upper_limit(-np.asarray(values, np.float64), share)
+    return {**found, "limit": None if found["limit"] is None else -found["limit"]}
+
+
+def _none(n: int, why: str) -> dict[str, Any]:
+    return {"limit": None, "share": None, "n": n, "why": why}
+
+
+def compute_margins(logits: ArrayLike, thresholds: Sequence[float] | None) -> Floats:
+    """Log-odds between what is predicted and the nearest other prediction, [N, M], >= 0.
+
+    Multi-class: log(p1 / p2) of the two most probable classes, M = 1. Multi-label: for each label
+    |logit(p) - logit(threshold)|, M = K; infinite for a threshold of 0 or 1.
+
+    Args:
+        logits: [N, K]; multi-class with K >= 2.
+        thresholds: Multi-label: [K] in [0, 1]; None for exclusive classes.
+    """
+    y = np.asarray(logits, np.float64)
+    if thresholds is None:
+        top = np.sort(y, axis=1)
+        return top[:, -1:] - top[:, -2:-1]
+    t = np.asarray(thresholds, np.float64)
+    with np.errstate(divide="ignore"):
+        found: Floats = np.abs(y - (np.log(t) - np.log1p(-t)))
+    return found
+
+
+def find_margin_limit(margin: ArrayLike, wrong: ArrayLike) -> dict[str, Any]:
+    """The margin below which an image counts as undecided, by the validation images.
+
+    Args:
+        margin: Smallest margin of each validation image [n].
+        wrong: Whether its prediction was wrong; NaN where its label is unknown [n].
+
+    Returns:
+        As `lower_limit` with `MARGIN_SHARE`, and ``wrong``: the share of wrong predictions
+        ``below`` the limit and from there (``above``), None without images.
+    """
+    values, faults = np.asarray(margin, np.float64), np.asarray(wrong, np.float64)
+    found = lower_limit(values, MARGIN_SHARE)
+    if found["limit"] is None:
+        return found
+    below = values < found["limit"]
+    return {**found, "wrong": {"below": _mean(faults[below]), "above": _mean(faults[~below])}}
+
+
+def _mean(values: Floats) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a card says about doubt.
+
+    Attributes:
+        cloud: The training images' features; None: unknown, `why_unlike` says why.
+        unlike: Distance above which an image is unlike them; None likewise.
+        unlike_share: Share of images like the validation images that exceed it.
+        margin: Log-odds below which an image is undecided; None: `why_margin` says why.
+        why_unlike: Reason for None, or "".
+        why_margin: Reason for None, or "".
+    """
+
+    cloud: Cloud | None = None
+    unlike: float | None = None
+    unlike_share: float | None = None
+    margin: float | None = None
+    why_unlike: str = NOT_STORED
+    why_margin: str = NOT_STORED
+
+
+def find_limits(
+    model: TrainedModel, train: ImageDataset, val: ImageDataset, version: Version, batch_size: int
+) -> dict[str, Any]:
+    """The card's entry on doubt, from one look at the training and the validation images.
+
+    Args:
+        model: The trained model.
+        train: Training images; not augmented here.
+        val: Validation images.
+        version: Synthetic bias of both, as in training.
+        batch_size: Images per forward pass.
+
+    Returns:
+        ``unlike``: ``limit``, ``share``, ``n`` and the ``cloud``; ``undecided``: ``limit``,
+        ``share``, ``n`` and ``wrong``; each with ``why`` where the limit is None.
+    """
+    chosen = np.unique(np.linspace(0, len(train) - 1, IMAGES).round().astype(np.int64))
+    try:
+        features, _ = _look(model, train, chosen, version, batch_size)
+        seen, logits = _look(model, val, np.arange(len(val)), version, batch_size)
+    except ValueError as error:  # a network whose last layer is no plain one
+        why = {"limit": None, "share": None, "n": len(val), "why": str(error)}
+        return {"unlike": why, "undecided": why}
+    thresholds = model.card["thresholds"] if model.card["task"] == "multilabel" else None
+    margin = compute_margins(logits, thresholds).min(axis=1)
+    wrong = _wrong(logits, val.labels, thresholds)
+    return {"unlike": _unlike(features, seen), "undecided": find_margin_limit(margin, wrong)}
+
+
+def add_limits(directory: Path, model: TrainedModel, limits: dict[str, Any]) -> None:
+    """Writes the entry of `find_limits` into the card in `directory`."""
+    write_json(directory / CARD, {**model.card, KEY: limits})
+
+
+def limits_of(card: dict[str, Any], place: str) -> Limits:
+    """What the card of a model says; a model of an earlier version says nothing.
+
+    Args:
+        card: The card.
+        place: Where it lies, for messages.
+
+    Raises:
+        IsnetError: Kind "weights", when the entry is damaged.
+    """
+    if KEY not in card:
+        return Limits()
+    try:
+        unlike, undecided = card[KEY]["unlike"], card[KEY]["undecided"]
+        known = unlike["limit"] is not None
+        return Limits(
+            cloud=unpack(unlike["cloud"]) if known else None,
+            unlike=float(unlike["limit"]) if known else None,
+            unlike_share=float(unlike["share"]) if known else None,
+            margin=None if undecided["limit"] is None else float(undecided["limit"]),
+            why_unlike=str(unlike.get("why", "")),
+            why_margin=str(undecided.get("why", "")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise IsnetError(
+            "weights",
+            f"{place}: '{KEY}' cannot be read: {error}",
+            fix="copy model.json again from the training run",
+        ) from error
+
+
+def _look(
+    model: TrainedModel,
+    store: ImageDataset,
+    indices: NDArray[np.int64],
+    version: Version,
+    batch_size: int,
+) -> tuple[Floats, Floats]:
+    """Features [N, F] and logits [N, K] of images of a store."""
+    device = next(model.net.parameters()).device
+    features, logits = [], []
+    for start in range(0, len(indices), batch_size):
+        images, _ = store.batch(indices[start : start + batch_size], version=version)
+        with torch.inference_mode():
+            y, x = decision_features(model.net, images.to(device))
+        features.append(x.double().cpu().numpy())
+        logits.append(y.double().cpu().numpy())
+    return np.concatenate(features), np.concatenate(logits)
+
+
+def _unlike(features: Floats, seen: Floats) -> dict[str, Any]:
+    try:
+        cloud = fit_cloud(features)
+    except ValueError as error:
+        return {"limit": None, "share": None, "n": len(seen), "why": str(error)}
+    found = upper_limit(cloud.distance(seen), OOD_SHARE)
+    return found if found["limit"] is None else {**found, "cloud": pack(cloud)}
+
+
+def _wrong(
+    logits: Floats, labels: NDArray[np.float32], thresholds: Sequence[float] | None
+) -> Floats:
+    """Whether each prediction is wrong (any known label of several); NaN without a label."""
+    if thresholds is None:
+        wrong = (logits.argmax(axis=1) != labels).astype(np.float64)
+        return np.where(labels >= 0, wrong, np.nan)
+    p = 1 / (1 + np.exp(-np.clip(logits, -500, 500)))
+    known = ~np.isnan(labels)
+    differs = known & (decide(p, thresholds, logits.shape[1]) != (labels == 1))
+    return np.where(known.any(axis=1), differs.any(axis=1).astype(np.float64), np.nan)
 
 
 @dataclass(frozen=True)
@@ -77,7 +305,7 @@ class Doubter:
     def _undecided(
         self, logits: NDArray[np.float64], probabilities: NDArray[np.float64]
     ) -> tuple[dict[str, str], str]:
-        found = margins(logits[None], self.thresholds)[0]
+        found = compute_margins(logits[None], self.thresholds)[0]
         cells = {"margin": f"{found.min():.4g}"}
         if self.limits.margin is None:
             return {"undecided": "", **cells}, self.limits.why_margin

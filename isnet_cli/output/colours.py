@@ -40,20 +40,13 @@ def smooth(values: FloatArray, sigma: float) -> FloatArray:
     """
     if sigma <= 0:
         return np.asarray(values, np.float32)
+    from scipy.ndimage import gaussian_filter
+
     radius = max(1, round(3 * sigma))
-    offsets = np.arange(-radius, radius + 1)
-    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).astype(np.float32)
-    out = np.asarray(values, np.float32)
-    for axis in (0, 1):
-        pad = [(radius, radius) if a == axis else (0, 0) for a in (0, 1)]
-        padded = np.pad(out, pad, mode="symmetric")
-        out = np.zeros_like(out)
-        size = out.shape[axis]
-        for shift, weight in enumerate(kernel):
-            part = slice(shift, shift + size)
-            out += weight * (padded[part] if axis == 0 else padded[:, part])
-    return out
+    smoothed: FloatArray = gaussian_filter(
+        np.asarray(values, np.float32), sigma, mode="reflect", radius=radius
+    )
+    return smoothed
 
 
 def diverging(scaled: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Curves of one test beside the ROC: precision over recall, and reliability of probabilities."""
+"""Curves of one test: ROC, precision over recall, and reliability of probabilities."""
 
 from __future__ import annotations
 
@@ -11,13 +11,29 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from isnet_cli.output.figures import short, wrapped
-from isnet_cli.output.plotting import SERIES, SOFT, drawn
+from isnet_cli.output.plotting import SERIES, SOFT, drawn, short, wrapped
 
-_SIZE = (3.7, 3.7)  # inches, as the ROC
+_SIZE = (3.7, 3.7)  # inches
 _TICKS = [0, 0.25, 0.5, 0.75, 1]
 _POINTS = 400  # of a precision-recall curve that are drawn
 _BARS = 2  # curves that get error bars; more would hide each other
+
+
+@dataclass(frozen=True)
+class Roc:
+    """One ROC curve.
+
+    Attributes:
+        name: What the legend says.
+        fpr: False-positive rates, ascending from 0 to 1.
+        tpr: True-positive rates beside them.
+        auc: Area, or None where undefined.
+    """
+
+    name: str
+    fpr: Sequence[float]
+    tpr: Sequence[float]
+    auc: float | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,11 @@ def thinned(values: Sequence[float]) -> list[float]:
     return [values[i] for i in chosen]
 
 
+def roc_figure(title: str, curves: Sequence[Roc]) -> Figure:
+    """ROC curves in one square panel, the areas in the legend."""
+    return drawn(_SIZE, partial(_draw_roc, title, curves))
+
+
 def pr_figure(title: str, curves: Sequence[PrecisionRecall]) -> Figure:
     """Precision over recall as steps, the average precision in the legend."""
     return drawn(_SIZE, partial(_draw_pr, title, curves))
@@ -59,6 +80,23 @@ def reliability_figure(title: str, curves: Mapping[str, Sequence[Mapping[str, An
             the intervals are drawn for up to two curves.
     """
     return drawn(_SIZE, partial(_draw_reliability, title, curves))
+
+
+def _draw_roc(title: str, curves: Sequence[Roc], axes: Axes) -> None:
+    axes.plot([0, 1], [0, 1], ":", color=SOFT, linewidth=1)
+    for place, curve in enumerate(curves):
+        area = "" if curve.auc is None else f", AUC {curve.auc:.3f}"
+        axes.plot(
+            curve.fpr,
+            curve.tpr,
+            _style(place),
+            color=SERIES[place % len(SERIES)],
+            label=short(curve.name, 24) + area,
+            clip_on=False,
+        )
+    _square(axes, title, "1 \N{MINUS SIGN} specificity", "sensitivity")
+    if curves:
+        axes.legend(loc="lower right", borderaxespad=0.2)
 
 
 def _draw_pr(title: str, curves: Sequence[PrecisionRecall], axes: Axes) -> None:

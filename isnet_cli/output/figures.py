@@ -1,9 +1,8 @@
-"""Figures of a run: training curves, ROC, confusion, scores under shift, relevance outside."""
+"""Figures of runs: training curves, confusion, bars, estimates with intervals."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from isnet_cli.output.plotting import INK, SERIES, SOFT, drawn, drawn_row
+from isnet_cli.output.plotting import INK, SERIES, SOFT, drawn, drawn_row, short, wrapped
 
 Values = Sequence[float | None]
 _DARK = {"#1f5fa8", "#8b5aa8", "#b03a48"}  # colours that dark letters cannot be read on
@@ -31,23 +30,10 @@ _TITLES = {  # the quantities to draw, in this order
     "f1": "F1",
     "accuracy": "Accuracy",
 }
-
-
-@dataclass(frozen=True)
-class Roc:
-    """One ROC curve.
-
-    Attributes:
-        name: What the legend says.
-        fpr: False-positive rates, ascending from 0 to 1.
-        tpr: True-positive rates beside them.
-        auc: Area, or None where undefined.
-    """
-
-    name: str
-    fpr: Sequence[float]
-    tpr: Sequence[float]
-    auc: float | None
+Estimate = tuple[float, float | None, float | None]  # value, low, high
+_FOREST_WIDTH = 4.6  # inches
+_MARKERS = "osD^vP"
+Span = tuple[float | None, float | None, float | None]  # value, low, high
 
 
 @dataclass(frozen=True)
@@ -115,11 +101,6 @@ def quantities(
     return found
 
 
-def roc_figure(title: str, curves: Sequence[Roc]) -> Figure:
-    """ROC curves in one square panel, the areas in the legend."""
-    return drawn((3.7, 3.7), partial(_draw_roc, title, curves))
-
-
 def confusion_figure(title: str, counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
     """Confusion matrix: rows true, columns predicted; counts, and shares of the row as shades."""
     side = min(7.5, 2.6 + 0.62 * len(classes))
@@ -169,29 +150,6 @@ def _draw_curves(
 def _draw_nothing(words: str, axes: Axes) -> None:
     axes.set_axis_off()
     axes.text(0.5, 0.5, words, ha="center", va="center", color=SOFT)
-
-
-def _draw_roc(title: str, curves: Sequence[Roc], axes: Axes) -> None:
-    axes.plot([0, 1], [0, 1], ":", color=SOFT, linewidth=1)
-    for place, curve in enumerate(curves):
-        area = "" if curve.auc is None else f", AUC {curve.auc:.3f}"
-        style = ("-", "--", "-.")[place // len(SERIES) % 3]
-        axes.plot(
-            curve.fpr,
-            curve.tpr,
-            style,
-            color=SERIES[place % len(SERIES)],
-            label=short(curve.name, 24) + area,
-            clip_on=False,
-        )
-    axes.set_title(wrapped(title, 34))
-    axes.set_xlabel("1 \N{MINUS SIGN} specificity")
-    axes.set_ylabel("sensitivity")
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-    if curves:
-        axes.legend(loc="lower right", borderaxespad=0.2)
 
 
 def _draw_confusion(
@@ -282,21 +240,99 @@ def _finish_bars(bars: Bars, axes: Axes) -> None:
     axes.figure.legend(handles, labels, loc="outside upper left", ncols=4)
 
 
-def short(text: str, width: int) -> str:
-    """`text` of at most `width` characters; the middle gives way to an ellipsis."""
-    if len(text) <= width:
-        return text
-    head = width // 2
-    return f"{text[:head]}…{text[len(text) - (width - head - 1) :]}"
+@dataclass(frozen=True)
+class Forest:
+    """Rows of estimates, one mark in each row for each model.
+
+    Attributes:
+        rows: Names, from top to bottom.
+        points: Model -> one estimate for each row, None where there is none.
+        label: What is estimated.
+        line: Value of no effect.
+    """
+
+    rows: Sequence[str]
+    points: Mapping[str, Sequence[Estimate | None]]
+    label: str
+    line: float = 0.0
 
 
-def wrapped(text: str, width: int, lines: int = 3) -> str:
-    """`text` in at most `lines` lines of `width` characters."""
-    parts = [short(part, width) for raw in text.split("\n") for part in _broken(raw, width)]
-    if len(parts) > lines:
-        parts = [*parts[: lines - 1], short(" ".join(parts[lines - 1 :]), width)]
-    return "\n".join(parts)
+def forest_figure(forest: Forest) -> Figure:
+    """A mark for each estimate, a bar from the low to the high end of its interval."""
+    step = 0.26 * max(1, len(forest.points)) + 0.2
+    return drawn((_FOREST_WIDTH, 0.9 + step * len(forest.rows)), partial(_draw_forest, forest))
 
 
-def _broken(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_long_words=False) or [text]
+def _draw_forest(forest: Forest, axes: Axes) -> None:
+    axes.axvline(forest.line, color=SOFT, linewidth=1, linestyle=":")
+    models = list(forest.points)
+    gap = 0.7 / max(1, len(models))
+    for place, model in enumerate(models):
+        colour = SERIES[place % len(SERIES)]
+        known = [(i, p) for i, p in enumerate(forest.points[model]) if p is not None]
+        heights = [i + (place - (len(models) - 1) / 2) * gap for i, _ in known]
+        for height, (_, (_, low, high)) in zip(heights, known, strict=True):
+            if low is not None and high is not None:
+                axes.hlines(height, low, high, color=colour, linewidth=1.6)
+        axes.plot(
+            [point[0] for _, point in known],
+            heights,
+            _MARKERS[place % len(_MARKERS)],
+            color=colour,
+            markersize=5,
+            label=short(model, 28),
+        )
+    axes.set_yticks(range(len(forest.rows)), [wrapped(row, 24, lines=3) for row in forest.rows])
+    axes.set_ylim(len(forest.rows) - 0.4, -0.6)
+    axes.set_xlabel(forest.label)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    if len(models) > 1:
+        axes.figure.legend(loc="outside upper left", ncols=3)
+
+
+def spans_figure(label: str, tests: Mapping[str, Sequence[tuple[str, Span]]]) -> Figure:
+    """One score of every run on every test.
+
+    Args:
+        label: The score.
+        tests: Test -> (run, (value, low, high)) in order; a score without value is named n/a.
+    """
+    lines = sum(len(rows) + 1 for rows in tests.values())
+    return drawn((4.7, 0.75 + 0.21 * lines), partial(_draw_spans, label, tests))
+
+
+def _draw_spans(label: str, tests: Mapping[str, Sequence[tuple[str, Span]]], axes: Axes) -> None:
+    at, ticks, names = 0.0, [], []
+    for test, rows in tests.items():
+        if len(tests) > 1:
+            title = short(test.replace("\n", " "), 40)
+            axes.annotate(
+                title, (0, at), xycoords=("axes fraction", "data"), xytext=(3, 0),
+                textcoords="offset points", va="center", size=8.5, weight="bold", color=INK,
+            )  # fmt: skip
+        for place, (run, span) in enumerate(rows):
+            at += 1
+            ticks.append(at)
+            names.append(wrapped(short(run, 24), 24, lines=1))
+            _draw_span(axes, at, span, SERIES[place % len(SERIES)])
+        at += 1
+    axes.set_yticks(ticks, names)
+    axes.set_ylim(at - 0.4, -0.7 if len(tests) > 1 else 0.3)
+    axes.set_title(label)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.06)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+
+
+def _draw_span(axes: Axes, at: float, span: Span, colour: str) -> None:
+    value, low, high = span
+    if value is None:
+        axes.annotate(
+            "n/a", (0.5, at), xycoords=("axes fraction", "data"), va="center", color=SOFT, size=8
+        )
+        return
+    if low is not None and high is not None:
+        axes.plot([low, high], [at, at], color=colour, linewidth=2.2, solid_capstyle="butt")
+    axes.plot([value], [at], "o", color=colour, markersize=5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -84,3 +85,23 @@ def svg_text(figure: Figure) -> str:
 def data_uri(content: bytes, kind: str) -> str:
     """`content` of media type `kind` (``image/png``) as a ``data:`` address."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def short(text: str, width: int) -> str:
+    """`text` of at most `width` characters; the middle gives way to an ellipsis."""
+    if len(text) <= width:
+        return text
+    head = width // 2
+    return f"{text[:head]}…{text[len(text) - (width - head - 1) :]}"
+
+
+def wrapped(text: str, width: int, lines: int = 3) -> str:
+    """`text` in at most `lines` lines of `width` characters."""
+    parts = [short(part, width) for raw in text.split("\n") for part in _broken(raw, width)]
+    if len(parts) > lines:
+        parts = [*parts[: lines - 1], short(" ".join(parts[lines - 1 :]), width)]
+    return "\n".join(parts)
+
+
+def _broken(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False) or [text]

@@ -24,8 +24,8 @@ from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
 from isnet_cli.labels.values import UnknownValueError, parse_label
-from isnet_cli.output.curves import PrecisionRecall, thinned
-from isnet_cli.output.figures import Roc, number
+from isnet_cli.output.curves import PrecisionRecall, Roc, thinned
+from isnet_cli.output.figures import number
 from isnet_cli.stats.scores import pr_points, roc_points
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"

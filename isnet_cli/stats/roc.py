@@ -19,13 +19,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
+from scipy.special import expit, ndtri
 
 from isnet_cli.stats.sample import Bools, Floats, Sample
 
-Z = NormalDist().inv_cdf(0.975)
+Z = float(ndtri(0.975))
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,13 @@ def areas_of(sample: Sample) -> Areas:
 
 
 def _one(score: Floats, truth: Bools, patients: np.ndarray) -> tuple[float, Floats]:
+    from scipy.stats import rankdata
+
     m, n = int(truth.sum()), int((~truth).sum())
-    ranks = midranks(score)
+    ranks = rankdata(score)
     v = np.empty(len(score))
-    v[truth] = (ranks[truth] - midranks(score[truth])) / n
-    v[~truth] = 1 - (ranks[~truth] - midranks(score[~truth])) / m
+    v[truth] = (ranks[truth] - rankdata(score[truth])) / n
+    v[~truth] = 1 - (ranks[~truth] - rankdata(score[~truth])) / m
     auc = float(v[truth].mean())
     psi = np.empty(len(score))
     for side, count in ((truth, m), (~truth, n)):
@@ -77,14 +79,6 @@ def _one(score: Floats, truth: Bools, patients: np.ndarray) -> tuple[float, Floa
         scale = math.sqrt(groups / (groups - 1)) / count if groups > 1 else math.nan
         psi[side] = (v[side] - auc) * scale
     return auc, psi
-
-
-def midranks(values: Floats) -> Floats:
-    """Ranks from 1, equal values sharing their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    shared: Floats = last - (counts - 1) / 2.0
-    return shared[inverse.reshape(-1)]
 
 
 def variance(psi: Floats, patients: np.ndarray) -> float:
@@ -112,28 +106,22 @@ def area_interval(auc: float, var: float, pairs: Sequence[float]) -> tuple[float
         return (*_newcombe(auc, pairs[0], pairs[1]), "newcombe")
     middle = math.log(auc / (1 - auc))
     half = Z * math.sqrt(var) / (auc * (1 - auc))
-    return _expit(middle - half), _expit(middle + half), "delong"
-
-
-def _expit(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
+    return float(expit(middle - half)), float(expit(middle + half)), "delong"
 
 
 def _newcombe(auc: float, m: float, n: float) -> tuple[float, float]:
-    """The values t at which (t - auc)^2 = z^2 var(t), by bisection."""
+    """The values t at which (t - auc)^2 = z^2 var(t), below and above `auc`."""
+    from scipy.optimize import brentq
+
     extra = (m + n) / 2 - 1
 
     def excess(t: float) -> float:
         spread = 1 + extra * ((1 - t) / (2 - t) + t / (1 + t))
         return (t - auc) ** 2 - Z * Z * t * (1 - t) * spread / (m * n)
 
-    def between(outside: float, inside: float) -> float:
-        for _ in range(60):
-            middle = (outside + inside) / 2
-            outside, inside = (middle, inside) if excess(middle) > 0 else (outside, middle)
-        return inside
-
-    return (0.0 if auc == 0 else between(0.0, auc)), (1.0 if auc == 1 else between(1.0, auc))
+    low = 0.0 if auc == 0 else float(brentq(excess, 0.0, min(auc, 1 - 1e-12), xtol=1e-15))
+    high = 1.0 if auc == 1 else float(brentq(excess, max(auc, 1e-12), 1.0, xtol=1e-15))
+    return low, high
 
 
 def p_value(difference: float, var: float) -> float:

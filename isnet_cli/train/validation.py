@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from isnet_cli.core.runtime import derive_seed
 from isnet_cli.dataset.background_swap import choose_partners
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
-from isnet_cli.stats.scores import scores
-from isnet_cli.stats.thresholds import choose_thresholds
+from isnet_cli.stats.scores import choose_thresholds, scores
 from isnet_models.backgrounds import swap_backgrounds
 from isnet_models.methods.base import Batch, Method
 

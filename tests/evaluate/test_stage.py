@@ -17,11 +17,12 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.dataset import test_sets
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import stage as evaluate
+from isnet_cli.evaluate.stage import apply_segmenter_setting
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.resize import Frame
 from isnet_cli.inference.model_files import load_model
-from isnet_cli.inference.predictor import Predictor
+from isnet_cli.inference.predictor import Predictor, open_predictor
 from isnet_cli.stats.scores import RATES, scores
 from isnet_lrp import relevance
 from isnet_lrp.ops.table import HANDLERS
@@ -33,9 +34,11 @@ from tests.evaluate.factory import (
     make_trained,
     save_random_model,
 )
+from tests.support.method_runs import network_config, trained
 from tests.support.runs import lungs, make_run, small_config
 
 SHAPES = {"kind": "shapes"}
+METHOD = "segment_then_classify"
 
 
 def metrics(folder: RunFolder) -> dict[str, Any]:
@@ -408,3 +411,49 @@ def test_files_of_a_set_that_is_no_longer_evaluated_go_away(tmp_path: Path) -> N
     assert not (folder.path / "evaluate" / "test").exists()
     assert (folder.path / "evaluate" / "far" / "standard" / "predictions.csv").exists()
     assert note.exists()
+
+
+def test_evaluated_with_and_without(tmp_path: Path) -> None:
+    folder, said, tables = trained(METHOD, tmp_path), [], []
+    for asked in (True, False):
+        config = network_config(METHOD, tmp_path, evaluate={"segmenter": asked})
+        assert run_stage(evaluate, config, folder, RunContext(), replace=True).status == "done"
+        place = folder.path / "evaluate"
+        said.append(json.loads((place / "metrics.json").read_text())["model"]["segmenter"])
+        tables.append(read_csv(place / "test" / "standard" / "predictions.csv"))
+    assert said == ["segment", "whole"]
+    assert [r["p_sick"] for r in tables[0]] != [r["p_sick"] for r in tables[1]]
+    net = open_predictor(config, None, folder).model.net
+    images = open_predictor(config, None, folder)
+    rows = [r["key"] for r in tables[1]]
+    assert rows
+    x = torch.rand(2, 1, 32, 32)
+    ablated = apply_segmenter_setting(images)
+    with torch.no_grad():
+        expected = net.classifier(x).double().softmax(1)
+    torch.testing.assert_close(torch.from_numpy(ablated.predict(x).probabilities), expected)
+
+
+def test_a_model_trained_for_whole_images_says_so(tmp_path: Path) -> None:
+    config = network_config(METHOD, tmp_path, {"at_test": "whole"})
+    folder = trained(METHOD, tmp_path, config)
+    found = apply_segmenter_setting(open_predictor(config, None, folder))
+    assert found.describe()["model"]["segmenter"] == "whole"
+
+
+def test_earlier_evaluations_stay_up_to_date(tmp_path: Path) -> None:
+    folder = make_trained(tmp_path / "run")
+    kept = small_config(evaluate={"segmenter": True})
+    assert evaluate.fingerprint(small_config(), folder) == evaluate.fingerprint(kept, folder)
+    other = small_config(evaluate={"segmenter": False})
+    assert evaluate.fingerprint(other, folder) != evaluate.fingerprint(kept, folder)
+
+
+def test_a_model_without_segmenter_is_refused(tmp_path: Path) -> None:
+    folder = make_trained(tmp_path / "run")
+    found = open_predictor(small_config(), None, folder)
+    assert apply_segmenter_setting(found) is found
+    config = small_config(evaluate={"segmenter": False})
+    with pytest.raises(IsnetError, match="model of method isnet has no segmenter") as caught:
+        apply_segmenter_setting(open_predictor(config, None, folder))
+    assert caught.value.kind == "config"

@@ -9,6 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from hypothesis import given
+from hypothesis import strategies as st
 
 from isnet_cli.core.files import read_csv, sha256_file
 from isnet_cli.core.pipeline import run_stage
@@ -16,7 +18,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.heatmap import stage as heatmap
-from isnet_cli.heatmap.dicom import find_region
+from isnet_cli.heatmap.dicom import find_region, region_threshold
 from isnet_cli.heatmap.explainers import METHODS
 from isnet_cli.images.resize import Frame
 from isnet_cli.output.dicom.writer import prepare_dicom
@@ -162,3 +164,23 @@ def test_the_salt_is_made_once_and_for_dicom_alone(tmp_path: Path) -> None:
     first = (tmp_path / ".salt").read_bytes()
     prepare_dicom(["dicom-seg"], tmp_path)
     assert (tmp_path / ".salt").read_bytes() == first
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.3, 4.0), (0.4, 4.0), (0.5, 3.0), (0.99, 1.0)])
+def test_a_case_by_hand(share: float, expected: float) -> None:
+    values = np.array([[4.0, -9.0, 1.0], [3.0, 0.0, 2.0]], np.float32)  # 4 + 3 + 2 + 1 = 10
+    assert region_threshold(values, share) == expected
+
+
+@given(st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=40), st.floats(0.01, 0.99))
+def test_enough_is_inside_and_one_value_less_is_not(values: list[float], share: float) -> None:
+    found = np.array(values, np.float32)
+    t = region_threshold(found, share)
+    whole = found[found > 0].sum(dtype=np.float64)
+    assert found[found >= t].sum(dtype=np.float64) >= share * whole * (1 - 1e-9)
+    assert found[found > t].sum(dtype=np.float64) < share * whole or whole == 0
+
+
+def test_nothing_positive_is_an_empty_region() -> None:
+    values = np.array([-1.0, 0.0], np.float32)
+    assert not (values >= region_threshold(values, 0.5)).any()

@@ -20,6 +20,9 @@ from isnet_models.methods import registry
 from tests.evaluate.factory import SIDE, make_trained
 from tests.support.runs import small_config
 
+OWN = {"standard": "lrp flex", "isnet": "lrp flex", "grad_input": "grad_input"}
+TRANSFORMER = {"arch": "vit_b_16", "input": [224, 224]}
+
 
 def predictor(
     path: Path, method: str = "lrp", card: dict[str, Any] | None = None, **heat: Any
@@ -36,9 +39,6 @@ def test_every_method_of_the_configuration_is_known() -> None:
     names = set(get_args(Heatmap.model_fields["method"].annotation))
     assert set(METHODS) == names - {"own"}
     assert {entry.explains for entry in registry.ENTRIES} <= set(METHODS)
-
-
-OWN = {"standard": "lrp flex", "isnet": "lrp flex", "grad_input": "grad_input"}
 
 
 @pytest.mark.parametrize("method", OWN)
@@ -108,9 +108,6 @@ def test_names_for_the_index(tmp_path: Path) -> None:
     assert described(predictor(tmp_path / "a")) == "lrp flex"
     assert described(predictor(tmp_path / "b", family="z+")) == "lrp z+"
     assert described(predictor(tmp_path / "c", "gradcam")) == "gradcam"
-
-
-TRANSFORMER = {"arch": "vit_b_16", "input": [224, 224]}
 
 
 def test_a_transformer_has_a_rollout_and_no_grad_cam(tmp_path: Path) -> None:

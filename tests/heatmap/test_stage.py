@@ -37,6 +37,9 @@ from isnet_models.explanations.gradcam import grad_cam
 from tests.evaluate.factory import SIDE, StopAfter, edit_rows, make_trained
 from tests.support.runs import lungs, make_run, small_config
 
+VIEWER = ["png", "npz", "nifti", "dicom-sc", "dicom-seg"]
+METHODS = ["gradcam", "grad_input", "integrated_gradients"]
+
 
 def index(folder: RunFolder) -> list[dict[str, str]]:
     return read_csv(folder.path / "heatmap" / "index.csv")
@@ -348,9 +351,6 @@ def test_class_names_that_are_no_file_names(tmp_path: Path) -> None:
     assert all((folder.path / "heatmap" / line["png"]).is_file() for line in lines)
 
 
-VIEWER = ["png", "npz", "nifti", "dicom-sc", "dicom-seg"]
-
-
 def test_every_format_is_named_and_replaced_formats_are_removed(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"test": 2})
     run_stage(heatmap, settings(formats=VIEWER), folder, RunContext())
@@ -378,9 +378,6 @@ def test_identifiers_are_the_same_each_time_in_a_run_and_new_in_another(tmp_path
     assert found[0] == found[1]
     assert found[2] == found[3]
     assert found[0] != found[2]
-
-
-METHODS = ["gradcam", "grad_input", "integrated_gradients"]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,16 +1,111 @@
-"""Doubt about one prediction: flags, their reasons, and empty cells where nothing can be said."""
+"""Limits grant the share that they promise; flags have reasons, empty cells where unknown."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 
 from isnet_cli.inference.ood_score import fit_cloud
-from isnet_cli.inference.uncertainty import COLUMNS, Doubter
-from isnet_cli.inference.uncertainty_limits import Limits
+from isnet_cli.inference.uncertainty import (
+    COLUMNS,
+    FEWEST,
+    Doubter,
+    Limits,
+    compute_margins,
+    find_margin_limit,
+    lower_limit,
+    upper_limit,
+)
 
 CLOUD = fit_cloud(np.random.default_rng(0).normal(size=(30, 4)))
 LIMITS = Limits(CLOUD, unlike=2.0, unlike_share=0.019, margin=0.5, why_unlike="", why_margin="")
 OK = ("ok", "")
+
+
+@pytest.mark.parametrize(("n", "share"), [(10, 0.02), (19, 0.05), (100, 0.02), (107, 0.1)])
+def test_the_limit_is_the_smallest_value_that_grants_the_share(n: int, share: float) -> None:
+    values = np.random.default_rng(n).permutation(n) * 1.5
+    found = upper_limit(values, share)
+    # a further image is equally likely to have each of the n + 1 ranks among all
+    granted = {
+        float(v): sum(rank > position + 1 for rank in range(1, n + 2)) / (n + 1)
+        for position, v in enumerate(sorted(values))
+    }
+    good = [v for v, chance in granted.items() if chance <= share + 1e-12]
+    assert found["limit"] == (min(good) if good else max(granted))
+    assert found["share"] == pytest.approx(granted[found["limit"]])
+    assert found["n"] == n
+
+
+def test_further_images_exceed_it_as_often_as_promised() -> None:
+    rng = np.random.default_rng(0)
+    exceeded, promised = [], 0.0
+    for _ in range(400):
+        images = rng.standard_t(3, size=61)
+        found = upper_limit(images[:60], 0.1)
+        exceeded += (rng.standard_t(3, size=50) > found["limit"]).tolist()
+        promised = found["share"]
+    assert promised == pytest.approx(6 / 61)
+    assert np.mean(exceeded) == pytest.approx(promised, abs=0.01)
+
+
+def test_the_lower_limit_is_its_mirror_image() -> None:
+    values = np.random.default_rng(1).normal(size=50)
+    above, below = upper_limit(-values, 0.1), lower_limit(values, 0.1)
+    assert below["limit"] == -above["limit"]
+    assert np.mean(values < below["limit"]) <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (np.arange(FEWEST - 1.0), "too few validation images: 9"),
+        (np.r_[np.arange(20.0), np.nan], "not numbers"),
+        (np.full(20, np.inf), "not finite"),
+    ],
+)
+def test_no_limit_has_a_reason(values: np.ndarray, why: str) -> None:
+    for found in (upper_limit(values, 0.05), lower_limit(-values, 0.05)):
+        assert found["limit"] is None
+        assert why in found["why"]
+
+
+def test_margins_of_exclusive_classes_are_the_log_odds_of_the_first_two() -> None:
+    y = np.random.default_rng(0).normal(size=(20, 4))
+    for row, found in zip(y, compute_margins(y, None), strict=True):
+        p = sorted((math.exp(v) / sum(math.exp(w) for w in row) for v in row), reverse=True)
+        assert found == pytest.approx([math.log(p[0] / p[1])])
+
+
+def test_margins_of_labels_are_the_distances_to_their_thresholds() -> None:
+    y, t = np.random.default_rng(1).normal(size=(20, 3)), [0.5, 0.1, 0.8]
+    for row, found in zip(y, compute_margins(y, t), strict=True):
+        p = [1 / (1 + math.exp(-v)) for v in row]
+        odds = [
+            abs(math.log(a / (1 - a)) - math.log(b / (1 - b))) for a, b in zip(p, t, strict=True)
+        ]
+        assert found == pytest.approx(odds)
+    assert np.isinf(compute_margins(y, [0.0, 1.0, 0.5])[:, :2]).all()
+
+
+def test_a_tenth_of_the_images_is_undecided_and_the_faults_are_counted() -> None:
+    rng = np.random.default_rng(2)
+    margin = rng.permutation(np.arange(1.0, 100.0))
+    wrong = np.where(margin < 10, 1.0, 0.0)
+    wrong[margin == 3] = np.nan
+    wrong[margin == 50] = 1.0
+    found = find_margin_limit(margin, wrong)
+    assert (found["limit"], found["n"]) == (10.0, 99)
+    assert (margin < found["limit"]).sum() == 9
+    assert found["wrong"] == {"below": 1.0, "above": pytest.approx(1 / 90)}
+
+
+def test_too_few_images_have_no_limit() -> None:
+    found = find_margin_limit(np.ones(4), np.zeros(4))
+    assert found["limit"] is None
+    assert "too few validation images: 4" in found["why"]
 
 
 def cells(

@@ -19,9 +19,8 @@ from isnet_cli.dataset.training_images import read_verdicts
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.resize import Frame
-from isnet_cli.inference.margin import margins
 from isnet_cli.inference.model_files import load_model
-from isnet_cli.inference.uncertainty_limits import KEY, Limits, find_limits, limits_of
+from isnet_cli.inference.uncertainty import KEY, Limits, compute_margins, find_limits, limits_of
 from isnet_cli.phantoms.phantom import make_phantom
 from isnet_cli.train import stage as train
 from isnet_models.features import decision_features
@@ -100,7 +99,7 @@ def test_the_limits_are_those_of_the_best_model_on_its_own_images(trained: Any) 
     images, _ = val.batch(range(len(val)))
     with torch.inference_mode():
         logits = model.net(images).double().numpy()
-    margin = margins(logits, None)[:, 0]
+    margin = compute_margins(logits, None)[:, 0]
     undecided = stored["undecided"]
     assert undecided["limit"] == pytest.approx(np.sort(margin)[5], rel=1e-4)
     wrong = logits.argmax(axis=1) != val.labels

@@ -1,28 +1,31 @@
 """Figures: they say what the data say, survive hostile names, and come out the same each time."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from isnet_cli.output.curves import Roc, roc_figure
 from isnet_cli.output.figures import (
     Bars,
-    Roc,
+    Forest,
     confusion_figure,
     curve_panels,
     curves_figure,
+    forest_figure,
     number,
     quantities,
     reliance_figure,
-    roc_figure,
     shift_figure,
-    short,
-    wrapped,
+    spans_figure,
 )
-from isnet_cli.output.plotting import svg_text
+from isnet_cli.output.plotting import short, svg_text, wrapped
 
 HISTORY = [
     {
@@ -37,6 +40,12 @@ HISTORY = [
     for epoch in range(8)
 ]
 HOSTILE = '<script>$\\frac{alert</script> & "x" 結核'
+FOREST = Forest(
+    ["first row", "second row"],
+    {"one": [(0.1, -0.1, 0.3), None], "two": [(0.2, None, None), (-0.4, -0.5, -0.3)]},
+    "change of AUC",
+)
+ROWS = [("one", (0.7, 0.6, 0.8)), ("two", (0.9, None, None)), ("three", (None, None, None))]
 
 
 def words(figure: Figure) -> str:
@@ -171,3 +180,51 @@ def test_shortening() -> None:
     assert short("abcdefgh", 5) == "ab…gh"
     assert all(len(line) <= 10 for line in wrapped("a-very-long-word " * 9, 10, 3).split("\n"))
     assert len(wrapped("one two three four five six", 5, 2).split("\n")) == 2
+
+
+def test_marks_and_bars_stand_at_their_values() -> None:
+    (axes,) = forest_figure(FOREST).axes
+    marks = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert [x for x, _ in marks["one"]] == [0.1]
+    assert [x for x, _ in marks["two"]] == [0.2, -0.4]
+    assert marks["one"][0][1] < marks["two"][0][1] < 0.5 < marks["two"][1][1]
+    bars = [c.get_segments()[0] for c in axes.collections if isinstance(c, LineCollection)]
+    assert [[point[0] for point in bar] for bar in bars] == [
+        pytest.approx([-0.1, 0.3]),
+        pytest.approx([-0.5, -0.3]),
+    ]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row is on top
+
+
+def test_words_and_the_same_bytes() -> None:
+    text = svg_text(forest_figure(FOREST))
+    root = ET.fromstring(text)  # noqa: S314 - our own drawing
+    words = {"".join(e.itertext()) for e in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"first row", "second row", "change of AUC", "one", "two"} <= words
+    assert svg_text(forest_figure(FOREST)) == text
+    alone = Forest(["r"], {"only": [(0.5, 0.4, 0.6)]}, "AUC", 0.5)
+    assert "only" not in svg_text(forest_figure(alone))
+
+
+def test_a_line_a_run_with_its_interval() -> None:
+    (axes,) = spans_figure("macro AUC", {"test": ROWS}).axes
+    lines = [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+    assert lines == [([0.6, 0.8], [1.0, 1.0]), ([0.7], [1.0]), ([0.9], [2.0])]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two", "three"]
+    assert [text.get_text() for text in axes.texts] == ["n/a"]
+    bottom, top = axes.get_ylim()
+    assert bottom > top  # the first run on top
+
+
+def test_several_tests_are_named_and_apart() -> None:
+    (axes,) = spans_figure("F1", {"a · biased": ROWS[:2], "b": ROWS[:2]}).axes
+    assert [text.get_text() for text in axes.texts] == ["a · biased", "b"]
+    assert list(axes.get_yticks()) == [1, 2, 4, 5]
+
+
+def test_names_stay_names_and_the_same_data_give_the_same_picture() -> None:
+    long = "<b>" + "x" * 60 + "$\\frac"
+    text = svg_text(spans_figure("F1", {"t": [(long, (0.5, 0.4, 0.6))]}))
+    assert text == svg_text(spans_figure("F1", {"t": [(long, (0.5, 0.4, 0.6))]}))
+    assert "<b>" not in text
+    assert "…" in text

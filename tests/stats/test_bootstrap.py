@@ -114,9 +114,9 @@ def test_percentile_levels_follow_the_number_of_patients() -> None:
     assert (low, high) == pytest.approx((-wide, wide), abs=0.03)
 
 
-@pytest.mark.parametrize("freedom", [4, 10, 30, 1000])
+@pytest.mark.parametrize("freedom", [2, 4, 1000])
 def test_student_s_quantile(freedom: int) -> None:
-    assert student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=3e-3)
+    assert student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-12)
 
 
 def test_logit_interval_is_symmetric_on_its_scale() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from isnet_cli.stats.roc import Z, area_interval, areas_of, midranks, p_value, variance
+from isnet_cli.stats.roc import Z, area_interval, areas_of, p_value, variance
 from isnet_cli.stats.sample import Sample, make_sample
 from tests.stats.factory import random_predictions
 
@@ -153,7 +153,3 @@ def test_p_values() -> None:
     assert p_value(1.96, 1.0) == pytest.approx(0.05, abs=1e-4)
     assert p_value(-30.0, 1.0) > 0
     assert (p_value(0.0, 0.0), p_value(0.1, 0.0)) == (1.0, 0.0)
-
-
-def test_midranks() -> None:
-    assert midranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [3.5, 1.0, 3.5, 2.0]

@@ -15,7 +15,7 @@ from isnet_cli.core.training_loop import CHECKPOINT
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.inference.model_files import load_model
-from isnet_cli.stats.thresholds import RULE
+from isnet_cli.stats.scores import THRESHOLD_RULE
 from isnet_cli.train import stage as train
 from isnet_models.methods.standard import Standard
 from tests.support.runs import make_run, small_config
@@ -135,7 +135,7 @@ def test_multilabel_with_missing_labels(tmp_path: Path) -> None:
     assert card["classes"] == ["old", "sick"]
     assert len(card["thresholds"]) == 2
     rule = card["threshold_rule"]
-    assert rule["rule"] == RULE
+    assert rule["rule"] == THRESHOLD_RULE
     # The stored threshold gives the stored F1 on the validation images, as evaluate sees them.
     outcome = run_stage(
         evaluate,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from isnet_cli.output.spans import spans_figure
+from isnet_cli.output.figures import spans_figure
 from isnet_cli.report.blocks import Block, Fold, Grid, Notice, Picture, Section, Table, Text
 from isnet_cli.report.drawings import embed_figure
 from isnet_cli.report.wording import format_change, format_interval, format_p, format_percent

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from isnet_cli.output.figures import number
-from isnet_cli.output.forest import Estimate, Forest
+from isnet_cli.output.figures import Estimate, Forest, number
 from isnet_cli.report.blocks import Block, Fold, Grid, Notice, Section, Table, Text
 from isnet_cli.report.results import RunResults, TestKey, find_cell
 from isnet_cli.report.sections.deltas import RATES, draw_forest, read_estimate

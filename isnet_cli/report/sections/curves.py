@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isnet_cli.output.curves import PrecisionRecall, pr_figure
-from isnet_cli.output.figures import Roc, confusion_figure, roc_figure
+from isnet_cli.output.curves import PrecisionRecall, Roc, pr_figure, roc_figure
+from isnet_cli.output.figures import confusion_figure
 from isnet_cli.report.blocks import Block, Grid, Picture
 from isnet_cli.report.drawings import embed_figure
 from isnet_cli.report.results import RunResults, TestKey

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from isnet_cli.output.figures import number
-from isnet_cli.output.forest import Estimate, Forest, forest_figure
+from isnet_cli.output.figures import Estimate, Forest, forest_figure, number
 from isnet_cli.report.blocks import Block, Fold, Grid, Picture, Table
 from isnet_cli.report.drawings import embed_figure
 from isnet_cli.report.results import RunResults, find_cell

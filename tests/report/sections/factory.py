@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from typing import Any
 
-from isnet_cli.output.figures import Roc
+from isnet_cli.output.curves import Roc
 from isnet_cli.report.blocks import Picture, Section
 from isnet_cli.report.pictures import ChosenImages, MapPicture, ReportPictures
 from isnet_cli.report.results import Cohort, RunResults

@@ -2,8 +2,7 @@
 
 import pytest
 
-from isnet_cli.output.curves import PrecisionRecall
-from isnet_cli.output.figures import Roc
+from isnet_cli.output.curves import PrecisionRecall, Roc
 from isnet_cli.report.blocks import Grid
 from isnet_cli.report.sections.curves import _average_pr, _average_roc
 from isnet_cli.report.sections.scores import build_scores_section
