@@ -1,4 +1,4 @@
-"""Partners whose backgrounds an image may take: of another or the same class, with lungs alike."""
+"""Partners whose backgrounds an image may take: another or the same class, lungs alike in place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images made alike in their lungs: mean and spread, or the spectrum, at fixed values.
+"""Normalises images by their lungs: mean and spread, or the spectrum, become fixed values.
 
 Constants were measured on 120 images of two hospitals (Shenzhen, Montgomery): white lies 3.9 and
 4.2 standard deviations above the mean of the lungs, the darkest lung 2.4 and 1.6 below it, so that

@@ -1,4 +1,4 @@
-"""Which images `evaluate` and `heatmap` work on, and the labels that these images have."""
+"""Which images `evaluate` and `heatmap` work on, in which versions, in chunks of which size."""
 
 from __future__ import annotations
 
@@ -89,14 +89,14 @@ def check_labels(sets: dict[str, list[Row]], classes: Sequence[str], task: str) 
 
 
 class Stopped(Exception):  # noqa: N818 - an orderly end, not a failure
-    """The user or the queue asked for a stop; what is done is noted."""
+    """The user or the queue asked for a stop; finished parts are recorded."""
 
 
 def raise_if_stopped(context: RunContext) -> None:
-    """Lets the work go on.
+    """Ends the work where a stop was asked for.
 
     Raises:
-        Stopped: When a stop was asked for.
+        Stopped: A stop was asked for.
     """
     if context.stop_requested():
         raise Stopped

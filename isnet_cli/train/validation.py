@@ -1,4 +1,4 @@
-"""What is looked at after each epoch: loss, ROC-AUC, and ROC-AUC with swapped backgrounds."""
+"""What is measured after each epoch: loss, ROC-AUC, and ROC-AUC with swapped backgrounds."""
 
 from __future__ import annotations
 
