@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.house.rules import ROOT
 
@@ -88,6 +89,35 @@ def test_the_ci_script_is_bash_and_may_run() -> None:
     script = ROOT / ".ci/run"
     subprocess.run(["bash", "-n", script], check=True)
     assert os.access(script, os.X_OK)
+
+
+def test_hooks_run_the_tools_of_lint_and_fetch_nothing() -> None:
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    (repository,) = yaml.safe_load(text)["repos"]
+    assert repository["repo"] == "local"
+    assert [hook["entry"].split(" --")[0] for hook in repository["hooks"]] == [
+        "ruff check", "ruff format", "mypy",
+    ]  # fmt: skip
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+
+
+def test_the_citation_names_the_software_and_both_papers() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert " AND ".join(cited["license"]) == PROJECT["project"]["license"]
+    assert [paper["doi"] for paper in cited["references"]] == [
+        "10.1038/s41467-023-44371-z", "10.1109/ACCESS.2024.3461773",
+    ]  # fmt: skip
+
+
+def test_contributing_names_files_and_targets_that_exist() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:isnet_cli|models|tests)/[\w./]*)`", page)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    used = {word for row in re.findall(r"make ((?:[a-z-]+ ?)+)`", page) for word in row.split()}
+    assert used <= targets
 
 
 @pytest.fixture
