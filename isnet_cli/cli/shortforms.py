@@ -128,11 +128,11 @@ def configure_prediction(
         for section, keys in READING.items()
         for key in keys
     ]
-    variant = card.get("heatmap", {}).get("variant")
+    variant = card.get("settings", {}).get("isnet", {}).get("variant")
     pairs += [
         ("--model", "data.labels", {"task": card["task"], "classes": card["classes"]}),
         ("--model", "train.method", card.get("method")),
-        ("--model", "train.heatmap_loss.variant", variant),
+        ("--model", "train.settings.isnet.variant", variant),
     ]
     warning = "" if "reading" in card else (
         f"{run / CARD_NAME} does not say how images were read and masked in training:"

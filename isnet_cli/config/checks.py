@@ -34,11 +34,11 @@ def _multilabel(config: Config) -> Iterator[Fault]:
             "shapes stand for one class per image and cannot be drawn with"
             " data.labels.task: multilabel; set bias.kind: none",
         )
-    if _has(config, "isnet") and config.train.heatmap_loss.variant == "selective":
+    if _has(config, "isnet") and config.train.settings_of("isnet").variant == "selective":
         yield (
-            ("train", "heatmap_loss", "variant"),
+            ("train", "settings", "isnet", "variant"),
             "selective explains one class against the others and does not exist with"
-            " data.labels.task: multilabel; set train.heatmap_loss.variant: flex, or stochastic",
+            " data.labels.task: multilabel; set train.settings.isnet.variant: flex, or stochastic",
         )
 
 
@@ -58,12 +58,6 @@ def _methods(config: Config) -> Iterator[Fault]:
             ("masks", "model"),
             f"{config.train.method} needs {registry.NEEDS['segmenter']}, found none",
         )
-    for name in config.train.settings:
-        if name not in registry.names():
-            yield (
-                ("train", "settings", name),
-                f"no such method, expected one of {', '.join(registry.names())}",
-            )
 
 
 def _has(config: Config, method: str) -> bool:
@@ -137,7 +131,7 @@ def _training(config: Config) -> Iterator[Fault]:
             f"found {train.schedule.warmup_epochs}, expected fewer than train.epochs"
             f" ({train.epochs})",
         )
-    dual = _has(config, "isnet") and train.heatmap_loss.variant == "dual"
+    dual = _has(config, "isnet") and train.settings_of("isnet").variant == "dual"
     if dual and train.precision == "mixed":
         yield ("train", "precision"), "the z+ rule of variant dual needs float32"
     if train.schedule.milestones != sorted(set(train.schedule.milestones)):

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from isnet_cli.config.schema import Config
+from isnet_cli.config.schema import Config, PerMethod
 from isnet_cli.config.yaml_tree import Key
 
 LONGEST = 60  # characters of a found value that a message shows
@@ -23,6 +23,9 @@ def explain(
     for item in error.errors(include_url=False, include_context=True):
         key = locate(item["loc"], tree)
         text = _sentence(item, key, root)
+        name, mark, rest = text.partition(": ")  # several keys together: the text names one
+        if item["type"] == "value_error" and mark and name in _names(_value(tree, key)):
+            key, text = (*key, name), rest
         if text not in found.setdefault(key, []):
             found[key].append(text)
     return [(key, _together(texts, _value(tree, key))) for key, texts in found.items()]
@@ -49,6 +52,11 @@ def known_keys(key: Key, root: type[BaseModel] = Config) -> list[str]:
         info = model.model_fields.get(str(name))
         if info is None:
             return []
+        if any(isinstance(mark, PerMethod) for mark in info.metadata):
+            if not rest:
+                return list(PerMethod.classes())
+            model = PerMethod.classes().get(str(rest.pop(0)))
+            continue
         annotation = info.annotation
         if get_origin(annotation) is dict:
             annotation = get_args(annotation)[1] if rest else None
@@ -71,6 +79,8 @@ def _sentence(item: Any, key: Key, root: type[BaseModel]) -> str:
     if item["type"] in {"value_error", "assertion_error"}:
         return str(item["ctx"]["error"])
     message = str(item["msg"])
+    if item["type"] == "missing":
+        return "expected one value more"
     if item["type"] in {"model_type", "model_attributes_type", "dict_type"}:
         return "expected 'key: value' lines below"
     if item["type"] == "string_pattern_mismatch" and key[-1:] == ("device",):
@@ -99,6 +109,10 @@ def _together(texts: list[str], value: Any) -> str:
     if isinstance(value, str) and any("number" in text or "integer" in text for text in wanted):
         hint = "; numbers stand without quotes"
     return "; ".join([*plain, f"found {_show(value)}, expected {' or '.join(wanted)}{hint}"])
+
+
+def _names(value: Any) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, dict) else []
 
 
 def _value(tree: Any, key: Key) -> Any:

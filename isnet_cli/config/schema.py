@@ -6,9 +6,13 @@ Defaults here are the product's defaults; the resolved tree is written into each
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+
+from isnet_models.methods import registry
+from isnet_models.methods.settings import MethodSettings
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -16,6 +20,9 @@ Count = Annotated[int, Field(ge=1)]
 ShapeName = Annotated[
     str, Field(pattern=r"^(triangle|circle|square|cross|diamond|ring|text:[A-Z0-9 .+-]{1,16})$")
 ]  # a filled shape, or a word
+
+
+DEFAULT_METHOD = "isnet"
 
 
 class Section(BaseModel):
@@ -191,55 +198,25 @@ class Schedule(Section):
     final: Fraction = 0.01  # cosine: last rate as a share of the first
 
 
-class HeatmapLoss(Section):
-    """The ISNet's heat-map loss (docs/lrp.md, section 4, names: P, w1, w2, C1, C2, d, E)."""
+class PerMethod:
+    """Marks `Train.settings`: a record of its own class for each training method."""
 
-    weight: float | dict[int, float] = 0.7  # P, or {epoch: P}
-    variant: Literal["original", "flex", "selective", "stochastic", "dual", "grad_input"] = (
-        "selective"
-    )
-    layers: Literal["none", "auto"] | list[str] = "none"  # deep supervision: modules' outputs
-    layer_decay: Fraction = 0.8  # of the ranked mean over layers, worst first
-    loss: Literal["isnet", "energy"] = "isnet"
-    epsilon: Annotated[float, Field(ge=0.0)] = 0.01
-    zb: bool = True
-    w1: Annotated[float, Field(ge=0.0)] = 1.0
-    w2: Annotated[float, Field(ge=0.0)] = 1.0
-    decay: Fraction = 0.9  # d of GWRP
-    e: Positive = 1.0  # E
-    cuts: Literal["estimate"] | tuple[float, float] | dict[str, tuple[float, float]] = "estimate"
-    # (C1, C2), or {"input" or layer: (C1, C2)}
-    cut_epochs: Count = 3  # epochs of plain training; C1, C2 are measured in the last
-    foreground: Literal["l2", "hybrid", "l1"] = "hybrid"
-    delta: Annotated[float, Field(ge=0.0)] = 0.01  # selective: probability offset
-    probability: Fraction = 0.5  # stochastic: chance of the predicted class
-    batch_norm: Literal["constant", "authors"] = "constant"  # statistics in the maps' gradient
-    every: Count = 1  # the map loss is taken in every n-th step
-    share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # part of each batch whose maps are made
-    map_memory: Annotated[float, Field(ge=0.0)] | None = None  # GB for the maps made at once
-    checkpoint: bool = False  # maps are made twice instead of kept for the backward pass
+    @staticmethod
+    def classes() -> Mapping[str, type[MethodSettings]]:
+        """The class of each method's settings, by the method's name."""
+        return {entry.name: entry.settings_class() for entry in registry.ENTRIES}
 
-    @model_validator(mode="before")
-    @classmethod
-    def _cuts_tuple(cls, values: Any) -> Any:
-        given = values.get("cuts") if isinstance(values, dict) else None
-        if isinstance(given, list):
-            values = {**values, "cuts": tuple(given)}
-        if isinstance(given, dict):
-            pairs = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-            values = {**values, "cuts": pairs}
-        return values
-
-    @model_validator(mode="after")
-    def _check(self) -> HeatmapLoss:
-        weights = self.weight.values() if isinstance(self.weight, dict) else [self.weight]
-        if not all(0.0 <= w <= 1.0 for w in weights):
-            raise ValueError("weight (P) must lie in [0, 1]")
-        if isinstance(self.weight, dict) and 0 not in self.weight:
-            raise ValueError("a schedule {epoch: P} must have an entry for epoch 0")
-        if self.w1 == 0 and self.w2 == 0:
-            raise ValueError("w1 and w2 must not both be 0")
-        return self
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        """A typed dict whose keys may be absent, as pydantic's core describes one."""
+        fields = {
+            name: {
+                "type": "typed-dict-field",
+                "schema": handler.generate_schema(kind),
+                "required": False,
+            }
+            for name, kind in self.classes().items()
+        }
+        return {"type": "typed-dict", "fields": fields, "extra_behavior": "forbid"}
 
 
 class Augment(Section):
@@ -264,8 +241,8 @@ class EarlyStop(Section):
 class Train(Section):
     """Training of the classifier."""
 
-    method: str = "isnet"  # a name, or name+addition
-    settings: dict[str, dict[str, Any]] = {}  # of methods, by name
+    method: str = DEFAULT_METHOD  # a name, or name+addition
+    settings: Annotated[dict[str, MethodSettings], PerMethod()] = {}  # of methods, by name
     epochs: Count = 60
     batch_size: Count = 16
     optimizer: Optimizer = Optimizer()
@@ -274,11 +251,27 @@ class Train(Section):
     clip_norm: Annotated[float, Field(ge=0.0)] = 1.0  # 0: no clipping
     class_weights: Literal["none", "balanced"] | list[float] = "none"
     sampler: Literal["shuffle", "balanced"] = "shuffle"
-    heatmap_loss: HeatmapLoss = HeatmapLoss()
     augment: Augment = Augment()
     select: Literal["loss", "auc", "swapped"] = "loss"  # checkpoint by validation loss, AUC,
     # or AUC on validation images with swapped backgrounds
     early_stop: EarlyStop = EarlyStop()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _used_settings(cls, values: Any) -> Any:
+        """Writes the settings of the methods in use down, whether any are given or not."""
+        given = values.get("settings", {}) if isinstance(values, dict) else None
+        try:
+            used = registry.parts(values.get("method", DEFAULT_METHOD)) if given is not None else []
+        except (AttributeError, ValueError):  # faults of their own
+            return values
+        if not isinstance(given, dict):
+            return values
+        return {**values, "settings": {**{entry.name: {} for entry in used}, **given}}
+
+    def settings_of(self, method: str) -> Any:
+        """The settings record of a method of the registry, by its name."""
+        return self.settings.get(method) or PerMethod.classes()[method]()
 
 
 class Intervals(Section):

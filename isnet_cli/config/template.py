@@ -46,9 +46,10 @@ train:
   epochs: 60
   batch_size: 16
   optimizer: {{name: sgd, lr: 0.01}}
-  heatmap_loss:
-    weight: 0.7\0P: share of the heat-map loss, 0 to 1
-    variant: {variant}\0selective, stochastic, flex, original, dual or grad_input
+  settings:
+    isnet:
+      heatmap_weight: 0.7\0share of the heat-map loss, 0 to 1
+      variant: {variant}\0selective, stochastic, flex, original or dual
 
 heatmap:
   target: predicted\0predicted, true, all or the name of a class

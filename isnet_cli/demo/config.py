@@ -39,9 +39,10 @@ train:
   epochs: 60
   batch_size: 32
   optimizer: {{name: adamw, lr: 0.003, weight_decay: 0.01}}
-  heatmap_loss:
-    weight: 0.6
-    cuts: [1, 25]               # few images: three plain epochs are too short to estimate them
+  settings:
+    isnet:
+      heatmap_weight: 0.6
+      relevance_range: [1, 25]  # few images: three plain epochs are too short to estimate them
   augment: {{rotate: 0, translate: 0, scale: 0, flip: true, contrast: 0.3, brightness: 0.15}}
 
 heatmap:

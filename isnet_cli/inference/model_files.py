@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
-from isnet_cli.config.method_settings import settings_record
 from isnet_cli.config.reading import READING
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_json
 from isnet_cli.errors import IsnetError
 from isnet_models.methods import registry
 from isnet_models.methods.base import NetSpec
+from isnet_models.methods.settings import MethodSettings
 from isnet_models.registry import WeightsError
 from isnet_models.weights import load_weights, save_weights
 
@@ -38,9 +39,10 @@ class TrainedModel:
             ``standardise``, ``method``, ``settings`` (of the method and its additions, by name),
             ``segmenter`` (where there is one: its ``options``, ``name``, ``sha256``, ``licence``),
             ``teacher`` (where there was one: ``sha256`` of its weights),
-            ``heatmap`` {``epsilon``, ``zb``}, ``thresholds`` (multi-label: one per
-            class, else null), ``threshold_rule`` (multi-label: how they were chosen), ``seed``,
-            ``epoch``, ``selected_by``, ``validation``, ``reading`` (see `reading`), ``doubts``
+            ``heatmap`` {``family``, ``epsilon``, ``bounded_first_layer``, ``relevance_range``},
+            ``thresholds`` (multi-label: one per class, else null),
+            ``threshold_rule`` (multi-label: how they were chosen), ``seed``, ``epoch``,
+            ``selected_by``, ``validation``, ``reading`` (see `reading`), ``doubts``
             (limits of `isnet_cli.inference.uncertainty`), ``sha256``.
     """
 
@@ -133,7 +135,17 @@ def _network(card: dict[str, Any]) -> nn.Module:
         dropout=card["dropout"],
         size=tuple(card["input"]),
         segmenter=card.get("segmenter", {}).get("options"),
-        settings=settings_record(method.Settings, card.get("settings", {}).get(entry.name, {})),
+        settings=_read_settings(entry, card),
     )
     with torch.random.fork_rng(devices=[]):
         return method.build(spec)
+
+
+def _read_settings(entry: registry.Entry, card: dict[str, Any]) -> MethodSettings:
+    given = card.get("settings", {}).get(entry.name, {})
+    try:
+        return entry.settings_class().model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(["settings", entry.name, *map(str, first["loc"])])
+        raise ValueError(f"{CARD}: {key}: {first['msg']}") from error

@@ -27,7 +27,7 @@ from isnet_cli.stats.scores import decide
 from isnet_lrp import UnsupportedOperation, relevance
 from isnet_lrp.targets import Target
 from isnet_models.features import decision_features
-from isnet_models.methods.guided.variants import PIXELS
+from isnet_models.methods.guided.isnet import PIXELS
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class Predictor:
 
     def _rules(self) -> dict[str, Any]:
         rules = self.model.card["heatmap"]
-        zb = PIXELS if rules["zb"] else None
+        zb = PIXELS if rules["bounded_first_layer"] else None
         return {"family": rules["family"], "epsilon": rules["epsilon"], "zb": zb}
 
 

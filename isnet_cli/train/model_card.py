@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from torch import nn
@@ -12,12 +11,11 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core.files import without_nan
 from isnet_cli.inference.model_files import reading
 from isnet_cli.train.network import find_segmenter, read_segmenter_options
-from isnet_cli.train.setup import Ranges, build_method, check_method
+from isnet_cli.train.setup import Ranges, build_method, method_settings
 from isnet_cli.train.teacher import teacher_hash
 from isnet_models.backbones import count_parameters
 from isnet_models.methods import registry
-from isnet_models.methods.guided.isnet import ISNet
-from isnet_models.methods.guided.variants import VARIANTS, Explanation
+from isnet_models.methods.guided.isnet import MapLossMethod, MapRule
 from isnet_models.registry import Card
 
 
@@ -40,8 +38,7 @@ def make_card(
         validation: Number of validation images.
     """
     method = build_method(config, None, None).base
-    rules = method.loss.explanation if isinstance(method, ISNet) else Explanation()
-    plain = rules.variant == "grad_input"
+    rule = method.rule if isinstance(method, MapLossMethod) else MapRule()
     network = find_segmenter(config)
     return {
         "name": config.name,
@@ -59,10 +56,9 @@ def make_card(
         **({"teacher": {"sha256": taught}} if (taught := teacher_hash(config)) else {}),
         **({} if network is None else {"segmenter": _describe_segmenter(network)}),
         "heatmap": {
-            "variant": rules.variant,
-            "family": "flex" if VARIANTS[rules.variant].family == "flex" else "block",
-            "epsilon": 0.0 if plain else rules.epsilon,
-            "zb": rules.zb and not plain and method.bounded,
+            "family": "flex" if rule.family == "flex" else "block",
+            "epsilon": rule.epsilon,
+            "bounded_first_layer": rule.bounded and method.bounded,
             "relevance_range": ranges or None,
         },
         "thresholds": None if config.data.labels.task == "multiclass" else [0.5] * len(classes),
@@ -77,8 +73,8 @@ def make_card(
 def _list_settings(config: Config) -> dict[str, Any]:
     """The method's settings and its additions', without the place of a teacher."""
     return {
-        name: {k: v for k, v in dataclasses.asdict(record).items() if k != "teacher"}
-        for name, record in check_method(config).items()
+        name: record.model_dump(mode="json", exclude={"teacher"})
+        for name, record in method_settings(config).items()
     }
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from isnet_cli.config.schema import Config
 from isnet_cli.core.runtime import derive_seed
 from isnet_cli.errors import IsnetError
-from isnet_cli.train.setup import check_method, map_method
+from isnet_cli.train.setup import map_method, method_settings
 from isnet_lrp import RelevanceError, relevance
 from isnet_models.explanations.explanation import MethodError
 from isnet_models.explanations.gradcam import feature_map, watched
@@ -46,7 +46,7 @@ def build_untrained(config: Config, classes: int, card: Card | None) -> nn.Modul
         classes: K.
         card: Of the segmenter, for methods that need one.
     """
-    model, settings = config.model, check_method(config)
+    model, settings = config.model, method_settings(config)
     entry = registry.parts(config.train.method)[0]
     options = None if card is None else read_segmenter_options(card)
     spec = NetSpec(
@@ -158,9 +158,10 @@ def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> No
             else:
                 relevance(net, x, "predicted", family="flex")
     except RelevanceError as error:
-        hint = "train.heatmap_loss.zb: false" if "zB" in str(error) else (
-            "train.heatmap_loss.layers: auto" if "layer" in str(error)
-            else "train.heatmap_loss.variant: selective, or train.method: standard"
+        own = f"train.settings.{registry.parts(config.train.method)[0].name}"
+        hint = f"{own}.bounded_first_layer: false" if "zB" in str(error) else (
+            f"{own}.layers: auto" if "layer" in str(error)
+            else "train.settings.isnet.variant: selective, or train.method: standard"
         )  # fmt: skip
         raise IsnetError("config", f"model.arch {config.model.arch}: {error}", fix=hint) from error
 

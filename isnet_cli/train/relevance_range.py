@@ -25,9 +25,11 @@ from isnet_cli.train.classifier_training import (
     split_into_batches,
 )
 from isnet_cli.train.network import build_net
-from isnet_cli.train.setup import EVERY, Ranges, map_method
+from isnet_cli.train.setup import Ranges, map_method
 from isnet_lrp.losses.relevance_range import Bound, RangeEstimator
-from isnet_models.methods.base import Batch, classification_loss
+from isnet_models.methods import registry
+from isnet_models.methods.base import EVERY_MAP, Batch, Range, classification_loss
+from isnet_models.methods.settings import RelevanceLossSettings
 
 
 def find_ranges(
@@ -56,13 +58,13 @@ def find_ranges(
     Raises:
         IsnetError: As `estimate_ranges`.
     """
-    h = config.train.heatmap_loss
-    if h.loss == "energy":
+    s: RelevanceLossSettings = map_method(config).settings
+    if s.loss == "energy":
         return {}
-    if isinstance(h.cuts, dict):
-        return dict(h.cuts)
-    if not isinstance(h.cuts, str):
-        return {EVERY: h.cuts}
+    if isinstance(s.relevance_range, dict):
+        return dict(s.relevance_range)
+    if not isinstance(s.relevance_range, str):
+        return {EVERY_MAP: s.relevance_range}
     if path.is_file():
         with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # not ours
             kept = json.loads(path.read_text(encoding="utf-8"))
@@ -86,8 +88,8 @@ def describe_ranges(ranges: Ranges) -> list[str]:
     ]
 
 
-def _read_range(value: list[Any]) -> tuple[Bound, Bound]:
-    """C1 and C2 as JSON keeps them; of Dual ISNet each is a pair again."""
+def _read_range(value: list[Any]) -> Range:
+    """A range as JSON keeps it; of Dual ISNet each end is a pair again."""
     low, high = (tuple(v) if isinstance(v, list) else float(v) for v in value)
     return low, high
 
@@ -102,7 +104,7 @@ def estimate_ranges(
     """Trains a throw-away network without map loss and measures its maps in the last epoch.
 
     Args:
-        config: The configuration; `train.heatmap_loss.cut_epochs` epochs are trained.
+        config: The configuration; the method's `range_epochs` are trained.
         dataset: Training images with labels.
         version: Synthetic bias of the dataset.
         device: Where to work.
@@ -121,8 +123,11 @@ def estimate_ranges(
     try:
         return training.estimator.values()
     except ValueError as error:
+        name = registry.parts(config.train.method)[0].name
         raise IsnetError(
-            "data", f"range of relevance: {error}", fix="train.heatmap_loss.cuts: [1.0, 25.0]"
+            "data",
+            f"range of relevance: {error}",
+            fix=f"train.settings.{name}.relevance_range: [1.0, 25.0]",
         ) from error
 
 
@@ -139,8 +144,9 @@ class RangeTraining(TrainingLoop[Batch]):
     def __init__(
         self, config: Config, dataset: ImageDataset, version: Version, device: torch.device
     ) -> None:
+        self.method = map_method(config)
         settings = LoopSettings(
-            epochs=config.train.heatmap_loss.cut_epochs,
+            epochs=self.method.settings.range_epochs,
             steps=len(split_into_batches(config, dataset, 0)),
             images=len(dataset),
             title="relevance range",
@@ -149,8 +155,7 @@ class RangeTraining(TrainingLoop[Batch]):
         net = build_net(config, len(dataset.classes)).to(device)
         super().__init__(net, build_optimizer(config.train.optimizer, net), settings)
         self.config, self.dataset, self.version = config, dataset, version
-        self.method = map_method(config)
-        self.estimator = RangeEstimator(dual=self.method.loss.explanation.variant == "dual")
+        self.estimator = RangeEstimator(dual=self.method.rule.family == "dual")
 
     def begin_epoch(self, epoch: int) -> None:
         """Seeds dropout, augmentation and the stochastic target, and orders the images."""

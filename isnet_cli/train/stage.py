@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +35,11 @@ from isnet_cli.train.network import (
     prepare_network,
 )
 from isnet_cli.train.relevance_range import describe_ranges, find_ranges
-from isnet_cli.train.setup import build_method, check_method
+from isnet_cli.train.setup import build_method, method_settings
 from isnet_cli.train.teacher import load_teacher, teacher_folder, teacher_hash
 from isnet_cli.train.validation import Validator
 from isnet_models.methods import registry
+from isnet_models.methods.settings import MethodSettings
 
 NAME = "train"
 FORMAT = 2  # raised when the same input gives another model
@@ -52,14 +52,14 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     """Hash of all that the trained model depends on.
 
     Raises:
-        IsnetError: As `check_method`, `find_segmenter` and `teacher_folder`.
+        IsnetError: As `method_settings`, `find_segmenter` and `teacher_folder`.
     """
-    used = check_method(config)
+    used = method_settings(config)
     start = config.model.weights
     several: list[Any] = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
     forms = {entry.name: entry.load().form for entry in registry.parts(config.train.method)}
     several += [[name, form] for name, form in forms.items() if form > 1]
-    if "isnet" in used and config.train.heatmap_loss.variant == "stochastic":
+    if "isnet" in used and config.train.settings_of("isnet").variant == "stochastic":
         several.append(STOCHASTIC_FORMAT)
     network = find_segmenter(config)
     if network is not None:
@@ -82,10 +82,9 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     )
 
 
-def _training(config: Config, used: Container[str]) -> dict[str, Any]:
+def _training(config: Config, used: dict[str, MethodSettings]) -> dict[str, Any]:
     """The section ``train``, of the settings those that are used; not where a teacher lies."""
-    given = {k: v for k, v in config.train.settings.items() if k in used}
-    settings = {k: {n: v for n, v in own.items() if n != "teacher"} for k, own in given.items()}
+    settings = {name: record.model_dump(exclude={"teacher"}) for name, record in used.items()}
     return {**config.train.model_dump(), "settings": settings}
 
 
@@ -97,7 +96,7 @@ def preflight(config: Config) -> None:
             does not take the images' size; "weights", for a missing segmenter, or a teacher that is
             no trained run.
     """
-    check_method(config)
+    method_settings(config)
     teacher_folder(config)
     card = find_segmenter(config)
     if card is not None:
@@ -114,7 +113,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         IsnetError: Unknown method or architecture, a method without its masks, an empty set, a
             diverged training.
     """
-    check_method(config)
+    method_settings(config)
     needs = registry.needs(config.train.method)
     device = choose_device(config.machine.device)
     make_deterministic(config.machine.deterministic)

@@ -14,10 +14,10 @@ from isnet_cli.core.files import sha256_file
 from isnet_cli.errors import IsnetError
 from isnet_cli.inference.model_files import WEIGHTS, load_model
 from isnet_cli.inference.predictor import model_folder
-from isnet_cli.train.setup import check_method
+from isnet_cli.train.setup import method_settings
 from isnet_lrp import RelevanceError, relevance
 from isnet_models.methods import registry
-from isnet_models.methods.guided.variants import PIXELS
+from isnet_models.methods.guided.isnet import PIXELS
 from isnet_models.methods.segmentation.segment_then_classify import LungsOnly
 
 
@@ -42,7 +42,7 @@ def teacher_folder(config: Config) -> Path | None:
 def _taught(config: Config) -> dict[str, Any]:
     """Settings of the methods that learn from a teacher, by name."""
     names = [e.name for e in registry.parts(config.train.method) if "teacher" in e.needs]
-    return {name: check_method(config)[name] for name in names}
+    return {name: method_settings(config)[name] for name in names}
 
 
 def _found(named: str, key: str) -> Path:
@@ -98,7 +98,7 @@ def load_teacher(config: Config, classes: Sequence[str], device: torch.device) -
     settings = _taught(config).values()
     if isinstance(net, LungsOnly) and all(s.masked and s.fill == "black" for s in settings):
         net.at_test = "whole"
-    zb = PIXELS if any(s.zb for s in settings) else None
+    zb = PIXELS if any(s.bounded_first_layer for s in settings) else None
     try:
         blank = torch.full((1, config.model.channels, *config.model.input), 0.5, device=device)
         relevance(net, blank, "predicted", family="flex", zb=zb)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from isnet_lrp.losses.map_masks import find_usable_masks
+from isnet_models.methods.settings import FEATHER, Fill, Partner
 
-FEATHER = 1 / 64  # of the shorter side: width of the seam's blur
 RING = 1 / 16  # of the shorter side: width of the band beside the seam whose brightness is matched
 GAIN = (0.5, 2.0)  # limits of the change of brightness
 BLUR = 1 / 8  # of the shorter side: standard deviation of the fill ``blur``
-
-Fill = Literal["image", "black", "noise", "blur"]
-Partner = Literal["any", "same", "other"]
 
 
 def usable_masks(masks: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ QUICK = """\
 """
 METHODS = """\
   standard: {}
-  isnet: {train.heatmap_loss.variant: flex, train.heatmap_loss.cuts: [1, 25]}
+  isnet: {train.settings.isnet: {variant: flex, relevance_range: [1, 25]}}
 """
 TEXT = """\
 version: 1

@@ -53,13 +53,13 @@ def test_later_layers_win(tmp_path: Path) -> None:
 def test_rows_may_name_a_method_or_keep_the_base_s(tmp_path: Path) -> None:
     methods = (
         "  a: {train.method: standard}\n  b: {train: {method: grad_input}}\n"
-        "  c: {train.heatmap_loss.weight: 0.2}\n  isnet: {train.method: standard}\n"
+        "  c: {train.settings.isnet.heatmap_weight: 0.2}\n  isnet: {train.method: standard}\n"
     )
     found = {cell.method: cell.config.train for cell in grid(tmp_path, methods=methods).cells}
     assert {name: train.method for name, train in found.items()} == {
         "a": "standard", "b": "grad_input", "c": "isnet", "isnet": "standard",
     }  # fmt: skip
-    assert found["c"].heatmap_loss.weight == 0.2
+    assert found["c"].settings_of("isnet").heatmap_weight == 0.2
 
 
 def test_images_are_shared_where_their_settings_are_the_same(tmp_path: Path) -> None:
@@ -115,13 +115,13 @@ def test_references_to_other_cells_are_folders_and_an_order(tmp_path: Path) -> N
 
 
 def test_references_inside_nested_settings(tmp_path: Path) -> None:
-    inside = "{train: {method: standard, settings: {isnet: {a: ['cell:isnet']}}}}"
+    inside = "{train: {method: standard, settings: {isnet: {layers: ['cell:isnet']}}}}"
     methods = f"  isnet: {{}}\n  student: {inside}\n"
     cell = grid(tmp_path, methods=methods).cells[1]
     assert cell.waits == ("isnet",)
-    assert cell.config.train.settings["isnet"]["a"] == [
-        str(tmp_path / "out" / "cells" / "all" / "isnet" / "seed-0")
-    ]
+    assert cell.config.train.settings_of("isnet").layers == (
+        str(tmp_path / "out" / "cells" / "all" / "isnet" / "seed-0"),
+    )
 
 
 @pytest.mark.parametrize(

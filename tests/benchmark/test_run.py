@@ -187,7 +187,7 @@ def test_a_teacher_is_another_row_and_comes_first(tmp_path: Path, quick: None) -
     assert found.content["failed"] == []
     assert [name.split("/")[2] for name in order[1:]] == ["masked_mix", "distillation"]
     wrong = write(tmp_path, methods=methods.replace("{teacher:", "{teachr: x, teacher:"))
-    with pytest.raises(IsnetError, match=r"distillation\.teachr: no such setting"):
+    with pytest.raises(IsnetError, match=r"distillation\.teachr: unknown key"):
         go(wrong, output)
 
 

@@ -14,7 +14,6 @@ from pydantic.fields import FieldInfo
 from isnet_cli.config.checks import check
 from isnet_cli.config.load import PATHS
 from isnet_cli.config.schema import Config
-from isnet_models.methods import registry
 
 TEXT = st.text(max_size=12).filter(lambda text: text.strip() != "")
 PATH = TEXT.filter(lambda text: "\0" not in text).map(lambda t: os.path.normpath(f"/base/{t}"))
@@ -28,15 +27,27 @@ SPECIAL: dict[tuple[str, ...], st.SearchStrategy[Any]] = {
     ("train", "schedule", "warmup_epochs"): st.just(0),
     ("train", "class_weights"): st.sampled_from(["none", "balanced"]),
     ("train", "method"): st.sampled_from(["standard", "isnet", "grad_input"]),
-    ("train", "settings"): st.dictionaries(
-        st.sampled_from(registry.names()),
-        st.dictionaries(TEXT, st.floats(-1e6, 1e6) | st.booleans() | TEXT, max_size=2),
-        max_size=2,
-    ),
-    ("train", "heatmap_loss", "w1"): st.floats(0.5, 2.0),
-    ("train", "heatmap_loss", "weight"): st.one_of(
-        st.floats(0, 1),
-        st.dictionaries(st.integers(1, 60), st.floats(0, 1)).map(lambda d: {0: 0.5, **d}),
+    ("train", "settings"): st.fixed_dictionaries(
+        {},
+        optional={
+            "isnet": st.fixed_dictionaries(
+                {},
+                optional={
+                    "background_weight": st.floats(0.5, 2.0),
+                    "heatmap_weight": st.one_of(
+                        st.floats(0, 1),
+                        st.dictionaries(st.integers(1, 60), st.floats(0, 1)).map(
+                            lambda schedule: {0: 0.5, **schedule}
+                        ),
+                    ),
+                    "layers": st.just("none") | st.lists(TEXT, max_size=3),
+                    "relevance_range": st.dictionaries(TEXT, st.just([0.5, 2]), max_size=2),
+                    "variant": st.sampled_from(["flex", "original", "stochastic"]),
+                },
+            ),
+            "gain": st.fixed_dictionaries({}, optional={"threshold": st.floats(-1e6, 1e6)}),
+            "distillation": st.fixed_dictionaries({}, optional={"teacher": PATH}),
+        },
     ),
     ("data", "labels", "classes"): st.none() | st.lists(TEXT, max_size=4, unique=True),
     ("data", "sets", "*", "only"): st.none(),  # of one class per image, without source

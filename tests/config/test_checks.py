@@ -18,11 +18,15 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         {"data": MULTILABEL, "bias": {"kind": "shapes"}, "train": {"method": "standard"}},
         "one class per image",
     ),
-    ("train.heatmap_loss.variant", {"data": MULTILABEL}, "set train.heatmap_loss.variant: flex"),
     (
-        "train.heatmap_loss.variant",
+        "train.settings.isnet.variant",
+        {"data": MULTILABEL},
+        "set train.settings.isnet.variant: flex",
+    ),
+    (
+        "train.settings.isnet.variant",
         {"data": MULTILABEL, "train": {"method": "isnet + background_mix"}},
-        "set train.heatmap_loss.variant: flex",
+        "set train.settings.isnet.variant: flex",
     ),
     (
         "data.sets.a.fraction",
@@ -78,7 +82,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("train.class_weights", {"train": {"class_weights": [1.0, -1.0]}}, "not be negative"),
     (
         "train.precision",
-        {"train": {"precision": "mixed", "heatmap_loss": {"variant": "dual"}}},
+        {"train": {"precision": "mixed", "settings": {"isnet": {"variant": "dual"}}}},
         "needs float32",
     ),
     (
@@ -124,7 +128,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
 ]
 GOOD: list[dict[str, Any]] = [
     {},
-    {"data": MULTILABEL, "train": {"heatmap_loss": {"variant": "stochastic"}}},
+    {"data": MULTILABEL, "train": {"settings": {"isnet": {"variant": "stochastic"}}}},
     {"data": MULTILABEL, "train": {"method": "standard"}},
     {"bias": {"kind": "shapes"}},
     {

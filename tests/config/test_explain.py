@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from isnet_cli.config.explain import explain, known_keys, locate
 from isnet_cli.config.schema import Config, Train
+from isnet_models.methods import registry
 
 
 def faults(tree: dict[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
@@ -18,14 +19,14 @@ def faults(tree: dict[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
 
 
 def test_branches_of_a_union_become_one_sentence() -> None:
-    found = faults({"train": {"heatmap_loss": {"weight": "high"}}})
-    assert [key for key, _ in found] == [("train", "heatmap_loss", "weight")]
+    found = faults({"train": {"settings": {"isnet": {"heatmap_weight": "high"}}}})
+    assert [key for key, _ in found] == [("train", "settings", "isnet", "heatmap_weight")]
     assert found[0][1].startswith("found 'high', expected a valid number or ")
 
 
 def test_a_value_inside_a_union_is_found() -> None:
-    found = faults({"train": {"heatmap_loss": {"weight": {0: 0.1, 5: "x"}}}})
-    assert ("train", "heatmap_loss", "weight", 5) in [key for key, _ in found]
+    found = faults({"train": {"settings": {"isnet": {"heatmap_weight": {0: 0.1, 5: "x"}}}}})
+    assert ("train", "settings", "isnet", "heatmap_weight", 5) in [key for key, _ in found]
 
 
 def test_choices_are_listed() -> None:
@@ -46,6 +47,9 @@ def test_locate_drops_what_the_tree_has_not() -> None:
         ((), list(Config.model_fields)),
         (("train",), list(Train.model_fields)),
         (("data", "sets", "any", "labels"), ["file", "key", "columns"]),
+        (("train", "settings"), list(registry.names())),
+        (("train", "settings", "gain"), ["mining_weight", "attention_weight"]),
+        (("train", "settings", "gain", "x"), []),
         (("data", "sets"), []),
         (("seed",), []),
         (("nonsense", "x"), []),

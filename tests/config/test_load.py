@@ -120,8 +120,8 @@ def test_later_origins_win(write: Write) -> None:
     [
         ("train.optimizer.lr=1e-3", 0.001),
         ("train.optimizer.lr=1", 1.0),
-        ("train.heatmap_loss.weight={0: 0, 5: 1e-1}", {0: 0.0, 5: 0.1}),
-        ("train.heatmap_loss.cuts=[1, 2.5]", (1.0, 2.5)),
+        ("train.settings.isnet.heatmap_weight={0: 0, 5: 1e-1}", {0: 0.0, 5: 0.1}),
+        ("train.settings.isnet.relevance_range=[1, 2.5]", (1.0, 2.5)),
         ("model.input=96", (96, 96)),
         ("model.input=[96, 128]", (96, 128)),
         ("heatmap.limit=null", None),
@@ -135,7 +135,7 @@ def test_later_origins_win(write: Write) -> None:
 def test_overrides_are_yaml(pair: str, value: object) -> None:
     found: object = load(None, [pair])
     for name in pair.partition("=")[0].strip().split("."):
-        found = getattr(found, name)
+        found = found[name] if isinstance(found, dict) else getattr(found, name)
     assert found == value
     assert type(found) is type(value)
 
@@ -195,8 +195,19 @@ def test_one_fault_is_one_line(write: Write) -> None:
         ("machine: {device: gpu}\n", "found 'gpu', expected auto, cpu, mps, cuda or cuda:N"),
         ("data: {images: ~/xrays}\n", "~ is not expanded"),
         ("data: {images: ''}\n", "data.images: an empty path"),
-        ("train: {heatmap_loss: {weight: {1: 0.5}}}\n", "must have an entry for epoch 0"),
-        ("train: {heatmap_loss: {weight: 1.5}}\n", "weight (P) must lie in [0, 1]"),
+        (
+            "train: {settings: {isnet: {heatmap_weight: {1: 0.5}}}}\n",
+            "a.yaml:1: train.settings.isnet.heatmap_weight: a schedule {epoch: P} needs an entry",
+        ),
+        (
+            "train: {settings: {isnet: {heatmap_weight: 1.5}}}\n",
+            "found 1.5, expected less than or equal to 1",
+        ),
+        (
+            "train: {settings: {isnet: {relevance_rnage: 1}}}\n",
+            "isnet.relevance_rnage: unknown key, did you mean 'relevance_range'?",
+        ),
+        ("train: {settings: {isnett: {}}}\n", "isnett: unknown key, did you mean 'isnet'?"),
         ("data: {sets: {a: {fractoin: 1}}}\n", "data.sets.a.fractoin: unknown key, did you mean"),
         ("train: {optimizer: {lr: .nan}}\n", "train.optimizer.lr"),
     ],
@@ -247,7 +258,7 @@ def test_a_byte_order_mark_and_windows_lines_are_fine(tmp_path: Path) -> None:
 def test_cross_checks_carry_the_line(write: Write) -> None:
     text = refusal(write("data:\n  labels: {task: multilabel}\nbias:\n  kind: shapes\n"))
     assert "conf/a.yaml:4: bias.kind: shapes stand for one class per image" in text
-    assert "train.heatmap_loss.variant: selective explains one class" in text
+    assert "train.settings.isnet.variant: selective explains one class" in text
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -263,7 +274,7 @@ def test_what_is_dumped_loads_back_equal(
 def test_dump_writes_every_default() -> None:
     text = dump(Config())
     assert text.startswith("# isnet ")
-    assert "zb: true" in text
+    assert "bounded_first_layer: true" in text
     assert "  input: [224, 224]" in text
 
 

@@ -36,18 +36,19 @@ train.augment.brightness train.augment.contrast train.augment.flip train.augment
 train.augment.rotate
 train.augment.scale train.augment.spectrum train.augment.translate
 train.batch_size train.class_weights train.clip_norm train.early_stop.patience train.epochs
-train.heatmap_loss.batch_norm train.heatmap_loss.checkpoint
-train.heatmap_loss.cut_epochs train.heatmap_loss.cuts train.heatmap_loss.decay
-train.heatmap_loss.delta train.heatmap_loss.e train.heatmap_loss.epsilon
-train.heatmap_loss.every train.heatmap_loss.foreground train.heatmap_loss.layer_decay
-train.heatmap_loss.layers train.heatmap_loss.loss train.heatmap_loss.map_memory
-train.precision train.heatmap_loss.probability
-train.heatmap_loss.share train.heatmap_loss.variant
-train.heatmap_loss.w1 train.heatmap_loss.w2 train.heatmap_loss.weight train.heatmap_loss.zb
+train.precision
+train.settings.isnet.background_weight train.settings.isnet.batch_norm_gradient
+train.settings.isnet.batch_share train.settings.isnet.bounded_first_layer
+train.settings.isnet.epsilon train.settings.isnet.every_steps train.settings.isnet.foreground
+train.settings.isnet.foreground_weight train.settings.isnet.heatmap_weight
+train.settings.isnet.layer_decay train.settings.isnet.layers train.settings.isnet.loss
+train.settings.isnet.memory_gb train.settings.isnet.pooling_decay
+train.settings.isnet.predicted_probability train.settings.isnet.range_epochs
+train.settings.isnet.recompute_maps train.settings.isnet.relevance_range
+train.settings.isnet.saturation train.settings.isnet.selective_offset train.settings.isnet.variant
 train.method train.optimizer.lr train.optimizer.momentum train.optimizer.name
 train.optimizer.weight_decay train.sampler train.schedule.final train.schedule.gamma
 train.schedule.milestones train.schedule.name train.schedule.warmup_epochs train.select
-train.settings
 upstream version
 """
 
@@ -88,12 +89,11 @@ def test_a_square_input_may_be_one_number(size: Any) -> None:
         {"epochs": True},
         {"optimizer": {"lr": "0.1"}},
         {"optimizer": {"lr": True}},
-        {"heatmap_loss": {"zb": 1}},
-        {"heatmap_loss": {"w1": 0, "w2": 0}},
-        {"heatmap_loss": {"weight": {}}},
-        {"heatmap_loss": {"weight": {5: 0.5}}},
-        {"heatmap_loss": {"weight": {0: 1.5}}},
-        {"heatmap_loss": {"cuts": [1.0]}},
+        {"settings": {"isnet": {"bounded_first_layer": 1}}},
+        {"settings": {"isnet": {"heatmap_weight": {5: 0.5}}}},
+        {"settings": {"isnett": {}}},
+        {"settings": {"gain": 3}},
+        {"settings": None},
         {"nonsense": 1},
     ],
 )
@@ -104,7 +104,13 @@ def test_types_are_strict(tree: dict[str, Any]) -> None:
 
 def test_whole_numbers_are_numbers() -> None:
     config = Config.model_validate(
-        {"train": {"optimizer": {"lr": 1}, "heatmap_loss": {"cuts": [1, 2]}}}
+        {"train": {"optimizer": {"lr": 1}, "settings": {"isnet": {"relevance_range": [1, 2]}}}}
     )
     assert config.train.optimizer.lr == 1.0
-    assert config.train.heatmap_loss.cuts == (1.0, 2.0)
+    assert config.train.settings_of("isnet").relevance_range == (1.0, 2.0)
+
+
+def test_the_settings_of_the_methods_in_use_are_written_out() -> None:
+    used = Config.model_validate({"train": {"method": "gain+masked_mix"}}).train
+    assert set(used.settings) == {"gain", "masked_mix"}
+    assert used.settings_of("rrr").gradient_weight == 0.01  # not in use: the defaults

@@ -215,7 +215,7 @@ def test_training_from_options_alone(fresh: Path) -> None:
     assert (config.model.arch, config.model.input) == ("small", (32, 32))
     assert (config.train.method, config.train.epochs) == ("standard", 1)
     assert (config.train.batch_size, config.train.optimizer.lr) == (4, 0.001)
-    assert config.train.heatmap_loss.weight == 0.2
+    assert config.train.settings_of("isnet").heatmap_weight == 0.2
     assert (config.machine.device, config.machine.workers) == ("cpu", 0)
     assert config.machine.deterministic is False
     assert config.masks.files == str(fresh / "masks")

@@ -29,7 +29,8 @@ def save_random_model(
     values: dict[str, Any] = {
         "classes": ["normal", "sick"], "task": "multiclass", "arch": "small",
         "input": [SIDE, SIDE], "channels": 1, "dropout": 0.0, "method": "isnet",
-        "heatmap": {"family": "flex", "epsilon": 0.01, "zb": True}, "thresholds": None, "seed": 0,
+        "heatmap": {"family": "flex", "epsilon": 0.01, "bounded_first_layer": True},
+        "thresholds": None, "seed": 0,
         "epoch": 1,
         **card,
     }  # fmt: skip

@@ -13,8 +13,9 @@ from isnet_lrp import relevance
 from isnet_lrp.losses.heatmap import heatmap_loss
 from isnet_models.explanations.gradcam import class_map, enlarged, feature_map, watched
 from isnet_models.methods.base import Batch, Losses
-from isnet_models.methods.guided.gain import GAIN, GAINSettings
-from isnet_models.methods.guided.rrr import RRR, RRRSettings
+from isnet_models.methods.guided.gain import GAIN
+from isnet_models.methods.guided.rrr import RRR
+from isnet_models.methods.settings import GAINSettings, RRRSettings
 from tests.golden.compare import Ledger
 from tests.golden.folder import PRECISIONS, Case, UnknownFormError, of_kind, params
 from tests.golden.networks import build
@@ -86,7 +87,7 @@ def _rrr(
     ledger: Ledger, tolerance: float,
 ) -> set[str]:  # fmt: skip
     """The authors' scaling: gradients of the mean over the batch, P the penalty's weight."""
-    method = RRR(RRRSettings(weight=expected["P"], per_batch=True))
+    method = RRR(RRRSettings(gradient_weight=expected["P"], per_batch=True))
     losses = method.losses(net, batch, 0)
     _parts(ledger, losses, expected, {"CE": "classification", "heat": "gradient"}, tolerance)
     losses.total.backward()
@@ -106,10 +107,10 @@ def _gain(
     batch = Batch(batch.images, batch.masks, labels)
     method = GAIN(
         GAINSettings(
-            alpha=expected["alpha"],
-            weight=expected["w"],
-            omega=expected["omega"],
-            sigma=expected["sigma"],
+            mining_weight=expected["alpha"],
+            attention_weight=expected["w"],
+            sharpness=expected["omega"],
+            threshold=expected["sigma"],
             **GAIN_FORMS[form],
         )
     )

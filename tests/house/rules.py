@@ -34,7 +34,9 @@ ARROWS: dict[str, set[str]] = {
     "benchmark": SHARED | SLICES | {"report", "demo"},
     "cli": SHARED | SLICES | {"report", "benchmark", "demo"},
 }
-MODELS_FROM = ("isnet_models.methods.registry", "isnet_models.registry")  # need no torch
+MODELS_FROM = (  # need no torch
+    *("isnet_models.methods.registry", "isnet_models.methods.settings", "isnet_models.registry"),
+)
 
 # At the top of these, heavy libraries may not be imported: `isnet --help` must be instant.
 LIGHT = {"cli", "config", "core", "errors", "labels", "images"}
@@ -48,6 +50,7 @@ MATHEMATICS = {
     "isnet_lrp": {"torch"},
     "isnet_models": {
         *("torch", "torchvision", "segmentation_models_pytorch", "safetensors", "isnet_lrp"),
+        "pydantic",  # settings check themselves
     },
 }
 WITH_FILES = ("isnet_models.weights", "isnet_models.registry")

@@ -26,7 +26,7 @@ CLI = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
 
 def documented() -> dict[str, Any]:
     """Key -> default, from the tables."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {}  # settings of methods stand in docs/methods.md
     section = ""
     for line in CONFIGURATION.splitlines():
         if line.startswith("## "):
@@ -49,6 +49,7 @@ def defaults(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def test_every_key_and_default_is_documented_and_no_other() -> None:
     expected = defaults(plain(Config()))
+    expected = {k: v for k, v in expected.items() if not k.startswith("train.settings.")}
     expected |= {f"data.sets.NAME.{name}": None for name in ImageSet.model_fields}
     assert documented() == expected
 

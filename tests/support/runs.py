@@ -27,7 +27,11 @@ def small_config(**sections: dict[str, Any]) -> Config:
         "model": {"arch": "small", "input": [32, 32]},
         "train": {
             "epochs": 2, "batch_size": 4, "optimizer": {"name": "adamw", "lr": 1e-3},
-            "heatmap_loss": {"weight": 0.5, "variant": "flex"},
+            "settings": {
+                "isnet": {"heatmap_weight": 0.5, "variant": "flex"},
+                "grad_input": {"heatmap_weight": 0.5},
+                "softmax_grad_input": {"heatmap_weight": 0.5},
+            },
         },
         "machine": {"device": "cpu", "workers": 0},
     }  # fmt: skip

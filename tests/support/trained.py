@@ -43,7 +43,7 @@ SETTINGS: dict[str, Any] = {
     "model": {"arch": "small", "input": 32},
     "train": {
         "epochs": 2, "batch_size": 4, "optimizer": {"name": "adamw", "lr": 1e-3},
-        "heatmap_loss": {"cut_epochs": 1},
+        "settings": {"isnet": {"range_epochs": 1}},
     },
     "evaluate": {"intervals": {"draws": 1000, "bootstrap": 200}},
     "heatmap": {"limit": 2},

@@ -13,19 +13,21 @@ from tests.support.runs import small_config
 
 
 @pytest.mark.parametrize(
-    ("train", "family", "zb"),
+    ("train", "family", "bounded"),
     [
         ({"method": "isnet"}, "flex", True),
-        ({"method": "isnet", "heatmap_loss": {"variant": "original"}}, "block", True),
-        ({"method": "isnet", "heatmap_loss": {"zb": False}}, "flex", False),
+        ({"method": "isnet", "settings": {"isnet": {"variant": "original"}}}, "block", True),
+        ({"method": "isnet", "settings": {"isnet": {"bounded_first_layer": False}}}, "flex", False),
         ({"method": "grad_input"}, "flex", False),
         ({"method": "standard"}, "flex", True),
     ],
 )
-def test_the_rules_of_the_maps_are_those_of_training(train: dict, family: str, zb: bool) -> None:
+def test_the_rules_of_the_maps_are_those_of_training(
+    train: dict, family: str, bounded: bool
+) -> None:
     config = small_config(train=train)
     card = make_card(config, ["a", "b"], build_net(config, 2), None, 5, 3)
-    assert (card["heatmap"]["family"], card["heatmap"]["zb"]) == (family, zb)
+    assert (card["heatmap"]["family"], card["heatmap"]["bounded_first_layer"]) == (family, bounded)
     assert (card["heatmap"]["epsilon"] == 0) == (train["method"] == "grad_input")
     assert card["images"] == {"train": 5, "val": 3}
     json.dumps(card)

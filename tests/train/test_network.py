@@ -87,7 +87,7 @@ def test_images_of_a_size_that_is_not_taken_are_refused() -> None:
 def test_a_method_that_cannot_prepare_says_so_before_training() -> None:
     config = small_config(
         model={"arch": "small", "input": [64, 64]},
-        train={"method": "ham", "settings": {"ham": {"normal": 5}}},
+        train={"method": "ham", "settings": {"ham": {"normal_class": 5}}},
     )
     with pytest.raises(IsnetError, match=r"train\.method: ") as caught:
         prepare_network(build_method(config, None, None), build_net(config, 2))

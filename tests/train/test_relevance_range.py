@@ -12,16 +12,17 @@ import torch
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.train.relevance_range import describe_ranges, estimate_ranges, find_ranges
-from isnet_cli.train.setup import EVERY
+from isnet_models.methods.base import EVERY_MAP
 from tests.train.factory import make_dataset
 
 DEVICE = torch.device("cpu")
 
 
 def _with(config: Config, **loss: Any) -> Config:
-    heat = config.train.heatmap_loss.model_copy(update=loss)
+    record = config.train.settings_of("isnet").model_copy(update=loss)
+    settings = {**config.train.settings, "isnet": record}
     return config.model_copy(
-        update={"train": config.train.model_copy(update={"heatmap_loss": heat})}
+        update={"train": config.train.model_copy(update={"settings": settings})}
     )
 
 
@@ -38,21 +39,21 @@ def test_ranges_are_positive_ordered_and_reproducible(tmp_path: Path) -> None:
 
 def test_every_supervised_layer_has_its_own_and_dual_has_pairs(tmp_path: Path) -> None:
     dataset, config = make_dataset(tmp_path)
-    deep = _with(config, layers="auto", variant="dual", cut_epochs=1)
+    deep = _with(config, layers="auto", variant="dual", range_epochs=1)
     ranges = estimate_ranges(deep, dataset, "standard", DEVICE, RunContext())
     assert ranges is not None
     assert len(ranges) >= 3
-    for C1, C2 in ranges.values():
-        assert isinstance(C1, tuple)
-        assert isinstance(C2, tuple)
-        assert all(0 < a <= b for a, b in zip(C1, C2, strict=True))
+    for low, high in ranges.values():
+        assert isinstance(low, tuple)
+        assert isinstance(high, tuple)
+        assert all(0 < a <= b for a, b in zip(low, high, strict=True))
     assert len({c for c, _ in ranges.values()}) == len(ranges)
     assert "and" in describe_ranges(ranges)[0]
 
 
 def test_estimates_are_kept_for_the_same_training_alone(tmp_path: Path) -> None:
     dataset, config = make_dataset(tmp_path)
-    dual = _with(config, variant="dual", cut_epochs=1)
+    dual = _with(config, variant="dual", range_epochs=1)
     path = tmp_path / "relevance_range.json"
 
     def find(c: Config, identity: str, context: RunContext | None = None) -> Any:
@@ -71,8 +72,8 @@ def test_estimates_are_kept_for_the_same_training_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("loss", "expected"),
     [
-        ({"cuts": (1.0, 2.0)}, {EVERY: (1.0, 2.0)}),
-        ({"cuts": {"input": (1.0, 2.0)}}, {"input": (1.0, 2.0)}),
+        ({"relevance_range": (1.0, 2.0)}, {EVERY_MAP: (1.0, 2.0)}),
+        ({"relevance_range": {"input": (1.0, 2.0)}}, {"input": (1.0, 2.0)}),
         ({"loss": "energy"}, {}),
     ],
 )

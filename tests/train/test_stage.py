@@ -65,7 +65,7 @@ def test_second_identical_run_does_no_work(tmp_path: Path, isnet_run: TrainedRun
 
 
 CHANCY = small_config(
-    train={"method": "isnet", "epochs": 3, "heatmap_loss": {"variant": "stochastic"}},
+    train={"method": "isnet", "epochs": 3, "settings": {"isnet": {"variant": "stochastic"}}},
     model={"arch": "small", "input": [32, 32], "dropout": 0.3},
 )
 
@@ -178,7 +178,7 @@ def test_a_method_s_new_form_outdates_its_models_alone(tmp_path: Path) -> None:
     [
         ({"train": {"method": "isnett"}}, "config", "did you mean 'isnet'"),
         ({"model": {"arch": "resnet81"}}, "config", "did you mean resnet18"),
-        ({"train": {"heatmap_loss": {"layers": ["layer9"]}}}, "config", "no such modules"),
+        ({"train": {"settings": {"isnet": {"layers": ["layer9"]}}}}, "config", "no such modules"),
         ({"train": {"class_weights": [1.0]}}, "config", "1 weights, expected 2"),
         ({"model": {"weights": "nowhere.safetensors"}}, "weights", "cannot be read"),
         ({"machine": {"device": "cuda:7"}}, "machine", "not on this machine"),
@@ -229,6 +229,6 @@ def test_divergence_is_an_error_not_a_model(tmp_path: Path) -> None:
 def test_global_random_state_is_left_alone(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", sets={"train": 4, "val": 2})
     before = torch.get_rng_state()
-    config = small_config(train={"epochs": 1, "heatmap_loss": {"cut_epochs": 1}})
+    config = small_config(train={"epochs": 1, "settings": {"isnet": {"range_epochs": 1}}})
     run_stage(train, config, folder, RunContext())
     assert torch.equal(before, torch.get_rng_state())

@@ -48,12 +48,13 @@ def _config(name: str, tmp_path: Path) -> Any:
         plain = small_config(train={"method": "standard", "epochs": 1})
         assert run_stage(train, plain, teacher, RunContext()).status == "done"
         own["teacher"] = str(teacher.path)
+    if "range" in registry.needs(name):
+        own |= {"heatmap_weight": 0.5, "relevance_range": [1.0, 25.0]}
     masks = {}
     if first == "segment_then_classify":
         masks = {"masks": {"model": str(own_segmenter(tmp_path / "segmenter"))}}
     settings = {
-        "method": name, "epochs": 2, "heatmap_loss": {"weight": 0.5, "cuts": [1.0, 25.0]},
-        "settings": {first: own},
+        "method": name, "epochs": 2, "settings": {first: own},
     }  # fmt: skip
     return small_config(
         train=settings, model={"arch": "small", "input": [size, size]},

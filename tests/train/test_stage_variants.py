@@ -14,7 +14,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.heatmap import stage as heatmap
 from isnet_cli.train import stage as train
-from isnet_models.methods.guided.variants import VARIANTS
+from isnet_models.methods.guided.isnet import VARIANTS
 from tests.support.runs import make_run, small_config
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -22,11 +22,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     **{f"{name} deep": {"variant": name, "layers": "auto"} for name in VARIANTS},
     "named layers": {"layers": ["stages.1"], "layer_decay": 1.0},
     "energy": {"loss": "energy", "layers": "auto"},
-    "given range": {"cuts": [1.0, 25.0], "layers": "auto"},
-    "every second step": {"every": 2},
-    "half of each batch": {"share": 0.5},
-    "series, made twice": {"variant": "original", "map_memory": 0.0, "checkpoint": True},
-    "authors": {"batch_norm": "authors"},
+    "given range": {"relevance_range": [1.0, 25.0], "layers": "auto"},
+    "every second step": {"every_steps": 2},
+    "half of each batch": {"batch_share": 0.5},
+    "series, made twice": {"variant": "original", "memory_gb": 0.0, "recompute_maps": True},
+    "authors": {"batch_norm_gradient": "full"},
 }
 
 
@@ -39,8 +39,8 @@ FAST = ("dual deep", "energy", "series, made twice", "half of each batch")
 )
 def test_trains_evaluates_and_explains(tmp_path: Path, name: str) -> None:
     folder = make_run(tmp_path / "run", sets={"train": 9, "val": 4, "test": 2})
-    loss = {"weight": 0.5, "cut_epochs": 1, **SETTINGS[name]}
-    settings = {"method": "isnet", "epochs": 1, "heatmap_loss": loss}
+    loss = {"heatmap_weight": 0.5, "range_epochs": 1, **SETTINGS[name]}
+    settings = {"method": "isnet", "epochs": 1, "settings": {"isnet": loss}}
     config = small_config(train=settings, heatmap={"formats": ["npz"], "limit": 1})
     for stage in (train, evaluate, heatmap):
         assert run_stage(stage, config, folder, RunContext()).status == "done"
@@ -61,9 +61,10 @@ def test_mixed_precision_trains(tmp_path: Path, method: str) -> None:
     losses = {}
     for precision in ("float32", "mixed"):
         folder = make_run(tmp_path / precision, sets={"train": 9, "val": 4})
-        loss = {"weight": 0.5, "cuts": [1.0, 25.0]}
+        loss = {"heatmap_weight": 0.5, "relevance_range": [1.0, 25.0]}
         settings = {
-            "method": method, "epochs": 1, "precision": precision, "heatmap_loss": loss,
+            "method": method, "epochs": 1, "precision": precision,
+            "settings": {"isnet": loss},
         }  # fmt: skip
         run_stage(train, small_config(train=settings), folder, RunContext())
         (row,) = read_csv(folder.path / "train" / "history.csv")

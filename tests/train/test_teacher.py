@@ -69,12 +69,12 @@ def test_where_the_teacher_lies_is_in_no_card_and_no_fingerprint(
     assert train.fingerprint(first, folder) == train.fingerprint(second, folder)
     card = make_card(first, ["normal", "sick"], load_model(teacher, CPU).net, None, 1, 1)
     assert card["teacher"]["sha256"] == teacher_hash(first)
-    assert card["settings"]["distillation"]["maps"] == 1.0
+    assert card["settings"]["distillation"]["map_weight"] == 1.0
     assert str(teacher) not in json.dumps(card)
 
 
 def test_settings_of_other_methods_are_no_part_of_the_fingerprint(tmp_path: Path) -> None:
-    folder, unused = make_run(tmp_path / "run"), {"rrr": {"weight": 0.5}}
+    folder, unused = make_run(tmp_path / "run"), {"rrr": {"gradient_weight": 0.5}}
     found = [
         train.fingerprint(small_config(train={"method": method, "settings": settings}), folder)
         for method in ("standard", "rrr")
@@ -158,7 +158,7 @@ def test_the_path_starts_at_the_file_it_stands_in(tmp_path: Path) -> None:
     text = "train: {method: distillation, settings: {distillation: {teacher: ./runs/a}}}\n"
     (tmp_path / "isnet.yaml").write_text(text)
     found = load(tmp_path / "isnet.yaml")
-    assert found.train.settings["distillation"]["teacher"] == str(tmp_path / "runs" / "a")
+    assert found.train.settings_of("distillation").teacher == str(tmp_path / "runs" / "a")
 
 
 def test_the_teacher_is_frozen_and_its_folder_is_the_one_with_the_model(teacher: Path) -> None:

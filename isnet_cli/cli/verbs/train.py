@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import textwrap
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +30,9 @@ BatchSize = Annotated[int | None, typer.Option("--batch-size", metavar="N", help
 Rate = Annotated[float | None, typer.Option("--lr", metavar="X", help="Learning rate [0.01].")]
 Weight = Annotated[
     float | None,
-    typer.Option("--heatmap-weight", metavar="P", help="Weight P of the heat-map loss [0.7]."),
+    typer.Option(
+        "--heatmap-weight", metavar="P", help="Weight of the ISNet's heat-map loss [0.7]."
+    ),
 ]
 ListMethods = Annotated[
     bool, typer.Option("--list-methods", help="List the methods and what each needs; no training.")
@@ -63,7 +64,7 @@ def train(
         ("--epochs", "train.epochs", epochs),
         ("--batch-size", "train.batch_size", batch_size),
         ("--lr", "train.optimizer.lr", lr),
-        ("--heatmap-weight", "train.heatmap_loss.weight", heatmap_weight),
+        ("--heatmap-weight", "train.settings.isnet.heatmap_weight", heatmap_weight),
     ]
 
     def body(session: Session) -> Result:
@@ -106,14 +107,11 @@ def list_training_methods() -> Result:
         chosen = [one for one in found if one["addition"] == addition]
         if chosen:
             lines += [title, *(line for one in chosen for line in _lines(one, width))]
-    lines += ["", "settings go under train.settings.NAME; those of the ISNet's loss are the keys",
-              "of train.heatmap_loss"]  # fmt: skip
+    lines += ["", "settings go under train.settings.NAME"]
     return Result({"methods": found}, "\n".join(lines))
 
 
 def _described(entry: registry.Entry) -> dict[str, Any]:
-    kind = entry.load()
-    names = [field.name for field in fields(kind.Settings)]
     return {
         "name": entry.name,
         "addition": entry.addition,
@@ -122,7 +120,7 @@ def _described(entry: registry.Entry) -> dict[str, Any]:
         "needs": [registry.NEEDS[need] for need in entry.needs],
         "explains": entry.explains,
         "own_network": entry.own_network,
-        "settings": {name: getattr(kind.Settings(), name) for name in names},
+        "settings": entry.settings_class()().model_dump(mode="json"),
     }
 
 

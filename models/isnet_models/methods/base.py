@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from isnet_lrp.losses.relevance_range import Bound
 from isnet_models.backbones import build_backbone
+from isnet_models.methods.settings import MethodSettings, NoSettings
 
-if TYPE_CHECKING:
-    from isnet_models.methods.guided.isnet import ISNetSettings
+Range = tuple[Bound, Bound]  # C1 and C2
+EVERY_MAP = "every map"  # the key of a range that holds for all supervised maps
 
 
 @dataclass(frozen=True)
@@ -74,19 +77,15 @@ class Context:
     Attributes:
         class_weights: [K], weights of the classification loss, or None for equal ones.
         autocast: Whether the network may run in bfloat16 where that does no harm.
-        isnet: The configured heat-map loss, with C1 and C2; None where no method needs it.
+        ranges: (C1, C2) of every supervised map by name, or of `EVERY_MAP`; empty where the map
+            loss has none; None while they are not known.
         teacher: A trained classifier in eval mode; None where no method needs it.
     """
 
     class_weights: Tensor | None = None
     autocast: bool = False
-    isnet: ISNetSettings | None = None
+    ranges: Mapping[str, Range] | None = None
     teacher: nn.Module | None = None
-
-
-@dataclass(frozen=True)
-class NoSettings:
-    """A method without settings of its own."""
 
 
 class Method:
@@ -101,14 +100,14 @@ class Method:
         inner: The method that an addition is added to; None for methods of their own.
     """
 
-    Settings: ClassVar[type] = NoSettings  # a frozen dataclass with defaults: `train.settings`
+    Settings: ClassVar[type[MethodSettings]] = NoSettings  # the registry names it too
     form: ClassVar[int] = 1  # raised when the same settings give another model
     bounded: ClassVar[bool] = True  # whether the first layer reads the image itself (rule zB)
 
     def __init__(
         self, settings: Any = None, context: Context | None = None, inner: Method | None = None
     ) -> None:
-        self.settings = self.Settings() if settings is None else settings
+        self.settings: Any = self.Settings() if settings is None else settings
         self.context = context or Context()
         self.inner = inner
 

@@ -22,7 +22,7 @@ def test_every_method_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_settings_are_shown_as_yaml_reads_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--list-methods"]) == 0
     text = capsys.readouterr().out
-    assert 'settings: arch: "vit_b_16", patch: null' in text
+    assert 'settings: arch: "vit_b_16", patch: "auto"' in text
     assert max(len(line) for line in text.splitlines() if line.startswith("    ")) <= 100
     assert not re.search(r":$", text, re.MULTILINE)
     assert "\N{NO-BREAK SPACE}" not in text

@@ -12,8 +12,6 @@ from isnet_lrp.kernels.convolution import ConvOptions
 from isnet_lrp.kernels.mixed import apply_linear_mixed, convolve_mixed
 from isnet_models.backbones import build_backbone
 from isnet_models.methods.base import Context
-from isnet_models.methods.guided.isnet import ISNetSettings
-from isnet_models.methods.guided.variants import Explanation
 from isnet_models.methods.standard import Standard
 from tests.models.methods.factory import batch, isnet
 
@@ -46,8 +44,8 @@ def test_weighted_operations_round_their_gradients_alone() -> None:
 def _gradient(name: str, precision: str, variant: str = "selective") -> Tensor:
     torch.manual_seed(1)
     net, data = build_backbone(name, 3).train(), batch(size=64)
-    explanation = Explanation(variant=variant, precision=precision)  # type: ignore[arg-type]
-    losses = isnet(ISNetSettings({0: 1.0}, explanation)).losses(net, data, 0)
+    method = isnet(autocast=precision == "mixed", heatmap_weight=1.0, variant=variant)
+    losses = method.losses(net, data, 0)
     losses.total.backward()
     return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
 

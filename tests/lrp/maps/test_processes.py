@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from isnet_models.methods.base import Batch
-from isnet_models.methods.guided.isnet import ISNetSettings
-from isnet_models.methods.guided.variants import Explanation
 from tests.models.methods.factory import batch, isnet
 from tests.support.seeded import seeded_backbone
 from tests.support.two_processes import in_two_processes
@@ -19,7 +17,7 @@ VARIANTS = ("selective", "original", "dual")
 
 def _gradients(net: nn.Module, data: Batch, variant: str) -> list[Tensor]:
     """Gradients of the ISNet's loss; running statistics, so that halves of a batch add up."""
-    method = isnet(ISNetSettings({0: 0.5}, Explanation(variant=variant)))  # type: ignore[arg-type]
+    method = isnet(heatmap_weight=0.5, variant=variant)
     net.zero_grad()
     method.losses(net.eval(), data, 0).total.backward()
     return [p.grad.clone() for p in net.parameters() if p.grad is not None]

@@ -14,11 +14,14 @@ from isnet_models.backbones import build_backbone
 from isnet_models.explanations.gradcam import grad_cam
 from isnet_models.explanations.rollout import attention_rollout
 from isnet_models.methods import registry
-from isnet_models.methods.attention.ag_sononet import SononetSettings
-from isnet_models.methods.attention.vit import ViTSettings
 from isnet_models.methods.base import Batch, Context, Method, NetSpec
-from isnet_models.methods.guided.isnet import ISNet, ISNetSettings
-from isnet_models.methods.segmentation.multitask_unet import MultitaskSettings
+from isnet_models.methods.guided.isnet import ISNet
+from isnet_models.methods.settings import (
+    ISNetSettings,
+    MultitaskSettings,
+    SononetSettings,
+    ViTSettings,
+)
 
 # Methods as `train.method` has them: every entry of the registry at least once.
 CASES: tuple[str, ...] = (
@@ -55,9 +58,9 @@ def batch(B: int = 6, size: int = SIZE) -> Batch:
     return Batch(torch.rand(B, 1, size, size, generator=g), masks, torch.arange(B) % 3)
 
 
-def isnet(settings: ISNetSettings | None = None) -> ISNet:
+def isnet(*, autocast: bool = False, **settings: Any) -> ISNet:
     """The ISNet with these settings."""
-    return ISNet(context=Context(isnet=settings))
+    return ISNet(ISNetSettings(**settings), Context(autocast=autocast))
 
 
 def prepare(name: str, *, autocast: bool = False) -> Prepared:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -10,28 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from isnet_models.methods.base import NetSpec
+from isnet_models.methods.settings import MethodSettings, SononetSettings
 from isnet_models.methods.standard import Standard
 
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the five stacks, before division
 DEPTHS = (3, 3, 3, 2, 2)  # convolutions of each
 FLOOR = 1e-6  # of scores above the least: an even field of scores gives even attention
-
-
-@dataclass(frozen=True)
-class SononetSettings:
-    """The network's size.
-
-    Attributes:
-        feature_scale: What 64, 128, 256 and 512 channels are divided by, 1 to 64.
-    """
-
-    feature_scale: int = 4
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.feature_scale <= WIDTHS[0]:
-            raise ValueError(
-                f"feature_scale: found {self.feature_scale}, expected 1 to {WIDTHS[0]}"
-            )
 
 
 class GridAttention(nn.Module):
@@ -110,7 +93,7 @@ def _stack(before: int, width: int, depth: int) -> nn.Module:
 class AGSononet(Standard):
     """Classification loss alone on an attention-gated network (Schlemper et al. 2019)."""
 
-    Settings: ClassVar[type] = SononetSettings
+    Settings: ClassVar[type[MethodSettings]] = SononetSettings
 
     @classmethod
     def build(cls, spec: NetSpec) -> nn.Module:

@@ -5,8 +5,7 @@ Source: Ouyang et al., IEEE Transactions on Medical Imaging 40:2698 (2021), arXi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,44 +17,9 @@ from isnet_models.divergence import mean_of
 from isnet_models.methods.attention.ham_net import Attention, HAMNet, feature_extractor
 from isnet_models.methods.base import Batch, Losses, Method, NetSpec
 from isnet_models.methods.guided.gain import present_classes
+from isnet_models.methods.settings import HAMSettings
 
 TINY = 1e-5
-
-
-@dataclass(frozen=True)
-class HAMSettings:
-    """Settings of hierarchical attention mining.
-
-    Attributes:
-        abnormality: Weight of the abnormality's cross-entropy, >= 0.
-        bound: Weight of class maps outside the abnormality's map, >= 0.
-        union: Weight of the abnormality's map outside the union of class maps, >= 0.
-        mask: Weight of the class maps' distance to the lungs, >= 0.
-        sharpness: Steepness of the soft mask sigmoid(sharpness·(map - threshold)), > 0.
-        threshold: Where the soft mask is 1/2.
-        normal: Index of the class that means nothing is found: it has no map, and its images are
-            the negatives of the abnormality. None: every class has a map.
-
-    Raises:
-        ValueError: A value outside its range.
-    """
-
-    abnormality: float = 0.01
-    bound: float = 0.001
-    union: float = 0.001
-    mask: float = 0.5
-    sharpness: float = 100.0
-    threshold: float = 0.4
-    normal: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("abnormality", "bound", "union", "mask"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: must be >= 0")
-        if not self.sharpness > 0:
-            raise ValueError(f"sharpness = {self.sharpness!r}: must be > 0")
-        if self.normal is not None and self.normal < 0:
-            raise ValueError(f"normal = {self.normal}: must be the index of a class, from 0")
 
 
 class HAM(Method):
@@ -89,13 +53,13 @@ class HAM(Method):
         return HAMNet(features, channels, spec.classes, spec.dropout)
 
     def prepare(self, net: nn.Module) -> None:
-        """Looks whether `normal` is a class, before any training.
+        """Looks whether `normal_class` is one, before any training.
 
         Raises:
             ValueError: It is none.
         """
         K = cast(HAMNet, net).classes.out_features
-        with_maps(torch.zeros(1, K, dtype=torch.bool), self.settings.normal)
+        with_maps(torch.zeros(1, K, dtype=torch.bool), self.settings.normal_class)
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Loss of the batch.
@@ -103,7 +67,7 @@ class HAM(Method):
         Images whose mask is empty or full take no part in L_mask; "mapped" is the others' share.
 
         Raises:
-            ValueError: `normal` is no class.
+            ValueError: `normal_class` is none.
         """
         s: HAMSettings = self.settings
         with torch.autocast(
@@ -111,19 +75,20 @@ class HAM(Method):
         ):
             seen = cast(HAMNet, net).attention(batch.images)
         logits = seen.logits.to(batch.images.dtype)
-        mapped = with_maps(present_classes(logits, batch.labels), s.normal)
+        mapped = with_maps(present_classes(logits, batch.labels), s.normal_class)
         counts = find_usable_masks(batch.masks)
         found = {
             "classification": self.classification(logits, batch.labels),
             "abnormality": abnormality_loss(
-                seen.abnormality.to(logits.dtype), batch.labels, mapped, s.normal
+                seen.abnormality.to(logits.dtype), batch.labels, mapped, s.normal_class
             ),
             "bound": self.bound(seen, mapped),
             "union": self.union(seen, mapped),
             "mask": self.distance(seen, batch.masks, mapped & counts[:, None]),
         }
         total = found["classification"] + sum(
-            getattr(s, name) * found[name] for name in ("abnormality", "bound", "union", "mask")
+            getattr(s, f"{name}_weight") * found[name]
+            for name in ("abnormality", "bound", "union", "mask")
         )
         parts = {name: value.detach() for name, value in found.items()}
         return Losses(total, logits, {**parts, "mapped": counts.sum() / len(counts)})
@@ -179,22 +144,22 @@ class HAM(Method):
         return (off / mass.clamp(min=TINY)).sum() / held.any(0).sum().clamp(min=1)
 
 
-def with_maps(present: Tensor, normal: int | None) -> Tensor:
+def with_maps(present: Tensor, normal: int | Literal["none"]) -> Tensor:
     """The classes of each image that have a map, bool [B, K]: all but `normal`.
 
     Raises:
         ValueError: `normal` is no class.
     """
-    if normal is None:
+    if normal == "none":
         return present
     K = present.shape[1]
     if normal >= K:
-        raise ValueError(f"normal = {normal}: there are {K} classes, expected 0 to {K - 1}")
+        raise ValueError(f"normal_class = {normal}: there are {K} classes, expected 0 to {K - 1}")
     return present & (torch.arange(K, device=present.device) != normal)
 
 
 def abnormality_loss(
-    abnormality: Tensor, labels: Tensor, mapped: Tensor, normal: int | None
+    abnormality: Tensor, labels: Tensor, mapped: Tensor, normal: int | Literal["none"]
 ) -> Tensor:
     """Mean cross-entropy of "a class with a map is there"; without images of which it is unknown.
 
@@ -208,7 +173,7 @@ def abnormality_loss(
     known = torch.ones_like(some)
     if labels.dim() == 2:
         missing = torch.isnan(labels)
-        if normal is not None:
+        if normal != "none":
             missing[:, normal] = False
         known = some | ~missing.any(1)
     there = some.to(abnormality.dtype)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import nn
 from torchvision import models as zoo
@@ -11,6 +10,7 @@ from torchvision.models import VisionTransformer
 
 from isnet_models.backbones import adapt_channels, add_dropout
 from isnet_models.methods.base import NetSpec
+from isnet_models.methods.settings import MethodSettings, ViTSettings
 from isnet_models.methods.standard import Standard
 
 PATCH = {"vit_b_16": 16, "vit_b_32": 32, "vit_l_16": 16}  # side, px
@@ -18,29 +18,10 @@ SMALL_PATCH = 16
 LAYERS, HEADS, WIDTH = 6, 3, 192  # of the small one: half as deep as ViT-Ti
 
 
-@dataclass(frozen=True)
-class ViTSettings:
-    """Which transformer.
-
-    Attributes:
-        arch: torchvision's name, or ``small`` (6 layers of width 192, 2.8 M parameters).
-        patch: Side of the patches of ``small``, px; None: 16. The others have their own.
-    """
-
-    arch: Literal["vit_b_16", "vit_b_32", "vit_l_16", "small"] = "vit_b_16"
-    patch: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.patch is not None and self.arch != "small":
-            raise ValueError(f"patch: belongs to arch small, {self.arch} has {PATCH[self.arch]} px")
-        if self.patch is not None and self.patch < 1:
-            raise ValueError(f"patch: found {self.patch}, expected 1 or more")
-
-
 class ViT(Standard):
     """Classification loss alone on a vision transformer (Dosovitskiy et al., ICLR 2021)."""
 
-    Settings: ClassVar[type] = ViTSettings
+    Settings: ClassVar[type[MethodSettings]] = ViTSettings
 
     @classmethod
     def build(cls, spec: NetSpec) -> nn.Module:
@@ -50,7 +31,8 @@ class ViT(Standard):
             ValueError: The image is no square, or its patches do not fill it.
         """
         settings = spec.settings or ViTSettings()
-        patch = PATCH.get(settings.arch, settings.patch or SMALL_PATCH)
+        small = SMALL_PATCH if settings.patch == "auto" else settings.patch
+        patch = PATCH.get(settings.arch, small)
         H, W = spec.size
         if H != W or H % patch:
             raise ValueError(

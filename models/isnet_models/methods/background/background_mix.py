@@ -7,48 +7,19 @@ batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from isnet_models.backgrounds import (
-    FEATHER,
-    Fill,
-    Partner,
     draw_partners,
     filled,
     transplant,
     usable_masks,
 )
 from isnet_models.methods.base import Addition, Batch, Losses
-
-
-@dataclass(frozen=True)
-class BackgroundMixSettings:
-    """Settings of `BackgroundMix`.
-
-    Attributes:
-        share: Chance of each image with a mask to be changed in a step, 0 to 1.
-        fill: What takes the background's place: another image's (``image``), ``black``, ``noise``
-            (uniform in [0, 1]), or its own, blurred (``blur``).
-        partner: Whose background: of ``any`` other image of the batch, one of the ``same`` class,
-            or one of an``other``.
-        feather: Width of the seam as a share of the shorter side, 0 to 0.25.
-        brightness: Whether the partner's image is made as bright as the image beside the seam.
-    """
-
-    share: float = 1.0
-    fill: Fill = "image"
-    partner: Partner = "any"
-    feather: float = FEATHER
-    brightness: bool = True
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share: found {self.share:g}, expected 0 to 1")
-        if not 0 <= self.feather <= 0.25:
-            raise ValueError(f"feather: found {self.feather:g}, expected 0 to 0.25")
+from isnet_models.methods.settings import BackgroundMixSettings
 
 
 class BackgroundMix(Addition):

@@ -7,14 +7,12 @@ view together; here it is the logits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from isnet_models.backgrounds import (
-    FEATHER,
-    Fill,
     draw_partners,
     filled,
     transplant,
@@ -22,50 +20,15 @@ from isnet_models.backgrounds import (
 )
 from isnet_models.divergence import disagreement, mean_of
 from isnet_models.methods.base import Addition, Batch, Losses
-
-
-@dataclass(frozen=True)
-class MaskedMixSettings:
-    """Settings of `MaskedMix`.
-
-    Attributes:
-        removed: Chance of each image to lose its background in a step.
-        replaced: Chance of each image to get another image's background; both together at most 1,
-            the others stay whole.
-        fill: What is left of a removed background: ``black``, ``noise``, or ``blur``, its own
-            blurred; ``image`` is what `replaced` does.
-        consistency: Weight of the distance between the answers to a whole image and to its changed
-            view, >= 0.
-        feather: Width of the seam as a share of the shorter side, 0 to 0.25.
-    """
-
-    removed: float = 0.5
-    replaced: float = 0.5
-    fill: Fill = "black"
-    consistency: float = 1.0
-    feather: float = FEATHER
-
-    def __post_init__(self) -> None:
-        for name in ("removed", "replaced"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: found {getattr(self, name):g}, expected 0 to 1")
-        if self.removed + self.replaced > 1:
-            total = self.removed + self.replaced
-            raise ValueError(f"replaced: with removed {total:g}, expected at most 1")
-        if self.fill == "image":
-            raise ValueError("fill: found 'image', expected black, noise or blur")
-        if not self.consistency >= 0:
-            raise ValueError(f"consistency: found {self.consistency:g}, expected 0 or more")
-        if not 0 <= self.feather <= 0.25:
-            raise ValueError(f"feather: found {self.feather:g}, expected 0 to 0.25")
+from isnet_models.methods.settings import MaskedMixSettings
 
 
 class MaskedMix(Addition):
     """An addition: the inner method trains on changed images, and answers are held together.
 
-    loss = inner(changed images) + consistency · mean over changed images of the symmetric
+    loss = inner(changed images) + consistency_weight · mean over changed images of the symmetric
     divergence between the answers to the whole and to the changed image. That takes a second
-    forward pass, of the whole images; with `consistency` 0 there is none.
+    forward pass, of the whole images; with `consistency_weight` 0 there is none.
 
     Args:
         settings: A `MaskedMixSettings`.
@@ -86,12 +49,12 @@ class MaskedMix(Addition):
         changed, which = self.mixed(batch)
         found = self.trained.losses(net, changed, epoch)
         parts = {**found.parts, "mixed": which.float().mean()}
-        if self.settings.consistency == 0:
+        if self.settings.consistency_weight == 0:
             return replace(found, parts=parts)
         whole = self.logits(net, batch.images)
         apart = disagreement(whole, found.logits, several=batch.labels.dim() == 2)
         held = mean_of(apart, which.to(apart.device))
-        total = found.total + self.settings.consistency * held
+        total = found.total + self.settings.consistency_weight * held
         return replace(found, total=total, parts={**parts, "consistency": held.detach()})
 
     def mixed(self, batch: Batch) -> tuple[Batch, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,61 +20,8 @@ from isnet_models.backgrounds import filled, usable_masks
 from isnet_models.divergence import divergence, mean_of
 from isnet_models.features import features, last_layer, watched
 from isnet_models.methods.base import Batch, Context, Losses, Method
-from isnet_models.methods.guided.variants import PIXELS
-
-
-@dataclass(frozen=True)
-class DistillationSettings:
-    """Settings of `Distillation`; the defaults are the paper's: maps alone, last layer copied.
-
-    Attributes:
-        teacher: Folder of the trained run that is learnt from; read by the program.
-        maps: Weight of the distance between the LRP-Flex maps of student and teacher.
-        features: Weight of the mean squared difference of the last layer's inputs.
-        logits: Weight of T²·KL(teacher || student) of the answers at temperature T.
-        labels: Weight of the classification loss.
-        temperature: T, > 0.
-        masked: Whether the teacher sees the lungs alone; false: the whole image, for a teacher
-            that was trained to look at the lungs by itself.
-        fill: Around the lungs that the teacher sees: ``black``, or ``blur``: background, blurred.
-        epsilon: LRP's stabiliser is drawn for each batch, log-uniformly between these two; (0, 0):
-            gradient x input.
-        zb: Whether the first layer follows the zB rule.
-        probability: Chance that the map of the teacher's first choice is compared; else that of
-            another class. The student explains the same class.
-        pyramid: Whether maps are compared at several resolutions.
-        freeze_last: Whether the student's last layer is the teacher's and stays so, where their
-            shapes agree.
-    """
-
-    teacher: str = ""
-    maps: float = 1.0
-    features: float = 0.0
-    logits: float = 0.0
-    labels: float = 0.0
-    temperature: float = 3.0
-    masked: bool = True
-    fill: Literal["black", "blur"] = "black"
-    epsilon: tuple[float, float] = (0.01, 0.1)
-    zb: bool = False
-    probability: float = 0.5
-    pyramid: bool = True
-    freeze_last: bool = True
-
-    def __post_init__(self) -> None:
-        weights = ("maps", "features", "logits", "labels")
-        for name in weights:
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: found {getattr(self, name):g}, expected 0 or more")
-        if not any(getattr(self, name) for name in weights):
-            raise ValueError(f"maps: 0 like {', '.join(weights[1:])}: nothing would be learnt")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature: found {self.temperature:g}, expected above 0")
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability: found {self.probability:g}, expected 0 to 1")
-        low, high = self.epsilon
-        if not (0 < low <= high or low == high == 0):
-            raise ValueError(f"epsilon: found ({low:g}, {high:g}), expected 0 < low <= high")
+from isnet_models.methods.guided.isnet import PIXELS
+from isnet_models.methods.settings import DistillationSettings
 
 
 @dataclass(frozen=True)
@@ -97,7 +44,7 @@ class Lesson:
 
 
 class Distillation(Method):
-    """maps·D + features·MSE + logits·T²·KL + labels·classification.
+    """map_weight·D + feature_weight·MSE + logit_weight·T²·KL + label_weight·classification.
 
     Args:
         settings: A `DistillationSettings`.
@@ -132,10 +79,10 @@ class Distillation(Method):
         """
         ours, theirs = last_layer(net), last_layer(self.teacher)
         widths = [cast(Tensor, layer.weight).shape[1] for layer in (ours, theirs)]
-        if self.settings.features and widths[0] != widths[1]:
+        if self.settings.feature_weight and widths[0] != widths[1]:
             raise ValueError(
                 f"distillation: {widths[0]} features, the teacher has {widths[1]}: "
-                "expected as many, or features: 0"
+                "expected as many, or feature_weight: 0"
             )
         shapes = [[tuple(p.shape) for p in layer.parameters()] for layer in (ours, theirs)]
         if self.settings.freeze_last and type(ours) is type(theirs) and shapes[0] == shapes[1]:
@@ -157,27 +104,28 @@ class Distillation(Method):
         learning = torch.is_grad_enabled()
         lesson = self.lesson(batch, chance=learning)
         with watched(net) as seen:
-            if s.maps:
+            if s.map_weight:
                 maps, logits = self._maps(
                     net, batch.images, lesson.classes, lesson.epsilon, learning
                 )
             else:
                 logits = self.logits(net, batch.images)
         terms: dict[str, Tensor] = {}
-        if s.maps:
+        if s.map_weight:
             apart = map_distance(maps, lesson.maps, pyramid=s.pyramid)
             terms["maps"] = mean_of(apart, counted)
-        if s.features:
+        if s.feature_weight:
             own = features(net, seen, len(batch.images)).to(logits.dtype)
             terms["features"] = mean_of((own - lesson.features).square().mean(1), counted)
-        if s.logits:
+        if s.logit_weight:
             T = s.temperature
             kl = divergence(lesson.logits / T, logits / T, several=several)
             terms["logits"] = T**2 * mean_of(kl, counted)
         classification = self.classification(logits, batch.labels)
-        total = sum((getattr(s, name) * term for name, term in terms.items()), logits.new_zeros(()))
-        if s.labels:
-            total = total + s.labels * classification
+        weights = {"maps": s.map_weight, "features": s.feature_weight, "logits": s.logit_weight}
+        total = sum((weights[name] * term for name, term in terms.items()), logits.new_zeros(()))
+        if s.label_weight:
+            total = total + s.label_weight * classification
         parts = {name: term.detach() for name, term in terms.items()}
         return Losses(total, logits, {"classification": classification.detach(), **parts})
 
@@ -200,11 +148,11 @@ class Distillation(Method):
         if chance:
             share = float(torch.rand((), generator=self.generator))
             classes = choose_classes(
-                logits, "stochastic", probability=s.probability, generator=self.generator
+                logits, "stochastic", probability=s.predicted_probability, generator=self.generator
             )
         epsilon = math.exp((1 - share) * math.log(low) + share * math.log(high)) if low else 0.0
         maps = images.new_zeros(0)
-        if s.maps:
+        if s.map_weight:
             maps, _ = self._maps(self.teacher, images, classes, epsilon, False)
         return Lesson(logits, known, classes, maps, epsilon)
 
@@ -221,7 +169,7 @@ class Distillation(Method):
     ) -> tuple[Tensor, Tensor]:
         found = relevance(
             net, images, classes, family="flex", epsilon=epsilon,
-            zb=PIXELS if self.settings.zb else None, create_graph=learning,
+            zb=PIXELS if self.settings.bounded_first_layer else None, create_graph=learning,
             precision="mixed" if self.context.autocast else "float32",
         )  # fmt: skip
         return found.maps[:, 0], found.logits

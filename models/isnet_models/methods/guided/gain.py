@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,43 +14,13 @@ from torch import Tensor, nn
 from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.explanations.gradcam import class_map, enlarged, feature_map, watched
 from isnet_models.methods.base import Batch, Losses, Method
+from isnet_models.methods.settings import GAINSettings
 
 TINY = 1e-5  # beside the number of present labels, as published
 
 
-@dataclass(frozen=True)
-class GAINSettings:
-    """Settings of extended GAIN.
-
-    Attributes:
-        alpha: Weight of attention mining, >= 0.
-        weight: w of the maps' distance to the lungs, >= 0.
-        omega: Steepness of the soft threshold that hides what the map shows, > 0.
-        sigma: Value of the map that is half hidden.
-        signed: Keep negative values of the maps instead of cutting them off.
-        every_class: Hold the maps of all classes to the lungs instead of those that are present.
-
-    Raises:
-        ValueError: A value outside its range.
-    """
-
-    alpha: float = 1.0
-    weight: float = 10.0
-    omega: float = 10.0
-    sigma: float = 0.5
-    signed: bool = False
-    every_class: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("alpha", "weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: must be >= 0")
-        if not self.omega > 0:
-            raise ValueError(f"omega = {self.omega!r}: must be > 0")
-
-
 class GAIN(Method):
-    """L = L_class + alpha · L_mining + weight · L_lungs.
+    """L = L_class + mining_weight · L_mining + attention_weight · L_lungs.
 
     L_mining is the probability that is left of a present class once the image is hidden where the
     class's map is large; L_lungs is the mean squared distance of the maps to the lung mask.
@@ -85,7 +54,11 @@ class GAIN(Method):
             "attention": attention.detach(),
             "mapped": counts.sum() / len(counts),
         }
-        return Losses(classification + s.alpha * mining + s.weight * attention, logits, parts)
+        return Losses(
+            classification + s.mining_weight * mining + s.attention_weight * attention,
+            logits,
+            parts,
+        )
 
     def maps(self, net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, K] and the classes' Grad-CAM maps [B, K, H, W], differentiable in both modes.
@@ -119,7 +92,9 @@ class GAIN(Method):
         N = len(which)
         if not N:
             return maps.sum() * 0
-        T = torch.sigmoid(s.omega * (maps[which, classes] - s.sigma))[:, None].to(images.dtype)
+        T = torch.sigmoid(s.sharpness * (maps[which, classes] - s.threshold))[:, None].to(
+            images.dtype
+        )
         hidden = images[which] * (1 - T)
         if N == 1 and len(images) > 1:
             hidden = hidden.expand(2, -1, -1, -1)  # BatchNorm cannot train on one image

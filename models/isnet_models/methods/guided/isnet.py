@@ -1,66 +1,101 @@
-"""The ISNet: classification loss and heat-map loss, (1-P)·L_class + P·L_heat."""
+"""The ISNet: classification loss and heat-map loss, (1-P)·L_class + P·L_heat.
+
+Sources: original (LRP Block, all logits), and gradient x input as an ablation: Bassi et al., Nature
+Communications 15:291 (2024). LRP-Flex, Selective, Stochastic, Dual, and gradient x input of the
+largest probability in the authors' code: Faster ISNet, IEEE Access 12:155151 (2024).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from isnet_lrp import relevance
 from isnet_lrp.losses.deep_supervision import MapLossSettings, deep_supervision_loss
+from isnet_lrp.losses.energy import EnergyLossSettings
 from isnet_lrp.losses.heatmap import HeatmapLossSettings
-from isnet_models.methods.base import Batch, Context, Losses, Method
-from isnet_models.methods.guided.variants import INPUT, Explanation
+from isnet_lrp.maps import Family
+from isnet_lrp.targets import Target
+from isnet_models.methods.base import EVERY_MAP, Batch, Context, Losses, Method, Range
+from isnet_models.methods.settings import (
+    GradInputSettings,
+    ISNetSettings,
+    MethodSettings,
+    RelevanceLossSettings,
+)
+
+PIXELS = (0.0, 1.0)  # bounds of the zB rule: what image pixels can be
+INPUT = "input"  # name of the image's own map among the supervised layers
+UNKNOWN: Range = (1.0, 25.0)  # C1 and C2 while they are not known
 
 
 @dataclass(frozen=True)
-class ISNetSettings:
-    """Settings of the ISNet (Bassi et al. 2024; Faster ISNet 2024).
+class MapRule:
+    """Which relevance maps of an image are made; see `isnet_lrp.relevance`.
 
     Attributes:
-        weight: P as {first epoch: P}; the entry with the largest key <= epoch applies; key 0
-            must exist; 0 <= P <= 1.
-        explanation: How the maps are made.
-        loss: Constants of the map loss, for all supervised layers or by layer's name.
-        layer_decay: Decay of GWRP over supervised layers, 0 (the worst alone) to 1 (mean).
-        every: The map loss is taken in every n-th training step; the steps between have
-            (1-P)·L_class alone.
-        share: Part of each training batch whose maps are made, > 0 to 1; the others are passed
-            through the network apart, so BatchNorm sees two batches.
+        family: LRP family.
+        target: What the maps explain.
+        maps: Number of maps per image for K classes: "K", or a number.
+        epsilon: LRP's stabiliser, >= 0.
+        bounded: Whether the first layer follows the rule for pixels in [0, 1] (zB).
+        delta: Offset of the selective quantity, >= 0.
+        probability: Of the predicted class in the stochastic choice.
     """
 
-    weight: dict[int, float] = field(default_factory=lambda: {0: 0.7})
-    explanation: Explanation = field(default_factory=Explanation)
-    loss: MapLossSettings | Mapping[str, MapLossSettings] = field(
-        default_factory=HeatmapLossSettings
-    )
-    layer_decay: float = 0.8
-    every: int = 1
-    share: float = 1.0
+    family: Family = "flex"
+    target: Target = "selective"
+    maps: Literal["K", 1, 2] = 1
+    epsilon: float = 0.01
+    bounded: bool = True
+    delta: float = 0.01
+    probability: float = 0.5
 
 
-class ISNet(Method):
-    """Penalises relevance outside the lungs while it trains the classifier.
+VARIANTS: Mapping[str, MapRule] = {
+    "original": MapRule("block", "all", "K"),
+    "flex": MapRule("flex", "all", "K"),
+    "selective": MapRule("flex", "selective", 1),
+    "stochastic": MapRule("flex", "stochastic", 1),
+    "dual": MapRule("dual", "every-logit-at-once", 2),
+}
+
+
+class MapLossMethod(Method):
+    """(1-P)·classification + P·loss of relevance maps; a subclass says which maps.
 
     Args:
-        settings: None; the heat-map loss is the context's.
-        context: With `isnet`, the settings of the heat-map loss; None: the defaults.
+        settings: A record of the class's `Settings`.
+        context: Its `ranges` are C1 and C2 of every supervised map.
+        inner: None.
     """
+
+    Settings: ClassVar[type[MethodSettings]] = RelevanceLossSettings
 
     def __init__(
         self, settings: Any = None, context: Context | None = None, inner: Method | None = None
     ) -> None:
         super().__init__(settings, context, inner)
-        self.loss = self.context.isnet or ISNetSettings()
+        self.map_loss = map_loss_settings(self.settings, self.context.ranges)
         self.generator: torch.Generator | None = None
         self._step = 0
 
+    @property
+    def rule(self) -> MapRule:
+        """How the maps are made."""
+        raise NotImplementedError
+
     def heatmap_weight(self, epoch: int) -> float:
-        """P in `epoch`."""
-        return self.loss.weight[max(e for e in self.loss.weight if e <= epoch)]
+        """P in `epoch`: that of the schedule's last entry which is not after it."""
+        given: float | dict[int, float] = self.settings.heatmap_weight
+        if not isinstance(given, dict):
+            return given
+        return given[max(first for first in given if first <= epoch)]
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Takes the epoch's chance for the stochastic target and counts its steps anew."""
@@ -79,10 +114,30 @@ class ISNet(Method):
         create_graph: bool,
         generator: torch.Generator | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """The maps that the loss looks at; see `Explanation.maps`."""
-        return self.loss.explanation.maps(
-            net, images, create_graph=create_graph, generator=generator
-        )
+        """Maps of a batch, and the logits of the same forward pass.
+
+        Args:
+            net: The classifier.
+            images: [B, C, H, W] in [0, 1].
+            create_graph: Whether the maps will be differentiated.
+            generator: Chance of the stochastic variant (on the CPU).
+
+        Returns:
+            ({"input": [B, K', C, H, W], layer: [B, K', C_l, h, w], ...}, [B, K]).
+        """
+        s: RelevanceLossSettings = self.settings
+        rule = self.rule
+        found = relevance(
+            net, images, rule.target, family=rule.family, epsilon=rule.epsilon,
+            zb=PIXELS if rule.bounded else None, layers=() if s.layers == "none" else s.layers,
+            create_graph=create_graph, delta=rule.delta, probability=rule.probability,
+            generator=generator,
+            batch_norm="authors" if s.batch_norm_gradient == "full" else "constant",
+            precision="mixed" if self.context.autocast else "float32",
+            memory=None if s.memory_gb == "unlimited" else int(s.memory_gb * 1e9),
+            checkpoint=s.recompute_maps,
+        )  # fmt: skip
+        return {INPUT: found.maps, **found.layers}, found.logits
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """(1-P)·classification + P·map loss of the batch; all of it without gradient mode.
@@ -92,11 +147,11 @@ class ISNet(Method):
         Images whose mask is empty or full take part in the classification alone; "mapped" is the
         others' share of the batch.
         """
-        s, P = self.loss, self.heatmap_weight(epoch)
+        s, P = self.settings, self.heatmap_weight(epoch)
         training = torch.is_grad_enabled()
         if training:
             self._step += 1
-        if training and (self._step - 1) % s.every:
+        if training and (self._step - 1) % s.every_steps:
             logits = net(batch.images)
             classification = self.classification(logits, batch.labels)
             parts = {"classification": classification.detach()}
@@ -107,7 +162,7 @@ class ISNet(Method):
         maps, logits = self.maps(net, batch.images[:n], create_graph=training, generator=chance)
         if n < B:
             logits = torch.cat([logits, net(batch.images[n:])])
-        heat = deep_supervision_loss(maps, batch.masks[:n], s.loss, s.layer_decay)
+        heat = deep_supervision_loss(maps, batch.masks[:n], self.map_loss, s.layer_decay)
         classification = self.classification(logits, batch.labels)
         parts = {
             "classification": classification.detach(),
@@ -122,22 +177,72 @@ class ISNet(Method):
 
     def _mapped(self, batch_size: int) -> int:
         # BatchNorm cannot train on one image
-        n = max(math.ceil(self.loss.share * batch_size), min(2, batch_size))
+        n = max(math.ceil(self.settings.batch_share * batch_size), min(2, batch_size))
         return batch_size if batch_size - n == 1 else n
 
 
-class GradInput(ISNet):
-    """The ISNet with gradient x input maps of all classes: LRP-0 of networks of ReLUs.
+class ISNet(MapLossMethod):
+    """Penalises relevance by LRP outside the lungs while it trains the classifier."""
+
+    Settings: ClassVar[type[MethodSettings]] = ISNetSettings
+
+    @property
+    def rule(self) -> MapRule:
+        """That of the variant."""
+        s: ISNetSettings = self.settings
+        return replace(
+            VARIANTS[s.variant], epsilon=s.epsilon, bounded=s.bounded_first_layer,
+            delta=s.selective_offset, probability=s.predicted_probability,
+        )  # fmt: skip
+
+
+class GradInput(MapLossMethod):
+    """The ISNet's loss on gradient x input maps of all classes: LRP-0 of networks of ReLUs.
 
     Source: the ablation of Bassi et al., Nature Communications 15:291 (2024).
     """
 
-    def __init__(
-        self, settings: Any = None, context: Context | None = None, inner: Method | None = None
-    ) -> None:
-        super().__init__(settings, context, inner)
-        explanation = replace(self.loss.explanation, variant="grad_input")
-        self.loss = replace(self.loss, explanation=explanation)
+    Settings: ClassVar[type[MethodSettings]] = GradInputSettings
+
+    @property
+    def rule(self) -> MapRule:
+        """Neither stabiliser nor pixel rule."""
+        return MapRule("flex", "all", "K", epsilon=0.0, bounded=False)
 
 
-__all__ = ["INPUT", "GradInput", "ISNet", "ISNetSettings"]
+class SoftmaxGradInput(GradInput):
+    """The ISNet's loss on x · d(max_k softmax_k)/dx, one map per image (one class each).
+
+    The maps come from the relevance engine, so that BatchNorm's statistics stay constants of an
+    image's map, and hidden layers, mixed precision and memory limits work as for the other
+    variants.
+    Source: an ablation in the authors' code for Bassi et al., IEEE Access 12:155151 (2024).
+    """
+
+    @property
+    def rule(self) -> MapRule:
+        """Of the largest probability alone."""
+        return replace(super().rule, target="max-probability", maps=1)
+
+
+def map_loss_settings(
+    settings: RelevanceLossSettings, ranges: Mapping[str, Range] | None
+) -> MapLossSettings | dict[str, MapLossSettings]:
+    """Constants of the map loss, for all supervised maps or by name.
+
+    Args:
+        settings: The method's settings.
+        ranges: As `Context.ranges`.
+    """
+    s = settings
+    if s.loss == "energy":
+        return EnergyLossSettings()
+    found: dict[str, MapLossSettings] = {
+        name: HeatmapLossSettings(
+            background_weight=s.background_weight, foreground_weight=s.foreground_weight,
+            decay=s.pooling_decay, saturation=s.saturation, low=low, high=high,
+            foreground=s.foreground,
+        )
+        for name, (low, high) in (ranges or {EVERY_MAP: UNKNOWN}).items()
+    }  # fmt: skip
+    return found.get(EVERY_MAP, found)

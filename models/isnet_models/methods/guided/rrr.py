@@ -5,8 +5,6 @@ Source: Ross, Hughes and Doshi-Velez, IJCAI 2017 (arXiv 1703.03717).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
@@ -14,37 +12,16 @@ from torch.nn.functional import logsigmoid
 from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.divergence import mean_of
 from isnet_models.methods.base import Batch, Losses, Method
-
-
-@dataclass(frozen=True)
-class RRRSettings:
-    """Settings of RRR.
-
-    Attributes:
-        weight: Of the penalty, >= 0. Both terms should be of one order of magnitude (the paper's
-            advice): images of 32 to 224 px had penalties of 20 to 600 once they were learnt.
-        per_batch: Differentiate the mean over the batch instead of every image's own value, as the
-            authors of the ISNet did for comparison: the penalty shrinks by the batch size squared.
-
-    Raises:
-        ValueError: A negative weight.
-    """
-
-    weight: float = 0.01
-    per_batch: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise ValueError(f"weight = {self.weight!r}: must be >= 0")
+from isnet_models.methods.settings import RRRSettings
 
 
 class RRR(Method):
     """Classification loss, and the squared input gradient outside the lungs.
 
-    L = L_class + weight · mean_b sum_(c,h,w) [(1 - M) · d/dx sum_k ln p_k]². The forward pass is in
-    the images' type: half precision would turn a gradient of gradients. p is the softmax, or with
-    several labels the sigmoid of each. The derivative is the plain one: BatchNorm in training mode
-    mixes a little of the other images into it.
+    L = L_class + gradient_weight · mean_b sum_(c,h,w) [(1 - M) · d/dx sum_k ln p_k]². p is the
+    softmax, or with several labels the sigmoid of each. The forward pass is in the images' type:
+    half precision would turn a gradient of gradients. The derivative is the plain one: BatchNorm in
+    training mode mixes a little of the other images into it.
     """
 
     Settings = RRRSettings
@@ -73,7 +50,7 @@ class RRR(Method):
             "gradient": penalty.detach(),
             "mapped": counts.sum() / len(counts),
         }
-        return Losses(classification + s.weight * penalty, logits, parts)
+        return Losses(classification + s.gradient_weight * penalty, logits, parts)
 
 
 def log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
@@ -12,37 +11,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from isnet_models.divergence import mean_of
 from isnet_models.methods.base import Batch, Losses, Method, NetSpec
+from isnet_models.methods.settings import MethodSettings, MultitaskSettings
 
 GRID = 7  # side of the head's pooled features
-
-
-@dataclass(frozen=True)
-class MultitaskSettings:
-    """The U-Net's size, and the share of the masks in the loss.
-
-    Attributes:
-        weight: P, 0 to 1: (1 - P) classification + P segmentation.
-        width: Channels of the finest level; each coarser level has twice as many.
-        depth: Levels, 2 or more; the image is halved between them.
-        hidden: Width of the head's two hidden layers.
-        dropout: Probability in the head, 0 to below 1.
-    """
-
-    weight: float = 0.5
-    width: int = 64
-    depth: int = 5
-    hidden: int = 4096
-    dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"weight: found {self.weight}, expected 0 to 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: found {self.dropout}, expected 0 to below 1")
-        for name, least in (("width", 1), ("depth", 2), ("hidden", 1)):
-            value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"{name}: found {value}, expected {least} or more")
 
 
 class UNetWithHead(nn.Module):
@@ -114,7 +85,7 @@ class MultitaskUNet(Method):
     a mask; the others take part in the classification alone.
     """
 
-    Settings: ClassVar[type] = MultitaskSettings
+    Settings: ClassVar[type[MethodSettings]] = MultitaskSettings
 
     @classmethod
     def build(cls, spec: NetSpec) -> nn.Module:
@@ -135,7 +106,7 @@ class MultitaskUNet(Method):
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Both losses of the batch."""
         assert isinstance(net, UNetWithHead)  # noqa: S101 - as `build` made it
-        images, P = batch.images, self.settings.weight
+        images, P = batch.images, self.settings.segmentation_weight
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.context.autocast):
             classes, pixels = net.both(images)
         logits = classes.to(images.dtype)

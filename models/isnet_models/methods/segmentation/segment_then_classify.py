@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,21 +11,10 @@ from torch.nn.functional import interpolate, pad
 from isnet_models.backbones import build_backbone
 from isnet_models.lung_unet import SIZE, LungUNet
 from isnet_models.methods.base import Batch, Losses, Method, NetSpec
+from isnet_models.methods.settings import MethodSettings, SegmentSettings
 
 THRESHOLD = 0.5  # probability from which a pixel is lung
 Seen = Literal["segment", "whole"]
-
-
-@dataclass(frozen=True)
-class PipelineSettings:
-    """What the classifier gets when no masks are given.
-
-    Attributes:
-        at_test: ``segment``: the image cut by the network's own lung mask; ``whole``: the whole
-            image, which tells what the classifier is worth without its segmenter.
-    """
-
-    at_test: Seen = "segment"
 
 
 class LungsOnly(nn.Module):
@@ -38,7 +26,7 @@ class LungsOnly(nn.Module):
     Args:
         segmenter: Images [B, 1, 256, 256] -> probability of lung [B, 1, 256, 256]; frozen here.
         classifier: [B, C, H, W] -> logits [B, K].
-        at_test: As in `PipelineSettings`.
+        at_test: As in `SegmentSettings`.
 
     Attributes:
         at_test: May be changed at any time.
@@ -99,7 +87,7 @@ class SegmentThenClassify(Method):
     runs where there are none: in evaluation and prediction.
     """
 
-    Settings: ClassVar[type] = PipelineSettings
+    Settings: ClassVar[type[MethodSettings]] = SegmentSettings
     bounded: ClassVar[bool] = False  # the bounds of a blackened pixel are 0 and 0
 
     @classmethod
@@ -111,7 +99,7 @@ class SegmentThenClassify(Method):
         """
         if spec.segmenter is None:
             raise ValueError("segment_then_classify: no lung U-Net is named")
-        settings = spec.settings or PipelineSettings()
+        settings = spec.settings or SegmentSettings()
         options: dict[str, Any] = dict(spec.segmenter)
         if "decoder_channels" in options:
             options["decoder_channels"] = tuple(options["decoder_channels"])

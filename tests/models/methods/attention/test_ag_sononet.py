@@ -13,16 +13,16 @@ from isnet_models.methods.attention.ag_sononet import (
     AGSononet,
     GridAttention,
     Sononet,
-    SononetSettings,
 )
 from isnet_models.methods.base import NetSpec
+from isnet_models.methods.settings import SononetSettings
 
 DEPTHS, POOLED = [3, 3, 3, 2, 2], [2, 3]
 
 
 def network(channels: int = 1, scale: int = 16) -> Sononet:
     torch.manual_seed(4)
-    settings = SononetSettings(scale)
+    settings = SononetSettings(feature_scale=scale)
     net = AGSononet.build(NetSpec("ignored", 3, channels, size=(32, 32), settings=settings))
     assert isinstance(net, Sononet)
     for m in net.modules():  # statistics that are not those of the start
@@ -83,8 +83,6 @@ def test_widths_are_divided() -> None:
     widths = [stack[0].out_channels for stack in net.stacks]
     assert widths == [16, 32, 64, 128, 128]
     assert net.classifier.in_features == 64 + 128 + 128
-    with pytest.raises(ValueError, match="feature_scale: found 65"):
-        SononetSettings(65)
 
 
 def test_attention_sums_to_one_and_is_even_for_even_scores() -> None:

@@ -14,7 +14,8 @@ from isnet_lrp.losses.map_distance import map_distance
 from isnet_models.backbones import build_backbone
 from isnet_models.features import decision_features, last_layer
 from isnet_models.methods.base import Context
-from isnet_models.methods.guided.distillation import Distillation, DistillationSettings
+from isnet_models.methods.guided.distillation import Distillation
+from isnet_models.methods.settings import DistillationSettings
 from tests.models.methods.factory import batch
 
 
@@ -32,7 +33,10 @@ def distil(teacher: nn.Module | None = None, **settings: object) -> Distillation
 
 def test_without_chance_the_loss_is_the_formula() -> None:
     data, student, teacher = batch(), net(0), net(1)
-    s = {"maps": 0.5, "features": 2.0, "logits": 0.3, "labels": 0.4, "temperature": 2.0}
+    s = {
+        "map_weight": 0.5, "feature_weight": 2.0, "logit_weight": 0.3, "label_weight": 0.4,
+        "temperature": 2.0,
+    }  # fmt: skip
     with torch.no_grad():
         found = distil(teacher, **s).losses(student, data, 0)
     lungs = data.images * data.masks
@@ -112,7 +116,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
     images, masks = data.images.double(), data.masks.double()
     data = replace(data, images=images, masks=masks)
     student, teacher = net(0).double(), net(1).double()
-    method = distil(teacher, features=0.5, logits=0.3, labels=0.2, pyramid=False)
+    method = distil(teacher, feature_weight=0.5, logit_weight=0.3, label_weight=0.2, pyramid=False)
 
     def loss() -> torch.Tensor:
         method.begin_epoch(0, torch.Generator().manual_seed(0))
@@ -146,17 +150,14 @@ def test_the_last_layer_is_copied_and_frozen_where_it_fits() -> None:
 
 
 def test_features_of_another_width_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected as many, or features: 0"):
-        distil(features=1.0).prepare(net(2, "resnet18"))
+    with pytest.raises(ValueError, match="expected as many, or feature_weight: 0"):
+        distil(feature_weight=1.0).prepare(net(2, "resnet18"))
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"maps": 0.0}, "nothing would be learnt"),
-        ({"features": -1.0}, "features: found -1"),
-        ({"temperature": 0.0}, "expected above 0"),
-        ({"probability": 1.5}, "expected 0 to 1"),
+        ({"map_weight": 0.0}, "nothing would be learnt"),
         ({"epsilon": (0.1, 0.01)}, "expected 0 < low <= high"),
         ({"epsilon": (0.0, 0.01)}, "expected 0 < low <= high"),
     ],

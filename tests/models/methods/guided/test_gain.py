@@ -10,16 +10,17 @@ from torch.nn.functional import interpolate
 from isnet_models.explanations.explanation import MethodError
 from isnet_models.explanations.gradcam import grad_cam
 from isnet_models.methods.base import Batch, Context, Method, NetSpec
-from isnet_models.methods.guided.gain import GAIN, GAINSettings, kept_statistics
+from isnet_models.methods.guided.gain import GAIN, kept_statistics
+from isnet_models.methods.settings import GAINSettings
 from tests.lrp.losses.map_nets import CLASSES, Small, images, small
 from tests.lrp.maps.test_gradients import gradients, relative_error
 from tests.models.methods.factory import batch as three_classes
 
-SETTINGS = GAINSettings(alpha=0.7, weight=3.0, omega=4.0, sigma=0.2)
+SETTINGS = GAINSettings(mining_weight=0.7, attention_weight=3.0, sharpness=4.0, threshold=0.2)
 FORMS = {
     "published": SETTINGS,
-    "signed": GAINSettings(omega=4.0, sigma=0.2, signed=True),
-    "every class": GAINSettings(omega=4.0, sigma=0.2, every_class=True),
+    "signed": GAINSettings(sharpness=4.0, threshold=0.2, signed=True),
+    "every class": GAINSettings(sharpness=4.0, threshold=0.2, every_class=True),
 }
 
 
@@ -47,7 +48,7 @@ def slow(net: Small, data: Batch, s: GAINSettings, a: Tensor) -> dict[str, Tenso
                 small_map = small_map.clamp(min=0)
             shown = interpolate(small_map[None, None], (8, 8), mode="bilinear")[0, 0]
             if has:
-                hidden = x - x / (1 + torch.exp(-s.omega * (shown - s.sigma)))
+                hidden = x - x / (1 + torch.exp(-s.sharpness * (shown - s.threshold)))
                 y = net(hidden[None])[0]
                 mining.append(y.softmax(0)[k] if one_label else y[k].sigmoid())
             if b < 2 and (has or s.every_class):
@@ -62,8 +63,8 @@ def slow(net: Small, data: Batch, s: GAINSettings, a: Tensor) -> dict[str, Tenso
 
 def slow_total(net: Small, data: Batch, s: GAINSettings, a: Tensor) -> Tensor:
     found = slow(net, data, s, a)
-    mined = s.alpha * found["attention_mining"]
-    return found["classification"] + mined + s.weight * found["attention"]
+    mined = s.mining_weight * found["attention_mining"]
+    return found["classification"] + mined + s.attention_weight * found["attention"]
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["one label", "several"])
@@ -143,7 +144,3 @@ def test_refusals() -> None:
     data = images()
     with pytest.raises(MethodError, match="no convolutional feature map"):
         GAIN().losses(nn.Sequential(nn.Flatten(), nn.Linear(128, 3)).double(), data, 0)
-    with pytest.raises(ValueError, match="weight = -1"):
-        GAINSettings(weight=-1.0)
-    with pytest.raises(ValueError, match="omega = 0"):
-        GAINSettings(omega=0.0)

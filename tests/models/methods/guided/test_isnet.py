@@ -10,18 +10,13 @@ from isnet_lrp import relevance
 from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
 from isnet_models.backbones import build_backbone
 from isnet_models.methods.base import Method
-from isnet_models.methods.guided.isnet import ISNetSettings
-from isnet_models.methods.guided.variants import Explanation
 from tests.models.methods.factory import batch, isnet
 
 
 def test_isnet_total_is_the_weighted_sum() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
     loss = HeatmapLossSettings(foreground_weight=2.0)
-    settings = ISNetSettings(
-        weight={0: 0.25, 2: 0.5}, explanation=Explanation(variant="flex"), loss=loss
-    )
-    method: Method = isnet(settings)
+    method: Method = isnet(heatmap_weight={0: 0.25, 2: 0.5}, variant="flex", foreground_weight=2.0)
     maps = relevance(net, data.images, "all", zb=(0.0, 1.0)).maps
     heat = heatmap_loss(maps, data.masks, loss).total
     ce = nn.functional.cross_entropy(net(data.images), data.labels)
@@ -35,7 +30,7 @@ def test_stochastic_targets_follow_their_generator() -> None:
     values = []
     for seed in (1, 1, 2):
         stream = torch.Generator().manual_seed(seed)
-        method = isnet(ISNetSettings(explanation=Explanation(variant="stochastic")))
+        method = isnet(variant="stochastic")
         method.begin_epoch(0, stream)
         values.append(method.losses(net, data, 0).total.item())
     assert values[0] == values[1] != values[2]
@@ -43,7 +38,7 @@ def test_stochastic_targets_follow_their_generator() -> None:
 
 def test_validation_takes_nothing_from_the_generator() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
-    method = isnet(ISNetSettings(explanation=Explanation(variant="stochastic")))
+    method = isnet(variant="stochastic")
     values = []
     for seed in (1, 2):
         stream = torch.Generator().manual_seed(seed)
@@ -56,7 +51,7 @@ def test_validation_takes_nothing_from_the_generator() -> None:
 
 
 def test_the_history_shows_the_weight_of_the_epoch() -> None:
-    method = isnet(ISNetSettings(weight={0: 0.25, 2: 0.5}))
+    method = isnet(heatmap_weight={0: 0.25, 2: 0.5})
     assert [method.figures(epoch) for epoch in (1, 2)] == [
         {"heatmap_weight": 0.25},
         {"heatmap_weight": 0.5},
@@ -65,7 +60,7 @@ def test_the_history_shows_the_weight_of_the_epoch() -> None:
 
 def test_steps_between_have_the_classification_loss_alone() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
-    method = isnet(ISNetSettings(weight={0: 0.5}, every=3))
+    method = isnet(heatmap_weight=0.5, every_steps=3)
     ce = nn.functional.cross_entropy(net(data.images), data.labels).item()
     method.begin_epoch(0, torch.Generator())
     steps = [method.losses(net, data, 0) for _ in range(6)]
@@ -79,7 +74,7 @@ def test_steps_between_have_the_classification_loss_alone() -> None:
 
 def test_maps_of_a_part_of_the_batch() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
-    method = isnet(ISNetSettings(weight={0: 0.5}, share=0.5))
+    method = isnet(heatmap_weight=0.5, batch_share=0.5)
     losses = method.losses(net, data, 0)
     assert losses.logits.shape == (6, 3)
     assert torch.allclose(losses.logits, net(data.images), atol=1e-5)
@@ -87,15 +82,15 @@ def test_maps_of_a_part_of_the_batch() -> None:
     heat = heatmap_loss(maps, data.masks[:3], HeatmapLossSettings()).total
     assert losses.parts["heatmap"].item() == pytest.approx(heat.item(), rel=1e-4)
     assert losses.parts["mapped"].item() == pytest.approx(0.5)
-    seven = isnet(ISNetSettings(share=0.8))  # a single image left over joins the maps
+    seven = isnet(batch_share=0.8)  # a single image left over joins the maps
     assert seven._mapped(6) == 6
-    few = isnet(ISNetSettings(share=0.05))  # nor are maps made of one image
+    few = isnet(batch_share=0.05)  # nor are maps made of one image
     assert [few._mapped(B) for B in (1, 2, 3, 16)] == [1, 2, 3, 2]
 
 
 def test_images_without_mask_train_by_the_classification_alone() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
-    method = isnet(ISNetSettings(weight={0: 0.5}))
+    method = isnet(heatmap_weight=0.5)
     data.masks[2:] = 0
     losses = method.losses(net, data, 0)
     assert losses.parts["mapped"].item() == pytest.approx(2 / 6)

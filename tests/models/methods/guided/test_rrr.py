@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from isnet_models.methods.base import Batch, Context
-from isnet_models.methods.guided.rrr import RRR, RRRSettings
+from isnet_models.methods.guided.rrr import RRR
+from isnet_models.methods.settings import RRRSettings
 from tests.lrp.losses.map_nets import images, small
 from tests.lrp.maps.test_gradients import gradients, relative_error
 
@@ -37,7 +38,7 @@ def slow(net: nn.Module, batch: Batch, per_batch: bool) -> float:
 @pytest.mark.parametrize("per_batch", [False, True])
 def test_the_total_is_the_stated_sum(several: bool, per_batch: bool) -> None:
     net, data = small(), images(several=several)
-    method = RRR(RRRSettings(weight=0.3, per_batch=per_batch))
+    method = RRR(RRRSettings(gradient_weight=0.3, per_batch=per_batch))
     losses = method.losses(net, data, 0)
     penalty = slow(net, data, per_batch)
     assert penalty > 1e-3
@@ -62,7 +63,7 @@ def test_images_without_a_usable_mask_alone_cost_nothing() -> None:
 @pytest.mark.parametrize("several", [False, True], ids=["one label", "several"])
 def test_the_gradient_is_that_of_the_whole_loss(several: bool) -> None:
     net, data = small(), images(several=several)
-    method = RRR(RRRSettings(weight=1.0), Context(torch.tensor([1.0, 2.0, 0.5]).double()))
+    method = RRR(RRRSettings(gradient_weight=1.0), Context(torch.tensor([1.0, 2.0, 0.5]).double()))
 
     def value() -> Tensor:
         return method.losses(net, data, 0).total
@@ -79,8 +80,3 @@ def test_a_broken_gradient_is_left_out() -> None:
     data.images[0, 0, 0, 0] = 0
     losses = RRR().losses(Root(), Batch(data.images, data.masks, data.labels % 2), 0)
     assert 0 < losses.total.item() < float("inf")
-
-
-def test_a_negative_weight_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"weight = -1.*>= 0"):
-        RRRSettings(weight=-1.0)

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
 from isnet_models.backbones import build_backbone
 from isnet_models.methods.base import Context, Method
-from isnet_models.methods.guided.isnet import ISNetSettings
-from isnet_models.methods.guided.softmax_grad_input import SoftmaxGradInput
-from isnet_models.methods.guided.variants import Explanation
+from isnet_models.methods.guided.isnet import SoftmaxGradInput
+from isnet_models.methods.settings import GradInputSettings
 from tests.lrp.losses.map_nets import images, small
 from tests.lrp.maps.test_gradients import relative_error
 from tests.models.methods.factory import batch
@@ -22,8 +21,8 @@ LOSS = HeatmapLossSettings(low=0.01, high=0.2)
 
 
 def method(**settings: object) -> SoftmaxGradInput:
-    found = ISNetSettings(weight={0: 0.4}, loss=LOSS, **settings)  # type: ignore[arg-type]
-    return SoftmaxGradInput(context=Context(isnet=found))
+    found = GradInputSettings(heatmap_weight=0.4, **settings)  # type: ignore[arg-type]
+    return SoftmaxGradInput(found, Context(ranges={"every map": (0.01, 0.2)}))
 
 
 def slow(net: nn.Module, x: Tensor) -> Tensor:
@@ -74,8 +73,9 @@ def test_the_maps_do_not_depend_on_the_batch() -> None:
 
 def test_hidden_layers_and_the_card_s_explanation() -> None:
     net = build_backbone("small", 3).eval()
-    m: Method = method(explanation=Explanation(variant="selective", layers=("stages.0",)))
+    m: Method = method(layers=("stages.0",))
     losses = m.losses(net, batch(), 0)
     assert {"heatmap_input", "heatmap_stages.0"} <= set(losses.parts)
     assert math.isfinite(losses.total.item())
-    assert m.loss.explanation.variant == "grad_input"  # type: ignore[attr-defined]
+    rule = m.rule  # type: ignore[attr-defined]
+    assert (rule.family, rule.epsilon, rule.bounded) == ("flex", 0.0, False)

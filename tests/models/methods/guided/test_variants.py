@@ -9,25 +9,33 @@ import torch
 from torch import Tensor, nn
 
 from isnet_lrp import relevance
-from isnet_lrp.losses.energy import EnergyLossSettings
 from isnet_models.backbones import build_backbone
 from isnet_models.methods.base import Batch
-from isnet_models.methods.guided.isnet import ISNet, ISNetSettings
-from isnet_models.methods.guided.variants import VARIANTS, Explanation
+from isnet_models.methods.guided.isnet import VARIANTS, GradInput, MapLossMethod
+from isnet_models.methods.settings import GradInputSettings
 from tests.models.methods.factory import batch, isnet
+
+METHODS = (*VARIANTS, "grad_input")
+
+
+def _method(variant: str, **settings: object) -> MapLossMethod:
+    if variant == "grad_input":
+        return GradInput(GradInputSettings(**settings))  # type: ignore[arg-type]
+    return isnet(variant=variant, **settings)
 
 
 def _maps(variant: str, net: nn.Module, images: Tensor, **settings: object) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(5)
-    explanation = Explanation(variant=variant, **settings)  # type: ignore[arg-type]
-    return explanation.maps(net, images, create_graph=False, generator=generator)[0]
+    method = _method(variant, **settings)
+    return method.maps(net, images, create_graph=False, generator=generator)[0]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", METHODS)
 def test_number_of_maps(variant: str) -> None:
     net, data = build_backbone("small", 3).eval(), batch()
     maps = _maps(variant, net, data.images)
-    expected = {"K": 3}.get(VARIANTS[variant].maps, VARIANTS[variant].maps)
+    stated = _method(variant).rule.maps
+    expected = 3 if stated == "K" else stated
     assert list(maps) == ["input"]
     assert maps["input"].shape == (6, expected, 1, 32, 32)
 
@@ -42,25 +50,25 @@ def test_gradient_input_has_neither_epsilon_nor_first_layer_rule() -> None:
 
 def test_settings_reach_the_engine() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
-    ours = _maps("original", net, data.images, epsilon=0.5, zb=False)["input"]
+    ours = _maps("original", net, data.images, epsilon=0.5, bounded_first_layer=False)["input"]
     assert torch.equal(ours, relevance(net, data.images, "all", family="block", epsilon=0.5).maps)
-    ours = _maps("selective", net, data.images, delta=0.3)["input"]
+    ours = _maps("selective", net, data.images, selective_offset=0.3)["input"]
     asked = relevance(net, data.images, "selective", delta=0.3, zb=(0.0, 1.0)).maps
     assert torch.equal(ours, asked)
     train = copy.deepcopy(net).train()
     both = [
-        _maps("flex", train, data.images, batch_norm=b)["input"] for b in ("constant", "authors")
+        _maps("flex", train, data.images, batch_norm_gradient=form)["input"]
+        for form in ("constant", "full")
     ]
     assert not torch.allclose(*both)
 
 
-@pytest.mark.parametrize("layers", [(), "auto"])
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_steps_lower_the_loss(variant: str, layers: tuple[()] | str) -> None:
+@pytest.mark.parametrize("layers", ["none", "auto"])
+@pytest.mark.parametrize("variant", METHODS)
+def test_steps_lower_the_loss(variant: str, layers: str) -> None:
     torch.manual_seed(0)
     net, data = build_backbone("small", 3).train(), batch()
-    explanation = Explanation(variant=variant, layers=layers)  # type: ignore[arg-type]
-    method = isnet(ISNetSettings(weight={0: 0.5}, explanation=explanation))
+    method = _method(variant, heatmap_weight=0.5, layers=layers)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     totals = [_step(net, method, data, optimizer) for _ in range(6)]
     assert totals[-1] < totals[0]
@@ -71,14 +79,16 @@ def test_steps_lower_the_loss(variant: str, layers: tuple[()] | str) -> None:
 
 def test_the_energy_loss_is_a_drop_in() -> None:
     net, data = build_backbone("small", 3).train(), batch()
-    method = isnet(ISNetSettings(weight={0: 0.5}, loss=EnergyLossSettings()))
+    method = isnet(heatmap_weight=0.5, loss="energy")
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     assert _step(net, method, data, optimizer) > min(
         _step(net, method, data, optimizer) for _ in range(5)
     )
 
 
-def _step(net: nn.Module, method: ISNet, data: Batch, optimizer: torch.optim.Optimizer) -> float:
+def _step(
+    net: nn.Module, method: MapLossMethod, data: Batch, optimizer: torch.optim.Optimizer
+) -> float:
     method.begin_epoch(0, torch.Generator().manual_seed(1))
     loss = method.losses(net, data, 0).total
     optimizer.zero_grad()

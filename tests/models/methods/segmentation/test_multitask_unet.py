@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import pytest
@@ -15,14 +14,14 @@ from isnet_models.backbones import count_parameters
 from isnet_models.features import decision_features
 from isnet_models.methods.base import Batch, NetSpec
 from isnet_models.methods.segmentation.multitask_unet import (
-    MultitaskSettings,
     MultitaskUNet,
     UNetWithHead,
     segmentation_loss,
 )
+from isnet_models.methods.settings import MultitaskSettings
 from tests.models.methods.factory import batch
 
-SMALL = MultitaskSettings(weight=0.3, width=4, depth=3, hidden=8)
+SMALL = MultitaskSettings(segmentation_weight=0.3, width=4, depth=3, hidden=8)
 
 
 def network(channels: int = 1, size: tuple[int, int] = (32, 32)) -> UNetWithHead:
@@ -148,18 +147,3 @@ def test_relevance_without_biases_is_conserved() -> None:
                 module.running_mean.zero_()
     found = relevance(net, x, "all", family="flex", epsilon=0.0)
     torch.testing.assert_close(found.maps.sum((2, 3, 4)), found.logits)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"weight": 1.1}, "weight: found 1.1"),
-        ({"depth": 1}, "depth: found 1, expected 2"),
-        ({"width": 0}, "width: found 0"),
-        ({"hidden": 0}, "hidden: found 0"),
-        ({"dropout": 1.0}, "dropout: found 1.0"),
-    ],
-)
-def test_impossible_settings(wrong: dict[str, float], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        dataclasses.replace(SMALL, **wrong)

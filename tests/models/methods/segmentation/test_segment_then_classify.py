@@ -18,9 +18,9 @@ from isnet_models.lung_unet import lung_unet
 from isnet_models.methods.base import Batch
 from isnet_models.methods.segmentation.segment_then_classify import (
     LungsOnly,
-    PipelineSettings,
     SegmentThenClassify,
 )
+from isnet_models.methods.settings import SegmentSettings
 from isnet_models.methods.standard import Standard
 from tests.models.methods.factory import batch, spec
 
@@ -113,7 +113,7 @@ def test_the_whole_image_at_test_is_an_ablation() -> None:
     net.at_test = "whole"
     assert torch.equal(net(x), net.classifier(x))
     assert not torch.allclose(net(x), cut)
-    settings = PipelineSettings(at_test="whole")
+    settings = SegmentSettings(at_test="whole")
     built = SegmentThenClassify.build(
         dataclasses.replace(spec("segment_then_classify"), settings=settings)
     )
