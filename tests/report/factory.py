@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -79,7 +82,7 @@ def plain_image(index: int, k: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(image, 0, 1).astype(np.float32), mask
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """What a synthetic run holds.
 
@@ -101,7 +104,7 @@ class Plan:
 
     classes: Sequence[str] = ("normal", "tb")
     sets: dict[str, int] = field(
-        default_factory=lambda: {"train": 12, "val": 4, "test": 8, "montgomery": 6}
+        default_factory=lambda: {"train": 4, "val": 2, "test": 6, "montgomery": 4}
     )
     sources: dict[str, str] = field(default_factory=lambda: {"montgomery": "Montgomery"})
     skill: dict[str, float] = field(
@@ -117,10 +120,30 @@ class Plan:
     hostile: bool = False
     full: bool = False
 
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __eq__(self, other: object) -> bool:
+        return repr(self) == repr(other)
+
 
 def make_report_run(path: Path, plan: Plan | None = None, **options: Any) -> RunFolder:
-    """A run folder after `plan` (or ``Plan(**options)``)."""
+    """A run folder after `plan` (or ``Plan(**options)``); equal plans are built once and copied."""
     plan = plan or Plan(**options)
+    if plan.config.get("upstream"):
+        return _build(path, plan)
+    shutil.copytree(Path(_template(plan).name) / "run", path, dirs_exist_ok=True)
+    return RunFolder(path)
+
+
+@lru_cache(maxsize=32)
+def _template(plan: Plan) -> TemporaryDirectory[str]:
+    place: TemporaryDirectory[str] = TemporaryDirectory()
+    _build(Path(place.name) / "run", plan)
+    return place
+
+
+def _build(path: Path, plan: Plan) -> RunFolder:
     upstream = plan.config.get("upstream")
     folder = RunFolder(path, RunFolder(Path(upstream)) if upstream else None)
     sections = {

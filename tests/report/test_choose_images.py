@@ -74,7 +74,8 @@ def spread_shares(folder: RunFolder) -> None:
 
 def test_lists_are_those_of_the_tables(tmp_path: Path) -> None:
     skill = {"standard": 0.0}
-    folder = make_report_run(tmp_path / "run", biased=False, full=True, skill=skill)
+    sets = {"train": 2, "val": 2, "test": 8}
+    folder = make_report_run(tmp_path / "run", biased=False, full=True, skill=skill, sets=sets)
     spread_shares(folder)
     run = chosen(folder)
     assert [p.kind for p in run.picks if p.group == "Set test"] == list(KINDS)
@@ -100,7 +101,8 @@ def test_lists_are_those_of_the_tables(tmp_path: Path) -> None:
 
 def test_images_without_map_or_share_are_counted_by_reason(tmp_path: Path) -> None:
     config = {"heatmap": {"limit": 7}}
-    folder = make_report_run(tmp_path / "run", biased=False, config=config)
+    sets = {"train": 2, "val": 2, "test": 8}
+    folder = make_report_run(tmp_path / "run", biased=False, config=config, sets=sets)
     path = folder.stage_dir("heatmap") / "index.csv"
     rows = [row for row in read_csv(path) if row["set"] == "test"][:7]
     rows[0] |= {"png": "", "npz": "", "error": "the map holds NaN or infinity"}
@@ -115,9 +117,10 @@ def test_images_without_map_or_share_are_counted_by_reason(tmp_path: Path) -> No
 
 
 def test_runs_without_maps_or_scores_choose_nothing(tmp_path: Path) -> None:
-    without = make_report_run(tmp_path / "a", stages=("ingest", "masks", "train", "evaluate"))
+    scored = ("ingest", "masks", "train", "evaluate")
+    without = make_report_run(tmp_path / "a", stages=scored, biased=False)
     assert chosen(without).picks == []
-    maps_only = make_report_run(tmp_path / "b", stages=("ingest", "masks", "heatmap"))
+    maps_only = make_report_run(tmp_path / "b", stages=("ingest", "masks", "heatmap"), biased=False)
     assert chosen(maps_only).picks == []
 
 
@@ -130,8 +133,8 @@ def test_a_lost_table_is_named(tmp_path: Path) -> None:
 
 
 def test_many_sets_have_fewer_images_each(tmp_path: Path) -> None:
-    sets = {"train": 4, **{f"set{i}": 5 for i in range(4)}}
-    folder = make_report_run(tmp_path / "run", sets=sets)  # 12 tests, 48 lists
+    sets = {"train": 2, **{f"set{i}": 4 for i in range(4)}}
+    folder = make_report_run(tmp_path / "run", sets=sets, formats=("npz",))  # 12 tests, 48 lists
     run = chosen(folder)
     assert {len(p.maps) for p in run.picks} <= {1, 2}
     assert len(json.dumps([item.picture.uri for p in run.picks for item in p.maps])) < 4e6

@@ -1,5 +1,7 @@
 """The page: all sections in order, each once, with the facts beside the heading."""
 
+import pytest
+
 from isnet_cli.report.page import build_page
 from isnet_cli.report.render import render
 from isnet_cli.report.results import Cohort
@@ -21,7 +23,8 @@ def test_sections_in_order_even_when_there_is_nothing() -> None:
     assert all(section.blocks for section in report.sections)
 
 
-def test_heading_and_facts() -> None:
+def test_heading_and_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isnet_cli.report.drawings.svg_text", lambda figure: "<svg/>")
     done = {"status": "done", "finished": "2026-01-01T10:05:00+00:00"}
     record = {"versions": {"isnet": "0.1.0"}, "stages": {"train": done}}
     one = biased("one", [0.8] * 3)

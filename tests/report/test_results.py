@@ -100,8 +100,8 @@ def test_cohort_comes_from_the_run_that_made_it(tmp_path: Path) -> None:
     second = make_report_run(tmp_path / "second", config=config, stages=SCORED)
     assert not (tmp_path / "second" / "ingest").exists()
     cohort = read_cohort(second.owner("ingest"), "first", ["first", "second"])
-    assert len(cohort.rows) == 33
-    assert len(cohort.images) == len(cohort.qc) == 30
+    assert len(cohort.rows) == 19
+    assert len(cohort.images) == len(cohort.qc) == 16
     assert set(read_run(second, "second").missing) == {"heatmap"}
 
 
