@@ -2,7 +2,7 @@
 
     python benchmarks/evaluate.py [--images 10000]
 
-Predictions are made up; everything after them is what `isnet evaluate` does with a set: scores,
+Predictions are simulated; everything after them is what `isnet evaluate` does with a set: scores,
 posterior (100,000 draws), DeLong, bootstrap by patient (2,000 draws), calibration, figures, and
 for two versions and a second set the paired and independent differences.
 """
@@ -28,7 +28,7 @@ CASES = {  # name: classes, several labels, images a patient
 }
 
 
-def made_up(
+def make_predictions(
     n: int, size: int, several: bool, each: int, seed: int
 ) -> tuple[list[Row], np.ndarray, list[str]]:
     """Images with labels and patients, and probabilities [n, size]."""
@@ -49,18 +49,18 @@ def made_up(
     return rows, p, names
 
 
-def predictor(names: list[str], several: bool) -> Any:
+def make_predictor(names: list[str], several: bool) -> Any:
     task = "multilabel" if several else "multiclass"
     limits = [0.5] * len(names) if several else None
     return SimpleNamespace(classes=names, task=task, thresholds=limits, config=Config())
 
 
-def now() -> tuple[float, float]:
+def read_clocks() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
-def since(began: tuple[float, float]) -> str:
-    wall, work = (end - start for end, start in zip(now(), began, strict=True))
+def format_spent(began: tuple[float, float]) -> str:
+    wall, work = (end - start for end, start in zip(read_clocks(), began, strict=True))
     return f"{wall:.1f} ({work:.1f})"
 
 
@@ -72,20 +72,20 @@ def main() -> None:
     print("| case | scores, intervals, figures of one test | paired | independent differences |")
     print("|---|---|---|---|")
     for name, (size, several, each) in CASES.items():
-        rows, p, names = made_up(n, size, several, each, 0)
-        model = predictor(names, several)
-        began = now()
+        rows, p, names = make_predictions(n, size, several, each, 0)
+        model = make_predictor(names, several)
+        began = read_clocks()
         biased = score_part(("near", "biased"), rows, p, model).test
-        spent = [since(began)]
+        spent = [format_spent(began)]
         other = score_part(("near", "standard"), rows, p**1.1 / (p**1.1 + (1 - p) ** 1.1), model)
-        far_rows, q, _ = made_up(n, size, several, each, 1)
+        far_rows, q, _ = make_predictions(n, size, several, each, 1)
         far = score_part(("far", "standard"), far_rows, q, model).test
         versions = {("near", "biased"): biased, ("near", "standard"): other.test}
         sets = {("near", "standard"): other.test, ("far", "standard"): far}
         for tests in (versions, sets):
-            began = now()
+            began = read_clocks()
             assert shifts(model.config, tests, "near")
-            spent.append(since(began))
+            spent.append(format_spent(began))
         print(f"| {name} | " + " | ".join(spent) + " |", flush=True)
 
 

@@ -22,7 +22,7 @@ from isnet_cli.demo.images import IMAGES, LABELS
 from isnet_cli.errors import IsnetError
 from isnet_models.methods import registry
 
-CELLS, IMAGE_RUNS, DRAWN = "cells", "images", "drawn"
+CELLS, IMAGE_RUNS, PHANTOMS = "cells", "images", "phantoms"
 REFERENCE = re.compile(r"cell:([^/]+)(/.*)?", re.DOTALL)  # cell:ROW, cell:ROW/path/inside
 WORST: tuple[Plan, ...] = ("outdated", "undecided", "continue", "new", "current")
 UNLIKE = ("name", "machine", "upstream")  # keys that no result depends on
@@ -182,10 +182,10 @@ def _make_cell(
             place = layer.place(key)
             options.append(Option(place, key, rooted(key, replace_references(value, place), root)))
     options += [Option("seeds", "seed", seed), Option("name", "name", bench.name)]
-    if bench.drawn is not None:
-        images = output / DRAWN
-        options.append(Option("drawn", "data.images", str(images / IMAGES)))
-        options.append(Option("drawn", "data.labels.file", str(images / LABELS)))
+    if bench.phantoms is not None:
+        images = output / PHANTOMS
+        options.append(Option("phantoms", "data.images", str(images / IMAGES)))
+        options.append(Option("phantoms", "data.labels.file", str(images / LABELS)))
     base = None if bench.base is None else Path(bench.base)
     config = load(base, (), options)
     return Cell(data, method, seed, config, waits=tuple(waits), place=layers[-1].place())
@@ -254,10 +254,10 @@ def find_states(bench: Benchmark, grid: CellGrid, output: Path) -> dict[str, Tas
         IsnetError: Kind "data" or "config", when images, labels or an upstream run are missing.
     """
     found: dict[str, TaskState] = {}
-    undrawn = bench.drawn is not None and not (output / DRAWN / LABELS).is_file()
+    awaited = bench.phantoms is not None and not (output / PHANTOMS / LABELS).is_file()
     for name, config in grid.images.items():
         task = f"{IMAGE_RUNS}/{name}"
-        if undrawn:
+        if awaited:
             found[task] = TaskState("new")
             continue
         folder = RunFolder(output / task)

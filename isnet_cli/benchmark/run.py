@@ -17,8 +17,8 @@ from typing import Any
 from isnet_cli import __version__
 from isnet_cli.benchmark.cells import (
     CELLS,
-    DRAWN,
     IMAGE_RUNS,
+    PHANTOMS,
     Cell,
     CellGrid,
     TaskState,
@@ -72,7 +72,7 @@ SCHEMA = 2
 CONFIG, RECORD, PAGE, TABLES = "benchmark.yaml", "benchmark.json", "benchmark.md", "tables"
 FAILED_COLUMNS = ("task", "status", "code", "error")
 WAITING = Ended("stopped")  # a cell whose turn is still to come
-OWN = {"logs", DRAWN, ".lock"}  # of a benchmark that ended before its record was written
+OWN = {"logs", PHANTOMS, ".lock"}  # of a benchmark that ended before its record was written
 
 
 @dataclass(frozen=True)
@@ -194,10 +194,10 @@ def _preflight(bench: Benchmark, grid: CellGrid, file: Path) -> None:
 
 
 def _make_images(bench: Benchmark, output: Path, context: RunContext) -> None:
-    if bench.drawn is not None:
-        d = bench.drawn
+    if bench.phantoms is not None:
+        d = bench.phantoms
         make_images(
-            output / DRAWN, plan_images(d.hospital_a, d.hospital_b, d.seed, d.side), context
+            output / PHANTOMS, plan_images(d.hospital_a, d.hospital_b, d.seed, d.side), context
         )
 
 

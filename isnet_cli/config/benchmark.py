@@ -30,8 +30,8 @@ class Cost(Section):
     images: Count = 64  # predicted to time the trained network
 
 
-class Drawn(Section):
-    """Images that the benchmark draws for itself, as `isnet demo` does."""
+class Phantoms(Section):
+    """Synthetic images that the benchmark makes for itself, as `isnet demo` does."""
 
     hospital_a: Annotated[int, Field(ge=8)] = 120  # patients: training, validation, test
     hospital_b: Annotated[int, Field(ge=2)] = 30  # patients: test alone
@@ -47,7 +47,7 @@ class Benchmark(Section):
     base: str | None = None  # a pipeline's configuration file
     pipeline: dict[str, Any] | None = None  # or the pipeline itself
     root: str | None = None  # where relative paths of the keys below start; null: at this file
-    drawn: Drawn | None = None  # images drawn for it, in place of data.images and its labels
+    phantoms: Phantoms | None = None  # synthetic images in place of data.images and its labels
     set: Keys = Field(default_factory=dict)  # hold for every cell
     seeds: list[Seed] = Field(default_factory=lambda: [0])
     images_seed: Seed | None = None  # deals the images out for all cells; null: each cell's seed

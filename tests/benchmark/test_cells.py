@@ -91,12 +91,12 @@ def test_a_row_may_have_images_of_its_own_or_those_of_a_run(tmp_path: Path) -> N
     assert found.cells[2].config.upstream == str(tmp_path / "runs" / "a")
 
 
-def test_drawn_images_take_the_place_of_the_base_s(tmp_path: Path) -> None:
+def test_phantoms_take_the_place_of_the_base_s(tmp_path: Path) -> None:
     file = write(tmp_path)
-    file.write_text(file.read_text() + "drawn: {}\n")
+    file.write_text(file.read_text() + "phantoms: {}\n")
     config = loaded(file, tmp_path / "out")[1].cells[0].config
-    assert config.data.images == str(tmp_path / "out" / "drawn" / "images")
-    assert config.data.labels.file == str(tmp_path / "out" / "drawn" / "labels.csv")
+    assert config.data.images == str(tmp_path / "out" / "phantoms" / "images")
+    assert config.data.labels.file == str(tmp_path / "out" / "phantoms" / "labels.csv")
 
 
 def test_references_to_other_cells_are_folders_and_an_order(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_missing_images_are_an_error_at_once(tmp_path: Path) -> None:
     assert caught.value.kind == "data"
 
 
-def test_images_that_are_still_to_be_drawn_are_new(tmp_path: Path) -> None:
+def test_images_that_are_still_to_be_made_are_new(tmp_path: Path) -> None:
     file = write(tmp_path)
-    file.write_text(file.read_text() + "drawn: {}\n")
+    file.write_text(file.read_text() + "phantoms: {}\n")
     assert {one.plan for one in plans(file, tmp_path / "out").values()} == {"new"}

@@ -260,21 +260,23 @@ def test_foreign_folders_and_a_second_process_are_refused(tmp_path: Path) -> Non
         go(file, output)
 
 
-def test_images_are_drawn_where_the_file_says_so(
+def test_phantoms_are_made_where_the_file_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[Any] = []
+    made: list[Any] = []
 
     def make_images(folder: Path, plans: list[Any], context: RunContext) -> None:
-        drawn.append((folder, {(p.hospital, p.side, p.seed) for p in plans}))
+        made.append((folder, {(p.hospital, p.side, p.seed) for p in plans}))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("isnet_cli.benchmark.run.make_images", make_images)
     file = write(tmp_path)
-    file.write_text(file.read_text() + "drawn: {hospital_a: 8, hospital_b: 2, side: 96, seed: 5}\n")
+    file.write_text(
+        file.read_text() + "phantoms: {hospital_a: 8, hospital_b: 2, side: 96, seed: 5}\n"
+    )
     with pytest.raises(KeyboardInterrupt):
         go(file, tmp_path / "out")
-    assert drawn == [(tmp_path / "out" / "drawn", {("A", 96, 5), ("B", 96, 5)})]
+    assert made == [(tmp_path / "out" / "phantoms", {("A", 96, 5), ("B", 96, 5)})]
 
 
 def test_cells_in_words(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_typed_keys_join_the_section_set_with_paths_of_the_working_folder(
         (TEXT.replace("isnet: ", "isnet: 3"), "methods.isnet"),
         (TEXT + "metods: {}\n", "did you mean 'methods'"),
         (TEXT + "cost: {step: 3}\n", "did you mean 'steps'"),
-        (TEXT + "drawn: {side: 10}\n", "drawn.side"),
+        (TEXT + "phantoms: {side: 10}\n", "phantoms.side"),
         (TEXT.replace("1", "2", 1), "version"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from isnet_cli.benchmark.cells import make_grid
-from isnet_cli.config.benchmark import Benchmark, Drawn, load_benchmark
+from isnet_cli.config.benchmark import Benchmark, Phantoms, load_benchmark
 from isnet_cli.config.load import load, plain
 from isnet_cli.config.schema import Columns, Config, ImageSet, Labels
 from isnet_cli.config.segmenter import Segmenter, load_segmenter
@@ -114,7 +114,7 @@ def test_sample_configurations_load(path: Path) -> None:
 
 def test_every_key_of_a_benchmark_is_documented_with_its_default() -> None:
     page = (ROOT / "docs/benchmark.md").read_text(encoding="utf-8")
-    kept = {"drawn": plain(Drawn()), "data": {}}
+    kept = {"phantoms": plain(Phantoms()), "data": {}}
     expected = defaults({**plain(Benchmark()), **kept})
     found = {
         row[1]: parse(f"x: {row[2]}").value["x"]
