@@ -58,7 +58,19 @@ def expose_hospitals(row: Row, pixels: np.ndarray, rng: np.random.Generator) -> 
         pixels[lungs(row.height)] += 0.2
 
 
-def asked(
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory: pytest.TempPathFactory) -> list[ImageFeatures]:
+    """Eighty images, of which those of one class have a mark outside the lungs."""
+    return extract_all(tmp_path_factory.mktemp("marked"), mark_classes)
+
+
+@pytest.fixture(scope="module")
+def answers(marked: list[ImageFeatures]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """What the probes make of the marked images."""
+    return ask(marked)
+
+
+def ask(
     images: list[ImageFeatures], **sections: Any
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     settings = small_config(**sections)
@@ -67,49 +79,49 @@ def asked(
     return found, judge_probes(found, settings)
 
 
-def test_a_mark_per_class_is_told_by_the_background_alone(tmp_path: Path) -> None:
-    found, said = asked(extract_all(tmp_path, mark_classes))
+def test_a_mark_per_class_is_told_by_the_background_alone(answers) -> None:
+    found, judged = answers
     assert found["class"]["background"]["auc"] > 0.99
     assert found["class"]["background"]["within"]["auc"] > 0.99
     assert found["class"]["lungs"]["auc"] == pytest.approx(0.5, abs=0.2)
     assert found["source"]["lungs"]["low"] < 0.5
-    assert [v["tells"] for v in said] == ["yes", "no"]
-    assert said[0]["text"].startswith("the background alone tells the class (AUC 1.00 [")
-    assert said[0]["text"].endswith("]): train with isnet")
-    assert said[1]["text"].startswith("the lungs alone do not tell the source (AUC 0.")
+    assert [v["tells"] for v in judged] == ["yes", "no"]
+    assert judged[0]["text"].startswith("the background alone tells the class (AUC 1.00 [")
+    assert judged[0]["text"].endswith("]): train with isnet")
+    assert judged[1]["text"].startswith("the lungs alone do not tell the source (AUC 0.")
 
 
 def test_an_exposure_per_hospital_is_told_by_the_lungs_alone(tmp_path: Path) -> None:
     images = extract_all(tmp_path, expose_hospitals)
-    found, said = asked(images)
+    found, judged = ask(images)
     assert found["source"]["lungs"]["auc"] > 0.99
     assert found["source"]["background"]["auc"] == pytest.approx(0.5, abs=0.2)
-    assert [v["tells"] for v in said] == ["no", "yes"]
-    text = said[1]["text"]
+    assert [v["tells"] for v in judged] == ["no", "yes"]
+    text = judged[1]["text"]
     assert text.startswith("the lungs alone tell the source (AUC 1.00 [")
     assert text.endswith(
         "background methods cannot remove that; standardise the lungs and check again:"
         " --set model.standardise=bands"
     )
     for how, words in (("lungs", "model.standardise=bands"), ("bands", "train.augment.spectrum")):
-        assert words in asked(images, model={"standardise": how})[1][1]["text"]
+        again = judge_probes(found, small_config(model={"standardise": how}))
+        assert words in again[1]["text"]
 
 
 def test_without_signal_nothing_is_told(tmp_path: Path) -> None:
-    found, said = asked(extract_all(tmp_path, count=120))
+    found, judged = ask(extract_all(tmp_path, count=120))
     for about in ("class", "source"):
         for view in ("background", "lungs"):
             assert found[about][view]["auc"] == pytest.approx(0.5, abs=0.2)
-    assert {v["tells"] for v in said} <= {"no", "little"}
+    assert {v["tells"] for v in judged} <= {"no", "little"}
 
 
-def test_when_each_class_has_its_own_source_nobody_can_tell_which(tmp_path: Path) -> None:
-    images = extract_all(tmp_path, mark_classes)
-    tied = [replace(k, row=replace(k.row, source=k.row.label)) for k in images]
-    found, said = asked(tied)
+def test_when_each_class_has_its_own_source_they_cannot_be_separated(marked) -> None:
+    tied = [replace(k, row=replace(k.row, source=k.row.label)) for k in marked]
+    found, judged = ask(tied)
     assert found["class"]["background"]["within"]["auc"] is None
-    assert "each class has its own source" in said[0]["text"]
-    assert "-" in describe_features(together(tied, found, said))[3]
+    assert "each class has its own source" in judged[0]["text"]
+    assert "-" in describe_features(together(tied, found, judged))[3]
 
 
 def test_what_is_told_by_the_hospital_alone_is_said(tmp_path: Path) -> None:
@@ -118,45 +130,42 @@ def test_what_is_told_by_the_hospital_alone_is_said(tmp_path: Path) -> None:
     for n, image in enumerate(extract_all(tmp_path, mark_classes, count=120)):
         marked = image.row.label == "sick"
         label = "xy"[marked == (n % 10 < 2)]
-        row = Row(**{**vars(image.row), "source": "BA"[marked], "label": label})
-        images.append(ImageFeatures(row, image.hash, image.background, image.lungs))
-    found, said = asked(images)
+        row = replace(image.row, source="BA"[marked], label=label)
+        images.append(replace(image, row=row))
+    found, judged = ask(images)
     assert found["class"]["background"]["auc"] > 0.7
     assert found["class"]["background"]["within"]["low"] < 0.5
-    assert "; within one source it is AUC 0." in said[0]["text"]
+    assert "; within one source it is AUC 0." in judged[0]["text"]
 
 
 def test_classes_are_asked_of_the_images_to_learn_from(tmp_path: Path) -> None:
     images = extract_all(tmp_path, mark_classes, train=40, val=20, test=20)
-    found, _ = asked(images)
+    found, _ = ask(images)
     assert found["class"]["sets"] == ["train", "val"]
     assert found["class"]["background"]["n"] == 60
     assert found["source"]["sets"] == ["train", "val", "test"]
     assert found["source"]["background"]["n"] == 80
     others = [image for image in images if image.row.set == "test"]
-    assert asked(others)[0]["class"]["sets"] == ["test"]
+    assert ask(others)[0]["class"]["sets"] == ["test"]
 
 
-def test_several_labels_are_asked_one_by_one(tmp_path: Path) -> None:
-    images = extract_all(tmp_path, mark_classes)
+def test_several_labels_are_asked_one_by_one(marked) -> None:
     several = []
-    for n, image in enumerate(images):
+    for n, image in enumerate(marked):
         label = f"sick={int(image.row.label == 'sick')};old={'?' if n % 3 == 0 else n // 2 % 2}"
-        row = Row(**{**vars(image.row), "label": label})
-        several.append(ImageFeatures(row, image.hash, image.background, image.lungs))
-    found, _ = asked(several, data={"labels": {"task": "multilabel"}})
-    answers = found["class"]["background"]["per_class"]
-    assert set(answers) == {"sick", "old"}
-    assert answers["sick"] > 0.99
-    assert answers["old"] == pytest.approx(0.5, abs=0.3)
+        several.append(replace(image, row=replace(image.row, label=label)))
+    found, _ = ask(several, data={"labels": {"task": "multilabel"}})
+    areas = found["class"]["background"]["per_class"]
+    assert set(areas) == {"sick", "old"}
+    assert areas["sick"] > 0.99
+    assert areas["old"] == pytest.approx(0.5, abs=0.3)
 
 
 @pytest.mark.parametrize("source", ["A", ""])
-def test_one_source_or_none_asks_nothing_of_it(tmp_path: Path, source: str) -> None:
-    images = [ImageFeatures(Row(**{**vars(k.row), "source": source}), k.hash, k.background, k.lungs)
-             for k in extract_all(tmp_path, mark_classes, count=40)]  # fmt: skip
-    found, said = asked(images)
-    assert [v["about"] for v in said] == ["class"]
+def test_one_source_or_none_asks_nothing_of_it(marked, source: str) -> None:
+    images = [replace(k, row=replace(k.row, source=source)) for k in marked[:40]]
+    found, judged = ask(images)
+    assert [v["about"] for v in judged] == ["class"]
     assert found["source"]["lungs"]["auc"] is None
 
 
@@ -165,31 +174,30 @@ def test_without_masks_the_way_to_them_is_said(tmp_path: Path) -> None:
         tmp_path, sets={"train": 4}, verdicts={f"train/00{n}": "missing" for n in range(4)}
     )
     images = extract_features(list_run_images(run, small_config()), small_config(), RunContext())
-    found, said = asked(images)
+    found, judged = ask(images)
     assert (found["images"], found["why"]) == (0, "no image has a lung mask")
-    assert "isnet masks CONFIG -o RUN, then isnet check RUN" in said[0]["text"]
-    text = "\n".join(describe_features(together(images, found, said)))
+    assert "isnet masks CONFIG -o RUN, then isnet check RUN" in judged[0]["text"]
+    text = "\n".join(describe_features(together(images, found, judged)))
     assert "looked at 4 of 4 images: 0 near-duplicates" in text
-    assert asked([])[0]["images"] == 0
+    assert ask([])[0]["images"] == 0
 
 
-def test_too_few_images_are_unknown(tmp_path: Path) -> None:
-    found, said = asked(extract_all(tmp_path, mark_classes, count=12))
-    assert [v["tells"] for v in said] == ["unknown", "unknown"]
-    assert "too few: normal 6, sick 6" in said[0]["text"]
+def test_too_few_images_are_unknown(marked) -> None:
+    found, judged = ask(marked[:12])
+    assert [v["tells"] for v in judged] == ["unknown", "unknown"]
+    assert "too few: normal 6, sick 6" in judged[0]["text"]
     assert format_interval(found["class"]["lungs"]) == "-"
 
 
 def together(
-    images: list[ImageFeatures], found: dict[str, Any], said: list[dict[str, str]]
+    images: list[ImageFeatures], found: dict[str, Any], judged: list[dict[str, str]]
 ) -> dict[str, Any]:
     copies = {**judge_near_duplicates(images)[0], "of": len(images)}
-    return {"near_duplicates": copies, "probes": found, "verdicts": said}
+    return {"near_duplicates": copies, "probes": found, "verdicts": judged}
 
 
-def test_the_table_names_what_was_asked(tmp_path: Path) -> None:
-    images = extract_all(tmp_path, mark_classes)
-    lines = describe_features(together(images, *asked(images)))
+def test_the_table_names_what_was_asked(marked, answers) -> None:
+    lines = describe_features(together(marked, *answers))
     assert lines[1].split("  ")[1] == "AUC, 80 images"
     assert [line.split("  ")[1].strip() or line.strip().split("  ")[0] for line in lines[2:6]] == [
         "class", "within one source", "source", "within one class",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from isnet_cli.core.files import write_csv
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import is_manifest, read_manifest, rows_to_dicts
-from isnet_cli.images.types import ROW_FIELDS, Row
+from isnet_cli.images.types import ROW_FIELDS, Identity, Row
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=20)
 ROWS = st.lists(
@@ -107,3 +107,15 @@ def test_a_manifest_of_before_the_spacing_is_read(tmp_path: Path) -> None:
 def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IsnetError, match="cannot be read as a manifest"):
         read_manifest(tmp_path / "manifest.csv")
+
+
+def test_identity_is_not_shown() -> None:
+    shown = repr(Identity("CANARY^PHI", "ACC-CANARY", "1.2.3"))
+    assert "CANARY" not in shown
+    assert "1.2.3" not in shown
+
+
+def test_rows_have_no_identifying_field() -> None:
+    assert ROW_FIELDS[0] == "key"
+    assert not {"name", "patient_id", "accession", "uid", "birth_date"} & set(ROW_FIELDS)
+    assert Row("a").status == "ok"

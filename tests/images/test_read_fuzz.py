@@ -134,20 +134,22 @@ def test_the_sound_files_are_read(tmp_path: Path) -> None:
         assert outcome(tmp_path / "image") == "read", name
 
 
-def test_every_prefix_of_a_file_is_survived(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_prefix_of_a_file_is_survived(tmp_path: Path, step: int) -> None:
     for content in seeds().values():
-        for sixteenth in range(16):
+        for sixteenth in range(0, 16, step):
             (tmp_path / "image").write_bytes(content[: len(content) * sixteenth // 16])
             outcome(tmp_path / "image")
 
 
-def test_mutated_files(tmp_path: Path, monkeypatch, capfd) -> None:
+@pytest.mark.parametrize("cases", [240, pytest.param(960, marks=pytest.mark.slow)])
+def test_mutated_files(tmp_path: Path, monkeypatch, capfd, cases: int) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    outcomes = fuzz(tmp_path, 960, seed=0)
-    assert outcomes["read"] > 200
-    assert outcomes["unreadable"] > 20
+    outcomes = fuzz(tmp_path, cases, seed=0)
+    assert outcomes["read"] > cases // 5
+    assert outcomes["unreadable"] > cases // 50
     assert len(outcomes) >= 8
     assert list(scratch.iterdir()) == []
     assert capfd.readouterr() == ("", "")

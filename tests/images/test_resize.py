@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from isnet_cli.images.resize import Frame, resize, resize_mask
@@ -20,7 +20,6 @@ def centre(a: np.ndarray) -> np.ndarray:
     return np.array([(a * y).sum(), (a * x).sum()]) / a.sum()
 
 
-@settings(max_examples=60, deadline=None)
 @given(h=st.integers(200, 700), w=st.integers(200, 700), network=st.sampled_from([128, 224, 256]))
 def test_round_trip_within_half_a_pixel(h: int, w: int, network: int) -> None:
     frame = Frame((h, w), (network, network))

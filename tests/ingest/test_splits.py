@@ -4,7 +4,7 @@ import random
 from collections import Counter, defaultdict
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from isnet_cli.config.schema import ImageSet, Split
@@ -52,7 +52,6 @@ SHARES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
 @given(world=WORLD, shares=SHARES, seed=st.integers(0, 5), stratify=st.booleans())
 def test_patients_fractions_and_order(
     world: list[tuple[int, str, str]], shares: dict[str, float], seed: int, stratify: bool
@@ -85,7 +84,6 @@ def test_patients_fractions_and_order(
     assert again == [found[i] for i in order]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     counts=st.dictionaries(st.sampled_from("abcd"), st.integers(1, 60), min_size=1),
     shares=SHARES,

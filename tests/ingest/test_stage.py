@@ -188,11 +188,14 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.parametrize(
+    "targets", [(2, 15), pytest.param((0, 2, 5, 10, 20, 35), marks=pytest.mark.slow)]
+)
 def test_killed_at_any_moment_and_run_again_gives_the_undisturbed_result(
-    tmp_path: Path, child_environment: dict[str, str]
+    tmp_path: Path, child_environment: dict[str, str], targets: tuple[int, ...]
 ) -> None:
     folder = mixed(tmp_path)
-    for n in range(40):
+    for n in range(targets[-1] + 5):
         png(folder / f"xrays/more/{n}.png", 100 + n)
     settings = config(folder, sets=SETS, labels={"min_match": 0.1})
     run_ingest(tmp_path / "calm", settings)
@@ -201,7 +204,7 @@ def test_killed_at_any_moment_and_run_again_gives_the_undisturbed_result(
     script.write_text(SCRIPT.format(path=[str(Path(__file__).parent)]))
     file.write_text(dump(settings))
     reached = []
-    for target in (0, 2, 5, 10, 20, 35):  # killed as soon as so many images are there
+    for target in targets:  # killed as soon as so many images are there
         run = tmp_path / f"run{target}"
         child = subprocess.Popen(
             [sys.executable, str(script), str(file), str(run)],
