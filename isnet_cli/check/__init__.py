@@ -1,1 +1,1 @@
-"""`isnet check`, `isnet init` and `isnet doctor`: what can be said before any work."""
+"""`isnet check`, `isnet init` and `isnet doctor`: what is known before any work."""

@@ -66,7 +66,7 @@ class Examination:
 
 
 def examine_machine() -> Examination:
-    """Looks at the machine; imports what the stages would import."""
+    """Examines the machine; imports what the stages would import."""
     problems: list[str] = []
     disk = shutil.disk_usage(Path.cwd()).free
     if disk < LEAST_FREE:

@@ -42,7 +42,7 @@ class ImageSource:
         image: The file: a kept image of a run, or the input file.
         kept: Whether it is a kept image.
         mask: Mask file or two joined by ``|``; empty when there is none.
-        shape: Shape drawn into its background as in training; empty for none.
+        shape: Synthetic shape in its background as in training; empty for none.
     """
 
     row: Row

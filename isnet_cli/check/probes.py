@@ -2,7 +2,7 @@
 
 The probe is a logistic regression; folds keep patients together. The AUC counts pairs of images of
 the same fold only, so that differences between the folds' models neither help nor harm, and, on
-request, pairs of the same stratum only: what tells the class *within* one hospital. Its interval
+request, pairs of the same stratum only: what predicts the class *within* one hospital. Its interval
 is a bootstrap by patient, with the probes' answers as they are.
 """
 
@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Question:
-    """What the probe is asked.
+    """What a probe should answer.
 
     Attributes:
         name: Of the question.

@@ -56,7 +56,7 @@ class Survey:
 
 
 def survey_folder(folder: Path, labels: Path | None = None) -> Survey:
-    """Looks at a folder of X-rays, or at one that holds an ``images`` folder; reads no pixels.
+    """Surveys a folder of X-rays, or one that holds an ``images`` folder; reads no pixels.
 
     Args:
         folder: Where to look.

@@ -1,6 +1,7 @@
 """What `isnet check` concludes from pixels: near-duplicates, and what background and lungs tell.
 
-Two questions, each asked of the background alone and of the lungs alone: which class, which source.
+Two questions, each answered from the background alone and from the lungs alone: which class, and
+which source.
 Verdicts are sentences about two of the four answers: the class from the background (a network may
 fall for it; training with lung masks removes it), the source from the lungs (it cannot).
 """

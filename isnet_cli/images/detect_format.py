@@ -81,7 +81,7 @@ def detect_bytes(head: bytes) -> Format | None:
 
     DICOM is recognised with its preamble (PS3.10 section 7.1: 128 bytes, then ``DICM``) and
     without, when the file begins with a data element of group 0002 or 0008. The preamble may
-    hold another format's header on purpose (PS3.10 annex), so the DICOM prefix is asked first.
+    hold another format's header on purpose (PS3.10 annex), so the DICOM prefix is checked first.
     """
     if head[128:132] == b"DICM":
         return "dicom"
@@ -107,7 +107,7 @@ def describe_content(head: bytes) -> str:
 
 
 def _bare_dicom(head: bytes) -> bool:
-    """Whether `head` begins with a plausible first data element (explicit or implicit VR)."""
+    """Whether `head` begins like a first data element (explicit or implicit VR)."""
     if len(head) < 8:
         return False
     for order in ("<", ">"):

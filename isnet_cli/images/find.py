@@ -218,7 +218,7 @@ def _without_suffix(key: str) -> str:
 
 
 def _safe_part(part: str) -> str:
-    """One key component that every file system can store with our endings added."""
+    """One key component that every file system accepts with our endings added."""
     safe = make_printable(part)
     if len(safe.encode()) <= MAX_PART:
         return safe

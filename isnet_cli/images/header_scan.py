@@ -12,7 +12,7 @@ from isnet_cli.images.dicom import header
 from isnet_cli.images.quiet import quiet
 from isnet_cli.images.types import Identity
 
-PLACEHOLDERS = {  # identifiers that de-identification leaves behind; they name nobody
+PLACEHOLDERS = {  # identifiers that de-identification leaves; they name no patient
     *("", "0", "anon", "anonym", "anonymous", "anonymized", "anonymised", "deidentified"),
     *("removed", "unknown", "none", "na", "nan", "null", "no id", "noid", "xxx", "xxxx"),
 }
@@ -30,7 +30,7 @@ class HeaderFacts:
         view: ``frontal``, ``lateral`` or ``unknown``.
         height: Rows, px; 0 when unknown.
         width: Columns, px; 0 when unknown.
-        frames: Number of frames, as far as the header says.
+        frames: Number of frames, as far as the header states.
         identity: For joining labels and grouping patients.
         fault: (reason, sentence) when the header alone rules the file out, else None.
     """
@@ -66,7 +66,7 @@ def scan_header(path: Path) -> HeaderFacts:
 
 
 def drop_placeholder(patient: str) -> str:
-    """A patient identifier, or empty when it is a word that stands for nobody."""
+    """A patient identifier, or empty when it is a word that stands for no patient."""
     return "" if patient.strip().lower().rstrip("^ ") in PLACEHOLDERS else patient.strip()
 
 

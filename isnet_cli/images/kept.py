@@ -1,4 +1,4 @@
-"""Kept images: grey PNG files without metadata, the form in which a run stores X-rays.
+"""Kept images: grey PNG files without metadata, the form in which a run keeps X-rays.
 
 They have 16 bits, or 8 where that loses nothing: images that came with 8 and were not reduced.
 """

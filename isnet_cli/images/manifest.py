@@ -21,7 +21,7 @@ def rows_to_dicts(rows: Iterable[Row]) -> list[dict[str, str | int]]:
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether a file is a manifest of a run, told by its header line."""
+    """Whether a file is a manifest of a run, by its header line."""
     if path.suffix.lower() != ".csv" or not path.is_file():
         return False
     with path.open(encoding="utf-8-sig", errors="replace") as file:

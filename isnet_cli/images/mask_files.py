@@ -191,7 +191,7 @@ def _index(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
 
 
 def list_pictures(folder: Path) -> Iterator[Path]:
-    """Absolute paths of the pictures below `folder`, told by their endings, in order."""
+    """Absolute paths of the pictures below `folder`, by their endings, in order."""
     suffixes = frozenset(IMAGE_SUFFIXES) | {".bmp", ".gif", ".webp", ".pgm", ".ppm"}
     for top, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -201,7 +201,7 @@ def list_pictures(folder: Path) -> Iterator[Path]:
 
 
 def _meanings(whole: str) -> Iterator[tuple[str, str]]:
-    """XRay paths that a mask's path may stand for, with the side of the body or ''."""
+    """Paths of images that a mask's path may stand for, with the side of the body or ''."""
     parts = PurePosixPath(whole).parts
     for side, folders in SIDE_FOLDERS.items():
         inner = [part for part in parts[:-1] if part.lower() not in folders]

@@ -1,8 +1,8 @@
 """PNG, JPEG and TIFF files as images in the normal form.
 
 White is the highest value that the sample format can hold. A 12-bit image stored in the lower part
-of a 16-bit file is therefore dark: nothing in the file tells it from a dark 16-bit image, and
-guessing by the brightest pixel would scale each image differently. A note marks such images;
+of a 16-bit file is therefore dark: nothing in the file distinguishes it from a dark 16-bit image,
+and guessing by the brightest pixel would scale each image differently. A note marks such images;
 ``data.scale: range`` or ``percentile`` brightens them.
 """
 
@@ -124,7 +124,7 @@ def _samples(image: Any, kind: Format, scale: Scale) -> _Samples:
 
 
 def _upright(image: Any) -> Any:
-    """The page turned as its EXIF orientation says; as it is when the EXIF data are damaged."""
+    """The page turned by its EXIF orientation; as it is when the EXIF data are damaged."""
     image.load()
     try:
         return ImageOps.exif_transpose(image)

@@ -1,4 +1,4 @@
-"""Why something that could be read is still no usable image; silent in every doubtful case."""
+"""Why something that could be read is still no usable image; uncertain cases pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.types import XRay
 
-MIN_SIDE = 64  # px; lungs cannot be told apart below
+MIN_SIDE = 64  # px; smaller images do not show the lungs
 MAX_ASPECT = 4.0  # longer side by shorter side; chest images stay below 2
 MAX_SATURATED = 0.97  # share of pixels that are exactly black or exactly white
 MAX_COLOUR_SPREAD = 0.06  # of [0, 1]; grey images with coloured marks stay far below

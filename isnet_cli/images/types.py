@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 class Identity:
     """Identifying facts of one image; they live in memory only and are written nowhere.
 
-    Every field is an empty string when the file does not say it.
+    Every field is an empty string when the file does not state it.
     """
 
     patient: str = field(default="", repr=False)  # not even a traceback shows it
@@ -31,7 +31,7 @@ class XRay:
         view: ``frontal``, ``lateral`` or ``unknown``.
         spacing: Pixel spacing in mm (row, column), or None.
         identity: Facts for joining labels and grouping patients; never written.
-        notes: What the reader did or doubted (inversion, window, padding), in short words.
+        notes: What the reader did or noticed (inversion, window, padding), in short words.
     """
 
     pixels: NDArray[np.float32]
@@ -59,7 +59,7 @@ class Row:
         format: As `XRay.format`.
         view: ``frontal``, ``lateral`` or ``unknown``.
         source: Hospital or collection; empty when unknown.
-        patient: Salted 12-hex key of the patient; empty when unknown.
+        patient: Pseudonym of the patient, 12 hex digits; empty when unknown.
         label: Multi-class: class name. Multi-label: ``name=1;name=0;name=?``. Empty: no label.
         set: Named set, empty when in none.
         mask_file: Given mask (absolute path; two joined by ``|`` for left and right), or empty.

@@ -34,7 +34,7 @@ class Candidate:
         collection: Name of its collection.
         key: Its name in all outputs, unless images are renamed.
         path: The file.
-        header: What its header says.
+        header: What its header states.
         stated: What its label row states; a row without a label when it has none.
         masks: Given mask files as `Row.mask_file`.
     """

@@ -153,7 +153,7 @@ class Labelling:
         ]
 
     def _read_folders(self, headers: Sequence[HeaderFacts]) -> list[tuple[LabelRow, str]]:
-        """Labels from folder names, where the folders look like classes."""
+        """Labels from folder names, where there is one folder per class."""
         root = os.path.abspath(self.images.root)
         images = {
             i: PurePosixPath(os.path.relpath(os.path.abspath(path), root))
@@ -210,7 +210,7 @@ class Labelling:
                 "data",
                 f"data.sets.{name}: class '{row.label}', expected one of the main images' classes"
                 f" {', '.join(map(repr, known))}",
-                fix="write the class alike in both label files,"
+                fix="write the class in the same way in both label files,"
                 f"   or choose classes: data.sets.{name}.labels.classes: [...]",
             )
         return row

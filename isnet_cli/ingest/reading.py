@@ -206,7 +206,7 @@ def read_files(
         context: Side effects.
 
     Returns:
-        What became of each file, in order; None when asked to stop before the end.
+        What became of each file, in order; None when a stop was requested before the end.
     """
     data = config.data
     options = fingerprint(FORMAT, data.dicom.model_dump(), data.scale, data.max_side, data.view)

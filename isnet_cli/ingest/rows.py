@@ -116,7 +116,7 @@ def skip_copies(lines: Sequence[Line]) -> list[Line]:
     """Skips images that are in a collection more than once (same bytes, same frame).
 
     The first labelled one stays, or the first; the others become ``duplicate``. When their labels
-    differ, nobody can tell which is right, and all become ``duplicate_conflict``.
+    differ, none is known to be right, and all become ``duplicate_conflict``.
     """
     copies: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     for i, line in enumerate(lines):

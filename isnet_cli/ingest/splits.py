@@ -37,7 +37,7 @@ class Group:
 
 
 def list_classes(label: str, task: str) -> list[str]:
-    """Classes that one manifest label says yes to; multi-label images without any: `NEGATIVE`."""
+    """Classes that one manifest label has; multi-label images without any: `NEGATIVE`."""
     if task == "multiclass":
         return [label] if label else []
     positive = [name for name, value in decode_findings(label).items() if value == 1.0]
@@ -69,7 +69,7 @@ def assign_sets(
 
     Args:
         rows: The main images; `Row.set` holds the column's value or is empty.
-        patients: Patient of each row as found (not salted), empty when unknown; memory only.
+        patients: Patient of each row as found (no pseudonym), empty when unknown; memory only.
         sets: The configured sets; those with images of their own are ignored here.
         split: How to group and whether to stratify.
         seed: Orders the groups.
@@ -87,14 +87,16 @@ def assign_sets(
         for i in usable
         if rows[i].set and (not own or _follows_column(own, rows[i].set))
     }
-    drawn = {n: e for n, e in own.items() if not _follows_column(own, n) or n not in fixed.values()}
+    to_fill = {
+        n: e for n, e in own.items() if not _follows_column(own, n) or n not in fixed.values()
+    }
     if not own and not fixed and labelled:
-        drawn = dict(DEFAULT_SETS)
+        to_fill = dict(DEFAULT_SETS)
     result = dict.fromkeys(range(len(rows)), "") | fixed
     free = [i for i in usable if i not in fixed]
-    for names, members in _find_pools(rows, free, drawn):
+    for names, members in _find_pools(rows, free, to_fill):
         groups = _group_images(rows, patients, members, split, task)
-        shares = _complete_shares({name: drawn[name].fraction for name in names}, names)
+        shares = _complete_shares({name: to_fill[name].fraction for name in names}, names)
         for group, name in split_groups(groups, shares, seed, stratify=split.stratify):
             result.update(dict.fromkeys(group.images, name))
     return [replace(row, set=result[i]) for i, row in enumerate(rows)]

@@ -17,7 +17,7 @@ from isnet_cli.ingest.set_checks import Finding, count_classes, format_table
 
 
 def report_contents(contents: Contents, context: RunContext) -> None:
-    """Says how labels were matched, and warns of what is doubtful so far."""
+    """Reports how labels were matched, and warns of what is doubtful so far."""
     for name, lines in contents.match.items():
         context.say(f"labels of set '{name}':" if name != MAIN else "labels:")
         for line in lines:
@@ -63,7 +63,7 @@ def report_warnings(
 
 
 def report_rows(rows: Sequence[Row], config: Config, context: RunContext) -> None:
-    """Says how many images were read and skipped, and how they are spread over sources and sets."""
+    """Reports how many images were read and skipped, and the classes of each source and set."""
     number = count_rows(rows)
     context.say(f"read {number['read']} of {number['found']} images")
     for name, n in _count_reasons(rows).most_common():

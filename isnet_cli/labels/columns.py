@@ -1,4 +1,4 @@
-"""Which column of a label file means what: usual names are found, doubt is refused."""
+"""Which column of a label file means what: usual names are found, ambiguity is refused."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def find_roles(table: CsvTable, labels: Labels, columns: Columns) -> Roles:
 
     Raises:
         IsnetError: Kind "data", when a named column does not exist, two columns claim one role, or
-            no label column can be told.
+            there is no label column.
     """
     found = {role: _find_column(table, role, getattr(columns, role)) for role in ROLE_NAMES}
     masks: tuple[str, ...] = (found["mask"],) if found["mask"] else ()

@@ -33,7 +33,7 @@ class CsvTable:
         columns: Header names, trimmed, each different; an empty one is called ``column N``.
         rows: One tuple of cells per data row, as long as `columns`.
         lines: Line of the file on which each row ends, for messages.
-        delimiter: The one that was found or asked for.
+        delimiter: The one that was found or configured.
         encoding: Python's name of the encoding.
     """
 

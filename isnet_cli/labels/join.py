@@ -1,4 +1,4 @@
-"""Which row of a label file belongs to which image: every usual key is tried, doubt is refused.
+"""Which row of a label file belongs to which image: every usual key is tried, ambiguity is refused.
 
 A join is accepted only when each matched key value names one image (or one examination, one
 patient) and one meaning; otherwise the attempt counts as ambiguous and is not used.
@@ -224,13 +224,13 @@ def _try_column(
     ambiguous = 0
     for image, rows in zip(images, found, strict=True):
         if id(rows) not in judged:
-            judged[id(rows)] = _explain_doubt(table, rows, column, kind, claims) if rows else ""
-        doubt = judged[id(rows)]
-        chosen.append(rows[0] if rows and not doubt else None)
-        if doubt:
+            judged[id(rows)] = _explain_ambiguity(table, rows, column, kind, claims) if rows else ""
+        why = judged[id(rows)]
+        chosen.append(rows[0] if rows and not why else None)
+        if why:
             ambiguous += 1
             name = image.shown if kind in OF_FILES else f"one {kind}"
-            examples += [f"{name}: {doubt}"] if len(examples) < EXAMPLES else []
+            examples += [f"{name}: {why}"] if len(examples) < EXAMPLES else []
     return Attempt(kind, column, tuple(chosen), ambiguous, tuple(examples))
 
 
@@ -244,7 +244,7 @@ def _count_claims(found: Matches) -> dict[int, int]:
     return claims
 
 
-def _explain_doubt(
+def _explain_ambiguity(
     table: LabelTable, rows: Sequence[int], column: str, kind: str, claims: Mapping[int, int]
 ) -> str:
     """Why the rows that fit an image do not settle what it is; empty when they do."""

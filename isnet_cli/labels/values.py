@@ -1,4 +1,4 @@
-"""What a cell of a label file says, and how labels are written into the manifest."""
+"""What a cell of a label file means, and how labels are written into the manifest."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def decode_findings(text: str) -> dict[str, float]:
 
 
 def parse_label(label: str, task: str) -> dict[str, float]:
-    """What a manifest label says: class -> 1.0; multi-label also 0.0 and NaN; no label: empty.
+    """Reads a manifest label: class -> 1.0; multi-label also 0.0 and NaN; no label: empty.
 
     Args:
         label: `Row.label`.

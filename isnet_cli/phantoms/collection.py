@@ -1,4 +1,4 @@
-"""Drawn images as two hospitals would hand them over: DICOM and PNG, and a label table."""
+"""Synthetic images as two hospitals would deliver them: DICOM and PNG, and a label table."""
 
 from __future__ import annotations
 
@@ -108,25 +108,25 @@ def draw_image(plan: ImagePlan, image: Path, lungs: Path | None = None) -> None:
 
     The folders exist.
     """
-    drawn = make_phantom(
+    synthetic = make_phantom(
         plan.patient, plan.image, plan.disease, plan.hospital, plan.seed, plan.side
     )
     if plan.kind.startswith("png"):
         deep = plan.kind == "png16"
         top, kind = (65535, np.uint16) if deep else (255, np.uint8)
-        levels = np.rint(drawn.pixels.astype(np.float64) * top).astype(kind)
+        levels = np.rint(synthetic.pixels.astype(np.float64) * top).astype(kind)
         Image.fromarray(levels).save(image, format="PNG", compress_level=3)
     else:
         write_dicom(
             image,
-            drawn.pixels,
+            synthetic.pixels,
             person=invent_person(plan.patient, plan.hospital),
             bits=16 if "16" in plan.kind else 12,
             photometric="MONOCHROME1" if "inverted" in plan.kind else "MONOCHROME2",
             rle=plan.kind.endswith("rle"),
-            spacing=drawn.spacing,
+            spacing=synthetic.spacing,
             institution=f"Invented Hospital {plan.hospital}",
             image=plan.image,
         )
     if lungs is not None:
-        save_mask(lungs, drawn.lungs)
+        save_mask(lungs, synthetic.lungs)

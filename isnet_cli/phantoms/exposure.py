@@ -17,7 +17,7 @@ SOFT, LUNG = 0.2, 0.036  # attenuation per cm at about 120 kVp
 
 @dataclass(frozen=True)
 class Appearance:
-    """How a hospital's images look.
+    """How a hospital's images style.
 
     Attributes:
         photons: Detected quanta per pixel in the open beam.
@@ -55,26 +55,26 @@ def expose(attenuation: Map, grid: Grid, hospital: Hospital, rng: np.random.Gene
         hospital: Whose detector and processing.
         rng: Noise and the exposure's variation.
     """
-    look = APPEARANCES[hospital]
+    style = APPEARANCES[hospital]
     beam = 1 - 0.05 * _falloff(grid)
     primary = beam * np.exp(-attenuation)
-    haze = look.scatter * rng.uniform(0.8, 1.3) * blur(primary, 2.5 * grid.scale)
+    haze = style.scatter * rng.uniform(0.8, 1.3) * blur(primary, 2.5 * grid.scale)
     light = blur(np.asarray(primary + haze, np.float32), 0.03 * grid.scale)
-    photons = look.photons * rng.uniform(0.5, 1.6)
+    photons = style.photons * rng.uniform(0.5, 1.6)
     noise = rng.standard_normal(light.shape, np.float32)
     light = np.maximum(light + noise * np.sqrt(light / np.float32(photons)), 1e-4)
     density = -np.log(light)
-    if look.compress:
+    if style.compress:
         coarse = blur(density, 1.8 * grid.scale)
-        density = density - look.compress * (coarse - look.middle)
-    density = density + look.sharpen * (density - blur(density, 0.16 * grid.scale))
-    middle = look.middle + rng.normal(0, 0.12)
-    slope = look.slope * rng.uniform(0.9, 1.12)
+        density = density - style.compress * (coarse - style.middle)
+    density = density + style.sharpen * (density - blur(density, 0.16 * grid.scale))
+    middle = style.middle + rng.normal(0, 0.12)
+    slope = style.slope * rng.uniform(0.9, 1.12)
     grey = 1 / (1 + np.exp(-slope * (density - middle)))
     floor = 1 / (1 + np.exp(slope * middle))
-    grey = look.air + (1 - look.air) * (grey - floor) / (1 - floor)
+    grey = style.air + (1 - style.air) * (grey - floor) / (1 - floor)
     grain = rng.standard_normal(grey.shape, np.float32)
-    return np.asarray(np.clip(grey + look.grain * grain, 0, 1), np.float32)
+    return np.asarray(np.clip(grey + style.grain * grain, 0, 1), np.float32)
 
 
 def _falloff(grid: Grid) -> Map:

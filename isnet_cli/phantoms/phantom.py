@@ -1,4 +1,4 @@
-"""Chest images drawn from nothing: line integrals through a simple chest, developed like an image.
+"""Synthetic chest images: line integrals through a simple chest, exposed like an X-ray.
 
 A phantom shows what a frontal chest image shows (lungs, vessels, heart, aorta, airways, diaphragm,
 ribs, clavicles, scapulae, spine, stomach gas) with variation from patient to patient and from image
@@ -26,14 +26,14 @@ _MARGIN = 32  # px around the image, so that no tube wraps around
 
 @dataclass(frozen=True)
 class Phantom:
-    """One drawn image with what is known about it.
+    """One synthetic image with what is known about it.
 
     Attributes:
         pixels: [H, W] float32, 0 to 1, bone bright.
         lungs: [H, W] bool, the visible lung fields (heart, mediastinum and domes left out).
         patient: Number of the patient.
         image: Number of the image of this patient.
-        disease: Whether signs of disease were drawn.
+        disease: Whether it has signs of disease.
         hospital: ``A`` or ``B``.
         signs: Names of the signs; empty for normal images.
         spacing: Pixel spacing, mm.

@@ -89,7 +89,7 @@ def _decode_plain(ds: Any, module: PixelModule, syntax: str) -> NDArray[Any]:
             "truncated",
             f"{len(ds.PixelData)} bytes of pixel data, expected {module.native_bytes}",
         )
-    # all allocated bits are asked for: pydicom would clear the wrong ones where HighBit is odd
+    # all allocated bits are requested: pydicom would clear the wrong ones where HighBit is odd
     options = {"bits_stored": module.allocated} if module.samples == 1 else {}
     plugin = "pydicom" if syntax == RLE else ""
     raw = module.samples == 1
@@ -112,7 +112,7 @@ def _stored_values(raw: NDArray[Any], bits: int, shift: int, signed: bool) -> ND
 
 
 class StreamHeader(NamedTuple):
-    """What a JPEG, JPEG-LS or JPEG 2000 code stream says about itself."""
+    """What a JPEG, JPEG-LS or JPEG 2000 code stream states about its pixels."""
 
     rows: int
     columns: int

@@ -242,7 +242,7 @@ def note_narrow_range(pixels: NDArray[np.float32]) -> tuple[str, ...]:
 
 
 def stretch(pixels: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
-    """Spreads [H, W] over [0, 1] by its own values when asked to; ``bits`` returns it as it is.
+    """Spreads [H, W] over [0, 1] by its own values; ``bits`` returns it as it is.
 
     Args:
         pixels: Finite values; in [0, 1] when `scale` is ``bits``.

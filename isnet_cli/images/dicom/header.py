@@ -1,4 +1,4 @@
-"""What a DICOM header says about an image besides its pixels: fit for use, view, identity, spacing.
+"""What a DICOM header states besides the pixels: fit for use, view, identity, spacing.
 
 Messages built here quote only terms that the standard defines, never a free text of the file.
 """
@@ -94,7 +94,7 @@ def refuse_unfit(ds: Any) -> None:
 def read_view(ds: Any) -> str:
     """``frontal``, ``lateral`` or ``unknown``, by the first statement that decides.
 
-    Asked in this order: ViewPosition, the meaning of ViewCodeSequence, PatientOrientation (rows
+    In this order: ViewPosition, the meaning of ViewCodeSequence, PatientOrientation (rows
     towards left or right: frontal; towards front or back: lateral), then descriptions of the
     series. A description that names both or an oblique or decubitus view decides nothing.
     """
@@ -104,23 +104,23 @@ def read_view(ds: Any) -> str:
         stated.append(read_text(code[0], "CodeMeaning"))
     for words in stated:
         if words:
-            found = _view_of(words)
+            found = _parse_view(words)
             if found != "unknown" or _OTHER.search(words.upper()):
                 return found
-    orientation = _orientation(ds)
+    orientation = _read_orientation(ds)
     if len(orientation) == 2 and orientation[1] in ("F", "H"):
         if orientation[0] in ("L", "R"):
             return "frontal"
         if orientation[0] in ("A", "P"):
             return "lateral"
     for keyword in ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription"):
-        found = _view_of(read_text(ds, keyword))
+        found = _parse_view(read_text(ds, keyword))
         if found != "unknown":
             return found
     return "unknown"
 
 
-def _view_of(words: str) -> str:
+def _parse_view(words: str) -> str:
     upper = words.upper().replace("_", " ").replace(".", "")
     if _OTHER.search(upper):
         return "unknown"
@@ -130,7 +130,7 @@ def _view_of(words: str) -> str:
     return "frontal" if frontal else "lateral"
 
 
-def _orientation(ds: Any) -> list[str]:
+def _read_orientation(ds: Any) -> list[str]:
     value = ds.get("PatientOrientation") or []
     return [str(part).strip().upper() for part in ([value] if isinstance(value, str) else value)]
 
@@ -157,15 +157,15 @@ def read_spacing(ds: Any) -> tuple[float, float] | None:
 
 
 def read_notes(ds: Any) -> tuple[str, ...]:
-    """Doubts that the header raises, in short words."""
-    doubts = []
+    """Warnings that follow from the header, in short words."""
+    found = []
     if read_text(ds, "PresentationIntentType").upper() == "FOR PROCESSING":
-        doubts.append("for processing, not for display")
-    if _orientation(ds)[:1] == ["R"]:
-        doubts.append(MIRRORED)
+        found.append("for processing, not for display")
+    if _read_orientation(ds)[:1] == ["R"]:
+        found.append(MIRRORED)
     if read_text(ds, "BurnedInAnnotation").upper() == "YES":
-        doubts.append("burned-in annotation")
-    return tuple(doubts)
+        found.append("burned-in annotation")
+    return tuple(found)
 
 
 def read_text(ds: Any, keyword: str) -> str:

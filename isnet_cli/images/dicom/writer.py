@@ -112,7 +112,7 @@ def _described(person: Person, institution: str, view: str, image: int, name: st
     _study(ds, source, institution, image)
     ds.SeriesInstanceUID, ds.SeriesNumber, ds.InstanceNumber = _uid("series", *source), 1, 1
     ds.Modality, ds.PresentationIntentType = "DX", "FOR PRESENTATION"
-    ds.Manufacturer, ds.ManufacturerModelName = "Phantom", "Drawn images"
+    ds.Manufacturer, ds.ManufacturerModelName = "Phantom", "Synthetic images"
     ds.ImageType = ["DERIVED", "PRIMARY"]
     ds.ImageLaterality, ds.BodyPartExamined, ds.ViewPosition = "U", "CHEST", view
     ds.PatientOrientation = ["L", "F"]

@@ -86,7 +86,9 @@ def display(kind: str, low: int, high: int) -> tuple[dict[str, Any], Any]:
 
 @pytest.mark.parametrize("kind", DISPLAYS)
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
-@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize(
+    "bits", [8, 12, 16, *(pytest.param(n, marks=pytest.mark.slow) for n in (10, 14))]
+)
 def test_truth_table(tmp_path: Path, bits: int, signed: bool, kind: str) -> None:
     stored = image_values(bits, signed, SIZE)
     attributes, intensity = display(kind, *stored_range(bits, signed))
