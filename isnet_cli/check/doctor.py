@@ -54,8 +54,8 @@ class Examination:
         yield "python", f"{self.versions['python']} on {self.system}"
         packages = {name: self.versions[name] for name in self.versions if name not in BASE}
         yield "packages", ", ".join(f"{name} {version}" for name, version in packages.items())
-        memory = "unknown" if self.memory is None else _gib(self.memory)
-        yield "machine", f"{self.cores} cores, memory {memory}, free disk {_gib(self.disk)}"
+        memory = "unknown" if self.memory is None else _format_gib(self.memory)
+        yield "machine", f"{self.cores} cores, memory {memory}, free disk {_format_gib(self.disk)}"
         for index, device in enumerate(self.devices):
             yield "device", f"{device}{'  (auto)' if index == 0 else ''}"
         for name, reader in self.codecs.items():
@@ -70,21 +70,23 @@ def examine_machine() -> Examination:
     problems: list[str] = []
     disk = shutil.disk_usage(Path.cwd()).free
     if disk < LEAST_FREE:
-        problems.append(f"only {_gib(disk)} of disk free here, expected {_gib(LEAST_FREE)}")
+        problems.append(
+            f"only {_format_gib(disk)} of disk free here, expected {_format_gib(LEAST_FREE)}"
+        )
     return Examination(
         versions=installed_versions(),
         system=f"{platform.system()} {platform.machine()}",
-        cores=_cores(),
-        memory=_memory(),
+        cores=_count_cores(),
+        memory=_measure_memory(),
         disk=disk,
-        devices=_devices(problems),
-        codecs=_codecs(problems),
-        weights=_weights(problems),
+        devices=_list_devices(problems),
+        codecs=_list_codecs(problems),
+        weights=_list_weights(problems),
         problems=problems,
     )
 
 
-def _devices(problems: list[str]) -> list[str]:
+def _list_devices(problems: list[str]) -> list[str]:
     try:
         import torch
     except ImportError as error:
@@ -93,14 +95,14 @@ def _devices(problems: list[str]) -> list[str]:
     found = []
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
-        found.append(f"cuda:{index} {facts.name}, {_gib(facts.total_memory)}")
+        found.append(f"cuda:{index} {facts.name}, {_format_gib(facts.total_memory)}")
     found.append(f"cpu, {torch.get_num_threads()} threads")
     if torch.backends.mps.is_available():
         found.append("mps")
     return found
 
 
-def _codecs(problems: list[str]) -> dict[str, str]:
+def _list_codecs(problems: list[str]) -> dict[str, str]:
     found = {"native, deflated, RLE": "pydicom"}
     try:
         import SimpleITK
@@ -114,7 +116,7 @@ def _codecs(problems: list[str]) -> dict[str, str]:
     return found
 
 
-def _weights(problems: list[str]) -> list[dict[str, str]]:
+def _list_weights(problems: list[str]) -> list[dict[str, str]]:
     from isnet_models.registry import find_card, names
 
     found = []
@@ -134,18 +136,18 @@ def _weights(problems: list[str]) -> list[dict[str, str]]:
     return found
 
 
-def _cores() -> int:
+def _count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _memory() -> int | None:
+def _measure_memory() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
 
 
-def _gib(size: int) -> str:
+def _format_gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB"

@@ -65,7 +65,7 @@ def run_probe(
         beside each None.
     """
     rng = np.random.default_rng(seed)
-    weights = _patient_weights(patients, rng)
+    weights = _draw_patient_weights(patients, rng)
     strata_index = np.unique(np.asarray(strata, dtype=str), return_inverse=True)[1]
     whole, within = [], []
     per_class: dict[str, float | None] = {}
@@ -73,34 +73,34 @@ def run_probe(
     left_out: dict[str, int] = {}
     used = np.zeros(len(features), bool)
     for question in questions:
-        kept, few = _enough(question, patients)
+        kept, few = _drop_rare_classes(question, patients)
         several = len(questions) > 1
         left_out |= {f"{question.name}={k}" if several else k: n for k, n in few.items()}
         if len(kept.classes) < 2:
             continue
         rows = np.flatnonzero(kept.answers >= 0)
         used[rows] = True
-        p, folds = _out_of_fold(
+        p, folds = _predict_out_of_fold(
             features[rows], kept.answers[rows], [patients[int(i)] for i in rows], seed
         )
         chosen = weights[:, rows]
         truth = kept.answers[rows]
         single = measure_areas(p, truth, folds, chosen)
-        whole.append(_mean(single))
+        whole.append(_average_classes(single))
         strata_fold = folds * (strata_index.max() + 1) + strata_index[rows]
         paired = measure_areas(p, truth, strata_fold, chosen)
-        within.append(_mean(paired))
+        within.append(_average_classes(paired))
         names = (question.name,) if several else kept.classes
-        per_class |= {name: _plain(single[k, 0]) for k, name in enumerate(names)}
+        per_class |= {name: _write_number(single[k, 0]) for k, name in enumerate(names)}
         inside |= {
             name: float(paired[k, 0]) for k, name in enumerate(names) if not np.isnan(paired[k, 0])
         }
-    found = {"n": int(used.sum()), **_summary(whole, _few_words(questions, left_out))}
+    found = {"n": int(used.sum()), **_summarise_draws(whole, _explain_few(questions, left_out))}
     why = "no two answers occur in one stratum"
     return {
         **found,
         "per_class": per_class,
-        "within": {**_summary(within, why), "per_class": inside},
+        "within": {**_summarise_draws(within, why), "per_class": inside},
         "left_out": left_out,
     }
 
@@ -126,13 +126,13 @@ def measure_areas(p: Floats, truth: Ints, strata: Ints, weights: Floats) -> Floa
     for stratum in np.unique(strata):
         rows = np.flatnonzero(strata == stratum)
         for k in range(count):
-            good, all_pairs = _ordered_pairs(p[rows, k], truth[rows] == k, weights[:, rows])
+            good, all_pairs = _weigh_pairs(p[rows, k], truth[rows] == k, weights[:, rows])
             right[k] += good
             pairs[k] += all_pairs
     return np.divide(right, pairs, out=np.full_like(right, np.nan), where=pairs > 0)
 
 
-def _ordered_pairs(
+def _weigh_pairs(
     score: Floats, positive: NDArray[np.bool_], weights: Floats
 ) -> tuple[Floats, Floats]:
     """Weight of the pairs in the right order, and of all pairs, [D] each."""
@@ -146,7 +146,7 @@ def _ordered_pairs(
     return good, plus.sum(axis=1) * minus.sum(axis=1)
 
 
-def _patient_weights(patients: Sequence[str], rng: np.random.Generator) -> Floats:
+def _draw_patient_weights(patients: Sequence[str], rng: np.random.Generator) -> Floats:
     """How often each image is drawn: once each, then `DRAWS` bootstrap draws of patients."""
     groups = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
     n = int(groups.max()) + 1 if len(groups) else 0
@@ -154,7 +154,9 @@ def _patient_weights(patients: Sequence[str], rng: np.random.Generator) -> Float
     return np.concatenate([np.ones((1, len(groups))), drawn[:, groups]]).astype(np.float64)
 
 
-def _enough(question: Question, patients: Sequence[str]) -> tuple[Question, dict[str, int]]:
+def _drop_rare_classes(
+    question: Question, patients: Sequence[str]
+) -> tuple[Question, dict[str, int]]:
     """The question with the classes that have enough images and patients, and the other images."""
     people: dict[int, set[str]] = {}
     for answer, patient in zip(question.answers.tolist(), patients, strict=True):
@@ -172,7 +174,7 @@ def _enough(question: Question, patients: Sequence[str]) -> tuple[Question, dict
     return Question(question.name, classes, index[question.answers]), few
 
 
-def _out_of_fold(
+def _predict_out_of_fold(
     features: NDArray[np.float32], answers: Ints, patients: Sequence[str], seed: int
 ) -> tuple[Floats, Ints]:
     """Probabilities [N, K] by probes that did not see the image's patient, and folds [N]."""
@@ -197,7 +199,7 @@ def _out_of_fold(
     return p, folds
 
 
-def _mean(areas_of_classes: Floats) -> Floats:
+def _average_classes(areas_of_classes: Floats) -> Floats:
     """Mean over classes [D], of those that have a value; NaN where none has."""
     there = ~np.isnan(areas_of_classes)
     total = np.where(there, areas_of_classes, 0.0).sum(axis=0)
@@ -207,20 +209,20 @@ def _mean(areas_of_classes: Floats) -> Floats:
     return means
 
 
-def _summary(draws: Sequence[Floats], why: str) -> dict[str, Any]:
+def _summarise_draws(draws: Sequence[Floats], why: str) -> dict[str, Any]:
     """Value and interval of the mean over questions; `draws` are [1 + `DRAWS`] each."""
-    means = _mean(np.stack(draws)) if draws else np.array([np.nan])
+    means = _average_classes(np.stack(draws)) if draws else np.array([np.nan])
     if np.isnan(means[0]):
         return {"auc": None, "low": None, "high": None, "why": why}
     low, high = np.nanquantile(means[1:], [0.025, 0.975])
-    return {"auc": _plain(means[0]), "low": _plain(low), "high": _plain(high)}
+    return {"auc": _write_number(means[0]), "low": _write_number(low), "high": _write_number(high)}
 
 
-def _plain(value: float) -> float | None:
+def _write_number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _few_words(questions: Sequence[Question], left_out: dict[str, int]) -> str:
+def _explain_few(questions: Sequence[Question], left_out: dict[str, int]) -> str:
     if not questions:
         return "nothing to ask"
     return (

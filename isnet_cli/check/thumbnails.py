@@ -40,26 +40,28 @@ def describe_background(image: Floats, lungs: Bools) -> Floats:
     reach = max(1, round(MARGIN * min(image.shape)))
     wide = Image.fromarray(lungs.astype(np.uint8) * np.uint8(255))
     grown = np.asarray(wide.filter(ImageFilter.MaxFilter(2 * reach + 1))) > 0
-    return _view(image, ~grown)
+    return _describe_part(image, ~grown)
 
 
 def describe_lungs(image: Floats, lungs: Bools) -> Floats:
     """Features of the image inside the lungs, as those of `describe_background`."""
-    return _view(image, lungs)
+    return _describe_part(image, lungs)
 
 
-def _view(image: Floats, part: Bools) -> Floats:
+def _describe_part(image: Floats, part: Bools) -> Floats:
     values = image[part]
     if not len(values):
         return np.zeros(COUNT, np.float32)
     levels = np.minimum((values * LEVELS).astype(np.int64), LEVELS - 1)
     shares = np.bincount(levels, minlength=LEVELS) / len(values)
     facts = np.array([values.mean(), values.std(), *np.quantile(values, QUANTILES)])
-    found = np.concatenate([_thumbnail(image, part).ravel(), shares, _edges(image, part), facts])
+    found = np.concatenate(
+        [_make_thumbnail(image, part).ravel(), shares, _count_edges(image, part), facts]
+    )
     return found.astype(np.float32)
 
 
-def _edges(image: Floats, part: Bools) -> NDArray[np.float64]:
+def _count_edges(image: Floats, part: Bools) -> NDArray[np.float64]:
     """Square root of the share of pixels that are edges, by strength and direction.
 
     Central differences; only pixels whose four neighbours all lie in `part` are looked at.
@@ -74,10 +76,10 @@ def _edges(image: Floats, part: Bools) -> NDArray[np.float64]:
     return np.sqrt(np.concatenate(counts) / max(1, len(strength)))
 
 
-def _thumbnail(image: Floats, part: Bools) -> NDArray[np.float64]:
+def _make_thumbnail(image: Floats, part: Bools) -> NDArray[np.float64]:
     """Means over the cells' pixels in `part`, [`SIDE`, `SIDE`]; empty cells filled from around."""
-    weight = _reduced(part.astype(np.float32))
-    total = _reduced(np.where(part, image, np.float32(0)))
+    weight = _reduce(part.astype(np.float32))
+    total = _reduce(np.where(part, image, np.float32(0)))
     known = weight > 1e-3
     means = np.where(known, total / np.where(known, weight, 1.0), 0.0)
     cells = np.arange(SIDE)
@@ -88,7 +90,7 @@ def _thumbnail(image: Floats, part: Bools) -> NDArray[np.float64]:
     return np.where(known, means, filled)
 
 
-def _reduced(values: Floats) -> NDArray[np.float64]:
+def _reduce(values: Floats) -> NDArray[np.float64]:
     image = Image.fromarray(np.ascontiguousarray(values, np.float32))
     small = image.resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(small, np.float64)

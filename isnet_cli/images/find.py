@@ -65,7 +65,7 @@ def collect_images(images: str | Sequence[str]) -> Collected:
     """
     entries = [images] if isinstance(images, str) else list(images)
     found = [path for entry in entries for path in _expand(Path(entry))]
-    unique = list({_identity(path): path for path in reversed(found)}.values())
+    unique = list({_resolve_links(path): path for path in reversed(found)}.values())
     if not unique or not any(path.exists() for path in unique):
         where = make_printable(entries[0]) if entries else "data.images"
         raise IsnetError(
@@ -73,9 +73,9 @@ def collect_images(images: str | Sequence[str]) -> Collected:
             f"{where}: no image found ({len(unique)} files are listed, none of them exists)",
             fix="set data.images to a folder, file, list or CSV of X-rays",
         )
-    root = _root(entries, unique)
-    relative = sorted((_relative(path, root), path) for path in unique)
-    keys = _keys([parts for parts, _ in relative])
+    root = _find_root(entries, unique)
+    relative = sorted((_split_relative(path, root), path) for path in unique)
+    keys = _make_keys([parts for parts, _ in relative])
     return Collected(root, [(key, path) for key, (_, path) in zip(keys, relative, strict=True)])
 
 
@@ -95,11 +95,11 @@ def make_printable(text: str) -> str:
 def _expand(entry: Path) -> Iterator[Path]:
     """The files that one entry stands for."""
     if entry.is_dir():
-        yield from _walk(entry)
+        yield from _walk_folder(entry)
     elif entry.suffix.lower() == ".txt" and entry.is_file():
-        yield from _text_list(entry)
+        yield from _read_text_list(entry)
     elif entry.suffix.lower() in {".csv", ".tsv"} and entry.is_file():
-        yield from _table(entry)
+        yield from _read_path_table(entry)
     elif entry.exists():
         yield entry
     elif matches := sorted(glob.glob(str(entry), recursive=True)):
@@ -113,7 +113,7 @@ def _expand(entry: Path) -> Iterator[Path]:
         )
 
 
-def _walk(top: Path) -> Iterator[Path]:
+def _walk_folder(top: Path) -> Iterator[Path]:
     """Regular files below `top`, links followed, each folder visited once."""
     seen: set[tuple[int, int]] = set()
     closed: list[OSError] = []  # folders that cannot be listed become rows of the skipped list
@@ -135,14 +135,14 @@ def _is_left_out(name: str) -> bool:
     return name.startswith(".") or name.lower() in SKIPPED_NAMES
 
 
-def _text_list(file: Path) -> Iterator[Path]:
+def _read_text_list(file: Path) -> Iterator[Path]:
     lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     for line in lines:
         if (entry := line.strip()) and not entry.startswith("#"):
-            yield from _listed(file, entry)
+            yield from _resolve_entry(file, entry)
 
 
-def _table(file: Path) -> Iterator[Path]:
+def _read_path_table(file: Path) -> Iterator[Path]:
     """Files named by the path column of a table; kept images where a manifest hides its paths."""
     text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
     first = text.partition("\n")[0]
@@ -159,23 +159,23 @@ def _table(file: Path) -> Iterator[Path]:
     for row in rows:
         entry = (row.get(column) or "").strip() or (row.get("image_file") or "").strip()
         if entry:
-            yield from _listed(file, entry)
+            yield from _resolve_entry(file, entry)
 
 
-def _listed(file: Path, entry: str) -> Iterator[Path]:
+def _resolve_entry(file: Path, entry: str) -> Iterator[Path]:
     path = file.parent / Path(entry).expanduser()
     if path.is_dir():
-        yield from _walk(path)
+        yield from _walk_folder(path)
     else:
         yield path
 
 
-def _identity(path: Path) -> str:
+def _resolve_links(path: Path) -> str:
     """The same for two names of one file."""
     return os.path.realpath(path)
 
 
-def _root(entries: list[str], paths: list[Path]) -> Path:
+def _find_root(entries: list[str], paths: list[Path]) -> Path:
     """The given folder, or the deepest folder that holds all the files."""
     if len(entries) == 1 and Path(entries[0]).is_dir():
         return Path(entries[0])
@@ -186,16 +186,16 @@ def _root(entries: list[str], paths: list[Path]) -> Path:
         return Path(Path(parents[0]).anchor)
 
 
-def _relative(path: Path, root: Path) -> tuple[str, ...]:
+def _split_relative(path: Path, root: Path) -> tuple[str, ...]:
     base = Path(os.path.abspath(root))
     whole = Path(os.path.abspath(path))
     inside = whole.relative_to(base) if whole.is_relative_to(base) else Path(whole.name)
     return inside.parts
 
 
-def _keys(relatives: list[tuple[str, ...]]) -> list[str]:
+def _make_keys(relatives: list[tuple[str, ...]]) -> list[str]:
     """Unique keys: the suffix is dropped unless two files would then share a key."""
-    whole = ["/".join(_safe_part(part) for part in parts) for parts in relatives]
+    whole = ["/".join(_make_safe(part) for part in parts) for parts in relatives]
     short = [_without_suffix(key) for key in whole]
     count = Counter(key.casefold() for key in short)
     keys: list[str] = []
@@ -217,7 +217,7 @@ def _without_suffix(key: str) -> str:
     return strip_suffix if suffix.lower() in IMAGE_SUFFIXES else key
 
 
-def _safe_part(part: str) -> str:
+def _make_safe(part: str) -> str:
     """One key component that every file system accepts with our endings added."""
     safe = make_printable(part)
     if len(safe.encode()) <= MAX_PART:

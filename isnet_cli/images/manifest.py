@@ -56,29 +56,29 @@ def read_manifest(path: Path) -> list[Row]:
         )
     rows, seen = [], set[str]()
     for line, record in records:
-        row = _row(path, line, record)
+        row = _parse_row(path, line, record)
         if row.key in seen:
-            raise _fault(path, line, f"key '{row.key}' a second time, expected each once")
+            raise _make_fault(path, line, f"key '{row.key}' a second time, expected each once")
         seen.add(row.key)
         rows.append(row)
     return rows
 
 
-def _row(path: Path, line: int, record: dict[str, str | None]) -> Row:
+def _parse_row(path: Path, line: int, record: dict[str, str | None]) -> Row:
     if None in record or None in record.values():
-        raise _fault(path, line, "another number of cells, expected the header's")
+        raise _make_fault(path, line, "another number of cells, expected the header's")
     cells = {name: value or "" for name, value in record.items()}
     if not cells["key"]:
-        raise _fault(path, line, "no key, expected the image's name")
+        raise _make_fault(path, line, "no key, expected the image's name")
     if cells["status"] not in STATUSES:
-        raise _fault(path, line, f"status '{cells['status']}', expected ok or skipped")
+        raise _make_fault(path, line, f"status '{cells['status']}', expected ok or skipped")
     values: dict[str, str | int] = dict(cells)
     for name in INTEGERS:
         if not cells[name].isascii() or not cells[name].isdigit():
-            raise _fault(path, line, f"{name} '{cells[name]}', expected a whole number")
+            raise _make_fault(path, line, f"{name} '{cells[name]}', expected a whole number")
         values[name] = int(cells[name])
     if not _is_spacing(cells.get("spacing", "")):
-        raise _fault(path, line, f"spacing '{cells['spacing']}', expected 'row;column' in mm")
+        raise _make_fault(path, line, f"spacing '{cells['spacing']}', expected 'row;column' in mm")
     return Row(**values)  # type: ignore[arg-type]
 
 
@@ -91,5 +91,5 @@ def _is_spacing(text: str) -> bool:
         return False
 
 
-def _fault(path: Path, line: int, found: str) -> IsnetError:
+def _make_fault(path: Path, line: int, found: str) -> IsnetError:
     return IsnetError("data", f"{path}:{line}: {found}", fix="isnet ingest CONFIG")

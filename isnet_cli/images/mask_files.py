@@ -46,7 +46,7 @@ def load_mask(path: Path | str) -> Mask:
             the sentence names the values found.
     """
     parts = [Path(part) for part in str(path).split(PAIR)]
-    masks = [_load(part) for part in parts]
+    masks = [_load_one(part) for part in parts]
     if any(mask.shape != masks[0].shape for mask in masks):
         sizes = " and ".join(f"{mask.shape[1]} x {mask.shape[0]}" for mask in masks)
         raise UnreadableImage("mask_size", f"left and right masks of {sizes} pixels, expected one")
@@ -66,25 +66,25 @@ def binarise(values: Levels) -> Mask:
     Raises:
         UnreadableImage: ``mask_values``, naming what was found.
     """
-    found = _distinct(values)
+    found = _find_distinct(values)
     top = float(found[-1])
     if float(found[0]) < 0 or not np.isfinite(found.astype(np.float64)).all():
-        raise _values_fault(found)
+        raise _make_values_fault(found)
     if len(found) == 1 and top not in {0.0, 1.0, 255.0, 65535.0}:
-        raise _values_fault(found)
+        raise _make_values_fault(found)
     if len(found) <= 2:
         if len(found) == 2 and float(found[0]) != 0.0:
-            raise _values_fault(found)
+            raise _make_values_fault(found)
         return np.asarray(values > 0)
     if top < LABEL_MAP and np.array_equal(found, np.rint(found.astype(np.float64))):
-        raise _values_fault(found)
+        raise _make_values_fault(found)
     low, high = values <= NOISE * top, values >= (1.0 - NOISE) * top
     if not low.any() or np.count_nonzero(low | high) < MIN_BIMODAL * values.size:
-        raise _values_fault(found)
+        raise _make_values_fault(found)
     return np.asarray(values >= 0.5 * top)
 
 
-def _distinct(values: Levels) -> NDArray[Any]:
+def _find_distinct(values: Levels) -> NDArray[Any]:
     """The values that occur, ascending; counted where there are 256 at most, which is quicker."""
     if values.dtype == np.uint8:
         return np.flatnonzero(np.bincount(values.ravel(), minlength=1))
@@ -110,28 +110,30 @@ def find_masks(folder: Path, names: Sequence[str]) -> list[str]:
         IsnetError: Kind "data": the folder does not exist, holds no picture, or two masks claim one
             image.
     """
-    by_name = _index(folder)
+    by_name = _index_masks(folder)
     count: dict[str, int] = defaultdict(int)
     for name in names:
-        count[_last(name)] += 1
+        count[_take_last_part(name)] += 1
     found = []
     for name in names:
-        masks = by_name.get(_last(name), [])
-        exact = [mask for mask in masks if _same_tail(mask[0], name)]
-        if not exact and count[_last(name)] == 1:
+        masks = by_name.get(_take_last_part(name), [])
+        exact = [mask for mask in masks if _has_same_end(mask[0], name)]
+        if not exact and count[_take_last_part(name)] == 1:
             exact = masks
-        found.append(_joined(folder, name, exact))
+        found.append(_join_pair(folder, name, exact))
     return found
 
 
-def _load(path: Path) -> Mask:
+def _load_one(path: Path) -> Mask:
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage(
                     "mask_unreadable", f"{image.width} x {image.height} pixels, too many for a mask"
                 )
-            return binarise(_levels(np.asarray(_flat(ImageOps.exif_transpose(image)))))
+            return binarise(
+                _pick_channel(np.asarray(_drop_palette(ImageOps.exif_transpose(image))))
+            )
     except FileNotFoundError as error:
         raise UnreadableImage("mask_missing", f"{path.name}: no such file") from error
     except UnreadableImage as fault:
@@ -142,14 +144,14 @@ def _load(path: Path) -> Mask:
         ) from error
 
 
-def _flat(image: Image.Image) -> Image.Image:
+def _drop_palette(image: Image.Image) -> Image.Image:
     """The picture without palette, indexed transparency and printing colours."""
     if image.mode in {"P", "PA"}:
         return image.convert("RGBA")
     return image.convert("RGB") if image.mode in {"CMYK", "YCbCr", "LAB", "HSV"} else image
 
 
-def _levels(values: Levels) -> Levels:
+def _pick_channel(values: Levels) -> Levels:
     """One channel: the brightest of the colours, or the alpha channel when only that varies."""
     if values.ndim == 2:
         return values
@@ -162,7 +164,7 @@ def _levels(values: Levels) -> Levels:
     return np.asarray(colours.max(axis=-1))
 
 
-def _values_fault(found: Levels) -> UnreadableImage:
+def _make_values_fault(found: Levels) -> UnreadableImage:
     shown = [f"{float(value):g}" for value in found]
     text = ", ".join(shown) if len(shown) <= 6 else f"{', '.join(shown[:4])}, ..., {shown[-1]}"
     return UnreadableImage(
@@ -171,7 +173,7 @@ def _values_fault(found: Levels) -> UnreadableImage:
     )
 
 
-def _index(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
+def _index_masks(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
     """Masks by the name of the image they seem to belong to: (path without suffix, side, file)."""
     if not folder.is_dir():
         raise IsnetError(
@@ -181,8 +183,8 @@ def _index(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
     for path in list_pictures(folder):
         relative = PurePosixPath(normalise_path(path.relative_to(folder).as_posix()))
         whole = relative.with_name(strip_suffix(relative.name)).as_posix()
-        for name, side in _meanings(whole):
-            by_name[_last(name)].append((name, side, path))
+        for name, side in _list_meanings(whole):
+            by_name[_take_last_part(name)].append((name, side, path))
     if not by_name:
         raise IsnetError(
             "data", f"{folder}: no picture found, expected lung masks", fix="check masks.files"
@@ -200,7 +202,7 @@ def list_pictures(folder: Path) -> Iterator[Path]:
                 yield Path(os.path.abspath(os.path.join(top, name)))
 
 
-def _meanings(whole: str) -> Iterator[tuple[str, str]]:
+def _list_meanings(whole: str) -> Iterator[tuple[str, str]]:
     """Paths of images that a mask's path may stand for, with the side of the body or ''."""
     parts = PurePosixPath(whole).parts
     for side, folders in SIDE_FOLDERS.items():
@@ -220,18 +222,18 @@ def _meanings(whole: str) -> Iterator[tuple[str, str]]:
             yield whole[: -len(ending)], ""
 
 
-def _last(name: str) -> str:
+def _take_last_part(name: str) -> str:
     return name.rpartition("/")[2].casefold()
 
 
-def _same_tail(mask: str, key: str) -> bool:
+def _has_same_end(mask: str, key: str) -> bool:
     """Whether the shorter of two paths is the end of the longer, folder by folder."""
     a, b = mask.casefold().split("/"), key.casefold().split("/")
     size = min(len(a), len(b))
     return a == b or (size > 1 and a[-size:] == b[-size:])
 
 
-def _joined(folder: Path, name: str, masks: Sequence[tuple[str, str, Path]]) -> str:
+def _join_pair(folder: Path, name: str, masks: Sequence[tuple[str, str, Path]]) -> str:
     sides = {side: path for _, side, path in masks}
     if not masks:
         return ""

@@ -66,7 +66,7 @@ def read_raster(path: Path, kind: Format, scale: Scale = "bits") -> list[XRay]:
             path.open("rb") as file,
             Image.open(file, formats=(kind.upper(),)) as image,
         ):
-            return [_image(page, kind, scale) for page in _pages(image, kind)]
+            return [_read_page(page, kind, scale) for page in _list_pages(image, kind)]
     except UnidentifiedImageError:
         raise UnreadableImage(
             "unreadable", f"begins like a {kind.upper()} but its header is damaged or unusual"
@@ -75,14 +75,14 @@ def read_raster(path: Path, kind: Format, scale: Scale = "bits") -> list[XRay]:
         raise UnreadableImage("too_large", "declares more pixels than are read") from None
 
 
-def _pages(image: Any, kind: Format) -> Iterator[Any]:
+def _list_pages(image: Any, kind: Format) -> Iterator[Any]:
     """Pages worth reading, each checked for size before its pixels are touched."""
     count = getattr(image, "n_frames", 1) if kind == "tiff" else 1
     total = 0
     for number in range(count):
         if number:
             image.seek(number)
-        if number and int(_tag(image, _SUBFILE, 0)) & 1:
+        if number and int(_read_tag(image, _SUBFILE, 0)) & 1:
             continue
         total += image.width * image.height
         if total > MAX_PIXELS:
@@ -94,24 +94,24 @@ def _pages(image: Any, kind: Format) -> Iterator[Any]:
         yield image
 
 
-def _image(image: Any, kind: Format, scale: Scale) -> XRay:
-    samples = _samples(image, kind, scale)
+def _read_page(image: Any, kind: Format, scale: Scale) -> XRay:
+    samples = _read_samples(image, kind, scale)
     pixels = stretch(samples.pixels, scale)
     notes = (*samples.notes, *note_narrow_range(pixels))
     return XRay(pixels=pixels, bits=samples.bits, format=kind, notes=notes)
 
 
-def _samples(image: Any, kind: Format, scale: Scale) -> _Samples:
-    bits = _bits(image, kind)
-    turned = _upright(image)
+def _read_samples(image: Any, kind: Format, scale: Scale) -> _Samples:
+    bits = _read_bits(image, kind)
+    turned = _turn_upright(image)
     if turned.mode in _EIGHT_BIT_LIKE:
-        return _eight_bit(turned, bits)
+        return _read_eight_bit(turned, bits)
     if turned.mode not in ("I", "F") and not turned.mode.startswith("I;16"):
         raise UnreadableImage("depth", "a sample format that is not read, expected 1 to 16 bits")
     values = np.asarray(turned)
     if turned.mode == "F" or bits > 16:
-        return _without_white(values.astype(np.float32), scale, _white_is_zero(image, kind))
-    signed = kind == "tiff" and int(_first(_tag(image, _SAMPLE_FORMAT, 1))) == 2
+        return _read_without_white(values.astype(np.float32), scale, _white_is_zero(image, kind))
+    signed = kind == "tiff" and int(_take_first(_read_tag(image, _SAMPLE_FORMAT, 1))) == 2
     lowest = -(1 << (bits - 1)) if signed else 0
     pixels = (values.astype(np.float32) - lowest) / np.float32((1 << bits) - 1)
     transparent = image.info.get("transparency")
@@ -123,7 +123,7 @@ def _samples(image: Any, kind: Format, scale: Scale) -> _Samples:
     return _Samples(pixels, bits)
 
 
-def _upright(image: Any) -> Any:
+def _turn_upright(image: Any) -> Any:
     """The page turned by its EXIF orientation; as it is when the EXIF data are damaged."""
     image.load()
     try:
@@ -132,11 +132,11 @@ def _upright(image: Any) -> Any:
         return image
 
 
-def _eight_bit(image: Any, bits: int) -> _Samples:
+def _read_eight_bit(image: Any, bits: int) -> _Samples:
     """Modes of at most 8 bits per channel as grey, transparency on black."""
     notes: tuple[str, ...] = ("16-bit colour read at 8 bits",) if bits > 8 else ()
     if image.mode in ("1", "L") and "transparency" not in image.info:
-        return _Samples(_unit(np.asarray(image.convert("L"))), bits)
+        return _Samples(_scale_bytes(np.asarray(image.convert("L"))), bits)
     transparent = "transparency" in image.info or image.mode in _WITH_ALPHA
     channels = np.asarray(image.convert("RGBA" if transparent else "RGB"))
     fault = check_colour(channels[..., :3])
@@ -144,15 +144,15 @@ def _eight_bit(image: Any, bits: int) -> _Samples:
         raise fault
     pixels = luma(channels)
     if transparent:
-        pixels *= _unit(channels[..., 3])
+        pixels *= _scale_bytes(channels[..., 3])
     return _Samples(pixels, min(bits, 8), notes)
 
 
-def _unit(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _scale_bytes(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return levels.astype(np.float32) / np.float32(255.0)
 
 
-def _without_white(values: NDArray[np.float32], scale: Scale, inverted: bool) -> _Samples:
+def _read_without_white(values: NDArray[np.float32], scale: Scale, inverted: bool) -> _Samples:
     """Floats in [0, 1] as they are; anything else only when its own range may be used."""
     if not np.isfinite(values).all():
         raise UnreadableImage("unreadable", "pixels that are not finite, expected numbers")
@@ -168,12 +168,12 @@ def _without_white(values: NDArray[np.float32], scale: Scale, inverted: bool) ->
     return _Samples(values, 16, ("inverted",) if inverted else ())
 
 
-def _bits(image: Any, kind: Format) -> int:
+def _read_bits(image: Any, kind: Format) -> int:
     """Bits per sample as the file declares them."""
     if kind == "jpeg":
         return 8
     if kind == "tiff":
-        return int(_first(_tag(image, _BITS, 1)))
+        return int(_take_first(_read_tag(image, _BITS, 1)))
     position = image.fp.tell()
     image.fp.seek(24)  # IHDR: bit depth (PNG specification, section 11.2.1)
     depth = image.fp.read(1)[0]
@@ -182,13 +182,13 @@ def _bits(image: Any, kind: Format) -> int:
 
 
 def _white_is_zero(image: Any, kind: Format) -> bool:
-    return kind == "tiff" and int(_first(_tag(image, _PHOTOMETRIC, 1))) == 0
+    return kind == "tiff" and int(_take_first(_read_tag(image, _PHOTOMETRIC, 1))) == 0
 
 
-def _tag(image: Any, number: int, default: int) -> Any:
+def _read_tag(image: Any, number: int, default: int) -> Any:
     tags = getattr(image, "tag_v2", {})
     return tags.get(number, default)
 
 
-def _first(value: Any) -> Any:
+def _take_first(value: Any) -> Any:
     return value[0] if isinstance(value, tuple) else value

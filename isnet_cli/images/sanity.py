@@ -72,7 +72,7 @@ def measure_colour_spread(rgb: NDArray[Any]) -> float:
         rgb: Integers up to their type's maximum, or floats in [0, 1]; large pictures are sampled.
     """
     step = max(1, int(np.sqrt(rgb.shape[0] * rgb.shape[1] / 250_000)))
-    colours = rgb[::step, ::step].reshape(-1, 3).astype(np.float64) / _white(rgb)
+    colours = rgb[::step, ::step].reshape(-1, 3).astype(np.float64) / _find_white(rgb)
     centred = colours - colours.mean(axis=0)
     eigenvalues = np.linalg.eigvalsh(centred.T @ centred / len(centred))
     return float(np.sqrt(max(0.0, float(eigenvalues[:2].sum()))))
@@ -92,9 +92,9 @@ def luma(rgb: NDArray[Any]) -> NDArray[np.float32]:
     blue *= np.float32(0.114)
     grey += blue
     grey += green
-    grey /= np.float32(_white(rgb))
+    grey /= np.float32(_find_white(rgb))
     return np.clip(grey, 0.0, 1.0, out=grey)
 
 
-def _white(values: NDArray[Any]) -> float:
+def _find_white(values: NDArray[Any]) -> float:
     return float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0

@@ -164,24 +164,24 @@ def draw_soft_parts(grid: Grid, patient: Patient, pose: Pose, rng: np.random.Gen
     width = cage.half_width(y, x)
     inside = np.maximum(1 - np.abs(x / np.maximum(width, 0.1)) ** np.float32(2.4), 0)
     space = 2 * cage.half_depth(y) * inside ** np.float32(1 / 2.4)
-    domes = _domes(x, y, patient, pose)
-    middle = blur(_mediastinum(x, y, domes, patient, pose), 0.1 * grid.scale)
+    domes = _draw_domes(x, y, patient, pose)
+    middle = blur(_draw_mediastinum(x, y, domes, patient, pose), 0.1 * grid.scale)
     below = np.maximum(y - domes, 0)
     liver = np.float32(18.0) * np.sqrt(below) + np.float32(0.8) * below
     air = np.maximum(space - middle - liver, 0)
     mask = (space > 0.9) & (y < domes) & (middle < 0.12 * space + 0.4) & (air > 0.6)
-    breasts = _breasts(x, y, patient)
+    breasts = _draw_breasts(x, y, patient)
     return Soft(
-        body=_body(grid, patient, pose, rng),
+        body=_draw_body(grid, patient, pose, rng),
         air=np.asarray(air, np.float32),
         mask=mask,
-        gas=_gas(grid, patient, domes, rng),
+        gas=_draw_gas(grid, patient, domes, rng),
         domes=domes,
         extra=breasts,
     )
 
 
-def _domes(x: Map, y: Map, patient: Patient, pose: Pose) -> Map:
+def _draw_domes(x: Map, y: Map, patient: Patient, pose: Pose) -> Map:
     """Level of the diaphragm's silhouette under each pixel."""
     level = patient.dome - pose.breath
     left = x > 0
@@ -196,7 +196,7 @@ def _domes(x: Map, y: Map, patient: Patient, pose: Pose) -> Map:
     return np.asarray(top + fall * drop, np.float32)
 
 
-def _mediastinum(x: Map, y: Map, domes: Map, patient: Patient, pose: Pose) -> Map:
+def _draw_mediastinum(x: Map, y: Map, domes: Map, patient: Patient, pose: Pose) -> Map:
     """Depth of what stands in the lungs' way: vessels, heart, spine's soft tissue."""
     s, lean = patient.heart, patient.lean
     shift = float(np.sin(pose.turn) * 5.0)  # the heart lies before the axis of rotation
@@ -226,7 +226,7 @@ def _steep(
     return np.asarray(draw_dome(x, y, centre, axes, angle) ** np.float32(0.72), np.float32)
 
 
-def _breasts(x: Map, y: Map, patient: Patient) -> Map:
+def _draw_breasts(x: Map, y: Map, patient: Patient) -> Map:
     if patient.breasts == 0:
         return np.zeros_like(x)
     total = np.zeros_like(x)
@@ -239,7 +239,7 @@ def _breasts(x: Map, y: Map, patient: Patient) -> Map:
     return total
 
 
-def _body(grid: Grid, patient: Patient, pose: Pose, rng: np.random.Generator) -> Map:
+def _draw_body(grid: Grid, patient: Patient, pose: Pose, rng: np.random.Generator) -> Map:
     """Thickness of the whole body: torso, neck, shoulders, arms."""
     x, y = grid.xy
     cage = Cage(patient)
@@ -255,14 +255,14 @@ def _body(grid: Grid, patient: Patient, pose: Pose, rng: np.random.Generator) ->
     rounded = np.sqrt(np.maximum(1 - (1 - under) ** 2, 0))
     shoulders = 14.5 * rounded * smoothstep(y, 17, 5) * (0.6 + 0.4 * smoothstep(np.abs(x), 2, 10))
     neck = 2 * 0.92 * np.sqrt(np.maximum(patient.neck**2 - x * x, 0)) * smoothstep(y, 5, -1)
-    arm = _arms(x, level, patient, pose)
+    arm = _draw_arms(x, level, patient, pose)
     torso = torso * smoothstep(level - roof, 0, 7)
     union = torso**4 + shoulders**4 * (np.abs(x) < 23) + neck**4 + arm**4
     fat = 1 + 0.016 * draw_clouds(rng, grid, 6.0, 3, 0.6)
     return np.asarray(np.sqrt(np.sqrt(union)) * fat, np.float32)
 
 
-def _arms(x: Map, y: Map, patient: Patient, pose: Pose) -> Map:
+def _draw_arms(x: Map, y: Map, patient: Patient, pose: Pose) -> Map:
     """Upper arms: capsules from the shoulder joint downwards and outwards."""
     start = np.array([patient.chest + 2.6, 5.0])
     direction = np.array([np.sin(0.35 + 0.55 * pose.arms), np.cos(0.35 + 0.55 * pose.arms)])
@@ -273,7 +273,7 @@ def _arms(x: Map, y: Map, patient: Patient, pose: Pose) -> Map:
     return np.asarray(1.8 * np.sqrt(np.maximum(radius**2 - off, 0)), np.float32)
 
 
-def _gas(grid: Grid, patient: Patient, domes: Map, rng: np.random.Generator) -> Map:
+def _draw_gas(grid: Grid, patient: Patient, domes: Map, rng: np.random.Generator) -> Map:
     """Stomach bubble with its fluid level, and loops of bowel."""
     x, y = grid.xy
     total = np.zeros_like(x)

@@ -51,7 +51,7 @@ def draw_ribs(tubes: Tubes, patient: Patient, pose: Pose, rng: np.random.Generat
             )
             fade = np.clip((ends[number] - angle) / 0.12, 0, 1) * np.clip(angle / 0.3, 0.5, 1)
             front = 1 - 0.5 * np.clip((angle - 1.7) / 0.8, 0, 1)
-            _hollow(tubes, points, radius, _RIB * patient.bone * fade * front, 0.085)
+            _draw_hollow(tubes, points, radius, _RIB * patient.bone * fade * front, 0.085)
 
 
 def draw_shoulder_girdle(tubes: Tubes, grid: Grid, patient: Patient, pose: Pose) -> Map:
@@ -61,15 +61,15 @@ def draw_shoulder_girdle(tubes: Tubes, grid: Grid, patient: Patient, pose: Pose)
         out = patient.chest + 2.3
         up = -pose.shoulders + 0.25 * side * patient.wobble[2]
         density = _LIMB * patient.bone
-        _clavicle(tubes, side, out, up, density)
-        corners = _scapula(tubes, side, out, up, density, pose)
+        _draw_clavicle(tubes, side, out, up, density)
+        corners = _draw_scapula(tubes, side, out, up, density, pose)
         blades += np.float32(0.09 * patient.bone) * grid.polygon(corners, 3)
         joint = np.array([side * (out - 0.9), 4.0 + up, -1.5])
-        _humerus(tubes, joint, side, density, pose)
+        _draw_humerus(tubes, joint, side, density, pose)
     return blades
 
 
-def _hollow(
+def _draw_hollow(
     tubes: Tubes, points: Points, radius: Points | float, density: Points | float, cortex: float
 ) -> None:
     tubes.add(points, radius, density)
@@ -78,19 +78,19 @@ def _hollow(
     tubes.add(move_points(points, 0, 0.04, 0), inner, -_MARROW * np.asarray(density))
 
 
-def _mirrored(knots: Sequence[Any], side: float, count: int) -> Points:
+def _mirror_points(knots: Sequence[Any], side: float, count: int) -> Points:
     return interpolate_curve(np.array([list(knot) for knot in knots]) * [side, 1, 1], count)
 
 
-def _clavicle(tubes: Tubes, side: float, out: float, up: float, density: float) -> None:
+def _draw_clavicle(tubes: Tubes, side: float, out: float, up: float, density: float) -> None:
     knots = [[2.2, 4.7, 6], [5.2, 3.9, 7.5], [9.2, 1.7 + 0.7 * up, 5], [out - 0.6, 0.3 + up, 1]]
     t = np.linspace(0, 1, 500)
     radius = np.interp(t, [0, 0.1, 0.5, 0.85, 1], [0.85, 0.6, 0.5, 0.6, 0.75])
     fade = np.interp(t, [0, 0.02, 0.96, 1], [0.3, 1, 1, 0.2])
-    _hollow(tubes, _mirrored(knots, side, 500), radius, density * fade, 0.14)
+    _draw_hollow(tubes, _mirror_points(knots, side, 500), radius, density * fade, 0.14)
 
 
-def _scapula(
+def _draw_scapula(
     tubes: Tubes, side: float, out: float, up: float, density: float, pose: Pose
 ) -> Points:
     """Adds the borders, spine and coracoid; returns the blade's corners [N, 3]."""
@@ -100,16 +100,16 @@ def _scapula(
     notch = np.array([out - 4.2, 2.7 + up, -4.0])
     lateral = [joint, move_points((joint + tip) / 2, -0.5, 0.4, 0), tip]
     fade = np.linspace(1, 0.6, 300)
-    _hollow(tubes, _mirrored(lateral, side, 300), 0.5 * fade, density * 0.6 * fade, 0.1)
+    _draw_hollow(tubes, _mirror_points(lateral, side, 300), 0.5 * fade, density * 0.6 * fade, 0.1)
     medial = [tip, move_points((tip + top) / 2, -0.7, 0, 0), top]
-    _hollow(tubes, _mirrored(medial, side, 250), 0.16, density * 0.6, 0.1)
+    _draw_hollow(tubes, _mirror_points(medial, side, 250), 0.16, density * 0.6, 0.1)
     crest = [move_points(top, 0.2, 1.2, 0), [out - 3.6, 1.9 + up, -5], [out + 0.9, 0.9 + up, -2.5]]
     wide = np.linspace(0.25, 0.75, 300)
     ends = np.interp(np.linspace(0, 1, 300), [0, 0.2, 0.93, 1], [0.2, 0.8, 1, 0.2])
-    _hollow(tubes, _mirrored(crest, side, 300), wide, density * 0.5 * ends, 0.1)
-    _hollow(tubes, _mirrored([top, notch, joint], side, 200), 0.16, density * 0.5, 0.1)
+    _draw_hollow(tubes, _mirror_points(crest, side, 300), wide, density * 0.5 * ends, 0.1)
+    _draw_hollow(tubes, _mirror_points([top, notch, joint], side, 200), 0.16, density * 0.5, 0.1)
     coracoid = [move_points(joint, -0.4, -0.4, 1), [out - 2.4, 2.3 + up, 3]]
-    _hollow(tubes, _mirrored(coracoid, side, 80), 0.55, density * 0.7, 0.14)
+    _draw_hollow(tubes, _mirror_points(coracoid, side, 80), 0.55, density * 0.7, 0.14)
     return np.array([joint, tip, move_points((tip + top) / 2, -0.7, 0, 0), top, notch]) * [
         side,
         1,
@@ -117,16 +117,16 @@ def _scapula(
     ]
 
 
-def _humerus(tubes: Tubes, joint: Points, side: float, density: float, pose: Pose) -> None:
+def _draw_humerus(tubes: Tubes, joint: Points, side: float, density: float, pose: Pose) -> None:
     head = move_points(joint, side * 2.0, 0.1, 0.5)
     spread = 0.35 + 0.55 * pose.arms
     along = np.array([side * np.sin(spread), np.cos(spread), 0.1])
     reach = np.linspace(1.2, 22, 500)
     shaft = head + reach[:, None] * along
     radius = np.interp(reach, [1.2, 2.5, 6, 22], [2.0, 1.6, 1.15, 1.05])
-    _hollow(tubes, shaft, radius, density * 0.6 * np.clip(reach / 4, 0.3, 1), 0.28)
+    _draw_hollow(tubes, shaft, radius, density * 0.6 * np.clip(reach / 4, 0.3, 1), 0.28)
     ball = np.linspace(head - 0.5 * along, head + 0.6 * along, 40)
-    _hollow(tubes, ball, 2.1, density * 0.9, 0.14)
+    _draw_hollow(tubes, ball, 2.1, density * 0.9, 0.14)
 
 
 def draw_spine(grid: Grid, patient: Patient, rng: np.random.Generator) -> Map:
@@ -146,14 +146,14 @@ def draw_spine(grid: Grid, patient: Patient, rng: np.random.Generator) -> Map:
         band = slice(max(middle - near, 0), max(middle + near, 0))
         xv, yv = x[band] - np.float32(shift), y[band] - np.float32(level)
         crisp = float(np.interp(number, [-3, 2, 8], [0.45, 0.75, 1.0]))
-        total[band] += _vertebra(xv, yv, half, height, number, crisp)
+        total[band] += _draw_vertebra(xv, yv, half, height, number, crisp)
         level += height + 0.3
     out = np.zeros_like(grid.xy[0])
     out[:, strip] = blur(np.asarray(total * patient.bone, np.float32), 0.06 * grid.scale)
     return out
 
 
-def _vertebra(x: Map, y: Map, half: float, height: float, number: int, crisp: float) -> Map:
+def _draw_vertebra(x: Map, y: Map, half: float, height: float, number: int, crisp: float) -> Map:
     """One vertebra at the origin; `crisp` scales what a slanted view blurs."""
     waist = half * (0.9 + 0.1 * np.minimum(2 * y / height, 1.2) ** 2)
     side = np.clip((waist - np.abs(x)) * 6, 0, 1)

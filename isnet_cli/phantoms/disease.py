@@ -54,18 +54,18 @@ def add_disease(
     for sign in disease.signs:
         if sign == "consolidation":
             for _ in range(int(rng.integers(1, 4))):
-                total += _patch(grid, mask, disease.severity, rng)
+                total += _draw_patch(grid, mask, disease.severity, rng)
         elif sign == "nodules":
-            total += _nodules(grid, mask, disease.severity, tubes, rng)
+            total += _draw_nodules(grid, mask, disease.severity, tubes, rng)
         elif sign == "cavity":
-            total += _cavity(grid, mask, disease.severity, rng)
+            total += _draw_cavity(grid, mask, disease.severity, rng)
         else:
-            total += _effusion(grid, air, domes, disease.severity, rng)
+            total += _draw_effusion(grid, air, domes, disease.severity, rng)
     seen = blur(mask.astype(np.float32), 0.25 * grid.scale)
     return np.asarray(np.minimum(total * seen, 0.85 * air), np.float32)
 
 
-def _place(
+def _choose_place(
     grid: Grid, mask: NDArray[np.bool_], rng: np.random.Generator, low: float, high: float
 ) -> tuple[float, float]:
     """A random point of the lungs between two levels (cm below the apices)."""
@@ -77,18 +77,20 @@ def _place(
     return float(x.flat[index]), float(y.flat[index])
 
 
-def _patch(grid: Grid, mask: NDArray[np.bool_], severity: float, rng: np.random.Generator) -> Map:
+def _draw_patch(
+    grid: Grid, mask: NDArray[np.bool_], severity: float, rng: np.random.Generator
+) -> Map:
     """A cloudy opacity with ragged edges."""
     x, y = grid.xy
     size = rng.uniform(2.0, 4.2) * severity**0.5
-    place = _place(grid, mask, rng, 1.5, 20.0)
+    place = _choose_place(grid, mask, rng, 1.5, 20.0)
     axes = (size * rng.uniform(1.0, 1.5), size)
-    height = _hill(x, y, place, axes, rng.uniform(0, np.pi))
+    height = _draw_hill(x, y, place, axes, rng.uniform(0, np.pi))
     ragged = height * (1 + 0.40 * draw_clouds(rng, grid, 2.0, 4, 0.55))
     return np.asarray(smoothstep(ragged, 0.05, 1.4) * rng.uniform(4.0, 6.5) * severity, np.float32)
 
 
-def _hill(
+def _draw_hill(
     x: Map, y: Map, place: tuple[float, float], axes: tuple[float, float], angle: float
 ) -> Map:
     """A Gaussian hill, 1 at its top."""
@@ -98,14 +100,14 @@ def _hill(
     return np.asarray(np.exp(-(u * u + v * v)), np.float32)
 
 
-def _nodules(
+def _draw_nodules(
     grid: Grid, mask: NDArray[np.bool_], severity: float, tubes: Tubes, rng: np.random.Generator
 ) -> Map:
     """A shower of small round opacities around one or two places, with some haze."""
     x, y = grid.xy
     haze = np.zeros_like(x)
     for _ in range(int(rng.integers(2, 5))):
-        place = _place(grid, mask, rng, 1.5, 18.0)
+        place = _choose_place(grid, mask, rng, 1.5, 18.0)
         spread = rng.uniform(1.5, 3.2)
         count = int(rng.integers(12, 34) * severity)
         where = np.array(place) + rng.normal(0, spread, (count, 2))
@@ -119,16 +121,18 @@ def _nodules(
         tubes.add(
             np.concatenate((ends, np.zeros((*ends.shape[:2], 1))), -1), radius[inside, None], solid
         )
-        haze += 2.4 * severity * _hill(x, y, place, (spread * 1.1, spread * 1.1), 0.0)
+        haze += 2.4 * severity * _draw_hill(x, y, place, (spread * 1.1, spread * 1.1), 0.0)
     return np.asarray(
         haze * np.clip(1 + 0.6 * draw_clouds(rng, grid, 1.0, 3, 0.7), 0, 3), np.float32
     )
 
 
-def _cavity(grid: Grid, mask: NDArray[np.bool_], severity: float, rng: np.random.Generator) -> Map:
+def _draw_cavity(
+    grid: Grid, mask: NDArray[np.bool_], severity: float, rng: np.random.Generator
+) -> Map:
     """A ring: a thick irregular wall around air, in some cloud."""
     x, y = grid.xy
-    place = _place(grid, mask, rng, 1.5, 14.0)
+    place = _choose_place(grid, mask, rng, 1.5, 14.0)
     size = rng.uniform(1.6, 2.8)
     angle, longer = rng.uniform(0, np.pi), rng.uniform(1.0, 1.3)
     bend = 0.16 * size
@@ -141,12 +145,14 @@ def _cavity(grid: Grid, mask: NDArray[np.bool_], severity: float, rng: np.random
     v = (c * (wy - place[1]) - s * (wx - place[0])) / size
     radius = np.hypot(u, v)
     wall = 2.6 * np.exp(-(((radius - 0.8) / 0.2) ** 2)) - 0.9 * smoothstep(radius, 0.75, 0.5)
-    cloud = _hill(x, y, place, (size * 1.5, size * 1.5), angle)
+    cloud = _draw_hill(x, y, place, (size * 1.5, size * 1.5), angle)
     cloud *= np.maximum(1 + 0.5 * draw_clouds(rng, grid, 1.2, 3, 0.7), 0)
     return np.asarray(np.maximum(severity * (wall + 2.6 * cloud), 0), np.float32)
 
 
-def _effusion(grid: Grid, air: Map, domes: Map, severity: float, rng: np.random.Generator) -> Map:
+def _draw_effusion(
+    grid: Grid, air: Map, domes: Map, severity: float, rng: np.random.Generator
+) -> Map:
     """Fluid in one costophrenic angle: its upper edge climbs along the chest wall."""
     x, y = grid.xy
     side = float(rng.choice([-1.0, 1.0]))

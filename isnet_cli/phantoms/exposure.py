@@ -56,7 +56,7 @@ def expose(attenuation: Map, grid: Grid, hospital: Hospital, rng: np.random.Gene
         rng: Noise and the exposure's variation.
     """
     style = APPEARANCES[hospital]
-    beam = 1 - 0.05 * _falloff(grid)
+    beam = 1 - 0.05 * _compute_falloff(grid)
     primary = beam * np.exp(-attenuation)
     haze = style.scatter * rng.uniform(0.8, 1.3) * blur(primary, 2.5 * grid.scale)
     light = blur(np.asarray(primary + haze, np.float32), 0.03 * grid.scale)
@@ -77,7 +77,7 @@ def expose(attenuation: Map, grid: Grid, hospital: Hospital, rng: np.random.Gene
     return np.asarray(np.clip(grey + style.grain * grain, 0, 1), np.float32)
 
 
-def _falloff(grid: Grid) -> Map:
+def _compute_falloff(grid: Grid) -> Map:
     x, y = grid.xy
     return np.asarray(((x / 20) ** 2 + ((y - 14) / 20) ** 2) / 2, np.float32)
 
@@ -101,16 +101,16 @@ def add_marks(
     side = "R" if rng.random() < 0.6 else "L"
     if hospital == "A":
         bright = rng.uniform(0.75, 1.0)
-        box = _stamp(out, lungs, side, rng.uniform(0.028, 0.045) * unit, side, bright, rng)
+        box = _stamp_word(out, lungs, side, rng.uniform(0.028, 0.045) * unit, side, bright, rng)
         if rng.random() < 0.5:
             word = str(rng.choice(["pa", "PA", "AP", "ERECT", "10:42", "S 1"]))
-            _beneath(out, lungs, word, 0.02 * unit, box, bright)
+            _stamp_beneath(out, lungs, word, 0.02 * unit, box, bright)
         if rng.random() < 0.12:
-            out = _wire(out, lungs, rng)
+            out = _draw_wire(out, lungs, rng)
     else:
-        _stamp(out, lungs, side, rng.uniform(0.04, 0.055) * unit, side, 1.0, rng)
+        _stamp_word(out, lungs, side, rng.uniform(0.04, 0.055) * unit, side, 1.0, rng)
         other = "L" if side == "R" else "R"
-        _sticker(out, lungs, ["PA", "ERECT"], 0.032 * unit, other, rng)
+        _stick_labels(out, lungs, ["PA", "ERECT"], 0.032 * unit, other, rng)
     return out
 
 
@@ -128,7 +128,7 @@ def draw_text(word: str, height: float) -> Map:
 Box = tuple[int, int, int, int]
 
 
-def _blend(image: Map, lungs: NDArray[np.bool_], stamp: Map, grey: float, box: Box) -> bool:
+def _blend_stamp(image: Map, lungs: NDArray[np.bool_], stamp: Map, grey: float, box: Box) -> bool:
     """Lays `stamp` into the box unless it leaves the image or touches the lungs."""
     top, left, height, width = box
     if top < 0 or left < 0 or top + height > image.shape[0] or left + width > image.shape[1]:
@@ -140,7 +140,7 @@ def _blend(image: Map, lungs: NDArray[np.bool_], stamp: Map, grey: float, box: B
     return True
 
 
-def _stamp(
+def _stamp_word(
     image: Map,
     lungs: NDArray[np.bool_],
     word: str,
@@ -156,21 +156,21 @@ def _stamp(
         across = rng.uniform(0.03, 0.2) * image.shape[1]
         left = int(across if side == "R" else image.shape[1] - across - w)
         box = (int(rng.uniform(0.02, 0.2) * image.shape[0]), left, h, w)
-        if _blend(image, lungs, stamp, grey, box):
+        if _blend_stamp(image, lungs, stamp, grey, box):
             return box
     return (0, 0, 0, 0)
 
 
-def _beneath(
+def _stamp_beneath(
     image: Map, lungs: NDArray[np.bool_], word: str, height: float, box: Box, grey: float
 ) -> None:
     stamp = draw_text(word, height)
     h, w = stamp.shape
     left = int(np.clip(box[1] + (box[3] - w) // 2, 0, image.shape[1] - w))
-    _blend(image, lungs, stamp, grey, (box[0] + box[2] + h // 2, left, h, w))
+    _blend_stamp(image, lungs, stamp, grey, (box[0] + box[2] + h // 2, left, h, w))
 
 
-def _sticker(
+def _stick_labels(
     image: Map,
     lungs: NDArray[np.bool_],
     lines: list[str],
@@ -188,12 +188,12 @@ def _sticker(
         left = int((middle if side == "R" else image.shape[1] - middle) - w / 2)
         box = (top, left, h, w)
         paper = np.ones_like(label)
-        if _blend(image, lungs, paper, 0.0, box):
+        if _blend_stamp(image, lungs, paper, 0.0, box):
             image[top : top + h, left : left + w] = np.maximum(label, 0.02)
         top += h + 1
 
 
-def _wire(image: Map, lungs: NDArray[np.bool_], rng: np.random.Generator) -> Map:
+def _draw_wire(image: Map, lungs: NDArray[np.bool_], rng: np.random.Generator) -> Map:
     """A thin lead that hangs from a shoulder along the border, never over the lungs."""
     height, width = image.shape
     t = np.linspace(0, 1, 60)

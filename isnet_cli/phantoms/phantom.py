@@ -76,9 +76,9 @@ def make_phantom(
     person = Patient.draw(body_rng)
     illness = Disease.draw(body_rng)
     pose = Pose.draw(image_rng)
-    grid, crop = _frame(size, hospital, pose, image_rng)
+    grid, crop = _frame_image(size, hospital, pose, image_rng)
     soft = draw_soft_parts(grid, person, pose, image_rng)
-    attenuation = _attenuation(
+    attenuation = _sum_attenuation(
         grid, person, pose, soft, illness if disease else None, body_rng, image_rng
     )
     pixels = expose(attenuation, grid, hospital, image_rng)[crop]
@@ -104,7 +104,7 @@ def make_phantoms(count: int, seed: int = 0, size: int = 512) -> Iterator[Phanto
         yield make_phantom(number, 0, bool(rng.random() < 0.5), hospital, seed, size)
 
 
-def _frame(
+def _frame_image(
     size: int, hospital: Hospital, pose: Pose, rng: np.random.Generator
 ) -> tuple[Grid, tuple[slice, slice]]:
     """The sheet of an image and the part of it that the image shows."""
@@ -139,7 +139,7 @@ def _fast_length(n: int) -> int:
         n += 1
 
 
-def _attenuation(
+def _sum_attenuation(
     grid: Grid,
     person: Patient,
     pose: Pose,

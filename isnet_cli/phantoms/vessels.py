@@ -57,7 +57,7 @@ def draw_vessels(
     """Adds the vessels of both lungs, from the hila outwards, where `lung` [H, W] is true."""
     for side in (-1.0, 1.0):
         hilum = np.array([side * 3.3, 11.4 - 0.9 * (side > 0) - 0.3 * pose.breath])
-        _trunks(tubes, hilum, side)
+        _start_trunks(tubes, hilum, side)
         angles = np.radians([-80, -66, -50, -30, -8, 10, 26, 40, 54, 66, 78, 90])
         angles = angles + rng.normal(0, 0.09, 12)
         heads = np.stack((side * np.cos(angles), np.sin(angles)), axis=-1)
@@ -69,25 +69,27 @@ def draw_vessels(
         for _ in range(_GENERATIONS):
             if not len(shoots.starts):
                 break
-            shoots = _grow(tubes, grid, lung, shoots, rng)
+            shoots = _grow_shoots(tubes, grid, lung, shoots, rng)
 
 
-def _trunks(tubes: Tubes, hilum: Points, side: float) -> None:
+def _start_trunks(tubes: Tubes, hilum: Points, side: float) -> None:
     """The large vessels of one hilum: a descending and an ascending branch."""
     start = [move_points(hilum, -side * 1.2, -1.0), move_points(hilum, side * 0.3, 0.2)]
     down = [*start, move_points(hilum, side * 1.0, 3.4), move_points(hilum, side * 1.3, 5.6)]
     tubes.add(
-        _flat(interpolate_curve(np.array(down), 300)), np.linspace(0.95, 0.4, 300), 0.65 * BLOOD
+        _flatten(interpolate_curve(np.array(down), 300)), np.linspace(0.95, 0.4, 300), 0.65 * BLOOD
     )
     up = [*start, move_points(hilum, side * 1.3, -2.2)]
-    tubes.add(_flat(interpolate_curve(np.array(up), 200)), np.linspace(0.7, 0.35, 200), 0.6 * BLOOD)
+    tubes.add(
+        _flatten(interpolate_curve(np.array(up), 200)), np.linspace(0.7, 0.35, 200), 0.6 * BLOOD
+    )
 
 
-def _flat(points: Points) -> Points:
+def _flatten(points: Points) -> Points:
     return np.concatenate((points, np.zeros((*points.shape[:-1], 1))), axis=-1)
 
 
-def _grow(
+def _grow_shoots(
     tubes: Tubes, grid: Grid, lung: NDArray[np.bool_], shoots: _Shoots, rng: np.random.Generator
 ) -> _Shoots:
     """Adds one generation of branches and returns the next, two thinner ones from each end."""
@@ -103,14 +105,14 @@ def _grow(
     depth = 0.6 * length * t * rng.normal(0, 1, (count, 1, 1))
     points = np.concatenate((flat, depth), axis=-1)
     taper = shoots.radii[:, None] * np.linspace(1.0, 0.74, 40)
-    tubes.add(points, taper, BLOOD * _within(grid, lung, points))
+    tubes.add(points, taper, BLOOD * _keep_within(grid, lung, points))
     turn = np.arctan2(shoots.heads[:, 1], shoots.heads[:, 0]) + 2 * sway[:, 0, 0]
     fork, share = rng.uniform(0.22, 0.62, count), rng.uniform(0.62, 0.92, count)
     flip = rng.choice([-1.0, 1.0], count)
     major, minor = turn + flip * fork * (1 - share) * 1.6, turn - flip * fork * share * 1.2
     angle = np.concatenate((major, minor))
     thick = 0.74 * shoots.radii
-    return _pruned(
+    return _prune_shoots(
         grid,
         lung,
         _Shoots(
@@ -122,15 +124,15 @@ def _grow(
     )
 
 
-def _pruned(grid: Grid, lung: NDArray[np.bool_], shoots: _Shoots) -> _Shoots:
+def _prune_shoots(grid: Grid, lung: NDArray[np.bool_], shoots: _Shoots) -> _Shoots:
     """Without the shoots that are too thin or start outside the lung."""
-    alive = (shoots.radii > _THINNEST) & (_within(grid, lung, shoots.starts) > 0)
+    alive = (shoots.radii > _THINNEST) & (_keep_within(grid, lung, shoots.starts) > 0)
     return _Shoots(
         shoots.starts[alive], shoots.heads[alive], shoots.radii[alive], shoots.lengths[alive]
     )
 
 
-def _within(grid: Grid, lung: NDArray[np.bool_], points: Points) -> Points:
+def _keep_within(grid: Grid, lung: NDArray[np.bool_], points: Points) -> Points:
     """1 where points [..., 2 or 3] lie in the lung, 0 elsewhere."""
     places = np.round(grid.project(points)).astype(int)
     column = np.clip(places[..., 0], 0, grid.width - 1)

@@ -54,16 +54,16 @@ def decode_pixels(ds: Any, module: PixelModule) -> tuple[NDArray[Any], int]:
         raw = _decode_plain(ds, module, syntax)
     else:
         raise UnreadableImage(
-            "codec", f"transfer syntax {_syntax_name(ds)} is not supported; convert the image first"
+            "codec", f"transfer syntax {_name_syntax(ds)} is not supported; convert the image first"
         )
     if module.samples == 3:
         return raw, module.stored
     bits = min(module.stored, precision)
     shift = module.high + 1 - module.stored if precision == module.high + 1 else 0
-    return _stored_values(raw, bits, shift, module.signed), bits
+    return _extract_stored_values(raw, bits, shift, module.signed), bits
 
 
-def _syntax_name(ds: Any) -> str:
+def _name_syntax(ds: Any) -> str:
     uid = ds.file_meta.TransferSyntaxUID
     return str(uid.name) if uid.is_transfer_syntax and not uid.is_private else "unknown"
 
@@ -98,7 +98,7 @@ def _decode_plain(ds: Any, module: PixelModule, syntax: str) -> NDArray[Any]:
     return np.asarray(array).reshape(shape if module.samples == 1 else (*shape, 3))
 
 
-def _stored_values(raw: NDArray[Any], bits: int, shift: int, signed: bool) -> NDArray[Any]:
+def _extract_stored_values(raw: NDArray[Any], bits: int, shift: int, signed: bool) -> NDArray[Any]:
     """Keeps the meaningful bits alone (others may hold retired overlays) and their sign."""
     if not signed and shift == 0 and bits == raw.itemsize * 8 and raw.dtype.kind == "u":
         return raw

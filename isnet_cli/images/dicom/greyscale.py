@@ -72,10 +72,10 @@ def make_display_table(
     """
     lowest, highest = stored_range(bits, signed)
     stored = np.arange(lowest, highest + 1, dtype=np.float64)
-    values, span, notes = _modality(scope, stored, signed)
+    values, span, notes = _apply_modality(scope, stored, signed)
     full = (values - span[0]) / (span[1] - span[0])
     for kind in {"auto": ("lut", "window"), "none": ()}.get(voi, (voi,)):
-        step = _voi_lut if kind == "lut" else _window
+        step = _apply_voi_lut if kind == "lut" else _apply_window
         try:
             found = step(scope, values, span)
         except UnreadableImage as fault:
@@ -98,16 +98,16 @@ def _is_believable(output: Values, histogram: NDArray[np.int64]) -> bool:
     return wide and inside >= MIN_INSIDE * max(1, int(histogram.sum()))
 
 
-def _modality(
+def _apply_modality(
     scope: list[Any], stored: Values, signed: bool
 ) -> tuple[Values, tuple[float, float], list[str]]:
     """Modality LUT or rescale (PS3.3 C.11.1): values, the range that they can take, notes."""
-    item = _first_item(scope, "ModalityLUTSequence")
+    item = _take_first_item(scope, "ModalityLUTSequence")
     if item is not None:
-        first, data, top = _lut(item, signed, "modality LUT")
+        first, data, top = _read_lut(item, signed, "modality LUT")
         return _look_up(stored, first, data), (0.0, float(top)), ["modality LUT"]
-    slope = _number(scope, "RescaleSlope", 1.0)
-    intercept = _number(scope, "RescaleIntercept", 0.0)
+    slope = _take_number(scope, "RescaleSlope", 1.0)
+    intercept = _take_number(scope, "RescaleIntercept", 0.0)
     if slope == 0.0 or not np.isfinite([slope, intercept, slope * 65536 + intercept]).all():
         raise UnreadableImage("bad_lut", "rescale slope or intercept is 0 or not finite")
     values = stored * slope + intercept
@@ -118,38 +118,38 @@ def _modality(
     return values, (low, high), [] if identity else ["rescale"]
 
 
-def _voi_lut(
+def _apply_voi_lut(
     scope: list[Any], values: Values, span: tuple[float, float]
 ) -> tuple[Values, str] | None:
     """First VOI LUT (PS3.3 C.11.2.1.1), or None."""
-    item = _first_item(scope, "VOILUTSequence")
+    item = _take_first_item(scope, "VOILUTSequence")
     if item is None:
         return None
-    first, data, top = _lut(item, span[0] < 0, "VOI LUT")
+    first, data, top = _read_lut(item, span[0] < 0, "VOI LUT")
     if data.max() == data.min():
         raise UnreadableImage("bad_lut", "VOI LUT is constant")
     return _look_up(values, first, data) / top, "VOI LUT"
 
 
-def _window(
+def _apply_window(
     scope: list[Any], values: Values, span: tuple[float, float]
 ) -> tuple[Values, str] | None:
     """First window (PS3.3 C.11.2.1.2 and C.11.2.1.3), or None."""
-    centre = _number(scope, "WindowCenter", None)
-    width = _number(scope, "WindowWidth", None)
+    centre = _take_number(scope, "WindowCenter", None)
+    width = _take_number(scope, "WindowWidth", None)
     if centre is None or width is None:
         return None
-    function = str(_attribute(scope, "VOILUTFunction") or "LINEAR").strip().upper()
+    function = str(_read_number(scope, "VOILUTFunction") or "LINEAR").strip().upper()
     if function not in ("LINEAR_EXACT", "SIGMOID"):
         function = "LINEAR"
     least = 1.0 if function == "LINEAR" else 0.0
     valid = np.isfinite([centre, width]).all() and width >= least and width > 0
     if not valid or centre + width / 2 <= span[0] or centre - width / 2 >= span[1]:
         raise UnreadableImage("bad_lut", "window is malformed or outside the image")
-    return _windowed(values, centre, width, function), f"window {function.lower()}"
+    return _compute_window(values, centre, width, function), f"window {function.lower()}"
 
 
-def _windowed(values: Values, centre: float, width: float, function: str) -> Values:
+def _compute_window(values: Values, centre: float, width: float, function: str) -> Values:
     """Window functions of PS3.3 C.11.2.1.2 (LINEAR) and C.11.2.1.3, output range [0, 1]."""
     if function == "SIGMOID":
         exponent = np.clip(-4.0 * (values - centre) / width, -700.0, 700.0)
@@ -161,7 +161,7 @@ def _windowed(values: Values, centre: float, width: float, function: str) -> Val
     return np.asarray((values - (centre - 0.5)) / (width - 1.0) + 0.5)
 
 
-def _lut(item: Any, signed: bool, name: str) -> tuple[int, Values, int]:
+def _read_lut(item: Any, signed: bool, name: str) -> tuple[int, Values, int]:
     """First mapped value, entries and white level of a LUT item (PS3.3 C.11.1.1, C.11.2.1.1).
 
     White is 2^n - 1 for the declared n bits. Some makers declare 16 bits for entries of 8 to 12:
@@ -170,7 +170,7 @@ def _lut(item: Any, signed: bool, name: str) -> tuple[int, Values, int]:
     try:
         count, first, bits = (int(v) for v in item.LUTDescriptor)
         count = (count & 0xFFFF) or 65536  # 0 means 2^16
-        data = _lut_entries(item, count, bits)
+        data = _read_lut_entries(item, count, bits)
     except (AttributeError, TypeError, ValueError):
         raise UnreadableImage("bad_lut", f"{name} is malformed") from None
     if signed and first > 32767:  # the descriptor's sign is lost where its VR is written as US
@@ -182,7 +182,7 @@ def _lut(item: Any, signed: bool, name: str) -> tuple[int, Values, int]:
     return first, data.astype(np.float64), (1 << bits) - 1
 
 
-def _lut_entries(item: Any, count: int, bits: int) -> NDArray[Any]:
+def _read_lut_entries(item: Any, count: int, bits: int) -> NDArray[Any]:
     """LUT data as integers: words, or bytes where 8-bit entries are packed two to a word."""
     raw = item["LUTData"].value
     if isinstance(raw, bytes):
@@ -204,7 +204,7 @@ def _look_up(values: Values, first: int, data: Values) -> Values:
     return np.asarray(data[index.astype(np.int64)])
 
 
-def _attribute(scope: list[Any], keyword: str) -> Any:
+def _read_number(scope: list[Any], keyword: str) -> Any:
     """First non-empty value of an attribute in `scope`, or None."""
     for ds in scope:
         value = ds.get(keyword)
@@ -213,14 +213,14 @@ def _attribute(scope: list[Any], keyword: str) -> Any:
     return None
 
 
-def _first_item(scope: list[Any], keyword: str) -> Any:
-    value = _attribute(scope, keyword)
+def _take_first_item(scope: list[Any], keyword: str) -> Any:
+    value = _read_number(scope, keyword)
     return value[0] if value is not None else None
 
 
-def _number(scope: list[Any], keyword: str, default: Any) -> Any:
+def _take_number(scope: list[Any], keyword: str, default: Any) -> Any:
     """First value of a decimal attribute as float."""
-    value = _attribute(scope, keyword)
+    value = _read_number(scope, keyword)
     if value is None:
         return default
     if hasattr(value, "__len__") and not isinstance(value, str):
@@ -254,7 +254,7 @@ def stretch(pixels: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
         low, high = float(pixels.min()), float(pixels.max())
     else:
         low, high = (float(v) for v in np.percentile(pixels, PERCENTILES))
-    return np.asarray(_spread(pixels, low, high), np.float32)
+    return np.asarray(_find_spread(pixels, low, high), np.float32)
 
 
 def stretch_table(output: Values, histogram: NDArray[np.int64], scale: Scale) -> Values:
@@ -269,10 +269,10 @@ def stretch_table(output: Values, histogram: NDArray[np.int64], scale: Scale) ->
         cumulative = np.cumsum(histogram[order])
         ranks = np.searchsorted(cumulative, np.asarray(PERCENTILES) / 100 * cumulative[-1])
         low, high = (float(v) for v in output[order][ranks])
-    return _spread(output, low, high)
+    return _find_spread(output, low, high)
 
 
-def _spread(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+def _find_spread(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     if not high > low:
         return np.zeros_like(values)
     return np.clip((values - low) / (high - low), 0.0, 1.0)

@@ -56,25 +56,25 @@ def read_pixel_module(ds: Any) -> PixelModule:
     photometric = str(ds.get("PhotometricInterpretation") or "MONOCHROME2").strip().upper()
     if photometric not in GREY | COLOUR:
         raise UnreadableImage("bad_header", "photometric interpretation is none that is defined")
-    samples = _number(ds, "SamplesPerPixel", 1)
-    allocated = _number(ds, "BitsAllocated", None)
-    stored = _number(ds, "BitsStored", allocated)
+    samples = _read_number(ds, "SamplesPerPixel", 1)
+    allocated = _read_number(ds, "BitsAllocated", None)
+    stored = _read_number(ds, "BitsStored", allocated)
     module = PixelModule(
-        rows=_number(ds, "Rows", None),
-        columns=_number(ds, "Columns", None),
-        frames=_number(ds, "NumberOfFrames", 1) or 1,
+        rows=_read_number(ds, "Rows", None),
+        columns=_read_number(ds, "Columns", None),
+        frames=_read_number(ds, "NumberOfFrames", 1) or 1,
         samples=samples,
         allocated=allocated,
         stored=stored,
-        high=_number(ds, "HighBit", stored - 1),
-        signed=_number(ds, "PixelRepresentation", 0) == 1,
+        high=_read_number(ds, "HighBit", stored - 1),
+        signed=_read_number(ds, "PixelRepresentation", 0) == 1,
         photometric=photometric,
     )
-    _check(module)
+    _check_module(module)
     return module
 
 
-def _number(ds: Any, keyword: str, default: int | None) -> int:
+def _read_number(ds: Any, keyword: str, default: int | None) -> int:
     value = ds.get(keyword)
     if value is None or value == "":
         if default is None:
@@ -86,7 +86,7 @@ def _number(ds: Any, keyword: str, default: int | None) -> int:
         raise UnreadableImage("bad_header", f"{keyword} is not one whole number") from None
 
 
-def _check(module: PixelModule) -> None:
+def _check_module(module: PixelModule) -> None:
     if min(module.rows, module.columns, module.frames) < 1:
         raise UnreadableImage("bad_header", "rows, columns and frames must be 1 or more")
     if module.rows * module.columns * module.frames > MAX_PIXELS:

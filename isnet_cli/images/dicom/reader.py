@@ -50,15 +50,15 @@ def read_dicom(path: Path, options: Dicom | None = None, scale: Scale = "bits") 
             `UnreadableImage`.
     """
     options = options or Dicom()
-    ds = _open(path)
+    ds = _open_dataset(path)
     header.refuse_unfit(ds)
     module = read_pixel_module(ds)
     frames, bits = codec.decode_pixels(ds, module)
     module = replace(module, stored=bits)
-    return [_image(ds, module, frame, n, options, scale) for n, frame in enumerate(frames)]
+    return [_read_frame(ds, module, frame, n, options, scale) for n, frame in enumerate(frames)]
 
 
-def _open(path: Path) -> Any:
+def _open_dataset(path: Path) -> Any:
     import pydicom
 
     if path.stat().st_size > MAX_FILE:
@@ -102,7 +102,7 @@ def check_deflated(path: Path) -> None:
                 raise UnreadableImage("too_large", f"inflates to more than {MAX_FILE >> 20} MiB")
 
 
-def _image(
+def _read_frame(
     ds: Any,
     module: PixelModule,
     frame: NDArray[Any],
@@ -111,9 +111,9 @@ def _image(
     scale: Scale,
 ) -> XRay:
     if module.photometric in GREY:
-        pixels, notes = _grey(ds, module, frame, number, options, scale)
+        pixels, notes = _read_grey(ds, module, frame, number, options, scale)
     else:
-        pixels, notes = stretch(_colour(ds, module, frame), scale), ("colour",)
+        pixels, notes = stretch(_read_colour(ds, module, frame), scale), ("colour",)
     return XRay(
         pixels=pixels,
         bits=module.stored,
@@ -125,7 +125,7 @@ def _image(
     )
 
 
-def _grey(
+def _read_grey(
     ds: Any,
     module: PixelModule,
     frame: NDArray[Any],
@@ -135,8 +135,8 @@ def _grey(
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """The display steps in the standard's order, then scaling, then black padding."""
     lowest, highest = stored_range(module.stored, module.signed)
-    histogram = _histogram(frame, lowest, highest)
-    padding = _padding(ds, module)
+    histogram = _count_values(frame, lowest, highest)
+    padding = _find_padding(ds, module)
     hidden = np.zeros(len(histogram), bool)
     if padding is not None:
         hidden[max(0, padding[0] - lowest) : max(0, padding[1] - lowest + 1)] = True
@@ -156,10 +156,10 @@ def _grey(
     return _look_up(frame, lowest, output.astype(np.float32)), notes
 
 
-def _histogram(frame: NDArray[Any], lowest: int, highest: int) -> NDArray[np.int64]:
+def _count_values(frame: NDArray[Any], lowest: int, highest: int) -> NDArray[np.int64]:
     """Pixel counts of each stored value, lowest first."""
     counts = np.zeros(highest - lowest + 1, np.int64)
-    for rows in _row_blocks(frame):
+    for rows in _list_row_blocks(frame):
         index = frame[rows].astype(np.intp).reshape(-1) - lowest
         counts += np.bincount(index, minlength=len(counts))
     return counts
@@ -167,12 +167,12 @@ def _histogram(frame: NDArray[Any], lowest: int, highest: int) -> NDArray[np.int
 
 def _look_up(frame: NDArray[Any], lowest: int, output: NDArray[np.float32]) -> NDArray[np.float32]:
     pixels = np.empty(frame.shape, np.float32)
-    for rows in _row_blocks(frame):
+    for rows in _list_row_blocks(frame):
         pixels[rows] = output[frame[rows].astype(np.intp) - lowest]
     return pixels
 
 
-def _row_blocks(frame: NDArray[Any]) -> Iterator[slice]:
+def _list_row_blocks(frame: NDArray[Any]) -> Iterator[slice]:
     """Rows in blocks that fit the processor's cache (indices take 8 bytes per pixel)."""
     step = max(1, BLOCK // frame.shape[1])
     return (slice(row, row + step) for row in range(0, frame.shape[0], step))
@@ -186,7 +186,7 @@ def _is_inverted(ds: Any, module: PixelModule, options: Dicom) -> bool:
     return module.photometric == "MONOCHROME1" or inverse
 
 
-def _padding(ds: Any, module: PixelModule) -> tuple[int, int] | None:
+def _find_padding(ds: Any, module: PixelModule) -> tuple[int, int] | None:
     """Lowest and highest stored value that means "no image here" (PS3.3 C.7.5.1.1.2)."""
     limits = []
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
@@ -210,7 +210,7 @@ def _scope(ds: Any, frame: int) -> list[Any]:
     return [ds, *found]
 
 
-def _colour(ds: Any, module: PixelModule, frame: NDArray[Any]) -> NDArray[np.float32]:
+def _read_colour(ds: Any, module: PixelModule, frame: NDArray[Any]) -> NDArray[np.float32]:
     """RGB or palette colour as grey; refuses real colour pictures."""
     if module.photometric == "PALETTE COLOR":
         from pydicom.pixels import apply_color_lut

@@ -40,7 +40,7 @@ class Person:
 
 def invent_person(patient: int, hospital: str) -> Person:
     """The made-up patient number `patient` of a hospital; the same every time."""
-    rng = np.random.default_rng(int.from_bytes(_digest("person", hospital, patient), "big"))
+    rng = np.random.default_rng(int.from_bytes(_hash_parts("person", hospital, patient), "big"))
     family, given = rng.choice(_FAMILIES), rng.choice(_GIVEN)
     return Person(
         name=f"{family}{patient:03d}^{given}",
@@ -87,20 +87,20 @@ def write_dicom(
     top = (1 << bits) - 1
     bright = 1 - pixels if photometric == "MONOCHROME1" else pixels
     stored = np.rint(bright.astype(np.float64) * top).astype("<u2")
-    ds = _described(person, institution, view, image, str(path.name))
-    _pixel_module(ds, stored, bits, photometric, spacing)
+    ds = _describe_object(person, institution, view, image, str(path.name))
+    _add_pixel_module(ds, stored, bits, photometric, spacing)
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     if rle:
         ds.compress(RLELossless, generate_instance_uid=False)
     ds.save_as(path, enforce_file_format=True)
 
 
-def _described(person: Person, institution: str, view: str, image: int, name: str) -> Any:
+def _describe_object(person: Person, institution: str, view: str, image: int, name: str) -> Any:
     """Everything but the pixels."""
     from pydicom.dataset import Dataset, FileMetaDataset
 
     source = (person.number, institution, image, name)
-    instance = _uid("instance", *source)
+    instance = _make_uid("instance", *source)
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.MediaStorageSOPClassUID = DX_FOR_PRESENTATION
@@ -109,16 +109,16 @@ def _described(person: Person, institution: str, view: str, image: int, name: st
     ds.SOPClassUID, ds.SOPInstanceUID = DX_FOR_PRESENTATION, instance
     ds.PatientName, ds.PatientID = person.name, person.number
     ds.PatientBirthDate, ds.PatientSex = person.birth, person.sex
-    _study(ds, source, institution, image)
-    ds.SeriesInstanceUID, ds.SeriesNumber, ds.InstanceNumber = _uid("series", *source), 1, 1
+    _add_study(ds, source, institution, image)
+    ds.SeriesInstanceUID, ds.SeriesNumber, ds.InstanceNumber = _make_uid("series", *source), 1, 1
     ds.Modality, ds.PresentationIntentType = "DX", "FOR PRESENTATION"
     ds.Manufacturer, ds.ManufacturerModelName = "Phantom", "Synthetic images"
     ds.ImageType = ["DERIVED", "PRIMARY"]
     ds.ImageLaterality, ds.BodyPartExamined, ds.ViewPosition = "U", "CHEST", view
     ds.PatientOrientation = ["L", "F"]
-    ds.AnatomicRegionSequence = [_code("51185008", "SCT", "Chest")]
+    ds.AnatomicRegionSequence = [_make_code("51185008", "SCT", "Chest")]
     code = ("399348003", "postero-anterior") if view == "PA" else ("399173006", "antero-posterior")
-    ds.ViewCodeSequence = [_code(code[0], "SCT", code[1])]
+    ds.ViewCodeSequence = [_make_code(code[0], "SCT", code[1])]
     ds.ViewCodeSequence[0].ViewModifierCodeSequence = []
     ds.AcquisitionContextSequence = []
     ds.BurnedInAnnotation, ds.LossyImageCompression = "YES", "00"
@@ -126,9 +126,9 @@ def _described(person: Person, institution: str, view: str, image: int, name: st
     return ds
 
 
-def _study(ds: Any, source: tuple[Any, ...], institution: str, image: int) -> None:
-    number = int.from_bytes(_digest("study", *source)[:4], "big")
-    ds.StudyInstanceUID = _uid("study", *source)
+def _add_study(ds: Any, source: tuple[Any, ...], institution: str, image: int) -> None:
+    number = int.from_bytes(_hash_parts("study", *source)[:4], "big")
+    ds.StudyInstanceUID = _make_uid("study", *source)
     ds.StudyID, ds.AccessionNumber = str(image + 1), f"ACC{number % 10**8:08d}"
     day = f"20{number % 6 + 18}{number // 7 % 12 + 1:02d}{number // 89 % 28 + 1:02d}"
     ds.StudyDate = ds.SeriesDate = ds.ContentDate = ds.AcquisitionDate = day
@@ -137,7 +137,7 @@ def _study(ds: Any, source: tuple[Any, ...], institution: str, image: int) -> No
     ds.StudyDescription = "Chest frontal"
 
 
-def _pixel_module(
+def _add_pixel_module(
     ds: Any, stored: NDArray[np.uint16], bits: int, photometric: Photometric, spacing: float
 ) -> None:
     ds.Rows, ds.Columns = stored.shape
@@ -153,7 +153,7 @@ def _pixel_module(
     ds.PixelData = stored.tobytes()
 
 
-def _code(value: str, scheme: str, meaning: str) -> Any:
+def _make_code(value: str, scheme: str, meaning: str) -> Any:
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -161,11 +161,11 @@ def _code(value: str, scheme: str, meaning: str) -> Any:
     return item
 
 
-def _digest(*parts: Any) -> bytes:
+def _hash_parts(*parts: Any) -> bytes:
     text = "\0".join(str(part) for part in parts)
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def _uid(*parts: Any) -> str:
+def _make_uid(*parts: Any) -> str:
     """A UID below 2.25 (ISO/IEC 9834-8) that depends on `parts` alone."""
-    return f"2.25.{int.from_bytes(_digest(*parts), 'big')}"
+    return f"2.25.{int.from_bytes(_hash_parts(*parts), 'big')}"
