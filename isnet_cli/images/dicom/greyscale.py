@@ -106,8 +106,8 @@ def _apply_modality(
     if item is not None:
         first, data, top = _read_lut(item, signed, "modality LUT")
         return _look_up(stored, first, data), (0.0, float(top)), ["modality LUT"]
-    slope = _take_number(scope, "RescaleSlope", 1.0)
-    intercept = _take_number(scope, "RescaleIntercept", 0.0)
+    slope = _read_decimal(scope, "RescaleSlope", 1.0)
+    intercept = _read_decimal(scope, "RescaleIntercept", 0.0)
     if slope == 0.0 or not np.isfinite([slope, intercept, slope * 65536 + intercept]).all():
         raise UnreadableImage("bad_lut", "rescale slope or intercept is 0 or not finite")
     values = stored * slope + intercept
@@ -135,11 +135,11 @@ def _apply_window(
     scope: list[Any], values: Values, span: tuple[float, float]
 ) -> tuple[Values, str] | None:
     """First window (PS3.3 C.11.2.1.2 and C.11.2.1.3), or None."""
-    centre = _take_number(scope, "WindowCenter", None)
-    width = _take_number(scope, "WindowWidth", None)
+    centre = _read_decimal(scope, "WindowCenter", None)
+    width = _read_decimal(scope, "WindowWidth", None)
     if centre is None or width is None:
         return None
-    function = str(_read_number(scope, "VOILUTFunction") or "LINEAR").strip().upper()
+    function = str(_read_attribute(scope, "VOILUTFunction") or "LINEAR").strip().upper()
     if function not in ("LINEAR_EXACT", "SIGMOID"):
         function = "LINEAR"
     least = 1.0 if function == "LINEAR" else 0.0
@@ -204,7 +204,7 @@ def _look_up(values: Values, first: int, data: Values) -> Values:
     return np.asarray(data[index.astype(np.int64)])
 
 
-def _read_number(scope: list[Any], keyword: str) -> Any:
+def _read_attribute(scope: list[Any], keyword: str) -> Any:
     """First non-empty value of an attribute in `scope`, or None."""
     for ds in scope:
         value = ds.get(keyword)
@@ -214,13 +214,13 @@ def _read_number(scope: list[Any], keyword: str) -> Any:
 
 
 def _take_first_item(scope: list[Any], keyword: str) -> Any:
-    value = _read_number(scope, keyword)
+    value = _read_attribute(scope, keyword)
     return value[0] if value is not None else None
 
 
-def _take_number(scope: list[Any], keyword: str, default: Any) -> Any:
+def _read_decimal(scope: list[Any], keyword: str, default: Any) -> Any:
     """First value of a decimal attribute as float."""
-    value = _read_number(scope, keyword)
+    value = _read_attribute(scope, keyword)
     if value is None:
         return default
     if hasattr(value, "__len__") and not isinstance(value, str):
@@ -254,7 +254,7 @@ def stretch(pixels: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
         low, high = float(pixels.min()), float(pixels.max())
     else:
         low, high = (float(v) for v in np.percentile(pixels, PERCENTILES))
-    return np.asarray(_find_spread(pixels, low, high), np.float32)
+    return np.asarray(_spread_values(pixels, low, high), np.float32)
 
 
 def stretch_table(output: Values, histogram: NDArray[np.int64], scale: Scale) -> Values:
@@ -269,10 +269,10 @@ def stretch_table(output: Values, histogram: NDArray[np.int64], scale: Scale) ->
         cumulative = np.cumsum(histogram[order])
         ranks = np.searchsorted(cumulative, np.asarray(PERCENTILES) / 100 * cumulative[-1])
         low, high = (float(v) for v in output[order][ranks])
-    return _find_spread(output, low, high)
+    return _spread_values(output, low, high)
 
 
-def _find_spread(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+def _spread_values(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     if not high > low:
         return np.zeros_like(values)
     return np.clip((values - low) / (high - low), 0.0, 1.0)
