@@ -36,8 +36,7 @@ from isnet_cli.core.run_folder import installed_versions
 from isnet_cli.core.runtime import choose_device, make_deterministic, make_generator
 from isnet_cli.errors import IsnetError
 from isnet_cli.train.classifier_training import build_optimizer
-from isnet_cli.train.network import build_net
-from isnet_cli.train.setup import build_method
+from isnet_cli.train.setup import build_method, build_net
 from isnet_models.methods import registry
 from isnet_models.methods.base import Batch, Method
 

@@ -66,7 +66,7 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.demo.images import make_images
 from isnet_cli.errors import IsnetError
 from isnet_cli.phantoms.collection import plan_images
-from isnet_cli.train.setup import method_settings
+from isnet_cli.train.setup import read_method_settings
 
 SCHEMA = 2
 CONFIG, RECORD, PAGE, TABLES = "benchmark.yaml", "benchmark.json", "benchmark.md", "tables"
@@ -185,7 +185,7 @@ def _preflight(bench: Benchmark, grid: CellGrid, file: Path) -> None:
     for cell in grid.cells:
         try:
             if cell.waits:  # its teacher may be still to come
-                method_settings(cell.config)
+                read_method_settings(cell.config)
             preflight(cell.config, names[1:] if cell.waits else names)
         except IsnetError as error:
             faults[f"{cell.place}: {error.message}"] = None

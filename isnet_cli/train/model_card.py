@@ -10,8 +10,13 @@ from isnet_cli import __version__
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import without_nan
 from isnet_cli.inference.model_files import reading
-from isnet_cli.train.network import find_segmenter, read_segmenter_options
-from isnet_cli.train.setup import Ranges, build_method, method_settings
+from isnet_cli.train.setup import (
+    Ranges,
+    build_method,
+    find_segmenter,
+    read_method_settings,
+    read_segmenter_options,
+)
 from isnet_cli.train.teacher import teacher_hash
 from isnet_models.backbones import count_parameters
 from isnet_models.methods import registry
@@ -74,7 +79,7 @@ def _list_settings(config: Config) -> dict[str, Any]:
     """The method's settings and its additions', without the place of a teacher."""
     return {
         name: record.model_dump(mode="json", exclude={"teacher"})
-        for name, record in method_settings(config).items()
+        for name, record in read_method_settings(config).items()
     }
 
 

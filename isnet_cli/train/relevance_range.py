@@ -24,8 +24,7 @@ from isnet_cli.train.classifier_training import (
     make_training_batch,
     split_into_batches,
 )
-from isnet_cli.train.network import build_net
-from isnet_cli.train.setup import Ranges, map_method
+from isnet_cli.train.setup import Ranges, build_map_method, build_net
 from isnet_lrp.losses.relevance_range import Bound, RangeEstimator
 from isnet_models.methods import registry
 from isnet_models.methods.base import EVERY_MAP, Batch, Range, classification_loss
@@ -58,7 +57,7 @@ def find_ranges(
     Raises:
         IsnetError: As `estimate_ranges`.
     """
-    s: RelevanceLossSettings = map_method(config).settings
+    s: RelevanceLossSettings = build_map_method(config).settings
     if s.loss == "energy":
         return {}
     if isinstance(s.relevance_range, dict):
@@ -144,7 +143,7 @@ class RangeTraining(TrainingLoop[Batch]):
     def __init__(
         self, config: Config, dataset: ImageDataset, version: Version, device: torch.device
     ) -> None:
-        self.method = map_method(config)
+        self.method = build_map_method(config)
         settings = LoopSettings(
             epochs=self.method.settings.range_epochs,
             steps=len(split_into_batches(config, dataset, 0)),

@@ -1,20 +1,33 @@
-"""From the configuration to the training method with its settings."""
+"""What a training begins with: the method with its settings, and the network that suits it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from isnet_cli.config.schema import Config
+from isnet_cli.core.runtime import derive_seed
 from isnet_cli.errors import IsnetError
+from isnet_lrp import RelevanceError, relevance
+from isnet_models.explanations.explanation import MethodError
+from isnet_models.explanations.gradcam import feature_map, watched
+from isnet_models.lung_unet import LungUNet, unfolded
 from isnet_models.methods import registry
-from isnet_models.methods.base import Context, Method, Range
+from isnet_models.methods.base import Context, Method, NetSpec, Range
 from isnet_models.methods.guided.isnet import MapLossMethod
 from isnet_models.methods.settings import MethodSettings
+from isnet_models.registry import Card, WeightsError, find_card
+from isnet_models.weights import load_weights
 
 Ranges = dict[str, Range]  # supervised map ("input" is the image's own) -> (low, high)
 
 
-def method_settings(config: Config) -> dict[str, MethodSettings]:
+def read_method_settings(config: Config) -> dict[str, MethodSettings]:
     """Settings records of the configured method and its additions, by name.
 
     Raises:
@@ -44,7 +57,7 @@ def build_method(
         teacher: Network of the run that is learnt from, for methods that need one.
 
     Raises:
-        IsnetError: As `method_settings`.
+        IsnetError: As `read_method_settings`.
     """
     context = Context(
         class_weights=class_weights,
@@ -52,10 +65,10 @@ def build_method(
         ranges=ranges,
         teacher=teacher,
     )
-    return registry.make(config.train.method, context, method_settings(config))
+    return registry.make(config.train.method, context, read_method_settings(config))
 
 
-def map_method(config: Config) -> MapLossMethod:
+def build_map_method(config: Config) -> MapLossMethod:
     """The method whose maps are penalised, before its range is known; as `build_method`.
 
     Raises:
@@ -65,3 +78,193 @@ def map_method(config: Config) -> MapLossMethod:
     if not isinstance(method, MapLossMethod):
         raise TypeError(f"{config.train.method} needs a range and has no map loss")
     return method
+
+
+def build_net(config: Config, classes: int) -> nn.Module:
+    """The untrained classifier of the configuration; its segmenter, if it has one, is trained.
+
+    Raises:
+        IsnetError: Kind "config", for an unknown architecture or one that cannot be made for
+            these images; "weights", when the segmenter is missing or damaged.
+    """
+    card = find_segmenter(config)
+    net = build_untrained(config, classes, card)
+    if card is not None:
+        net.get_submodule("segmenter").load_state_dict(load_segmenter(card).state_dict())
+    return net
+
+
+def build_untrained(config: Config, classes: int, card: Card | None) -> nn.Module:
+    """As `build_net`, all weights at random.
+
+    Args:
+        config: The configuration.
+        classes: K.
+        card: Of the segmenter, for methods that need one.
+    """
+    model, settings = config.model, read_method_settings(config)
+    entry = registry.parts(config.train.method)[0]
+    options = None if card is None else read_segmenter_options(card)
+    spec = NetSpec(
+        model.arch, classes, model.channels, model.dropout, model.input, options,
+        settings[entry.name],
+    )  # fmt: skip
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(config.seed, "weights"))
+            return entry.load().build(spec)
+    except ValueError as error:
+        key, fix = "model.arch", "model.arch: densenet121, resnet18, small, ..."
+        if entry.own_network:
+            key, fix = f"train.method {entry.name}", "model.input: 224"
+        raise IsnetError("config", f"{key}: {error}", fix=fix) from error
+
+
+def find_segmenter(config: Config) -> Card | None:
+    """Card of the lung U-Net that becomes part of the classifier; None where none does.
+
+    Raises:
+        IsnetError: Kind "weights", when there is no such card.
+    """
+    if "segmenter" not in registry.needs(config.train.method):
+        return None
+    with _report_segmenter():
+        return find_card(config.masks.model)
+
+
+def load_segmenter(card: Card) -> LungUNet:
+    """The lung U-Net of a card, as it was trained.
+
+    Raises:
+        IsnetError: Kind "weights", when it is missing, damaged or no lung U-Net.
+    """
+    with _report_segmenter():
+        return unfolded(card)
+
+
+@contextmanager
+def _report_segmenter() -> Iterator[None]:
+    try:
+        yield
+    except WeightsError as error:
+        raise IsnetError(
+            "weights",
+            f"masks.model: {error}",
+            fix="masks.model: lung-unet, or the .safetensors file of isnet masks train",
+        ) from error
+
+
+def read_segmenter_options(card: Card) -> dict[str, Any]:
+    """Arguments of `isnet_models.lung_unet.LungUNet` for the network of a card."""
+    return {name: value for name, value in card.architecture.items() if name != "class"}
+
+
+def load_first_weights(net: nn.Module, config: Config) -> None:
+    """Loads ``model.weights`` into `net`, if there are any; another number of classes starts anew.
+
+    Raises:
+        IsnetError: Kind "weights": they cannot be read or are another network's.
+    """
+    if config.model.weights is None:
+        return
+    try:
+        state = load_weights(Path(config.model.weights))
+        own = net.state_dict()
+        last = list(own)[-1].rpartition(".")[0]
+        if "segmenter" in registry.needs(config.train.method):  # it is the one of masks.model
+            state = {k: v for k, v in state.items() if not k.startswith("segmenter.")}
+            state |= {k: v for k, v in own.items() if k.startswith("segmenter.")}
+        keep = {
+            k: v
+            for k, v in state.items()
+            if not (k.startswith(last) and k in own and own[k].shape != v.shape)
+        }  # fmt: skip - another number of classes: the last layer starts anew
+        missing, unexpected = net.load_state_dict(keep, strict=False)
+        wrong = [k for k in (*missing, *unexpected) if not k.startswith(last)]
+        if wrong:
+            raise WeightsError(f"{config.model.weights}: does not fit, first at '{wrong[0]}'")
+    except (WeightsError, RuntimeError) as error:
+        raise IsnetError(
+            "weights",
+            f"model.weights: {str(error).splitlines()[0]}",
+            fix="model.weights: train/model.safetensors of a run with the same train.method,"
+            " model.arch and channels",
+        ) from error
+
+
+def check_network(net: nn.Module, config: Config, device: torch.device) -> None:
+    """Asks `net` on `device`, before any training, for what the method needs of it.
+
+    Raises:
+        IsnetError: Kind "config": an operation without relevance rule, no feature map, or images
+            of a size that it does not take.
+    """
+    needs = registry.needs(config.train.method)
+    if "rules" in needs:
+        _check_relevance(net, config, device)
+    if "feature map" in needs:
+        _check_feature_map(net, config, device)
+
+
+def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> None:
+    try:
+        with _grey_images(net, config, device) as x:
+            if "range" in registry.needs(config.train.method):
+                build_map_method(config).maps(net, x, create_graph=False)
+            else:
+                relevance(net, x, "predicted", family="flex")
+    except RelevanceError as error:
+        own = f"train.settings.{registry.parts(config.train.method)[0].name}"
+        hint = f"{own}.bounded_first_layer: false" if "zB" in str(error) else (
+            f"{own}.layers: auto" if "layer" in str(error)
+            else "train.settings.isnet.variant: selective, or train.method: standard"
+        )  # fmt: skip
+        raise IsnetError("config", f"model.arch {config.model.arch}: {error}", fix=hint) from error
+
+
+def _check_feature_map(net: nn.Module, config: Config, device: torch.device) -> None:
+    try:
+        with _grey_images(net, config, device) as x, watched(net) as seen:
+            net(x)
+            feature_map(seen)
+    except MethodError as error:
+        raise IsnetError(
+            "config",
+            f"model.arch {config.model.arch}: {config.train.method} needs "
+            f"{registry.NEEDS['feature map']}: {error}",
+            fix="model.arch: densenet121, resnet18, small, ..., or train.method: standard",
+        ) from error
+
+
+@contextmanager
+def _grey_images(net: nn.Module, config: Config, device: torch.device) -> Iterator[torch.Tensor]:
+    """Two grey images; inside, `net` is in evaluation mode, and what it cannot take is refused."""
+    training = net.training
+    net.eval()
+    try:
+        yield torch.full((2, config.model.channels, *config.model.input), 0.5, device=device)
+    except (RelevanceError, MethodError):
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise IsnetError(
+            "config",
+            f"model: {config.model.arch} does not take {config.model.input} px: "
+            f"{str(error).splitlines()[0]}",
+            fix="model.input: 224",
+        ) from error
+    finally:
+        net.train(training)
+
+
+def prepare_network(method: Method, net: nn.Module) -> None:
+    """Lets the method change the network before its training.
+
+    Raises:
+        IsnetError: Kind "config": it cannot.
+    """
+    try:
+        method.prepare(net)
+    except ValueError as error:
+        raise IsnetError(
+            "config", f"train.method: {error}", fix="isnet train --list-methods says what it needs"
+        ) from error

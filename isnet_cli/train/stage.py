@@ -25,7 +25,9 @@ from isnet_cli.output.figures import curves_figure
 from isnet_cli.output.plotting import svg_text
 from isnet_cli.train.classifier_training import ClassifierTraining, weigh_classes
 from isnet_cli.train.model_card import describe_validation, make_card, name_network
-from isnet_cli.train.network import (
+from isnet_cli.train.relevance_range import describe_ranges, find_ranges
+from isnet_cli.train.setup import (
+    build_method,
     build_net,
     build_untrained,
     check_network,
@@ -33,9 +35,8 @@ from isnet_cli.train.network import (
     load_first_weights,
     load_segmenter,
     prepare_network,
+    read_method_settings,
 )
-from isnet_cli.train.relevance_range import describe_ranges, find_ranges
-from isnet_cli.train.setup import build_method, method_settings
 from isnet_cli.train.teacher import load_teacher, teacher_folder, teacher_hash
 from isnet_cli.train.validation import Validator
 from isnet_models.methods import registry
@@ -52,9 +53,9 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     """Hash of all that the trained model depends on.
 
     Raises:
-        IsnetError: As `method_settings`, `find_segmenter` and `teacher_folder`.
+        IsnetError: As `read_method_settings`, `find_segmenter` and `teacher_folder`.
     """
-    used = method_settings(config)
+    used = read_method_settings(config)
     start = config.model.weights
     several: list[Any] = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
     forms = {entry.name: entry.load().form for entry in registry.parts(config.train.method)}
@@ -96,7 +97,7 @@ def preflight(config: Config) -> None:
             does not take the images' size; "weights", for a missing segmenter, or a teacher that is
             no trained run.
     """
-    method_settings(config)
+    read_method_settings(config)
     teacher_folder(config)
     card = find_segmenter(config)
     if card is not None:
@@ -113,7 +114,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         IsnetError: Unknown method or architecture, a method without its masks, an empty set, a
             diverged training.
     """
-    method_settings(config)
+    read_method_settings(config)
     needs = registry.needs(config.train.method)
     device = choose_device(config.machine.device)
     make_deterministic(config.machine.deterministic)

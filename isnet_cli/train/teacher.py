@@ -14,7 +14,7 @@ from isnet_cli.core.files import sha256_file
 from isnet_cli.errors import IsnetError
 from isnet_cli.inference.model_files import WEIGHTS, load_model
 from isnet_cli.inference.predictor import model_folder
-from isnet_cli.train.setup import method_settings
+from isnet_cli.train.setup import read_method_settings
 from isnet_lrp import RelevanceError, relevance
 from isnet_models.methods import registry
 from isnet_models.methods.guided.isnet import PIXELS
@@ -27,7 +27,7 @@ def teacher_folder(config: Config) -> Path | None:
     Raises:
         IsnetError: Kind "config", when none is named; "weights", when it is no trained run.
     """
-    for name, settings in _taught(config).items():
+    for name, settings in _list_settings(config).items():
         key = f"train.settings.{name}.teacher"
         if not settings.teacher:
             raise IsnetError(
@@ -35,17 +35,17 @@ def teacher_folder(config: Config) -> Path | None:
                 f"{key}: none, expected the folder of a trained run",
                 fix=f"--set {key}=RUN, RUN a folder in which isnet train has finished",
             )
-        return _found(settings.teacher, key)
+        return _find_folder(settings.teacher, key)
     return None
 
 
-def _taught(config: Config) -> dict[str, Any]:
+def _list_settings(config: Config) -> dict[str, Any]:
     """Settings of the methods that learn from a teacher, by name."""
     names = [e.name for e in registry.parts(config.train.method) if "teacher" in e.needs]
-    return {name: method_settings(config)[name] for name in names}
+    return {name: read_method_settings(config)[name] for name in names}
 
 
-def _found(named: str, key: str) -> Path:
+def _find_folder(named: str, key: str) -> Path:
     try:
         return model_folder(named, None)
     except IsnetError as error:
@@ -95,7 +95,7 @@ def load_teacher(config: Config, classes: Sequence[str], device: torch.device) -
                 fix=f"{key} of both runs must be equal",
             )
     net = model.net.requires_grad_(False)
-    settings = _taught(config).values()
+    settings = _list_settings(config).values()
     if isinstance(net, LungsOnly) and all(s.masked and s.fill == "black" for s in settings):
         net.at_test = "whole"
     zb = PIXELS if any(s.bounded_first_layer for s in settings) else None

@@ -24,7 +24,7 @@ from isnet_cli.dataset.test_sets import BIASED
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.inference.predictor import CARD, WEIGHTS
 from isnet_cli.report.compare.figures import EMPTY
-from isnet_cli.train.network import build_net
+from isnet_cli.train.setup import build_net
 from tests.cli.factory import isnet, write_inputs
 from tests.report.compare.factory import write_evaluation
 

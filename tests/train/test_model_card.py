@@ -7,7 +7,7 @@ import json
 import pytest
 
 from isnet_cli.train.model_card import describe_validation, make_card, name_network
-from isnet_cli.train.network import build_net
+from isnet_cli.train.setup import build_net
 from isnet_models.backbones import count_parameters
 from tests.support.runs import small_config
 

@@ -1,15 +1,106 @@
-"""The method has the settings of the configuration."""
+"""The method's settings, first weights from a file, networks that do not suit their method."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from isnet_cli.train.setup import build_method
+import pytest
+import torch
+
+from isnet_cli.core.pipeline import run_stage
+from isnet_cli.core.run_context import RunContext
+from isnet_cli.core.training_loop import CHECKPOINT
+from isnet_cli.errors import IsnetError
+from isnet_cli.train import stage as train
+from isnet_cli.train.setup import (
+    build_method,
+    build_net,
+    check_network,
+    load_first_weights,
+    prepare_network,
+)
 from isnet_lrp.losses.energy import EnergyLossSettings
+from isnet_models.backbones import build_backbone
 from isnet_models.methods.base import EVERY_MAP
 from isnet_models.methods.guided.isnet import ISNet
 from isnet_models.methods.standard import Standard
-from tests.support.runs import small_config
+from isnet_models.weights import save_weights
+from tests.support.runs import make_run, small_config
+
+CPU = torch.device("cpu")
+
+
+def test_first_weights_are_taken_but_for_a_last_layer_of_other_classes(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    given = build_backbone("small", 2)
+    save_weights(given.state_dict(), tmp_path / "given.safetensors")
+    config = small_config(model={"weights": str(tmp_path / "given.safetensors")})
+    same, other = build_backbone("small", 2), build_backbone("small", 3)
+    before = {k: v.clone() for k, v in other.state_dict().items()}
+    for net in (same, other):
+        load_first_weights(net, config)
+    theirs = given.state_dict()
+    assert all(torch.equal(v, theirs[k]) for k, v in same.state_dict().items())
+    anew = [k for k, v in other.state_dict().items() if v.shape != theirs[k].shape]
+    assert {k.rpartition(".")[0] for k in anew} == {anew[0].rpartition(".")[0]}
+    for name, value in other.state_dict().items():
+        assert torch.equal(value, before[name] if name in anew else theirs[name])
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    save_weights(build_backbone("resnet18", 2).state_dict(), tmp_path / "other.safetensors")
+    config = small_config(model={"weights": str(tmp_path / "other.safetensors")})
+    with pytest.raises(IsnetError, match=r"model\.weights") as caught:
+        load_first_weights(build_backbone("small", 2), config)
+    assert caught.value.kind == "weights"
+    assert "model.arch" in (caught.value.fix or "")
+
+
+def test_a_method_that_needs_a_feature_map_refuses_a_transformer(tmp_path: Path) -> None:
+    """Before any training; methods without that need take the network."""
+    folder = make_run(tmp_path / "run")
+    model = {"arch": "vit_b_16", "input": [224, 224]}
+    config = small_config(model=model, train={"method": "gain"})
+    with pytest.raises(IsnetError, match=r"vit_b_16: gain needs.*feature map.*tokens") as caught:
+        run_stage(train, config, folder, RunContext())
+    assert caught.value.kind == "config"
+    assert "train.method: standard" in (caught.value.fix or "")
+    assert not (folder.path / "train" / CHECKPOINT).exists()
+
+
+def test_ham_says_which_networks_it_takes(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    config = small_config(model={"arch": "vgg11"}, train={"method": "ham"})
+    with pytest.raises(IsnetError, match="small, resnet") as caught:
+        run_stage(train, config, folder, RunContext())
+    assert caught.value.kind == "config"
+
+
+@pytest.mark.parametrize("method", ["isnet", "gain", "standard"])
+def test_what_suits_stays_as_it_is(method: str) -> None:
+    config = small_config(train={"method": method})
+    net = build_net(config, 2).train()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    check_network(net, config, CPU)
+    assert net.training
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_images_of_a_size_that_is_not_taken_are_refused() -> None:
+    config = small_config(model={"arch": "inception_v3", "input": [64, 64]})
+    with pytest.raises(IsnetError, match="inception_v3 does not take") as caught:
+        check_network(build_backbone("inception_v3", 2), config, CPU)
+    assert "model.input" in (caught.value.fix or "")
+
+
+def test_a_method_that_cannot_prepare_says_so_before_training() -> None:
+    config = small_config(
+        model={"arch": "small", "input": [64, 64]},
+        train={"method": "ham", "settings": {"ham": {"normal_class": 5}}},
+    )
+    with pytest.raises(IsnetError, match=r"train\.method: ") as caught:
+        prepare_network(build_method(config, None, None), build_net(config, 2))
+    assert caught.value.kind == "config"
 
 
 def test_method_takes_its_settings(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from isnet_cli.inference.model_files import load_model, save_model
 from isnet_cli.inference.predictor import open_predictor
 from isnet_cli.train import stage as train
 from isnet_cli.train.model_card import make_card
-from isnet_cli.train.network import build_net, load_first_weights
+from isnet_cli.train.setup import build_net, load_first_weights
 from isnet_models.registry import find_card
 from isnet_models.weights import load_weights, save_weights
 from tests.support.method_runs import network_config, trained
