@@ -37,7 +37,7 @@ def test_every_method_has_a_section_with_its_settings(entry: Entry) -> None:
         cell = defaults.replace("`", "")
         each = [cell] if len(keys) == 1 else cell.split(", ")
         told |= {key: parse(f"x: {text}").value["x"] for key, text in zip(keys, each, strict=True)}
-    shared = re.search(r"Settings: those of `(\w+)` without (.*?)\.\n", section)
+    shared = re.search(r"Settings: those of `(\w+)`\s+without ([^.]+)\.", section)
     if shared is not None:
         other = next(e for e in ENTRIES if e.name == shared[1]).settings_class()()
         left_out = set(re.findall(r"`(\w+)`", shared[2]))
