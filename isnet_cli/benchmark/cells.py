@@ -24,7 +24,7 @@ from isnet_models.methods import registry
 
 CELLS, IMAGE_RUNS, PHANTOMS = "cells", "images", "phantoms"
 REFERENCE = re.compile(r"cell:([^/]+)(/.*)?", re.DOTALL)  # cell:ROW, cell:ROW/path/inside
-WORST: tuple[Plan, ...] = ("outdated", "undecided", "continue", "new", "current")
+WORST: tuple[Plan, ...] = ("outdated", "depends", "continue", "new", "current")
 UNLIKE = ("name", "machine", "upstream")  # keys that no result depends on
 OF_IMAGES = ("data", "masks", "seed")  # all that images and masks depend on
 EXAMPLES = 5
@@ -282,7 +282,7 @@ def _find_cell_state(bench: Benchmark, cell: Cell, path: Path, *, sound: bool) -
     if not any(folder.stage_record(stage) for stage in stages):
         return TaskState("continue" if folder.record()["stages"] else "new")
     changed = _list_changed(path, cell.config)
-    return TaskState("outdated", _limit_keys(changed)) if changed else TaskState("undecided")
+    return TaskState("outdated", _limit_keys(changed)) if changed else TaskState("depends")
 
 
 def _find_state(config: Config, path: Path, stages: Sequence[str]) -> TaskState:

@@ -118,7 +118,7 @@ class RunOptions(ConfigOptions):
         typer.Option(
             "--restart/--resume",
             show_default=False,
-            help="Move the old run folder aside and start anew; or continue it [resume].",
+            help="Move the old run folder aside and start again; or continue it [resume].",
         ),
     ] = False
     overwrite: Annotated[

@@ -37,7 +37,7 @@ PLANS = {
     "new": "would run",
     "continue": "would continue",
     "outdated": "was finished with other settings or inputs; needs --overwrite",
-    "undecided": "would run again if its inputs change, which needs --overwrite",
+    "depends": "would run again if its inputs change, which needs --overwrite",
 }
 
 

@@ -34,7 +34,7 @@ class Result:
 
     Attributes:
         document: JSON-able content of ``--json``.
-        text: The same for people; empty prints nothing.
+        text: The same as plain text; empty prints nothing.
         code: Exit code.
     """
 

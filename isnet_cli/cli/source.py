@@ -44,7 +44,7 @@ class Source:
 
 
 def resolve_source(target: Path | None, config: Path | None) -> Source:
-    """Tells what `target` is, and finds ``isnet.yaml`` of the working folder when nothing is given.
+    """Recognises what `target` is; without one, finds ``isnet.yaml`` in the working folder.
 
     Raises:
         IsnetError: Kind "usage", when nothing is given and nothing is found; kind "data", when

@@ -1,4 +1,4 @@
-"""Memory that a step frees is kept for the next step, instead of going to the system and back."""
+"""Keeps the memory that a step frees for the next step, instead of returning it to the system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt(3)
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc to keep freed blocks in this process.
+    """Makes glibc keep freed blocks in this process.
 
     By default it returns large ones, and the next step pays for every page of them again: in a
     training step with relevance maps on a CPU that was up to a tenth of the time. The process

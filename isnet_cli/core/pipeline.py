@@ -27,7 +27,7 @@ STAGE_MODULES = {
 }  # by name: imports point down, and `isnet --help` must not load what a stage needs
 EXAMPLES = 5  # changed keys that a message names
 Status = Literal["current", "done", "incomplete"]
-Plan = Literal["current", "new", "continue", "outdated", "undecided"]
+Plan = Literal["current", "new", "continue", "outdated", "depends"]
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ def plan(config: Config, folder: RunFolder, stages: Sequence[str] = STAGES) -> d
 
     Returns:
         Per stage ``current``: nothing to do; ``new``; ``continue``: begun and not finished;
-        ``outdated``: finished with other settings or inputs; ``undecided``: finished, and a stage
-        before it will make its inputs anew.
+        ``outdated``: finished with other settings or inputs; ``depends``: finished, and a stage
+        before it will make its inputs again.
 
     Raises:
         IsnetError: When inputs are missing that no stage of `stages` makes.
@@ -167,7 +167,7 @@ def _plan_one(name: str, config: Config, folder: RunFolder, earlier_done: bool) 
     if finished is None:
         return "continue" if name in folder.record()["stages"] else "new"
     if not earlier_done:
-        return "undecided"
+        return "depends"
     digest = stage_module(name).fingerprint(config, folder)
     if folder.is_current(name, digest):
         return "current"

@@ -1,4 +1,4 @@
-"""Pseudonyms of patients and studies: the same within a run, and nobody can read them back."""
+"""Pseudonyms of patients and studies: the same within a run, irreversible without its salt."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class RunFolder:
             raise IsnetError(
                 "data",
                 f"{path}: not a run record ({error.msg}), expected JSON",
-                fix="move the folder aside, or start anew with --restart",
+                fix="move the folder aside, or start again with --restart",
             ) from error
         if content.get("schema") != SCHEMA:
             version = content.get("versions", {}).get("isnet", "another version")
@@ -115,7 +115,7 @@ class RunFolder:
             stage: One of `STAGES`.
             fingerprint: Hash of everything the stage's result depends on.
             outputs: Main files that the next stages read, inside the stage's folder.
-            summary: JSON-able figures for people and scripts; key ``skipped`` counts lost inputs.
+            summary: JSON-able figures to print and for scripts; key ``skipped`` counts lost inputs.
         """
         root = self.stage_dir(stage)
         entry = {

@@ -60,6 +60,6 @@ def make_generator(seed: int, *purpose: object) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))
 
 
-def thread_count(asked: int | None) -> int:
-    """Number of threads that read or write files: `asked`, or min(4, cores) when it is None."""
-    return asked if asked is not None else min(4, os.cpu_count() or 1)
+def thread_count(setting: int | None) -> int:
+    """Number of threads that read or write files: `setting`, or min(4, cores) when it is None."""
+    return setting if setting is not None else min(4, os.cpu_count() or 1)

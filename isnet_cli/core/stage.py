@@ -17,7 +17,7 @@ class StageResult:
 
     Attributes:
         outputs: Main files, inside the stage's folder; the record keeps their hashes.
-        summary: JSON-able figures for people and scripts; key ``skipped`` counts lost inputs.
+        summary: JSON-able figures to print and for scripts; key ``skipped`` counts lost inputs.
         complete: False when the stage stopped early in good order; the same call continues it.
     """
 

@@ -1,4 +1,4 @@
-"""The demonstration's images on disk: drawn once, in several processes, complete or not at all."""
+"""The demonstration's images on disk: made once, in several processes, complete or not at all."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def make_images(folder: Path, plans: list[ImagePlan], context: RunContext) -> No
             path.parent.mkdir(parents=True, exist_ok=True)
     tasks = [_Task(plan, str(folder)) for plan in missing]
     done = run_tasks(_write, tasks, worker_count(None, len(tasks)))
-    for index, written in context.progress.track(done, "drawing images", len(tasks)):
+    for index, written in context.progress.track(done, "making images", len(tasks)):
         if written is None:
             raise IsnetError(
                 "machine",
-                f"{tasks[index].plan.file}: the process that drew this image died",
+                f"{tasks[index].plan.file}: the process that made this image died",
                 fix="free some memory and run the same command again",
             )
         if context.stop_requested():
@@ -83,12 +83,12 @@ def _write(task: _Task) -> bool:
     return True
 
 
-def lungs_path(folder: Path, key: str) -> Path:
-    """The drawn lungs of an image by its key (8-bit PNG, 0 or 255)."""
+def locate_lungs(folder: Path, key: str) -> Path:
+    """File of the true lungs of an image by its key (8-bit PNG, 0 or 255)."""
     return folder / LUNGS / f"{key}.png"
 
 
-def describe(plans: list[ImagePlan]) -> dict[str, Any]:
+def count_images(plans: list[ImagePlan]) -> dict[str, Any]:
     """Counts of the collection: images and patients per hospital, images per kind of file."""
     kinds: dict[str, int] = {}
     for plan in plans:

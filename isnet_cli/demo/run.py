@@ -1,7 +1,7 @@
-"""`isnet demo`: draws images, trains an ISNet and a standard classifier on them, compares the two.
+"""`isnet demo`: makes images, trains an ISNet and a standard classifier on them, compares the two.
 
-Everything after the drawing goes through the same configuration file and the same stages that
-users have. Written: ``images/``, ``lungs/`` (the drawn lungs), ``labels.csv``, ``demo.yaml``, the
+Everything after the images goes through the same configuration file and the same stages that
+users have. Written: ``images/``, ``lungs/`` (the true lungs), ``labels.csv``, ``demo.yaml``, the
 runs ``isnet/`` and ``standard/``, and ``report.html``.
 """
 
@@ -21,7 +21,7 @@ from isnet_cli.core.pipeline import open_run, run_pipeline
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.demo.config import demo_yaml
-from isnet_cli.demo.images import IMAGES, LABELS, describe, lungs_path, make_images
+from isnet_cli.demo.images import IMAGES, LABELS, count_images, locate_lungs, make_images
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.phantoms.collection import plan_images
@@ -64,7 +64,7 @@ def run_demo(
         ``report`` (path), ``macro_f1``, ``auc`` and ``outside`` (mean share of relevance outside
         the lungs), each per method and version of the test images (``hospital_b``: the other
         hospital's images, without stamps); ``lung_dice`` (agreement of the lung masks with the
-        drawn lungs), ``images``, ``runs``, ``config``, ``seconds``.
+        true lungs), ``images``, ``runs``, ``config``, ``seconds``.
 
     Raises:
         IsnetError: From the stages; kind "data", when `output` holds other images.
@@ -88,7 +88,7 @@ def run_demo(
         "report": str(report),
         **{name: _table(found, key) for name, key in _FIGURES.items()},
         "lung_dice": _agreement(output, folders[0]),
-        "images": describe(plans),
+        "images": count_images(plans),
         "runs": {"standard": str(standard), "isnet": str(isnet)},
         "config": str(config),
         "seconds": round(time.monotonic() - began, 1),
@@ -130,11 +130,11 @@ def _table(found: dict[str, dict[str, Any]], key: str) -> dict[str, dict[str, fl
 
 
 def _agreement(output: Path, run: RunFolder) -> float | None:
-    """Mean Dice overlap of the run's lung masks with the drawn lungs."""
+    """Mean Dice overlap of the run's lung masks with the true lungs."""
     overlaps = []
     for row in read_manifest(run.stage_dir("ingest") / "manifest.csv"):
         made = run.stage_dir("masks") / f"{row.key}.png"
         if row.status == "ok" and made.is_file():
-            mask, truth = load_mask(made), load_mask(lungs_path(output, row.key))
+            mask, truth = load_mask(made), load_mask(locate_lungs(output, row.key))
             overlaps.append(2 * float((mask & truth).sum()) / float(mask.sum() + truth.sum()))
     return round(float(np.mean(overlaps)), 4) if overlaps else None

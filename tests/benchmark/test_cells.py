@@ -207,7 +207,7 @@ def test_states_follow_the_work(tmp_path: Path) -> None:
     file.write_text(text)
     (tmp_path / "xrays" / "f00.png").unlink()
     found = plans(file, output)
-    assert (found[images], found[cell]) == (TaskState("outdated"), TaskState("undecided"))
+    assert (found[images], found[cell]) == (TaskState("outdated"), TaskState("depends"))
 
 
 def test_missing_images_are_an_error_at_once(tmp_path: Path) -> None:

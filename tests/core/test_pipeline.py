@@ -202,9 +202,9 @@ def test_plan_reads_only(stages: Stages, tmp_path: Path) -> None:
     assert plan(changed(masks__threshold=0.4), folder) == {
         "ingest": "current",
         "masks": "outdated",
-        "train": "undecided",
-        "evaluate": "undecided",
-        "heatmap": "undecided",
+        "train": "depends",
+        "evaluate": "depends",
+        "heatmap": "depends",
     }
     assert plan(changed(heatmap__limit=1), folder)["heatmap"] == "outdated"
     (folder.path / "heatmap/out.txt").unlink()

@@ -8,7 +8,7 @@ import pytest
 
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.demo.images import describe, lungs_path, make_images
+from isnet_cli.demo.images import count_images, locate_lungs, make_images
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.read import read_images
@@ -27,7 +27,7 @@ def test_images_lungs_and_labels_belong_together(tmp_path: Path) -> None:
     assert [row["file"] for row in rows] == [plan.file for plan in PLANS]
     for plan in PLANS:
         (image,) = read_images(tmp_path / "images" / plan.file)
-        assert load_mask(lungs_path(tmp_path, plan.key)).shape == image.pixels.shape
+        assert load_mask(locate_lungs(tmp_path, plan.key)).shape == image.pixels.shape
     assert not list(tmp_path.rglob(".*"))
 
 
@@ -69,7 +69,7 @@ def test_a_stop_is_obeyed_and_the_next_call_continues(tmp_path: Path) -> None:
 
 
 def test_description_counts() -> None:
-    facts = describe(PLANS)
+    facts = count_images(PLANS)
     assert facts["images"] == len(PLANS)
     assert facts["patients"] == 6
     assert facts["hospital_b"] == 2

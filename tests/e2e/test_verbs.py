@@ -169,7 +169,7 @@ def test_dry_run_of_a_finished_run(work: Path) -> None:
     words = ("run", "c.yaml", "-o", "out/run", "--dry-run", "--json")
     assert set(isnet(*words).document["plan"].values()) == {"current"}
     plan = isnet(*words, "--set", "train.epochs=3").document["plan"]
-    assert list(plan.values()) == ["current", "current", "outdated", "undecided", "undecided"]
+    assert list(plan.values()) == ["current", "current", "outdated", "depends", "depends"]
     assert tree(work) == before
 
 

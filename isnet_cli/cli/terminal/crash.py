@@ -1,4 +1,4 @@
-"""What is told about an unexpected error: where it happened, never with which data."""
+"""What is reported about an unexpected error: where it happened, never with which data."""
 
 from __future__ import annotations
 

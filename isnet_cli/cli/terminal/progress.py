@@ -15,7 +15,7 @@ LEAP_SECONDS = 0.5  # steps booked at once right at the start were done by an ea
 
 
 class Meter:
-    """Counts steps and tells rate and time left.
+    """Counts steps; computes their rate and the time left.
 
     Args:
         total: Steps of the whole work.
@@ -119,14 +119,14 @@ class _PlainBar:
 
 
 def format_rate(rate: float) -> str:
-    """Steps per second for people: ``12/s``, ``1.4/s``, ``3.2 s each``."""
+    """Steps per second as text: ``12/s``, ``1.4/s``, ``3.2 s each``."""
     if rate >= 10:
         return f"{rate:.0f}/s"
     return f"{rate:.1f}/s" if rate >= 1 else f"{format_duration(1 / rate)} each"
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds for people: ``3.2 s``, ``47 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    """Seconds as text: ``3.2 s``, ``47 s``, ``3 min 20 s``, ``2 h 05 min``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

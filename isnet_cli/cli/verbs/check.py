@@ -119,7 +119,7 @@ def init(
 def _template(found: Survey, folder: Path, output: Path) -> str:
     from isnet_cli.config.template import template
 
-    def seen(path: Path | None) -> str | None:
+    def relative_to_output(path: Path | None) -> str | None:
         if path is None:
             return None
         near = os.path.relpath(path, os.path.abspath(output.parent))
@@ -127,16 +127,16 @@ def _template(found: Survey, folder: Path, output: Path) -> str:
 
     return template(
         name=make_run_name(folder),
-        images=seen(found.images) or ".",
+        images=relative_to_output(found.images) or ".",
         file=output.name,
         count=found.count,
-        labels=seen(found.labels),
+        labels=relative_to_output(found.labels),
         matched=found.matched,
         task=found.task,
         columns=found.columns,
         classes=found.classes,
         sources=found.sources,
-        masks=seen(found.masks),
+        masks=relative_to_output(found.masks),
         masked=found.masked,
     )
 

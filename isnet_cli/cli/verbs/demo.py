@@ -1,4 +1,4 @@
-"""`isnet demo`: the whole story on images that the demo draws itself."""
+"""`isnet demo`: the whole pipeline on phantom images that it makes itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of i
 
 @with_options(ScreenOptions)
 def demo(options: ScreenOptions, output: Output = Path("runs/demo"), seed: Seed = 0) -> int:
-    """Show the whole story on images drawn for it."""
+    """Run the whole pipeline on synthetic chest images."""
 
     def body(session: Session) -> Result:
         from isnet_cli.cli.terminal.summaries import format_demo
