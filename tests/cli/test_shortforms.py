@@ -130,7 +130,7 @@ def test_images_to_predict(run: Path) -> None:
 def test_a_card_says_how_images_are_read_and_nothing_else(tmp_path: Path) -> None:
     card: dict[str, Any] = {
         "schema": 2, "classes": ["a", "b"], "task": "multilabel", "method": "isnet",
-        "heatmap": {"variant": "flex"},
+        "settings": {"isnet": {"variant": "flex"}},
         "reading": {
             "data": {"scale": "range", "dicom": {"voi": "none"}, "images": "/elsewhere"},
             "masks": {"threshold": 0.4, "files": "/elsewhere"},

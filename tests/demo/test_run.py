@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from isnet_cli.config.load import load
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.demo.run import Scale, run_demo
+from isnet_cli.demo.run import Scale, format_demo_yaml, run_demo
 from isnet_cli.images.dicom.writer import invent_person
 from isnet_cli.phantoms.collection import plan_images
+from tests.support.paths import ROOT
 
+SAMPLE = ROOT / "sample_configs" / "demo.yaml"
 SMALL = Scale(
     patients_a=14,
     patients_b=4,
@@ -103,3 +106,24 @@ def test_a_second_call_does_no_work_and_says_the_same(demo: Any) -> None:
 def test_a_stop_interrupts(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_demo(tmp_path, RunContext(stop_requested=lambda: True), scale=SMALL)
+
+
+def test_the_sample_is_what_the_demonstration_runs() -> None:
+    text = format_demo_yaml("../runs/demo/images", "../runs/demo/labels.csv")
+    assert SAMPLE.read_text(encoding="utf-8") == text
+
+
+def test_the_text_loads_and_says_the_paths_and_the_seed(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels.csv").write_text("file,label\n", encoding="utf-8")
+    (tmp_path / "demo.yaml").write_text(
+        format_demo_yaml("images", "labels.csv", 5), encoding="utf-8"
+    )
+    config = load(tmp_path / "demo.yaml")
+    assert config.seed == 5
+    assert config.data.images == str(tmp_path / "images")
+    assert config.data.labels.file == str(tmp_path / "labels.csv")
+    assert config.data.labels.classes == ["disease", "normal"]
+    assert config.train.method == "isnet"
+    assert config.bias.kind == "shapes"
+    assert sum(s.fraction or 0 for s in config.data.sets.values()) == 1.0
