@@ -70,7 +70,10 @@ def test_a_layer_without_weight_adds_nothing_even_where_its_parts_are_infinite()
     assert result.foreground.item() == result.layers["input"].foreground.item()
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.8, 1.0])
+SLOW = [pytest.param(decay, marks=pytest.mark.slow) for decay in (0.0, 1.0)]
+
+
+@pytest.mark.parametrize("decay", [0.8, *SLOW])
 def test_gradient_equals_finite_differences(decay: float) -> None:
     layers, masks = example(7)
     names = list(layers)

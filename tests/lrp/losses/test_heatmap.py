@@ -76,8 +76,14 @@ def test_non_finite_relevance(norm: str, form: str) -> None:
     assert H.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("channel_d", [0.5, 1.0])
-@pytest.mark.parametrize(("norm", "form"), BOTH)
+QUICK = {("absolute", "hybrid", 1.0), ("signed", "l2", 0.5), ("none", "l1", 0.5)}
+GRADIENTS = [
+    pytest.param(*case, marks=[] if case in QUICK else [pytest.mark.slow])
+    for case in ((*both, channel_d) for both in BOTH for channel_d in (0.5, 1.0))
+]
+
+
+@pytest.mark.parametrize(("norm", "form", "channel_d"), GRADIENTS)
 def test_gradient_equals_finite_differences(norm: str, form: str, channel_d: float) -> None:
     H, M = example(11)
     for C1, C2 in ((30.0, 40.0), (4.0, 4.5), (4.0, 9.0), ((30.0, 4.0), (40.0, 9.0))):

@@ -101,8 +101,19 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("bounds", BOUNDS)
+MODES = [  # with zB in training and without in evaluation; the other two are slow
+    pytest.param(
+        bounds,
+        training,
+        id=f"{bounds}-{'train' if training else 'eval'}",
+        marks=[] if (BOUNDS[bounds] is not None) == training else [pytest.mark.slow],
+    )
+    for bounds in BOUNDS
+    for training in (False, True)
+]
+
+
+@pytest.mark.parametrize(("bounds", "training"), MODES)
 @pytest.mark.parametrize(("name", "family", "target"), CASES)
 def test_all_parameters_with_constants_frozen(
     name: str, family: str, target: str, bounds: str, training: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -31,6 +32,7 @@ def _work(rank: int) -> dict[str, list[Tensor]]:
     return {variant: _gradients(net, part, variant) for variant in VARIANTS}
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_one_process(tmp_path: Path) -> None:
     found = in_two_processes(_work, tmp_path)
     net = seeded_backbone("small", 3, seed=3)

@@ -16,14 +16,22 @@ from benchmarks.networks import Passed, conservation_error, count_passed
 from isnet_lrp import UnsupportedOperation, relevance
 from tests.lrp.oracles.surrogate import surrogate_maps
 
-# Small and different from each other; the other ones are slow.
+# In `make test`: small, and each with operations that the others lack.
 QUICK = {
-    "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5",
-    "resnet10t", "lcnet_035", "mobilenetv4_conv_small_035", "repghostnet_050", "starnet_s1",
-    "ghostnet_050", "fasternet_t0", "convnextv2_atto", "inception_next_atto", "mobilevit_xxs",
-    "mobilevitv2_050", "efficientvit_b0", "levit_128s", "edgenext_xx_small", "iformer_t",
-    "vit_tiny_patch16_224", "cait_xxs24_224", "eva02_tiny_patch14_224", "pit_ti_224",
-    "convit_tiny",
+    "squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small", "starnet_s1", "convnextv2_atto",
+    "mobilevit_xxs", "vit_tiny_patch16_224", "levit_128s",
+}  # fmt: skip
+# In `make test-slow`: a sample of the families and of their operations, for a few minutes. All the
+# other networks are tried by `make test-networks`.
+SAMPLE = {
+    "resnet18", "densenet121", "efficientnet_b0", "vit_b_32", "swin_t", "mnasnet0_5",
+    "resnet10t", "resnetblur18", "skresnet18", "resnest14d", "resnetv2_18", "nf_resnet26",
+    "lcnet_035", "mobilenetv4_conv_small_035", "repghostnet_050", "ghostnet_050", "fasternet_t0",
+    "hgnetv2_b0", "mixnet_s", "tf_efficientnet_cc_b0_4e", "mobileone_s0", "inception_next_atto",
+    "poolformer_s12", "mambaout_femto", "mobilevitv2_050", "edgenext_xx_small", "efficientvit_b0",
+    "efficientformerv2_s0", "iformer_t", "cait_xxs24_224", "eva02_tiny_patch14_224",
+    "pit_ti_224", "convit_tiny", "deit_tiny_distilled_patch16_224", "pvt_v2_b0",
+    "xcit_nano_12_p16_224", "gmlp_ti16_224", "mixer_s32_224",
 }  # fmt: skip
 NOT_CONSERVED = {"coat_tiny", "csatv2", "iformer_t"}  # docs/networks.md says why
 ROUGH = {"iformer_t", "mobilenetv4_hybrid_medium"}  # round more in float32, by threads
@@ -47,9 +55,15 @@ Z_PLUS = {  # quick ones, with a z+ rule for every operation, and without
 }  # fmt: skip
 
 
+def mark(name: str) -> list[pytest.MarkDecorator]:
+    if name in QUICK:
+        return []
+    return [pytest.mark.slow if name in SAMPLE else pytest.mark.exhaustive]
+
+
 def cases(keep: set[str] | None = None) -> list[object]:
     return [
-        pytest.param(n, id=str(n), marks=() if n.name in QUICK else (pytest.mark.slow,))
+        pytest.param(n, id=str(n), marks=mark(n.name))
         for n in NETWORKS
         if keep is None or str(n) in keep or n.name in keep
     ]
@@ -90,7 +104,7 @@ def test_every_family_is_listed() -> None:
     listed = [network.name for network in TORCHVISION]
     assert [stem for stem in stems if not any(n.startswith(stem) for n in listed)] == []
     assert len({network.name for network in TIMM}) == len(TIMM) >= 100
-    assert {network.name for network in NETWORKS} >= QUICK
+    assert {network.name for network in NETWORKS} >= QUICK | SAMPLE
     assert {str(network) for network in NETWORKS} >= PURE
 
 

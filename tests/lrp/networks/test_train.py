@@ -24,7 +24,14 @@ NAMES = (
 
 
 ENERGY = ("mobilenet_v3_small", "vit_tiny_patch16_224")  # smooth activations; attention
-CASES = [*((name, "isnet") for name in NAMES), *((name, "energy") for name in ENERGY)]
+QUICK = ("squeezenet1_1", *ENERGY)
+CASES = [
+    *((name, "energy") for name in ENERGY),
+    *(
+        pytest.param(name, "isnet", marks=[] if name in QUICK else [pytest.mark.slow])
+        for name in NAMES
+    ),
+]
 
 
 @pytest.mark.parametrize(("name", "loss"), CASES)

@@ -71,7 +71,7 @@ def close(a: Tensor, b: Tensor, scale: float) -> None:
     assert float((a - b).abs().max()) <= 1e-4 * scale
 
 
-@pytest.mark.parametrize("zb", [None, (0.0, 1.0)])
+@pytest.mark.parametrize("zb", [pytest.param(None, marks=pytest.mark.slow), (0.0, 1.0)])
 def test_gradients_are_those_of_the_plain_engine(zb: tuple[float, float] | None) -> None:
     net, x = make()
     twin = copy.deepcopy(net)
@@ -88,6 +88,7 @@ def test_gradients_are_those_of_the_plain_engine(zb: tuple[float, float] | None)
     assert float(net.get_buffer("norm0.num_batches_tracked")) == 1
 
 
+@pytest.mark.slow
 def test_new_weights_are_seen_and_modes_kept_apart() -> None:
     net, x = make()
     net.eval()
@@ -110,6 +111,7 @@ def test_new_weights_are_seen_and_modes_kept_apart() -> None:
     torch.testing.assert_close(mine, plain, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_chance_and_classes_come_from_outside() -> None:
     net, x = make()
     net.eval()

@@ -177,8 +177,14 @@ def test_no_images_give_no_maps() -> None:
     assert found.maps.shape == (0, CLASSES, 3, 21, 17)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        pytest.param(n, f, marks=[] if f == "flex" or n == "basic" else [pytest.mark.slow])
+        for n in NETS
+        for f in FAMILIES
+    ],
+)
 def test_a_pass_is_forgotten_with_its_result(name: str, family: str) -> None:
     """Not at the garbage collector's next visit: a step's activations would pile up until then."""
     net, x = build(name), images()
