@@ -29,7 +29,7 @@ class Pairs(Section):
     images: str | list[str] | None = None
     masks: str | None = None
     exclude: list[str] = Field(default_factory=list)  # names of images that are not used at all
-    phantoms: Annotated[int, Field(ge=0, le=100_000)] = 0  # drawn images with exact masks
+    phantoms: Annotated[int, Field(ge=0, le=100_000)] = 0  # synthetic images with exact masks
     validation: Share = 0.1  # of each source's patients: choose the best epoch
     held_out: Share = 0.15  # of each source's patients: measured once, at the end
     held_out_sources: list[str] = Field(default_factory=list)  # whole sources that are held out
@@ -68,7 +68,7 @@ class Fit(Section):
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995  # decay of the averaged weights kept
     precision: Literal["float32", "mixed"] = "float32"
     augment: bool = True
-    drawn: Share = 0.12  # part of the phantoms in what is drawn for training
+    phantom_share: Share = 0.12  # of the images that training takes, where there are phantoms
     coarse: Coarse = Coarse()
 
 

@@ -47,7 +47,7 @@ class UNetTraining(TrainingLoop[Tensors]):
         self.fresh = config.network.start == NO_START  # trained weights would forget at other sizes
         self.train = [e for e in examples if e.part == "train"]
         self.validation = [e for e in examples if e.part == "validation"]
-        self.chances = weigh_images([e.pair.source for e in self.train], config.train.drawn)
+        self.chances = weigh_images([e.pair.source for e in self.train], config.train.phantom_share)
         self.batch = min(config.train.batch_size, len(self.train))
         steps = math.ceil(len(self.train) / self.batch)
         settings = LoopSettings(
