@@ -314,11 +314,11 @@ def _measure_in_process(
     request: CostRequest, name: str, output: Path, context: RunContext
 ) -> dict[str, Any] | None:
     folder = output / FOLDER
-    asked, answer = folder / f"{name}.request.json", folder / f"{name}.result.json"
-    write_json(asked, asdict(request))
+    question, answer = folder / f"{name}.request.json", folder / f"{name}.result.json"
+    write_json(question, asdict(request))
     answer.unlink(missing_ok=True)
     log = locate_log(output, f"cost/{name}")
-    words = ["-m", "isnet_cli.benchmark.cost", str(asked), str(answer)]
+    words = ["-m", "isnet_cli.benchmark.cost", str(question), str(answer)]
     process = start_process(words, log, share_threads(1))
     try:
         while process.poll() is None:

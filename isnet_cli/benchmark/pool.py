@@ -187,9 +187,9 @@ def start_process(words: Sequence[str], log: Path, threads: int) -> subprocess.P
 
 def share_threads(jobs: int) -> int:
     """Processor threads of each of `jobs` processes: OMP_NUM_THREADS where it is set."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, (cores or 1) // jobs)
 

@@ -133,7 +133,7 @@ def run_benchmark(
         start = launch or make_launcher(output, threads, overwrite=overwrite)
 
         def so_far(ended: Mapping[str, Ended]) -> None:
-            with contextlib.suppress(IsnetError):  # said at the end, not in the middle of the work
+            with contextlib.suppress(IsnetError):  # reported at the end
                 _record(bench, grid, output, ended)
 
         watch = Watch(

@@ -99,7 +99,7 @@ def _list_shown_tests(run: RunResults) -> list[TestKey]:
 
 
 def _find_reference(run: RunResults) -> str:
-    """The set that was asked for as reference, else the first that took no part in training."""
+    """The set that is configured as reference, else the first that took no part in training."""
     return run.config.evaluate.reference or _list_shown_tests(run)[0][0]
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -164,8 +165,13 @@ def _now() -> str:
 
 def installed_versions() -> dict[str, str]:
     """Finds the versions of isnet, Python and the packages that results depend on; imports none."""
-    found = {"isnet": __version__, "python": sys.version.split()[0]}
+    return {"isnet": __version__, "python": sys.version.split()[0], **dict(_package_versions())}
+
+
+@lru_cache(maxsize=1)  # reading them takes as long as some stages of a small run
+def _package_versions() -> tuple[tuple[str, str], ...]:
+    found = []
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            found.append((name, metadata.version(name)))
+    return tuple(found)

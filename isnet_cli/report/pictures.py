@@ -147,12 +147,12 @@ def draw_mask_tiles(folder: RunFolder, rows: Sequence[Cells], qc: Sequence[Cells
         image = load_image(folder.stage_dir("ingest") / images[line["key"]])
         tile = image_tile(image, _read_lungs(folder, line["key"], image, line), side=TILE_SIDE)
         codes = [part.partition(":")[0].replace("_", " ") for part in line["reason"].split("; ")]
-        said = ", ".join(filter(None, [line["verdict"], *codes]))
+        words = ", ".join(filter(None, [line["verdict"], *codes]))
         pictures.append(
             Picture(
                 data_uri(jpeg_bytes(tile), "image/jpeg"),
                 f"Image {line['key']} with the outline of its lung mask",
-                f"{line['key']}: {said}",
+                f"{line['key']}: {words}",
                 photo=True,
             )
         )

@@ -371,9 +371,9 @@ def encode_labels(labels: Sequence[str], classes: Sequence[str], task: str) -> N
         UnknownValueError: When a multi-label text has another form.
     """
     other = math.nan if task == "multilabel" else 0.0
-    said = [parse_label(label, task) for label in labels]
+    words = [parse_label(label, task) for label in labels]
     table = [
-        [values.get(name, other if values else math.nan) for name in classes] for values in said
+        [values.get(name, other if values else math.nan) for name in classes] for values in words
     ]
     return np.array(table, np.float64).reshape(len(labels), len(classes))
 

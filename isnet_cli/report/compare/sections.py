@@ -119,7 +119,7 @@ def _draw_spans(content: Content, name: str) -> Picture:
         ]
         for test in content["tests"]
     }
-    said = "; ".join(
+    figures = "; ".join(
         f"{name_test(content, test)}: "
         + ", ".join(
             f"{run} {format_figure(own['scores'][name])}" for run, own in test["runs"].items()
@@ -127,7 +127,7 @@ def _draw_spans(content: Content, name: str) -> Picture:
         for test in content["tests"]
     )
     figure = spans_figure(SCORES[name], tests)
-    return embed_figure(figure, f"{SCORES[name]} with intervals. {said}")
+    return embed_figure(figure, f"{SCORES[name]} with intervals. {figures}")
 
 
 def _read_span(cell: Content) -> tuple[float | None, float | None, float | None]:

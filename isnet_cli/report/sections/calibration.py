@@ -128,8 +128,8 @@ def _draw_reliability(runs: Sequence[RunResults], tests: Sequence[TestKey]) -> l
         }
         title = "Reliability" + (f" of {run.name}" if len(runs) > 1 else "")
         prefix = f"{run.name}/" if len(runs) > 1 else ""
-        drawn = [f"{prefix}{WHERE}", f"{prefix}evaluate/<set>/<version>/reliability.svg"]
-        grids.append(_draw_panels(own, tests, title, drawn))
+        sources = [f"{prefix}{WHERE}", f"{prefix}evaluate/<set>/<version>/reliability.svg"]
+        grids.append(_draw_panels(own, tests, title, sources))
     return grids
 
 

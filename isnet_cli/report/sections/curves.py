@@ -125,7 +125,7 @@ def _is_binary(runs: Sequence[RunResults]) -> bool:
 
 
 def _find_positive(runs: Sequence[RunResults]) -> str:
-    """The class whose curve is drawn for two classes: the last that does not mean 'healthy'."""
+    """The class whose curve is shown for two classes: the last that does not mean 'healthy'."""
     classes = next((list(run.metrics["classes"]) for run in runs if run.metrics), [""])
     named = [name for name in classes if name.strip().lower() not in _HEALTHY]
     return str((named or classes)[-1])

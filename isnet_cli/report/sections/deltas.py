@@ -52,12 +52,12 @@ def draw_forest(forest: Forest) -> Picture:
     """A forest as a picture whose alternative text has all its figures."""
     words = []
     for model, points in forest.points.items():
-        said = (
+        estimates = (
             f"{row} {_format_estimate(point)}"
             for row, point in zip(forest.rows, points, strict=True)
             if point
         )
-        words.append(f"{model}: {', '.join(said)}")
+        words.append(f"{model}: {', '.join(estimates)}")
     alt = f"Estimates of the {forest.label}. {'; '.join(words)}"
     return embed_figure(forest_figure(forest), alt, keep_width=True)
 

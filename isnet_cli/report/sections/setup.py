@@ -1,4 +1,4 @@
-"""Setup: configuration, versions and hashes, so that a run can be told apart and repeated."""
+"""Setup: configuration, versions and hashes, so that a run can be identified and repeated."""
 
 from __future__ import annotations
 

@@ -44,8 +44,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
             config["upstream"] = str(found[0].path)
         versions = dict.fromkeys(("biased", "standard", "deceiving"), skill)
         method = name.partition("-")[0]
-        sets = {"train": 2, "val": 2, "test": 8}
-        run = make_report_run(root / name, method=method, skill=versions, config=config, sets=sets)
+        sets = {"train": 2, "val": 2, "test": 6}
+        run = make_report_run(
+            root / name, method=method, skill=versions, config=config, sets=sets, formats=("npz",)
+        )
         found.append(run)
     return found
 
