@@ -145,7 +145,7 @@ def _no_limit() -> Option:
     """Maps of all images, not of a selection."""
     from isnet_cli.config.load import Option
 
-    return Option("--maps", "heatmap.limit", None)
+    return Option("--maps", "heatmap.limit", "all")
 
 
 def _card(model: Path, place: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from isnet_cli.config import yaml_tree
 from isnet_cli.config.load import Form, load_form, rooted
-from isnet_cli.config.schema import Count, Section
+from isnet_cli.config.schema import Count, Section, Word
 from isnet_cli.config.yaml_tree import Key
 from isnet_cli.errors import IsnetError
 
@@ -50,11 +50,12 @@ class Benchmark(Section):
     phantoms: Phantoms | None = None  # synthetic images in place of data.images and its labels
     set: Keys = Field(default_factory=dict)  # hold for every cell
     seeds: list[Seed] = Field(default_factory=lambda: [0])
-    images_seed: Seed | None = None  # deals the images out for all cells; null: each cell's seed
+    # splits the images for all cells; cell: each cell's own seed
+    images_seed: Annotated[Seed | None, Word("cell")] = None
     methods: dict[str, Keys | None] = Field(default_factory=dict)
     data: dict[str, Keys | None] = Field(default_factory=lambda: dict(ALL))
     heatmaps: bool = False  # also draw the relevance maps of each cell
-    cost: Cost | None = Cost()
+    cost: Annotated[Cost | None, Word("none", default=False)] = Cost()
 
 
 def check(bench: Benchmark) -> list[tuple[Key, str]]:

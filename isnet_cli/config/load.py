@@ -37,6 +37,15 @@ PATHS: tuple[tuple[str, ...], ...] = (  # keys whose values are paths; "*" is an
 # Choices of numbers, where Python takes true for 1:
 NUMBERS: tuple[Key, ...] = (("version",), ("model", "channels"))
 WEIGHTS = ".safetensors"
+WORDS: Mapping[tuple[str, ...], str] = {  # what a path may be instead: see `schema.Word`
+    ("data", "labels", "file"): "folders",
+    ("data", "sets", "*", "labels", "file"): "folders",
+    ("masks", "files"): "auto",
+    ("model", "weights"): "none",
+    ("evaluate", "model"): "own",
+    ("predict", "model"): "own",
+    ("heatmap", "model"): "own",
+}
 NAME_OR_FILE: tuple[Key, ...] = (("masks", "model"), ("network", "start"))
 MAX_LINES = 50  # of one error message
 Tree = TypeVar("Tree", bound=Section)
@@ -158,7 +167,7 @@ def rooted(key: str, value: Any, base: Path) -> Any:
     _assign(draft, key, copy.deepcopy(value), "")
     draft.bases = {key_[:1]: base for key_ in draft.bases}
     for pattern in PATHS:
-        _absolute(draft, draft.value, pattern, ())
+        _absolute(draft, draft.value, pattern)
     return _at(draft.value, tuple(key.split(".")))
 
 
@@ -261,7 +270,7 @@ def _assign(draft: _Draft, name: str, value: Any, flag: str) -> None:
 
 def _validate(draft: _Draft, form: Form[Tree]) -> Tree:
     for pattern in form.paths:
-        _absolute(draft, draft.value, pattern, ())
+        _absolute(draft, draft.value, pattern)
     for key in form.numbers:
         if _at(draft.value, key) is True:
             message = "found true, expected a number"
@@ -286,15 +295,18 @@ def _at(tree: Any, key: Key) -> Any:
     return tree
 
 
-def _absolute(draft: _Draft, here: Any, pattern: tuple[str, ...], key: Key) -> None:
+def _absolute(draft: _Draft, here: Any, pattern: tuple[str, ...], key: Key = ()) -> None:
     if not isinstance(here, dict):
         return
-    names = list(here) if pattern[0] == "*" else [pattern[0]] if pattern[0] in here else []
+    part = pattern[len(key)]
+    names = list(here) if part == "*" else [part] if part in here else []
     for name in names:
         inner = (*key, name)
-        if len(pattern) > 1:
-            _absolute(draft, here[name], pattern[1:], inner)
-        elif inner in NAME_OR_FILE and not str(here[name]).endswith(WEIGHTS):
+        if len(inner) < len(pattern):
+            _absolute(draft, here[name], pattern, inner)
+        elif here[name] == WORDS.get(pattern, here) or (
+            inner in NAME_OR_FILE and not str(here[name]).endswith(WEIGHTS)
+        ):
             continue
         elif isinstance(here[name], str):
             here[name] = _join(draft, inner, here[name])
@@ -306,7 +318,7 @@ def _absolute(draft: _Draft, here: Any, pattern: tuple[str, ...], key: Key) -> N
 
 def _join(draft: _Draft, key: Key, text: str) -> str:
     if not text.strip():
-        message = "an empty path; leave the key out, or write null"
+        message = "an empty path; leave the key out"
         draft.problems.append(Problem(draft.origin(key), dotted(key), message))
         return text
     if text.startswith("~"):

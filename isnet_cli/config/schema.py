@@ -7,9 +7,19 @@ Defaults here are the product's defaults; the resolved tree is written into each
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    model_validator,
+)
 
 from isnet_models.methods import registry
 from isnet_models.methods.settings import MethodSettings
@@ -31,30 +41,68 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+@dataclass(frozen=True)
+class Word:
+    """A word of the file for what is None in the program: null itself only means "not set".
+
+    Attributes:
+        word: As users write it.
+        default: Whether it is the default, so that null, a key that is not set, means it too.
+    """
+
+    word: str
+    default: bool = True
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        """The type itself, with the word in place of None in files."""
+        return handler.generate_schema(
+            Annotated[source, BeforeValidator(self._read), PlainSerializer(self._write)]
+        )
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> Any:
+        """For editors: the word as one of the choices."""
+        found = handler(schema)
+        rest = [one for one in found.get("anyOf", [found]) if one != {"type": "null"}]
+        return {"anyOf": [{"const": self.word}, *rest]}
+
+    def _read(self, value: Any) -> Any:
+        if value is None and not self.default:
+            raise ValueError(f"found null, expected a value, or {self.word}")
+        return None if value == self.word else value
+
+    def _write(self, value: Any) -> Any:
+        return self.word if value is None else value
+
+
 class Labels(Section):
     """Where the labels are and what they mean.
 
-    Without `file`, the folder-per-class layout is read (`root/class/image.png`).
+    ``file: folders`` reads the folder-per-class layout (`root/class/image.png`).
     """
 
-    file: str | None = None
+    file: Annotated[str | None, Word("folders")] = None
     key: str = "auto"  # auto | file | stem | uid | accession | patient, or "column:NAME"
-    columns: list[str] | None = None  # one column: class names; several: multi-label 0/1
+    # auto: by their usual names; one column: class names; several: multi-label 0/1
+    columns: Annotated[list[str] | None, Word("auto")] = None
     task: Literal["multiclass", "multilabel"] = "multiclass"
-    classes: list[str] | None = None  # order and choice of classes; default: sorted as found
+    # order and choice of classes; auto: sorted as found
+    classes: Annotated[list[str] | None, Word("auto")] = None
     uncertain: Literal["ignore", "zero", "one"] = "ignore"
     delimiter: Literal["auto", ",", ";", "\t", "|"] = "auto"
     min_match: Fraction = 0.5  # share of images that must find a label, or the join is refused
 
 
-class Columns(Section):
-    """Names of optional columns in the label file; `auto` finds the usual names, `null` is none."""
+ColumnName = Annotated[str | None, Word("none", default=False)]
 
-    patient: str | None = "auto"
-    source: str | None = "auto"
-    view: str | None = "auto"
-    mask: str | None = "auto"
-    set: str | None = "auto"
+
+class Columns(Section):
+    """Names of optional columns in the label file; ``auto`` finds the usual names, or ``none``."""
+
+    patient: ColumnName = "auto"
+    source: ColumnName = "auto"
+    view: ColumnName = "auto"
+    mask: ColumnName = "auto"
+    set: ColumnName = "auto"
 
 
 class ImageSet(Section):
@@ -136,7 +184,8 @@ class Postprocess(Section):
 class Masks(Section):
     """Lung masks: given files or the lung U-Net."""
 
-    files: str | None = None  # folder of masks; null with a mask column: that column
+    # folder of masks; auto: those of the mask column, if there is one
+    files: Annotated[str | None, Word("auto")] = None
     model: str = "lung-unet"
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     postprocess: Postprocess = Postprocess()
@@ -157,7 +206,8 @@ class Model(Section):
     )
     channels: Literal[1, 3] = 1
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    weights: str | None = None  # safetensors file of an earlier run to start from
+    # safetensors file of an earlier run to start from; none: random weights
+    weights: Annotated[str | None, Word("none")] = None
     standardise: Literal["none", "lungs", "bands"] = "none"  # grey levels, by those of the lungs
 
     @model_validator(mode="before")
@@ -176,7 +226,8 @@ class Bias(Section):
     train: bool = True  # draw into training and validation images
     size: Annotated[float, Field(gt=0.0, le=0.5)] = 0.15  # of the shorter side, rim not counted
     intensity: Fraction = 1.0
-    shapes: list[ShapeName] | None = None  # one per class; default: in the order of ShapeName
+    # one per class; auto: in the order of ShapeName
+    shapes: Annotated[list[ShapeName] | None, Word("auto")] = None
 
 
 class Optimizer(Section):
@@ -285,47 +336,55 @@ class Intervals(Section):
     bootstrap: Annotated[int, Field(ge=200, le=1_000_000)] = 2000  # draws of patients
 
 
+# run folder whose trained model is used; own: this run's
+TrainedFrom = Annotated[str | None, Word("own")]
+Sets = Annotated[list[str] | None, Word("auto")]  # auto: every set but train and val
+
+
 class Evaluate(Section):
     """What is measured on which sets."""
 
-    model: str | None = None  # run folder whose trained model is used; null: this run's
-    sets: list[str] | None = None  # default: every set but train and val
+    model: TrainedFrom = None
+    sets: Sets = None
     batch_size: Count = 32
     relevance: bool = True
     segmenter: bool = True  # false: a model that cuts out the lungs gets the whole image
     background: bool = True  # also images without lungs, lungs alone, swapped backgrounds
-    reference: str | None = None  # set that the others are compared with; null: the first
+    # set that the others are compared with
+    reference: Annotated[str | None, Word("first")] = None
     intervals: Intervals = Intervals()
 
 
 class Predict(Section):
     """Predictions on images, labelled or not."""
 
-    model: str | None = None  # run folder, or folder of the two model files; null: this run's
+    model: TrainedFrom = None  # or folder of the two model files
 
 
 class Heatmap(Section):
     """Which maps are exported."""
 
-    model: str | None = None  # run folder whose trained model is used; null: this run's
-    sets: list[str] | None = None
+    model: TrainedFrom = None
+    sets: Sets = None
     method: Literal[
         "own", "lrp", "gradcam", "grad_input", "integrated_gradients", "attention_rollout"
     ] = "own"  # own: the explanation that belongs to the model's training method
-    family: Literal["flex", "block", "z+"] | None = None  # of lrp; null: the model's own
+    # of lrp; own: the one the model was trained with
+    family: Annotated[Literal["flex", "block", "z+"] | None, Word("own")] = None
     target: str = "predicted"  # predicted | true | all | a class name
     formats: list[Literal["png", "npz", "nifti", "dicom-sc", "dicom-seg"]] = ["png", "npz"]
     scale: Literal["image", "set"] = "image"  # what shares one colour scale
     region: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5  # of dicom-seg: share of the relevance
     identity: Literal["remove", "keep"] = "remove"  # of DICOM outputs
-    limit: Count | None = 50  # images per set; null: all
+    limit: Annotated[Count | None, Word("all", default=False)] = 50  # images per set
 
 
 class Machine(Section):
     """The machine's part: device, worker processes, determinism."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
-    workers: Annotated[int, Field(ge=0)] | None = None  # null: min(4, cores)
+    # auto: min(4, cores)
+    workers: Annotated[Annotated[int, Field(ge=0)] | None, Word("auto")] = None
     deterministic: bool = True
 
 

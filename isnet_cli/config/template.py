@@ -22,7 +22,7 @@ data:
     file: {labels}\0{labels_note}
     key: auto\0how rows find images: auto, file, stem, uid, accession, patient
     task: {task}\0multiclass: one class per image; multilabel: several
-    columns: {columns}\0null: found by their usual names
+    columns: {columns}\0auto: found by their usual names
     classes: {classes}\0{classes_note}
   # Sets: without any, train, val and test are split automatically. Named test sets may be external:
   # sets:
@@ -53,7 +53,7 @@ train:
 
 heatmap:
   target: predicted\0predicted, true, all or the name of a class
-  limit: 50\0images per set; null: all
+  limit: 50\0images per set, or all
 """
 COLUMN = 34  # of the comments
 MAX_NAMES = 8  # shown in a comment
@@ -96,15 +96,15 @@ def template(
         name=_scalar(name),
         images=_scalar(images),
         images_note="folder, file or list" if count is None else f"{count} files found",
-        labels=_scalar(labels),
-        labels_note=f"{matched}{of} images have a row" if labels else "null: one folder per class",
+        labels=_scalar(labels or "folders"),
+        labels_note=f"{matched}{of} images have a row" if labels else "folders: a folder per class",
         task=task,
-        columns=_scalar(list(columns) or None),
-        classes="null",
-        classes_note=f"found: {_listed(classes)}" if classes else "null: as found",
+        columns=_scalar(list(columns) or "auto"),
+        classes="auto",
+        classes_note=f"found: {_listed(classes)}" if classes else "auto: as found",
         sources_note=f"  # Sources found: {_listed(sources)}\n" if sources else "",
-        masks=_scalar(masks),
-        masks_note=f"{masked}{of} images have one" if masks else "null: the lung U-Net makes them",
+        masks=_scalar(masks or "auto"),
+        masks_note=f"{masked}{of} images have one" if masks else "auto: the lung U-Net makes them",
         variant="selective" if task == "multiclass" else "stochastic",
     )
     return "\n".join(_aligned(line) for line in text.split("\n"))

@@ -122,7 +122,7 @@ def check_method(predictor: Predictor) -> None:
     """
     method = chosen(predictor)
     for key, said in method_faults(predictor.config.heatmap, method):
-        fix = "--target predicted" if key[-1] == "target" else "heatmap.family: null"
+        fix = "--target predicted" if key[-1] == "target" else "heatmap.family: own"
         raise IsnetError("config", f"{'.'.join(map(str, key))}: {said}", fix=fix)
     if method in ("lrp", "grad_input"):
         why = predictor.no_rule(_rules(predictor))

@@ -128,7 +128,7 @@ def _find_column(table: CsvTable, role: str, setting: str | None) -> str:
         raise IsnetError(
             "data",
             f"{table.path}: columns {list_names(hits)} may all be the {role}, expected one",
-            fix=f"data.columns.{role}: {hits[0]}   (or null for none)",
+            fix=f"data.columns.{role}: {hits[0]}   (or none)",
         )
     return hits[0] if hits else ""
 

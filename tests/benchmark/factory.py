@@ -51,7 +51,7 @@ methods:
 
 def text(**parts: str) -> str:
     """The file's text; parts replace the usual ones."""
-    usual = {"set": QUICK, "seeds": "0", "methods": METHODS, "data": "  all: {}\n", "cost": "null"}
+    usual = {"set": QUICK, "seeds": "0", "methods": METHODS, "data": "  all: {}\n", "cost": "none"}
     return TEXT.format(**{**usual, **parts})
 
 

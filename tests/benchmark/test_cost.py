@@ -113,7 +113,10 @@ def test_each_method_of_the_first_data_setting_is_measured_once(tmp_path: Path) 
 
 def test_nothing_is_measured_unasked_or_after_a_stop(tmp_path: Path) -> None:
     fake, cells = Fake(), [cell("a", "standard")]
-    assert measure_costs(Benchmark(cost=None), cells, 2, tmp_path, RunContext(), fake) == ({}, True)
+    assert measure_costs(Benchmark(cost="none"), cells, 2, tmp_path, RunContext(), fake) == (
+        {},
+        True,
+    )
     assert measure_costs(BENCH, [], 2, tmp_path, RunContext(), fake) == ({}, True)
     stopped = RunContext(stop_requested=lambda: True)
     assert measure_costs(BENCH, cells, 2, tmp_path, stopped, fake) == ({}, False)

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from isnet_cli.config.checks import check
 from isnet_cli.config.load import PATHS
-from isnet_cli.config.schema import Config
+from isnet_cli.config.schema import Config, Word
 
 TEXT = st.text(max_size=12).filter(lambda text: text.strip() != "")
 PATH = TEXT.filter(lambda text: "\0" not in text).map(lambda t: os.path.normpath(f"/base/{t}"))
@@ -75,6 +75,10 @@ def _field(info: FieldInfo, key: tuple[str, ...]) -> st.SearchStrategy[Any]:
 def _type(  # noqa: PLR0911 - one branch per kind of type
     annotation: Any, bounds: list[Any], key: tuple[str, ...]
 ) -> st.SearchStrategy[Any]:
+    word = next((mark.word for mark in bounds if isinstance(mark, Word)), None)
+    if word is not None:
+        (plain,) = (part for part in get_args(annotation) if part is not type(None))
+        return st.just(word) | _type(plain, [b for b in bounds if not isinstance(b, Word)], key)
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type(inside[0], list(inside[1].metadata), key)

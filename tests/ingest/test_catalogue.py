@@ -15,7 +15,7 @@ def read(folder: Path, **data: object):
 
 
 def test_collections_are_the_main_images_and_sets_with_images_of_their_own(tmp_path: Path) -> None:
-    sets = {"train": {"fraction": 1.0}, "far": {"images": "far", "columns": {"patient": None}}}
+    sets = {"train": {"fraction": 1.0}, "far": {"images": "far", "columns": {"patient": "none"}}}
     found = Catalogue(config(tmp_path, sets=sets, labels={"task": "multilabel"})).collections
     assert [(c.name, c.images) for c in found] == [("", str(tmp_path / "xrays")), ("far", "far")]
     assert found[1].labels.task == "multilabel"

@@ -44,9 +44,9 @@ def test_findings_are_the_columns_of_zeros_and_ones() -> None:
     assert chosen.label == ("Mass",)
 
 
-def test_null_switches_a_role_off_and_auto_does_not_guess_between_two() -> None:
+def test_none_switches_a_role_off_and_auto_does_not_guess_between_two() -> None:
     both = table("file,site,center,label", "a,b,c,d")
-    assert find_roles(both, Labels(), Columns(source=None)).source == ""
+    assert find_roles(both, Labels(), Columns(source="none")).source == ""
     assert find_roles(both, Labels(), Columns(source="center")).source == "center"
     with pytest.raises(IsnetError, match="may all be the source") as caught:
         find_roles(both, Labels(), Columns())

@@ -48,7 +48,7 @@ def test_left_and_right_masks(tmp_path: Path) -> None:
 
 def test_columns_can_be_named_or_switched_off(tmp_path: Path) -> None:
     text = "file,label,klinik,patient\na,x,A,1\nb,y,B,2\n"
-    found = table(tmp_path, text, {"source": "klinik", "patient": None})
+    found = table(tmp_path, text, {"source": "klinik", "patient": "none"})
     assert [row.source for row in found.rows] == ["A", "B"]
     assert [row.patient for row in found.rows] == ["", ""]
 
