@@ -45,7 +45,7 @@ def _slow(n: Network, mode: str, epsilon: float, zb: bool) -> tuple[Tensor, Tens
     return maps(n, Rule(epsilon, zb=zb))[:2]
 
 
-@pytest.mark.parametrize("zb", [False, True])
+@pytest.mark.parametrize("zb", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("mode", TARGETS)
 @pytest.mark.parametrize("name", MADE)
 def test_maps_equal_the_transcription(name: str, mode: str, zb: bool) -> None:

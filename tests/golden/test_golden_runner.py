@@ -205,6 +205,7 @@ def test_what_is_off_fails(tmp_path: Path, child_environment: dict[str, str]) ->
     assert failed == expected
 
 
+@pytest.mark.slow
 def test_an_absent_folder_is_skipped_with_its_name(
     tmp_path: Path, child_environment: dict[str, str]
 ) -> None:

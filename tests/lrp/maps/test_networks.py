@@ -13,7 +13,8 @@ from tests.lrp.oracles.flex import flex_derivatives, flex_maps
 
 UNIT = (torch.zeros(3).double(), torch.ones(3).double())
 WIDE = (torch.tensor([-0.1, -0.2, -0.3]).double(), torch.tensor([1.0, 1.5, 2.0]).double())
-BOUNDS = {"no zb": None, "zb": UNIT, "zb per channel": WIDE}
+CHANNELS = "zb per channel"
+BOUNDS = {"no zb": None, "zb": UNIT, CHANNELS: WIDE}
 # DenseNet's z+ has no published rule for joined channels.
 FAMILIES = [(f, n) for n in NETS for f in ("flex", "block", "z+") if (f, n) != ("z+", "dense")]
 
@@ -43,7 +44,7 @@ def slow(
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("bounds", BOUNDS)
+@pytest.mark.parametrize("bounds", ["no zb", pytest.param("zb", marks=pytest.mark.slow), CHANNELS])
 @pytest.mark.parametrize(("family", "name"), FAMILIES)
 def test_maps_equal_the_rules_written_out(
     name: str, family: str, bounds: str, training: bool
