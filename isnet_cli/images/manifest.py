@@ -12,7 +12,6 @@ from isnet_cli.images.types import ROW_FIELDS, Row
 
 INTEGERS = tuple(f.name for f in fields(Row) if f.type in {"int", int})
 STATUSES = {"ok", "skipped"}
-EARLIER = ROW_FIELDS[:-1]  # runs of before the spacing was noted
 
 
 def rows_to_dicts(rows: Iterable[Row]) -> list[dict[str, str | int]]:
@@ -25,7 +24,7 @@ def is_manifest(path: Path) -> bool:
     if path.suffix.lower() != ".csv" or not path.is_file():
         return False
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return tuple(file.readline().strip().split(",")) in (ROW_FIELDS, EARLIER)
+        return tuple(file.readline().strip().split(",")) == ROW_FIELDS
 
 
 def read_manifest(path: Path) -> list[Row]:
@@ -46,7 +45,7 @@ def read_manifest(path: Path) -> list[Row]:
             f"{path}: cannot be read as a manifest ({type(error).__name__})",
             fix="isnet ingest CONFIG",
         ) from error
-    if header not in (ROW_FIELDS, EARLIER):
+    if header != ROW_FIELDS:
         lacking = [name for name in ROW_FIELDS if name not in header]
         raise IsnetError(
             "data",
@@ -77,7 +76,7 @@ def _parse_row(path: Path, line: int, record: dict[str, str | None]) -> Row:
         if not cells[name].isascii() or not cells[name].isdigit():
             raise _make_fault(path, line, f"{name} '{cells[name]}', expected a whole number")
         values[name] = int(cells[name])
-    if not _is_spacing(cells.get("spacing", "")):
+    if not _is_spacing(cells["spacing"]):
         raise _make_fault(path, line, f"spacing '{cells['spacing']}', expected 'row;column' in mm")
     return Row(**values)  # type: ignore[arg-type]
 

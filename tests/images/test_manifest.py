@@ -94,14 +94,18 @@ def test_broken_manifests_are_refused_by_line(
     assert caught.value.fix == "isnet ingest CONFIG"
 
 
-def test_a_manifest_of_before_the_spacing_is_read(tmp_path: Path) -> None:
+def test_the_spacing_as_numbers() -> None:
+    assert GOOD.pixel_spacing == (0.1, 0.2)
+    assert Row("a").pixel_spacing is None
+
+
+def test_a_manifest_without_a_column_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
     rows = [{k: v for k, v in line.items() if k != "spacing"} for line in rows_to_dicts([GOOD])]
     write_csv(path, ROW_FIELDS[:-1], rows)
-    assert is_manifest(path)
-    assert read_manifest(path) == [replace(GOOD, spacing="")]
-    assert GOOD.pixel_spacing == (0.1, 0.2)
-    assert read_manifest(path)[0].pixel_spacing is None
+    assert not is_manifest(path)
+    with pytest.raises(IsnetError, match=r":1: not a manifest \(lacks spacing\)"):
+        read_manifest(path)
 
 
 def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:
