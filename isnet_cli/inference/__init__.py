@@ -1,1 +1,1 @@
-"""A trained model at work: its files, predictions, and when to doubt them."""
+"""A trained model at work: its files, predictions, and their uncertainty flags."""

@@ -42,7 +42,7 @@ class TrainedModel:
             ``heatmap`` {``family``, ``epsilon``, ``bounded_first_layer``, ``relevance_range``},
             ``thresholds`` (multi-label: one per class, else null),
             ``threshold_rule`` (multi-label: how they were chosen), ``seed``, ``epoch``,
-            ``selected_by``, ``validation``, ``reading`` (see `reading`), ``doubts``
+            ``selected_by``, ``validation``, ``reading`` (see `reading`), ``uncertainty``
             (limits of `isnet_cli.inference.uncertainty`), ``sha256``.
     """
 

@@ -1,4 +1,4 @@
-"""How unlike the training images an image is, by what the network sees before it decides.
+"""How far an image lies from the training images, by what the network sees before it decides.
 
 Features of the training images are taken for a Gaussian cloud. The distance of an image is its
 Mahalanobis distance (Lee et al., NeurIPS 2018) under a covariance that a few images can determine:

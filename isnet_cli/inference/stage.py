@@ -1,4 +1,4 @@
-"""Predictions on images without labels: ``predictions.csv``, which says where to doubt them.
+"""Predictions on images without labels: ``predictions.csv``, with uncertainty flags.
 
 A line for each readable image: key, predicted, ``p_<class>`` ..., and the cells of
 `isnet_cli.inference.uncertainty`. Labels that images may have play no part.
@@ -31,10 +31,10 @@ from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
 from isnet_cli.inference.model_files import CARD
 from isnet_cli.inference.predictor import Predictor, dependencies, model_folder, open_predictor
-from isnet_cli.inference.uncertainty import COLUMNS, FLAGS, Doubter, Limits, limits_of
+from isnet_cli.inference.uncertainty import COLUMNS, FLAGS, Flagger, Limits, read_limits
 
 NAME = "predict"
-FORMAT = 1  # raise when the same inputs give another result
+FORMAT = 2  # raise when the same inputs give another result
 PREDICTIONS = "predictions.csv"
 NONE = "(none)"  # in counts: images of a multi-label model without any predicted label
 
@@ -54,10 +54,10 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     """Predicts every readable image of the manifest.
 
     Returns:
-        Output ``predictions.csv``; summary: ``images``, ``doubts``, ``skipped`` (images whose
+        Output ``predictions.csv``; summary: ``images``, ``uncertain``, ``skipped`` (images whose
         answer is no number), ``predicted`` (images of each class), ``flags`` (images with each
-        flag; None: the flag cannot be given), ``expected`` (share of images like the training
-        images that are called unlike them).
+        flag; None: the flag cannot be given), ``expected_ood_share`` (share of images like
+        the training images that are flagged as out of distribution).
 
     Raises:
         IsnetError: Kind "weights": model missing, damaged, or it answers no image with a number;
@@ -65,7 +65,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     """
     predictor = open_predictor(config, config.predict.model, folder)
     place = model_folder(config.predict.model, folder) / CARD
-    limits = limits_of(predictor.model.card, str(place))
+    limits = read_limits(predictor.model.card, str(place))
     _check_fit(predictor, limits, str(place))
     _warn_about(limits, context)
     rows = [
@@ -103,7 +103,7 @@ def _check_fit(predictor: Predictor, limits: Limits, place: str) -> None:
             return
         count, expected = predictor.look(blank)[1].shape[1], len(limits.cloud.mean)
         if count != expected:
-            raise ValueError(f"{count} features, 'doubts' of {expected}")
+            raise ValueError(f"{count} features, 'uncertainty' of {expected}")
     except (AssertionError, RuntimeError, ValueError) as error:
         height, width = predictor.config.model.input
         raise IsnetError(
@@ -115,10 +115,12 @@ def _check_fit(predictor: Predictor, limits: Limits, place: str) -> None:
 
 
 def _warn_about(limits: Limits, context: RunContext) -> None:
-    if limits.unlike is None:
-        context.warn("model", f"no flag for images unlike the training images: {limits.why_unlike}")
-    if limits.margin is None:
-        context.warn("model", f"no flag for undecided images: {limits.why_margin}")
+    if limits.ood_limit is None:
+        context.warn(
+            "model", f"no flag for images that differ from the training images: {limits.ood_reason}"
+        )
+    if limits.margin_limit is None:
+        context.warn("model", f"no flag for images near another answer: {limits.margin_reason}")
 
 
 def _reasons(folder: RunFolder) -> dict[str, tuple[str, str]]:
@@ -137,7 +139,7 @@ class _Work:
 
     Attributes:
         predictor: The model, the run and its settings.
-        limits: What the model's card says about doubt.
+        limits: Limits of the flags, from the model's card.
         masks: Verdict on each image's mask, and why.
         journal: Notes of finished chunks.
         bar: Progress.
@@ -167,12 +169,12 @@ class _Work:
 
     def _chunk(self, rows: Sequence[Row]) -> list[Line]:
         predictor, cloud = self.predictor, self.limits.cloud
-        doubter = Doubter(self.limits, predictor.classes, predictor.thresholds)
-        store = predictor.load(rows)
+        flagger = Flagger(self.limits, predictor.classes, predictor.thresholds)
+        dataset = predictor.load(rows)
         found = []
         for batch in split_into_chunks(range(len(rows)), predictor.config.evaluate.batch_size):
             raise_if_stopped(self.context)
-            images, _ = predictor.batch(store, batch, "standard")
+            images, _ = predictor.batch(dataset, batch, "standard")
             if cloud is None:
                 seen, distances = predictor.predict(images), np.full(len(batch), np.nan)
             else:
@@ -190,7 +192,7 @@ class _Work:
                     }
                 mask = self.masks.get(row.key, ("missing", ""))
                 distance = float(distances[place])
-                line |= doubter.cells(seen.logits[place], p, distance, mask)
+                line |= flagger.flag_prediction(seen.logits[place], p, distance, mask)
                 found.append(line)
             self.bar.advance(len(batch))
         return found
@@ -211,16 +213,16 @@ def _summary(lines: Sequence[Line], predictor: Predictor, limits: Limits) -> dic
     counted = Counter(name or NONE for name in said)
     names = [*predictor.classes, *([NONE] if counted[NONE] else [])]
     known = {
-        "mask": True, "unlike": limits.unlike is not None, "undecided": limits.margin is not None
+        "mask": True, "ood": limits.ood_limit is not None, "margin": limits.margin_limit is not None
     }  # fmt: skip
     return {
         "images": len(lines),
-        "doubts": sum(line["doubt"] == "1" for line in lines),
+        "uncertain": sum(line["uncertain"] == "1" for line in lines),
         "skipped": len(lines) - len(answered),
         "predicted": {name: counted[name] for name in names},
         "flags": {
-            flag: sum(line[flag] == "1" for line in lines) if known[flag] else None
+            flag: sum(line[f"flag_{flag}"] == "1" for line in lines) if known[flag] else None
             for flag in FLAGS
         },
-        "expected": limits.unlike_share,
+        "expected_ood_share": limits.ood_share,
     }

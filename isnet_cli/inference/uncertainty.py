@@ -24,14 +24,16 @@ from isnet_cli.stats.scores import decide
 from isnet_models.features import decision_features
 
 FEWEST = 10  # validation images; fewer say nothing about one image in ten
-MARGIN_SHARE = 0.1  # of the validation images count as undecided
+MARGIN_SHARE = 0.1  # of the validation images are flagged for a small margin
 Floats = NDArray[np.float64]
-KEY = "doubts"  # of the card
-OOD_SHARE = 0.02  # of the validation images may be called unlike the training images
+KEY = "uncertainty"  # of the card
+OOD_SHARE = 0.02  # of the validation images may be flagged as out of distribution
 IMAGES = 2000  # training images that the cloud is made from, at most, evenly over the set
 NOT_STORED = "the model was trained before limits were stored; a new training stores them"
-FLAGS = ("mask", "unlike", "undecided")
-COLUMNS = ("doubt", "mask", "unlike", "distance", "undecided", "margin", "why")
+FLAGS = ("mask", "ood", "margin")  # columns flag_mask, flag_ood, flag_margin
+COLUMNS = (
+    "uncertain", "flag_mask", "flag_ood", "ood_score", "flag_margin", "margin", "reasons",
+)  # fmt: skip
 NOT_FINITE = "not_finite: the model's answer is no number; no prediction"
 MASKS = {"ok": "0", "suspect": "1", "missing": "1"}
 
@@ -95,7 +97,7 @@ def compute_margins(logits: ArrayLike, thresholds: Sequence[float] | None) -> Fl
 
 
 def find_margin_limit(margin: ArrayLike, wrong: ArrayLike) -> dict[str, Any]:
-    """The margin below which an image counts as undecided, by the validation images.
+    """The margin below which an image is flagged, by the validation images.
 
     Args:
         margin: Smallest margin of each validation image [n].
@@ -120,29 +122,29 @@ def _mean(values: Floats) -> float | None:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a card says about doubt.
+    """Limits of the flags, as the card has them.
 
     Attributes:
-        cloud: The training images' features; None: unknown, `why_unlike` says why.
-        unlike: Distance above which an image is unlike them; None likewise.
-        unlike_share: Share of images like the validation images that exceed it.
-        margin: Log-odds below which an image is undecided; None: `why_margin` says why.
-        why_unlike: Reason for None, or "".
-        why_margin: Reason for None, or "".
+        cloud: The training images' features; None: unknown, `ood_reason` says why.
+        ood_limit: Distance from them above which an image is flagged; None likewise.
+        ood_share: Share of images like the validation images that exceed it.
+        margin_limit: Log-odds below which an image is flagged; None: `margin_reason` says why.
+        ood_reason: Reason for None, or "".
+        margin_reason: Reason for None, or "".
     """
 
     cloud: Cloud | None = None
-    unlike: float | None = None
-    unlike_share: float | None = None
-    margin: float | None = None
-    why_unlike: str = NOT_STORED
-    why_margin: str = NOT_STORED
+    ood_limit: float | None = None
+    ood_share: float | None = None
+    margin_limit: float | None = None
+    ood_reason: str = NOT_STORED
+    margin_reason: str = NOT_STORED
 
 
 def find_limits(
     model: TrainedModel, train: ImageDataset, val: ImageDataset, version: Version, batch_size: int
 ) -> dict[str, Any]:
-    """The card's entry on doubt, from one look at the training and the validation images.
+    """The card's entry on uncertainty, from one pass over the training and the validation images.
 
     Args:
         model: The trained model.
@@ -152,7 +154,7 @@ def find_limits(
         batch_size: Images per forward pass.
 
     Returns:
-        ``unlike``: ``limit``, ``share``, ``n`` and the ``cloud``; ``undecided``: ``limit``,
+        ``ood``: ``limit``, ``share``, ``n`` and the ``cloud``; ``margin``: ``limit``,
         ``share``, ``n`` and ``wrong``; each with ``why`` where the limit is None.
     """
     chosen = np.unique(np.linspace(0, len(train) - 1, IMAGES).round().astype(np.int64))
@@ -161,20 +163,20 @@ def find_limits(
         seen, logits = _look(model, val, np.arange(len(val)), version, batch_size)
     except ValueError as error:  # a network whose last layer is no plain one
         why = {"limit": None, "share": None, "n": len(val), "why": str(error)}
-        return {"unlike": why, "undecided": why}
+        return {"ood": why, "margin": why}
     thresholds = model.card["thresholds"] if model.card["task"] == "multilabel" else None
     margin = compute_margins(logits, thresholds).min(axis=1)
-    wrong = _wrong(logits, val.labels, thresholds)
-    return {"unlike": _unlike(features, seen), "undecided": find_margin_limit(margin, wrong)}
+    wrong = _find_wrong(logits, val.labels, thresholds)
+    return {"ood": _find_ood_limit(features, seen), "margin": find_margin_limit(margin, wrong)}
 
 
-def add_limits(directory: Path, model: TrainedModel, limits: dict[str, Any]) -> None:
+def save_limits(directory: Path, model: TrainedModel, limits: dict[str, Any]) -> None:
     """Writes the entry of `find_limits` into the card in `directory`."""
     write_json(directory / CARD, {**model.card, KEY: limits})
 
 
-def limits_of(card: dict[str, Any], place: str) -> Limits:
-    """What the card of a model says; a model of an earlier version says nothing.
+def read_limits(card: dict[str, Any], place: str) -> Limits:
+    """The limits in the card of a model; a card without them gives no limits.
 
     Args:
         card: The card.
@@ -186,15 +188,15 @@ def limits_of(card: dict[str, Any], place: str) -> Limits:
     if KEY not in card:
         return Limits()
     try:
-        unlike, undecided = card[KEY]["unlike"], card[KEY]["undecided"]
-        known = unlike["limit"] is not None
+        ood, margin = card[KEY]["ood"], card[KEY]["margin"]
+        known = ood["limit"] is not None
         return Limits(
-            cloud=unpack(unlike["cloud"]) if known else None,
-            unlike=float(unlike["limit"]) if known else None,
-            unlike_share=float(unlike["share"]) if known else None,
-            margin=None if undecided["limit"] is None else float(undecided["limit"]),
-            why_unlike=str(unlike.get("why", "")),
-            why_margin=str(undecided.get("why", "")),
+            cloud=unpack(ood["cloud"]) if known else None,
+            ood_limit=float(ood["limit"]) if known else None,
+            ood_share=float(ood["share"]) if known else None,
+            margin_limit=None if margin["limit"] is None else float(margin["limit"]),
+            ood_reason=str(ood.get("why", "")),
+            margin_reason=str(margin.get("why", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IsnetError(
@@ -206,16 +208,16 @@ def limits_of(card: dict[str, Any], place: str) -> Limits:
 
 def _look(
     model: TrainedModel,
-    store: ImageDataset,
+    dataset: ImageDataset,
     indices: NDArray[np.int64],
     version: Version,
     batch_size: int,
 ) -> tuple[Floats, Floats]:
-    """Features [N, F] and logits [N, K] of images of a store."""
+    """Features [N, F] and logits [N, K] of chosen images."""
     device = next(model.net.parameters()).device
     features, logits = [], []
     for start in range(0, len(indices), batch_size):
-        images, _ = store.batch(indices[start : start + batch_size], version=version)
+        images, _ = dataset.batch(indices[start : start + batch_size], version=version)
         with torch.inference_mode():
             y, x = decision_features(model.net, images.to(device))
         features.append(x.double().cpu().numpy())
@@ -223,7 +225,7 @@ def _look(
     return np.concatenate(features), np.concatenate(logits)
 
 
-def _unlike(features: Floats, seen: Floats) -> dict[str, Any]:
+def _find_ood_limit(features: Floats, seen: Floats) -> dict[str, Any]:
     try:
         cloud = fit_cloud(features)
     except ValueError as error:
@@ -232,7 +234,7 @@ def _unlike(features: Floats, seen: Floats) -> dict[str, Any]:
     return found if found["limit"] is None else {**found, "cloud": pack(cloud)}
 
 
-def _wrong(
+def _find_wrong(
     logits: Floats, labels: NDArray[np.float32], thresholds: Sequence[float] | None
 ) -> Floats:
     """Whether each prediction is wrong (any known label of several); NaN without a label."""
@@ -246,8 +248,8 @@ def _wrong(
 
 
 @dataclass(frozen=True)
-class Doubter:
-    """Judges predictions of one model.
+class Flagger:
+    """Flags uncertain predictions of one model.
 
     Attributes:
         limits: What its card says.
@@ -259,7 +261,7 @@ class Doubter:
     classes: Sequence[str]
     thresholds: Sequence[float] | None
 
-    def cells(
+    def flag_prediction(
         self,
         logits: NDArray[np.float64],
         probabilities: NDArray[np.float64],
@@ -275,42 +277,43 @@ class Doubter:
             mask: Verdict on the lung mask (``ok``, ``suspect``, ``missing``) and its reason.
         """
         verdict, reason = mask
-        found = {"mask": MASKS[verdict]}
-        why = [] if verdict == "ok" else [f"mask_{verdict}: {reason or 'no lung mask'}"]
+        found = {"flag_mask": MASKS[verdict]}
+        reasons = [] if verdict == "ok" else [f"mask_{verdict}: {reason or 'no lung mask'}"]
         if not np.isfinite(logits).all():
-            return _cells({**found, "why": "; ".join([*why, NOT_FINITE])})
+            return _complete({**found, "reasons": "; ".join([*reasons, NOT_FINITE])})
         for flag, (cells, sentence) in {
-            "unlike": self._unlike(distance),
-            "undecided": self._undecided(logits, probabilities),
+            "ood": self._flag_ood(distance),
+            "margin": self._flag_margin(logits, probabilities),
         }.items():
             found |= cells
             if sentence:
-                why.append(f"{flag}{'' if cells[flag] else '_unknown'}: {sentence}")
-        return _cells({**found, "why": "; ".join(why)})
+                known = cells[f"flag_{flag}"] != ""
+                reasons.append(f"{flag}{'' if known else '_unknown'}: {sentence}")
+        return _complete({**found, "reasons": "; ".join(reasons)})
 
-    def _unlike(self, distance: float) -> tuple[dict[str, str], str]:
+    def _flag_ood(self, distance: float) -> tuple[dict[str, str], str]:
         limits = self.limits
-        if limits.unlike is None:
-            return {"unlike": ""}, limits.why_unlike
-        ratio = distance / limits.unlike
-        cells = {"unlike": str(int(ratio > 1)), "distance": f"{ratio:.4g}"}
-        if ratio <= 1:
+        if limits.ood_limit is None:
+            return {"flag_ood": ""}, limits.ood_reason
+        score = distance / limits.ood_limit
+        cells = {"flag_ood": str(int(score > 1)), "ood_score": f"{score:.4g}"}
+        if score <= 1:
             return cells, ""
-        share = f"{100 * (limits.unlike_share or 0):.2g} %"
+        share = f"{100 * (limits.ood_share or 0):.2g} %"
         return cells, (
-            f"{ratio:.2f} times as far from the training images as the limit, which {share} of"
+            f"{score:.2f} times as far from the training images as the limit, which {share} of"
             " images like them exceed"
         )
 
-    def _undecided(
+    def _flag_margin(
         self, logits: NDArray[np.float64], probabilities: NDArray[np.float64]
     ) -> tuple[dict[str, str], str]:
         found = compute_margins(logits[None], self.thresholds)[0]
         cells = {"margin": f"{found.min():.4g}"}
-        if self.limits.margin is None:
-            return {"undecided": "", **cells}, self.limits.why_margin
-        near = [int(k) for k in np.flatnonzero(found < self.limits.margin)]
-        cells["undecided"] = str(int(bool(near)))
+        if self.limits.margin_limit is None:
+            return {"flag_margin": "", **cells}, self.limits.margin_reason
+        near = [int(k) for k in np.flatnonzero(found < self.limits.margin_limit)]
+        cells["flag_margin"] = str(int(bool(near)))
         if not near:
             return cells, ""
         if self.thresholds is None:
@@ -323,6 +326,8 @@ class Doubter:
         )
 
 
-def _cells(found: dict[str, str]) -> dict[str, str]:
-    flagged = NOT_FINITE in found["why"] or any(found.get(flag) == "1" for flag in FLAGS)
-    return {name: {"doubt": str(int(flagged)), **found}.get(name, "") for name in COLUMNS}
+def _complete(found: dict[str, str]) -> dict[str, str]:
+    flagged = NOT_FINITE in found["reasons"] or any(
+        found.get(f"flag_{flag}") == "1" for flag in FLAGS
+    )
+    return {name: {"uncertain": str(int(flagged)), **found}.get(name, "") for name in COLUMNS}

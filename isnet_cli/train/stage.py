@@ -20,7 +20,7 @@ from isnet_cli.dataset.image_dataset import ImageDataset, Version, list_classes,
 from isnet_cli.dataset.training_images import check_classes, choose_images, read_verdicts
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.inference.model_files import CARD, WEIGHTS, load_model, save_model
-from isnet_cli.inference.uncertainty import add_limits, find_limits
+from isnet_cli.inference.uncertainty import find_limits, save_limits
 from isnet_cli.output.figures import curves_figure
 from isnet_cli.output.plotting import svg_text
 from isnet_cli.train.classifier_training import ClassifierTraining, weigh_classes
@@ -166,7 +166,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         return StageResult([], summary, complete=False)
     best = load_model(directory, device)
     batch_size = config.evaluate.batch_size
-    add_limits(directory, best, find_limits(best, train, val, version, batch_size))
+    save_limits(directory, best, find_limits(best, train, val, version, batch_size))
     return StageResult([directory / name for name in (WEIGHTS, CARD, HISTORY, CURVES)], summary)
 
 

@@ -1,4 +1,4 @@
-"""Predictions without labels: the network's own answers, doubt, and what must be refused."""
+"""Predictions without labels: the network's own answers, flags, and what must be refused."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from tests.support.runs import make_run, small_config
 
 
 def with_limits(folder: RunFolder, limit: float = 2.0, margin: float = 0.05, f: int = 192) -> None:
-    """Gives the run's random model limits of doubt."""
+    """Gives the run's random model limits of its flags."""
     path = folder.path / "train/model.json"
     card = json.loads(path.read_text(encoding="utf-8"))
     cloud = fit_cloud(np.random.default_rng(0).random((40, f)))
-    card["doubts"] = {
-        "unlike": {"limit": limit, "share": 0.02, "n": 50, "cloud": pack(cloud)},
-        "undecided": {"limit": margin, "share": 0.1, "n": 50},
+    card["uncertainty"] = {
+        "ood": {"limit": limit, "share": 0.02, "n": 50, "cloud": pack(cloud)},
+        "margin": {"limit": margin, "share": 0.1, "n": 50},
     }
     write_json(path, card)
     finish_train(folder)
@@ -57,7 +57,7 @@ def test_each_image_has_the_networks_answer(tmp_path: Path, multilabel: bool) ->
     outcome, lines = predicted(folder)
     predictor = open_predictor(small_config(), None, folder)
     card = json.loads((folder.path / "train/model.json").read_text(encoding="utf-8"))
-    limits = predict.limits_of(card, "card")
+    limits = predict.read_limits(card, "card")
     rows = read_manifest(folder.path / "ingest/manifest.csv")
     assert [line["key"] for line in lines] == [row.key for row in rows]
     for line, row in zip(lines, rows, strict=True):
@@ -77,16 +77,16 @@ def test_each_image_has_the_networks_answer(tmp_path: Path, multilabel: bool) ->
         assert line["predicted"] == ";".join(expected)
         assert limits.cloud is not None
         distance = limits.cloud.distance(features.double().numpy())[0] / 2.0
-        assert float(line["distance"]) == pytest.approx(distance, rel=1e-3)
-        assert line["unlike"] == str(int(distance > 1))
+        assert float(line["ood_score"]) == pytest.approx(distance, rel=1e-3)
+        assert line["flag_ood"] == str(int(distance > 1))
     summary = outcome.summary
-    assert (summary["images"], summary["skipped"], summary["expected"]) == (8, 0, 0.02)
+    assert (summary["images"], summary["skipped"], summary["expected_ood_share"]) == (8, 0, 0.02)
     for name, count in summary["predicted"].items():
         cell = "" if name == predict.NONE else name
         assert count == sum(cell in line["predicted"].split(";") for line in lines)
     for flag, count in summary["flags"].items():
-        assert count == sum(line[flag] == "1" for line in lines)
-    assert summary["doubts"] == sum(line["doubt"] == "1" for line in lines)
+        assert count == sum(line[f"flag_{flag}"] == "1" for line in lines)
+    assert summary["uncertain"] == sum(line["uncertain"] == "1" for line in lines)
 
 
 def test_labels_of_the_images_play_no_part(tmp_path: Path) -> None:
@@ -95,23 +95,23 @@ def test_labels_of_the_images_play_no_part(tmp_path: Path) -> None:
     assert predicted(plain)[1] == predicted(other)[1]
 
 
-def test_masks_are_doubted_with_their_reason(tmp_path: Path) -> None:
+def test_masks_are_flagged_with_their_reason(tmp_path: Path) -> None:
     verdicts = {"test/000": "suspect", "test/001": "missing"}
     folder = make_trained(tmp_path / "a", sets={"test": 3}, verdicts=verdicts)
     outcome, lines = predicted(folder)
-    assert [line["mask"] for line in lines] == ["1", "1", "0"]
-    assert lines[1]["why"].startswith("mask_missing: ")
+    assert [line["flag_mask"] for line in lines] == ["1", "1", "0"]
+    assert lines[1]["reasons"].startswith("mask_missing: ")
     assert all(line["predicted"] for line in lines)
-    assert outcome.summary["flags"] == {"mask": 2, "unlike": None, "undecided": None}
+    assert outcome.summary["flags"] == {"mask": 2, "ood": None, "margin": None}
 
 
 def test_a_model_without_limits_says_so(tmp_path: Path) -> None:
     heard: list[str] = []
     context = RunContext(warn=lambda category, text: heard.append(f"{category}: {text}"))
     _, lines = predicted(make_trained(tmp_path / "a", sets={"test": 2}), context)
-    assert {line["unlike"] for line in lines} == {""}
-    assert "unlike_unknown" in lines[0]["why"]
-    assert any("no flag for images unlike the training images" in text for text in heard)
+    assert {line["flag_ood"] for line in lines} == {""}
+    assert "ood_unknown" in lines[0]["reasons"]
+    assert any("no flag for images that differ from the training images" in text for text in heard)
 
 
 def test_an_interrupted_work_goes_on_and_ends_the_same(
@@ -163,15 +163,15 @@ def test_one_answer_that_is_no_number_is_one_skipped_image(
     outcome, lines = predicted(make_trained(tmp_path / "a", sets={"test": 3}))
     assert (outcome.summary["skipped"], outcome.summary["images"]) == (1, 3)
     assert sum(outcome.summary["predicted"].values()) == 2
-    assert (lines[1]["predicted"], lines[1]["p_sick"], lines[1]["doubt"]) == ("", "", "1")
-    assert "not_finite" in lines[1]["why"]
+    assert (lines[1]["predicted"], lines[1]["p_sick"], lines[1]["uncertain"]) == ("", "", "1")
+    assert "not_finite" in lines[1]["reasons"]
     assert all(lines[i]["predicted"] for i in (0, 2))
 
 
-def test_limits_of_another_network_are_refused(tmp_path: Path) -> None:
+def test_read_limits_another_network_are_refused(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "a", sets={"test": 2})
     with_limits(folder, f=64)
-    with pytest.raises(IsnetError, match="192 features, 'doubts' of 64") as caught:
+    with pytest.raises(IsnetError, match="192 features, 'uncertainty' of 64") as caught:
         predicted(folder)
     assert caught.value.kind == "weights"
 

@@ -1,4 +1,4 @@
-"""Limits of doubt: stored with the model, and foreign images exceed them where others do not."""
+"""Limits of the flags: stored with the model; foreign images exceed them, others do not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.resize import Frame
 from isnet_cli.inference.model_files import load_model
-from isnet_cli.inference.uncertainty import KEY, Limits, compute_margins, find_limits, limits_of
+from isnet_cli.inference.uncertainty import KEY, Limits, compute_margins, find_limits, read_limits
 from isnet_cli.phantoms.phantom import make_phantom
 from isnet_cli.train import stage as train
 from isnet_models.features import decision_features
@@ -40,7 +40,7 @@ def store_of(folder: Any, name: str) -> ImageDataset:
 def distances(folder: Any, images: np.ndarray) -> tuple[np.ndarray, Limits]:
     """Distance of images [N, h, w], and the limits of the run's model."""
     model = load_model(folder.path, CPU)
-    limits = limits_of(model.card, "card")
+    limits = read_limits(model.card, "card")
     assert limits.cloud is not None
     with torch.inference_mode():
         images = torch.from_numpy(images.astype(np.float32))[:, None]
@@ -83,10 +83,10 @@ def test_foreign_images_exceed_the_limit_and_images_of_the_same_source_do_not(tr
         "drawn chests": np.stack([Frame(p.shape, (SIDE, SIDE)).to_network(p) for p in chests]),
     }
     found, limits = distances(trained, held_out)
-    assert limits.unlike is not None
-    assert (found > limits.unlike).mean() <= 0.1  # expected: 1 / 61
+    assert limits.ood_limit is not None
+    assert (found > limits.ood_limit).mean() <= 0.1  # expected: 1 / 61
     for name, images in foreign.items():
-        far = distances(trained, images)[0] > limits.unlike
+        far = distances(trained, images)[0] > limits.ood_limit
         assert far.all(), (name, far.mean())
 
 
@@ -95,32 +95,32 @@ def test_the_limits_are_those_of_the_best_model_on_its_own_images(trained: Any) 
     val = store_of(trained, "val")
     again = find_limits(model, store_of(trained, "train"), val, "standard", 7)
     stored = model.card[KEY]
-    assert again["unlike"]["limit"] == pytest.approx(stored["unlike"]["limit"], rel=1e-4)
+    assert again["ood"]["limit"] == pytest.approx(stored["ood"]["limit"], rel=1e-4)
     images, _ = val.batch(range(len(val)))
     with torch.inference_mode():
         logits = model.net(images).double().numpy()
     margin = compute_margins(logits, None)[:, 0]
-    undecided = stored["undecided"]
-    assert undecided["limit"] == pytest.approx(np.sort(margin)[5], rel=1e-4)
+    small = stored["margin"]
+    assert small["limit"] == pytest.approx(np.sort(margin)[5], rel=1e-4)
     wrong = logits.argmax(axis=1) != val.labels
-    above = margin >= undecided["limit"] * (1 - 1e-4)
-    assert undecided["wrong"]["above"] == pytest.approx(wrong[above].mean())
-    assert undecided["wrong"]["below"] == pytest.approx(wrong[~above].mean())
+    above = margin >= small["limit"] * (1 - 1e-4)
+    assert small["wrong"]["above"] == pytest.approx(wrong[above].mean())
+    assert small["wrong"]["below"] == pytest.approx(wrong[~above].mean())
 
 
 def test_nothing_of_a_single_image_is_in_the_card(trained: Any) -> None:
     text = (trained.path / "train/model.json").read_text(encoding="utf-8")
     assert not any(f"{name}/0" in text for name in ("train", "val", "test"))
-    assert len(json.loads(text)[KEY]["unlike"]["cloud"]["table"]) < 20_000
+    assert len(json.loads(text)[KEY]["ood"]["cloud"]["table"]) < 20_000
 
 
 def test_few_images_leave_a_reason_instead_of_a_limit(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")  # 12 images, 6 for validation
     run_stage(train, small_config(), folder, RunContext())
-    limits = limits_of(load_model(folder.path, CPU).card, "card")
-    assert (limits.cloud, limits.unlike, limits.margin) == (None, None, None)
-    assert "too few validation images: 6" in limits.why_unlike
-    assert "too few validation images: 6" in limits.why_margin
+    limits = read_limits(load_model(folder.path, CPU).card, "card")
+    assert (limits.cloud, limits.ood_limit, limits.margin_limit) == (None, None, None)
+    assert "too few validation images: 6" in limits.ood_reason
+    assert "too few validation images: 6" in limits.margin_reason
 
 
 def test_several_labels_are_wrong_when_a_known_one_is(tmp_path: Path) -> None:
@@ -128,30 +128,32 @@ def test_several_labels_are_wrong_when_a_known_one_is(tmp_path: Path) -> None:
     config = small_config(data={"labels": {"task": "multilabel"}}, train={"method": "standard"})
     run_stage(train, config, folder, RunContext())
     card = load_model(folder.path, CPU).card
-    assert limits_of(card, "card").margin == card[KEY]["undecided"]["limit"] >= 0
-    assert 0 <= card[KEY]["undecided"]["wrong"]["above"] <= 1
+    assert read_limits(card, "card").margin_limit == card[KEY]["margin"]["limit"] >= 0
+    assert 0 <= card[KEY]["margin"]["wrong"]["above"] <= 1
 
 
 def test_a_model_of_an_earlier_version_has_no_limits(tmp_path: Path) -> None:
     save_random_model(tmp_path)
-    limits = limits_of(load_model(tmp_path, CPU).card, "card")
+    limits = read_limits(load_model(tmp_path, CPU).card, "card")
     assert limits == Limits()
-    assert "before limits were stored" in limits.why_unlike
+    assert "before limits were stored" in limits.ood_reason
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda d: d.pop("unlike"),
-        lambda d: d["unlike"].pop("cloud"),
-        lambda d: d["unlike"].update(limit="far"),
-        lambda d: d["unlike"]["cloud"].update(table="AAAA"),
-        lambda d: d.update(undecided=None),
+        lambda d: d.pop("ood"),
+        lambda d: d["ood"].pop("cloud"),
+        lambda d: d["ood"].update(limit="far"),
+        lambda d: d["ood"]["cloud"].update(table="AAAA"),
+        lambda d: d.update(margin=None),
     ],
 )
 def test_a_damaged_entry_names_the_card(trained: Any, damage: Callable[[Any], Any]) -> None:
     card = json.loads((trained.path / "train/model.json").read_text(encoding="utf-8"))
     damage(card[KEY])
-    with pytest.raises(IsnetError, match=r"place/model\.json: 'doubts' cannot be read") as caught:
-        limits_of(card, "place/model.json")
+    with pytest.raises(
+        IsnetError, match=r"place/model\.json: 'uncertainty' cannot be read"
+    ) as caught:
+        read_limits(card, "place/model.json")
     assert caught.value.kind == "weights"

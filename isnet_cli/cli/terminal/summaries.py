@@ -71,27 +71,25 @@ def format_background(summary: dict[str, Any]) -> list[str]:
     return format_table(head, rows).splitlines()
 
 
-DOUBTS = {
-    "mask": "lung mask suspect or missing", "unlike": "unlike the training images",
-    "undecided": "undecided",
+FLAGS = {
+    "mask": "lung mask suspect or missing", "ood": "differs from the training images",
+    "margin": "near another answer",
 }  # fmt: skip
 
 
 def format_predictions(summary: dict[str, Any]) -> list[str]:
-    """Images of each class, and images in doubt by reason (an image may have several)."""
-    images, expected = summary["images"], summary["expected"]
+    """Images of each class, and uncertain images by reason (an image may have several)."""
+    images, expected = summary["images"], summary["expected_ood_share"]
     rows = [[name, str(count)] for name, count in summary["predicted"].items()]
-    rows.append(["in doubt", f"{summary['doubts']} of {images}"])
+    rows.append(["uncertain", f"{summary['uncertain']} of {images}"])
     for flag, count in summary["flags"].items():
-        rows.append([f"  {DOUBTS[flag]}", "not known" if count is None else str(count)])
+        rows.append([f"  {FLAGS[flag]}", "not known" if count is None else str(count)])
     lines = format_table(["predicted", "images"], rows).splitlines()
     if expected is not None:
-        lines.append(
-            f"(of images like those of training, {100 * expected:.1f} % are called unlike)"
-        )
-    if 2 * (summary["flags"]["unlike"] or 0) > images:
+        lines.append(f"(of images like those of training, {100 * expected:.1f} % are flagged)")
+    if 2 * (summary["flags"]["ood"] or 0) > images:
         lines += [
-            "most images are unlike the training images: another hospital, device or kind;",
+            "most images differ from the training images: another hospital, device or kind;",
             "isnet evaluate on labelled images of this source shows what the model is worth there",
         ]
     return lines

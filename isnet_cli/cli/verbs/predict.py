@@ -1,4 +1,4 @@
-"""`isnet predict`: probabilities for images without labels, and where to doubt them."""
+"""`isnet predict`: probabilities for images without labels, with uncertainty flags."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Maps = Annotated[
 def predict(
     options: RunOptions, source: Target = None, model: Model = None, maps: Maps = None
 ) -> int:
-    """Predict images without labels, and say where to doubt it."""
+    """Predict images without labels, and flag the uncertain predictions."""
 
     def body(session: Session) -> Result:
         if source is None and options.config is None:

@@ -109,10 +109,10 @@ def test_differences_between_tests() -> None:
     assert format_shifts({}) == []
 
 
-def test_predictions_are_counted_with_their_doubts() -> None:
+def test_predictions_are_counted_with_their_flags() -> None:
     summary = {
-        "images": 10, "doubts": 7, "skipped": 0, "predicted": {"ill": 4, "well": 6},
-        "flags": {"mask": 1, "unlike": 6, "undecided": None}, "expected": 0.019,
+        "images": 10, "uncertain": 7, "skipped": 0, "predicted": {"ill": 4, "well": 6},
+        "flags": {"mask": 1, "ood": 6, "margin": None}, "expected_ood_share": 0.019,
     }  # fmt: skip
     lines = format_predictions(summary)
     cells = [" ".join(line.split()) for line in lines]
@@ -120,12 +120,12 @@ def test_predictions_are_counted_with_their_doubts() -> None:
         "predicted images",
         "ill 4",
         "well 6",
-        "in doubt 7 of 10",
+        "uncertain 7 of 10",
         "lung mask suspect or missing 1",
-        "unlike the training images 6",
-        "undecided not known",
+        "differs from the training images 6",
+        "near another answer not known",
     ]
-    assert cells[7] == "(of images like those of training, 1.9 % are called unlike)"
-    assert cells[8].startswith("most images are unlike the training images")
-    calm = {**summary, "flags": {"mask": 1, "unlike": 5, "undecided": 0}, "expected": None}
+    assert cells[7] == "(of images like those of training, 1.9 % are flagged)"
+    assert cells[8].startswith("most images differ from the training images")
+    calm = {**summary, "flags": {"mask": 1, "ood": 5, "margin": 0}, "expected_ood_share": None}
     assert len(format_predictions(calm)) == 7

@@ -59,13 +59,13 @@ def test_a_folder_is_predicted_and_the_torn_image_is_skipped(work: Path) -> None
     lines = table(work / "out")
     assert [line["key"] for line in lines] == ["foreign", *(f"ward/f{n}" for n in range(100, 106))]
     assert [line["key"] for line in read_csv(work / "out/ingest/skipped.csv")] == ["torn"]
-    assert lines[0]["unlike"] == "1"
-    assert [line["unlike"] for line in lines[1:]].count("1") <= 1
+    assert lines[0]["flag_ood"] == "1"
+    assert [line["flag_ood"] for line in lines[1:]].count("1") <= 1
     for line in lines:
         assert float(line["p_sick"]) + float(line["p_well"]) == pytest.approx(1)
         assert line["predicted"] == max(("sick", "well"), key=lambda name: float(line[f"p_{name}"]))
-    assert "  in doubt" in done.out
-    assert "unlike the training images" in done.out
+    assert "  uncertain" in done.out
+    assert "differs from the training images" in done.out
     assert tree(work / "new") == before
     assert not (work / "out/train").exists()
 
@@ -154,14 +154,14 @@ def test_what_lacks_is_named(work: Path, words: tuple[str, ...], code: int, text
 
 def test_a_card_without_limits_is_read_with_defaults_and_a_warning(work: Path) -> None:
     card = json.loads((work / "two/model.json").read_text(encoding="utf-8"))
-    for name in ("reading", "doubts"):
+    for name in ("reading", "uncertainty"):
         del card[name]
     (work / "two/model.json").write_text(json.dumps(card), encoding="utf-8")
     done = isnet("predict", "new/ward", "--model", "two", "-o", "out", "--json", *QUIET)
     assert done.code == 0, done.err
     assert any("does not say how images were read" in text for text in done.document["warnings"])
-    assert {line["unlike"] for line in table(work / "out")} == {""}
-    assert "trained before limits were stored" in table(work / "out")[0]["why"]
+    assert {line["flag_ood"] for line in table(work / "out")} == {""}
+    assert "trained before limits were stored" in table(work / "out")[0]["reasons"]
 
 
 @pytest.mark.parametrize("rename", [False, pytest.param(True, marks=pytest.mark.slow)])
