@@ -56,6 +56,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     assert "model.arch" in (caught.value.fix or "")
 
 
+@pytest.mark.slow
 def test_a_method_that_needs_a_feature_map_refuses_a_transformer(tmp_path: Path) -> None:
     """Before any training; methods without that need take the network."""
     folder = make_run(tmp_path / "run")

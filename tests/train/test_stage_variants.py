@@ -30,7 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-FAST = ("dual deep", "energy", "series, made twice", "half of each batch")
+FAST = ("dual deep", "energy", "series, made twice")
 
 
 @pytest.mark.parametrize(
