@@ -43,7 +43,7 @@ def timm(name: str, size: int = 64, **options: Any) -> Network:
 
 
 def at(size: int, **options: Any) -> dict[str, Any]:
-    """Arguments of networks that must be told the size of their images."""
+    """Arguments of networks that need the size of their images."""
     return {"size": size, "img_size": size, **options}
 
 

@@ -153,7 +153,8 @@ class CompiledRelevance:
                     classes=given.get("classes"),
                 )  # fmt: skip
             seed = make_flex_seed(logits, o.target, chosen, o.delta)
-            maps, _ = Recording(recorder, image, logits, o.zb, o.epsilon, {}).signals(seed)
+            recording = Recording(recorder, image, logits, o.zb, o.epsilon, {})
+            maps, _ = recording.propagate_signals(seed)
         return maps.transpose(0, 1), logits
 
     def _compile(self, x: Tensor, given: dict[str, Tensor]) -> Step:

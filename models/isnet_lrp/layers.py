@@ -55,7 +55,7 @@ class LayerWatch:
         for handle in self._handles:
             handle.remove()
 
-    def layers(self) -> dict[str, tuple[int, Tensor]]:
+    def collect_layers(self) -> dict[str, tuple[int, Tensor]]:
         """What was found.
 
         Raises:

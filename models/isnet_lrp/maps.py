@@ -147,12 +147,13 @@ def _run_families(
     """Maps and layers of every family that the record was made for, one after the other."""
     rules, logits, parts = call.recorder.rules, call.logits, []
     if rules.values:
-        parts.append(call.positive(make_one_hot(logits, target, chosen)))
+        parts.append(call.propagate_positive(make_one_hot(logits, target, chosen)))
     if rules.block:
-        zero = call.logit_correction()
-        parts.append(call.signals(make_block_seed(logits, target, chosen, rules.epsilon, zero)))
+        zero = call.find_logit_correction()
+        seed = make_block_seed(logits, target, chosen, rules.epsilon, zero)
+        parts.append(call.propagate_signals(seed))
     if not (rules.values or rules.block):
-        parts.append(call.signals(make_flex_seed(logits, target, chosen, delta)))
+        parts.append(call.propagate_signals(make_flex_seed(logits, target, chosen, delta)))
     maps = torch.cat([p[0] for p in parts]).transpose(0, 1)
     deep = {n: torch.cat([p[1][n] for p in parts]).transpose(0, 1) for n in call.hidden}
     return Relevance(maps, logits, deep)
@@ -176,7 +177,7 @@ def _record(
         raise RelevanceError(f"the network returned {found}: expected logits [B, K]")
     if layers == "auto":
         return logits, choose_layers(recorder, image, logits)
-    return logits, watch.layers()
+    return logits, watch.collect_layers()
 
 
 def _check(x: Tensor, target: Target | Tensor, family: str, norm: str) -> None:

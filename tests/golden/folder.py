@@ -134,7 +134,7 @@ def source(case: Case) -> Case:
 
 
 def kind(case: Case) -> str:
-    """What a case holds, told by its content; "unknown" where nothing here compares it."""
+    """What a case holds, by its content; "unknown" where nothing here compares it."""
     meta, listed = case.meta, case.meta.get("cases")
     tests = {
         "losses": isinstance(listed, list) and all({"H", "M", "params"} <= set(c) for c in listed),

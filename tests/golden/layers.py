@@ -73,7 +73,7 @@ def split(text: str, separators: str = ",") -> list[str]:
 
 
 def words(text: str) -> Words:
-    """Takes "name Class(arguments) remarks" apart; a name alone must tell its class.
+    """Takes "name Class(arguments) remarks" apart; a name alone must name its class.
 
     Raises:
         UnknownFormError: For a class or an argument without a reading.

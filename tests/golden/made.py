@@ -157,23 +157,23 @@ def step_arrays(
         maps, logits, deep = (*asked(family, kind)(n, rule)[:2], {})
     every, mask = {"input": maps, **deep}, frame(n)
     hyper: dict[str, Any] = {"d": 0.9, "E": 1.0, "w1": 1.0, "w2": 3.0, "P": 0.7}
-    each, cuts = [], {}
+    each, ranges = [], {}
     for name, H in every.items():
         small = (F.adaptive_avg_pool2d(mask, (H.shape[3], H.shape[4])) != 0).to(H.dtype)
         C1 = 1.2 * float((H.detach().abs() * small[:, None]).sum((2, 3, 4)).mean())
-        cuts[name] = (C1, 1.3 * C1)
+        ranges[name] = (C1, 1.3 * C1)
         each.append(loss(H, small, {**hyper, "C1": C1, "C2": 1.3 * C1}).mean())
     if layers:
         hyper |= {
-            "C1": {k: c[0] for k, c in cuts.items()},
-            "C2": {k: c[1] for k, c in cuts.items()},
+            "C1": {k: c[0] for k, c in ranges.items()},
+            "C2": {k: c[1] for k, c in ranges.items()},
         }
         hyper |= {
             "dLoss": 0.8,
             "per_layer_loss": {k: v.item() for k, v in zip(every, each, strict=True)},
         }
     else:
-        hyper |= {"C1": cuts["input"][0], "C2": cuts["input"][1]}
+        hyper |= {"C1": ranges["input"][0], "C2": ranges["input"][1]}
     ranked = torch.stack(each).sort(descending=True).values
     weights = 0.8 ** torch.arange(len(each), dtype=ranked.dtype)
     heat = (ranked * weights).sum() / weights.sum()

@@ -1,7 +1,7 @@
 """Networks of golden cases, from their descriptions and the shapes of their parameters.
 
 Widths, depths, biases, bottlenecks and downsampling are read from the parameters' shapes; the words
-of the description tell what shapes cannot: kinds of layers, strides, paddings, poolings.
+of the description say what shapes cannot: kinds of layers, strides, paddings, poolings.
 """
 
 from __future__ import annotations

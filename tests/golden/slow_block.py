@@ -144,7 +144,7 @@ class Reshape:
         return r.view(self.shape)
 
 
-class Rectify:
+class ReLU:
     """ReLU: relevance of its output is relevance of its input."""
 
     def forward(self, a: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ def chain(modules: list[Any]) -> list[Any]:
         elif isinstance(m, nn.Flatten):
             steps.append(Reshape())
         elif isinstance(m, nn.ReLU):
-            steps.append(Rectify())
+            steps.append(ReLU())
         else:  # relevance passes dropout and identity unchanged; they are off here
             assert isinstance(m, nn.Identity) or (isinstance(m, nn.Dropout) and not m.training)
     return steps
@@ -207,7 +207,7 @@ def chain(modules: list[Any]) -> list[Any]:
 def steps_of(net: Any) -> list[Any]:
     """All steps of a network, in order."""
     if hasattr(net, "layer1"):
-        steps = [Affine(net.conv1, net.bn1), Rectify(), *chain([net.maxpool])]
+        steps = [Affine(net.conv1, net.bn1), ReLU(), *chain([net.maxpool])]
         i = 1
         while hasattr(net, f"layer{i}"):
             blocks = list(getattr(net, f"layer{i}"))

@@ -1,4 +1,4 @@
-"""The pass over the record: linear in its start, stops where told, keeps what is asked."""
+"""The backward pass: linear in its start, stops at the given node, keeps what is asked for."""
 
 from __future__ import annotations
 

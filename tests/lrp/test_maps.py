@@ -60,8 +60,8 @@ def slow_maps(net: Tiny, x: Tensor, epsilon: float) -> Tensor:
         a2 = body(a1).clamp(min=0)
         stem = matrix(lambda t: net.bn1(net.conv1(t)), image)
         head = matrix(lambda t: net.fc(t.mean((2, 3))), a2)
-        damp1, damp2 = ((a / (a + epsilon)).flatten() for a in (a1, a2))
-        maps.append(image.flatten() * (((head * damp2) @ matrix(body, a1) * damp1) @ stem))
+        factor1, factor2 = ((a / (a + epsilon)).flatten() for a in (a1, a2))
+        maps.append(image.flatten() * (((head * factor2) @ matrix(body, a1) * factor1) @ stem))
     return torch.stack(maps).view(len(x), 3, *x.shape[1:])
 
 

@@ -96,7 +96,7 @@ class EpsilonSites:
 
 
 def _take_in(op: ReLU, read: tuple[PendingSite, ...], inner: Tensor, channels: int) -> None:
-    """Tells a ReLU what it divides by: the affine output before it, if there is one."""
+    """Gives a ReLU what it divides by: the affine output before it, if there is one."""
     op.zero = _zeros(read, channels)
     op.denominator = _denominators(read, inner, op.zero)
     if not read:  # nothing affine before it: relevance passes unchanged

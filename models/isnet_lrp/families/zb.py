@@ -41,13 +41,13 @@ class FirstLayer:
     bias: Tensor
     options: ConvOptions | None
 
-    def fused(self) -> Tensor:
+    def fuse_weights(self) -> Tensor:
         """The weights W = scale·V."""
         if self.scale is None:
             return self.weight
         return self.weight * self.scale.view(-1, *([1] * (self.weight.dim() - 1)))
 
-    def value(self, less: Tensor) -> Tensor:
+    def subtract(self, less: Tensor) -> Tensor:
         """The difference z - less, from the recorded value.
 
         Args:
@@ -120,7 +120,7 @@ def propagate_zb(
     Returns:
         Relevance of the pixels [K, B, C, H, W]. The biases take the mean of l, h over channels.
     """
-    weight = layer.fused()
+    weight = layer.fuse_weights()
     zero = torch.zeros_like(weight)
     positive, negative = torch.maximum(weight, zero), torch.minimum(weight, zero)
     none = torch.zeros_like(layer.bias)
@@ -131,7 +131,7 @@ def propagate_zb(
     if layer.options is None:
         flat = torch.cat([p.expand(x.shape[1:]).flatten()[None] for p in (l_plane, h_plane)])
         outside = outside + F.linear(flat[:1], positive)[0] + F.linear(flat[1:], negative)[0]
-        s = divide(relevance, layer.value(outside), epsilon)
+        s = divide(relevance, layer.subtract(outside), epsilon)
         up, down = (
             (s @ w.flatten(1)).view(*s.shape[:2], *x.shape[1:]) for w in (positive, negative)
         )
@@ -139,7 +139,7 @@ def propagate_zb(
         taps = sum_over_channels(positive, low, layer.options.groups)
         taps = taps + sum_over_channels(negative, high, layer.options.groups)
         plane = convolve_ones(taps, layer.options, size, (relevance.shape[-2], relevance.shape[-1]))
-        s = divide(relevance, layer.value(outside.view(-1, 1, 1) + plane), epsilon)
+        s = divide(relevance, layer.subtract(outside.view(-1, 1, 1) + plane), epsilon)
         up, down = _both(s, positive, negative, layer.options, size)
     return (x - l_plane) * up + (x - h_plane) * down
 
@@ -175,7 +175,7 @@ class _Transposed(Function):
         s, weight = ctx.saved_tensors
         options: ConvOptions = ctx.options
         halves = zip(grads[0].chunk(2, 1), weight.chunk(2, 1), strict=True)
-        dw = torch.cat([options.weight_gradient(u, s, w) for u, w in halves], 1)
+        dw = torch.cat([options.differentiate_weight(u, s, w) for u, w in halves], 1)
         return options.apply(grads[0], weight), dw, None, None
 
 

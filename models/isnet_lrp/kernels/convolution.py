@@ -32,7 +32,7 @@ class ConvOptions:
 
     def transpose(self, g: Tensor, weight: Tensor, size: tuple[int, int]) -> Tensor:
         """Wᵀg: the signal [B, I, H, W] of an input of `size` (H, W) from g [B, O, h, w]."""
-        if self.groups == 1 and self.pointwise(weight):  # a plain product is quicker
+        if self.groups == 1 and self.is_pointwise(weight):  # a plain product is quicker
             found = torch.matmul(weight.flatten(1).t(), g.flatten(2))
             return found.view(*found.shape[:2], *size)
         if self.groups == 1 and self.stride != (1, 1) and weight.shape[1] <= FEW:
@@ -47,7 +47,7 @@ class ConvOptions:
             g, weight, None, self.stride, self.padding, extra, self.groups, self.dilation
         )
 
-    def weight_gradient(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
+    def differentiate_weight(self, x: Tensor, g: Tensor, weight: Tensor) -> Tensor:
         """Derivative [O, I/groups, kh, kw] of Σ g·(W*x) by W, for x [B, I, H, W], g [B, O, h, w].
 
         Args:
@@ -61,7 +61,7 @@ class ConvOptions:
         )  # fmt: skip
         return found  # type: ignore[no-any-return]
 
-    def pointwise(self, weight: Tensor) -> bool:
+    def is_pointwise(self, weight: Tensor) -> bool:
         """Whether each output pixel depends on the input pixel at its own place alone."""
         return weight.shape[-2:] == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0)
 

@@ -136,7 +136,8 @@ class _Carry(Function):
         )
         dscale, dw, dahead = found.scale, None, None
         if keep and found.signal is not None:
-            dw = step.options.weight_gradient(u, found.signal.flatten(0, 1), w).to(weight.dtype)
+            signal = found.signal.flatten(0, 1)
+            dw = step.options.differentiate_weight(u, signal, w).to(weight.dtype)
         if matrix is not None and dw is not None:
             both = (dw * weight).sum((2, 3))
             if on_weight is not None:

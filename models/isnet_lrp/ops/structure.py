@@ -54,7 +54,7 @@ HOMOGENEOUS = frozenset({"abs", "absolute", "lp_pool1d", "lp_pool2d", "lp_pool3d
 ADDITIONS = frozenset({"add", "sub", "subtract", "rsub"})
 CONCATENATIONS = frozenset({"cat", "concat", "concatenate"})
 SIGNS = {"add": (1, 1), "sub": (1, -1), "subtract": (1, -1), "rsub": (-1, 1)}
-SHIFT = "add a number"  # name of a sum with a number, by which gates are told
+SHIFT = "add a number"  # name of a sum with a number, by which gates are recognised
 
 
 @dataclass(eq=False)

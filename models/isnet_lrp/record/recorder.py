@@ -3,7 +3,7 @@
 A `TorchFunctionMode` intercepts operations in every spelling (module, functional, method, in
 place), so networks need no wrapper, no renaming and no rebuilding; it is active in this thread
 and this call alone. Operations run as they are, except that in-place ones write beside their
-input (the record needs both) and BatchNorm also tells its statistics.
+input (the record needs both) and BatchNorm also gives its statistics.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Recording:
     memory: int | None = None
     checkpoint: bool = False
 
-    def signals(self, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def propagate_signals(self, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Maps [K', B, C, H, W] and layers by signals: relevance is activation times signal.
 
         Args:
@@ -87,7 +87,7 @@ class Recording:
             raise _independent()
         return self._pixels(value * found[stop]), deep
 
-    def positive(self, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def propagate_positive(self, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Maps [K', B, C, H, W] and layers by the z+ rule.
 
         Args:
@@ -111,7 +111,7 @@ class Recording:
         deep = {name: found[node] for name, (node, _) in self.hidden.items()}
         return self._pixels(found[stop]), deep
 
-    def logit_correction(self) -> Tensor | None:
+    def find_logit_correction(self) -> Tensor | None:
         """The zero-valued tensor [K] that makes the logits' biases constants, or None."""
         pending = self.recorder.graph.pending.get(self._start(), ())
         return pending[0].zero if len(pending) == 1 else None

@@ -64,7 +64,7 @@ CHAINS: dict[str, tuple[Callable[[], list[nn.Module]], int, int]] = {
     ),
     "joined convs": (lambda: [Joined(conv(), conv()), nn.ReLU()], 1, 2),
     "joined convs and norm": (lambda: [Joined(conv(), conv()), nn.BatchNorm2d(8), nn.ReLU()], 1, 2),
-    "joined, not rectified": (lambda: [Joined(conv(), conv())], 0, 2),
+    "joined, without ReLU": (lambda: [Joined(conv(), conv())], 0, 2),
     "two readers": (lambda: [conv(), nn.ReLU(), Joined(conv(4), nn.Sequential(
         conv(4), nn.BatchNorm2d(4))), nn.ReLU()], 2, 3),
 }  # fmt: skip
@@ -175,7 +175,7 @@ def test_joined_affine_outputs_are_damped_channel_by_channel(parts: str, trainin
 
 
 class Sides(nn.Module):
-    """Two BatchNorms side by side; rectified each, or together."""
+    """Two BatchNorms side by side; a ReLU for each, or one for both."""
 
     def __init__(self, together: bool) -> None:
         super().__init__()
@@ -195,7 +195,7 @@ class Sides(nn.Module):
 
 @pytest.mark.parametrize("batch_norm", ["constant", "authors"])
 def test_joined_outputs_keep_their_constants_while_training(batch_norm: str) -> None:
-    """Maps and gradients are the same, whether branches are rectified before or after joining."""
+    """Maps and gradients are the same, whether the ReLU stands before or after the joining."""
     found = []
     for together in (False, True):
         net = Sides(together).double().train()

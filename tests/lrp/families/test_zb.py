@@ -83,9 +83,9 @@ def test_fused_layer_computes_the_same_activation() -> None:
         y = bn.eval()(conv(x))
     assert recorder.first is not None
     layer = find_first_layer(recorder.graph, recorder.first[0])
-    assert torch.allclose(nn.functional.conv2d(x, layer.fused(), layer.bias), y, atol=1e-12)
+    assert torch.allclose(nn.functional.conv2d(x, layer.fuse_weights(), layer.bias), y, atol=1e-12)
     nothing = torch.zeros(4, dtype=torch.float64)
-    assert torch.allclose(layer.value(nothing), y, atol=1e-12)
+    assert torch.allclose(layer.subtract(nothing), y, atol=1e-12)
 
 
 def test_biases_of_the_first_layer_are_constants() -> None:
@@ -104,7 +104,7 @@ def test_biases_of_the_first_layer_are_constants() -> None:
         net[:2](tape_x)
     assert recorder.first is not None
     layer = find_first_layer(recorder.graph, recorder.first[0])
-    z = layer.value(torch.zeros(4, dtype=torch.float64))
+    z = layer.subtract(torch.zeros(4, dtype=torch.float64))
     by_bias = torch.autograd.grad(z.sum(), [net[0].bias, net[1].bias], allow_unused=True)
     assert all(g is None or float(g.abs().max()) < 1e-12 for g in by_bias)
 

@@ -44,7 +44,7 @@ def test_transpose_is_the_transposed_matrix(
     g = torch.randn(y.shape, dtype=torch.float64, generator=generator)
     dx, dw = torch.autograd.functional.vjp(options.apply, (x, weight), g)[1]
     assert torch.allclose(options.transpose(g, weight, size), dx, atol=1e-12)
-    assert torch.allclose(options.weight_gradient(x, g, weight), dw, atol=1e-12)
+    assert torch.allclose(options.differentiate_weight(x, g, weight), dw, atol=1e-12)
 
 
 @pytest.mark.parametrize(

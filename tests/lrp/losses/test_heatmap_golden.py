@@ -1,4 +1,4 @@
-"""Map losses equal the golden numbers: every heat-map case, cut estimation, deep supervision."""
+"""Map losses equal the golden numbers: every heat-map case, range estimation, deep supervision."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load(name: str) -> tuple[dict, dict[str, torch.Tensor]]:
 
 
 def constants(p: dict) -> HeatmapLossSettings:
-    """Settings of a case; a list of cuts belongs to both families of maps, or is its first."""
+    """Settings of a case; a list of C1 and C2 belongs to both families of maps, or is its first."""
     dual = p.get("rule", "e") == "z+e"
     C1, C2 = (
         (tuple(c) if dual else c[0]) if isinstance(c, list) else c for c in (p["C1"], p["C2"])

@@ -65,7 +65,7 @@ def relative_error(
 
     Every parameter moves away from its own gradient's sign, so that the derivative is the sum of
     absolute values. The smallest error of four steps counts: the loss has kinks (ReLU, maxima,
-    signs of relevance), and a step across one tells nothing.
+    signs of relevance), and a step across one shows nothing.
     """
     generator = torch.Generator().manual_seed(0)
     parameters = dict(net.named_parameters())

@@ -223,7 +223,7 @@ def live_tensors() -> int:
     return sum(issubclass(type(o), Tensor) for o in gc.get_objects())  # isinstance wakes proxies
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="/proc tells the memory in use")
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="/proc has the memory in use")
 @pytest.mark.parametrize("fails", [False, True])
 def test_memory_is_flat_over_200_calls(fails: bool) -> None:
     """A kept record would be 1 MB a call here; the allocator's own noise stays far below."""
