@@ -1,4 +1,4 @@
-"""The plain classifier: the yardstick of all methods."""
+"""The plain classifier: all other methods are compared with it."""
 
 from __future__ import annotations
 
