@@ -37,7 +37,7 @@ Maps = Annotated[
 def predict(
     options: RunOptions, source: Target = None, model: Model = None, maps: Maps = None
 ) -> int:
-    """Predict images without labels, and flag the uncertain predictions."""
+    """Predict images without labels, and flag uncertain ones."""
 
     def body(session: Session) -> Result:
         if source is None and options.config is None:
