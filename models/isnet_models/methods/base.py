@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -154,9 +155,15 @@ class Method:
         """
         raise NotImplementedError
 
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Inside, the network runs in bfloat16 where the context allows it."""
+        if not self.context.autocast and not torch.amp.is_autocast_available(device.type):
+            return nullcontext()  # the meta device
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.context.autocast)
+
     def logits(self, net: nn.Module, images: Tensor) -> Tensor:
         """Logits [B, K] of `images`, by autocast where the context allows it, as wide as they."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.context.autocast):
+        with self.autocast(images.device):
             found: Tensor = net(images)
         return found.to(images.dtype)
 

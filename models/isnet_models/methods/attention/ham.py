@@ -70,9 +70,7 @@ class HAM(Method):
             ValueError: `normal_class` is none.
         """
         s: HAMSettings = self.settings
-        with torch.autocast(
-            batch.images.device.type, torch.bfloat16, enabled=self.context.autocast
-        ):
+        with self.autocast(batch.images.device):
             seen = cast(HAMNet, net).attention(batch.images)
         logits = seen.logits.to(batch.images.dtype)
         mapped = with_maps(present_classes(logits, batch.labels), s.normal_class)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import DenseNet, ResNet
 
+from isnet_lrp.losses.map_masks import disable_autocast
 from isnet_models.backbones import SmallResNet
 
 HEAD_CHANNELS = 512
@@ -141,7 +142,7 @@ def activation_maps(maps: Tensor, weight: Tensor) -> Tensor:
         weight: w [K, C].
     """
     wide = torch.promote_types(maps.dtype, torch.float32)
-    with torch.autocast(maps.device.type, enabled=False):
+    with disable_autocast(maps.device):
         return torch.einsum("kc,bchw->bkhw", weight.detach().to(wide), maps.to(wide)).relu()
 
 

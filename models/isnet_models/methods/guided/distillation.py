@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from isnet_lrp import relevance
 from isnet_lrp.losses.map_distance import map_distance
+from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_lrp.targets import choose_classes
-from isnet_models.backgrounds import filled, usable_masks
+from isnet_models.backgrounds import filled
 from isnet_models.divergence import divergence, mean_of
 from isnet_models.features import features, last_layer, watched
 from isnet_models.methods.base import Batch, Context, Losses, Method
@@ -99,8 +100,7 @@ class Distillation(Method):
         Images without a usable mask take part in the classification alone, if `masked`.
         """
         s, several = self.settings, batch.labels.dim() == 2
-        usable = usable_masks(batch.masks) | (not s.masked)
-        counted = usable.to(batch.images.device)
+        counted = find_usable_masks(batch.masks) | (not s.masked)
         learning = torch.is_grad_enabled()
         lesson = self.lesson(batch, chance=learning)
         with watched(net) as seen:

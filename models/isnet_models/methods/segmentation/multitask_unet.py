@@ -107,7 +107,7 @@ class MultitaskUNet(Method):
         """Both losses of the batch."""
         assert isinstance(net, UNetWithHead)  # noqa: S101 - as `build` made it
         images, P = batch.images, self.settings.segmentation_weight
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.context.autocast):
+        with self.autocast(images.device):
             classes, pixels = net.both(images)
         logits = classes.to(images.dtype)
         classification = self.classification(logits, batch.labels)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
+from isnet_lrp.losses.map_masks import disable_autocast
 from isnet_models.backbones import build_backbone
 from isnet_models.lung_unet import SIZE, LungUNet
 from isnet_models.methods.base import Batch, Losses, Method, NetSpec
@@ -59,7 +60,7 @@ class LungsOnly(nn.Module):
         if (h, w) != (H, W):
             boxed = interpolate(boxed, (h, w), mode="bilinear", antialias=True)
         boxed = pad(boxed, (left, SIZE[1] - w - left, top, SIZE[0] - h - top))
-        with torch.autocast(images.device.type, enabled=False):
+        with disable_autocast(images.device):
             found: Tensor = self.segmenter(boxed)
         found = found[..., top : top + h, left : left + w]
         if (h, w) != (H, W):
@@ -117,7 +118,7 @@ class SegmentThenClassify(Method):
         """Cross-entropy of the images cut by the batch's masks."""
         assert isinstance(net, LungsOnly)  # noqa: S101 - as `build` made it
         images = batch.images
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.context.autocast):
+        with self.autocast(images.device):
             found = net.classify(images, batch.masks)
         logits = found.to(images.dtype)
         loss = self.classification(logits, batch.labels)
