@@ -41,7 +41,7 @@ INDUCTOR = (("fallback_random", True), ("layout_optimization", False))
 
 @dataclass(frozen=True)
 class Options:
-    """What is compiled; see `isnet_lrp.maps` for each."""
+    """What is compiled; see `isnet_lrp.relevance` for each."""
 
     target: Target = "predicted"
     epsilon: float = 0.01
@@ -220,7 +220,7 @@ def _require_alike(plain: Tried, compiled: Tried) -> None:
 
 def _disagree(how: str) -> RelevanceError:
     return RelevanceError(
-        f"compiled relevance: {how}, compared with the plain one; use isnet_lrp.maps "
+        f"compiled relevance: {how}, compared with the plain one; use isnet_lrp.relevance "
         "and report this network"
     )
 
@@ -240,7 +240,7 @@ def compiled_relevance(
     """Compiles LRP-Flex relevance of a network for images like `example_x`.
 
     Args:
-        net: The network; arguments not named here are as in `isnet_lrp.maps`.
+        net: The network; arguments not named here are as in `isnet_lrp.relevance`.
         example_x: Images [B, C, H, W] of the shape and type that will come; other ones are
             compiled when they come.
         target: As in `relevance`, but for class indices.

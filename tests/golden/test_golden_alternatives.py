@@ -16,11 +16,11 @@ from isnet_models.methods.base import Batch, Losses
 from isnet_models.methods.guided.gain import GAIN
 from isnet_models.methods.guided.rrr import RRR
 from isnet_models.methods.settings import GAINSettings, RRRSettings
-from tests.golden.compare import Ledger
-from tests.golden.folder import PRECISIONS, Case, UnknownFormError, of_kind, params
-from tests.golden.networks import build
 from tests.golden.test_golden_gradients import gradients, stored
-from tests.golden.training import classification, mask_of, settings
+from tests.golden.tools.compare import Ledger
+from tests.golden.tools.folder import PRECISIONS, Case, UnknownFormError, of_kind, params
+from tests.golden.tools.networks import build
+from tests.golden.tools.training import classification, mask_of, settings
 
 pytestmark = pytest.mark.shared
 CONSTANTS = ("w1", "w2", "d", "E", "C1", "C2")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.golden.asking import is_choice, read
-from tests.golden.folder import MAP_GROUPS, Case, cases, folder, kind, params, sha256, source
+from tests.golden.tools.asking import is_choice, read
+from tests.golden.tools.folder import MAP_GROUPS, Case, cases, folder, kind, params, sha256, source
 
 pytestmark = pytest.mark.shared
 INPUTS = ("param/", "paramq/")

@@ -10,11 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from isnet_lrp import Relevance
-from tests.golden.asking import Request, ask, drawn_classes, places, read
-from tests.golden.compare import Ledger
-from tests.golden.folder import PRECISIONS, Array, Case, UnknownFormError, of_kind, params, source
-from tests.golden.networks import build
-from tests.golden.training import classification, heat, mask_of
+from tests.golden.tools.asking import Request, ask, drawn_classes, places, read
+from tests.golden.tools.compare import Ledger
+from tests.golden.tools.folder import (
+    PRECISIONS,
+    Array,
+    Case,
+    UnknownFormError,
+    of_kind,
+    params,
+    source,
+)
+from tests.golden.tools.networks import build
+from tests.golden.tools.training import classification, heat, mask_of
 
 pytestmark = pytest.mark.shared
 

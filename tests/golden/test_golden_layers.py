@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from tests.golden.asking import Request, read
-from tests.golden.compare import Ledger, error
-from tests.golden.folder import UnknownFormError
-from tests.golden.layers import layer, pool_from, words
+from tests.golden.tools.asking import Request, read
+from tests.golden.tools.compare import Ledger, error
+from tests.golden.tools.folder import UnknownFormError
+from tests.golden.tools.layers import layer, pool_from, words
 
 SHAPES = {"a.weight": (6, 3, 3, 3), "a.bias": (6,), "b.weight": (6, 3, 5, 3), "l.weight": (4, 9)}
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from isnet_lrp.losses.heatmap import heatmap_loss
 from isnet_lrp.losses.map_masks import mask_maps
 from isnet_lrp.losses.relevance_range import RangeEstimator
-from tests.golden.compare import Ledger
-from tests.golden.folder import PRECISIONS, Case, UnknownFormError, of_kind, params
-from tests.golden.training import mask_of, settings
+from tests.golden.tools.compare import Ledger
+from tests.golden.tools.folder import PRECISIONS, Case, UnknownFormError, of_kind, params
+from tests.golden.tools.training import mask_of, settings
 
 pytestmark = pytest.mark.shared
 FIGURES = {"total", "L1", "L2", "per_image", "g_total_abs_whole_map"}

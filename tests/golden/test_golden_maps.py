@@ -7,10 +7,10 @@ import functools
 import pytest
 import torch
 
-from tests.golden.asking import ask, drawn_classes, is_choice, places, read
-from tests.golden.compare import Ledger, error
-from tests.golden.folder import PRECISIONS, Case, of_kind, params, source
-from tests.golden.networks import build
+from tests.golden.tools.asking import ask, drawn_classes, is_choice, places, read
+from tests.golden.tools.compare import Ledger, error
+from tests.golden.tools.folder import PRECISIONS, Case, of_kind, params, source
+from tests.golden.tools.networks import build
 
 pytestmark = pytest.mark.shared
 INPUTS = ("param/", "paramq/", "x", "labels", "logits")

@@ -11,8 +11,8 @@ import pytest
 from isnet_cli.stats.roc import areas_of, p_value, variance
 from isnet_cli.stats.sample import make_sample
 from isnet_cli.stats.scores import scores
-from tests.golden.compare import Ledger
-from tests.golden.folder import Case, UnknownFormError, of_kind, params
+from tests.golden.tools.compare import Ledger
+from tests.golden.tools.folder import Case, UnknownFormError, of_kind, params
 
 pytestmark = pytest.mark.shared
 CASES = of_kind("metrics")

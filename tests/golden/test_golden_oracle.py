@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from isnet_lrp import relevance
 from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
-from tests.golden.asking import is_choice, places, read
-from tests.golden.compare import error
-from tests.golden.folder import Case, of_kind, params, source
-from tests.golden.made import Network, asked, frame, network, train_mode
-from tests.golden.made_nets import MADE, Made
-from tests.golden.networks import build
-from tests.golden.slow_block import Rule, block_maps
-from tests.golden.slow_flex import flex_maps
+from tests.golden.tools.asking import is_choice, places, read
+from tests.golden.tools.compare import error
+from tests.golden.tools.folder import Case, of_kind, params, source
+from tests.golden.tools.made import Network, asked, frame, network, train_mode
+from tests.golden.tools.made_nets import MADE, Made
+from tests.golden.tools.networks import build
+from tests.golden.tools.slow_block import Rule, block_maps
+from tests.golden.tools.slow_flex import flex_maps
 
 TARGETS: dict[str, tuple[str, Any]] = {  # golden mode -> target of ours, "labels" for given ones
     "multiple": ("block", "all"), "highest": ("block", "predicted"),

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.golden.folder import ROOT, VARIABLE, Array
-from tests.golden.made import (
+from tests.golden.tools.folder import ROOT, VARIABLE, Array
+from tests.golden.tools.made import (
     MAPS,
     MODES,
     STEPS,
@@ -28,7 +28,7 @@ from tests.golden.made import (
     stored,
     train_mode,
 )
-from tests.golden.made_nets import MADE
+from tests.golden.tools.made_nets import MADE
 
 KINDS = ("folder", "maps", "gradients", "losses", "alternatives", "metrics")
 LITTLE = 1e-6  # of the largest entry: beyond float64's tolerance, within float32's
@@ -220,7 +220,7 @@ def test_an_absent_folder_is_skipped_with_its_name(
 
 
 def test_the_default_is_beside_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.golden.folder import folder
+    from tests.golden.tools.folder import folder
 
     monkeypatch.delenv(VARIABLE, raising=False)
     assert folder() == ROOT.parent / "shared" / "golden"

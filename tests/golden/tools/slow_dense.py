@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.golden.slow_block import Affine, Pool, Rule
+from tests.golden.tools.slow_block import Affine, Pool, Rule
 
 
 class Produced:

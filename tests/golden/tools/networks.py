@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.golden.folder import Case, UnknownFormError, source
-from tests.golden.layers import (
+from tests.golden.tools.folder import Case, UnknownFormError, source
+from tests.golden.tools.layers import (
     Shapes,
     Words,
     convolution,

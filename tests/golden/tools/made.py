@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.golden.folder import Array
-from tests.golden.made_nets import Made, randomise
-from tests.golden.slow_block import Rule, block_maps
-from tests.golden.slow_flex import flex_maps
+from tests.golden.tools.folder import Array
+from tests.golden.tools.made_nets import Made, randomise
+from tests.golden.tools.slow_block import Rule, block_maps
+from tests.golden.tools.slow_flex import flex_maps
 
 MAPS = {"float64_max_rel": 1e-9, "float32_max_rel": 1e-2}
 STEPS = {

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from isnet_lrp import Relevance, relevance
-from tests.golden.folder import Array, UnknownFormError
+from tests.golden.tools.folder import Array, UnknownFormError
 
 TARGETS = {
     "multiple": "all", "all": "all", "highest": "predicted", "predicted": "predicted",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from tests.golden.folder import UnknownFormError
+from tests.golden.tools.folder import UnknownFormError
 
 Shapes = Mapping[str, tuple[int, ...]]  # parameter name -> shape
 Pair = tuple[int, int]

@@ -219,7 +219,7 @@ def steps_of(net: Any) -> list[Any]:
             i += 1
         return [*steps, Pool(nn.AdaptiveAvgPool2d(1)), Reshape(), Affine(net.fc)]
     if hasattr(net, "features") and hasattr(net.features, "denseblock1"):
-        from tests.golden.slow_dense import DenseFeatures
+        from tests.golden.tools.slow_dense import DenseFeatures
 
         pool = Pool(nn.AdaptiveAvgPool2d(1))
         return [DenseFeatures(net.features), pool, Reshape(), Affine(net.classifier)]

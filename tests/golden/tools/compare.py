@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.golden.folder import Array
+from tests.golden.tools.folder import Array
 
 
 def as_array(value: Any) -> Array:

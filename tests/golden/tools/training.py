@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isnet_lrp.losses.deep_supervision import deep_supervision_loss
 from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
-from tests.golden.folder import Array, UnknownFormError
+from tests.golden.tools.folder import Array, UnknownFormError
 
 NORMS = {
     "absRoIMean": "absolute", "True": "absolute", "RoIMean": "signed", "none": "none",

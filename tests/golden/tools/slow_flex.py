@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from tests.golden.slow_block import Affine, Rule
+from tests.golden.tools.slow_block import Affine, Rule
 
 
 class Switch:
