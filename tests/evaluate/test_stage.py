@@ -16,6 +16,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.dataset import test_sets
 from isnet_cli.errors import IsnetError
+from isnet_cli.evaluate import scoring
 from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.evaluate.stage import apply_segmenter_setting
 from isnet_cli.images.kept import load_image
@@ -39,6 +40,12 @@ from tests.support.runs import lungs, make_run, small_config
 
 SHAPES = {"kind": "shapes"}
 METHOD = "segment_then_classify"
+
+
+@pytest.fixture(autouse=True)
+def _plain_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of curves are named, not drawn; tests of scoring draw them."""
+    monkeypatch.setattr(scoring, "svg_text", lambda figure: "<svg/>")
 
 
 def metrics(folder: RunFolder) -> dict[str, Any]:

@@ -110,6 +110,7 @@ def test_names_for_the_index(tmp_path: Path) -> None:
     assert described(predictor(tmp_path / "c", "gradcam")) == "gradcam"
 
 
+@pytest.mark.slow
 def test_a_transformer_has_a_rollout_and_no_grad_cam(tmp_path: Path) -> None:
     found = predictor(tmp_path, "attention_rollout", TRANSFORMER)
     check_method(found)

@@ -18,8 +18,8 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.dataset import test_sets
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import stage as evaluate
+from isnet_cli.heatmap import files, writer
 from isnet_cli.heatmap import stage as heatmap
-from isnet_cli.heatmap import writer
 from isnet_cli.heatmap.files import ImageMap
 from isnet_cli.heatmap.stage import choose
 from isnet_cli.heatmap.writer import NO_LABEL, SUSPECT
@@ -39,6 +39,11 @@ from tests.support.runs import lungs, make_run, small_config
 
 VIEWER = ["png", "npz", "nifti", "dicom-sc", "dicom-seg"]
 METHODS = ["gradcam", "grad_input", "integrated_gradients"]
+
+
+@pytest.fixture(autouse=True)
+def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "PANEL_SIDE", (80, 1024))
 
 
 def index(folder: RunFolder) -> list[dict[str, str]]:

@@ -163,6 +163,7 @@ def test_lines_of_the_table() -> None:
     assert (gone["area"], gone["verdict"], gone["reason"]) == ("", "missing", "mask_size: other")
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.skipif(not TB.is_dir(), reason="no real images beside the checkout")
 def test_manual_masks_are_ok() -> None:

@@ -33,6 +33,7 @@ def small_config(**sections: dict[str, Any]) -> Config:
                 "softmax_grad_input": {"heatmap_weight": 0.5},
             },
         },
+        "evaluate": {"intervals": {"draws": 1000, "bootstrap": 200}},
         "machine": {"device": "cpu", "workers": 0},
     }  # fmt: skip
     for name, section in sections.items():
