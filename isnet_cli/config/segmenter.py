@@ -58,13 +58,19 @@ class Coarse(Section):
     share: Fraction = 0.7  # of the epochs
 
 
+class UNetOptimizer(Section):
+    """AdamW, by the names of `isnet_cli.config.schema.Optimizer`."""
+
+    lr: Positive = 2e-3  # highest rate: a rise over a twentieth of the steps, then half a cosine
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-3
+
+
 class Fit(Section):
     """The training itself."""
 
     epochs: Count = 60
     batch_size: Annotated[int, Field(ge=2)] = 8
-    lr: Positive = 2e-3  # highest rate: a rise over a twentieth of the steps, then half a cosine
-    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-3
+    optimizer: UNetOptimizer = UNetOptimizer()
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995  # decay of the averaged weights kept
     precision: Literal["float32", "mixed"] = "float32"
     augment: bool = True

@@ -57,10 +57,12 @@ class UNetTraining(TrainingLoop[Tensors]):
             clip_norm=CLIP,
             select=("val_dice", 1) if self.validation else None,
             shown=("loss", "val_dice"),
-            advice="lower train.lr",
+            advice="lower train.optimizer.lr",
         )
         optimizer = torch.optim.AdamW(
-            net.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay
+            net.parameters(),
+            lr=config.train.optimizer.lr,
+            weight_decay=config.train.optimizer.weight_decay,
         )
         super().__init__(net, optimizer, settings, folder / CHECKPOINT, identity)
         self.average = LungUNet(net.encoder, net.decoder_channels).to(self.device)
@@ -94,7 +96,9 @@ class UNetTraining(TrainingLoop[Tensors]):
     def learning_rate(self, epoch: int, step: int) -> float:
         """A straight rise, then half a cosine down to 0 over all steps."""
         train, steps = self.config.train, self.settings.steps
-        return train.lr * scheduled_rate((epoch * steps + step + 1) / (train.epochs * steps))
+        return train.optimizer.lr * scheduled_rate(
+            (epoch * steps + step + 1) / (train.epochs * steps)
+        )
 
     def after_step(self, epoch: int, step: int) -> None:
         """Moves the averaged weights; random weights are soon forgotten."""

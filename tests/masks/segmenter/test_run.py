@@ -80,7 +80,7 @@ def test_the_same_again_does_nothing_and_other_settings_are_refused(
     again = run(finished.config, place, RunContext())
     assert (again.status, again.summary) == ("current", finished.outcome.summary)
     assert tree_digest(place) == before
-    other = settings(table, train={"epochs": 1, "lr": 1e-3}, card={"names": True})
+    other = settings(table, train={"epochs": 1, "optimizer": {"lr": 1e-3}}, card={"names": True})
     with pytest.raises(IsnetError, match="a training of other settings") as caught:
         run(other, place, RunContext())
     assert "--overwrite" in caught.value.fix

@@ -83,7 +83,7 @@ def test_another_training_is_not_continued(images: Images, tmp_path: Path) -> No
 
 
 def test_trained_weights_are_not_forgotten(images: Images, tmp_path: Path) -> None:
-    config = settings(None, train={"epochs": 1, "lr": 1e-5})
+    config = settings(None, train={"epochs": 1, "optimizer": {"lr": 1e-5}})
     config = config.model_copy(update={"network": Network(start="lung-unet")})
     net = network(config, find_card("lung-unet"))
     found = UNetTraining(config, net, images, tmp_path, "x")
@@ -107,7 +107,7 @@ def test_without_validation_the_last_epoch_is_kept(images: Images, tmp_path: Pat
 
 
 def test_a_few_steps_lower_the_loss_on_the_images(images: Images, tmp_path: Path) -> None:
-    config = settings(None, train={"epochs": 6, "lr": 0.02, "augment": False})
+    config = settings(None, train={"epochs": 6, "optimizer": {"lr": 0.02}, "augment": False})
     found = trainer(config, [e for e in images if e.part == "train"], tmp_path)
     found.run(RunContext())
     losses = [row["train_loss"] for row in found.progress.history]
