@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -46,6 +47,7 @@ def _work(rank: int) -> dict[str, Gradients]:
     return found
 
 
+@pytest.mark.slow  # two processes
 def test_gradients_are_those_of_one_process(tmp_path: Path) -> None:
     found = in_two_processes(_work, tmp_path)
     for name in CASES:
