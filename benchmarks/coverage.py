@@ -19,16 +19,16 @@ import numpy as np
 from isnet_cli.config.schema import Intervals
 from isnet_cli.stats.calibration import calibration
 from isnet_cli.stats.intervals import interval_cells
-from isnet_cli.stats.posterior import densest, equal_tails, posterior_scores
-from isnet_cli.stats.roc import area_interval, areas_of, variance
+from isnet_cli.stats.posterior import densest_interval, equal_tails_interval, posterior_scores
+from isnet_cli.stats.roc import area_interval, area_variance, compute_areas
 from isnet_cli.stats.sample import (
     Counts,
     Path,
     Sample,
+    compute_rates,
     count_scores,
     make_sample,
-    rates_of,
-    values_of,
+    read_values,
 )
 from isnet_cli.stats.scores import scores
 
@@ -73,19 +73,19 @@ def from_table(table: np.ndarray) -> tuple[Sample, dict[Path, float | None]]:
     true, chosen = np.indices(table.shape).reshape(2, -1).repeat(table.ravel(), axis=1)
     names = [f"c{k}" for k in range(len(table))]
     p = np.eye(len(table))[chosen]
-    return make_sample(p, true, names), values_of(scores(p, true, names))
+    return make_sample(p, true, names), read_values(scores(p, true, names))
 
 
 def true_scores(truth: np.ndarray, sample: Sample, valid: dict[Path, float | None]) -> dict:
     parts = (np.diag(truth), truth.sum(1), truth.sum(0), np.ones(len(truth)))
     counts = Counts(*(part[None] for part in parts))
-    return count_scores(counts, rates_of(counts), sample, valid)
+    return count_scores(counts, compute_rates(counts), sample, valid)
 
 
 def count_coverage(sets: int, images: list[int], seed: int = 0) -> None:
     print("\nScores made of counts, in per cent of the sets\n")
     heads(["classes", "images", "prior", "shape", *PATHS])
-    shapes = {"densest": densest, "equal tails": equal_tails}
+    shapes = {"densest": densest_interval, "equal tails": equal_tails_interval}
     for size in (2, 3, 5):
         for n in images:
             for prior in ("jeffreys", "uniform"):
@@ -123,7 +123,7 @@ def area_coverage(sets: int, images: list[int]) -> None:
 
 
 def held_by(areas: np.ndarray, psi: np.ndarray, sample: Sample, pairs: object, area: float) -> bool:
-    var = variance(psi, sample.patients)
+    var = area_variance(psi, sample.patients)
     low, high, _ = area_interval(float(areas), var, pairs)  # type: ignore[arg-type]
     return low <= area <= high
 
@@ -136,7 +136,7 @@ def one_area(n: int, area: float, share: float, number: int) -> bool:
     score = rng.normal(size=n) + 2**0.5 * NormalDist().inv_cdf(area) * truth
     p = 1 / (1 + np.exp(-score))
     sample = make_sample(np.stack([1 - p, p], 1), truth.astype(int), ["no", "yes"])
-    found = areas_of(sample)
+    found = compute_areas(sample)
     return held_by(found.auc[1], found.psi[:, 1], sample, found.pairs[1], area)
 
 
@@ -148,7 +148,7 @@ def one_macro(n: int, area: float, number: int) -> bool:
     shift = 2**0.5 * NormalDist().inv_cdf(area)
     p = 1 / (1 + np.exp(-(rng.normal(size=(n, 3)) + shift * np.eye(3)[labels])))
     sample = make_sample(p, labels, ["a", "b", "c"])
-    found = areas_of(sample)
+    found = compute_areas(sample)
     return held_by(found.auc.mean(), found.psi.mean(axis=1), sample, found.pairs.min(axis=0), area)
 
 
@@ -175,7 +175,7 @@ BOOTSTRAPPED: dict[str, Path] = {
 def predictions(own: np.ndarray, truth: np.ndarray, p: np.ndarray) -> tuple[Sample, dict]:
     both, names = np.stack([1 - p, p], axis=1), ["no", "yes"]
     sample = make_sample(both, truth.astype(int), names, None, own.tolist())
-    valid = values_of(scores(both, truth.astype(int), names))
+    valid = read_values(scores(both, truth.astype(int), names))
     valid["calibration", "brier"] = float(((p - truth) ** 2).mean())
     return sample, valid
 

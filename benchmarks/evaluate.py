@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from isnet_cli.config.schema import Config
-from isnet_cli.evaluate.scoring import score_part, shifts
+from isnet_cli.evaluate.scoring import compute_shifts, score_part
 from isnet_cli.images.types import Row
 
 CASES = {  # name: classes, several labels, images a patient
@@ -84,7 +84,7 @@ def main() -> None:
         sets = {("near", "standard"): other.test, ("far", "standard"): far}
         for tests in (versions, sets):
             began = read_clocks()
-            assert shifts(model.config, tests, "near")
+            assert compute_shifts(model.config, tests, "near")
             spent.append(format_spent(began))
         print(f"| {name} | " + " | ".join(spent) + " |", flush=True)
 

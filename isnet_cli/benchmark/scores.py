@@ -13,7 +13,7 @@ from isnet_cli.core.pipeline import open_run
 from isnet_cli.dataset.test_sets import TRAINING_SETS
 from isnet_cli.report.compare.figures import EMPTY, collect_reliance, make_cell
 from isnet_cli.report.results import RunResults, TestKey, read_evaluated
-from isnet_cli.stats.seeds import over_runs
+from isnet_cli.stats.seeds import summarise_runs
 
 RATES = ("f1", "auc", "precision", "recall", "specificity")
 SINGLE = ("accuracy", "balanced_accuracy")
@@ -169,7 +169,9 @@ def summarise(
         standard: The row of plain training, or None.
         rising: Whether more is better; without, no row is the best.
     """
-    spread = {name: over_runs([f.cell["value"] for f in found]) for name, found in column.items()}
+    spread = {
+        name: summarise_runs([f.cell["value"] for f in found]) for name, found in column.items()
+    }
     means = {name: one["mean"] for name, one in spread.items() if one["mean"] is not None}
     best = max(means, key=lambda name: means[name]) if rising and len(means) > 1 else None
     summaries = {}

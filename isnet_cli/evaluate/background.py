@@ -35,7 +35,7 @@ from isnet_cli.evaluate.background_scores import (
     Answers,
     Images,
     background_reliance,
-    flips,
+    find_flips,
 )
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.resize import Frame
@@ -82,7 +82,7 @@ class Bench:
     context: RunContext
 
 
-def usable(predictor: Predictor, rows: Sequence[Row]) -> list[Row]:
+def list_usable(predictor: Predictor, rows: Sequence[Row]) -> list[Row]:
     """Images that can be cut out and scored: with a label and a trusted mask."""
     if not predictor.config.evaluate.background:
         return []
@@ -101,7 +101,7 @@ def pair_images(predictor: Predictor, name: str, rows: Sequence[Row]) -> Pairs:
     Raises:
         IsnetError: Kind "data", when a mask is missing or damaged.
     """
-    images = usable(predictor, rows)
+    images = list_usable(predictor, rows)
     left_out = Counter(lack for row in rows if (lack := _lack(predictor, row)))
     labels = encode_labels(images, predictor.classes, predictor.task)
     patients = [row.patient for row in images]
@@ -162,13 +162,13 @@ def _answer_chunk(
 ) -> dict[str, Said]:
     needed = sorted({i for found in pairs.partners.values() for i in found[chunk]} | {*chunk})
     places = {image: place for place, image in enumerate(i for i in needed if i >= 0)}
-    store = bench.predictor.load([pairs.rows[i] for i in places])
+    dataset = bench.predictor.load([pairs.rows[i] for i in places])
     answers: dict[str, Said] = {}
     for version in versions:
         said: Said = {variant: [] for variant in VARIANTS[1:]}
         for batch in split_into_chunks(chunk, bench.predictor.config.evaluate.batch_size):
             raise_if_stopped(bench.context)
-            _answer_batch(bench.predictor, store, pairs, batch, places, version, said)
+            _answer_batch(bench.predictor, dataset, pairs, batch, places, version, said)
             bench.bar.advance(len(batch))
         answers[version] = said
     return answers
@@ -176,7 +176,7 @@ def _answer_chunk(
 
 def _answer_batch(
     predictor: Predictor,
-    store: ImageDataset,
+    dataset: ImageDataset,
     pairs: Pairs,
     batch: Sequence[int],
     places: Mapping[int, int],
@@ -184,7 +184,7 @@ def _answer_batch(
     said: Said,
 ) -> None:
     """Adds the answers on one batch to `said`."""
-    images, masks = _images(predictor, store, [places[i] for i in batch], version)
+    images, masks = _images(predictor, dataset, [places[i] for i in batch], version)
     for variant, cut in ((ONLY, images * masks), (REMOVED, images * (1 - masks))):
         said[variant] += predictor.predict(cut).probabilities.tolist()
     for variant in SWAPS:
@@ -192,7 +192,7 @@ def _answer_batch(
         there = np.flatnonzero(partner >= 0)
         rows: list[list[float] | None] = [None] * len(batch)
         if len(there):
-            others = _images(predictor, store, [places[int(partner[i])] for i in there], version)
+            others = _images(predictor, dataset, [places[int(partner[i])] for i in there], version)
             own = torch.from_numpy(there)
             pasted = transplant(images[own], masks[own], *others)
             answers = predictor.predict(pasted).probabilities.tolist()
@@ -202,10 +202,10 @@ def _answer_batch(
 
 
 def _images(
-    predictor: Predictor, store: ImageDataset, places: Sequence[int], version: Version
+    predictor: Predictor, dataset: ImageDataset, places: Sequence[int], version: Version
 ) -> tuple[Tensor, Tensor]:
     """Images [B, C, h, w] and masks [B, 1, h, w], 0 or 1."""
-    images, lungs = predictor.batch(store, places, version)
+    images, lungs = predictor.batch(dataset, places, version)
     return images, torch.from_numpy(lungs).to(images.dtype)[:, None]
 
 
@@ -247,7 +247,7 @@ class Examined:
 
         Returns:
             `background_reliance` with ``left_out`` (reason -> images), or only ``n`` and ``why``;
-            and one line per image and variant, with the cells of `columns`.
+            and one line per image and variant, with the cells of `list_columns`.
         """
         if self.pairs is None:
             return {"n": 0, "why": OFF}, []
@@ -269,7 +269,7 @@ class Examined:
         return found, _lines(predictor, self.pairs, answers)
 
 
-def columns(predictor: Predictor) -> list[str]:
+def list_columns(predictor: Predictor) -> list[str]:
     """Columns of the table."""
     named = [f"p_{name}" for name in predictor.classes]
     return ["key", "variant", "partner", "label", "predicted", "flipped", *named]
@@ -283,12 +283,12 @@ def _lines(
     whole = answers[FULL].p
     for variant in VARIANTS:
         p, there = answers[variant].p, answers[variant].there
-        flipped = np.asarray(flips(whole, p, predictor.thresholds).any(axis=1))
+        flipped = np.asarray(find_flips(whole, p, predictor.thresholds).any(axis=1))
         decided = predictor.decisions(p)
         for i in np.flatnonzero(there):
             partner = pairs.rows[pairs.partners[variant][i]].key if variant in SWAPS else ""
             cells = [pairs.rows[i].key, variant, partner, pairs.rows[i].label]
             cells += [";".join(decided[i]), str(int(flipped[i]))]
             cells += [f"{value:.9g}" for value in p[i]]
-            lines.append(dict(zip(columns(predictor), cells, strict=True)))
+            lines.append(dict(zip(list_columns(predictor), cells, strict=True)))
     return lines

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Intervals
-from isnet_cli.stats.bootstrap import percentile, weights
-from isnet_cli.stats.intervals import empty_cell, interval_cells, nested
-from isnet_cli.stats.posterior import LEVEL, interval
-from isnet_cli.stats.sample import make_sample, values_of
+from isnet_cli.stats.bootstrap import bootstrap_weights, percentile_interval
+from isnet_cli.stats.intervals import empty_cell, interval_cells, nest_cells
+from isnet_cli.stats.posterior import LEVEL, posterior_interval
+from isnet_cli.stats.sample import make_sample, read_values
 from isnet_cli.stats.scores import decide, scores
 from isnet_cli.stats.shift import NO_VALUE, Test, paired_differences
 
@@ -125,17 +125,17 @@ def _variant(name: str, answers: Answers, images: Images) -> dict[str, Any]:
     found = dict(test.metrics)
     if not answers.there.any():
         found["why"] = {**found.get("why", {}), "n": NO_PARTNER[name]}
-    values = values_of(found)
+    values = read_values(found)
     cells = {path: empty_cell(None, NO_VALUE) for path in values}
     if len(test.sample):
         cells |= interval_cells(test.sample, values, images.settings, images.seed)
     return {
         **found,
-        "intervals": {"level": LEVEL, **nested({path: cells[path] for path in values})},
+        "intervals": {"level": LEVEL, **nest_cells({path: cells[path] for path in values})},
     }
 
 
-def brief(found: Mapping[str, Any]) -> dict[str, Any]:
+def summarise_background(found: Mapping[str, Any]) -> dict[str, Any]:
     """The main figures of `background_reliance`: macro AUC per variant, flip rate, AUC's gap."""
     if not found["n"]:
         return {"n": 0, "why": found["why"]}
@@ -144,7 +144,7 @@ def brief(found: Mapping[str, Any]) -> dict[str, Any]:
     return {"n": found["n"], "auc": areas, "flips": found["flips"]["rate"], "gap": gap}
 
 
-def flips(full: _Floats, other: _Floats, thresholds: Sequence[float] | None) -> _Bools:
+def find_flips(full: _Floats, other: _Floats, thresholds: Sequence[float] | None) -> _Bools:
     """Whether each decision differs between two variants.
 
     Args:
@@ -174,7 +174,7 @@ def flip_rate(full: Answers, other: Answers, images: Images) -> dict[str, Any]:
         where patients have several images, a bootstrap by patient.
     """
     there = other.there
-    changed = flips(full.p, other.p, images.thresholds)
+    changed = find_flips(full.p, other.p, images.thresholds)
     per_class = {}
     for k, name in enumerate(images.classes):
         if images.thresholds is None:
@@ -235,12 +235,16 @@ def share_interval(
     closed = settings.method == "closed" or (settings.method == "auto" and not repeated)
     alike = bool(chosen.all() or not chosen.any())
     if not closed and not alike and clusters > 1:
-        shares = [w @ chosen / w.sum(axis=1) for w in weights(people, settings.bootstrap, seed)]
-        low, high = percentile(np.concatenate(shares), clusters)
+        shares = [
+            w @ chosen / w.sum(axis=1) for w in bootstrap_weights(people, settings.bootstrap, seed)
+        ]
+        low, high = percentile_interval(np.concatenate(shares), clusters)
         return {"low": low, "high": high, "method": "bootstrap"}
     n = len(chosen) if closed else clusters
     count = float(chosen.mean() * n)
     prior = PRIORS[settings.prior]
     rng = np.random.default_rng(seed)
-    low, high = interval(rng.beta(prior + count, prior + n - count, settings.draws), settings.shape)
+    low, high = posterior_interval(
+        rng.beta(prior + count, prior + n - count, settings.draws), settings.shape
+    )
     return {"low": low, "high": high, "method": "beta"}

@@ -1,4 +1,4 @@
-"""Scores of one set in one version: figures with intervals, curves, and drops between tests."""
+"""Scores of one set in one version: figures with intervals, curves, and deltas between tests."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from isnet_cli.output.curves import (
     pr_figure,
     reliability_figure,
     roc_figure,
-    thinned,
+    thin_curve,
 )
 from isnet_cli.output.figures import confusion_figure
 from isnet_cli.output.plotting import svg_text
-from isnet_cli.stats.intervals import with_intervals
+from isnet_cli.stats.intervals import add_intervals
 from isnet_cli.stats.sample import make_sample
 from isnet_cli.stats.scores import pr_points, roc_points, scores
 from isnet_cli.stats.shift import Test, shift_tables
@@ -68,7 +68,7 @@ def score_part(
     patients = [row.patient for row in rows]
     sample = make_sample(p, labels, classes, predictor.thresholds, patients)
     seed = derive_seed(config.seed, "intervals", *key)
-    metrics = {**found, **with_intervals(found, sample, config.evaluate.intervals, seed)}
+    metrics = {**found, **add_intervals(found, sample, config.evaluate.intervals, seed)}
     pictures = _pictures(", ".join(key), metrics, p, labels, classes) if found["n"] else {}
     return Scored(metrics, pictures, Test(found, sample))
 
@@ -89,7 +89,7 @@ def _pictures(
         if points is not None:
             rocs.append(Roc(name, *points, entry["auc"]))
         if steps is not None and entry["ap"] is not None:
-            recall, precision = (thinned(side) for side in steps)
+            recall, precision = (thin_curve(side) for side in steps)
             curves.append(PrecisionRecall(name, recall, precision, entry["ap"]))
     found = {"roc.svg": svg_text(roc_figure(title, rocs))} if rocs else {}
     if curves:
@@ -126,13 +126,15 @@ def reference_set(config: Config, names: Sequence[str]) -> str:
     return chosen or names[0]
 
 
-def shifts(config: Config, tests: Mapping[Key, Test], reference: str) -> list[dict[str, Any]]:
-    """Drops between versions and between sets, as of `shift_tables`."""
+def compute_shifts(
+    config: Config, tests: Mapping[Key, Test], reference: str
+) -> list[dict[str, Any]]:
+    """Deltas between versions and between sets, as of `shift_tables`."""
     seed = derive_seed(config.seed, "shift")
     return shift_tables(tests, reference, config.evaluate.intervals, seed)
 
 
-def brief_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def summarise_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of one test that a table on the terminal shows, ranges beside them."""
     macro = metrics["intervals"].get("macro", {})
     found: dict[str, Any] = {"n": metrics["n"]}
@@ -144,7 +146,7 @@ def brief_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def brief_shifts(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def summarise_shifts(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The same of differences: macro-F1 and AUC of each pair of tests."""
     return [
         {

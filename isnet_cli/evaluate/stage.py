@@ -41,13 +41,13 @@ from isnet_cli.dataset.test_sets import (
 )
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import background
-from isnet_cli.evaluate.background_scores import brief
+from isnet_cli.evaluate.background_scores import summarise_background
 from isnet_cli.evaluate.scoring import (
-    brief_scores,
-    brief_shifts,
+    compute_shifts,
     reference_set,
     score_part,
-    shifts,
+    summarise_scores,
+    summarise_shifts,
 )
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
@@ -102,7 +102,8 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     old = _written(root)
     steps = sum(len(select_version(r, v)) for r in sets.values() for v in list_versions(r, config))
     steps += sum(
-        len(background.usable(predictor, r)) * len(list_versions(r, config)) for r in sets.values()
+        len(background.list_usable(predictor, r)) * len(list_versions(r, config))
+        for r in sets.values()
     )
     try:
         with (
@@ -114,10 +115,10 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             results = {
                 name: _test_set(work, root, name, images, tests) for name, images in sets.items()
             }
-            drops = shifts(config, tests, reference)
+            deltas = compute_shifts(config, tests, reference)
             content = {
                 "schema": SCHEMA, **predictor.describe(), "thresholds": predictor.thresholds,
-                "sets": results, "reference": reference, "shift": drops,
+                "sets": results, "reference": reference, "shift": deltas,
             }  # fmt: skip
             files.write_json(root / METRICS, content)
             remove_files(root, old - _written(root))
@@ -125,7 +126,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     except Stopped:
         return StageResult([], {}, complete=False)
     tables = [name for name in sorted(_written(root)) if name.endswith(PREDICTIONS)]
-    return StageResult([root / METRICS, *(root / t for t in tables)], _summary(results, drops))
+    return StageResult([root / METRICS, *(root / t for t in tables)], _summary(results, deltas))
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def _predict_set(work: _Work, name: str, rows: list[Row]) -> dict[Version, _Part
 def _predict_chunk(work: _Work, rows: Sequence[Row], names: Sequence[Version]) -> dict[str, Any]:
     """Probabilities and outside shares per version, JSON-able."""
     predictor = work.predictor
-    store = predictor.load(rows)
+    dataset = predictor.load(rows)
     found: dict[str, Any] = {}
     for version in names:
         p: list[list[float]] = []
@@ -229,7 +230,7 @@ def _predict_chunk(work: _Work, rows: Sequence[Row], names: Sequence[Version]) -
             select_version(rows, version), predictor.config.evaluate.batch_size
         ):
             raise_if_stopped(work.context)
-            images, masks = predictor.batch(store, batch, version)
+            images, masks = predictor.batch(dataset, batch, version)
             if work.why:
                 seen = predictor.predict(images)
                 outside += [None] * len(batch)
@@ -270,7 +271,7 @@ def _write_version(
         "background": swapped, "files": names,
     }  # fmt: skip
     if lines:
-        files.write_csv(root / place / background.TABLE, background.columns(predictor), lines)
+        files.write_csv(root / place / background.TABLE, background.list_columns(predictor), lines)
     files.write_csv(root / place / PREDICTIONS, *_table(part, p, predictor))
     for file, text in scored.pictures.items():
         files.write_text(root / place / file, text)
@@ -306,16 +307,16 @@ def _written(root: Path) -> set[str]:
 
 
 def _summary(
-    results: dict[str, dict[Version, dict[str, Any]]], drops: list[dict[str, Any]]
+    results: dict[str, dict[Version, dict[str, Any]]], deltas: list[dict[str, Any]]
 ) -> dict[str, Any]:
     return {
-        "shift": brief_shifts(drops),
+        "shift": summarise_shifts(deltas),
         "sets": {
             name: {
                 version: {
-                    **brief_scores(content),
+                    **summarise_scores(content),
                     "outside": content["relevance_outside"]["mean"],
-                    "background": brief(content["background"]),
+                    "background": summarise_background(content["background"]),
                 }
                 for version, content in parts.items()
             }

@@ -62,7 +62,7 @@ METHODS = {
 }
 
 
-def chosen(predictor: Predictor) -> str:
+def choose_method(predictor: Predictor) -> str:
     """Name of the method that the configuration asks for.
 
     ``own`` is the explanation that belongs to the model's training method.
@@ -71,14 +71,14 @@ def chosen(predictor: Predictor) -> str:
     return registry.parts(predictor.model.card["method"])[0].explains if asked == "own" else asked
 
 
-def method_of(predictor: Predictor) -> Method:
+def read_method(predictor: Predictor) -> Method:
     """The method that the configuration asks for."""
-    return METHODS[chosen(predictor)]
+    return METHODS[choose_method(predictor)]
 
 
-def described(predictor: Predictor) -> str:
+def describe_method(predictor: Predictor) -> str:
     """The method in one word or two, for the index: ``gradcam``, ``lrp flex``, ``lrp z+``."""
-    method = chosen(predictor)
+    method = choose_method(predictor)
     family = predictor.config.heatmap.family or predictor.model.card["heatmap"]["family"]
     return f"lrp {family}" if method == "lrp" else method
 
@@ -100,7 +100,7 @@ def explain(
     Raises:
         IsnetError: Kind "machine", when the device's memory does not suffice.
     """
-    if chosen(predictor) in ("lrp", "grad_input"):
+    if choose_method(predictor) in ("lrp", "grad_input"):
         seen, maps = predictor.explain(images, target, _rules(predictor))
         logits = torch.from_numpy(seen.logits)
         return seen, maps, logits.gather(1, explained_classes(logits, target)).numpy()
@@ -120,7 +120,7 @@ def check_method(predictor: Predictor) -> None:
         IsnetError: Kind "config": the method is not defined for this network, or settings do not
             go with it.
     """
-    method = chosen(predictor)
+    method = choose_method(predictor)
     for key, said in method_faults(predictor.config.heatmap, method):
         fix = "--target predicted" if key[-1] == "target" else "heatmap.family: own"
         raise IsnetError("config", f"{'.'.join(map(str, key))}: {said}", fix=fix)
@@ -146,7 +146,7 @@ def check_method(predictor: Predictor) -> None:
 
 
 def _run(predictor: Predictor, images: Tensor, target: Any, steps: int = STEPS) -> Explanation:
-    net, method = predictor.model.net, chosen(predictor)
+    net, method = predictor.model.net, choose_method(predictor)
     if method == "attention_rollout":
         return attention_rollout(net, images)
     if method == "gradcam":
@@ -156,6 +156,6 @@ def _run(predictor: Predictor, images: Tensor, target: Any, steps: int = STEPS) 
 
 def _rules(predictor: Predictor) -> dict[str, Any]:
     heat = predictor.config.heatmap
-    if chosen(predictor) == "grad_input":
+    if choose_method(predictor) == "grad_input":
         return {"family": "flex", "epsilon": 0.0, "zb": None}
     return {} if heat.family is None else {"family": heat.family}

@@ -112,14 +112,14 @@ class ImageMap:
         return self.limit
 
 
-def on_image(values: FloatImage, frame: Frame, size: tuple[int, int]) -> FloatImage:
+def map_on_image(values: FloatImage, frame: Frame, size: tuple[int, int]) -> FloatImage:
     """A map [h, w] on the image's own pixels [H, W]; its sum over the image stays the same."""
     _, _, height, width = frame.inner
     share = height * width / (size[0] * size[1])
     return frame.to_original(values, size) * np.float32(share)
 
 
-def with_shape(
+def paste_shape(
     image: FloatImage, plain: FloatImage, biased: FloatImage, frame: Frame
 ) -> FloatImage:
     """The kept image with the shape that the model saw, which exists at the network's size only.
@@ -150,7 +150,7 @@ def npz_bytes(found: ImageMap) -> bytes:
     size = found.image.shape
     arrays = {
         "map": found.map.astype(np.float32),
-        "relevance": _rounded(on_image(found.map, found.frame, (size[0], size[1]))),
+        "relevance": _rounded(map_on_image(found.map, found.frame, (size[0], size[1]))),
         "original": np.array(found.frame.original),
         "image": np.array(size),
         "network": np.array(found.frame.network),
@@ -196,7 +196,7 @@ def nifti_map(found: ImageMap, view: str, *, mirrored: bool) -> bytes:
         view: Of the image, as `XRay.view`.
         mirrored: Whether the file says that its columns run to the patient's right.
     """
-    values = _rounded(on_image(found.map, found.frame, found.frame.original))
+    values = _rounded(map_on_image(found.map, found.frame, found.frame.original))
     return nifti_bytes(values, found.spacing, view, mirrored=mirrored)
 
 

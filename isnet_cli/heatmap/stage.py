@@ -36,7 +36,7 @@ from isnet_cli.dataset.test_sets import (
     split_into_chunks,
 )
 from isnet_cli.errors import IsnetError
-from isnet_cli.heatmap.explainers import check_method, explain, method_of
+from isnet_cli.heatmap.explainers import check_method, explain, read_method
 from isnet_cli.heatmap.files import own_limit, shared_limit
 from isnet_cli.heatmap.writer import (
     COLUMNS,
@@ -44,8 +44,8 @@ from isnet_cli.heatmap.writer import (
     Explained,
     Line,
     MapWriter,
-    made,
-    sheets,
+    has_map,
+    list_sheets,
     write_sheet,
 )
 from isnet_cli.images.manifest import read_manifest
@@ -93,7 +93,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     sets = choose_sets(rows, config.heatmap.sets, "heatmap.sets")
     check_labels(sets, predictor.classes, predictor.task)
-    chosen = {name: choose(images, config.heatmap.limit) for name, images in sets.items()}
+    chosen = {name: choose_images(images, config.heatmap.limit) for name, images in sets.items()}
     root = folder.stage_dir(NAME)
     prepare_dicom(config.heatmap.formats, root)
     old = _written(root)
@@ -107,15 +107,15 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             Journal(root, fingerprint(config, folder)) as journal,
             context.progress.bar("heatmap", steps) as bar,
         ):
-            walk = _Walk(journal, bar, context)
+            maker = _MapMaker(journal, bar, context)
             for name, images in chosen.items():
                 looks = list_versions(images, config)
                 writers = [MapWriter(predictor, root, name, version) for version in looks]
                 if config.heatmap.scale == "set":
-                    limit = shared_limit([x for w in writers for x in walk.limits(w, images)])
+                    limit = shared_limit([x for w in writers for x in maker.limits(w, images)])
                     writers = [replace(writer, limit=limit) for writer in writers]
                 for writer in writers:
-                    made_here = walk.maps(writer, images)
+                    made_here = maker.maps(writer, images)
                     write_sheet(writer, made_here)
                     lines += made_here
             files.write_csv(root / INDEX, COLUMNS, lines)
@@ -126,10 +126,10 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     return StageResult([root / INDEX], _summary(lines, chosen))
 
 
-def choose(rows: Sequence[Row], limit: int | None) -> list[Row]:
+def choose_images(rows: Sequence[Row], limit: int | None) -> list[Row]:
     """Up to `limit` images, as even over the labels as they allow, in the order of `rows`.
 
-    Within a label images are drawn by the hash of their key: the choice looks random, is the same
+    Within a label images are chosen by the hash of their key: the choice looks random, is the same
     every time, and a larger limit adds to it.
     """
     if limit is None or len(rows) <= limit:
@@ -156,7 +156,7 @@ Work = Callable[[MapWriter, ImageDataset, dict[int, Explained]], Iterator[tuple[
 
 
 @dataclass(frozen=True)
-class _Walk:
+class _MapMaker:
     """Goes through images batch by batch and notes what was done for each.
 
     Attributes:
@@ -171,11 +171,13 @@ class _Walk:
 
     def maps(self, writer: MapWriter, images: Sequence[Row]) -> list[Line]:
         """Makes and writes the maps of a set in one version: lines of the index."""
-        return [line for lines in self._each(writer, images, "", _drawn) for line in lines]
+        return [line for lines in self._each(writer, images, "", _write_maps) for line in lines]
 
     def limits(self, writer: MapWriter, images: Sequence[Row]) -> list[float]:
         """The colour limit that each of those maps would take alone."""
-        return [limit for some in self._each(writer, images, "limit/", _limits) for limit in some]
+        return [
+            limit for some in self._each(writer, images, "limit/", _find_limits) for limit in some
+        ]
 
     def _each(self, writer: MapWriter, images: Sequence[Row], kind: str, work: Work) -> list[Any]:
         rows = [images[i] for i in select_version(images, writer.version)]
@@ -188,30 +190,30 @@ class _Walk:
         self.bar.advance(len(rows) - len(todo))
         if not todo:
             return
-        store = writer.predictor.load(todo)
+        dataset = writer.predictor.load(todo)
         size = min(BATCH, writer.predictor.config.evaluate.batch_size)
         for batch in split_into_chunks(range(len(todo)), size):
             raise_if_stopped(self.context)
-            found = _explain(writer.predictor, store, batch, writer.version)
-            done = work(writer, store, found)
+            found = _explain(writer.predictor, dataset, batch, writer.version)
+            done = work(writer, dataset, found)
             for index, (content, written) in zip(batch, done, strict=True):
                 self.journal.add(kind + writer.part(todo[index]), content, written)
                 self.bar.advance()
 
 
-def _limits(
-    writer: MapWriter, store: ImageDataset, found: dict[int, Explained]
+def _find_limits(
+    writer: MapWriter, dataset: ImageDataset, found: dict[int, Explained]
 ) -> Iterator[tuple[list[float], list[Path]]]:
-    method = method_of(writer.predictor)
+    method = read_method(writer.predictor)
     for index, explained in found.items():
-        frame = writer.frame(store.rows[index])
+        frame = writer.frame(dataset.rows[index])
         maps = [values.sum(axis=0) for values in explained.maps.values()]
         finite = [values for values in maps if np.isfinite(values).all()]
         yield [own_limit(values, frame, method) for values in finite], []
 
 
-def _drawn(
-    writer: MapWriter, store: ImageDataset, found: dict[int, Explained]
+def _write_maps(
+    writer: MapWriter, dataset: ImageDataset, found: dict[int, Explained]
 ) -> Iterator[tuple[list[Line], list[Path]]]:
     """Draws and writes images in threads (compression releases the interpreter), in order."""
     config = writer.predictor.config
@@ -219,15 +221,15 @@ def _drawn(
     if set(KINDS) & set(config.heatmap.formats):
         threads = 1  # the DICOM libraries are silenced for the whole process at a time
     with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(lambda item: writer.write(store, *item), found.items())
+        yield from pool.map(lambda item: writer.write(dataset, *item), found.items())
 
 
 def _explain(
-    predictor: Predictor, store: ImageDataset, batch: Sequence[int], version: Version
+    predictor: Predictor, dataset: ImageDataset, batch: Sequence[int], version: Version
 ) -> dict[int, Explained]:
-    """What the model says about images of `store`, by their index, with the maps asked for."""
-    images, masks = predictor.batch(store, batch, version)
-    target, wanted = _wanted(predictor, [store.rows[i] for i in batch])
+    """What the model says about images of `dataset`, by their index, with the maps asked for."""
+    images, masks = predictor.batch(dataset, batch, version)
+    target, wanted = _choose_targets(predictor, [dataset.rows[i] for i in batch])
     seen, maps, totals = explain(predictor, images, target)
     if target == "predicted":
         wanted = [{int(k): 0} for k in seen.logits.argmax(axis=1)]
@@ -243,7 +245,7 @@ def _explain(
     }
 
 
-def _wanted(predictor: Predictor, rows: Sequence[Row]) -> tuple[Any, list[dict[int, int]]]:
+def _choose_targets(predictor: Predictor, rows: Sequence[Row]) -> tuple[Any, list[dict[int, int]]]:
     """The target of a batch, and for each image: explained class -> place in its maps."""
     mode, classes = predictor.config.heatmap.target, predictor.classes
     if mode == "predicted":
@@ -270,8 +272,8 @@ def _summary(lines: list[Line], sets: dict[str, list[Row]]) -> dict[str, Any]:
                 shares.setdefault(line["version"], []).append(float(line["outside_share"]))
         outside = {version: float(np.mean(values)) for version, values in shares.items()}
         by_set[name] = {"images": len(rows), "outside": outside}
-    lost = {(line["set"], line["key"]) for line in lines if not made(line)}
-    maps = sum(made(line) for line in lines)
+    lost = {(line["set"], line["key"]) for line in lines if not has_map(line)}
+    maps = sum(has_map(line) for line in lines)
     images = sum(len(rows) for rows in sets.values())
     return {"images": images, "maps": maps, "skipped": len(lost), "sets": by_set}
 
@@ -282,4 +284,4 @@ def _written(root: Path) -> set[str]:
         return set()
     lines = files.read_csv(root / INDEX)
     named = {line[kind] for line in lines for kind in FILES if line.get(kind)}
-    return named | sheets(lines)
+    return named | list_sheets(lines)

@@ -14,13 +14,13 @@ from isnet_cli.core import files
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.dataset.test_sets import make_safe_name
 from isnet_cli.heatmap.dicom import map_to_dicom
-from isnet_cli.heatmap.explainers import Method, described, method_of
+from isnet_cli.heatmap.explainers import Method, describe_method, read_method
 from isnet_cli.heatmap.files import (
     ImageMap,
     nifti_map,
     npz_bytes,
     panel_png,
-    with_shape,
+    paste_shape,
 )
 from isnet_cli.images.dicom.header import MIRRORED
 from isnet_cli.images.kept import load_image
@@ -30,7 +30,7 @@ from isnet_cli.images.types import Row
 from isnet_cli.inference.predictor import Predictor
 from isnet_cli.output.dicom.writer import KINDS, DicomWriter, open_dicom
 from isnet_cli.output.images import SheetStyle, contact_sheet, panel_parts, png_bytes
-from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE, reliance
+from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE, measure_reliance
 
 COLUMNS = (
     "set", "version", "key", "target", "method", "label", "predicted", "probability",
@@ -105,22 +105,22 @@ class MapWriter:
         return f"{self.set}/{self.version}/{row.key}"
 
     def write(
-        self, store: ImageDataset, index: int, found: Explained
+        self, dataset: ImageDataset, index: int, found: Explained
     ) -> tuple[list[Line], list[Path]]:
         """Writes all maps of one image in the formats asked for.
 
         Returns:
             Lines of the index, at least one, and the files.
         """
-        row = store.rows[index]
+        row = dataset.rows[index]
         if not found.maps:
             return [self._line(row, error=NO_LABEL)], []
-        image, lungs = self._picture(store, index)
+        image, lungs = self._picture(dataset, index)
         dicom = self._dicom(row)
         shared, paths = self._image_file(row, image, dicom)
         lines = []
         for target, maps in found.maps.items():
-            measured = reliance(maps[None], found.mask[None])
+            measured = measure_reliance(maps[None], found.mask[None])
             image_map = ImageMap(
                 maps.sum(axis=0),
                 self.frame(row),
@@ -132,7 +132,7 @@ class MapWriter:
                 found.probabilities,
                 float(measured.outside_share[0]),
                 found.totals.get(target, float("nan")),
-                method_of(self.predictor),
+                read_method(self.predictor),
                 self.limit,
                 row.pixel_spacing,
             )
@@ -142,14 +142,14 @@ class MapWriter:
         return lines, paths
 
     def _picture(
-        self, store: ImageDataset, index: int
+        self, dataset: ImageDataset, index: int
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
         """The image to draw, at the kept image's size, and its trusted lungs on the same grid."""
-        row, folder = store.rows[index], self.predictor.folder
+        row, folder = dataset.rows[index], self.predictor.folder
         image = load_image(folder.stage_dir("ingest") / row.image_file)
         if self.version != "standard":
-            plain, biased = store.image(index), store.image(index, self.version)
-            image = with_shape(image, plain, biased, self.frame(row))
+            plain, biased = dataset.image(index), dataset.image(index, self.version)
+            image = paste_shape(image, plain, biased, self.frame(row))
         if not self.predictor.trusted(row):
             return image, None
         mask = load_mask(folder.stage_dir("masks") / f"{row.key}.png")
@@ -161,7 +161,7 @@ class MapWriter:
             return None
         return open_dicom(
             row, self.part(row), self.root, keep=heat.identity == "keep",
-            series=described(self.predictor),
+            series=describe_method(self.predictor),
             model=str(self.predictor.model.card.get("sha256", ""))[:16],
         )  # fmt: skip
 
@@ -184,7 +184,7 @@ class MapWriter:
         decided = self.predictor.decisions(found.probabilities[None])[0]
         cells = {
             "target": found.classes[found.target],
-            "method": described(self.predictor),
+            "method": describe_method(self.predictor),
             "predicted": ";".join(decided),
             "probability": _text(found.probabilities[found.target]),
             "error": why,
@@ -223,7 +223,7 @@ class MapWriter:
         return {name: {**known, **cells}.get(name, "") for name in COLUMNS}
 
 
-def made(line: Mapping[str, str]) -> bool:
+def has_map(line: Mapping[str, str]) -> bool:
     """Whether a line of the index stands for a map that was made."""
     return bool(line["target"]) and line["error"] != NOT_FINITE
 
@@ -239,14 +239,14 @@ def write_sheet(writer: MapWriter, lines: Sequence[Line]) -> None:
         writer: What the maps were written by.
         lines: Their lines of the index.
     """
-    drawn = sorted((line for line in lines if line["png"]), key=reliance_first)
-    if not drawn:
+    pictured = sorted((line for line in lines if line["png"]), key=reliance_first)
+    if not pictured:
         return
-    images = {line["key"]: line for line in drawn}
-    tiles = [_tile(writer, line) for line in drawn[:TILES]]
-    captions = [_caption(line) for line in drawn[:TILES]]
-    many = len(drawn) if len(drawn) <= TILES else f"{TILES} of {len(drawn)}"
-    method = method_of(writer.predictor)
+    images = {line["key"]: line for line in pictured}
+    tiles = [_tile(writer, line) for line in pictured[:TILES]]
+    captions = [_caption(line) for line in pictured[:TILES]]
+    many = len(pictured) if len(pictured) <= TILES else f"{TILES} of {len(pictured)}"
+    method = read_method(writer.predictor)
     version = f" ({writer.version})" if writer.biased else ""
     heading = [
         f"{method.title}, set {writer.set}{version}: {many} maps of "
@@ -266,7 +266,7 @@ def reliance_first(line: Line) -> tuple[bool, float, str, str]:
     return not share, -float(share or 0), line["key"], line["target"]
 
 
-def sheets(lines: Iterable[Line]) -> set[str]:
+def list_sheets(lines: Iterable[Line]) -> set[str]:
     """Sheets that belong to an index, relative to the stage's folder."""
     tails = ((line, f"{line['key']}_{make_safe_name(line['target'])}.png") for line in lines)
     return {

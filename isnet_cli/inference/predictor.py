@@ -105,12 +105,12 @@ class Predictor:
         return verdict == "ok" or (verdict == "suspect" and self.config.masks.on_suspect == "keep")
 
     def batch(
-        self, store: ImageDataset, indices: Sequence[int], version: Version
+        self, dataset: ImageDataset, indices: Sequence[int], version: Version
     ) -> tuple[Tensor, NDArray[np.bool_]]:
         """Images [B, C, h, w] in [0, 1] and trusted masks [B, h, w] (empty where there is none)."""
-        images, masks = store.batch(indices, version=version)
+        images, masks = dataset.batch(indices, version=version)
         lungs = masks[:, 0].numpy() > 0
-        lungs &= np.array([self.trusted(store.rows[i]) for i in indices])[:, None, None]
+        lungs &= np.array([self.trusted(dataset.rows[i]) for i in indices])[:, None, None]
         return images, lungs
 
     def predict(self, images: Tensor) -> Seen:

@@ -27,8 +27,8 @@ def page_name(number: int) -> str:
 
 
 def pages(lines: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Lines of ``qc.csv`` by doubt, `TILES` a page, at most `PAGES` pages."""
-    ordered = sorted(lines, key=doubt)
+    """Lines of ``qc.csv``, the worst first, `TILES` a page, at most `PAGES` pages."""
+    ordered = sorted(lines, key=rank_by_verdict)
     return [ordered[i : i + TILES] for i in range(0, len(ordered), TILES)][:PAGES]
 
 
@@ -71,7 +71,7 @@ def _caption(line: Mapping[str, Any]) -> str:
     return f"{line['key']}\n{said}"
 
 
-def doubt(line: Mapping[str, Any]) -> tuple[int, float, str]:
+def rank_by_verdict(line: Mapping[str, Any]) -> tuple[int, float, str]:
     """Sorting key of a line of ``qc.csv``: the most doubtful mask first, then by name."""
     sure = min(float(line["margin"] or 1), 0.5 + 0.5 * float(line["balance"] or 0))
     return _RANK[line["verdict"]], sure, line["key"]

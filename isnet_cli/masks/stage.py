@@ -273,7 +273,7 @@ def _chunks(rows: Sequence[Row], sources: dict[str, str], size: int) -> list[lis
 def _write_sheets(
     lines: Sequence[dict[str, Any]], rows: dict[str, Row], folder: RunFolder, context: RunContext
 ) -> None:
-    """Pages of all masks by doubt; pages of an earlier result that are no more are removed."""
+    """Pages of all masks, the worst first; removes an earlier result's further pages."""
     root, found = folder.stage_dir(NAME), pages(lines)
     counts = Counter(line["verdict"] for line in lines)
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("ok", "suspect", "missing"))

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from isnet_cli.output.colours import relevance_limit
 from isnet_cli.output.lettering import fit, font
-from isnet_cli.output.overlays import RGB, FloatImage, Mask, check, overlay
+from isnet_cli.output.overlays import RGB, FloatImage, Mask, check_arrays, overlay
 from isnet_cli.output.panels import colour_ramp
 
 _INK, _BOX, _COVER = (238, 240, 243), (12, 14, 18), 0.72
@@ -38,7 +38,7 @@ def compose_capture(
     Raises:
         ValueError: When shapes differ or values are not finite.
     """
-    check(image, relevance, mask)
+    check_arrays(image, relevance, mask)
     strongest = limit if limit is not None and limit > 0 else relevance_limit(relevance)
     picture = Image.fromarray(overlay(image, relevance, mask, limit=strongest))
     unit = max(9, min(image.shape) // 52)

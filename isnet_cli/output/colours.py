@@ -49,7 +49,7 @@ def smooth(values: FloatArray, sigma: float) -> FloatArray:
     return smoothed
 
 
-def diverging(scaled: FloatArray) -> FloatArray:
+def diverging_colours(scaled: FloatArray) -> FloatArray:
     """Colours of values in [-1, 1]: blue, white at 0, red.
 
     Args:
@@ -79,13 +79,13 @@ def blend(image: FloatArray, relevance: FloatArray, limit: float) -> FloatArray:
     """
     scaled = np.clip(relevance / np.float32(limit), -1.0, 1.0)
     grey = np.repeat(np.clip(image, 0.0, 1.0)[..., None], 3, axis=-1)
-    opacity = opacity_of(scaled)[..., None]
+    opacity = compute_opacity(scaled)[..., None]
     # Faint relevance is tinted, not whitened: white haze on an image reads as a lung finding.
-    tint = diverging(np.sign(scaled) * np.maximum(np.abs(scaled), 0.6))
+    tint = diverging_colours(np.sign(scaled) * np.maximum(np.abs(scaled), 0.6))
     return np.asarray(grey * (1 - opacity) + tint * opacity, np.float32)
 
 
-def opacity_of(scaled: FloatArray) -> FloatArray:
+def compute_opacity(scaled: FloatArray) -> FloatArray:
     """Opacity of the colour over the image: 0 at 0, 0.92 at the limit, steep in between."""
     return np.asarray(0.92 * np.abs(scaled) ** 0.75, np.float32)
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from isnet_cli.output.plotting import SERIES, SOFT, drawn, short, wrapped
+from isnet_cli.output.plotting import SERIES, SOFT, draw_panel, shorten, wrap_text
 
 _SIZE = (3.7, 3.7)  # inches
 _TICKS = [0, 0.25, 0.5, 0.75, 1]
@@ -53,7 +53,7 @@ class PrecisionRecall:
     ap: float | None
 
 
-def thinned(values: Sequence[float]) -> list[float]:
+def thin_curve(values: Sequence[float]) -> list[float]:
     """Of many points of a curve some hundreds, evenly, the first and the last among them."""
     if len(values) <= _POINTS:
         return list(values)
@@ -63,12 +63,12 @@ def thinned(values: Sequence[float]) -> list[float]:
 
 def roc_figure(title: str, curves: Sequence[Roc]) -> Figure:
     """ROC curves in one square panel, the areas in the legend."""
-    return drawn(_SIZE, partial(_draw_roc, title, curves))
+    return draw_panel(_SIZE, partial(_draw_roc, title, curves))
 
 
 def pr_figure(title: str, curves: Sequence[PrecisionRecall]) -> Figure:
     """Precision over recall as steps, the average precision in the legend."""
-    return drawn(_SIZE, partial(_draw_pr, title, curves))
+    return draw_panel(_SIZE, partial(_draw_pr, title, curves))
 
 
 def reliability_figure(title: str, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
@@ -79,7 +79,7 @@ def reliability_figure(title: str, curves: Mapping[str, Sequence[Mapping[str, An
         curves: Name -> bins with ``predicted``, ``observed``, ``observed_low``, ``observed_high``;
             the intervals are drawn for up to two curves.
     """
-    return drawn(_SIZE, partial(_draw_reliability, title, curves))
+    return draw_panel(_SIZE, partial(_draw_reliability, title, curves))
 
 
 def _draw_roc(title: str, curves: Sequence[Roc], axes: Axes) -> None:
@@ -91,7 +91,7 @@ def _draw_roc(title: str, curves: Sequence[Roc], axes: Axes) -> None:
             curve.tpr,
             _style(place),
             color=SERIES[place % len(SERIES)],
-            label=short(curve.name, 24) + area,
+            label=shorten(curve.name, 24) + area,
             clip_on=False,
         )
     _square(axes, title, "1 \N{MINUS SIGN} specificity", "sensitivity")
@@ -108,7 +108,7 @@ def _draw_pr(title: str, curves: Sequence[PrecisionRecall], axes: Axes) -> None:
             _style(place),
             where="pre",
             color=SERIES[place % len(SERIES)],
-            label=short(curve.name, 24) + area,
+            label=shorten(curve.name, 24) + area,
             clip_on=False,
         )
     _square(axes, title, "recall", "precision")
@@ -124,7 +124,7 @@ def _draw_reliability(
         x, y = ([b[key] for b in bins] for key in ("predicted", "observed"))
         colour = SERIES[place % len(SERIES)]
         axes.plot(
-            x, y, f"o{_style(place)}", color=colour, label=short(name, 24),
+            x, y, f"o{_style(place)}", color=colour, label=shorten(name, 24),
             markersize=3.5, clip_on=False,
         )  # fmt: skip
         if len(curves) <= _BARS:
@@ -140,7 +140,7 @@ def _style(place: int) -> str:
 
 
 def _square(axes: Axes, title: str, across: str, up: str) -> None:
-    axes.set_title(wrapped(title, 34))
+    axes.set_title(wrap_text(title, 34))
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")

@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from isnet_cli.output.plotting import INK, SERIES, SOFT, drawn, drawn_row, short, wrapped
+from isnet_cli.output.plotting import INK, SERIES, SOFT, draw_panel, draw_panels, shorten, wrap_text
 
 Values = Sequence[float | None]
 _DARK = {"#1f5fa8", "#8b5aa8", "#b03a48"}  # colours that dark letters cannot be read on
@@ -67,22 +67,22 @@ def curves_figure(history: Sequence[Mapping[str, str | float | None]]) -> Figure
     Args:
         history: Rows of ``train/history.csv``; cells may be text, numbers, empty.
     """
-    panels = quantities(history)
+    panels = list_quantities(history)
     draws: list[Callable[[Axes], None]] = [
         partial(_draw_curves, title, lines, history) for title, lines in panels.items()
     ]
-    return drawn_row(PANEL, draws or [partial(_draw_nothing, "no epoch finished")])
+    return draw_panels(PANEL, draws or [partial(_draw_nothing, "no epoch finished")])
 
 
 def curve_panels(history: Sequence[Mapping[str, str | float | None]]) -> dict[str, Figure]:
     """The panels of `curves_figure` as figures of their own, by title."""
     return {
-        title: drawn(PANEL, partial(_draw_curves, title, lines, history))
-        for title, lines in quantities(history).items()
+        title: draw_panel(PANEL, partial(_draw_curves, title, lines, history))
+        for title, lines in list_quantities(history).items()
     }
 
 
-def quantities(
+def list_quantities(
     history: Sequence[Mapping[str, str | float | None]],
 ) -> dict[str, dict[str, Values]]:
     """What a history holds: title -> line name -> one value for each row.
@@ -104,17 +104,17 @@ def quantities(
 def confusion_figure(title: str, counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
     """Confusion matrix: rows true, columns predicted; counts, and shares of the row as shades."""
     side = min(7.5, 2.6 + 0.62 * len(classes))
-    return drawn((side, side), partial(_draw_confusion, title, counts, classes))
+    return draw_panel((side, side), partial(_draw_confusion, title, counts, classes))
 
 
 def shift_figure(bars: Bars) -> Figure:
     """Scores of each model on each test: equal bars are what a robust model has."""
-    return drawn(_bars_size(bars), partial(_draw_bars, bars))
+    return draw_panel(_bars_size(bars), partial(_draw_bars, bars))
 
 
 def reliance_figure(bars: Bars) -> Figure:
     """Share of absolute relevance outside the lungs, for each model on each test."""
-    return drawn(_bars_size(bars), partial(_draw_bars, bars))
+    return draw_panel(_bars_size(bars), partial(_draw_bars, bars))
 
 
 def number(cell: str | float | None) -> float | None:
@@ -165,14 +165,14 @@ def _draw_confusion(
         if table[row].sum() and len(classes) <= 6:
             text += f"\n{100 * share[row, column]:.0f} %"
         axes.text(column, row, text, ha="center", va="center", color=colour, linespacing=1.3)
-    names = [wrapped(name, 14, lines=2) for name in classes]
+    names = [wrap_text(name, 14, lines=2) for name in classes]
     upright = 0 if max(map(len, classes)) <= 12 and len(classes) <= 4 else 40
     axes.set_xticks(
         range(len(classes)), names, rotation=upright, ha="right" if upright else "center"
     )
     axes.set_yticks(range(len(classes)), names)
     axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(wrapped(title, 34))
+    axes.set_title(wrap_text(title, 34))
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(True)
@@ -191,7 +191,7 @@ def _draw_bars(bars: Bars, axes: Axes) -> None:
         colour = SERIES[place % len(SERIES)]
         for group, value in enumerate(bars.bars[model]):
             at = group + (place - (len(models) - 1) / 2) * width
-            label = short(model, 28) if group == 0 else None
+            label = shorten(model, 28) if group == 0 else None
             axes.bar(at, value or 0.0, width * 0.92, color=colour, label=label)
             mark = bars.marks[model][group] if bars.marks else None
             if mark is not None:
@@ -230,7 +230,7 @@ def _finish_bars(bars: Bars, axes: Axes) -> None:
     if bars.ranges is not None and any(ends for own in bars.ranges.values() for ends in own):
         handles += axes.plot([], [], color=INK, lw=1)
         labels.append("95 % interval")
-    axes.set_xticks(range(len(bars.groups)), [wrapped(g, 14, lines=3) for g in bars.groups])
+    axes.set_xticks(range(len(bars.groups)), [wrap_text(g, 14, lines=3) for g in bars.groups])
     axes.set_ylabel(bars.label)
     axes.set_ylim(0, bars.top * 1.08 if bars.top else None)
     if bars.top == 1.0:
@@ -260,7 +260,7 @@ class Forest:
 def forest_figure(forest: Forest) -> Figure:
     """A mark for each estimate, a bar from the low to the high end of its interval."""
     step = 0.26 * max(1, len(forest.points)) + 0.2
-    return drawn((_FOREST_WIDTH, 0.9 + step * len(forest.rows)), partial(_draw_forest, forest))
+    return draw_panel((_FOREST_WIDTH, 0.9 + step * len(forest.rows)), partial(_draw_forest, forest))
 
 
 def _draw_forest(forest: Forest, axes: Axes) -> None:
@@ -280,9 +280,9 @@ def _draw_forest(forest: Forest, axes: Axes) -> None:
             _MARKERS[place % len(_MARKERS)],
             color=colour,
             markersize=5,
-            label=short(model, 28),
+            label=shorten(model, 28),
         )
-    axes.set_yticks(range(len(forest.rows)), [wrapped(row, 24, lines=3) for row in forest.rows])
+    axes.set_yticks(range(len(forest.rows)), [wrap_text(row, 24, lines=3) for row in forest.rows])
     axes.set_ylim(len(forest.rows) - 0.4, -0.6)
     axes.set_xlabel(forest.label)
     axes.grid(visible=False, axis="y")
@@ -299,14 +299,14 @@ def spans_figure(label: str, tests: Mapping[str, Sequence[tuple[str, Span]]]) ->
         tests: Test -> (run, (value, low, high)) in order; a score without value is named n/a.
     """
     lines = sum(len(rows) + 1 for rows in tests.values())
-    return drawn((4.7, 0.75 + 0.21 * lines), partial(_draw_spans, label, tests))
+    return draw_panel((4.7, 0.75 + 0.21 * lines), partial(_draw_spans, label, tests))
 
 
 def _draw_spans(label: str, tests: Mapping[str, Sequence[tuple[str, Span]]], axes: Axes) -> None:
     at, ticks, names = 0.0, [], []
     for test, rows in tests.items():
         if len(tests) > 1:
-            title = short(test.replace("\n", " "), 40)
+            title = shorten(test.replace("\n", " "), 40)
             axes.annotate(
                 title, (0, at), xycoords=("axes fraction", "data"), xytext=(3, 0),
                 textcoords="offset points", va="center", size=8.5, weight="bold", color=INK,
@@ -314,7 +314,7 @@ def _draw_spans(label: str, tests: Mapping[str, Sequence[tuple[str, Span]]], axe
         for place, (run, span) in enumerate(rows):
             at += 1
             ticks.append(at)
-            names.append(wrapped(short(run, 24), 24, lines=1))
+            names.append(wrap_text(shorten(run, 24), 24, lines=1))
             _draw_span(axes, at, span, SERIES[place % len(SERIES)])
         at += 1
     axes.set_yticks(ticks, names)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from isnet_cli.output.lettering import Font, font, wrap
-from isnet_cli.output.overlays import OUTLINE, RGB, grey, image_tile, outlined, overlay
+from isnet_cli.output.overlays import OUTLINE, RGB, draw_outline, grey, image_tile, overlay
 from isnet_cli.output.panels import compose_panel, panel_parts
 
 __all__ = [
@@ -19,10 +19,10 @@ __all__ = [
     "SheetStyle",
     "compose_panel",
     "contact_sheet",
+    "draw_outline",
     "grey",
     "image_tile",
     "jpeg_bytes",
-    "outlined",
     "overlay",
     "panel_parts",
     "png_bytes",

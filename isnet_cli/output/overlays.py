@@ -25,11 +25,11 @@ def image_tile(image: FloatImage, mask: Mask | None = None, *, side: int = 192) 
     height, width = image.shape
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = None if mask is None else scaled(mask.astype(np.float32), size) >= 0.5
-    return outlined(grey(scaled(image, size)), small, width=1.5)
+    small = None if mask is None else scale_image(mask.astype(np.float32), size) >= 0.5
+    return draw_outline(grey(scale_image(image, size)), small, width=1.5)
 
 
-def outlined(picture: RGB, mask: Mask | None, *, width: float | None = None) -> RGB:
+def draw_outline(picture: RGB, mask: Mask | None, *, width: float | None = None) -> RGB:
     """`picture` [H, W, 3] with the border of `mask` [H, W] as a smooth yellow line.
 
     Args:
@@ -74,14 +74,14 @@ def overlay(
     Raises:
         ValueError: When shapes differ or values are not finite.
     """
-    check(image, relevance, mask)
+    check_arrays(image, relevance, mask)
     shown = smooth(relevance, smoothing)
     strongest = limit if limit is not None and limit > 0 else relevance_limit(shown)
     colours = blend(image, shown, strongest)
-    return outlined(levels(colours), mask)
+    return draw_outline(levels(colours), mask)
 
 
-def scaled(values: FloatImage, size: tuple[int, int]) -> FloatImage:
+def scale_image(values: FloatImage, size: tuple[int, int]) -> FloatImage:
     """Bilinear, antialiased when shrinking; `size` is (width, height)."""
     image = Image.fromarray(np.ascontiguousarray(values, np.float32))
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32)
@@ -92,7 +92,7 @@ def levels(values: NDArray[np.floating]) -> RGB:
     return np.asarray(np.round(np.clip(values, 0.0, 1.0) * 255), np.uint8)
 
 
-def check(image: FloatImage, relevance: FloatImage, mask: Mask | None) -> None:
+def check_arrays(image: FloatImage, relevance: FloatImage, mask: Mask | None) -> None:
     """Refuses arrays that do not belong together.
 
     Raises:

@@ -14,12 +14,12 @@ from isnet_cli.output.overlays import (
     RGB,
     FloatImage,
     Mask,
-    check,
+    check_arrays,
+    draw_outline,
     grey,
     levels,
-    outlined,
     overlay,
-    scaled,
+    scale_image,
 )
 
 _PAPER, _INK, _SOFT = (255, 255, 255), (24, 26, 30), (92, 97, 105)
@@ -118,7 +118,7 @@ def compose_panel(
     Raises:
         ValueError: When shapes differ or values are not finite.
     """
-    check(image, relevance, mask)
+    check_arrays(image, relevance, mask)
     layout = Layout(height, _width(image.shape, height))
     image, relevance, small = _resized(image, relevance, mask, layout)
     shown = smooth(relevance, smoothing)
@@ -133,7 +133,7 @@ def compose_panel(
     draw = ImageDraw.Draw(sheet)
     heading = font(round(1.3 * layout.unit), bold=True)
     draw.text((layout.unit, layout.unit), fit(title, heading, layout.text_width), _INK, heading)
-    sheet.paste(Image.fromarray(outlined(grey(image), small)), (layout.unit, layout.top))
+    sheet.paste(Image.fromarray(draw_outline(grey(image), small)), (layout.unit, layout.top))
     coloured = overlay(image, shown, small, limit=strongest)
     sheet.paste(Image.fromarray(coloured), (layout.second, layout.top))
     _colour_bar(sheet, layout, strongest, signed=signed)
@@ -216,5 +216,5 @@ def _resized(
     image: FloatImage, relevance: FloatImage, mask: Mask | None, layout: Layout
 ) -> tuple[FloatImage, FloatImage, Mask | None]:
     size = (layout.width, layout.height)
-    small = None if mask is None else scaled(mask.astype(np.float32), size) >= 0.5
-    return scaled(image, size), scaled(relevance, size), small
+    small = None if mask is None else scale_image(mask.astype(np.float32), size) >= 0.5
+    return scale_image(image, size), scale_image(relevance, size), small

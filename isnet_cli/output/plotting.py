@@ -49,7 +49,7 @@ _STYLE: Any = {  # Any: stubs of matplotlib's versions differ in the type of key
 }
 
 
-def drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> Figure:
+def draw_panel(size: tuple[float, float], draw: Callable[[Axes], None]) -> Figure:
     """A figure of one panel in the common style.
 
     Args:
@@ -62,7 +62,7 @@ def drawn(size: tuple[float, float], draw: Callable[[Axes], None]) -> Figure:
         return figure
 
 
-def drawn_row(size: tuple[float, float], draws: list[Callable[[Axes], None]]) -> Figure:
+def draw_panels(size: tuple[float, float], draws: list[Callable[[Axes], None]]) -> Figure:
     """A figure of several panels side by side, each of `size` inches."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(size[0] * len(draws), size[1]), layout="constrained")
@@ -87,7 +87,7 @@ def data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def short(text: str, width: int) -> str:
+def shorten(text: str, width: int) -> str:
     """`text` of at most `width` characters; the middle gives way to an ellipsis."""
     if len(text) <= width:
         return text
@@ -95,11 +95,11 @@ def short(text: str, width: int) -> str:
     return f"{text[:head]}…{text[len(text) - (width - head - 1) :]}"
 
 
-def wrapped(text: str, width: int, lines: int = 3) -> str:
+def wrap_text(text: str, width: int, lines: int = 3) -> str:
     """`text` in at most `lines` lines of `width` characters."""
-    parts = [short(part, width) for raw in text.split("\n") for part in _broken(raw, width)]
+    parts = [shorten(part, width) for raw in text.split("\n") for part in _broken(raw, width)]
     if len(parts) > lines:
-        parts = [*parts[: lines - 1], short(" ".join(parts[lines - 1 :]), width)]
+        parts = [*parts[: lines - 1], shorten(" ".join(parts[lines - 1 :]), width)]
     return "\n".join(parts)
 
 

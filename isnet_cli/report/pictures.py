@@ -17,7 +17,7 @@ from isnet_cli.errors import IsnetError
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.resize import resize, resize_mask
-from isnet_cli.masks.contact_sheet import doubt
+from isnet_cli.masks.contact_sheet import rank_by_verdict
 from isnet_cli.output.figures import number
 from isnet_cli.output.images import image_tile, jpeg_bytes, overlay, panel_parts
 from isnet_cli.output.overlays import RGB
@@ -138,7 +138,7 @@ class ReportPictures:
 def draw_mask_tiles(folder: RunFolder, rows: Sequence[Cells], qc: Sequence[Cells]) -> list[Picture]:
     """Images with their lungs outlined: the most doubtful first, then some of the others."""
     images = {row["key"]: row["image_file"] for row in rows if row["status"] == "ok"}
-    ordered = [line for line in sorted(qc, key=doubt) if line["key"] in images]
+    ordered = [line for line in sorted(qc, key=rank_by_verdict) if line["key"] in images]
     head = ordered[: MASK_TILES // 2]
     rest = ordered[MASK_TILES // 2 :]
     step = max(1, -(-len(rest) // (MASK_TILES - len(head))))

@@ -24,7 +24,7 @@ from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
 from isnet_cli.labels.values import UnknownValueError, parse_label
-from isnet_cli.output.curves import PrecisionRecall, Roc, thinned
+from isnet_cli.output.curves import PrecisionRecall, Roc, thin_curve
 from isnet_cli.output.figures import number
 from isnet_cli.stats.scores import pr_points, roc_points
 
@@ -486,7 +486,7 @@ def _make_curves(
         if points is not None:
             rocs.append(Roc(name, *points, entry.get("auc")))
         if steps is not None and entry.get("ap") is not None:
-            recall, precision = (thinned(side) for side in steps)
+            recall, precision = (thin_curve(side) for side in steps)
             prs.append(PrecisionRecall(name, recall, precision, entry["ap"]))
     return rocs, prs
 

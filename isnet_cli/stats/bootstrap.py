@@ -22,9 +22,9 @@ from isnet_cli.stats.sample import (
     Floats,
     Path,
     Sample,
+    compute_rates,
+    count_outcomes,
     count_scores,
-    counts_of,
-    rates_of,
     spread_over_classes,
 )
 
@@ -33,7 +33,7 @@ ENOUGH = 0.8  # share of draws in which a score must have a value
 EVERYTHING: frozenset[str] = frozenset({"counts", *AREAS, "brier"})
 
 
-def weights(patients: NDArray[np.int64], draws: int, seed: int) -> Iterator[Floats]:
+def bootstrap_weights(patients: NDArray[np.int64], draws: int, seed: int) -> Iterator[Floats]:
     """How often each image is drawn, [D', N] block by block, D' summing to `draws`.
 
     Patients are drawn with replacement, as many as there are; the same seed and patients give the
@@ -50,7 +50,7 @@ def weights(patients: NDArray[np.int64], draws: int, seed: int) -> Iterator[Floa
         yield counts[:, patients].astype(np.float64)
 
 
-def drawn_scores(
+def bootstrap_scores(
     samples: Sequence[Sample],
     valid: Sequence[Mapping[Path, Any]],
     draws: int,
@@ -61,7 +61,7 @@ def drawn_scores(
 
     Args:
         samples: Predictions of the same images of the same patients.
-        valid: Scores of each sample itself, as of `values_of`; those without value are left out.
+        valid: Scores of each sample itself, as of `read_values`; those without value are left out.
         draws: D.
         seed: Of the draws.
         kinds: Of "counts", "auc", "ap", "brier": what is computed.
@@ -77,7 +77,7 @@ def drawn_scores(
         raise ValueError("paired samples must be of the same images of the same patients")
     scorers = [_scorer(s, v, kinds) for s, v in zip(samples, valid, strict=True)]
     found: list[dict[Path, list[Floats]]] = [{} for _ in samples]
-    for block in weights(patients, draws, seed):
+    for block in bootstrap_weights(patients, draws, seed):
         for parts, score in zip(found, scorers, strict=True):
             for path, values in score(block).items():
                 parts.setdefault(path, []).append(values)
@@ -102,8 +102,8 @@ def _scorer(
     def score(w: Floats) -> dict[Path, Floats]:
         found: dict[Path, Floats] = {}
         if "counts" in kinds:
-            counts = counts_of(sample, w)
-            found |= count_scores(counts, rates_of(counts), sample, valid)
+            counts = count_outcomes(sample, w)
+            found |= count_scores(counts, compute_rates(counts), sample, valid)
         if areas:
             values = {rate: np.full((len(w), size), np.nan) for rate in AREAS}
             for k, sorter in enumerate(sorters):
@@ -151,13 +151,13 @@ def _quotient(over: Floats, under: Floats) -> Floats:
     return result
 
 
-def usable(draws: Floats) -> Floats | None:
+def keep_usable_draws(draws: Floats) -> Floats | None:
     """The draws that have a value, or None when these are fewer than `ENOUGH`."""
     known = draws[~np.isnan(draws)]
     return known if len(known) >= ENOUGH * len(draws) else None
 
 
-def percentile(draws: Floats, clusters: int) -> tuple[float, float]:
+def percentile_interval(draws: Floats, clusters: int) -> tuple[float, float]:
     """95 % percentile interval, expanded for small numbers of patients.
 
     The levels are those of a t-interval, Phi(-t sqrt(n / (n - 1))), since the plain percentile
@@ -165,7 +165,7 @@ def percentile(draws: Floats, clusters: int) -> tuple[float, float]:
     patients they are 2.5 % and 97.5 %, at 50 2.1 % and 97.9 %.
     """
     n = max(3, clusters)
-    tail = ndtr(-student(n - 1) * math.sqrt(n / (n - 1)))
+    tail = ndtr(-student_quantile(n - 1) * math.sqrt(n / (n - 1)))
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
 
@@ -182,17 +182,17 @@ def logit_interval(value: float, draws: Floats, clusters: int) -> tuple[float, f
         clusters: Patients with positives, one less being the degrees of freedom.
     """
     scale = float(draws.std(ddof=1)) / (value * (1 - value))
-    half = student(max(3, clusters) - 1) * scale
+    half = student_quantile(max(3, clusters) - 1) * scale
     middle = math.log(value / (1 - value))
     return float(expit(middle - half)), float(expit(middle + half))
 
 
-def student(freedom: int) -> float:
+def student_quantile(freedom: int) -> float:
     """The 97.5 % point of Student's t distribution."""
     return float(stdtrit(freedom, 0.975))
 
 
-def p_of_draws(differences: Floats) -> float:
+def bootstrap_p_value(differences: Floats) -> float:
     """Two-sided p of differences [D] against 0: twice the smaller tail, never 0."""
     d = len(differences)
     tail = min((differences <= 0).sum(), (differences >= 0).sum())

@@ -49,7 +49,7 @@ class Comparison:
     differences: Mapping[str, Mapping[str, Any]]
 
 
-def draws_for(family: int) -> int:
+def choose_draws(family: int) -> int:
     """Draws of patients, so that the smallest p of a bootstrap can pass a family of this size.
 
     Of D draws the smallest p is 2 / (D + 1); times the family it has to stay below `ALPHA`.
@@ -57,7 +57,7 @@ def draws_for(family: int) -> int:
     return max(DRAWS, 100 * family)
 
 
-def compare_on(
+def compare_models(
     test: tuple[str, str],
     models: Sequence[Test],
     draws: int,
@@ -90,7 +90,7 @@ def _at(tree: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return {**dict.fromkeys(("value", "low", "high", "sd", "p")), **place}
 
 
-def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def correct_comparisons(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The same with ``p_holm`` in every cell; each score is one family."""
     adjusted = {
         name: adjust_by_holm([c.differences[name]["p"] for c in comparisons]) for name in SCORES

@@ -14,15 +14,15 @@ import numpy as np
 from isnet_cli.config.schema import Intervals
 from isnet_cli.stats.bootstrap import (
     EVERYTHING,
-    drawn_scores,
+    bootstrap_scores,
+    keep_usable_draws,
     logit_interval,
-    percentile,
-    usable,
+    percentile_interval,
 )
 from isnet_cli.stats.calibration import NO_INTERVAL, calibration
-from isnet_cli.stats.posterior import LEVEL, interval, posterior_scores
-from isnet_cli.stats.roc import area_interval, areas_of, variance
-from isnet_cli.stats.sample import Floats, Path, Sample, values_of
+from isnet_cli.stats.posterior import LEVEL, posterior_interval, posterior_scores
+from isnet_cli.stats.roc import area_interval, area_variance, compute_areas
+from isnet_cli.stats.sample import Floats, Path, Sample, read_values
 
 Cell = dict[str, Any]
 NO_IMAGES = "no labelled image in this set"
@@ -30,7 +30,7 @@ ONE_PATIENT = "all images are of one patient"
 SAME_DRAWS = "every draw gave the same value"
 
 
-def with_intervals(
+def add_intervals(
     metrics: Mapping[str, Any], sample: Sample, settings: Intervals, seed: int
 ) -> dict[str, Any]:
     """What `scores` leaves out: units, intervals of all scores, calibration.
@@ -53,7 +53,7 @@ def with_intervals(
             "intervals": {"level": LEVEL, "why": NO_IMAGES},
             "calibration": empty,
         }
-    values = values_of(metrics)
+    values = read_values(metrics)
     found = calibration(sample, settings.bootstrap, seed)
     values["calibration", "brier"] = found["brier"]
     cells = interval_cells(sample, values, settings, seed)
@@ -61,7 +61,7 @@ def with_intervals(
     for path, value in values.items():
         if value is None:
             cells[path] = empty_cell(None, reasons.get(path, "the score has no value"))
-    tree = nested({path: cells[path] for path in values})
+    tree = nest_cells({path: cells[path] for path in values})
     tree["calibration"]["ece"] = empty_cell(found["ece"], NO_INTERVAL)
     return {
         "patients": sample.clusters,
@@ -83,7 +83,7 @@ def interval_cells(
     if sample.clusters < 2:
         drawn: dict[Path, Floats] = {}
     else:
-        drawn = drawn_scores([sample], [values], settings.bootstrap, seed, kinds)[0]
+        drawn = bootstrap_scores([sample], [values], settings.bootstrap, seed, kinds)[0]
     for path, value in values.items():
         if value is not None and path not in cells:
             cells[path] = _bootstrapped(sample, path, value, drawn)
@@ -119,7 +119,7 @@ def _counted(
     drawn = posterior_scores(sample, values, settings.draws, rng, settings.prior)
     cells = {}
     for path, draws in drawn.items():
-        low, high = interval(draws, settings.shape)
+        low, high = posterior_interval(draws, settings.shape)
         cells[path] = {
             "value": values[path], "low": low, "high": high, "sd": float(draws.std()),
             "mean": float(draws.mean()), "method": "dirichlet",
@@ -128,14 +128,14 @@ def _counted(
 
 
 def _areas(sample: Sample, values: Mapping[Path, float | None]) -> dict[Path, Cell]:
-    areas = areas_of(sample)
+    areas = compute_areas(sample)
     usable_classes = [k for k, auc in enumerate(areas.auc) if not np.isnan(auc)]
     cells: dict[Path, Cell] = {}
     for k in usable_classes:
-        var = variance(areas.psi[:, k], sample.patients)
+        var = area_variance(areas.psi[:, k], sample.patients)
         cells["per_class", sample.classes[k], "auc"] = _area(areas.auc[k], var, areas.pairs[k])
     if usable_classes:
-        var = variance(areas.psi[:, usable_classes].mean(axis=1), sample.patients)
+        var = area_variance(areas.psi[:, usable_classes].mean(axis=1), sample.patients)
         smallest = min((areas.pairs[k] for k in usable_classes), key=lambda pair: pair.prod())
         cells["macro", "auc"] = _area(areas.auc[usable_classes].mean(), var, smallest)
     return {path: cell for path, cell in cells.items() if values.get(path) is not None}
@@ -150,7 +150,7 @@ def _area(auc: float, var: float, pairs: Floats) -> Cell:
 def _bootstrapped(sample: Sample, path: Path, value: float, drawn: Mapping[Path, Floats]) -> Cell:
     if sample.clusters < 2:
         return empty_cell(value, ONE_PATIENT if len(sample) > 1 else "one image")
-    draws = usable(drawn[path])
+    draws = keep_usable_draws(drawn[path])
     if draws is None:
         return empty_cell(value, "too many draws without an image that the score needs")
     sd = float(draws.std(ddof=1))
@@ -160,7 +160,7 @@ def _bootstrapped(sample: Sample, path: Path, value: float, drawn: Mapping[Path,
         low, high = logit_interval(value, draws, _positives(sample, path))
         method = "bootstrap-logit"
     else:
-        low, high = percentile(draws, sample.clusters)
+        low, high = percentile_interval(draws, sample.clusters)
         method = "bootstrap"
     return {"value": value, "low": low, "high": high, "sd": sd, "method": method}
 
@@ -178,7 +178,7 @@ def empty_cell(value: float | None, why: str) -> Cell:
     return {"value": value, "low": None, "high": None, "sd": None, "why": why}
 
 
-def nested(cells: Mapping[Path, Any]) -> dict[str, Any]:
+def nest_cells(cells: Mapping[Path, Any]) -> dict[str, Any]:
     """Cells by path as a tree."""
     tree: dict[str, Any] = {}
     for path, cell in cells.items():

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from isnet_cli.stats.sample import Counts, Floats, Path, Sample, count_scores, rates_of
+from isnet_cli.stats.sample import Counts, Floats, Path, Sample, compute_rates, count_scores
 
 Prior = Literal["jeffreys", "uniform"]
 BLOCK = 2**20  # random numbers drawn at a time
@@ -21,7 +21,7 @@ LEVEL = 0.95
 Shape = Literal["densest", "equal_tails"]
 
 
-def prior_of(kind: Prior, classes: int) -> tuple[Floats, float]:
+def choose_prior(kind: Prior, classes: int) -> tuple[Floats, float]:
     """Prior counts of the confusion matrix [K, K] and of each class's frequency.
 
     ``uniform`` is Dirichlet(1, ..., 1) (ISNet paper, EVALUATION's check). It adds K - 1 errors to
@@ -50,14 +50,14 @@ def posterior_scores(
 
     Args:
         sample: The labelled images, at least one.
-        valid: Scores of the set itself, as of `values_of`; those without value are left out.
+        valid: Scores of the set itself, as of `read_values`; those without value are left out.
         draws: D.
         rng: Source of the draws.
-        prior: As in `prior_of`.
+        prior: As in `choose_prior`.
     """
     if sample.task == "multiclass":
         counts = _multiclass(_confusion(sample), draws, rng, prior)
-        return count_scores(counts, rates_of(counts), sample, valid)
+        return count_scores(counts, compute_rates(counts), sample, valid)
     labels = [_label(sample, k, draws, rng, prior) for k in range(len(sample.classes))]
     counts = Counts(
         *(
@@ -65,7 +65,7 @@ def posterior_scores(
             for name in Counts.__dataclass_fields__
         )
     )
-    found = count_scores(counts, rates_of(counts), sample, valid)
+    found = count_scores(counts, compute_rates(counts), sample, valid)
     return {path: values for path, values in found.items() if path[0] == "per_class"}
 
 
@@ -87,7 +87,7 @@ def _label(sample: Sample, k: int, draws: int, rng: np.random.Generator, prior: 
 
 def _multiclass(table: Floats, draws: int, rng: np.random.Generator, prior: Prior) -> Counts:
     """Shares [D, K] of the whole, drawn from the posterior of a confusion matrix [K, K]."""
-    cells, frequency = prior_of(prior, len(table))
+    cells, frequency = choose_prior(prior, len(table))
     size = max(1, BLOCK // table.size)
     blocks = [
         _block(table, cells, frequency, min(size, draws - start), rng)
@@ -111,18 +111,18 @@ def _block(
     return np.diagonal(joint, axis1=1, axis2=2).copy(), shares, joint.sum(axis=1)
 
 
-def interval(draws: Floats, shape: Shape = "densest") -> tuple[float, float]:
+def posterior_interval(draws: Floats, shape: Shape = "densest") -> tuple[float, float]:
     """95 % interval of the draws [D] of a posterior, of the given shape."""
-    return densest(draws) if shape == "densest" else equal_tails(draws)
+    return densest_interval(draws) if shape == "densest" else equal_tails_interval(draws)
 
 
-def equal_tails(draws: Floats, level: float = LEVEL) -> tuple[float, float]:
+def equal_tails_interval(draws: Floats, level: float = LEVEL) -> tuple[float, float]:
     """The interval with the same share of the draws [D] below and above it."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def densest(draws: Floats, level: float = LEVEL) -> tuple[float, float]:
+def densest_interval(draws: Floats, level: float = LEVEL) -> tuple[float, float]:
     """The shortest interval that holds `level` of the draws [D] (highest density, one mode)."""
     ordered = np.sort(draws)
     held = max(1, int(np.ceil(level * len(ordered))))

@@ -34,7 +34,7 @@ class Reliance:
     why: NDArray[np.str_]
 
 
-def reliance(maps: ArrayLike, masks: ArrayLike) -> Reliance:
+def measure_reliance(maps: ArrayLike, masks: ArrayLike) -> Reliance:
     """Measures relevance `maps` against lung `masks`.
 
     Args:
@@ -72,7 +72,7 @@ def reliance(maps: ArrayLike, masks: ArrayLike) -> Reliance:
 
 def outside_share(maps: ArrayLike, masks: ArrayLike) -> _Floats:
     """Share of absolute relevance outside the lungs, as `Reliance.outside_share`."""
-    return reliance(maps, masks).outside_share
+    return measure_reliance(maps, masks).outside_share
 
 
 def summarise(

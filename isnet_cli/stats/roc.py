@@ -43,7 +43,7 @@ class Areas:
     pairs: Floats
 
 
-def areas_of(sample: Sample) -> Areas:
+def compute_areas(sample: Sample) -> Areas:
     """Areas and influence of each image.
 
     Images of one patient are counted as one where the spread is estimated; with one positive or one
@@ -81,7 +81,7 @@ def _one(score: Floats, truth: Bools, patients: np.ndarray) -> tuple[float, Floa
     return auc, psi
 
 
-def variance(psi: Floats, patients: np.ndarray) -> float:
+def area_variance(psi: Floats, patients: np.ndarray) -> float:
     """Variance of an area, or of a mean or difference of areas, from its psi [N]."""
     if np.isnan(psi).any() or not len(psi):
         return math.nan

@@ -122,7 +122,7 @@ class Counts:
     known: Floats
 
 
-def counts_of(sample: Sample, weights: NDArray[Any] | None = None) -> Counts:
+def count_outcomes(sample: Sample, weights: NDArray[Any] | None = None) -> Counts:
     """Counts [K] of a sample; or [D, K], when each of D draws gives each image a weight [D, N]."""
     w = np.ones((1, len(sample))) if weights is None else np.asarray(weights, np.float64)
     parts = (
@@ -135,7 +135,7 @@ def counts_of(sample: Sample, weights: NDArray[Any] | None = None) -> Counts:
     return Counts(*(part[0] if weights is None else part for part in found))
 
 
-def rates_of(counts: Counts) -> dict[str, Floats]:
+def compute_rates(counts: Counts) -> dict[str, Floats]:
     """`COUNTED` rates, each [..., K]; NaN where the denominator is 0.
 
     Precision tp / predicted, recall tp / positive, specificity tn / negative,
@@ -200,7 +200,7 @@ def _has(valid: Mapping[Path, Any], name: str, rate: str) -> bool:
     return valid.get(("per_class", name, rate)) is not None
 
 
-def values_of(metrics: Mapping[str, Any]) -> dict[Path, float | None]:
+def read_values(metrics: Mapping[str, Any]) -> dict[Path, float | None]:
     """The figures of `scores` by their paths; None where there is none."""
     rates = (*COUNTED, *AREAS)
     found: dict[Path, float | None] = {

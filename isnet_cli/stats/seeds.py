@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-from isnet_cli.stats.sample import Path, values_of
+from isnet_cli.stats.sample import Path, read_values
 
 ONE_RUN = "one run has no spread over runs"
 
 
-def over_runs(values: Sequence[float | None]) -> dict[str, Any]:
+def summarise_runs(values: Sequence[float | None]) -> dict[str, Any]:
     """Mean and standard deviation of one score over runs.
 
     Args:
@@ -39,8 +39,8 @@ def over_runs(values: Sequence[float | None]) -> dict[str, Any]:
     return found
 
 
-def scores_over_runs(metrics: Sequence[Mapping[str, Any]]) -> dict[Path, dict[str, Any]]:
-    """`over_runs` of every score of one test, by path.
+def summarise_scores_of_runs(metrics: Sequence[Mapping[str, Any]]) -> dict[Path, dict[str, Any]]:
+    """`summarise_runs` of every score of one test, by path.
 
     Args:
         metrics: `scores` of each run on the same set in the same version.
@@ -50,5 +50,5 @@ def scores_over_runs(metrics: Sequence[Mapping[str, Any]]) -> dict[Path, dict[st
     """
     if not metrics or len({tuple(m["per_class"]) for m in metrics}) > 1:
         raise ValueError("expected runs of the same classes")
-    values = [values_of(one) for one in metrics]
-    return {path: over_runs([one[path] for one in values]) for path in values[0]}
+    values = [read_values(one) for one in metrics]
+    return {path: summarise_runs([one[path] for one in values]) for path in values[0]}

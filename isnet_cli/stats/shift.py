@@ -15,12 +15,17 @@ from typing import Any
 import numpy as np
 
 from isnet_cli.config.schema import Intervals
-from isnet_cli.stats.bootstrap import drawn_scores, p_of_draws, percentile, usable
+from isnet_cli.stats.bootstrap import (
+    bootstrap_p_value,
+    bootstrap_scores,
+    keep_usable_draws,
+    percentile_interval,
+)
 from isnet_cli.stats.calibration import image_losses
-from isnet_cli.stats.intervals import SAME_DRAWS, Cell, choose_kinds, empty_cell, nested
-from isnet_cli.stats.posterior import Shape, interval, posterior_scores
-from isnet_cli.stats.roc import Z, areas_of, p_value, variance
-from isnet_cli.stats.sample import Floats, Path, Sample, values_of
+from isnet_cli.stats.intervals import SAME_DRAWS, Cell, choose_kinds, empty_cell, nest_cells
+from isnet_cli.stats.posterior import Shape, posterior_interval, posterior_scores
+from isnet_cli.stats.roc import Z, area_variance, compute_areas, p_value
+from isnet_cli.stats.sample import Floats, Path, Sample, read_values
 
 OTHER_CLASSES = "the means are over different classes"
 NO_VALUE = "one of the two scores has no value"
@@ -43,7 +48,7 @@ class Test:
     @property
     def values(self) -> dict[Path, float | None]:
         """Scores by path, the Brier score among them."""
-        found = values_of(self.metrics)
+        found = read_values(self.metrics)
         losses, known = image_losses(self.sample)
         found["calibration", "brier"] = float(losses.sum() / known.sum()) if len(losses) else None
         return found
@@ -97,7 +102,7 @@ def all_paired_differences(
     drawn: list[dict[Path, Floats]] = [{} for _ in tests]
     if a.clusters > 1:
         kinds = frozenset({"counts", "ap", "brier"} | (set() if closed else {"auc"}))
-        drawn = drawn_scores(samples, values, settings.bootstrap, seed, kinds)
+        drawn = bootstrap_scores(samples, values, settings.bootstrap, seed, kinds)
     found = {}
     for i, j in combinations(range(len(tests)), 2) if pairs is None else pairs:
         one, other = drawn[i], drawn[j]
@@ -141,7 +146,7 @@ def independent_differences(
         if "counts" in closed and samples[0].task == "multiclass":
             kinds -= {"counts"}
         drawn = [
-            drawn_scores([s], [v], settings.bootstrap, seed + i, kinds)[0]
+            bootstrap_scores([s], [v], settings.bootstrap, seed + i, kinds)[0]
             for i, (s, v) in enumerate(zip(samples, values, strict=True))
         ]
     return _tree(values, areas, _minus(posterior), _minus(drawn), clusters, settings.shape)
@@ -171,11 +176,11 @@ def _tree(
         elif path in areas:
             cells[path] = areas[path]
         elif path in posterior:
-            low, high = interval(posterior[path], shape)
+            low, high = posterior_interval(posterior[path], shape)
             cells[path] = _cell(after - before, low, high, posterior[path], "dirichlet")
         else:
             cells[path] = _bootstrapped(after - before, draws.get(path), clusters)
-    return nested(cells)
+    return nest_cells(cells)
 
 
 def _same_classes(path: Path, values: Sequence[Mapping[Path, float | None]]) -> bool:
@@ -191,18 +196,18 @@ def _same_classes(path: Path, values: Sequence[Mapping[Path, float | None]]) -> 
 
 
 def _bootstrapped(value: float, draws: Floats | None, clusters: int) -> Cell:
-    known = None if draws is None else usable(draws)
+    known = None if draws is None else keep_usable_draws(draws)
     if known is None:
         return empty_cell(value, "too few patients for a bootstrap of this score")
     if float(known.std()) < 1e-12:
         return empty_cell(value, SAME_DRAWS)
-    return _cell(value, *percentile(known, clusters), known, "bootstrap")
+    return _cell(value, *percentile_interval(known, clusters), known, "bootstrap")
 
 
 def _cell(value: float, low: float, high: float, draws: Floats, method: str) -> Cell:
     return {
         "value": value, "low": low, "high": high, "sd": float(draws.std(ddof=1)),
-        "p": p_of_draws(draws), "method": method,
+        "p": bootstrap_p_value(draws), "method": method,
     }  # fmt: skip
 
 
@@ -211,7 +216,7 @@ def _area_differences(a: Sample, b: Sample, *, paired: bool) -> dict[Path, Cell]
 
     A variance of 0 on both sides (perfect separation twice) leaves no interval.
     """
-    one, other = areas_of(a), areas_of(b)
+    one, other = compute_areas(a), compute_areas(b)
     both = [k for k in range(len(a.classes)) if not np.isnan(one.auc[k] + other.auc[k])]
     cells: dict[Path, Cell] = {}
     groups: dict[Path, list[int]] = {("per_class", a.classes[k], "auc"): [k] for k in both}
@@ -221,9 +226,9 @@ def _area_differences(a: Sample, b: Sample, *, paired: bool) -> dict[Path, Cell]
         value = float(other.auc[ks].mean() - one.auc[ks].mean())
         psi = [side.psi[:, ks].mean(axis=1) for side in (one, other)]
         if paired:
-            var = variance(psi[1] - psi[0], a.patients)
+            var = area_variance(psi[1] - psi[0], a.patients)
         else:
-            var = variance(psi[0], a.patients) + variance(psi[1], b.patients)
+            var = area_variance(psi[0], a.patients) + area_variance(psi[1], b.patients)
         if not var > 0:
             cells[path] = empty_cell(value, "DeLong's variance has no value or is 0")
             continue
@@ -238,7 +243,7 @@ def _area_differences(a: Sample, b: Sample, *, paired: bool) -> dict[Path, Cell]
 def shift_tables(
     tests: Mapping[tuple[str, str], Test], reference: str, settings: Intervals, seed: int
 ) -> list[dict[str, Any]]:
-    """Every drop that a set of tests shows.
+    """Every delta between tests of one model.
 
     Within a set: from the biased version of its images to each other version (paired). Between
     sets: from the standard version of `reference` to that of each other set (independent).

@@ -22,11 +22,11 @@ from isnet_cli.evaluate.background_scores import (
     Answers,
     Images,
     background_reliance,
-    brief,
     flip_rate,
     share_interval,
+    summarise_background,
 )
-from isnet_cli.stats.bootstrap import weights
+from isnet_cli.stats.bootstrap import bootstrap_weights
 from isnet_cli.stats.intervals import interval_cells
 from isnet_cli.stats.sample import make_sample
 from isnet_cli.stats.scores import scores
@@ -110,12 +110,12 @@ def test_a_model_that_looks_at_the_background_alone() -> None:
     even = [[0.5, 0.5]] * 10
     answers = dict(zip(VARIANTS, map(steady, (right, even, right, wrong, right)), strict=True))
     found = background_reliance(answers, judged(labels, ["a", "b"]))
-    assert brief(found) == {
+    assert summarise_background(found) == {
         "n": 10, "flips": 1.0, "gap": 1.0,
         "auc": {FULL: 1.0, ONLY: 0.5, REMOVED: 1.0, OTHER: 0.0, SAME: 1.0},
     }  # fmt: skip
     answers = dict(zip(VARIANTS, map(steady, (right, right, even, right, right)), strict=True))
-    found = brief(background_reliance(answers, judged(labels, ["a", "b"])))
+    found = summarise_background(background_reliance(answers, judged(labels, ["a", "b"])))
     assert (found["flips"], found["gap"], found["auc"][REMOVED]) == (0.0, 0.0, 0.5)
 
 
@@ -158,7 +158,7 @@ def test_a_gap_without_a_score_has_its_reason() -> None:
 def test_no_images() -> None:
     nothing: dict[str, Any] = dict.fromkeys(VARIANTS, Answers.of([], 2))
     found = background_reliance(nothing, judged([], ["a", "b"]))
-    assert found == brief(found) == {"n": 0, "why": NO_IMAGES}
+    assert found == summarise_background(found) == {"n": 0, "why": NO_IMAGES}
 
 
 def test_a_model_that_diverges_on_a_variant_is_an_error() -> None:
@@ -232,7 +232,7 @@ def test_patients_with_several_images_are_drawn_whole() -> None:
     chosen = np.repeat([True, False, True, False, False], 6)
     people = np.repeat(np.arange(5), 6)
     found = share_interval(chosen, [f"p{i}" for i in people], settings(), 3)
-    drawn = np.concatenate(list(weights(people, 2000, 3)))
+    drawn = np.concatenate(list(bootstrap_weights(people, 2000, 3)))
     shares = [sum(w * c for w, c in zip(row, chosen, strict=True)) / row.sum() for row in drawn]
     assert found["method"] == "bootstrap"
     assert min(shares) <= found["low"] < np.quantile(shares, 0.1)

@@ -12,11 +12,11 @@ import pytest
 from isnet_cli.config.schema import Config
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate.scoring import (
-    brief_scores,
-    brief_shifts,
+    compute_shifts,
     reference_set,
     score_part,
-    shifts,
+    summarise_scores,
+    summarise_shifts,
 )
 from isnet_cli.images.types import Row
 from isnet_cli.stats.scores import scores
@@ -87,7 +87,7 @@ def test_a_set_without_labels_has_neither_pictures_nor_intervals() -> None:
     )
     assert found.pictures == {}
     assert found.metrics["intervals"]["why"]
-    brief = brief_scores(found.metrics)
+    brief = summarise_scores(found.metrics)
     assert brief.pop("n") == 0
     assert set(brief) == {f"macro_{r}{e}" for r in ("f1", "auc") for e in ("", "_range")}
     assert set(brief.values()) == {None}
@@ -120,11 +120,11 @@ def test_drops_between_sets_and_their_briefs() -> None:
         p, y, names = random_predictions(seed, 60, 2)
         part = score_part((name, "standard"), rows_of(y, names), p, predictor(names, config))
         tests[name, "standard"] = part.test
-    found = shifts(config, tests, "near")
+    found = compute_shifts(config, tests, "near")
     assert [(one["from"], one["to"]) for one in found] == [
         (["near", "standard"], ["far", "standard"])
     ]
-    brief = brief_shifts(found)[0]
+    brief = summarise_shifts(found)[0]
     cell = found[0]["differences"]["macro"]["auc"]
     assert brief["macro_auc"] == {end: cell[end] for end in ("value", "low", "high")}
     assert brief["macro_f1"]["value"] == pytest.approx(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isnet_cli.stats.roc import areas_of, p_value, variance
+from isnet_cli.stats.roc import area_variance, compute_areas, p_value
 from isnet_cli.stats.sample import make_sample
 from isnet_cli.stats.scores import scores
 from tests.golden.tools.compare import Ledger
@@ -79,11 +79,14 @@ def _delong(given: dict[str, Any]) -> dict[str, float]:
     areas = []
     for key in ("scores", "scores_second"):
         p = np.array(given[key])
-        areas.append(areas_of(make_sample(np.stack([1 - p, p], axis=1), truth, ["no", "yes"])))
+        areas.append(compute_areas(make_sample(np.stack([1 - p, p], axis=1), truth, ["no", "yes"])))
     own = np.arange(len(truth))
     first, second = (a.psi[:, 1] for a in areas)
-    p_found = p_value(areas[1].auc[1] - areas[0].auc[1], variance(second - first, own))
-    return {"variance": variance(first, own), "log10_p_value_of_difference": math.log10(p_found)}
+    p_found = p_value(areas[1].auc[1] - areas[0].auc[1], area_variance(second - first, own))
+    return {
+        "variance": area_variance(first, own),
+        "log10_p_value_of_difference": math.log10(p_found),
+    }
 
 
 def _rate(found: dict[str, Any], name: str, rate: str) -> float:

@@ -13,7 +13,13 @@ import torch
 from isnet_cli.config.schema import Heatmap
 from isnet_cli.errors import IsnetError
 from isnet_cli.heatmap import explainers
-from isnet_cli.heatmap.explainers import METHODS, check_method, described, explain, method_of
+from isnet_cli.heatmap.explainers import (
+    METHODS,
+    check_method,
+    describe_method,
+    explain,
+    read_method,
+)
 from isnet_cli.inference.predictor import Predictor, open_predictor
 from isnet_models.explanations.gradcam import grad_cam
 from isnet_models.methods import registry
@@ -45,7 +51,7 @@ def test_every_method_of_the_configuration_is_known() -> None:
 def test_the_default_is_the_training_method_s_own(tmp_path: Path, method: str) -> None:
     found = predictor(tmp_path, "own", {"method": method})
     assert small_config().heatmap.method == "own"
-    assert described(found) == OWN[method]
+    assert describe_method(found) == OWN[method]
     check_method(found)
     x = images()
     plain = predictor(tmp_path, OWN[method].split()[0], {"method": method})
@@ -91,7 +97,7 @@ def test_each_method_explains_every_target(tmp_path: Path, method: str) -> None:
             np.testing.assert_allclose(maps[n, 0], every[n, best[n]], atol=1e-5)
             np.testing.assert_allclose(total[n, 0], totals[n, best[n]], atol=1e-5)
     assert np.isnan(totals).all() == (method == "gradcam")
-    assert method_of(found).signed == (method != "gradcam")
+    assert read_method(found).signed == (method != "gradcam")
 
 
 def test_gradient_times_input_is_the_gradient_times_the_input(tmp_path: Path) -> None:
@@ -105,9 +111,9 @@ def test_gradient_times_input_is_the_gradient_times_the_input(tmp_path: Path) ->
 
 
 def test_names_for_the_index(tmp_path: Path) -> None:
-    assert described(predictor(tmp_path / "a")) == "lrp flex"
-    assert described(predictor(tmp_path / "b", family="z+")) == "lrp z+"
-    assert described(predictor(tmp_path / "c", "gradcam")) == "gradcam"
+    assert describe_method(predictor(tmp_path / "a")) == "lrp flex"
+    assert describe_method(predictor(tmp_path / "b", family="z+")) == "lrp z+"
+    assert describe_method(predictor(tmp_path / "c", "gradcam")) == "gradcam"
 
 
 @pytest.mark.slow

@@ -15,16 +15,16 @@ from isnet_cli.heatmap.files import (
     SMOOTHING,
     ImageMap,
     describe_map,
+    map_on_image,
     nifti_map,
     npz_bytes,
-    on_image,
     own_limit,
     panel_png,
+    paste_shape,
     shared_limit,
     shown_on_image,
     shown_part,
     smoothing,
-    with_shape,
 )
 from isnet_cli.images.resize import Frame
 from isnet_cli.output.colours import relevance_limit, smooth
@@ -64,7 +64,7 @@ def test_a_spot_lands_where_the_image_has_it() -> None:
     frame = Frame(ORIGINAL, NETWORK)
     top, left, height, width = frame.inner
     spot = blob(NETWORK, (top + 0.25 * height, left + 0.7 * width), 2.0)
-    found = on_image(spot, frame, KEPT)
+    found = map_on_image(spot, frame, KEPT)
     assert found.shape == KEPT
     y, x = np.mgrid[: KEPT[0], : KEPT[1]] + 0.5
     weights = found / found.sum()
@@ -75,7 +75,7 @@ def test_a_spot_lands_where_the_image_has_it() -> None:
 @pytest.mark.parametrize("size", [KEPT, (30, 24), (1000, 800)])
 def test_the_sum_over_the_image_stays(size: tuple[int, int]) -> None:
     spot = blob(NETWORK, (30, 33), 4.0) - 0.5 * blob(NETWORK, (40, 25), 3.0)
-    found = on_image(spot, Frame(ORIGINAL, NETWORK), size)
+    found = map_on_image(spot, Frame(ORIGINAL, NETWORK), size)
     assert found.sum(dtype=np.float64) == pytest.approx(spot.sum(dtype=np.float64), rel=2e-3)
 
 
@@ -86,7 +86,7 @@ def test_npz_holds_the_map_the_geometry_and_the_facts_without_pickles() -> None:
     np.testing.assert_array_equal(arrays["map"], found.map)
     assert arrays["relevance"].shape == KEPT
     assert arrays["relevance"].dtype == np.float32
-    expected = on_image(found.map, found.frame, KEPT)
+    expected = map_on_image(found.map, found.frame, KEPT)
     np.testing.assert_allclose(arrays["relevance"], expected, rtol=2**-11)
     assert arrays["original"].tolist() == list(ORIGINAL)
     assert arrays["image"].tolist() == list(KEPT)
@@ -104,7 +104,7 @@ def test_npz_is_reproducible_and_small() -> None:
     content = npz_bytes(found)
     assert content == npz_bytes(found)
     exact = io.BytesIO()
-    np.savez_compressed(exact, on_image(found.map, found.frame, KEPT))
+    np.savez_compressed(exact, map_on_image(found.map, found.frame, KEPT))
     assert len(content) < 0.75 * len(exact.getvalue())
 
 
@@ -181,13 +181,13 @@ def test_a_shape_is_drawn_into_the_image_and_nowhere_else() -> None:
     biased = plain.copy()
     top, left, height, width = frame.inner
     biased[top + 5 : top + 15, left + 5 : left + 15] = 1.0
-    found = with_shape(image, plain, biased, frame)
+    found = paste_shape(image, plain, biased, frame)
     rows, columns = KEPT[0] / height, KEPT[1] / width
     inside = found[round(7 * rows) : round(13 * rows), round(7 * columns) : round(13 * columns)]
     np.testing.assert_allclose(inside, 1.0, atol=1e-6)
     assert (found[round(18 * rows) :] == image[round(18 * rows) :]).all()
     assert (found[:, round(18 * columns) :] == image[:, round(18 * columns) :]).all()
-    assert (with_shape(image, plain, plain, frame) == image).all()
+    assert (paste_shape(image, plain, plain, frame) == image).all()
 
 
 def letterboxed(inside: np.ndarray) -> np.ndarray:

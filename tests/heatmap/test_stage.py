@@ -21,7 +21,7 @@ from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.heatmap import files, writer
 from isnet_cli.heatmap import stage as heatmap
 from isnet_cli.heatmap.files import ImageMap
-from isnet_cli.heatmap.stage import choose
+from isnet_cli.heatmap.stage import choose_images
 from isnet_cli.heatmap.writer import NO_LABEL, SUSPECT
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.manifest import read_manifest
@@ -216,23 +216,23 @@ def rows_of(*labels: str) -> list[Row]:
 
 def test_choice_is_even_over_labels_and_in_the_order_of_the_manifest() -> None:
     rows = rows_of(*["a"] * 50, *["b"] * 3, *["c"] * 20)
-    chosen = choose(rows, 13)
+    chosen = choose_images(rows, 13)
     assert Counter(row.label for row in chosen) == {"a": 5, "b": 3, "c": 5}
     assert chosen == [row for row in rows if row in chosen]
 
 
 def test_choice_does_not_depend_on_the_order_and_grows_with_the_limit() -> None:
     rows = rows_of(*["a"] * 20, *["b"] * 20)
-    few = {row.key for row in choose(rows, 7)}
-    assert few == {row.key for row in choose(rows[::-1], 7)}
-    assert few < {row.key for row in choose(rows, 9)}
+    few = {row.key for row in choose_images(rows, 7)}
+    assert few == {row.key for row in choose_images(rows[::-1], 7)}
+    assert few < {row.key for row in choose_images(rows, 9)}
     assert few != {row.key for row in rows[:7]}
 
 
 @pytest.mark.parametrize("limit", [None, 3, 10])
 def test_choice_of_all(limit: int | None) -> None:
     rows = rows_of("a", "b", "b")
-    assert choose(rows, limit) == rows
+    assert choose_images(rows, limit) == rows
 
 
 def test_limit_holds_for_each_set(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from isnet_cli.heatmap.writer import (
     SHEET,
     Explained,
     MapWriter,
-    made,
+    has_map,
+    list_sheets,
     reliance_first,
-    sheets,
 )
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.inference.predictor import open_predictor
@@ -60,7 +60,7 @@ def test_a_line_and_two_files_for_each_class(tmp_path: Path) -> None:
     names = [line[kind] for line in lines for kind in ("png", "npz")]
     assert [path.relative_to(tmp_path / "out").as_posix() for path in paths] == names
     assert all(path.is_file() for path in paths)
-    assert all(made(line) for line in lines)
+    assert all(has_map(line) for line in lines)
 
 
 def test_names_of_sets_become_names_of_folders(tmp_path: Path) -> None:
@@ -81,14 +81,14 @@ def test_image_without_a_class_to_explain_has_a_line_and_no_file(tmp_path: Path)
     lines, paths = written(tmp_path, explained())
     assert [line["error"] for line in lines] == [NO_LABEL]
     assert not paths
-    assert not made(lines[0])
+    assert not has_map(lines[0])
 
 
 def test_without_a_mask_the_map_is_written_and_the_share_is_empty(tmp_path: Path) -> None:
     lines, paths = written(tmp_path, explained(1, mask=False))
     assert (lines[0]["error"], lines[0]["outside_share"]) == (NO_MASK, "")
     assert len(paths) == 2
-    assert made(lines[0])
+    assert has_map(lines[0])
 
 
 def test_a_broken_map_is_reported_and_not_drawn(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_broken_map_is_reported_and_not_drawn(tmp_path: Path) -> None:
     found.maps[0][0, 0, 0] = np.inf
     lines, paths = written(tmp_path, found)
     assert [line["error"] for line in lines] == [NOT_FINITE, ""]
-    assert [made(line) for line in lines] == [False, True]
+    assert [has_map(line) for line in lines] == [False, True]
     assert len(paths) == 2
 
 
@@ -128,8 +128,8 @@ def test_the_most_reliant_come_first_and_those_without_a_share_last() -> None:
 def test_sheets_of_an_index() -> None:
     lines = [line("0.1", "p/q", folder="test/biased/"), line("0.1", "c", "a b", "far/")]
     lines[1]["png"] = "far/c_a_b-24be7d.png"
-    assert sheets([lines[0]]) == {f"test/biased/{SHEET}"}
-    assert sheets([{**lines[0], "png": ""}]) == set()
+    assert list_sheets([lines[0]]) == {f"test/biased/{SHEET}"}
+    assert list_sheets([{**lines[0], "png": ""}]) == set()
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from isnet_cli.masks.contact_sheet import (
     PAGES,
     TILES,
     contact_sheet_png,
-    doubt,
     page_name,
     pages,
+    rank_by_verdict,
     tile,
 )
 from isnet_cli.masks.quality import MaskQuality, missing
@@ -39,7 +39,7 @@ def test_the_most_doubtful_come_first() -> None:
         line("bad", margin=0.99, balance=0.99, verdict="suspect", reason="small: 1 %"),
         line("given", balance=0.95),
     ]
-    order = [str(entry["key"]) for entry in sorted(lines, key=doubt)]
+    order = [str(entry["key"]) for entry in sorted(lines, key=rank_by_verdict)]
     assert order == ["bad", "gone", "odd", "doubtful", "sure", "given"]
 
 

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from isnet_cli.output.colours import blend, diverging, opacity_of, relevance_limit, smooth
+from isnet_cli.output.colours import (
+    blend,
+    compute_opacity,
+    diverging_colours,
+    relevance_limit,
+    smooth,
+)
 
 # Machado, Oliveira, Fernandes 2009: full protanopia, deuteranopia, tritanopia on linear RGB.
 BLINDNESS = {
@@ -51,13 +57,13 @@ def lab(rgb_linear: np.ndarray) -> np.ndarray:
 
 
 def test_zero_is_a_neutral_near_white() -> None:
-    middle = diverging(np.zeros(1, np.float32))[0]
+    middle = diverging_colours(np.zeros(1, np.float32))[0]
     assert np.ptp(middle) < 0.01
     assert middle.min() > 0.9
 
 
 def test_both_ends_are_equally_light_and_of_the_named_hues() -> None:
-    low, high = diverging(np.array([-1.0, 1.0], np.float32))
+    low, high = diverging_colours(np.array([-1.0, 1.0], np.float32))
     assert low.argmax() == 2
     assert high.argmax() == 0
     lightness = lab(linear(np.stack([low, high])))[:, 0]
@@ -66,21 +72,22 @@ def test_both_ends_are_equally_light_and_of_the_named_hues() -> None:
 
 def test_values_beyond_the_range_take_the_end_colours() -> None:
     assert np.array_equal(
-        diverging(np.array([-9.0, 9.0], np.float32)), diverging(np.array([-1.0, 1.0], np.float32))
+        diverging_colours(np.array([-9.0, 9.0], np.float32)),
+        diverging_colours(np.array([-1.0, 1.0], np.float32)),
     )
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_equal_steps_of_magnitude_look_equal(sign: float) -> None:
     values = (sign * np.linspace(0, 1, 9)).astype(np.float32)
-    steps = np.linalg.norm(np.diff(lab(linear(diverging(values))), axis=0), axis=1)
+    steps = np.linalg.norm(np.diff(lab(linear(diverging_colours(values))), axis=0), axis=1)
     assert steps.min() > 5  # each step is seen
     assert steps.max() / steps.min() < 2.5
 
 
 @pytest.mark.parametrize("kind", [None, *BLINDNESS])
 def test_signs_differ_for_every_eye(kind: str | None) -> None:
-    ends = linear(diverging(np.array([-0.5, 0.5, -1.0, 1.0], np.float32)))
+    ends = linear(diverging_colours(np.array([-0.5, 0.5, -1.0, 1.0], np.float32)))
     if kind is not None:
         ends = np.clip(ends @ np.array(BLINDNESS[kind]).T, 0, 1)
     seen = lab(ends)
@@ -106,8 +113,8 @@ def test_zero_relevance_leaves_the_image_and_full_relevance_covers_it() -> None:
     image = np.array([[0.0, 0.4, 1.0]], np.float32)
     assert np.allclose(blend(image, np.zeros_like(image), 2.0), image[..., None], atol=1e-6)
     covered = blend(image, np.full_like(image, 2.0), 2.0)
-    assert np.allclose(covered, diverging(np.ones(1, np.float32))[0], atol=0.09)
-    assert np.all(np.diff(opacity_of(np.linspace(0, 1, 20, dtype=np.float32))) > 0)
+    assert np.allclose(covered, diverging_colours(np.ones(1, np.float32))[0], atol=0.09)
+    assert np.all(np.diff(compute_opacity(np.linspace(0, 1, 20, dtype=np.float32))) > 0)
 
 
 def test_smoothing_keeps_the_sum_and_spreads_a_point_as_a_gaussian() -> None:

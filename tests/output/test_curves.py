@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from matplotlib.figure import Figure
 
-from isnet_cli.output.curves import PrecisionRecall, pr_figure, reliability_figure, thinned
+from isnet_cli.output.curves import PrecisionRecall, pr_figure, reliability_figure, thin_curve
 from isnet_cli.output.plotting import svg_text
 
 BINS = [
@@ -50,7 +50,7 @@ def test_any_number_of_curves(count: int) -> None:
 
 
 def test_long_curves_are_thinned_and_keep_their_ends() -> None:
-    assert thinned([0.0, 1.0]) == [0.0, 1.0]
-    found = thinned([i / 1000 for i in range(1001)])
+    assert thin_curve([0.0, 1.0]) == [0.0, 1.0]
+    found = thin_curve([i / 1000 for i in range(1001)])
     assert (len(found), found[0], found[-1]) == (400, 0.0, 1.0)
     assert found == sorted(found)

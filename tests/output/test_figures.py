@@ -19,13 +19,13 @@ from isnet_cli.output.figures import (
     curve_panels,
     curves_figure,
     forest_figure,
+    list_quantities,
     number,
-    quantities,
     reliance_figure,
     shift_figure,
     spans_figure,
 )
-from isnet_cli.output.plotting import short, svg_text, wrapped
+from isnet_cli.output.plotting import shorten, svg_text, wrap_text
 
 HISTORY = [
     {
@@ -59,7 +59,7 @@ def heights(figure: Figure) -> list[float]:
 
 
 def test_history_is_sorted_into_quantities_and_lines() -> None:
-    found = quantities(HISTORY)
+    found = list_quantities(HISTORY)
     assert list(found) == ["Loss", "AUC"]
     assert found["Loss"]["training"][0] == 2.0
     assert found["Loss"]["validation"][:2] == [None, 1.5]
@@ -153,8 +153,8 @@ def test_figures_stand_inside_tall_bars_with_marks_and_above_short_ones() -> Non
 
 def test_one_loss_is_drawn_once() -> None:
     rows = [{"epoch": 1, "train_loss": 0.5, "train_classification": 0.5}]
-    assert list(quantities(rows)) == ["Loss"]
-    assert len(quantities([*rows, {"epoch": 2, "train_loss": 0.9}])) == 2
+    assert list(list_quantities(rows)) == ["Loss"]
+    assert len(list_quantities([*rows, {"epoch": 2, "train_loss": 0.9}])) == 2
 
 
 def test_no_pyplot() -> None:
@@ -176,10 +176,10 @@ def test_number(cell: str | float | None, value: float | None) -> None:
 
 
 def test_shortening() -> None:
-    assert short("abcdef", 6) == "abcdef"
-    assert short("abcdefgh", 5) == "ab…gh"
-    assert all(len(line) <= 10 for line in wrapped("a-very-long-word " * 9, 10, 3).split("\n"))
-    assert len(wrapped("one two three four five six", 5, 2).split("\n")) == 2
+    assert shorten("abcdef", 6) == "abcdef"
+    assert shorten("abcdefgh", 5) == "ab…gh"
+    assert all(len(line) <= 10 for line in wrap_text("a-very-long-word " * 9, 10, 3).split("\n"))
+    assert len(wrap_text("one two three four five six", 5, 2).split("\n")) == 2
 
 
 def test_marks_and_bars_stand_at_their_values() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isnet_cli.output.overlays import OUTLINE, grey, image_tile, outlined, overlay
+from isnet_cli.output.overlays import OUTLINE, draw_outline, grey, image_tile, overlay
 from tests.output.factory import close_to, scene
 
 
@@ -38,7 +38,7 @@ def test_smoothing_is_shown_and_does_not_touch_the_map() -> None:
 
 def test_outline_lies_on_the_border_alone() -> None:
     image, _, mask = scene()
-    picture = outlined(grey(image), mask)
+    picture = draw_outline(grey(image), mask)
     yellow = close_to(picture, OUTLINE, 110)
     rows, columns = np.nonzero(yellow)
     assert yellow.any()
@@ -53,7 +53,7 @@ def test_outline_lies_on_the_border_alone() -> None:
 def test_outline_survives_a_large_image_shown_small() -> None:
     mask = np.zeros((2000, 1600), bool)
     mask[300:1500, 300:1300] = True
-    picture = Image.fromarray(outlined(grey(np.zeros(mask.shape, np.float32)), mask))
+    picture = Image.fromarray(draw_outline(grey(np.zeros(mask.shape, np.float32)), mask))
     small = np.asarray(picture.resize((200, 250), Image.Resampling.BOX))
     assert small[100, 30:45].max() > 150
 
@@ -61,7 +61,7 @@ def test_outline_survives_a_large_image_shown_small() -> None:
 def test_outline_of_empty_full_and_absent_masks_is_the_image() -> None:
     image = grey(scene()[0])
     for mask in (np.zeros((120, 100), bool), np.ones((120, 100), bool), None):
-        assert np.array_equal(outlined(image, mask), image)
+        assert np.array_equal(draw_outline(image, mask), image)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isnet_cli.output.overlays import OUTLINE, grey, outlined, overlay, scaled
+from isnet_cli.output.overlays import OUTLINE, draw_outline, grey, overlay, scale_image
 from isnet_cli.output.panels import compose_panel, panel_parts
 from tests.output.factory import close_to, scene
 
@@ -19,8 +19,10 @@ def test_parts_are_what_was_put_in(rows: int, columns: int, height: int, words: 
     left, right = panel_parts(panel, (rows, columns))
     size = (left.shape[1], left.shape[0])
     assert left.shape[0] == height
-    assert np.array_equal(left, grey(scaled(image, size)))
-    assert np.array_equal(right, overlay(scaled(image, size), scaled(relevance, size), None))
+    assert np.array_equal(left, grey(scale_image(image, size)))
+    assert np.array_equal(
+        right, overlay(scale_image(image, size), scale_image(relevance, size), None)
+    )
 
 
 def test_parts_carry_the_outline() -> None:
@@ -29,7 +31,7 @@ def test_parts_carry_the_outline() -> None:
     mask[20:80, 20:60] = True
     panel = compose_panel(image, image, mask, title="t", caption="c", height=100)
     left, _ = panel_parts(panel, (100, 80))
-    assert np.array_equal(left, outlined(grey(image), mask))
+    assert np.array_equal(left, draw_outline(grey(image), mask))
 
 
 def test_a_picture_of_another_image_is_refused() -> None:

@@ -4,12 +4,12 @@ import base64
 
 import matplotlib as mpl
 
-from isnet_cli.output.plotting import data_uri, drawn, drawn_row, svg_text
+from isnet_cli.output.plotting import data_uri, draw_panel, draw_panels, svg_text
 
 
 def test_svg_has_the_size_asked_for_and_depends_on_the_data_alone() -> None:
     first, same, other = (
-        svg_text(drawn((3, 2), lambda axes, end=end: axes.plot([0, 1], [0, end])))
+        svg_text(draw_panel((3, 2), lambda axes, end=end: axes.plot([0, 1], [0, end])))
         for end in (1, 1, 2)
     )
     assert 'width="216pt" height="144pt"' in first
@@ -18,7 +18,7 @@ def test_svg_has_the_size_asked_for_and_depends_on_the_data_alone() -> None:
 
 
 def test_row_has_its_panels_side_by_side() -> None:
-    figure = drawn_row(
+    figure = draw_panels(
         (3, 2), [lambda axes: axes.set_title("one"), lambda axes: axes.set_title("two")]
     )
     assert figure.get_size_inches().tolist() == [6, 2]
@@ -28,7 +28,7 @@ def test_row_has_its_panels_side_by_side() -> None:
 
 def test_global_settings_are_as_before() -> None:
     before = dict(mpl.rcParams)
-    svg_text(drawn((3, 2), lambda axes: None))
+    svg_text(draw_panel((3, 2), lambda axes: None))
     assert dict(mpl.rcParams) == before
 
 

@@ -22,7 +22,7 @@ from isnet_cli.images.kept import save_image
 from isnet_cli.images.mask_files import save_mask
 from isnet_cli.images.types import ROW_FIELDS
 from isnet_cli.output.images import compose_panel, png_bytes
-from isnet_cli.stats.intervals import with_intervals
+from isnet_cli.stats.intervals import add_intervals
 from isnet_cli.stats.reliance import summarise
 from isnet_cli.stats.sample import make_sample
 from isnet_cli.stats.scores import scores
@@ -37,7 +37,7 @@ def make_full_scores(
 ) -> tuple[dict[str, Any], Test]:
     """Scores with intervals and calibration of images that are each of their own patient."""
     found, sample = scores(p, truth, classes), make_sample(p, truth, classes)
-    return {**found, **with_intervals(found, sample, SETTINGS, 0)}, Test(found, sample)
+    return {**found, **add_intervals(found, sample, SETTINGS, 0)}, Test(found, sample)
 
 
 def make_background(

@@ -15,9 +15,9 @@ from isnet_cli.stats.comparison import (
     SCORES,
     Comparison,
     adjust_by_holm,
-    compare_on,
-    corrected,
-    draws_for,
+    choose_draws,
+    compare_models,
+    correct_comparisons,
 )
 from isnet_cli.stats.sample import make_sample
 from isnet_cli.stats.scores import scores
@@ -43,7 +43,7 @@ def models(count: int, *, multilabel: bool = False) -> list[Test]:
 @pytest.mark.parametrize("multilabel", [False, True])
 def test_each_pair_is_the_single_paired_test(multilabel: bool) -> None:
     three = models(3, multilabel=multilabel)
-    found = compare_on(("a", "standard"), three, 300, 7)
+    found = compare_models(("a", "standard"), three, 300, 7)
     assert [(c.first, c.second) for c in found] == [(0, 1), (0, 2), (1, 2)]
     for c in found:
         one = paired_differences(three[c.first], three[c.second], Intervals(bootstrap=300), 7)
@@ -55,8 +55,8 @@ def test_each_pair_is_the_single_paired_test(multilabel: bool) -> None:
     assert found[1].differences["macro_auc"]["method"] == "delong"
     assert found[1].differences["macro_f1"]["method"] == "bootstrap"
     assert found[1].differences["macro_auc"]["p"] < 0.01
-    assert compare_on(("a", "standard"), three, 300, 7, [(0, 2)]) == [found[1]]
-    (turned,) = compare_on(("a", "standard"), three, 300, 7, [(2, 0)])
+    assert compare_models(("a", "standard"), three, 300, 7, [(0, 2)]) == [found[1]]
+    (turned,) = compare_models(("a", "standard"), three, 300, 7, [(2, 0)])
     value = found[1].differences["macro_f1"]["value"]
     assert turned.differences["macro_f1"]["value"] == pytest.approx(-value)
     assert value != 0
@@ -64,7 +64,7 @@ def test_each_pair_is_the_single_paired_test(multilabel: bool) -> None:
 
 def test_a_model_against_itself_has_no_p_and_says_why() -> None:
     one = models(1)[0]
-    (found,) = compare_on(("a", "standard"), [one, one], 300, 0)
+    (found,) = compare_models(("a", "standard"), [one, one], 300, 0)
     for cell in found.differences.values():
         assert cell["p"] is None
         assert cell["value"] == 0
@@ -78,7 +78,7 @@ def pair(p: float | None, test: str) -> Comparison:
 
 
 def test_each_score_is_a_family_over_pairs_and_tests() -> None:
-    found = corrected([pair(0.01, "a"), pair(None, "b"), pair(0.03, "c")])
+    found = correct_comparisons([pair(0.01, "a"), pair(None, "b"), pair(0.03, "c")])
     assert [c.differences["macro_f1"]["p_holm"] for c in found] == [
         pytest.approx(0.03), None, pytest.approx(0.06),
     ]  # fmt: skip
@@ -88,7 +88,7 @@ def test_each_score_is_a_family_over_pairs_and_tests() -> None:
 
 @pytest.mark.parametrize("family", [1, 100, 101, 5000])
 def test_draws_let_the_smallest_p_pass(family: int) -> None:
-    draws = draws_for(family)
+    draws = choose_draws(family)
     assert draws >= DRAWS
     assert family * 2 / (draws + 1) < ALPHA
 

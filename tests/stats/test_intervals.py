@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from isnet_cli.config.schema import Intervals
-from isnet_cli.stats.intervals import NO_IMAGES, ONE_PATIENT, SAME_DRAWS, with_intervals
+from isnet_cli.stats.intervals import NO_IMAGES, ONE_PATIENT, SAME_DRAWS, add_intervals
 from isnet_cli.stats.sample import make_sample
 from isnet_cli.stats.scores import scores
 from tests.stats.factory import random_predictions
@@ -23,7 +23,7 @@ def described(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     metrics = scores(p, y, names)
     sample = make_sample(p, y, names, patients=patients)
-    found = with_intervals(metrics, sample, Intervals(**QUICK, **settings), 5)
+    found = add_intervals(metrics, sample, Intervals(**QUICK, **settings), 5)
     json.dumps(found, allow_nan=False)
     return metrics, found
 

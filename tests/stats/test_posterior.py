@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isnet_cli.stats.posterior import densest, equal_tails, interval, posterior_scores, prior_of
-from isnet_cli.stats.sample import make_sample, values_of
+from isnet_cli.stats.posterior import (
+    choose_prior,
+    densest_interval,
+    equal_tails_interval,
+    posterior_interval,
+    posterior_scores,
+)
+from isnet_cli.stats.sample import make_sample, read_values
 from isnet_cli.stats.scores import scores
 from tests.stats.factory import random_predictions
 
@@ -20,7 +26,7 @@ def sample_of(table: list[list[int]]):
             y += [t] * n
             chosen += [c] * n
     p, names = np.eye(size)[chosen], [f"c{k}" for k in range(size)]
-    return make_sample(p, y, names), values_of(scores(p, y, names))
+    return make_sample(p, y, names), read_values(scores(p, y, names))
 
 
 def test_the_paper_s_case_is_reproduced() -> None:
@@ -32,8 +38,8 @@ def test_the_paper_s_case_is_reproduced() -> None:
     assert f1.mean() == pytest.approx(0.928, abs=0.001)
     assert f1.std() == pytest.approx(0.018, abs=0.0005)
     # These two figures are the 2.5 % and 97.5 % points; the densest interval lies a little higher.
-    assert equal_tails(f1) == pytest.approx((0.890, 0.959), abs=0.001)
-    assert densest(f1) == pytest.approx((0.8925, 0.9610), abs=0.0015)
+    assert equal_tails_interval(f1) == pytest.approx((0.890, 0.959), abs=0.001)
+    assert densest_interval(f1) == pytest.approx((0.8925, 0.9610), abs=0.0015)
 
 
 @pytest.mark.parametrize(("kind", "a", "b"), [("uniform", 1, 2), ("jeffreys", 0.5, 0.5)])
@@ -48,10 +54,10 @@ def test_recall_has_the_moments_of_its_beta_posterior(kind, a: float, b: float) 
 
 
 def test_jeffreys_prior_of_two_classes_is_one_half_everywhere() -> None:
-    matrix, frequency = prior_of("jeffreys", 2)
+    matrix, frequency = choose_prior("jeffreys", 2)
     assert matrix.tolist() == [[0.5, 0.5], [0.5, 0.5]]
     assert frequency == 0.5
-    assert prior_of("jeffreys", 5)[0].sum(axis=1) == pytest.approx([1.0] * 5)
+    assert choose_prior("jeffreys", 5)[0].sum(axis=1) == pytest.approx([1.0] * 5)
 
 
 def test_specificity_of_two_classes_is_the_other_s_recall_in_every_draw() -> None:
@@ -74,7 +80,7 @@ def test_a_class_without_images_stays_out() -> None:
 def test_labels_are_matrices_of_their_own_and_have_no_joint_scores() -> None:
     p, y, names = random_predictions(0, 60, 3, multilabel=True)
     sample, metrics = make_sample(p, y, names), scores(p, y, names)
-    drawn = posterior_scores(sample, values_of(metrics), 40_000, np.random.default_rng(4))
+    drawn = posterior_scores(sample, read_values(metrics), 40_000, np.random.default_rng(4))
     assert {path[0] for path in drawn} == {"per_class"}
     (tn, fp), (fn, tp) = metrics["confusion"]["c1"]
     means = {rate: drawn["per_class", "c1", rate].mean() for rate in ("recall", "specificity")}
@@ -92,16 +98,16 @@ def test_same_seed_same_draws() -> None:
 
 def test_densest_interval_of_known_densities() -> None:
     rng = np.random.default_rng(0)
-    low, high = densest(rng.normal(size=400_000))
+    low, high = densest_interval(rng.normal(size=400_000))
     assert (low, high) == pytest.approx((-1.96, 1.96), abs=0.06)
-    low, high = densest(rng.exponential(size=400_000))
+    low, high = densest_interval(rng.exponential(size=400_000))
     assert low == pytest.approx(0, abs=1e-3)
     assert high == pytest.approx(-np.log(0.05), abs=0.02)
-    assert densest(np.array([0.3])) == (0.3, 0.3)
+    assert densest_interval(np.array([0.3])) == (0.3, 0.3)
 
 
 def test_shapes_of_the_interval() -> None:
     draws = np.random.default_rng(0).exponential(size=10_000)
-    assert interval(draws) == densest(draws)
-    assert interval(draws, "equal_tails") == equal_tails(draws)
-    assert equal_tails(draws) == pytest.approx((-np.log(0.975), -np.log(0.025)), rel=0.15)
+    assert posterior_interval(draws) == densest_interval(draws)
+    assert posterior_interval(draws, "equal_tails") == equal_tails_interval(draws)
+    assert equal_tails_interval(draws) == pytest.approx((-np.log(0.975), -np.log(0.025)), rel=0.15)

@@ -8,8 +8,8 @@ from isnet_cli.stats.reliance import (
     NO_SHARES,
     NOT_FINITE,
     ZERO_MAP,
+    measure_reliance,
     outside_share,
-    reliance,
     summarise,
 )
 
@@ -29,7 +29,7 @@ def slow_share(map_chw: np.ndarray, mask: np.ndarray) -> float:
 def test_by_hand() -> None:
     maps = np.array([[[[3.0, -1.0], [0.0, 4.0]]]])
     masks = np.array([[[1, 1], [0, 0]]])
-    found = reliance(maps, masks)
+    found = measure_reliance(maps, masks)
     assert found.outside_share.tolist() == [0.5]  # |3| + |-1| inside, |0| + |4| outside
     assert found.inside_density.tolist() == [1.0]
     assert found.outside_density.tolist() == [1.0]
@@ -40,12 +40,12 @@ def test_density_is_relative_to_an_even_map() -> None:
     even = np.ones((1, 1, 4, 4))
     mask = np.zeros((1, 4, 4), bool)
     mask[0, 0] = True
-    found = reliance(even, mask)
+    found = measure_reliance(even, mask)
     assert found.outside_share[0] == pytest.approx(0.75)
     assert found.inside_density[0] == pytest.approx(1.0)
     assert found.outside_density[0] == pytest.approx(1.0)
     inside_only = np.where(mask[:, None], 1.0, 0.0)
-    found = reliance(inside_only, mask)
+    found = measure_reliance(inside_only, mask)
     assert (found.inside_density[0], found.outside_density[0]) == (4.0, 0.0)
 
 
@@ -96,7 +96,7 @@ def test_no_mask_zero_map_and_broken_map_are_nan_with_a_reason() -> None:
     maps[2, 0, 0, 0] = np.nan
     masks = np.zeros((4, 2, 2), bool)
     masks[1:, 0] = True
-    found = reliance(maps, masks)
+    found = measure_reliance(maps, masks)
     assert np.isnan(found.outside_share).tolist() == [True, True, True, False]
     assert found.why.tolist() == [NO_MASK, ZERO_MAP, NOT_FINITE, ""]
     assert np.isnan(found.inside_density[:3]).all()
@@ -104,7 +104,7 @@ def test_no_mask_zero_map_and_broken_map_are_nan_with_a_reason() -> None:
 
 
 def test_mask_that_covers_the_image_leaves_nothing_outside() -> None:
-    found = reliance(np.ones((1, 1, 2, 2)), np.ones((1, 2, 2), bool))
+    found = measure_reliance(np.ones((1, 1, 2, 2)), np.ones((1, 2, 2), bool))
     assert found.outside_share.tolist() == [0.0]
     assert found.inside_density.tolist() == [1.0]
     assert np.isnan(found.outside_density).all()
@@ -117,7 +117,7 @@ def test_no_image_gives_no_share() -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 2, 3), (2, 1, 2, 2), (1, 2, 2)])
 def test_shapes_that_do_not_match_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="do not match"):
-        reliance(np.zeros(shape), np.zeros((1, 2, 2), bool))
+        measure_reliance(np.zeros(shape), np.zeros((1, 2, 2), bool))
 
 
 def test_summary_per_explained_class() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from isnet_cli.stats.roc import Z, area_interval, areas_of, p_value, variance
+from isnet_cli.stats.roc import Z, area_interval, area_variance, compute_areas, p_value
 from isnet_cli.stats.sample import Sample, make_sample
 from tests.stats.factory import random_predictions
 
@@ -49,30 +49,30 @@ def test_variance_and_covariance_equal_the_definitions(
     truth = rng.permutation(np.r_[np.ones(m, bool), np.zeros(n, bool)])
     scored = rng.integers(0, 5, (2, m + n)) / 4 if ties else rng.random((2, m + n))
     areas, covariance = delong(list(scored), truth)
-    found = [areas_of(two_class(s, truth)) for s in scored]
+    found = [compute_areas(two_class(s, truth)) for s in scored]
     own = np.arange(m + n)
     for k in range(2):
         assert found[k].auc[1] == pytest.approx(areas[k])
         assert found[k].pairs[1].tolist() == [m, n]
-        assert variance(found[k].psi[:, 1], own) == pytest.approx(covariance[k, k], abs=1e-14)
+        assert area_variance(found[k].psi[:, 1], own) == pytest.approx(covariance[k, k], abs=1e-14)
     difference = found[1].psi[:, 1] - found[0].psi[:, 1]
     expected = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    assert variance(difference, own) == pytest.approx(expected, abs=1e-14)
+    assert area_variance(difference, own) == pytest.approx(expected, abs=1e-14)
 
 
 def test_areas_equal_scikit_learn_for_every_class() -> None:
     p, y, names = random_predictions(5, 80, 4)
-    found = areas_of(make_sample(p, y, names)).auc
+    found = compute_areas(make_sample(p, y, names)).auc
     expected = [roc_auc_score(y == k, p[:, k]) for k in range(4)]
     assert found == pytest.approx(expected)
 
 
 def test_macro_of_two_classes_is_either_class() -> None:
     p, y, names = random_predictions(6, 40, 2)
-    found = areas_of(make_sample(p, y, names))
+    found = compute_areas(make_sample(p, y, names))
     own = np.arange(40)
-    one = variance(found.psi[:, 0], own)
-    assert variance(found.psi.mean(axis=1), own) == pytest.approx(one)
+    one = area_variance(found.psi[:, 0], own)
+    assert area_variance(found.psi.mean(axis=1), own) == pytest.approx(one)
 
 
 def test_macro_variance_is_that_of_many_samples() -> None:
@@ -80,11 +80,11 @@ def test_macro_variance_is_that_of_many_samples() -> None:
     areas, estimates, apart = [], [], []
     for seed in range(400):
         p, y, names = random_predictions(seed, 90, 3)
-        found = areas_of(make_sample(p, y, names))
+        found = compute_areas(make_sample(p, y, names))
         own = np.arange(90)
         areas.append(found.auc.mean())
-        estimates.append(variance(found.psi.mean(axis=1), own))
-        apart.append(sum(variance(found.psi[:, k], own) for k in range(3)) / 9)
+        estimates.append(area_variance(found.psi.mean(axis=1), own))
+        apart.append(sum(area_variance(found.psi[:, k], own) for k in range(3)) / 9)
     assert np.mean(estimates) == pytest.approx(np.var(areas), rel=0.2)
     assert np.mean(apart) < 0.85 * np.mean(estimates)  # without covariance it is too small
 
@@ -93,22 +93,22 @@ def test_images_of_a_patient_are_summed_as_obuchowski_does() -> None:
     """Every image twice, same patient: the variance of single images, not half of it."""
     rng = np.random.default_rng(1)
     truth, score = rng.random(30) < 0.4, rng.random(30)
-    single = areas_of(two_class(score, truth))
+    single = compute_areas(two_class(score, truth))
     names = [f"p{i}" for i in range(30)] * 2
     double = two_class(np.r_[score, score], np.r_[truth, truth], names)
-    found = areas_of(double)
+    found = compute_areas(double)
     assert found.auc == pytest.approx(single.auc)
-    expected = variance(single.psi[:, 1], np.arange(30))
-    assert variance(found.psi[:, 1], double.patients) == pytest.approx(expected)
+    expected = area_variance(single.psi[:, 1], np.arange(30))
+    assert area_variance(found.psi[:, 1], double.patients) == pytest.approx(expected)
 
 
 def test_missing_sides_have_no_area() -> None:
-    found = areas_of(make_sample([[0.3, 0.7], [0.6, 0.4]], [1, 1], ["a", "b"]))
+    found = compute_areas(make_sample([[0.3, 0.7], [0.6, 0.4]], [1, 1], ["a", "b"]))
     assert np.isnan(found.auc).all()
     assert np.isnan(found.psi).all()
-    one = areas_of(make_sample([[0.3, 0.7], [0.6, 0.4]], [1, 0], ["a", "b"]))
+    one = compute_areas(make_sample([[0.3, 0.7], [0.6, 0.4]], [1, 0], ["a", "b"]))
     assert one.auc.tolist() == [1, 1]
-    assert math.isnan(variance(one.psi[:, 1], np.arange(2)))
+    assert math.isnan(area_variance(one.psi[:, 1], np.arange(2)))
 
 
 def test_intervals_stay_inside_and_say_their_method() -> None:
@@ -142,8 +142,8 @@ def test_coverage_is_near_its_nominal_value() -> None:
         truth = rng.random(120) < 0.4
         score = 1 / (1 + np.exp(-(rng.normal(size=120) + 1.812 * truth)))  # true area 0.9
         sample = two_class(score, truth)
-        found = areas_of(sample)
-        var = variance(found.psi[:, 1], sample.patients)
+        found = compute_areas(sample)
+        var = area_variance(found.psi[:, 1], sample.patients)
         low, high, _ = area_interval(found.auc[1], var, found.pairs[1])
         held += low <= 0.9 <= high
     assert 0.91 <= held / 300 <= 0.985

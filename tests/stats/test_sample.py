@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from isnet_cli.errors import IsnetError
 from isnet_cli.stats.sample import (
     COUNTED,
+    compute_rates,
+    count_outcomes,
     count_scores,
-    counts_of,
     make_sample,
-    rates_of,
-    values_of,
+    read_values,
 )
 from isnet_cli.stats.scores import scores
 from tests.stats.factory import random_predictions
@@ -26,13 +26,13 @@ from tests.stats.factory import random_predictions
 @given(st.integers(0, 10**6), st.integers(1, 25), st.integers(2, 4), st.booleans())
 def test_count_scores_equal_the_scores(seed: int, n: int, classes: int, several: bool) -> None:
     p, y, names = random_predictions(seed, n, classes, multilabel=several)
-    values = values_of(scores(p, y, names))
+    values = read_values(scores(p, y, names))
     sample = make_sample(p, y, names)
     if not len(sample):
         assert values["accuracy",] is None
         return
-    counts = counts_of(sample, np.ones((2, len(sample))))
-    found = count_scores(counts, rates_of(counts), sample, values)
+    counts = count_outcomes(sample, np.ones((2, len(sample))))
+    found = count_scores(counts, compute_rates(counts), sample, values)
     for path, value in values.items():
         if path[-1] in ("auc", "ap") or value is None:
             assert path not in found
@@ -43,7 +43,7 @@ def test_count_scores_equal_the_scores(seed: int, n: int, classes: int, several:
 def test_weights_count_images_several_times() -> None:
     p, y, names = random_predictions(3, 20, 3)
     w = np.random.default_rng(0).integers(0, 4, 20)
-    found = rates_of(counts_of(make_sample(p, y, names), w[None]))
+    found = compute_rates(count_outcomes(make_sample(p, y, names), w[None]))
     again = scores(np.repeat(p, w, axis=0), np.repeat(y, w), names)
     for k, name in enumerate(names):
         for rate in COUNTED:

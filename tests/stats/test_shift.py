@@ -106,9 +106,9 @@ def test_independent_areas_add_their_variances() -> None:
 
 
 def paired_sd(test: Test) -> float:
-    from isnet_cli.stats.roc import areas_of, variance
+    from isnet_cli.stats.roc import area_variance, compute_areas
 
-    return math.sqrt(variance(areas_of(test.sample).psi[:, 0], test.sample.patients))
+    return math.sqrt(area_variance(compute_areas(test.sample).psi[:, 0], test.sample.patients))
 
 
 def test_means_over_different_classes_are_not_compared() -> None:

@@ -9,7 +9,7 @@ from isnet_cli.report.compare.common_tests import LeftOut
 from isnet_cli.report.compare.seeds import SeedGroup
 from isnet_cli.report.results import Predictions, RunResults, TestKey
 from isnet_cli.stats.comparison import ALPHA, FAMILY, SCORES, Comparison
-from isnet_cli.stats.seeds import over_runs
+from isnet_cli.stats.seeds import summarise_runs
 
 # Variants of an image, named as in metrics.json
 VARIANTS = ("full", "lungs_only", "lungs_removed", "other_class", "same_class")
@@ -173,13 +173,16 @@ def _describe_seeds(
     for test in tests:
         own = [test["runs"][name] for name in members]
         figures = {
-            name: over_runs([one["scores"][name]["value"] for one in own]) for name in SEED_SCORES
+            name: summarise_runs([one["scores"][name]["value"] for one in own])
+            for name in SEED_SCORES
         }
         cut = [one["reliance"] for one in own]
-        figures["auc_lungs_removed"] = over_runs([c["auc"]["lungs_removed"]["value"] for c in cut])
-        figures["flips"] = over_runs([c["flips"]["value"] for c in cut])
-        figures["gap_auc"] = over_runs([c["gap_auc"]["value"] for c in cut])
-        figures["relevance_outside"] = over_runs([c["outside"]["mean"] for c in cut])
+        figures["auc_lungs_removed"] = summarise_runs(
+            [c["auc"]["lungs_removed"]["value"] for c in cut]
+        )
+        figures["flips"] = summarise_runs([c["flips"]["value"] for c in cut])
+        figures["gap_auc"] = summarise_runs([c["gap_auc"]["value"] for c in cut])
+        figures["relevance_outside"] = summarise_runs([c["outside"]["mean"] for c in cut])
         found.append({"set": test["set"], "version": test["version"], "figures": figures})
     return {"name": group.name, "runs": members, "seeds": list(group.seeds), "tests": found}
 

@@ -38,7 +38,7 @@ from isnet_cli.report.results import (
     read_evaluated,
 )
 from isnet_cli.report.sections.maps import build_maps_section
-from isnet_cli.stats.comparison import Comparison, compare_on, corrected, draws_for
+from isnet_cli.stats.comparison import Comparison, choose_draws, compare_models, correct_comparisons
 
 SCHEMA = 2
 SEED = 0  # of the draws of patients: the same comparison gives the same figures
@@ -185,15 +185,15 @@ def _compare_all(
     """Corrected comparisons of all tests with labels, and the number of draws."""
     pairs = tuple(combinations(range(len(runs)), 2)) if chosen is None else chosen.pairs
     labelled = {t: tables for t, tables in common.tables.items() if runs[0].scores(t)["n"]}
-    draws = draws_for(len(labelled) * len(pairs))
+    draws = choose_draws(len(labelled) * len(pairs))
     found: list[Comparison] = []
     with context.progress.bar("compare", len(labelled)) as bar:
         for test, tables in labelled.items():
             if context.stop_requested():
                 raise KeyboardInterrupt
-            found += compare_on(test, pair_tests(runs, tables), draws, SEED, pairs)
+            found += compare_models(test, pair_tests(runs, tables), draws, SEED, pairs)
             bar.advance()
-    return corrected(found), draws
+    return correct_comparisons(found), draws
 
 
 def _describe_run(run: RunResults) -> dict[str, Any]:

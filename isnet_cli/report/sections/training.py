@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isnet_cli.output.figures import curve_panels, number, quantities
+from isnet_cli.output.figures import curve_panels, list_quantities, number
 from isnet_cli.report.blocks import Block, Grid, Notice, Section, Table
 from isnet_cli.report.drawings import embed_figure
 from isnet_cli.report.results import RunResults
@@ -63,7 +63,7 @@ def _tabulate_last(run: RunResults, *, titled: bool) -> Table:
     kept = number(run.card.get("epoch"))
     at = {number(row.get("epoch")): i for i, row in enumerate(run.history)}.get(kept)
     rows = []
-    for title, lines in quantities(run.history).items():
+    for title, lines in list_quantities(run.history).items():
         for line, values in lines.items():
             cells = [format_score(values[at], 4)] if at is not None else []
             rows.append((title, line, format_score(values[-1], 4), *cells))

@@ -17,7 +17,7 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.images.manifest import rows_to_dicts
 from isnet_cli.images.types import ROW_FIELDS, Row
 from isnet_cli.report.results import RunResults, read_evaluated
-from isnet_cli.stats.intervals import with_intervals
+from isnet_cli.stats.intervals import add_intervals
 from isnet_cli.stats.reliance import summarise
 from isnet_cli.stats.sample import make_sample
 from isnet_cli.stats.scores import scores
@@ -175,7 +175,7 @@ def _score(
     thresholds = [0.5] * len(classes) if task == "multilabel" else None
     metrics = scores(p, labels, classes, thresholds)
     sample = make_sample(p, labels, classes, thresholds, people)
-    return p, {**metrics, **with_intervals(metrics, sample, QUICK, 0)}
+    return p, {**metrics, **add_intervals(metrics, sample, QUICK, 0)}
 
 
 def opened(folder: RunFolder) -> tuple[RunFolder, Config]:

@@ -20,7 +20,7 @@ from isnet_cli.report.compare.figures import (
 )
 from isnet_cli.report.compare.seeds import group_by_seed
 from isnet_cli.report.results import RunResults
-from isnet_cli.stats.comparison import SCORES, compare_on, corrected
+from isnet_cli.stats.comparison import SCORES, compare_models, correct_comparisons
 from tests.report.compare.factory import compared_run, read
 
 TEST = ("test", "standard")
@@ -36,7 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunResults]:
 def content(runs: list[RunResults]) -> dict[str, Any]:
     common = find_common_tests(runs)
     tables = common.tables[TEST]
-    found = corrected(compare_on(TEST, pair_tests(runs, tables), 300, 0))
+    found = correct_comparisons(compare_models(TEST, pair_tests(runs, tables), 300, 0))
     left_out = [LeftOut(("x", "standard"), "absent", "not evaluated by a-1")]
     described = [{"name": run.name} for run in runs]
     return build_document(
