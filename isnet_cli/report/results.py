@@ -247,7 +247,7 @@ def read_run(folder: RunFolder, name: str) -> RunResults:
         metrics,
         {test: rocs for test, (rocs, _) in curves.items()},
         {test: prs for test, (_, prs) in curves.items()},
-        explain_missing(folder, settings),
+        explain_missing(folder, config),
         _hash_files(folder, metrics),
     )
 
@@ -275,7 +275,7 @@ def read_cohort(folder: RunFolder, name: str, users: Sequence[str]) -> Cohort:
         found["masks"],
         task=config.data.labels.task,
         on_suspect=config.masks.on_suspect,
-        missing=explain_missing(folder, plain(config)),
+        missing=explain_missing(folder, config),
     )
 
 
@@ -301,14 +301,14 @@ def read_evaluated(folder: RunFolder, config: Config, name: str) -> RunResults:
         name,
         settings,
         metrics=metrics,
-        missing=explain_missing(folder, settings),
+        missing=explain_missing(folder, config),
         config=config,
         folder=folder,
         images={row.key: row for row in rows},
     )
 
 
-def explain_missing(folder: RunFolder, settings: Mapping[str, Any]) -> dict[str, str]:
+def explain_missing(folder: RunFolder, config: Config | None) -> dict[str, str]:
     """Stage -> why there is nothing of it and how to make it, for stages that are not done."""
     found = {}
     for stage in STAGES:
@@ -319,7 +319,7 @@ def explain_missing(folder: RunFolder, settings: Mapping[str, Any]) -> dict[str,
         state = "was started and is not finished" if entry else "has not been run"
         name = owner.path.absolute().name
         found[stage] = f"stage '{stage}' {state}; isnet {stage} CONFIG -o {name} makes it."
-    if settings.get("evaluate", {}).get("model") and "train" in found:
+    if config is not None and config.evaluate.model is not None and "train" in found:
         found["train"] = "this run evaluates the model of another run."
     return found
 

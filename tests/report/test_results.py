@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from isnet_cli.config.schema import Config, Evaluate
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.report.compare.common_tests import pair_tests
@@ -82,7 +83,7 @@ def test_missing_stages_tell_how_to_make_them(tmp_path: Path) -> None:
 
 
 def test_a_borrowed_model_is_no_missing_training(tmp_path: Path) -> None:
-    found = explain_missing(RunFolder(tmp_path), {"evaluate": {"model": "/runs/other"}})
+    found = explain_missing(RunFolder(tmp_path), Config(evaluate=Evaluate(model="/runs/other")))
     assert "another run" in found["train"]
 
 
