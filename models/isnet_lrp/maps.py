@@ -58,7 +58,7 @@ def relevance(
     probability: float = 0.5,
     generator: torch.Generator | None = None,
     classes: Tensor | None = None,
-    batch_norm: Literal["constant", "authors"] = "constant",
+    batch_norm: Literal["constant", "full"] = "constant",
     precision: Literal["float32", "mixed"] = "float32",
     memory: int | None = None,
     checkpoint: bool = False,
@@ -91,7 +91,7 @@ def relevance(
         generator: Random source of the stochastic target (on the CPU).
         classes: Class of the selective contrast, int64 [B]; None: the smallest logit.
         batch_norm: BatchNorm in training mode. "constant": batch statistics are constants of the
-            pass, so no relevance of one image lands on another. "authors": as their code, to
+            pass, so no relevance of one image lands on another. "full": as the published code, to
             compare (LRP-Flex differentiates through them, LRP Block takes the unbiased variance).
         precision: "float32": all in the type of the images. "mixed": the forward pass so, the
             relevance pass and the training backward pass in bfloat16 (not for "z+" and "dual").
@@ -115,8 +115,8 @@ def relevance(
     if zb is None or not all(p.requires_grad for p in net.parameters()):
         image = image.requires_grad_()
     block, positive = family in ("block", "dual"), family in ("z+", "dual")
-    authors, mixed = batch_norm == "authors", precision == "mixed"
-    recorder = Recorder(Rules(epsilon, block, positive, authors, mixed), image)
+    full_batch_norm, mixed = batch_norm == "full", precision == "mixed"
+    recorder = Recorder(Rules(epsilon, block, positive, full_batch_norm, mixed), image)
     logits, hidden = _record(net, image, recorder, layers)
     explained = "every-logit-at-once" if family == "dual" else target
     with nullcontext() if create_graph else torch.no_grad():
@@ -192,8 +192,8 @@ def _check(x: Tensor, target: Target | Tensor, family: str, norm: str) -> None:
             f"target 'max-probability' with family {family!r}: the rule of the softmax is its "
             "gradient, which belongs to 'flex'"
         )
-    if norm not in ("constant", "authors"):
-        raise RelevanceError(f"batch_norm {norm!r}: expected 'constant' or 'authors'")
+    if norm not in ("constant", "full"):
+        raise RelevanceError(f"batch_norm {norm!r}: expected 'constant' or 'full'")
     if x.dim() != 4 or not x.is_floating_point():
         raise RelevanceError(
             f"images {tuple(x.shape)} {x.dtype}: expected floating point [B, C, H, W]"

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 
-def divergence(p: Tensor, q: Tensor, *, several: bool) -> Tensor:
+def measure_divergence(p: Tensor, q: Tensor, *, several: bool) -> Tensor:
     """Kullback-Leibler divergence KL(p || q) of each image, [B], in nats.
 
     Args:
@@ -24,12 +24,14 @@ def divergence(p: Tensor, q: Tensor, *, several: bool) -> Tensor:
     return (left.exp() * (left - right)).sum(1)
 
 
-def disagreement(p: Tensor, q: Tensor, *, several: bool) -> Tensor:
-    """Symmetric divergence (KL(p || q) + KL(q || p)) / 2 of each image, [B]; see `divergence`."""
-    return (divergence(p, q, several=several) + divergence(q, p, several=several)) / 2
+def measure_disagreement(p: Tensor, q: Tensor, *, several: bool) -> Tensor:
+    """Symmetric divergence (KL(p || q) + KL(q || p)) / 2 of each image, [B], in nats."""
+    return (
+        measure_divergence(p, q, several=several) + measure_divergence(q, p, several=several)
+    ) / 2
 
 
-def mean_of(values: Tensor, counted: Tensor) -> Tensor:
+def average_where(values: Tensor, counted: Tensor) -> Tensor:
     """Mean of `values` [B] where `counted` (bool [B]); 0 where none is, with a gradient of 0."""
     kept = torch.where(counted, values, torch.zeros_like(values))
     return kept.sum() / counted.sum().clamp(min=1)

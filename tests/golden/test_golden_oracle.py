@@ -70,7 +70,7 @@ def test_weight_gradients_equal_the_transcription(name: str, mode: str, training
     n = network(MADE[name], 4)
     if training:
         n = train_mode(n)
-    more = {"batch_norm": "authors"} if training else {}
+    more = {"batch_norm": "full"} if training else {}
     result = _ours(n, mode, 1e-2, True, create_graph=True, **more)
     maps, logits = _slow(n, mode, 1e-2, True)
     assert error(result.maps, maps) < 1e-9

@@ -53,7 +53,7 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "negative epsilon": ({"epsilon": -0.01}, "expected a number >= 0"),
     "epsilon NaN": ({"epsilon": float("nan")}, "expected a number >= 0"),
     "infinite epsilon": ({"epsilon": float("inf")}, "expected a number >= 0"),
-    "batch norm": ({"batch_norm": "batch"}, "expected 'constant' or 'authors'"),
+    "batch norm": ({"batch_norm": "batch"}, "expected 'constant' or 'full'"),
     "precision": ({"precision": "half"}, "expected 'float32' or 'mixed'"),
     "mixed z+": ({"precision": "mixed", "family": "z+"}, "with 'flex' and 'block'"),
     "NaN": ({"x": spoiled(float("nan"))}, "replace these pixels"),

@@ -29,7 +29,7 @@ QUICK = {"resnet18": FAMILIES, "densenet121": ("flex",), "efficientnet_b0": ("fl
          "vit_b_16": ("flex", "block")}  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {
     "zb per channel": {"zb": (torch.zeros(3, device=META), torch.ones(3, device=META))},
-    "authors": {"batch_norm": "authors"},
+    "full": {"batch_norm": "full"},
     "mixed": {"precision": "mixed"},
     "in series": {"memory": 0},
     "checkpoint": {"checkpoint": True},

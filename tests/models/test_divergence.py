@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from isnet_models.divergence import disagreement, divergence, mean_of
+from isnet_models.divergence import average_where, measure_disagreement, measure_divergence
 
 
 def logits() -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,22 +32,24 @@ def test_divergences_equal_their_sums(several: bool) -> None:
     p, q = logits()
     one = [by_hand(a, b, several) for a, b in zip(p.tolist(), q.tolist(), strict=True)]
     other = [by_hand(b, a, several) for a, b in zip(p.tolist(), q.tolist(), strict=True)]
-    assert divergence(p, q, several=several).tolist() == pytest.approx(one)
+    assert measure_divergence(p, q, several=several).tolist() == pytest.approx(one)
     both = [(a + b) / 2 for a, b in zip(one, other, strict=True)]
-    assert disagreement(p, q, several=several).tolist() == pytest.approx(both)
-    assert disagreement(p, p, several=several).tolist() == pytest.approx([0] * 4, abs=1e-12)
+    assert measure_disagreement(p, q, several=several).tolist() == pytest.approx(both)
+    assert measure_disagreement(p, p, several=several).tolist() == pytest.approx([0] * 4, abs=1e-12)
 
 
 @pytest.mark.parametrize("several", [False, True])
 def test_gradients_are_those_of_finite_differences(several: bool) -> None:
     p, q = (t.requires_grad_() for t in logits())
-    assert torch.autograd.gradcheck(lambda a, b: disagreement(a, b, several=several), (p, q))
+    assert torch.autograd.gradcheck(
+        lambda a, b: measure_disagreement(a, b, several=several), (p, q)
+    )
 
 
 def test_extreme_logits_stay_finite() -> None:
     p = torch.tensor([[90.0, -90.0]], requires_grad=True)
     for several in (False, True):
-        found = disagreement(p, -p.detach(), several=several)
+        found = measure_disagreement(p, -p.detach(), several=several)
         assert torch.isfinite(found).all()
         assert torch.isfinite(torch.autograd.grad(found.sum(), p)[0]).all()
 
@@ -55,5 +57,5 @@ def test_extreme_logits_stay_finite() -> None:
 def test_the_mean_of_some() -> None:
     values = torch.tensor([1.0, 2.0, 6.0], requires_grad=True)
     some = torch.tensor([True, False, True])
-    assert mean_of(values, some).item() == pytest.approx(3.5)
-    assert mean_of(values, torch.zeros(3, dtype=torch.bool)).item() == 0
+    assert average_where(values, some).item() == pytest.approx(3.5)
+    assert average_where(values, torch.zeros(3, dtype=torch.bool)).item() == 0

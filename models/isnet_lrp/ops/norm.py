@@ -95,7 +95,7 @@ def invert_deviation(x: Tensor, eps: float) -> Tensor:
 
 
 def record_batch_norm(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
-    """BatchNorm; its statistics are constants of the pass unless the authors' way is asked."""
+    """BatchNorm; its statistics are constants of the pass unless "full" is given."""
 
     def parse(
         input: Tensor,  # noqa: A002
@@ -114,7 +114,7 @@ def record_batch_norm(recorder: Recorder, name: str, func: Any, args: Any, kwarg
     rules = recorder.rules
     if training and x.numel() == x.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got {x.shape}")
-    through = training and rules.authors and not (rules.block or rules.values)
+    through = training and rules.full_batch_norm and not (rules.block or rules.values)
     inner = x.view_as(x) if through else x
     y, mean, invstd = torch.native_batch_norm(
         inner, gamma, beta, running_mean, running_var, training, momentum, eps
@@ -124,7 +124,7 @@ def record_batch_norm(recorder: Recorder, name: str, func: Any, args: Any, kwarg
             raise ValueError("BatchNorm in evaluation mode without running statistics")
         mean, invstd = running_mean, (running_var + eps).rsqrt()
     mean, invstd = mean.detach(), invstd.detach()
-    if training and rules.authors:  # also in LRP-Flex, for the zB rule
+    if training and rules.full_batch_norm:  # also in LRP-Flex, for the zB rule
         invstd = _unbiased(invstd, x.numel() // x.shape[1], eps)
     op = BatchNorm(
         name, (), gamma=gamma, beta=beta, mean=mean, invstd=invstd,

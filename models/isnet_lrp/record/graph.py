@@ -27,7 +27,7 @@ class PendingSite:
         zero: A tensor [stop - start] of value 0 whose gradient takes the biases' part out of the
             derivative of the stabilised denominator (docs/lrp.md, section 2.12), or None.
         denominator: A recomputed pre-activation to divide by instead of the node's own value
-            (authors' training mode), or None.
+            (`full_batch_norm`), or None.
     """
 
     start: int

@@ -46,14 +46,14 @@ class Rules:
         epsilon: LRP's stabiliser, >= 0.
         block: Whether LRP Block's epsilon sites are recorded.
         values: Whether inputs of affine operations are kept (z+).
-        authors: Whether BatchNorm in training mode is treated as in the authors' code.
+        full_batch_norm: Whether BatchNorm in training mode is treated as in the published code.
         mixed: Whether relevance pass and training backward pass are computed in bfloat16.
     """
 
     epsilon: float
     block: bool = False
     values: bool = False
-    authors: bool = False
+    full_batch_norm: bool = False
     mixed: bool = False
 
 

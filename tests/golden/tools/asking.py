@@ -107,7 +107,7 @@ def ask(
     if request.mode == "label_selective":
         more["classes"] = _classes(labels, request.mode)
     if training:
-        more["batch_norm"] = "authors"
+        more["batch_norm"] = "full"
     if layers:
         more["layers"] = layers
     family = FAMILIES.get(request.mode, request.family)

@@ -193,7 +193,7 @@ class Sides(nn.Module):
         return self.fc(torch.cat([p.relu() for p in parts], 1).sum((2, 3)))
 
 
-@pytest.mark.parametrize("batch_norm", ["constant", "authors"])
+@pytest.mark.parametrize("batch_norm", ["constant", "full"])
 def test_joined_outputs_keep_their_constants_while_training(batch_norm: str) -> None:
     """Maps and gradients are the same, whether the ReLU stands before or after the joining."""
     found = []

@@ -200,13 +200,13 @@ def test_the_gradient_reaches_every_parameter_through_the_maps_alone() -> None:
 
 
 @pytest.mark.parametrize("family", ["flex", "block"])
-def test_authors_statistics_are_differentiated_through(family: str) -> None:
-    """batch_norm="authors" in LRP-Flex: the derivative of the whole loss, statistics included."""
+def test_full_statistics_are_differentiated_through(family: str) -> None:
+    """batch_norm="full" in LRP-Flex: the derivative of the whole loss, statistics included."""
     net, x = mode(build("basic"), training=True), images(3)
 
     def value(create_graph: bool = False) -> Tensor:
         result = relevance(
-            net, x, "all", family=family, batch_norm="authors", create_graph=create_graph
+            net, x, "all", family=family, batch_norm="full", create_graph=create_graph
         )  # type: ignore[arg-type]
         return loss(result.maps, result.logits)
 

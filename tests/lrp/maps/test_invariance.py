@@ -61,17 +61,17 @@ def test_no_relevance_lands_on_another_image_while_training(name: str, family: s
 
 
 @pytest.mark.parametrize("name", ["basic", "dense"])
-def test_it_does_with_the_authors_statistics_in_flex(name: str) -> None:
+def test_it_does_with_the_full_statistics_in_flex(name: str) -> None:
     net = build(name, seed=2).train()
-    change, largest = change_when_another_image_is_asked(net, "flex", "authors")
+    change, largest = change_when_another_image_is_asked(net, "flex", "full")
     assert change > 0.01 * largest
-    assert change_when_another_image_is_asked(net, "block", "authors")[0] == 0
-    assert change_when_another_image_is_asked(net.eval(), "flex", "authors")[0] <= 1e-13 * largest
+    assert change_when_another_image_is_asked(net, "block", "full")[0] == 0
+    assert change_when_another_image_is_asked(net.eval(), "flex", "full")[0] <= 1e-13 * largest
 
 
-def test_the_authors_statistics_at_epsilon_zero_are_the_plain_gradient() -> None:
+def test_the_full_statistics_at_epsilon_zero_are_the_plain_gradient() -> None:
     net, x = build("dense").train(), images(3)
-    ours = relevance(net, x, "all", epsilon=0.0, batch_norm="authors").maps
+    ours = relevance(net, x, "all", epsilon=0.0, batch_norm="full").maps
     image = x.clone().requires_grad_()
     logits = net(image)
     for k in range(3):

@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.backbones import build_backbone
-from isnet_models.divergence import mean_of
+from isnet_models.divergence import average_where
 from isnet_models.methods.attention.ham_net import Attention, HAMNet, feature_extractor
 from isnet_models.methods.base import Batch, Losses, Method, NetSpec
 from isnet_models.methods.guided.gain import present_classes
@@ -114,7 +114,7 @@ class HAM(Method):
         C = (seen.class_maps * mapped[:, :, None, None]).amax(1, keepdim=True)
         some = mapped.any(1)
         each = self._outside(seen.abnormality_map, C)[:, 0]
-        return mean_of(each, some)
+        return average_where(each, some)
 
     def _outside(self, maps: Tensor, bounds: Tensor) -> Tensor:
         """1 - sum min(map, bound)·softmask(map) / sum map, [B, K]; 0 for a map of zeros."""
@@ -176,4 +176,4 @@ def abnormality_loss(
         known = some | ~missing.any(1)
     there = some.to(abnormality.dtype)
     each = binary_cross_entropy_with_logits(abnormality, there, reduction="none")
-    return mean_of(each, known)
+    return average_where(each, known)

@@ -18,7 +18,7 @@ from isnet_models.backgrounds import (
     transplant,
     usable_masks,
 )
-from isnet_models.divergence import disagreement, mean_of
+from isnet_models.divergence import average_where, measure_disagreement
 from isnet_models.methods.base import Addition, Batch, Losses
 from isnet_models.methods.settings import MaskedMixSettings
 
@@ -52,8 +52,8 @@ class MaskedMix(Addition):
         if self.settings.consistency_weight == 0:
             return replace(found, parts=parts)
         whole = self.logits(net, batch.images)
-        apart = disagreement(whole, found.logits, several=batch.labels.dim() == 2)
-        held = mean_of(apart, which.to(apart.device))
+        apart = measure_disagreement(whole, found.logits, several=batch.labels.dim() == 2)
+        held = average_where(apart, which.to(apart.device))
         total = found.total + self.settings.consistency_weight * held
         return replace(found, total=total, parts={**parts, "consistency": held.detach()})
 

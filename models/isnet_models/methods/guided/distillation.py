@@ -18,7 +18,7 @@ from isnet_lrp.losses.map_distance import map_distance
 from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_lrp.targets import choose_classes
 from isnet_models.backgrounds import filled
-from isnet_models.divergence import divergence, mean_of
+from isnet_models.divergence import average_where, measure_divergence
 from isnet_models.features import features, last_layer, watched
 from isnet_models.methods.base import Batch, Context, Losses, Method
 from isnet_models.methods.guided.isnet import PIXELS
@@ -113,14 +113,14 @@ class Distillation(Method):
         terms: dict[str, Tensor] = {}
         if s.map_weight:
             apart = map_distance(maps, lesson.maps, pyramid=s.pyramid)
-            terms["maps"] = mean_of(apart, counted)
+            terms["maps"] = average_where(apart, counted)
         if s.feature_weight:
             own = features(net, seen, len(batch.images)).to(logits.dtype)
-            terms["features"] = mean_of((own - lesson.features).square().mean(1), counted)
+            terms["features"] = average_where((own - lesson.features).square().mean(1), counted)
         if s.logit_weight:
             T = s.temperature
-            kl = divergence(lesson.logits / T, logits / T, several=several)
-            terms["logits"] = T**2 * mean_of(kl, counted)
+            kl = measure_divergence(lesson.logits / T, logits / T, several=several)
+            terms["logits"] = T**2 * average_where(kl, counted)
         classification = self.classification(logits, batch.labels)
         weights = {"maps": s.map_weight, "features": s.feature_weight, "logits": s.logit_weight}
         total = sum((weights[name] * term for name, term in terms.items()), logits.new_zeros(()))

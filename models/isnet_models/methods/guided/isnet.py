@@ -132,7 +132,7 @@ class MapLossMethod(Method):
             zb=PIXELS if rule.bounded else None, layers=() if s.layers == "none" else s.layers,
             create_graph=create_graph, delta=rule.delta, probability=rule.probability,
             generator=generator,
-            batch_norm="authors" if s.batch_norm_gradient == "full" else "constant",
+            batch_norm=s.batch_norm_gradient,
             precision="mixed" if self.context.autocast else "float32",
             memory=None if s.memory_gb == "unlimited" else int(s.memory_gb * 1e9),
             checkpoint=s.recompute_maps,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from isnet_lrp.losses.map_masks import find_usable_masks
-from isnet_models.divergence import mean_of
+from isnet_models.divergence import average_where
 from isnet_models.methods.base import Batch, Losses, Method
 from isnet_models.methods.settings import RRRSettings
 
@@ -73,4 +73,4 @@ def outside(slope: Tensor, masks: Tensor, counts: Tensor) -> Tensor:
     """
     away = torch.isfinite(slope) & (masks == 0)
     each = torch.where(away, slope, 0.0).square().sum(dim=(1, 2, 3))
-    return mean_of(each, counts)
+    return average_where(each, counts)

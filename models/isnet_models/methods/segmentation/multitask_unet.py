@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from isnet_models.divergence import mean_of
+from isnet_models.divergence import average_where
 from isnet_models.methods.base import Batch, Losses, Method, NetSpec
 from isnet_models.methods.settings import MethodSettings, MultitaskSettings
 
@@ -127,4 +127,4 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """
     each = binary_cross_entropy_with_logits(logits, masks, reduction="none").mean((1, 2, 3))
     known = masks.amax((1, 2, 3)) > 0
-    return mean_of(each, known)
+    return average_where(each, known)

@@ -10,7 +10,7 @@ from torch import nn
 
 from isnet_models.backbones import build_backbone
 from isnet_models.backgrounds import filled
-from isnet_models.divergence import disagreement
+from isnet_models.divergence import measure_disagreement
 from isnet_models.methods.background.masked_mix import MaskedMix
 from isnet_models.methods.settings import MaskedMixSettings
 from isnet_models.methods.standard import Standard
@@ -41,7 +41,9 @@ def test_the_loss_is_the_inner_one_and_the_weighted_distance() -> None:
     losses = mix(consistency_weight=0.7).losses(net, data, 0)
     changed, which = mix(consistency_weight=0.7).mixed(data)
     seen, whole = net(changed.images), net(data.images)
-    apart = [disagreement(whole[i : i + 1], seen[i : i + 1], several=False) for i in range(6)]
+    apart = [
+        measure_disagreement(whole[i : i + 1], seen[i : i + 1], several=False) for i in range(6)
+    ]
     held = sum(a.item() for a, w in zip(apart, which, strict=True) if w) / int(which.sum())
     inner = nn.functional.cross_entropy(seen, data.labels).item()
     assert losses.total.item() == pytest.approx(inner + 0.7 * held, rel=1e-5)
