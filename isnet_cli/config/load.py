@@ -46,7 +46,6 @@ WORDS: Mapping[tuple[str, ...], str] = {  # what a path may be instead: see `sch
     ("predict", "model"): "own",
     ("heatmap", "model"): "own",
 }
-NAME_OR_FILE: tuple[Key, ...] = (("masks", "model"), ("network", "start"))
 MAX_LINES = 50  # of one error message
 Tree = TypeVar("Tree", bound=Section)
 
@@ -61,6 +60,7 @@ class Form(Generic[Tree]):
         numbers: Choices of numbers, where Python takes true for 1.
         rules: Faults of several keys at once, as key and sentence.
         retry: Command that reads the file again.
+        names: Those of `paths` that may also name a shipped network: what does not end in WEIGHTS.
     """
 
     kind: type[Tree]
@@ -68,9 +68,10 @@ class Form(Generic[Tree]):
     numbers: tuple[Key, ...]
     rules: Callable[[Tree], list[tuple[Key, str]]]
     retry: str
+    names: tuple[Key, ...] = ()
 
 
-PIPELINE = Form(Config, PATHS, NUMBERS, check, "isnet check")
+PIPELINE = Form(Config, PATHS, NUMBERS, check, "isnet check", names=(("masks", "model"),))
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def rooted(key: str, value: Any, base: Path) -> Any:
     _assign(draft, key, copy.deepcopy(value), "")
     draft.bases = {key_[:1]: base for key_ in draft.bases}
     for pattern in PATHS:
-        _absolute(draft, draft.value, pattern)
+        _absolute(draft, draft.value, pattern, PIPELINE.names)
     return _at(draft.value, tuple(key.split(".")))
 
 
@@ -270,7 +271,7 @@ def _assign(draft: _Draft, name: str, value: Any, flag: str) -> None:
 
 def _validate(draft: _Draft, form: Form[Tree]) -> Tree:
     for pattern in form.paths:
-        _absolute(draft, draft.value, pattern)
+        _absolute(draft, draft.value, pattern, form.names)
     for key in form.numbers:
         if _at(draft.value, key) is True:
             message = "found true, expected a number"
@@ -295,7 +296,13 @@ def _at(tree: Any, key: Key) -> Any:
     return tree
 
 
-def _absolute(draft: _Draft, here: Any, pattern: tuple[str, ...], key: Key = ()) -> None:
+def _absolute(
+    draft: _Draft,
+    here: Any,
+    pattern: tuple[str, ...],
+    may_be_names: tuple[Key, ...],
+    key: Key = (),
+) -> None:
     if not isinstance(here, dict):
         return
     part = pattern[len(key)]
@@ -303,9 +310,9 @@ def _absolute(draft: _Draft, here: Any, pattern: tuple[str, ...], key: Key = ())
     for name in names:
         inner = (*key, name)
         if len(inner) < len(pattern):
-            _absolute(draft, here[name], pattern, inner)
+            _absolute(draft, here[name], pattern, may_be_names, inner)
         elif here[name] == WORDS.get(pattern, here) or (
-            inner in NAME_OR_FILE and not str(here[name]).endswith(WEIGHTS)
+            inner in may_be_names and not str(here[name]).endswith(WEIGHTS)
         ):
             continue
         elif isinstance(here[name], str):

@@ -12,7 +12,7 @@ from isnet_cli.config.load import WEIGHTS, Form, Option, load_form
 from isnet_cli.config.schema import Count, Dicom, Fraction, Machine, Positive, Section
 from isnet_cli.config.yaml_tree import Key
 
-NO_START = "none"  # network.start: random weights
+NO_START = "none"  # model.weights: random ones
 ENCODER, DECODER = "tu-mobilenetv3_small_100", (128, 64, 32, 16, 16)  # of the shipped network
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -37,12 +37,14 @@ class Pairs(Section):
     dicom: Dicom = Dicom()
 
 
-class Network(Section):
+class UNet(Section):
     """The segmentation-models-pytorch U-Net; its input is 256 x 256 px."""
 
     encoder: str = ENCODER
     decoder_channels: tuple[Count, Count, Count, Count, Count] = DECODER
-    start: str = NO_START  # a shipped network, or a .safetensors file with its card, to go on from
+    weights: str = (
+        NO_START  # a shipped network, or a .safetensors file with its card, to go on from
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -96,7 +98,7 @@ class Segmenter(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "lung-unet"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: Pairs = Pairs()
-    network: Network = Network()
+    model: UNet = UNet()
     train: Fit = Fit()
     card: About = About()
     machine: Machine = Machine()
@@ -111,11 +113,11 @@ def check(config: Segmenter) -> list[tuple[Key, str]]:
         faults.append((("data",), "images and masks stand together"))
     if data.validation + data.held_out >= 1:
         faults.append((("data", "held_out"), "with validation it leaves no image for training"))
-    start = config.network.start
-    changed = {"encoder", "decoder_channels"} & config.network.model_fields_set
+    start = config.model.weights
+    changed = {"encoder", "decoder_channels"} & config.model.model_fields_set
     if start != NO_START and changed:
         faults.append(
-            (("network", "start"), f"the architecture is that of {start}: leave {min(changed)} out")
+            (("model", "weights"), f"the architecture is that of {start}: leave {min(changed)} out")
         )
     return faults
 
@@ -126,11 +128,12 @@ FORM = Form(
         ("data", "table"),
         ("data", "images"),
         ("data", "masks"),
-        ("network", "start"),  # a shipped network's name, or a file that ends in WEIGHTS
+        ("model", "weights"),  # a shipped network's name, or a file that ends in WEIGHTS
     ),
     (("version",),),
     check,
     "isnet masks train",
+    names=(("model", "weights"),),
 )
 
 
@@ -147,4 +150,4 @@ def load_segmenter(
 
 def starts_from_file(config: Segmenter) -> bool:
     """Whether training goes on from weights of the user's own."""
-    return config.network.start.endswith(WEIGHTS)
+    return config.model.weights.endswith(WEIGHTS)

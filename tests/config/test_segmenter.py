@@ -10,7 +10,7 @@ from isnet_cli.config.load import dump
 from isnet_cli.config.segmenter import (
     DECODER,
     ENCODER,
-    Network,
+    UNet,
     load_segmenter,
     starts_from_file,
 )
@@ -27,7 +27,7 @@ def write(path: Path, text: str) -> Path:
 
 def test_the_default_network_is_the_shipped_one() -> None:
     assert (ENCODER, DECODER) == (SHIPPED, DECODER_CHANNELS)
-    assert Network().decoder_channels == DECODER
+    assert UNet().decoder_channels == DECODER
 
 
 def test_the_sample_loads_and_paths_start_at_the_file() -> None:
@@ -37,10 +37,10 @@ def test_the_sample_loads_and_paths_start_at_the_file() -> None:
 
 
 def test_a_dumped_configuration_loads_to_the_same(tmp_path: Path) -> None:
-    text = "data: {images: f, masks: m.json}\nnetwork: {start: own.safetensors}\n"
+    text = "data: {images: f, masks: m.json}\nmodel: {weights: own.safetensors}\n"
     config = load_segmenter(write(tmp_path / "a.yaml", text), ["train.epochs=3"])
     assert config.train.epochs == 3
-    assert config.network.start == str(tmp_path / "own.safetensors")
+    assert config.model.weights == str(tmp_path / "own.safetensors")
     assert starts_from_file(config)
     tree = write(tmp_path / "b.yaml", dump(config))
     # the start decides the architecture, which is therefore not written by hand beside it
@@ -62,7 +62,7 @@ def test_a_dumped_configuration_loads_to_the_same(tmp_path: Path) -> None:
         ("data: {table: t}\ntrain: {epoch: 3}", "did you mean 'epochs'"),
         ("data: {table: t}\ntrain: {batch_size: 1}", "a.yaml:2: train.batch_size"),
         ("data: {table: t}\ntrain: {coarse: {size: 100}}", "train.coarse.size"),
-        ("data: {table: t}\nnetwork: {start: lung-unet, encoder: resnet18}", "leave encoder out"),
+        ("data: {table: t}\nmodel: {weights: lung-unet, encoder: resnet18}", "leave encoder out"),
     ],
 )
 def test_faults_are_told_with_their_key(tmp_path: Path, text: str, message: str) -> None:

@@ -152,28 +152,28 @@ def network(config: Segmenter, start: Card | None) -> LungUNet:
         try:
             return unfolded(start)
         except WeightsError as error:
-            raise IsnetError("weights", str(error), fix=f"network.start: {NO_START}") from error
+            raise IsnetError("weights", str(error), fix=f"model.weights: {NO_START}") from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(runtime.derive_seed(config.seed, "weights"))
         try:
-            return LungUNet(config.network.encoder, config.network.decoder_channels)
+            return LungUNet(config.model.encoder, config.model.decoder_channels)
         except (KeyError, ValueError, RuntimeError) as error:
             raise IsnetError(
                 "config",
-                f"network.encoder: '{config.network.encoder}' is no encoder of"
+                f"model.encoder: '{config.model.encoder}' is no encoder of"
                 " segmentation-models-pytorch that fits five decoder blocks",
-                fix="network.encoder: tu-mobilenetv3_small_100, resnet18, ...",
+                fix="model.encoder: tu-mobilenetv3_small_100, resnet18, ...",
             ) from error
 
 
 def _start(config: Segmenter) -> Card | None:
-    if config.network.start == NO_START:
+    if config.model.weights == NO_START:
         return None
     try:
-        return find_card(config.network.start)
+        return find_card(config.model.weights)
     except WeightsError as error:
         raise IsnetError(
-            "weights", f"network.start: {error}", fix="network.start: lung-unet, or none"
+            "weights", f"model.weights: {error}", fix="model.weights: lung-unet, or none"
         ) from error
 
 
@@ -263,9 +263,9 @@ def _card(
 ) -> dict[str, Any]:
     """Everything about the network but its figures; no path, and no image's name unless asked."""
     settings = plain(config)
-    shown = {name: settings[name] for name in ("seed", "network", "train")}
+    shown = {name: settings[name] for name in ("seed", "model", "train")}
     if start is not None:
-        shown["network"] = {"start": start.name, "start_sha256": start.sha256}
+        shown["model"] = {"weights": start.name, "weights_sha256": start.sha256}
     shares = ("phantoms", "validation", "held_out", "held_out_sources", "scale")
     shown["data"] = {name: settings["data"][name] for name in shares}
     shown["data"]["excluded"] = len(config.data.exclude)

@@ -44,7 +44,7 @@ class UNetTraining(TrainingLoop[Tensors]):
         identity: str,
     ) -> None:  # fmt: skip
         self.config, self.unet = config, net
-        self.fresh = config.network.start == NO_START  # trained weights would forget at other sizes
+        self.fresh = config.model.weights == NO_START  # trained weights would forget at other sizes
         self.train = [e for e in examples if e.part == "train"]
         self.validation = [e for e in examples if e.part == "validation"]
         self.chances = weigh_images([e.pair.source for e in self.train], config.train.phantom_share)

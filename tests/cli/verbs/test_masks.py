@@ -12,7 +12,7 @@ from tests.masks.segmenter.factory import write_pairs
 
 CONFIG = """\
 data: {table: data/labels.csv, held_out: 0.3, validation: 0.3}
-network: {encoder: tu-mobilenetv3_small_050, decoder_channels: [8, 8, 8, 8, 8]}
+model: {encoder: tu-mobilenetv3_small_050, decoder_channels: [8, 8, 8, 8, 8]}
 train: {epochs: 2, batch_size: 3, coarse: {size: 64, share: 1.0}}
 """
 
@@ -55,7 +55,7 @@ def test_faults_have_their_codes(config: Path) -> None:
     assert isnet("masks", "train").code == 2
     assert isnet("masks", "train", config, "--set", "train.epoch=3").code == 3
     assert isnet("masks", "train", config, "--set", "data.table=none.csv").code == 4
-    assert isnet("masks", "train", config, "--set", "network={start: nothing}").code == 5
+    assert isnet("masks", "train", config, "--set", "model={weights: nothing}").code == 5
     assert isnet("masks", "training").code == 4  # a folder, which does not exist
 
 

@@ -35,7 +35,7 @@ def settings(table: Path | None, **sections: Any) -> Segmenter:
     tree: dict[str, Any] = {
         "seed": 3,
         "data": {"table": str(table) if table else None, "held_out": 0.3, "validation": 0.3},
-        "network": SMALL,
+        "model": SMALL,
         "train": {"epochs": 2, "batch_size": 3, "coarse": {"size": 64, "share": 1.0}},
         "machine": {"device": "cpu"},
     }

@@ -113,10 +113,10 @@ def test_a_stopped_training_gives_the_same_weights_and_card(
 @pytest.mark.slow
 def test_training_goes_on_from_a_card(table: Path, tmp_path: Path) -> None:
     config = settings(table, network={}, train={"epochs": 1})
-    config = config.model_copy(update={"network": config.network.__class__(start="lung-unet")})
+    config = config.model_copy(update={"model": config.model.__class__(weights="lung-unet")})
     done = run(config, tmp_path / "a", RunContext())
     card = card_of(done.weights)
-    assert card["training"]["settings"]["network"]["start"] == "lung-unet"
+    assert card["training"]["settings"]["model"]["weights"] == "lung-unet"
     assert card["architecture"] == find_card("lung-unet").architecture
     assert all(row["dice_mean"] > 0.8 for row in card["figures"].values())
 
@@ -159,11 +159,11 @@ def test_folders_of_other_things_are_left_alone(table: Path, tmp_path: Path) -> 
 
 def test_unknown_networks_are_refused(table: Path, tmp_path: Path) -> None:
     with pytest.raises(IsnetError, match="'resnet1' is no encoder") as caught:
-        network(settings(table, network={"encoder": "resnet1"}), None)
+        network(settings(table, model={"encoder": "resnet1"}), None)
     assert caught.value.kind == "config"
     config = settings(table)
-    config = config.model_copy(update={"network": config.network.__class__(start="nothing")})
-    with pytest.raises(IsnetError, match=r"network\.start: 'nothing': no such network") as caught:
+    config = config.model_copy(update={"model": config.model.__class__(weights="nothing")})
+    with pytest.raises(IsnetError, match=r"model\.weights: 'nothing': no such network") as caught:
         run(config, tmp_path / "a", RunContext())
     assert caught.value.kind == "weights"
 

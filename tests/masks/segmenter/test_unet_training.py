@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from isnet_cli.config.segmenter import Network, Segmenter
+from isnet_cli.config.segmenter import Segmenter, UNet
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.masks.segmenter.examples import Example, read_examples, split_by_patient
@@ -84,7 +84,7 @@ def test_another_training_is_not_continued(images: Images, tmp_path: Path) -> No
 
 def test_trained_weights_are_not_forgotten(images: Images, tmp_path: Path) -> None:
     config = settings(None, train={"epochs": 1, "optimizer": {"lr": 1e-5}})
-    config = config.model_copy(update={"network": Network(start="lung-unet")})
+    config = config.model_copy(update={"model": UNet(weights="lung-unet")})
     net = network(config, find_card("lung-unet"))
     found = UNetTraining(config, net, images, tmp_path, "x")
     found.begin_epoch(0)
