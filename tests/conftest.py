@@ -6,6 +6,7 @@ ISNET_TEST_PROFILE: `default` tries the same examples each time, `thorough` trie
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from pathlib import Path
@@ -33,6 +34,12 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("ISNET_TEST_PROFILE", "default"))
 CLEARED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONWARNINGS", "CUBLAS_WORKSPACE_CONFIG")
+
+
+def pytest_collection_finish() -> None:
+    """Leaves what is loaded by now out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

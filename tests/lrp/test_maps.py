@@ -188,7 +188,6 @@ def test_no_images_give_no_maps() -> None:
 def test_a_pass_is_forgotten_with_its_result(name: str, family: str) -> None:
     """Not at the garbage collector's next visit: a step's activations would pile up until then."""
     net, x = build(name), images()
-    gc.collect()
     gc.disable()
     try:
         seen: list[weakref.ref[Tensor]] = []

@@ -26,7 +26,16 @@ def centre(mask: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    "size", [(256, 256), (512, 512), (300, 701), (1999, 1501), (640, 97), (4020, 4892), (180, 210)]
+    "size",
+    [
+        (256, 256),
+        (512, 512),
+        (300, 701),
+        (1999, 1501),
+        (640, 97),
+        (180, 210),
+        pytest.param((4020, 4892), marks=pytest.mark.slow),
+    ],
 )
 def test_a_mask_returns_to_the_images_pixels_within_half_a_pixel(size: tuple[int, int]) -> None:
     """Centre within 0.5 px of the original or 0.05 network px, area within 1 %."""

@@ -48,10 +48,19 @@ class Heard(RunContext):
         return self.left < 0
 
 
-def test_the_network_masks_every_image_at_its_original_size(tmp_path: Path) -> None:
-    folder = ingested(tmp_path / "run")
-    outcome = run_stage(masks, settings(), folder, RunContext())
-    assert outcome.summary["origins"] == {"lung-unet": 4}
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run whose masks the network made with two workers; tests read it."""
+    folder = ingested(tmp_path_factory.mktemp("undisturbed") / "run")
+    assert run_stage(masks, settings(), folder, RunContext()).status == "done"
+    return folder
+
+
+def test_the_network_masks_every_image_at_its_original_size(undisturbed: RunFolder) -> None:
+    folder = undisturbed
+    record = folder.stage_record("masks")
+    assert record is not None
+    assert record["summary"]["origins"] == {"lung-unet": 4}
     root = folder.stage_dir("masks")
     lines = table(folder)
     assert list(lines) == list(SIZES)  # the skipped image has no line
@@ -69,18 +78,20 @@ def test_the_network_masks_every_image_at_its_original_size(tmp_path: Path) -> N
     assert not (root / JOURNAL).exists()
 
 
-def test_a_second_run_does_nothing_and_a_forced_one_gives_the_same_bytes(tmp_path: Path) -> None:
-    folder = ingested(tmp_path / "run")
-    assert run_stage(masks, settings(), folder, RunContext()).status == "done"
+def test_a_second_run_does_nothing_and_a_forced_one_gives_the_same_bytes(
+    undisturbed: RunFolder, tmp_path: Path
+) -> None:
+    folder = RunFolder(shutil.copytree(undisturbed.path, tmp_path / "run"))
     before = hashes(folder)
     assert run_stage(masks, settings(), folder, RunContext()).status == "current"
     assert run_stage(masks, settings(), folder, RunContext(), force=True).status == "done"
     assert hashes(folder) == before
 
 
-def test_a_stopped_run_continues_and_equals_an_undisturbed_one(tmp_path: Path) -> None:
-    whole, parts = ingested(tmp_path / "whole"), ingested(tmp_path / "parts")
-    run_stage(masks, settings(), whole, RunContext())
+def test_a_stopped_run_continues_and_equals_an_undisturbed_one(
+    undisturbed: RunFolder, tmp_path: Path
+) -> None:
+    parts = ingested(tmp_path / "parts")
     first = run_stage(masks, settings(), parts, Heard(stop_after=1))
     assert (first.status, first.summary["images"]) == ("incomplete", 2)
     root = parts.stage_dir("masks")
@@ -89,26 +100,24 @@ def test_a_stopped_run_continues_and_equals_an_undisturbed_one(tmp_path: Path) -
     assert stamps
     assert run_stage(masks, settings(), parts, RunContext()).status == "done"
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
-    assert hashes(parts) == hashes(whole)
+    assert hashes(parts) == hashes(undisturbed)
 
 
-def test_a_mask_damaged_between_two_runs_is_made_again(tmp_path: Path) -> None:
-    whole, parts = ingested(tmp_path / "whole"), ingested(tmp_path / "parts")
-    run_stage(masks, settings(), whole, RunContext())
+def test_a_mask_damaged_between_two_runs_is_made_again(
+    undisturbed: RunFolder, tmp_path: Path
+) -> None:
+    parts = ingested(tmp_path / "parts")
     run_stage(masks, settings(), parts, Heard(stop_after=1))
     for path in parts.stage_dir("masks").rglob("*.png"):
         path.write_bytes(b"cut off")
     run_stage(masks, settings(), parts, RunContext())
-    assert hashes(parts) == hashes(whole)
+    assert hashes(parts) == hashes(undisturbed)
 
 
-def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
-    before, results = torch.get_num_threads(), []
-    for workers in (0, 3):
-        folder = ingested(tmp_path / str(workers))
-        run_stage(masks, settings(workers), folder, RunContext())
-        results.append(hashes(folder))
-    assert results[0] == results[1]
+def test_the_number_of_workers_changes_nothing(undisturbed: RunFolder, tmp_path: Path) -> None:
+    before, folder = torch.get_num_threads(), ingested(tmp_path / "run")
+    run_stage(masks, settings(workers=0), folder, RunContext())
+    assert hashes(folder) == hashes(undisturbed)
     assert torch.get_num_threads() == before
 
 

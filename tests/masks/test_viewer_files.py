@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,16 @@ def run_of_dicom(path: Path) -> RunFolder:
     return folder
 
 
-def test_all_formats_hold_the_same_pixels(tmp_path: Path) -> None:
-    folder = run_of_dicom(tmp_path)
+@pytest.fixture(scope="module")
+def viewed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Finished masks in all formats; tests read them."""
+    folder = run_of_dicom(tmp_path_factory.mktemp("viewed"))
     run_stage(masks, settings(formats=ALL), folder, RunContext())
-    root = folder.stage_dir("masks")
+    return folder
+
+
+def test_all_formats_hold_the_same_pixels(viewed: RunFolder) -> None:
+    root = viewed.stage_dir("masks")
     for key, size in SIZES.items():
         mask = load_mask(root / f"{key}.png")
         volume = SimpleITK.ReadImage(str(root / f"{key}.nii.gz"))
@@ -66,10 +73,8 @@ def test_all_formats_hold_the_same_pixels(tmp_path: Path) -> None:
         assert (ds.ContentLabel, segment.SegmentLabel) == ("LUNGS", "Lungs: lung masks")
 
 
-def test_by_default_nobody_is_named_and_the_image_comes_along(tmp_path: Path) -> None:
-    folder = run_of_dicom(tmp_path)
-    run_stage(masks, settings(formats=ALL), folder, RunContext())
-    root = folder.stage_dir("masks")
+def test_by_default_nobody_is_named_and_the_image_comes_along(viewed: RunFolder) -> None:
+    root = viewed.stage_dir("masks")
     for path in root.rglob("*.dcm"):
         assert b"CANARY" not in path.read_bytes()
     image, seg = (pydicom.dcmread(root / f"three.{kind}.dcm") for kind in ("image", "seg"))
@@ -96,9 +101,8 @@ def test_identity_cannot_be_kept_when_the_file_is_another(tmp_path: Path) -> Non
         run_stage(masks, settings(formats=["dicom-seg"], identity="keep"), folder, RunContext())
 
 
-def test_formats_that_are_no_longer_asked_for_go(tmp_path: Path) -> None:
-    folder = run_of_dicom(tmp_path)
-    run_stage(masks, settings(formats=ALL), folder, RunContext())
+def test_formats_that_are_no_longer_asked_for_go(viewed: RunFolder, tmp_path: Path) -> None:
+    folder = RunFolder(shutil.copytree(viewed.path, tmp_path / "run"))
     run_stage(masks, settings(formats=["nifti"]), folder, RunContext())
     endings = {"".join(p.suffixes) for p in folder.stage_dir("masks").rglob("three*")}
     assert endings == {".png", ".nii.gz"}

@@ -65,7 +65,7 @@ def test_second_identical_run_does_no_work(tmp_path: Path, isnet_run: TrainedRun
 
 
 CHANCY = small_config(
-    train={"method": "isnet", "epochs": 3, "settings": {"isnet": {"variant": "stochastic"}}},
+    train={"method": "isnet", "epochs": 2, "settings": {"isnet": {"variant": "stochastic"}}},
     model={"arch": "small", "input": [32, 32], "dropout": 0.3},
 )
 
@@ -115,7 +115,7 @@ def test_training_lowers_the_loss_and_learns_the_spot(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", sets={"train": 24, "val": 8})
     still = {"rotate": 0.0, "translate": 0.0, "scale": 0.0, "contrast": 0.0, "brightness": 0.0}
     settings = {
-        "method": "standard", "epochs": 25, "batch_size": 8, "select": "auc", "augment": still,
+        "method": "standard", "epochs": 12, "batch_size": 8, "select": "auc", "augment": still,
         "optimizer": {"name": "adamw", "lr": 2e-3},
     }  # fmt: skip
     config = small_config(train=settings)

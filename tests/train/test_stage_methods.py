@@ -24,9 +24,10 @@ from tests.support.method_runs import SETTINGS, own_segmenter
 from tests.support.runs import make_run, small_config
 
 SETS = {"train": 9, "val": 4, "test": 2}
-# One with maps and an addition, one that learns from a teacher; test_stage_networks trains one with
-# a segmenter inside. What the others share with them is tested in tests/models/methods.
-FAST = ("isnet+background_mix", "distillation")
+# One with maps and an addition; test_teacher trains one that learns from a teacher, and
+# test_stage_networks one with a segmenter inside. What the others share with them is tested in
+# tests/models/methods.
+FAST = ("isnet+background_mix",)
 
 
 class _Stop:

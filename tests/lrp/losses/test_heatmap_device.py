@@ -56,8 +56,15 @@ def run(loss: Loss, device: str, size: int) -> HeatmapLoss:
     return result
 
 
-@pytest.mark.parametrize("size", [SIDE, 3 * SIDE])
-@pytest.mark.parametrize(("name", "loss"), list(losses()), ids=lambda value: str(value)[:14])
+RESIZED = {"heatmap 0", "deep 1", "energy False"}  # with masks of another size; the rest is slow
+CASES = [
+    pytest.param(name, loss, size, id=f"{name}-{size}",
+                 marks=[] if size == SIDE or name in RESIZED else [pytest.mark.slow])
+    for name, loss in losses() for size in (SIDE, 3 * SIDE)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "loss", "size"), CASES)
 def test_values_decide_nothing_on_the_host(name: str, loss: Loss, size: int) -> None:
     result = run(loss, "meta", size)  # without data: .item(), `if` and boolean indexing raise
     assert result.total.dim() == result.counted.dim() == 0, name

@@ -92,8 +92,15 @@ def relative_error(
     return min(errors)
 
 
-CASES = [
-    (name, family, target)
+CASES = [  # every network with every family, contrasts on one network; the rest is slow
+    pytest.param(
+        name,
+        family,
+        target,
+        marks=[]
+        if target == "all" or (name, target) == ("basic", "selective")
+        else [pytest.mark.slow],
+    )
     for name in NETS
     for family in ("flex", "block", "z+")
     for target in ("all", "selective", "predicted")
@@ -155,8 +162,14 @@ def deep_loss(result: Relevance) -> Tensor:
     return (1 - P) * F.cross_entropy(result.logits, LABELS[: len(result.logits)]) + P * heat
 
 
-@pytest.mark.parametrize("target", ["all", "selective", "classes"])
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        pytest.param(n, t, marks=[] if t == "all" or n == "basic" else [pytest.mark.slow])
+        for n in NETS
+        for t in ("all", "selective", "classes")
+    ],
+)
 def test_flex_has_the_plain_derivative(name: str, target: str) -> None:
     """Of every parameter, for hidden layers' maps too: nothing is a constant.
 
@@ -168,9 +181,14 @@ def test_flex_has_the_plain_derivative(name: str, target: str) -> None:
     assert relative_error(net, gradients(net, value(create_graph=True)), value) < 1e-6
 
 
-@pytest.mark.parametrize("zb", [None, WIDE])
-@pytest.mark.parametrize("family", ["block", "z+", "dual"])
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    ("name", "family", "zb"),
+    [
+        pytest.param(n, f, zb, marks=[] if n == "basic" or (zb is not None and f != "dual")
+                     else [pytest.mark.slow])
+        for n in NETS for f in ("block", "z+", "dual") for zb in (None, WIDE)
+    ],
+)  # fmt: skip
 def test_weights_of_the_other_families_have_the_plain_derivative(
     name: str, family: str, zb: tuple[Tensor, Tensor] | None
 ) -> None:

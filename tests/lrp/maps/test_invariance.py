@@ -20,9 +20,15 @@ def target_of(family: str) -> str:
     return "every-logit-at-once" if family == "dual" else "all"
 
 
-@pytest.mark.parametrize("zb", [None, (0.0, 1.0)])
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    ("name", "family", "zb"),
+    [
+        pytest.param(n, f, zb, marks=[] if zb or n == "basic" else [pytest.mark.slow])
+        for n in NETS
+        for f in FAMILIES
+        for zb in (None, (0.0, 1.0))
+    ],
+)
 def test_a_map_alone_is_the_map_in_a_batch(
     name: str, family: str, zb: tuple[float, float] | None
 ) -> None:
@@ -102,9 +108,15 @@ def test_maps_in_training_mode_are_those_of_the_frozen_batch_statistics() -> Non
         assert torch.allclose(ours, theirs, atol=1e-10 * theirs.abs().max().item())
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    ("name", "family", "training"),
+    [
+        pytest.param(n, f, t, marks=[] if t or n == "basic" else [pytest.mark.slow])
+        for n in NETS
+        for f in FAMILIES
+        for t in (False, True)
+    ],
+)
 def test_the_classification_gradient_is_untouched(name: str, family: str, training: bool) -> None:
     x, labels = images(3), torch.tensor([0, 2, 1])
     net, plain = build(name).train(training), build(name).train(training)
@@ -178,7 +190,7 @@ def maps_of(net: nn.Module, family: str) -> Tensor:
     return relevance(net, images(2, (9, 8)), target_of(family), family=family, epsilon=0.1).maps
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES[:3], pytest.param("dual", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("spelling", RELUS)
 def test_every_spelling_of_relu(spelling: str, family: str) -> None:
     expected = maps_of(Spelled(torch.relu, lambda a, b: a + b), family)
@@ -208,7 +220,7 @@ def test_a_chain_of_in_place_operations_whose_results_are_thrown_away() -> None:
     assert torch.allclose(ours, theirs, atol=1e-14)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES[:3], pytest.param("dual", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NETS)
 def test_float32_errs_by_less_than_a_thousandth(name: str, family: str) -> None:
     """Maps, and the gradient of their squares, against float64."""

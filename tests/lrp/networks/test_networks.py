@@ -18,20 +18,19 @@ from tests.lrp.oracles.surrogate import surrogate_maps
 
 # In `make test`: small, and each with operations that the others lack.
 QUICK = {
-    "squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small", "starnet_s1", "convnextv2_atto",
-    "mobilevit_xxs", "vit_tiny_patch16_224", "levit_128s",
+    "squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small", "vit_tiny_patch16_224",
 }  # fmt: skip
 # In `make test-slow`: a sample of the families and of their operations, for a few minutes. All the
 # other networks are tried by `make test-networks`.
 SAMPLE = {
-    "resnet18", "densenet121", "efficientnet_b0", "vit_b_32", "swin_t", "mnasnet0_5",
-    "resnet10t", "resnetblur18", "skresnet18", "resnest14d", "resnetv2_18", "nf_resnet26",
-    "lcnet_035", "mobilenetv4_conv_small_035", "repghostnet_050", "ghostnet_050", "fasternet_t0",
-    "hgnetv2_b0", "mixnet_s", "tf_efficientnet_cc_b0_4e", "mobileone_s0", "inception_next_atto",
-    "poolformer_s12", "mambaout_femto", "mobilevitv2_050", "edgenext_xx_small", "efficientvit_b0",
-    "efficientformerv2_s0", "iformer_t", "cait_xxs24_224", "eva02_tiny_patch14_224",
-    "pit_ti_224", "convit_tiny", "deit_tiny_distilled_patch16_224", "pvt_v2_b0",
-    "xcit_nano_12_p16_224", "gmlp_ti16_224", "mixer_s32_224",
+    "starnet_s1", "convnextv2_atto", "mobilevit_xxs", "resnet18", "densenet121", "efficientnet_b0",
+    "vit_b_32", "swin_t", "mnasnet0_5", "resnet10t", "resnetblur18", "skresnet18", "resnest14d",
+    "resnetv2_18", "nf_resnet26", "lcnet_035", "mobilenetv4_conv_small_035", "repghostnet_050",
+    "ghostnet_050", "fasternet_t0", "hgnetv2_b0", "mixnet_s", "tf_efficientnet_cc_b0_4e",
+    "mobileone_s0", "inception_next_atto", "poolformer_s12", "mambaout_femto", "mobilevitv2_050",
+    "edgenext_xx_small", "efficientvit_b0", "efficientformerv2_s0", "iformer_t", "cait_xxs24_224",
+    "eva02_tiny_patch14_224", "pit_ti_224", "convit_tiny", "deit_tiny_distilled_patch16_224",
+    "levit_128s", "pvt_v2_b0", "xcit_nano_12_p16_224", "gmlp_ti16_224", "mixer_s32_224",
 }  # fmt: skip
 NOT_CONSERVED = {"coat_tiny", "csatv2", "iformer_t"}  # docs/networks.md says why
 ROUGH = {"iformer_t", "mobilenetv4_hybrid_medium"}  # round more in float32, by threads
@@ -78,7 +77,8 @@ def network(request: pytest.FixtureRequest) -> Network:
 @pytest.fixture(scope="module")
 def built(network: Network) -> Iterator[nn.Module]:
     yield build(network)
-    gc.collect()  # networks are large: their cycles go before the next one comes
+    if network.name not in QUICK:
+        gc.collect()  # networks are large: their cycles go before the next one comes
 
 
 @pytest.fixture
@@ -142,9 +142,9 @@ def test_maps_equal_those_of_the_changed_network(network: Network, net: nn.Modul
         assert error(result.maps, expected) < (1e-5 if network.name in IN_FLOAT32 else 1e-9)
 
 
-@pytest.mark.parametrize("network", cases(PURE))
-def test_relu_networks_give_gradient_times_input(network: Network) -> None:
-    net, x = build(network).double(), images(network, 2).double()
+@pytest.mark.parametrize("network", cases(PURE), indirect=True, scope="module")
+def test_relu_networks_give_gradient_times_input(network: Network, net: nn.Module) -> None:
+    net, x = net.double(), images(network, 2).double()
     result = relevance(net, x, "all", epsilon=0.0)
     image = x.clone().requires_grad_()
     logits = net(image)
@@ -180,9 +180,11 @@ def test_block_runs_wherever_flex_runs(network: Network, net: nn.Module) -> None
     assert error(tiny, relevance(net, x, "predicted", epsilon=1e-13).maps) < 1e-3  # which vanish
 
 
-@pytest.mark.parametrize("network", cases(set(Z_PLUS)))
-def test_z_plus_runs_on_convolutional_networks_and_names_what_it_cannot(network: Network) -> None:
-    net, x = build(network), images(network, 1)
+@pytest.mark.parametrize("network", cases(set(Z_PLUS)), indirect=True, scope="module")
+def test_z_plus_runs_on_convolutional_networks_and_names_what_it_cannot(
+    network: Network, net: nn.Module
+) -> None:
+    x = images(network, 1)
     if Z_PLUS[network.name]:
         maps = relevance(net, x, family="z+").maps
         assert maps.isfinite().all()

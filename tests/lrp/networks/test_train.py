@@ -24,13 +24,11 @@ NAMES = (
 
 
 ENERGY = ("mobilenet_v3_small", "vit_tiny_patch16_224")  # smooth activations; attention
-QUICK = ("squeezenet1_1", *ENERGY)
+QUICK = {("squeezenet1_1", "isnet"), ("mobilenet_v3_small", "energy"),
+         ("vit_tiny_patch16_224", "isnet")}  # fmt: skip
 CASES = [
-    *((name, "energy") for name in ENERGY),
-    *(
-        pytest.param(name, "isnet", marks=[] if name in QUICK else [pytest.mark.slow])
-        for name in NAMES
-    ),
+    pytest.param(*case, marks=[] if case in QUICK else [pytest.mark.slow])
+    for case in (*((n, "energy") for n in ENERGY), *((n, "isnet") for n in NAMES))
 ]
 
 

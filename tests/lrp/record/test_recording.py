@@ -12,7 +12,7 @@ from isnet_models.backbones import build_backbone
 from tests.models.methods.factory import batch
 
 
-@pytest.mark.parametrize("family", ["flex", "block", "z+"])
+@pytest.mark.parametrize("family", ["flex", "block", pytest.param("z+", marks=pytest.mark.slow)])
 def test_series_and_checkpoints_change_nothing_in_maps_and_gradients(family: str) -> None:
     found = []
     for memory, checkpoint in ((None, False), (0, False), (None, True), (0, True)):

@@ -16,15 +16,26 @@ from tests.masks.factory import write_mask
 SMALL = {"encoder": "tu-mobilenetv3_small_050", "decoder_channels": (8, 8, 8, 8, 8)}
 
 
-def write_pairs(root: Path, count: int = 12, size: int = 96) -> Path:
-    """Phantom chest images as pictures, their masks, and ``labels.csv``; two images per patient."""
+def write_pairs(root: Path, count: int = 8, size: int = 96) -> Path:
+    """Phantom chest images as pictures, their masks, and ``labels.csv``; two sources.
+
+    The first patient of each source has two images, the others one.
+    """
     rows = []
     for number, phantom in enumerate(make_phantoms(count, seed=5, size=size)):
         name = f"image_{number}.png"
         write_mask(root / "images" / name, np.rint(phantom.pixels * 255).astype(np.uint8))
         write_mask(root / "masks" / name, phantom.lungs)
         source, label = ("north", "south")[number % 2], ("normal", "ill")[number // 2 % 2]
-        rows.append((f"images/{name}", f"masks/{name}", f"p{number // 4}{source}", source, label))
+        rows.append(
+            (
+                f"images/{name}",
+                f"masks/{name}",
+                f"p{max(number - 2, 0) // 2}{source}",
+                source,
+                label,
+            )
+        )
     with (root / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("file", "mask", "patient", "source", "label"), *rows])
     return root / "labels.csv"

@@ -23,11 +23,11 @@ from tests.masks.segmenter.factory import settings, write_pairs
 
 
 def test_scores_are_those_of_the_masks_that_the_product_makes(tmp_path: Path) -> None:
-    config = settings(write_pairs(tmp_path, size=200), data={"phantoms": 1})
+    config = settings(write_pairs(tmp_path, size=128), data={"phantoms": 1})
     found, _ = read_examples(find_pairs(config.data), config.data, RunContext())
     examples = split_by_patient([*found, *make_phantom_examples(1)], config.data, 3)
     rows = measure(lung_unet(), examples, config, RunContext())
-    assert len(rows) == 13
+    assert len(rows) == 9
     assert {row["part"] for row in rows} == {"train", "validation", "held_out"}
     assert [(r["part"], r["dice"]) for r in rows] == sorted((r["part"], r["dice"]) for r in rows)
     assert all(row["dice"] > 0.9 for row in rows)  # the shipped network knows phantoms

@@ -67,7 +67,7 @@ def test_a_training_writes_weights_card_history_and_scores(finished: Finished, t
     assert "image_" not in shown
     assert "p0" not in shown
     rows = read_csv(done.weights.parent / "images.csv")
-    assert len(rows) == 14
+    assert len(rows) == 10
     assert len(read_csv(done.weights.parent / "history.csv")) == 2
     assert not lung_unet(str(done.weights)).training
 
@@ -144,7 +144,7 @@ def test_skipped_images_are_reported_and_counted(tmp_path: Path) -> None:
     )
     assert run(settings(table), tmp_path / "out", context).skipped == 1
     assert warned[0][0] == "images"
-    assert "1 of 12 images cannot be used (mask_missing 1)" in warned[0][1]
+    assert "1 of 8 images cannot be used (mask_missing 1)" in warned[0][1]
 
 
 def test_folders_of_other_things_are_left_alone(table: Path, tmp_path: Path) -> None:

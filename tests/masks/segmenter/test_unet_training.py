@@ -40,7 +40,8 @@ def trainer(config: Segmenter, images: Images, folder: Path, identity: str = "x"
 
 
 def test_a_stopped_training_continues_bit_for_bit(images: Images, tmp_path: Path) -> None:
-    config = settings(None, train={"epochs": 2, "coarse": {"size": 64, "share": 0.5}})
+    coarse = {"size": 64, "share": 0.5}
+    config = settings(None, train={"epochs": 2, "batch_size": 2, "coarse": coarse})
     whole = trainer(config, images, tmp_path / "whole")
     assert whole.run(RunContext())
     looks = []
@@ -82,6 +83,7 @@ def test_another_training_is_not_continued(images: Images, tmp_path: Path) -> No
         trainer(config, images, tmp_path).restore()
 
 
+@pytest.mark.slow
 def test_trained_weights_are_not_forgotten(images: Images, tmp_path: Path) -> None:
     config = settings(None, train={"epochs": 1, "optimizer": {"lr": 1e-5}})
     config = config.model_copy(update={"model": UNet(weights="lung-unet")})
