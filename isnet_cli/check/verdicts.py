@@ -119,7 +119,10 @@ def ask_probes(images: Sequence[ImageFeatures], config: Config) -> dict[str, Any
 def _probe_views(
     images: Sequence[ImageFeatures], questions: Sequence[Question], strata: Sequence[str], seed: int
 ) -> dict[str, Any]:
-    patients = [image.row.patient or f"film {image.row.key}" for image in images]
+    # numbered as they come: pseudonyms differ from run to run, folds and draws must not
+    names = [image.row.patient or f"film {image.row.key}" for image in images]
+    numbers = {name: f"{i:09}" for i, name in enumerate(dict.fromkeys(names))}
+    patients = [numbers[name] for name in names]
     found: dict[str, Any] = {"sets": list(dict.fromkeys(image.row.set for image in images))}
     for view in VIEWS:
         features = np.array([getattr(image, view) for image in images], np.float32)
