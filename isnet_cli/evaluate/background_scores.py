@@ -20,7 +20,7 @@ from isnet_cli.config.schema import Intervals
 from isnet_cli.stats.bootstrap import bootstrap_weights, percentile_interval
 from isnet_cli.stats.intervals import empty_cell, interval_cells, nest_cells
 from isnet_cli.stats.posterior import LEVEL, posterior_interval
-from isnet_cli.stats.sample import make_sample, read_values
+from isnet_cli.stats.sample import make_sample, number_patients, read_values
 from isnet_cli.stats.scores import decide, scores
 from isnet_cli.stats.shift import NO_VALUE, Test, paired_differences
 
@@ -228,8 +228,7 @@ def share_interval(
     Returns:
         ``low``, ``high``, ``method`` (``beta`` or ``bootstrap``).
     """
-    names = [patient or f"\0{i}" for i, patient in enumerate(patients)]
-    people = np.unique(np.asarray(names, dtype=str), return_inverse=True)[1].astype(np.int64)
+    people = number_patients(patients)
     clusters = int(people.max()) + 1
     repeated = clusters < len(chosen)
     closed = settings.method == "closed" or (settings.method == "auto" and not repeated)

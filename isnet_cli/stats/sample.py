@@ -95,11 +95,16 @@ def make_sample(
         truth, known = found[rows] == 1, ~np.isnan(found[rows])
         chosen = decide(p[rows], thresholds, len(classes))
     task = "multiclass" if given.ndim == 1 else "multilabel"
-    clusters = _numbered([names[i] for i in rows])
+    clusters = number_patients([names[i] for i in rows])
     return Sample(tuple(classes), task, p[rows], truth, known, chosen, clusters, rows)
 
 
-def _numbered(names: Sequence[Hashable]) -> NDArray[np.int64]:
+def number_patients(names: Sequence[Hashable]) -> NDArray[np.int64]:
+    """Numbers of patients [n] as they come, whatever their names: pseudonyms differ between runs.
+
+    Args:
+        names: Patient of each image; "" or None: unknown, a patient of its own.
+    """
     numbers: dict[Hashable, int] = {}
     keys = [name if name not in ("", None) else ("image", i) for i, name in enumerate(names)]
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
