@@ -35,7 +35,7 @@ from tests.train.factory import make_dataset
 )
 def test_the_best_epoch_is_kept(tmp_path: Path, select: str) -> None:
     folder = make_run(tmp_path / "run")
-    config = small_config(train={"select": select, "epochs": 4, "method": "standard"})
+    config = small_config(train={"select": select, "epochs": 3, "method": "standard"})
     summary = run_stage(train, config, folder, RunContext()).summary
     history = read_csv(folder.path / "train" / "history.csv")
     name, sign = SELECT[select]

@@ -71,7 +71,7 @@ def test_a_method_that_needs_a_feature_map_refuses_a_transformer(tmp_path: Path)
 
 def test_ham_says_which_networks_it_takes(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
-    config = small_config(model={"arch": "vgg11"}, train={"method": "ham"})
+    config = small_config(model={"arch": "squeezenet1_1"}, train={"method": "ham"})
     with pytest.raises(IsnetError, match="small, resnet") as caught:
         run_stage(train, config, folder, RunContext())
     assert caught.value.kind == "config"

@@ -128,7 +128,12 @@ def test_training_lowers_the_loss_and_learns_the_spot(tmp_path: Path) -> None:
 def test_multilabel_with_missing_labels(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", multilabel=True)
     config = small_config(
-        data={"labels": {"task": "multilabel"}}, train={"class_weights": "balanced"}
+        data={"labels": {"task": "multilabel"}},
+        train={
+            "class_weights": "balanced",
+            "epochs": 1,
+            "settings": {"isnet": {"range_epochs": 1}},
+        },
     )
     assert run_stage(train, config, folder, RunContext()).status == "done"
     card = json.loads((folder.path / "train" / "model.json").read_text())
