@@ -54,7 +54,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     file, output, order = write(root, seeds="0, 1", data=DATA, cost=cost), root / "out", list[str]()
     launch = in_process(output, watch=lambda task: order.append(task.name))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isnet_cli.report.compare.write.draws_for", lambda family: 200)
+        patch.setattr("isnet_cli.report.compare.write.choose_draws", lambda family: 200)
         if request.param == "quick":
             make_stages_quick(patch)
             patch.setattr("isnet_cli.report.drawings.svg_text", lambda figure: "<svg/>")
