@@ -1,4 +1,7 @@
-"""Images with another background: lungs of one, the rest of another or a fill, a feathered seam."""
+"""Images with another background: lungs of one, the rest of another or a fill, a feathered seam.
+
+Nothing here makes the host wait for a GPU, but `select_images` with ``exact``.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,6 @@ from isnet_models.methods.settings import FEATHER, Fill, Partner
 RING = 1 / 16  # of the shorter side: width of the band beside the seam whose brightness is matched
 GAIN = (0.5, 2.0)  # limits of the change of brightness
 BLUR = 1 / 8  # of the shorter side: standard deviation of the fill ``blur``
-
-
-def usable_masks(masks: Tensor) -> Tensor:
-    """Which masks [B, 1, h, w] are neither empty nor full: bool [B], on the CPU."""
-    return find_usable_masks(masks).cpu()
 
 
 def draw_partners(
@@ -37,18 +35,44 @@ def draw_partners(
         generator: Chance (on the CPU).
 
     Returns:
-        int64 [B] on the CPU; -1 where no image fits.
+        int64 [B] on the device of the masks; -1 where no image fits.
     """
-    B = len(masks)
-    fits = usable_masks(masks)[None].repeat(B, 1) & ~torch.eye(B, dtype=torch.bool)
+    B, device = len(masks), masks.device
+    fits = find_usable_masks(masks)[None] & ~torch.eye(B, dtype=torch.bool, device=device)
     if kind != "any":
-        y = labels.cpu()
-        y = y[:, None] if y.dim() == 1 else y
+        y = labels[:, None] if labels.dim() == 1 else labels
         known = ~(torch.isnan(y)[:, None] | torch.isnan(y)[None])
         differ = (known & (y[:, None] != y[None])).any(2)
         fits &= differ if kind == "other" else known.any(2) & ~differ
-    drawn = torch.rand(B, B, generator=generator).masked_fill(~fits, -1)
-    return torch.where(fits.any(1), drawn.argmax(1), torch.tensor(-1))
+    chance = torch.rand(B, B, generator=generator).to(device, non_blocking=True)
+    return chance.masked_fill(~fits, -1).argmax(1).masked_fill(~fits.any(1), -1)
+
+
+def select_images(drawn: Tensor, fits: Tensor, *, exact: bool = False) -> Tensor:
+    """Places of the images to change, int64 [n] on the device of `fits`.
+
+    Args:
+        drawn: Which images chance has chosen, bool [B] on the CPU.
+        fits: Which images can be changed, bool [B].
+        exact: Leave out drawn images that do not fit, for which the host waits for the device;
+            else `replace_images` keeps them as they are.
+    """
+    chosen = drawn & fits.cpu() if exact else drawn
+    return chosen.nonzero()[:, 0].to(fits.device, non_blocking=True)
+
+
+def replace_images(images: Tensor, at: Tensor, changed: Tensor, fits: Tensor) -> Tensor:
+    """A copy of `images` with the `changed` ones in their places, where those fit.
+
+    Args:
+        images: [B, C, h, w].
+        at: Places of the changed images, int64 [n].
+        changed: [n, C, h, w].
+        fits: Which images can be changed, bool [B].
+    """
+    found = images.clone()
+    found[at] = torch.where(fits[at].view(-1, 1, 1, 1), changed, images[at])
+    return found
 
 
 def filled(
@@ -166,12 +190,9 @@ def match_brightness(images: Tensor, keep: Tensor, others: Tensor) -> Tensor:
     """
     reach = max(1, round(RING * min(images.shape[-2:])))
     ring = (widened(keep, reach) > 0) & (keep == 0)
-    gains = [
-        _gain(image[:, band[0]], other[:, band[0]])
-        for image, other, band in zip(images, others, ring, strict=True)
-    ]
-    scale = torch.tensor(gains, dtype=others.dtype, device=others.device).reshape(-1, 1, 1, 1)
-    return (others * scale).clamp(0, 1)
+    own, theirs = _take_median(images, ring), _take_median(others, ring)
+    scale = torch.where((own > 0) & (theirs > 0), (own / theirs).clamp(*GAIN), 1.0)
+    return (others * scale.view(-1, 1, 1, 1)).clamp(0, 1)
 
 
 def widened(values: Tensor, reach: int) -> Tensor:
@@ -193,10 +214,13 @@ def widened(values: Tensor, reach: int) -> Tensor:
     return values
 
 
-def _gain(own: Tensor, theirs: Tensor) -> float:
-    if own.numel() == 0:
-        return 1.0
-    over, under = float(own.median()), float(theirs.median())
-    if over <= 0 or under <= 0:
-        return 1.0
-    return min(max(over / under, GAIN[0]), GAIN[1])
+def _take_median(images: Tensor, region: Tensor) -> Tensor:
+    """Lower median of the values [B, C, h, w] in `region` [B, 1, h, w], [B]; 0 where it is empty.
+
+    By sorting: PyTorch's medians wait for a GPU, or are not reproducible there.
+    """
+    inside = region.expand_as(images).flatten(1)
+    ordered = torch.where(inside, images.flatten(1), torch.inf).sort(1).values
+    count = inside.sum(1)
+    middle = ordered.gather(1, ((count - 1) // 2).clamp(min=0)[:, None])[:, 0]
+    return torch.where(count > 0, middle, 0.0)

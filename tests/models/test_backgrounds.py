@@ -13,9 +13,10 @@ from isnet_models.backgrounds import (
     feathered,
     filled,
     match_brightness,
+    replace_images,
+    select_images,
     swap_backgrounds,
     transplant,
-    usable_masks,
     widened,
 )
 
@@ -107,10 +108,17 @@ def squares(B: int = 5, size: int = 32) -> torch.Tensor:
     return masks
 
 
-def test_masks_that_say_something() -> None:
-    masks = squares(3)
-    masks[0], masks[2] = 0, 1
-    assert usable_masks(masks).tolist() == [False, True, False]
+def test_drawn_images_that_do_not_fit_stay_as_they_are() -> None:
+    drawn = torch.tensor([True, True, False, True])
+    fits = torch.tensor([True, False, True, True])
+    assert select_images(drawn, fits).tolist() == [0, 1, 3]
+    assert select_images(drawn, fits, exact=True).tolist() == [0, 3]
+    images = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2)
+    for exact in (False, True):
+        at = select_images(drawn, fits, exact=exact)
+        found = replace_images(images, at, images[at] + 10, fits)
+        assert found[:, 0, 0, 0].tolist() == [10, 1, 2, 13]
+    assert images[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
 
 
 def test_partners_within_a_batch() -> None:
@@ -196,7 +204,7 @@ def test_a_gpu_changes_the_same_images_in_the_same_way(fill: str) -> None:
             made = transplant(x, masks, x[at], masks[at])
         else:
             made = filled(x, masks, fill, generator=g)
-        found.append((at, made.cpu()))
+        found.append((at.cpu(), made.cpu()))
     assert torch.equal(found[0][0], found[1][0])
     assert torch.allclose(found[0][1], found[1][1], atol=1e-5)
 

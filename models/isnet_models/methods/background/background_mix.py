@@ -12,11 +12,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.backgrounds import (
     draw_partners,
     filled,
+    replace_images,
+    select_images,
     transplant,
-    usable_masks,
 )
 from isnet_models.methods.base import Addition, Batch, Losses
 from isnet_models.methods.settings import BackgroundMixSettings
@@ -45,29 +47,27 @@ class BackgroundMix(Addition):
         return replace(found, parts={**found.parts, "mixed": which.float().mean()})
 
     def mixed(self, batch: Batch) -> tuple[Batch, Tensor]:
-        """The batch with some backgrounds changed, and which images they are (bool [B], CPU).
+        """The batch with some backgrounds changed, and which images they are (bool [B]).
 
         Lungs, masks and labels stay. An image without a usable mask, or without a partner, stays as
-        it is.
+        it is. With noise the host waits for the device: it draws for the changed images alone.
         """
-        s, B = self.settings, len(batch.images)
-        which = torch.rand(B, generator=self.generator) < s.share
-        which &= usable_masks(batch.masks)
-        images = batch.images.clone()
+        s, images, masks = self.settings, batch.images, batch.masks
+        drawn = torch.rand(len(images), generator=self.generator) < s.share
+        fits = find_usable_masks(masks)
         if s.fill == "image":
-            found = draw_partners(batch.masks, batch.labels, s.partner, self.generator)
-            which &= found >= 0
-            chosen, theirs = which.nonzero()[:, 0], found[which]
-            if len(chosen):
-                images[chosen] = transplant(
-                    batch.images[chosen], batch.masks[chosen],
-                    batch.images[theirs], batch.masks[theirs],
-                    feather=s.feather, brightness=s.brightness,
-                )  # fmt: skip
+            partners = draw_partners(masks, batch.labels, s.partner, self.generator)
+            fits = fits & (partners >= 0)
+        which = fits & drawn.to(fits.device, non_blocking=True)
+        at = select_images(drawn, fits, exact=s.fill == "noise")
+        if not len(at):
+            return batch, which
+        if s.fill == "image":
+            theirs = partners[at].clamp(min=0)
+            changed = transplant(
+                images[at], masks[at], images[theirs], masks[theirs],
+                feather=s.feather, brightness=s.brightness,
+            )  # fmt: skip
         else:
-            chosen = which.nonzero()[:, 0]
-            if len(chosen):
-                images[chosen] = filled(
-                    batch.images[chosen], batch.masks[chosen], s.fill, s.feather, self.generator
-                )
-        return replace(batch, images=images), which
+            changed = filled(images[at], masks[at], s.fill, s.feather, self.generator)
+        return replace(batch, images=replace_images(images, at, changed, fits)), which

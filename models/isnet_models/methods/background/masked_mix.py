@@ -12,11 +12,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.backgrounds import (
     draw_partners,
     filled,
+    replace_images,
+    select_images,
     transplant,
-    usable_masks,
 )
 from isnet_models.divergence import average_where, measure_disagreement
 from isnet_models.methods.base import Addition, Batch, Losses
@@ -53,29 +55,35 @@ class MaskedMix(Addition):
             return replace(found, parts=parts)
         whole = self.logits(net, batch.images)
         apart = measure_disagreement(whole, found.logits, several=batch.labels.dim() == 2)
-        held = average_where(apart, which.to(apart.device))
+        held = average_where(apart, which)
         total = found.total + self.settings.consistency_weight * held
         return replace(found, total=total, parts={**parts, "consistency": held.detach()})
 
     def mixed(self, batch: Batch) -> tuple[Batch, Tensor]:
-        """The batch with changed images, and which images they are (bool [B], on the CPU).
+        """The batch with changed images, and which images they are (bool [B]).
 
-        An image without a usable mask stays whole; so does one that finds no partner.
+        An image without a usable mask stays whole; so does one that finds no partner. With noise
+        the host waits for the device: it draws for the bare images alone.
         """
-        s, g = self.settings, self.generator
-        draw = torch.rand(len(batch.images), generator=g)
-        usable = usable_masks(batch.masks)
-        partners = draw_partners(batch.masks, batch.labels, "any", g)
-        bare = (draw < s.removed) & usable
-        new = (draw >= s.removed) & (draw < s.removed + s.replaced) & usable & (partners >= 0)
-        images = batch.images.clone()
-        if bare.any():
-            at = bare.nonzero()[:, 0]
-            images[at] = filled(batch.images[at], batch.masks[at], s.fill, s.feather, g)
-        if new.any():
-            at, theirs = new.nonzero()[:, 0], partners[new]
-            images[at] = transplant(
-                batch.images[at], batch.masks[at], batch.images[theirs], batch.masks[theirs],
+        s, g, masks = self.settings, self.generator, batch.masks
+        chance = torch.rand(len(masks), generator=g)
+        usable = find_usable_masks(masks)
+        partners = draw_partners(masks, batch.labels, "any", g)
+        paired = usable & (partners >= 0)
+        removed = chance < s.removed
+        replaced = (chance >= s.removed) & (chance < s.removed + s.replaced)
+        images = batch.images
+        at = select_images(removed, usable, exact=s.fill == "noise")
+        if len(at):
+            bare = filled(batch.images[at], masks[at], s.fill, s.feather, g)
+            images = replace_images(images, at, bare, usable)
+        at = select_images(replaced, paired)
+        if len(at):
+            theirs = partners[at].clamp(min=0)
+            other = transplant(
+                batch.images[at], masks[at], batch.images[theirs], masks[theirs],
                 feather=s.feather,
             )  # fmt: skip
-        return replace(batch, images=images), bare | new
+            images = replace_images(images, at, other, paired)
+        removed, replaced = (d.to(masks.device, non_blocking=True) for d in (removed, replaced))
+        return replace(batch, images=images), (removed & usable) | (replaced & paired)

@@ -46,7 +46,7 @@ class GAIN(Method):
         counts = find_usable_masks(batch.masks)
         held = torch.ones_like(present) if s.every_class else present
         attention = distance(maps, batch.masks, held & counts[:, None], one_label)
-        mining = self.mining(net, batch.images, maps, present, one_label)
+        mining = self.mining(net, batch.images, maps, batch.labels)
         classification = self.classification(logits, batch.labels)
         parts = {
             "classification": classification.detach(),
@@ -75,20 +75,24 @@ class GAIN(Method):
             maps = torch.cat([class_map(y, A) for y in logits.unbind(1)], 1)
             return logits, enlarged(maps if self.settings.signed else maps.relu(), images)
 
-    def mining(
-        self, net: nn.Module, images: Tensor, maps: Tensor, present: Tensor, one_label: bool
-    ) -> Tensor:
+    def mining(self, net: nn.Module, images: Tensor, maps: Tensor, labels: Tensor) -> Tensor:
         """Mean probability of the present classes once their regions are hidden; 0 without any.
+
+        Of several labels as many images run through the network as there are present classes, and
+        the host waits for the device to know how many.
 
         Args:
             net: The classifier.
             images: [B, C, H, W].
             maps: [B, K, H, W].
-            present: Bool [B, K].
-            one_label: Whether probabilities are a softmax's; else each label's sigmoid.
+            labels: As `present_classes`; a softmax of one label, else each label's sigmoid.
         """
         s: GAINSettings = self.settings
-        which, classes = present.nonzero(as_tuple=True)
+        one_label = labels.dim() == 1
+        if one_label:
+            which, classes = torch.arange(len(labels), device=labels.device), labels
+        else:
+            which, classes = (labels == 1).nonzero(as_tuple=True)
         N = len(which)
         if not N:
             return maps.sum() * 0
