@@ -112,7 +112,7 @@ def test_a_stopped_training_gives_the_same_weights_and_card(
 
 @pytest.mark.slow
 def test_training_goes_on_from_a_card(table: Path, tmp_path: Path) -> None:
-    config = settings(table, network={}, train={"epochs": 1})
+    config = settings(table, train={"epochs": 1})
     config = config.model_copy(update={"model": config.model.__class__(weights="lung-unet")})
     done = run(config, tmp_path / "a", RunContext())
     card = card_of(done.weights)
