@@ -3,7 +3,7 @@
 Usage:
     python benchmarks/masks.py [--images 300] [--side 512] [--folder DIR]
 
-Chest images are drawn (or taken from --folder), then `isnet masks` runs on them as a process of its
+Chest images are synthetic (or taken from --folder). `isnet masks` runs on them as a process of its
 own. Printed are images per second by the clock and processor seconds per image, start-up included:
 on a busy machine only the latter can be compared. Then each part is timed alone, in one thread.
 """
@@ -38,13 +38,13 @@ from isnet_cli.phantoms.phantom import make_phantom
 from isnet_models.lung_unet import SIZE, lung_unet
 
 T = TypeVar("T")
-DRAWN = 12  # different images; the others are these with other noise
+SYNTHETIC = 12  # different images; the others are these with other noise
 BATCH = 8
 
 
 def draw(folder: Path, count: int, side: int) -> None:
     """`count` 8-bit PNG images."""
-    images = [make_phantom(number, size=side).pixels for number in range(min(count, DRAWN))]
+    images = [make_phantom(number, size=side).pixels for number in range(min(count, SYNTHETIC))]
     rng = np.random.default_rng(0)
     for number in range(count):
         image = images[number % len(images)]

@@ -7,7 +7,7 @@ FOLDER holds ``labels.csv`` with the columns ``file`` and ``mask`` (Montgomery a
 with manual masks). Only images that the shipped network was not trained on are used; their names
 are in its card. Each image is masked as it is and after changes that an image may have suffered;
 masks are compared with the manual ones, which are changed in the same way. Pictures that are no
-chest image are drawn, or come with scikit-learn and matplotlib.
+chest image are synthetic, or come with scikit-learn and matplotlib.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     for name, draw in (("hand", hand), ("section", section), ("clouds", clouds), ("blank", blank)):
         shown = [(0.0, judge(draw(rng))[1]) for _ in range(20)]
-        print(f"{name + ', drawn':26s} {len(shown):6d}  {'':7s}  {'':6s}  {_shares(shown)}")
+        print(f"{name + ', synthetic':26s} {len(shown):6d}  {'':7s}  {'':6s}  {_shares(shown)}")
     shown = [(0.0, judge(image)[1]) for image in photographs()]
     print(f"{'photographs':26s} {len(shown):6d}  {'':7s}  {'':6s}  {_shares(shown)}")
     _pooled("all images, changed or not", pool)

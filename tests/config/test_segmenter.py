@@ -36,6 +36,11 @@ def test_the_sample_loads_and_paths_start_at_the_file() -> None:
     assert not starts_from_file(config)
 
 
+def test_the_sample_goes_on_from_the_shipped_network_where_asked() -> None:
+    path = ROOT / "sample_configs" / "lung_unet.yaml"
+    assert load_segmenter(path, ["model.weights=lung-unet"]).model.weights == "lung-unet"
+
+
 def test_a_dumped_configuration_loads_to_the_same(tmp_path: Path) -> None:
     text = "data: {images: f, masks: m.json}\nmodel: {weights: own.safetensors}\n"
     config = load_segmenter(write(tmp_path / "a.yaml", text), ["train.epochs=3"])

@@ -6,7 +6,8 @@ import math
 import time
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from isnet_cli.config.yaml_tree import MAX_CHARACTERS, Problem, parse, write
@@ -137,6 +138,29 @@ def test_a_huge_document_is_refused() -> None:
 def test_problem_line() -> None:
     assert Problem("a.yaml:3", "k", "wrong").line() == "a.yaml:3: k: wrong"
     assert Problem("a.yaml:3", "", "wrong").line() == "a.yaml:3: wrong"
+
+
+PIECES = (
+    "a", "b: ", "c:\n  ", "- ", "? ", ": ", "[", "]", "{", "}", ", ", "&x ", "*x", "!t ", "|\n",
+    "> ", "'", '"', "\\n", "\\x41", "\\", "#", " # c\n", "%YAML 1.1\n", "---\n", "...\n", "\n",
+    "\n  ", " ", "\t", "1", "1e-3", "~", "yes", "\x85", "\u2028", "\ufeff", "\r\n", "\xe9", "\x7f",
+    "\x00", "@", "`", "<<", "=", "k" * 1030,
+)  # fmt: skip
+
+
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="PyYAML was built without libyaml")
+@given(st.lists(st.sampled_from(PIECES), max_size=24).map("".join))
+@example("a: 1\nb:\n  - {c: 'x', d: [1, ~]}\n  - &y no\n  - *y\nb: !t 1\n")
+@example("a: &x [*x]")
+@example("a: [1")
+@example("b:\t1\r\n")
+@example("a: |\t\n  text")
+@example("\ufeff\ufeffa: 1")
+def test_libyaml_changes_no_value_line_or_fault(text: str) -> None:
+    found = parse(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "__with_libyaml__", False)
+        assert repr(parse(text)) == repr(found)  # NaN equals no NaN
 
 
 def test_no_document_crashes_the_reader() -> None:

@@ -40,7 +40,12 @@ def test_no_tasks() -> None:
     assert list(run_tasks(double, [], 2)) == []
 
 
-def test_a_task_that_kills_its_process_costs_itself_alone() -> None:
+@pytest.mark.parametrize("queued", [1, pytest.param(workers.QUEUED, marks=pytest.mark.slow)])
+def test_a_task_that_kills_its_process_costs_itself_alone(
+    queued: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that are queued beside it are done again, each in a process of its own."""
+    monkeypatch.setattr(workers, "QUEUED", queued)
     found = dict(run_tasks(deadly, range(30), 2))
     assert found.pop(7) is None
     assert found == {n: n for n in range(30) if n != 7}

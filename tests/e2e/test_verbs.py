@@ -43,6 +43,12 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def no_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of reports are empty: for tests that are about something else."""
+    monkeypatch.setattr("isnet_cli.report.drawings.svg_text", lambda figure: "<svg/>")
+
+
 def test_run_makes_everything(finished: tuple[Path, Done]) -> None:
     folder, done = finished
     assert done.code == 0, done.err
@@ -122,7 +128,9 @@ def test_other_settings_are_refused_and_named(work: Path) -> None:
     }
 
 
-def test_overwrite_replaces_what_is_outdated_and_nothing_else(work: Path) -> None:
+def test_overwrite_replaces_what_is_outdated_and_nothing_else(
+    work: Path, no_drawings: None
+) -> None:
     weights = (work / "out/run/train/model.safetensors").stat().st_mtime_ns
     done = isnet(
         "run", "c.yaml", "-o", "out/run", "--set", "heatmap.limit=1", "--overwrite", "--json"
@@ -324,7 +332,7 @@ def test_wrong_words_of_evaluate(work: Path, words: tuple[str, ...], text: str) 
     assert text in done.err
 
 
-def test_reports(work: Path) -> None:
+def test_reports(work: Path, no_drawings: None) -> None:
     done = isnet("report", "out/run", "-o", "page.html")
     assert (done.code, done.out) == (0, "page.html\n")
     assert (work / "page.html").read_text(encoding="utf-8").lstrip().startswith("<!")

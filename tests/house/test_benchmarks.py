@@ -97,6 +97,7 @@ def test_images_of_a_patient_have_one_truth(coverage: ModuleType) -> None:
     assert ((p > 0) & (p < 1)).all()
 
 
+@pytest.mark.slow
 def test_it_prints_a_table() -> None:
     done = subprocess.run(
         [sys.executable, str(COVERAGE), "--quick", "--part", "areas"],

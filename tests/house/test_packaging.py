@@ -87,6 +87,7 @@ def test_the_three_packages_have_one_version() -> None:
     assert "version" not in PROJECT  # it is read from isnet_cli
 
 
+@pytest.mark.slow
 def test_the_wheel_works_beside_foreign_models_and_tests(wheel: Path, tmp_path: Path) -> None:
     """Unpacked as pip does it, run in a folder that has packages of the same names as ours."""
     site = tmp_path / "site"

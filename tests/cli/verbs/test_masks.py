@@ -17,9 +17,15 @@ train: {epochs: 2, batch_size: 3, coarse: {size: 64, share: 1.0}}
 """
 
 
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images with masks, read only."""
+    return write_pairs(tmp_path_factory.mktemp("pairs")).parent
+
+
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_pairs(tmp_path / "data")
+def config(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(pairs, tmp_path / "data")
     (tmp_path / "own.yaml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "own.yaml"
