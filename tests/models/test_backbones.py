@@ -14,11 +14,16 @@ from isnet_models.backbones import (
     count_parameters,
 )
 
-RELU_FAMILIES = ("resnet18", "densenet121", "vgg11_bn", "squeezenet1_1", "googlenet", "small")
+QUICK = [("small", 1), ("small", 3), ("resnet18", 1), ("squeezenet1_1", 3)]
+SLOW = [
+    ("resnet18", 3), ("squeezenet1_1", 1),
+    *((name, c) for name in ("densenet121", "vgg11_bn", "googlenet") for c in (1, 3)),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", RELU_FAMILIES)
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "channels"), [*QUICK, *(pytest.param(*c, marks=pytest.mark.slow) for c in SLOW)]
+)
 def test_relu_families_are_explained_untouched(name: str, channels: int) -> None:
     net = build_backbone(name, 3, channels=channels).eval()
     x = torch.rand(1, channels, 64, 64)

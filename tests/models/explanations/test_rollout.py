@@ -63,18 +63,24 @@ def test_maps_equal_the_rollout_by_hand(transformer: VisionTransformer) -> None:
             assert grid.max() > 1.2 * grid.min()
             expected = interpolate(grid[None, None], (16, 16), mode="bilinear")
             torch.testing.assert_close(found.maps[n, 0], expected[0], rtol=1e-4, atol=1e-6)
+    check_it_is_left_as_it_was(transformer)
 
 
-def test_a_vit_of_torchvision_is_explained_and_left_as_it_was() -> None:
-    net = seeded_backbone("vit_b_16", 2, seed=0).eval()
-    found = attention_rollout(net, images(224, 1))
-    assert found.maps.shape == (2, 1, 1, 224, 224)
-    assert (found.maps >= 0).all()
+def check_it_is_left_as_it_was(net: nn.Module) -> None:
     hooks = [(m._forward_hooks, m._forward_pre_hooks) for m in net.modules()]
     assert not any(a or b for a, b in hooks)
 
 
-@pytest.mark.parametrize("name", ["small", "swin_t"])
+@pytest.mark.slow
+def test_a_vit_of_torchvision_is_explained() -> None:
+    net = seeded_backbone("vit_b_16", 2, seed=0).eval()
+    found = attention_rollout(net, images(224, 1))
+    assert found.maps.shape == (2, 1, 1, 224, 224)
+    assert (found.maps >= 0).all()
+    check_it_is_left_as_it_was(net)
+
+
+@pytest.mark.parametrize("name", ["small", pytest.param("swin_t", marks=pytest.mark.slow)])
 def test_other_networks_are_refused(name: str) -> None:
     net = seeded_backbone(name, 2, seed=0).eval()
     with pytest.raises(MethodError, match="no multi-head attention"):

@@ -36,7 +36,7 @@ def test_steps_lower_the_loss_with_finite_gradients(case: Prepared) -> None:
     net, method, data = case.net.train(), case.method, batch(size=case.size)
     optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], 1e-3)
     values = []
-    for _ in range(12):
+    for _ in range(12 if case.name == "vit" else 5):  # the ViT's loss rises at first
         _begin(method)  # the same chance in every step: the same loss is lowered
         losses = method.losses(net, data, 0)
         optimizer.zero_grad()

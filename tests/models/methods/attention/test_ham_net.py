@@ -19,6 +19,8 @@ from isnet_models.methods.attention.ham_net import (
 )
 from isnet_models.methods.base import NetSpec
 
+LARGE = [pytest.param(arch, marks=pytest.mark.slow) for arch in ("resnet50", "densenet121")]
+
 
 def built(arch: str, side: int = 64) -> HAMNet:
     with torch.random.fork_rng(devices=[]):
@@ -28,7 +30,7 @@ def built(arch: str, side: int = 64) -> HAMNet:
     return net
 
 
-@pytest.mark.parametrize("arch", ["small", "resnet18", "resnet50", "densenet121"])
+@pytest.mark.parametrize("arch", ["small", "resnet18", *LARGE])
 def test_logits_and_maps_of_each_family(arch: str) -> None:
     net = built(arch)
     assert all(module.training for module in net.modules())
@@ -60,7 +62,7 @@ def test_the_extractor_is_the_backbone_before_its_pooling() -> None:
         maps = features(x)
         logits = net.get_submodule(last)(maps.mean(dim=(2, 3)))
         torch.testing.assert_close(logits, net(x), rtol=1e-4, atol=1e-5)
-    assert feature_extractor(build_backbone("vgg11", 2)) is None
+    assert feature_extractor(build_backbone("squeezenet1_1", 2)) is None
 
 
 def test_pooling_and_maps_by_hand() -> None:
@@ -93,8 +95,8 @@ def test_foreground_attention_by_hand() -> None:
 
 
 def test_refusals_say_what_to_type() -> None:
-    with pytest.raises(ValueError, match=r"vgg11: ham is built around small.*type model.arch"):
-        HAM.build(NetSpec("vgg11", 2))
+    with pytest.raises(ValueError, match=r"squeezenet1_1: ham is built .*small.*type model.arch"):
+        HAM.build(NetSpec("squeezenet1_1", 2))
     with pytest.raises(ValueError, match=r"one position.*type model.input: 128"):
         HAM.build(NetSpec("small", 2, size=(32, 32)))
     with pytest.raises(ValueError, match="did you mean resnet18"):

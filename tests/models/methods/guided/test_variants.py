@@ -70,7 +70,7 @@ def test_steps_lower_the_loss(variant: str, layers: str) -> None:
     net, data = build_backbone("small", 3).train(), batch()
     method = _method(variant, heatmap_weight=0.5, layers=layers)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-    totals = [_step(net, method, data, optimizer) for _ in range(6)]
+    totals = [_step(net, method, data, optimizer) for _ in range(3)]
     assert totals[-1] < totals[0]
     if layers == "auto":
         parts = method.losses(net, data, 0).parts
