@@ -31,19 +31,19 @@ def test_every_method_has_a_section_with_its_settings(entry: Entry) -> None:
     (section,) = [text for text in SECTIONS if text.split("\n")[0].strip("` ") == entry.name]
     kind = entry.load().Settings
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (.*?) \|", section, re.MULTILINE)
-    stated = {}
+    given = {}
     for names, defaults in rows:
         keys = re.findall(r"`(\w+)`", names)
         cell = defaults.replace("`", "")
         each = [cell] if len(keys) == 1 else cell.split(", ")
-        stated |= {key: parse(f"x: {text}").value["x"] for key, text in zip(keys, each, strict=True)}
+        given |= {key: parse(f"x: {text}").value["x"] for key, text in zip(keys, each, strict=True)}
     shared = re.search(r"Settings: those of `(\w+)`\s+without ([^.]+)\.", section)
     if shared is not None:
         other = next(e for e in ENTRIES if e.name == shared[1]).settings_class()()
         left_out = set(re.findall(r"`(\w+)`", shared[2]))
         assert left_out <= set(type(other).model_fields)
-        stated = other.model_dump(mode="json", exclude=left_out)
-    assert stated == kind().model_dump(mode="json")
+        given = other.model_dump(mode="json", exclude=left_out)
+    assert given == kind().model_dump(mode="json")
 
 
 EXAMPLE_PAGE = (ROOT / "docs/add-a-method.md").read_text(encoding="utf-8")
