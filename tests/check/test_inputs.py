@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,8 +32,15 @@ def hospital(folder: Path) -> Path:
     return folder
 
 
-def test_facts_of_a_whole_folder(tmp_path: Path) -> None:
-    found = check_inputs(config(hospital(tmp_path)), Messages().context())
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is found in the hospitals' folder."""
+    folder = hospital(tmp_path_factory.mktemp("hospital"))
+    return check_inputs(config(folder), Messages().context())
+
+
+def test_facts_of_a_whole_folder(facts: dict[str, Any]) -> None:
+    found = facts
     images = found["images"]
     assert (images["found"], images["usable"]) == (26, 24)
     assert images["formats"] == {"dicom:Explicit VR Little Endian": 18, "png": 8}
@@ -56,8 +64,8 @@ def test_facts_of_a_whole_folder(tmp_path: Path) -> None:
     assert problem["text"].startswith("class 'y' comes only from source 'A': a model can learn")
 
 
-def test_the_document_is_json_and_the_text_says_the_same(tmp_path: Path) -> None:
-    found = check_inputs(config(hospital(tmp_path)), Messages().context())
+def test_the_document_is_json_and_the_text_says_the_same(facts: dict[str, Any]) -> None:
+    found = facts
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     text = describe_check(found)
     for words in (

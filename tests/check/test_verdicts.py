@@ -109,7 +109,7 @@ def test_an_exposure_per_hospital_is_told_by_the_lungs_alone(tmp_path: Path) -> 
 
 
 def test_without_signal_nothing_is_told(tmp_path: Path) -> None:
-    found, judged = ask(extract_all(tmp_path, count=120))
+    found, judged = ask(extract_all(tmp_path))
     for about in ("class", "source"):
         for view in ("background", "lungs"):
             assert found[about][view]["auc"] == pytest.approx(0.5, abs=0.2)
@@ -124,13 +124,13 @@ def test_when_each_class_has_its_own_source_they_cannot_be_separated(marked) -> 
     assert "-" in describe_features(together(tied, found, judged))[3]
 
 
-def test_what_is_told_by_the_hospital_alone_is_said(tmp_path: Path) -> None:
+def test_what_is_told_by_the_hospital_alone_is_said(marked) -> None:
     """The mark is the hospital's, and eight images of ten are of the hospital's own class."""
     images = []
-    for n, image in enumerate(extract_all(tmp_path, mark_classes, count=120)):
-        marked = image.row.label == "sick"
-        label = "xy"[marked == (n % 10 < 2)]
-        row = replace(image.row, source="BA"[marked], label=label)
+    for n, image in enumerate(marked):
+        with_mark = image.row.label == "sick"
+        label = "xy"[with_mark == (n % 10 < 2)]
+        row = replace(image.row, source="BA"[with_mark], label=label)
         images.append(replace(image, row=row))
     found, judged = ask(images)
     assert found["class"]["background"]["auc"] > 0.7
@@ -138,8 +138,9 @@ def test_what_is_told_by_the_hospital_alone_is_said(tmp_path: Path) -> None:
     assert "; within one source it is AUC 0." in judged[0]["text"]
 
 
-def test_classes_are_asked_of_the_images_to_learn_from(tmp_path: Path) -> None:
-    images = extract_all(tmp_path, mark_classes, train=40, val=20, test=20)
+def test_classes_are_asked_of_the_images_to_learn_from(marked) -> None:
+    sets = ["train"] * 40 + ["val"] * 20 + ["test"] * 20
+    images = [replace(k, row=replace(k.row, set=s)) for k, s in zip(marked, sets, strict=True)]
     found, _ = ask(images)
     assert found["class"]["sets"] == ["train", "val"]
     assert found["class"]["background"]["n"] == 60

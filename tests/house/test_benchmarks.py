@@ -33,6 +33,7 @@ def engine() -> ModuleType:
     return load_script(ENGINE)
 
 
+@pytest.mark.slow
 def test_limit_of_vgg_by_hand(engine: ModuleType) -> None:
     size = 32
     channels = [(3, 64, 32), (64, 128, 16), (128, 256, 8), (256, 256, 8), (256, 512, 4),
@@ -71,6 +72,7 @@ def coverage() -> ModuleType:
     return load_script(COVERAGE)
 
 
+@pytest.mark.slow
 def test_true_scores_are_those_of_a_large_sample(coverage: ModuleType) -> None:
     rng = np.random.default_rng(0)
     truth = coverage.a_truth(3, rng)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import tomllib
+from collections.abc import Mapping
 
 import pytest
 
@@ -83,9 +84,8 @@ def test_every_folder_is_in_the_table() -> None:
     assert found - {"__init__"} == set(ARROWS)
 
 
-def import_names(requirements: list[str]) -> set[str]:
+def import_names(requirements: list[str], provided: Mapping[str, list[str]]) -> set[str]:
     """Names under which the distributions of `requirements` are imported, as installed here."""
-    provided = importlib.metadata.packages_distributions()
     wanted = {
         re.split(r"[<>=!~\[; ]", entry)[0].lower().replace("_", "-") for entry in requirements
     }
@@ -99,8 +99,10 @@ def import_names(requirements: list[str]) -> set[str]:
 def test_every_imported_distribution_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    declared = import_names(project["dependencies"])
-    optional = import_names([entry for k, v in extras.items() if k != "dev" for entry in v])
+    provided = importlib.metadata.packages_distributions()
+    declared = import_names(project["dependencies"], provided)
+    others = [entry for name, entries in extras.items() if name != "dev" for entry in entries]
+    optional = import_names(others, provided)
     faults = [f for module in modules() for f in check_dependencies(module, declared, optional)]
     assert faults == []
     undeclared = parse("isnet_cli.x", "import pandas")

@@ -84,11 +84,19 @@ def display(kind: str, low: int, high: int) -> tuple[dict[str, Any], Any]:
     }[kind]
 
 
-@pytest.mark.parametrize("kind", DISPLAYS)
-@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
-@pytest.mark.parametrize(
-    "bits", [8, 12, 16, *(pytest.param(n, marks=pytest.mark.slow) for n in (10, 14))]
-)
+def truth_table() -> list[Any]:
+    """All displays at 12 bits; at other depths two of them, the rest marked slow."""
+    return [
+        pytest.param(bits, sign == "signed", kind, id=f"{bits}-{sign}-{kind}", marks=marks)
+        for bits in (8, 10, 12, 14, 16)
+        for sign in ("unsigned", "signed")
+        for kind in DISPLAYS
+        for quick in [bits == 12 or (bits in (8, 16) and kind in ("plain", "rescale_window"))]
+        for marks in [() if quick else (pytest.mark.slow,)]
+    ]
+
+
+@pytest.mark.parametrize(("bits", "signed", "kind"), truth_table())
 def test_truth_table(tmp_path: Path, bits: int, signed: bool, kind: str) -> None:
     stored = image_values(bits, signed, SIZE)
     attributes, intensity = display(kind, *stored_range(bits, signed))
