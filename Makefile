@@ -1,7 +1,7 @@
 # Each target sets itself up: it needs Python 3.11 or newer (with venv), git and make.
 #   make demo   make lint   make bench   make bench-all   make clean
 #   make test           the tests of every change, minutes
-#   make test-slow      those that `make test` leaves out
+#   make test-slow      those that `make test` leaves out, and properties with more random examples
 #   make test-all       both, with more random examples
 #   make test-networks  relevance of every network in the table, the better part of an hour
 # ISNET_VENV=DIR keeps the virtual environment elsewhere; PYTHON=python3.12 chooses the interpreter.
@@ -30,7 +30,7 @@ test: venv
 	$(BIN)/python -m pytest -m "not slow and not exhaustive"
 
 test-slow: venv
-	$(BIN)/python -m pytest -m "slow and not exhaustive"
+	$(BIN)/python -m pytest -m "(slow or hypothesis) and not exhaustive"
 
 test-all: test test-slow
 

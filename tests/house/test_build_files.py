@@ -144,7 +144,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 FAST = "-m pytest -m not slow and not exhaustive"
-SLOW = "-m pytest -m slow and not exhaustive"
+SLOW = "-m pytest -m (slow or hypothesis) and not exhaustive"
 
 
 def make(checkout: Path, *words: str, **environment: str) -> tuple[int, list[str], str]:
@@ -223,6 +223,6 @@ def test_the_ci_script_runs_tests_and_lint_in_a_cached_environment(checkout: Pat
     assert (make(checkout, ".ci/run")[0], (checkout / "home/.cache/isnet-ci").is_dir()) == (0, True)
 
 
-@pytest.mark.parametrize("failing", ["not slow", "-m slow", "check .", "pip install"])
+@pytest.mark.parametrize("failing", ["not slow", "slow or hypothesis", "check .", "pip install"])
 def test_the_ci_script_fails_when_a_step_fails(checkout: Path, failing: str) -> None:
     assert make(checkout, ".ci/run", FAIL=failing)[0] != 0
