@@ -10,7 +10,7 @@ from typing import Any
 from isnet_cli.benchmark.cells import CELLS, Cell
 from isnet_cli.config.schema import Config
 from isnet_cli.core.pipeline import open_run
-from isnet_cli.dataset.test_sets import TRAINING_SETS
+from isnet_cli.dataset.evaluation_sets import TRAINING_SETS
 from isnet_cli.report.compare.figures import EMPTY, collect_reliance, make_cell
 from isnet_cli.report.results import RunResults, TestKey, read_evaluated
 from isnet_cli.stats.seeds import summarise_runs

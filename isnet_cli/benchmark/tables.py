@@ -8,7 +8,7 @@ from typing import Any
 
 from isnet_cli.benchmark.scores import OUTSIDE, BenchmarkScores, RowSummary, SeedScore, summarise
 from isnet_cli.config.benchmark import ALL
-from isnet_cli.dataset.test_sets import BIASED
+from isnet_cli.dataset.evaluation_sets import BIASED
 
 STANDARD = "standard"
 BIAS, DOMAINS, COST = "bias", "domains", "cost"

@@ -22,8 +22,8 @@ from isnet_cli.core.journal import Journal
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.runtime import derive_seed
 from isnet_cli.dataset.background_swap import choose_partners
+from isnet_cli.dataset.evaluation_sets import choose_chunk_size, raise_if_stopped, split_into_chunks
 from isnet_cli.dataset.image_dataset import ImageDataset, Version, encode_labels
-from isnet_cli.dataset.test_sets import choose_chunk_size, raise_if_stopped, split_into_chunks
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.evaluate.background_scores import (
     FULL,

@@ -26,8 +26,7 @@ from isnet_cli.core.journal import Journal, remove_files
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
-from isnet_cli.dataset.image_dataset import Version
-from isnet_cli.dataset.test_sets import (
+from isnet_cli.dataset.evaluation_sets import (
     TRAINING_SETS,
     Stopped,
     check_labels,
@@ -39,6 +38,7 @@ from isnet_cli.dataset.test_sets import (
     select_version,
     split_into_chunks,
 )
+from isnet_cli.dataset.image_dataset import Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import background
 from isnet_cli.evaluate.background_scores import summarise_background

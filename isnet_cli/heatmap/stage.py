@@ -24,8 +24,7 @@ from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import thread_count
 from isnet_cli.core.stage import StageResult
-from isnet_cli.dataset.image_dataset import ImageDataset, Version
-from isnet_cli.dataset.test_sets import (
+from isnet_cli.dataset.evaluation_sets import (
     Stopped,
     check_labels,
     choose_chunk_size,
@@ -35,6 +34,7 @@ from isnet_cli.dataset.test_sets import (
     select_version,
     split_into_chunks,
 )
+from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.heatmap.explainers import check_method, explain, read_method
 from isnet_cli.heatmap.files import own_limit, shared_limit

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from isnet_cli.core import files
+from isnet_cli.dataset.evaluation_sets import make_safe_name
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
-from isnet_cli.dataset.test_sets import make_safe_name
 from isnet_cli.heatmap.dicom import map_to_dicom
 from isnet_cli.heatmap.explainers import Method, describe_method, read_method
 from isnet_cli.heatmap.files import (

@@ -20,7 +20,7 @@ from isnet_cli.core.journal import Journal
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
-from isnet_cli.dataset.test_sets import (
+from isnet_cli.dataset.evaluation_sets import (
     Stopped,
     choose_chunk_size,
     raise_if_stopped,

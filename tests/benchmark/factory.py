@@ -20,7 +20,7 @@ from isnet_cli.core.files import write_csv, write_json, write_text
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
-from isnet_cli.dataset.test_sets import BIASED
+from isnet_cli.dataset.evaluation_sets import BIASED
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.inference.predictor import CARD, WEIGHTS
 from isnet_cli.report.compare.figures import EMPTY

@@ -14,7 +14,7 @@ from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.dataset import test_sets
+from isnet_cli.dataset import evaluation_sets
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import scoring
 from isnet_cli.evaluate import stage as evaluate
@@ -131,11 +131,15 @@ def test_metrics_hold_intervals_reference_and_drops(tmp_path: Path) -> None:
     assert (content["schema"], content["reference"]) == (2, "hospital_b")
     pairs = [(one["from"], one["to"]) for one in content["shift"]]
     assert pairs == [
-        *(([n, "biased"], [n, v]) for n in ("test", "hospital_b") for v in test_sets.BIASED[1:]),
+        *(
+            ([n, "biased"], [n, v])
+            for n in ("test", "hospital_b")
+            for v in evaluation_sets.BIASED[1:]
+        ),
         (["hospital_b", "standard"], ["test", "standard"]),
     ]
     first = content["shift"][0]["differences"]["accuracy"]
-    accuracy = {v: content["sets"]["test"][v]["accuracy"] for v in test_sets.BIASED}
+    accuracy = {v: content["sets"]["test"][v]["accuracy"] for v in evaluation_sets.BIASED}
     assert first["value"] == pytest.approx(accuracy["standard"] - accuracy["biased"])
     assert [one["to"] for one in outcome.summary["shift"]] == [to for _, to in pairs]
     cell = content["sets"]["test"]["standard"]["intervals"]["macro"]["f1"]
@@ -150,7 +154,7 @@ def test_versions_show_other_images_and_standard_shows_them_as_they_are(tmp_path
     run_stage(evaluate, small_config(), plain, RunContext())
     run_stage(evaluate, small_config(bias=SHAPES), biased, RunContext())
     assert table(biased) == table(plain)
-    p = {v: [row["p_sick"] for row in table(biased, f"test/{v}")] for v in test_sets.BIASED}
+    p = {v: [row["p_sick"] for row in table(biased, f"test/{v}")] for v in evaluation_sets.BIASED}
     for one, other in (("biased", "standard"), ("biased", "deceiving")):
         assert all(a != b for a, b in zip(p[one], p[other], strict=True))
     assert not (plain.path / "evaluate" / "test" / "biased").exists()
@@ -277,7 +281,7 @@ def test_images_of_no_set_are_scored_when_there_are_no_sets(tmp_path: Path) -> N
     folder = make_trained(tmp_path / "run")
     edit_rows(folder, lambda row: {"set": ""})
     run_stage(evaluate, small_config(), folder, RunContext())
-    assert list(metrics(folder)["sets"]) == [test_sets.UNNAMED]
+    assert list(metrics(folder)["sets"]) == [evaluation_sets.UNNAMED]
 
 
 def test_skipped_images_are_not_looked_at(tmp_path: Path) -> None:

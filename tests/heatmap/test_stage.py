@@ -15,7 +15,7 @@ from isnet_cli.core.files import read_csv
 from isnet_cli.core.pipeline import run_stage
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.dataset import test_sets
+from isnet_cli.dataset import evaluation_sets
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.heatmap import files, writer
@@ -248,7 +248,7 @@ def test_images_of_no_set_are_shown_in_a_run_without_sets(tmp_path: Path) -> Non
     edit_rows(folder, lambda row: {"set": "", "label": ""})
     config = settings(model=str(trained.path), formats=["npz"])
     run_stage(heatmap, config, folder, RunContext())
-    assert [line["set"] for line in index(folder)] == [test_sets.UNNAMED] * 3
+    assert [line["set"] for line in index(folder)] == [evaluation_sets.UNNAMED] * 3
     assert all(line["npz"].startswith("images/test/") for line in index(folder))
 
 

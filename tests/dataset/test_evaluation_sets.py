@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isnet_cli.dataset.test_sets import (
+from isnet_cli.dataset.evaluation_sets import (
     choose_chunk_size,
     choose_sets,
     list_versions,
