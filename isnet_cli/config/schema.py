@@ -128,7 +128,7 @@ def chosen_images(entry: ImageSet) -> list[Choice]:
 
 
 class Split(Section):
-    """How the main images are dealt out to the sets."""
+    """How the main images are split into the sets."""
 
     group: Literal["patient", "none"] = "patient"
     ids: Literal["global", "source"] = "global"  # source: each hospital numbers its patients anew
