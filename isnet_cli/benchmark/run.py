@@ -59,7 +59,7 @@ from isnet_cli.benchmark.tables import (
 )
 from isnet_cli.config.benchmark import Benchmark
 from isnet_cli.config.load import dump
-from isnet_cli.core.files import write_csv, write_json, write_text
+from isnet_cli.core.files import refuse_foreign, write_csv, write_json, write_text
 from isnet_cli.core.pipeline import preflight
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
@@ -121,7 +121,7 @@ def run_benchmark(
             "machine": another process works there.
     """
     output = output.absolute()
-    _check_folder(output)
+    refuse_foreign(output, CONFIG, OWN, "benchmark")
     _preflight(bench, grid, file)
     with RunFolder(output).lock():
         _make_images(bench, output, context)
@@ -159,23 +159,9 @@ def plan_benchmark(
         IsnetError: As there.
     """
     output = output.absolute()
-    _check_folder(output)
+    refuse_foreign(output, CONFIG, OWN, "benchmark")
     _preflight(bench, grid, file)
     return find_states(bench, grid, output)
-
-
-def _check_folder(output: Path) -> None:
-    if not output.exists() or (output / CONFIG).is_file():
-        return
-    if not output.is_dir():
-        raise IsnetError("usage", f"{output}: a file, expected a folder for the benchmark")
-    foreign = sorted({path.name for path in output.iterdir()} - OWN)
-    if foreign:
-        raise IsnetError(
-            "usage",
-            f"{output}: holds other files ({foreign[0]}), expected a new folder or a benchmark's",
-            fix=f"-o {output / 'benchmark'}",
-        )
 
 
 def _preflight(bench: Benchmark, grid: CellGrid, file: Path) -> None:

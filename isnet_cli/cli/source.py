@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isnet_cli.core.files import refuse_foreign
 from isnet_cli.errors import IsnetError
 
 if TYPE_CHECKING:
@@ -180,17 +181,7 @@ def check_output(output: Path) -> None:
     Raises:
         IsnetError: Kind "usage", when it holds anything else.
     """
-    if not output.exists() or (output / "run.json").is_file():
-        return
-    if not output.is_dir():
-        raise IsnetError("usage", f"{output}: a file, expected a folder for the run")
-    foreign = sorted({path.name for path in output.iterdir()} - OWN)
-    if foreign:
-        raise IsnetError(
-            "usage",
-            f"{output}: holds other files ({foreign[0]}), expected a new folder or one of a run",
-            fix=f"-o {output / 'run'}",
-        )
+    refuse_foreign(output, "run.json", OWN, "run")
 
 
 def _input_folders(config: Config) -> list[str]:

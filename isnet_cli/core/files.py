@@ -8,9 +8,11 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
+
+from isnet_cli.errors import IsnetError
 
 
 @contextlib.contextmanager
@@ -77,3 +79,28 @@ def fingerprint(*parts: Any) -> str:
     """SHA-256 of the canonical JSON of `parts`; equal exactly when the parts are equal."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def refuse_foreign(output: Path, mark: str, own: Set[str], what: str) -> None:
+    """Makes sure that an output folder is new or our own, so that no file is in the way.
+
+    Args:
+        output: The folder.
+        mark: File that only a folder of ours has.
+        own: Names that may lie in a folder without it.
+        what: ``run`` or ``benchmark``, for messages.
+
+    Raises:
+        IsnetError: Kind "usage", when it is a file or holds anything else.
+    """
+    if not output.exists() or (output / mark).is_file():
+        return
+    if not output.is_dir():
+        raise IsnetError("usage", f"{output}: a file, expected a folder for the {what}")
+    foreign = sorted({path.name for path in output.iterdir()} - own)
+    if foreign:
+        raise IsnetError(
+            "usage",
+            f"{output}: holds other files ({foreign[0]}), expected a new folder or one of a {what}",
+            fix=f"-o {output / what}",
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from isnet_cli.core.files import (
     atomic_path,
     fingerprint,
     read_csv,
+    refuse_foreign,
     sha256_file,
     without_nan,
     write_csv,
     write_json,
     write_text,
 )
+from isnet_cli.errors import IsnetError
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
@@ -61,3 +64,17 @@ def test_fingerprint_depends_on_content_not_on_order() -> None:
 def test_sha256_of_a_known_file(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     assert sha256_file(tmp_path / "x").startswith("ba7816bf8f01cfea")
+
+
+def test_an_output_folder_is_new_or_our_own(tmp_path: Path) -> None:
+    refuse = partial(refuse_foreign, mark="mark", own={"log"}, what="run")
+    refuse(tmp_path / "new")
+    (tmp_path / "log").touch()
+    refuse(tmp_path)
+    (tmp_path / "letter.txt").touch()
+    with pytest.raises(IsnetError, match=r"holds other files \(letter\.txt\)"):
+        refuse(tmp_path)
+    (tmp_path / "mark").touch()
+    refuse(tmp_path)
+    with pytest.raises(IsnetError, match="a file, expected a folder for the run"):
+        refuse(tmp_path / "mark")
