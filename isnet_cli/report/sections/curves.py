@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from isnet_cli.report.results import RunResults, TestKey
 from isnet_cli.report.wording import METRICS_FILE, format_score, list_sources, name_tests
 
 PREDICTIONS = "predictions.csv"
+Curve = TypeVar("Curve", Roc, PrecisionRecall)
 _HEALTHY = {"normal", "healthy", "negative", "control", "no finding", "none", "no", "0"}
 
 
@@ -25,7 +28,7 @@ def build_curve_blocks(runs: Sequence[RunResults], tests: Sequence[TestKey]) -> 
 def _draw_rocs(runs: Sequence[RunResults], tests: Sequence[TestKey]) -> list[Block]:
     pictures = []
     for test, name in zip(tests, name_tests(tests), strict=True):
-        curves = _choose_rocs(runs, test)
+        curves = _choose_curves(runs, [run.rocs.get(test, ()) for run in runs], _average_roc)
         if curves:
             areas = ", ".join(f"{c.name} {format_score(c.auc)}" for c in curves)
             alt = f"ROC curves on {name}; AUC: {areas}"
@@ -36,19 +39,25 @@ def _draw_rocs(runs: Sequence[RunResults], tests: Sequence[TestKey]) -> list[Blo
     return [Grid(pictures, least=270, title=f"ROC curves{_name_curves(runs)}")]
 
 
-def _choose_rocs(runs: Sequence[RunResults], test: TestKey) -> list[Roc]:
-    """One curve a class for one run; one curve a run, of the class in question, for several."""
+def _choose_curves(
+    runs: Sequence[RunResults],
+    found: Sequence[Sequence[Curve]],
+    average: Callable[[Sequence[Curve]], Curve],
+) -> list[Curve]:
+    """One curve a class for one run; one curve a run, of the class in question, for several.
+
+    Args:
+        runs: The runs.
+        found: Curves of the classes, for each run.
+        average: Macro average of several curves.
+    """
+    if _is_binary(runs):
+        found = [[c for c in own if c.name == _find_positive(runs)] for own in found]
     if len(runs) == 1:
-        found = list(runs[0].rocs.get(test, ()))
-        return [c for c in found if c.name == _find_positive(runs)] if _is_binary(runs) else found
-    found = []
-    for run in runs:
-        own = list(run.rocs.get(test, ()))
-        if own:
-            chosen = [c for c in own if c.name == _find_positive(runs)] if _is_binary(runs) else own
-            curve = _average_roc(chosen)
-            found.append(Roc(run.name, curve.fpr, curve.tpr, curve.auc))
-    return found
+        return list(found[0])
+    return [
+        replace(average(own), name=run.name) for run, own in zip(runs, found, strict=True) if own
+    ]
 
 
 def _name_drawing(runs: Sequence[RunResults], name: str) -> list[str]:
@@ -59,7 +68,7 @@ def _name_drawing(runs: Sequence[RunResults], name: str) -> list[str]:
 def _draw_prs(runs: Sequence[RunResults], tests: Sequence[TestKey]) -> list[Block]:
     pictures = []
     for test, name in zip(tests, name_tests(tests), strict=True):
-        curves = _choose_prs(runs, test)
+        curves = _choose_curves(runs, [run.prs.get(test, ()) for run in runs], _average_pr)
         if curves:
             areas = ", ".join(f"{c.name} {format_score(c.ap)}" for c in curves)
             alt = f"Precision-recall curves on {name}; average precision: {areas}"
@@ -68,21 +77,6 @@ def _draw_prs(runs: Sequence[RunResults], tests: Sequence[TestKey]) -> list[Bloc
     if not pictures:
         return []
     return [Grid(pictures, least=270, title=f"Precision-recall curves{_name_curves(runs)}")]
-
-
-def _choose_prs(runs: Sequence[RunResults], test: TestKey) -> list[PrecisionRecall]:
-    """As `_choose_rocs`."""
-    if len(runs) == 1:
-        found = list(runs[0].prs.get(test, ()))
-        return [c for c in found if c.name == _find_positive(runs)] if _is_binary(runs) else found
-    found = []
-    for run in runs:
-        own = list(run.prs.get(test, ()))
-        chosen = [c for c in own if c.name == _find_positive(runs)] if _is_binary(runs) else own
-        if chosen:
-            curve = _average_pr(chosen)
-            found.append(PrecisionRecall(run.name, curve.recall, curve.precision, curve.ap))
-    return found
 
 
 def _average_pr(curves: Sequence[PrecisionRecall]) -> PrecisionRecall:

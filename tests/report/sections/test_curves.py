@@ -36,6 +36,15 @@ def test_several_runs_share_a_panel() -> None:
     assert len(second.pictures) == 3
 
 
+def test_a_run_without_the_curve_of_the_class_is_left_out() -> None:
+    runs = [biased("one", [0.8, 0.7, 0.6]), biased("two", [0.5, 0.4, 0.3])]
+    for test, curves in runs[1].rocs.items():
+        runs[1].rocs[test] = [curve for curve in curves if curve.name == "a"]  # type: ignore[index]
+    roc = only(build_scores_section(runs), Grid)[0]
+    assert "one, AUC" in letters(roc.pictures[0])
+    assert "two, AUC" not in letters(roc.pictures[0])
+
+
 def test_mean_of_curves_keeps_steps_and_ends() -> None:
     perfect, chance = Roc("a", [0, 0, 1], [0, 1, 1], 1.0), Roc("b", [0, 1], [0, 1], 0.5)
     mean = _average_roc([perfect, chance])
