@@ -43,28 +43,34 @@ def _multilabel(config: Config) -> Iterator[Fault]:
 
 
 def _methods(config: Config) -> Iterator[Fault]:
+    yield from _method(config, ("train", "method"), config.train.method)
+    for number, part in enumerate(config.train.before):
+        yield from _method(config, ("train", "before", number, "method"), part.method)
+    share = sum(part.share for part in config.train.before)
+    if share >= 1:
+        yield (
+            ("train", "before"),
+            f"the shares add up to {share:g}, expected less than 1: the rest is for train.method",
+        )
+
+
+def _method(config: Config, key: Key, method: str) -> Iterator[Fault]:
     try:
-        needs = registry.needs(config.train.method)
+        needs = registry.needs(method)
     except ValueError as error:
-        yield ("train", "method"), str(error)
+        yield key, str(error)
         return
     if "one label" in needs and config.data.labels.task == "multilabel":
-        yield (
-            ("train", "method"),
-            f"{config.train.method} needs {registry.NEEDS['one label']}",
-        )
+        yield key, f"{method} needs {registry.NEEDS['one label']}"
     if "segmenter" in needs and config.masks.model == "none":
-        yield (
-            ("masks", "model"),
-            f"{config.train.method} needs {registry.NEEDS['segmenter']}, found none",
-        )
+        yield ("masks", "model"), f"{method} needs {registry.NEEDS['segmenter']}, found none"
 
 
 def _has(config: Config, method: str) -> bool:
-    try:
-        return method in {entry.name for entry in registry.parts(config.train.method)}
-    except ValueError:  # an unknown method is a fault of its own
-        return False
+    methods = [config.train.method, *(part.method for part in config.train.before)]
+    with contextlib.suppress(ValueError):  # an unknown method is a fault of its own
+        return method in {entry.name for one in methods for entry in registry.parts(one)}
+    return False
 
 
 def _sets(config: Config) -> Iterator[Fault]:

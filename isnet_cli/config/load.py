@@ -28,7 +28,7 @@ PATHS: tuple[tuple[str, ...], ...] = (  # keys whose values are paths; "*" is an
     ("data", "sets", "*", "labels", "file"),
     ("masks", "files"),
     ("masks", "model"),  # a shipped network's name, or a file that ends in WEIGHTS
-    ("model", "weights"),
+    ("model", "pretrained"),
     ("train", "settings", "*", "teacher"),
     ("evaluate", "model"),
     ("predict", "model"),
@@ -41,7 +41,7 @@ WORDS: Mapping[tuple[str, ...], str] = {  # what a path may be instead: see `sch
     ("data", "labels", "file"): "folders",
     ("data", "sets", "*", "labels", "file"): "folders",
     ("masks", "files"): "auto",
-    ("model", "weights"): "none",
+    ("model", "pretrained"): "none",
     ("evaluate", "model"): "own",
     ("predict", "model"): "own",
     ("heatmap", "model"): "own",

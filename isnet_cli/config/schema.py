@@ -206,8 +206,14 @@ class Model(Section):
     )
     channels: Literal[1, 3] = 1
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    # safetensors file of an earlier run to start from; none: random weights
-    weights: Annotated[str | None, Word("none")] = None
+    # file of weights to start from: .safetensors, .pth, .pt, .bin; none: random weights
+    pretrained: Annotated[str | None, Word("none")] = None
+    # first step of the network, on grey levels 0 to 1: [means, sds] of one or three channels, or
+    # those of a kind of weights; auto: of the pretrained file's network
+    normalisation: (
+        Literal["auto", "none", "imagenet", "half", "txv"]
+        | tuple[tuple[float, ...], tuple[float, ...]]
+    ) = "auto"
     standardise: Literal["none", "lungs", "bands"] = "none"  # grey levels, by those of the lungs
 
     @model_validator(mode="before")
@@ -217,6 +223,32 @@ class Model(Section):
             size = values["input"]
             values = {**values, "input": (size, size) if isinstance(size, int) else tuple(size)}
         return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _constants(cls, values: Any) -> Any:
+        given = values.get("normalisation") if isinstance(values, dict) else None
+        if not isinstance(given, list):
+            return values
+        rows = tuple(tuple(row) if isinstance(row, list) else (row,) for row in given)
+        return {**values, "normalisation": rows}
+
+    @model_validator(mode="after")
+    def _channels(self) -> Model:
+        given = self.normalisation
+        if isinstance(given, str):
+            return self
+        lengths = [len(row) for row in given]
+        if lengths not in ([1, 1], [3, 3]):
+            raise ValueError(
+                f"normalisation: found {lengths[0]} means and {lengths[1]} standard deviations,"
+                " expected one or three of each"
+            )
+        if min(given[1]) <= 0:
+            raise ValueError(
+                f"normalisation: found the standard deviation {min(given[1]):g}, expected > 0"
+            )
+        return self
 
 
 class Bias(Section):
@@ -289,13 +321,26 @@ class EarlyStop(Section):
     patience: Annotated[int, Field(ge=0)] = 0  # epochs without improvement; 0: never
 
 
+class Before(Section):
+    """A part of the training that comes first: the same network by another method."""
+
+    method: str  # a name, or name+addition; its settings are in train.settings
+    share: Annotated[float, Field(gt=0.0, lt=1.0)]  # of train.epochs
+    lr_factor: Positive = 1.0  # times train.optimizer.lr
+
+
 class Train(Section):
     """Training of the classifier."""
 
+    before: list[Before] = []  # what comes first, in order; its epochs count among `epochs`
     method: str = DEFAULT_METHOD  # a name, or name+addition
     settings: Annotated[dict[str, MethodSettings], PerMethod()] = {}  # of methods, by name
     epochs: Count = 60
     batch_size: Count = 16
+    accumulate: Count = 1  # batches whose gradients make one step of the optimiser
+    # the exponential mean of the weights over about so many epochs is what is validated and kept;
+    # 0: the weights themselves
+    average_epochs: Annotated[float, Field(ge=0.0)] = 0.0
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     precision: Literal["float32", "mixed"] = "float32"
@@ -312,11 +357,13 @@ class Train(Section):
     def _used_settings(cls, values: Any) -> Any:
         """Writes the settings of the methods in use down, whether any are given or not."""
         given = values.get("settings", {}) if isinstance(values, dict) else None
-        try:
-            used = registry.parts(values.get("method", DEFAULT_METHOD)) if given is not None else []
-        except (AttributeError, ValueError):  # faults of their own
-            return values
         if not isinstance(given, dict):
+            return values
+        try:
+            methods = [values.get("method", DEFAULT_METHOD)]
+            methods += [part["method"] for part in values.get("before", [])]
+            used = [entry for method in methods for entry in registry.parts(method)]
+        except (AttributeError, KeyError, TypeError, ValueError):  # faults of their own
             return values
         return {**values, "settings": {**{entry.name: {} for entry in used}, **given}}
 

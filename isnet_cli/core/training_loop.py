@@ -39,6 +39,10 @@ class LoopSettings:
         patience: Epochs without a better one after which training ends; 0 never ends it.
         shown: Figures that the progress bar shows, of the step or of the epoch.
         title: Of the progress bar.
+        first: Epochs of trainings of the same network before this one; they count in what people
+            see.
+        total: Epochs of all these trainings together; 0: there is no other.
+        accumulate: Batches whose gradients make one step of the optimiser, >= 1.
         advice: What to change when the training diverges.
     """
 
@@ -50,6 +54,9 @@ class LoopSettings:
     patience: int = 0
     shown: tuple[str, ...] = ()
     title: str = "training"
+    first: int = 0
+    total: int = 0
+    accumulate: int = 1
     advice: str = "lower the learning rate"
 
 
@@ -111,6 +118,7 @@ class TrainingLoop(ABC, Generic[Batch]):
         self.path, self.identity = checkpoint, identity
         self.device = next(net.parameters()).device
         self.progress = Progress()
+        self._images = 0  # of the step whose gradients are being added up
 
     @abstractmethod
     def begin_epoch(self, epoch: int) -> None:
@@ -206,7 +214,8 @@ class TrainingLoop(ABC, Generic[Batch]):
                 sums[name] = sums.get(name, 0.0) + value * losses.images
                 images[name] = images.get(name, 0) + losses.images
             shown = {name: figures[name] for name in settings.shown if name in figures}
-            bar.advance(1, epoch=f"{epoch + 1}/{settings.epochs}", **shown)
+            number = f"{settings.first + epoch + 1}/{settings.total or settings.epochs}"
+            bar.advance(1, epoch=number, **shown)
         means = {f"train_{name}": value / images[name] for name, value in sums.items()}
         seconds = time.monotonic() - began
         if self.path is not None:
@@ -218,26 +227,44 @@ class TrainingLoop(ABC, Generic[Batch]):
         return True
 
     def _update_weights(self, losses: StepLosses, epoch: int, step: int) -> dict[str, float]:
-        """One step of the optimiser; figures of the step by name."""
+        """One step of the optimiser, or a part of one; figures of the batch by name.
+
+        The gradient of a step over several batches is that of the mean over all their images.
+        """
         import torch
 
+        n = self.settings.accumulate
+        first, last = step % n == 0, step % n == n - 1 or step == self.settings.steps - 1
         rate = self.learning_rate(epoch, step)
         for group in self.optimizer.param_groups if rate is not None else ():
             group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.settings.clip_norm)
-        values = {"loss": losses.total.detach(), **losses.parts, "norm": norm}
+        if first:
+            self.optimizer.zero_grad(set_to_none=True)
+            self._images = 0
+        self._images += losses.images
+        total = losses.total if n == 1 else losses.total * losses.images
+        total.backward()  # type: ignore[no-untyped-call]
+        values = {"loss": losses.total.detach(), **losses.parts}
+        if last:
+            if n > 1:
+                for parameter in self.net.parameters():
+                    if parameter.grad is not None:
+                        parameter.grad.div_(self._images)
+            values["norm"] = torch.nn.utils.clip_grad_norm_(
+                self.net.parameters(), self.settings.clip_norm
+            )
         figures = {name: float(value) for name, value in values.items()}
         if not all(math.isfinite(value) for value in figures.values()):
+            norm = f", gradient norm {figures['norm']:g}" if last else ""
             raise IsnetError(
                 "weights",
-                f"{self.settings.title} diverged in epoch {epoch + 1}: loss {figures['loss']:g}, "
-                f"gradient norm {figures['norm']:g}",
+                f"{self.settings.title} diverged in epoch {self.settings.first + epoch + 1}: "
+                f"loss {figures['loss']:g}{norm}",
                 fix=self.settings.advice,
             )
-        self.optimizer.step()
-        self.after_step(epoch, step)
+        if last:
+            self.optimizer.step()
+            self.after_step(epoch, step)
         return figures
 
     def _record_epoch(
@@ -246,7 +273,7 @@ class TrainingLoop(ABC, Generic[Batch]):
         """Validates, keeps the network if it is the best so far, and notes the epoch."""
         settings, epoch = self.settings, self.progress.epoch
         row = {
-            "epoch": epoch + 1.0,
+            "epoch": settings.first + epoch + 1.0,
             "lr": self.optimizer.param_groups[0]["lr"],
             **means,
             **self.validate(epoch),

@@ -18,6 +18,7 @@ from isnet_cli.errors import IsnetError
 from isnet_models.methods import registry
 from isnet_models.methods.base import NetSpec
 from isnet_models.methods.settings import MethodSettings
+from isnet_models.normalise import Normalisation
 from isnet_models.registry import WeightsError
 from isnet_models.weights import load_weights, save_weights
 
@@ -36,7 +37,9 @@ class TrainedModel:
     Attributes:
         net: The network on its device, in eval mode.
         card: ``classes``, ``task``, ``arch``, ``input`` [h, w], ``channels``, ``dropout``,
-            ``standardise``, ``method``, ``settings`` (of the method and its additions, by name),
+            ``standardise``, ``normalisation`` ([means, sds] of the network's first step, or null),
+            ``pretrained`` (file that training started from: ``file``, ``sha256``, what was taken;
+            or null), ``method``, ``settings`` (of the method and its additions, by name),
             ``segmenter`` (where there is one: its ``options``, ``name``, ``sha256``, ``licence``),
             ``teacher`` (where there was one: ``sha256`` of its weights),
             ``heatmap`` {``family``, ``epsilon``, ``bounded_first_layer``, ``relevance_range``},
@@ -136,9 +139,20 @@ def _network(card: dict[str, Any]) -> nn.Module:
         size=tuple(card["input"]),
         segmenter=card.get("segmenter", {}).get("options"),
         settings=_read_settings(entry, card),
+        normalisation=read_normalisation(card),
     )
     with torch.random.fork_rng(devices=[]):
         return method.build(spec)
+
+
+def read_normalisation(card: dict[str, Any]) -> Normalisation | None:
+    """The first step of a card's network; None: images as they are.
+
+    Raises:
+        ValueError: It is none.
+    """
+    given = card.get("normalisation")
+    return None if given is None else Normalisation(*(tuple(map(float, row)) for row in given))
 
 
 def _read_settings(entry: registry.Entry, card: dict[str, Any]) -> MethodSettings:

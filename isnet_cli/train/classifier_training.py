@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,13 @@ from isnet_cli.dataset.augment import augment
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.train.validation import Validator
+from isnet_cli.train.weight_mean import WeightMean
 from isnet_models.methods.base import Batch, Method
 
 SELECT = {"loss": ("val_loss", -1), "auc": ("val_auc", 1), "swapped": ("val_swapped_auc", 1)}
+
+
+STATISTICS_IMAGES = 1024  # from which BatchNorm's statistics of mean weights are taken, at most
 
 
 class ClassifierTraining(TrainingLoop[Batch]):
@@ -36,6 +41,8 @@ class ClassifierTraining(TrainingLoop[Batch]):
         directory: Where the checkpoint is kept.
         identity: Hash of what the training depends on; a checkpoint of another is not continued.
         on_best: Called with the network and the epoch's figures when it is the best so far.
+        first: Epochs of the network's trainings before this one, which go on in its chance.
+        total: Epochs of all of them; 0: there is no other.
     """
 
     def __init__(
@@ -49,9 +56,15 @@ class ClassifierTraining(TrainingLoop[Batch]):
         directory: Path,
         identity: str,
         on_best: Callable[[nn.Module, dict[str, float]], None],
+        first: int = 0,
+        total: int = 0,
     ) -> None:
         settings = LoopSettings(
             epochs=config.train.epochs,
+            first=first,
+            total=total or config.train.epochs,
+            accumulate=config.train.accumulate,
+            title=f"training, {config.train.method}" if total > config.train.epochs else "training",
             steps=len(split_into_batches(config, dataset, 0)),
             images=len(dataset),
             clip_norm=config.train.clip_norm or math.inf,
@@ -64,14 +77,15 @@ class ClassifierTraining(TrainingLoop[Batch]):
         super().__init__(net, optimizer, settings, directory / CHECKPOINT, identity)
         self.config, self.method, self.dataset = config, method, dataset
         self.validator, self.version, self.on_best = validator, version, on_best
+        self.mean = WeightMean(net, config.train.average_epochs, settings)
 
     def begin_epoch(self, epoch: int) -> None:
         """Seeds dropout, augmentation and the method, and orders the images."""
-        seed = self.config.seed
-        torch.manual_seed(derive_seed(seed, "dropout", epoch))
-        self.changes = make_generator(seed, "augment", epoch)
-        self.method.begin_epoch(epoch, make_generator(seed, "target", epoch))
-        self.batches = split_into_batches(self.config, self.dataset, epoch)
+        seed, number = self.config.seed, self.settings.first + epoch
+        torch.manual_seed(derive_seed(seed, "dropout", number))
+        self.changes = make_generator(seed, "augment", number)
+        self.method.begin_epoch(epoch, make_generator(seed, "target", number))
+        self.batches = split_into_batches(self.config, self.dataset, number)
 
     def make_batch(self, epoch: int, step: int) -> Batch:
         """Augmented images with masks and labels."""
@@ -90,13 +104,39 @@ class ClassifierTraining(TrainingLoop[Batch]):
         progress = epoch + step / self.settings.steps
         return scheduled_rate(train.optimizer.lr, train.schedule, progress, train.epochs)
 
+    def after_step(self, epoch: int, step: int) -> None:
+        """Takes the new weights into their mean."""
+        self.mean.update()
+
     def validate(self, epoch: int) -> dict[str, float]:
-        """Losses and ROC-AUC of the validation images, and the method's own figures."""
-        return {**self.validator(self.net, self.method, epoch), **self.method.figures(epoch)}
+        """Losses and ROC-AUC of the validation images, and the method's own figures.
+
+        Where a mean of the weights is asked for, the network of the mean is validated.
+        """
+        self.mean.set_statistics(self._statistics_batches(epoch), self.method)
+        found = self.validator(self.mean.net, self.method, epoch)
+        return {**found, **self.method.figures(epoch)}
+
+    def _statistics_batches(self, epoch: int) -> Iterator[Batch]:
+        """Training images of the epoch for BatchNorm's statistics, augmented anew."""
+        number = self.settings.first + epoch
+        changes = make_generator(self.config.seed, "statistics", number)
+        for indices in self.batches[: math.ceil(STATISTICS_IMAGES / self.config.train.batch_size)]:
+            yield make_training_batch(
+                self.config, self.dataset, indices, self.version, changes, self.device
+            )
 
     def keep_best(self, row: dict[str, float]) -> None:
-        """Hands the network on."""
-        self.on_best(self.net, row)
+        """Hands the network on, or that of the mean."""
+        self.on_best(self.mean.net, row)
+
+    def extra_state(self) -> dict[str, Any]:
+        """The mean of the weights."""
+        return {"mean": self.mean.state()}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Takes the mean back."""
+        self.mean.load(state["mean"])
 
 
 def make_training_batch(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -17,10 +19,12 @@ from isnet_cli.train.setup import (
     read_method_settings,
     read_segmenter_options,
 )
+from isnet_cli.train.start import find_normalisation
 from isnet_cli.train.teacher import teacher_hash
 from isnet_models.backbones import count_parameters
 from isnet_models.methods import registry
 from isnet_models.methods.guided.isnet import MapLossMethod, MapRule
+from isnet_models.pretrained import Fit
 from isnet_models.registry import Card
 
 
@@ -31,6 +35,7 @@ def make_card(
     ranges: Ranges | None,
     images: int,
     validation: int,
+    start: Fit | None = None,
 ) -> dict[str, Any]:
     """The card, but for the epoch that is kept and the weights' hash; see `TrainedModel`.
 
@@ -41,6 +46,7 @@ def make_card(
         ranges: Relevance range of every supervised layer; None where the method has none.
         images: Number of training images.
         validation: Number of validation images.
+        start: What was taken from a file of weights; None: nothing.
     """
     method = build_method(config, None, None).base
     rule = method.rule if isinstance(method, MapLossMethod) else MapRule()
@@ -56,6 +62,8 @@ def make_card(
         "channels": config.model.channels,
         "dropout": config.model.dropout,
         "standardise": config.model.standardise,
+        "normalisation": _list_normalisation(config),
+        "pretrained": None if start is None else _describe_start(config, start),
         "method": config.train.method,
         "settings": _list_settings(config),
         **({"teacher": {"sha256": taught}} if (taught := teacher_hash(config)) else {}),
@@ -73,6 +81,20 @@ def make_card(
         "reading": reading(config),
         "use": "research only; not a medical device",
     }
+
+
+def _list_normalisation(config: Config) -> list[list[float]] | None:
+    """Means and standard deviations of the channels; None: images are taken as they are."""
+    found = find_normalisation(config)
+    if found is None:
+        return None
+    found = found.of_channels(config.model.channels)
+    return [list(found.means), list(found.sds)]
+
+
+def _describe_start(config: Config, start: Fit) -> dict[str, Any]:
+    """What a model's card says of the file that training started from."""
+    return {"file": Path(config.model.pretrained or "").name, **asdict(start)}
 
 
 def _list_settings(config: Config) -> dict[str, Any]:

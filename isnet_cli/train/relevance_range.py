@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_json
@@ -25,6 +26,7 @@ from isnet_cli.train.classifier_training import (
     split_into_batches,
 )
 from isnet_cli.train.setup import Ranges, build_map_method, build_net
+from isnet_cli.train.start import load_start
 from isnet_lrp.losses.relevance_range import Bound, RangeEstimator
 from isnet_models.methods import registry
 from isnet_models.methods.base import EVERY_MAP, Batch, Range, classification_loss
@@ -39,6 +41,7 @@ def find_ranges(
     path: Path,
     identity: str,
     context: RunContext,
+    trained: nn.Module | None = None,
 ) -> Ranges | None:
     """C1 and C2 as given, as estimated by an interrupted run, or estimated now.
 
@@ -50,6 +53,8 @@ def find_ranges(
         path: JSON file in which estimates are kept.
         identity: Hash of what the training depends on; estimates of another are not used.
         context: Side effects.
+        trained: The network that training goes on from, as a part of the training before left it;
+            its own maps are measured. None: those of a throw-away one.
 
     Returns:
         Empty for the energy loss, which has no such range; None when a stop was asked for.
@@ -69,7 +74,10 @@ def find_ranges(
             kept = json.loads(path.read_text(encoding="utf-8"))
             if kept["identity"] == identity:
                 return {name: _read_range(pair) for name, pair in kept["ranges"].items()}
-    ranges = estimate_ranges(config, dataset, version, device, context)
+    if trained is None:
+        ranges = estimate_ranges(config, dataset, version, device, context)
+    else:
+        ranges = measure_ranges(config, trained, dataset, version, context)
     if ranges is not None:
         write_json(path, {"identity": identity, "ranges": ranges})
     return ranges
@@ -119,8 +127,48 @@ def estimate_ranges(
     training = RangeTraining(config, dataset, version, device)
     if not training.run(context):
         return None
+    return _read_values(config, training.estimator)
+
+
+def measure_ranges(
+    config: Config, net: nn.Module, dataset: ImageDataset, version: Version, context: RunContext
+) -> Ranges | None:
+    """Measures the maps of a trained network on all training images; it is not changed.
+
+    Args:
+        config: The configuration.
+        net: The network on its device.
+        dataset: Training images with labels.
+        version: Synthetic bias of the dataset.
+        context: Side effects.
+
+    Returns:
+        As `estimate_ranges`.
+
+    Raises:
+        IsnetError: As `estimate_ranges`.
+    """
+    method, seed, was_training = build_map_method(config), config.seed, net.training
+    estimator = RangeEstimator(dual=method.rule.family == "dual")
+    changes, targets = (make_generator(seed, name, 0) for name in ("cuts augment", "cuts target"))
+    batches = split_into_batches(config, dataset, 0)
+    device = next(net.parameters()).device
+    net.eval()
     try:
-        return training.estimator.values()
+        for indices in context.progress.track(batches, "relevance range", len(batches)):
+            if context.stop_requested():
+                return None
+            batch = make_training_batch(config, dataset, indices, version, changes, device)
+            maps, _ = method.maps(net, batch.images, create_graph=False, generator=targets)
+            estimator.update(maps)
+    finally:
+        net.train(was_training)
+    return _read_values(config, estimator)
+
+
+def _read_values(config: Config, estimator: RangeEstimator) -> Ranges:
+    try:
+        return estimator.values()
     except ValueError as error:
         name = registry.parts(config.train.method)[0].name
         raise IsnetError(
@@ -151,7 +199,9 @@ class RangeTraining(TrainingLoop[Batch]):
             title="relevance range",
             advice="lower train.optimizer.lr",
         )
-        net = build_net(config, len(dataset.classes)).to(device)
+        net = build_net(config, len(dataset.classes))
+        load_start(net, config)
+        net.to(device)
         super().__init__(net, build_optimizer(config.train.optimizer, net), settings)
         self.config, self.dataset, self.version = config, dataset, version
         self.estimator = RangeEstimator(dual=self.method.rule.family == "dual")

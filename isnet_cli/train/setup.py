@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from isnet_cli.config.schema import Config
 from isnet_cli.core.runtime import derive_seed
 from isnet_cli.errors import IsnetError
+from isnet_cli.train.start import find_normalisation
 from isnet_lrp import RelevanceError, relevance
 from isnet_models.explanations.explanation import MethodError
 from isnet_models.explanations.gradcam import feature_map, watched
@@ -22,7 +22,6 @@ from isnet_models.methods.base import Context, Method, NetSpec, Range
 from isnet_models.methods.guided.isnet import MapLossMethod
 from isnet_models.methods.settings import MethodSettings
 from isnet_models.registry import Card, WeightsError, find_card
-from isnet_models.weights import load_weights
 
 Ranges = dict[str, Range]  # supervised map ("input" is the image's own) -> (low, high)
 
@@ -107,7 +106,7 @@ def build_untrained(config: Config, classes: int, card: Card | None) -> nn.Modul
     options = None if card is None else read_segmenter_options(card)
     spec = NetSpec(
         model.arch, classes, model.channels, model.dropout, model.input, options,
-        settings[entry.name],
+        settings[entry.name], find_normalisation(config),
     )  # fmt: skip
     try:
         with torch.random.fork_rng(devices=[]):
@@ -157,39 +156,6 @@ def _report_segmenter() -> Iterator[None]:
 def read_segmenter_options(card: Card) -> dict[str, Any]:
     """Arguments of `isnet_models.lung_unet.LungUNet` for the network of a card."""
     return {name: value for name, value in card.architecture.items() if name != "class"}
-
-
-def load_first_weights(net: nn.Module, config: Config) -> None:
-    """Loads ``model.weights`` into `net`, if there are any; another number of classes starts anew.
-
-    Raises:
-        IsnetError: Kind "weights": they cannot be read or are another network's.
-    """
-    if config.model.weights is None:
-        return
-    try:
-        state = load_weights(Path(config.model.weights))
-        own = net.state_dict()
-        last = list(own)[-1].rpartition(".")[0]
-        if "segmenter" in registry.needs(config.train.method):  # it is the one of masks.model
-            state = {k: v for k, v in state.items() if not k.startswith("segmenter.")}
-            state |= {k: v for k, v in own.items() if k.startswith("segmenter.")}
-        keep = {
-            k: v
-            for k, v in state.items()
-            if not (k.startswith(last) and k in own and own[k].shape != v.shape)
-        }  # fmt: skip - another number of classes: the last layer starts anew
-        missing, unexpected = net.load_state_dict(keep, strict=False)
-        wrong = [k for k in (*missing, *unexpected) if not k.startswith(last)]
-        if wrong:
-            raise WeightsError(f"{config.model.weights}: does not fit, first at '{wrong[0]}'")
-    except (WeightsError, RuntimeError) as error:
-        raise IsnetError(
-            "weights",
-            f"model.weights: {str(error).splitlines()[0]}",
-            fix="model.weights: train/model.safetensors of a run with the same train.method,"
-            " model.arch and channels",
-        ) from error
 
 
 def check_network(net: nn.Module, config: Config, device: torch.device) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import fingerprint as hash_of
-from isnet_cli.core.files import sha256_file, without_nan, write_csv, write_text
+from isnet_cli.core.files import without_nan, write_csv, write_text
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import choose_device, make_deterministic
@@ -25,6 +27,7 @@ from isnet_cli.output.figures import curves_figure
 from isnet_cli.output.plotting import svg_text
 from isnet_cli.train.classifier_training import ClassifierTraining, weigh_classes
 from isnet_cli.train.model_card import describe_validation, make_card, name_network
+from isnet_cli.train.phases import Phase, check_phases, list_needs, split_phases
 from isnet_cli.train.relevance_range import describe_ranges, find_ranges
 from isnet_cli.train.setup import (
     build_method,
@@ -32,15 +35,16 @@ from isnet_cli.train.setup import (
     build_untrained,
     check_network,
     find_segmenter,
-    load_first_weights,
     load_segmenter,
     prepare_network,
     read_method_settings,
 )
+from isnet_cli.train.start import describe_start, find_normalisation, hash_start, load_start
 from isnet_cli.train.teacher import load_teacher, teacher_folder, teacher_hash
 from isnet_cli.train.validation import Validator
 from isnet_models.methods import registry
 from isnet_models.methods.settings import MethodSettings
+from isnet_models.pretrained import Fit
 
 NAME = "train"
 FORMAT = 2  # raised when the same input gives another model
@@ -53,23 +57,24 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     """Hash of all that the trained model depends on.
 
     Raises:
-        IsnetError: As `read_method_settings`, `find_segmenter` and `teacher_folder`.
+        IsnetError: As `read_method_settings`, `find_segmenter`, `teacher_folder` and `hash_start`.
     """
-    used = read_method_settings(config)
-    start = config.model.weights
+    phases = [phase.config for phase in split_phases(config)]
+    used = {name: record for one in phases for name, record in read_method_settings(one).items()}
     several: list[Any] = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
-    forms = {entry.name: entry.load().form for entry in registry.parts(config.train.method)}
+    entries = {entry.name: entry for one in phases for entry in registry.parts(one.train.method)}
+    forms = {name: entry.load().form for name, entry in entries.items()}
     several += [[name, form] for name, form in forms.items() if form > 1]
     if "isnet" in used and config.train.settings_of("isnet").variant == "stochastic":
         several.append(STOCHASTIC_FORMAT)
     network = find_segmenter(config)
     if network is not None:
         several.append(network.sha256)
-    taught = [found] if (found := teacher_hash(config)) else []
+    taught = [found for one in phases if (found := teacher_hash(one))]
     return hash_of(
         FORMAT,
         config.seed,
-        config.model.model_dump(),
+        config.model.model_dump(exclude={"pretrained"}),
         config.bias.model_dump(),
         _training(config, used),
         config.data.labels.model_dump(),
@@ -77,7 +82,7 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
         config.machine.deterministic,
         folder.require("ingest")["outputs"],
         folder.require("masks")["outputs"],
-        sha256_file(Path(start)) if start and Path(start).is_file() else start,
+        *hash_start(config),
         *several,
         *taught,
     )
@@ -93,18 +98,32 @@ def preflight(config: Config) -> None:
     """What can be refused before any image is read.
 
     Raises:
-        IsnetError: Kind "config", for an unknown method or setting, or a method whose own network
-            does not take the images' size; "weights", for a missing segmenter, or a teacher that is
-            no trained run.
+        IsnetError: Kind "config", for an unknown method or setting, parts of a training that do not
+            train the same network, or a method whose own network does not take the images' size;
+            "weights", for a missing segmenter or pretrained file, or a teacher that is no trained
+            run.
     """
-    read_method_settings(config)
-    teacher_folder(config)
+    check_phases(config)
+    for phase in split_phases(config):
+        read_method_settings(phase.config)
+        teacher_folder(phase.config)
+    hash_start(config)
     card = find_segmenter(config)
     if card is not None:
         load_segmenter(card)
     if registry.parts(config.train.method)[0].own_network:
         with torch.device("meta"):  # shapes alone
             build_untrained(config, 2, card)
+
+
+@dataclass(frozen=True)
+class _Images:
+    """What all parts of a training see."""
+
+    train: ImageDataset
+    val: ImageDataset
+    version: Version
+    device: torch.device
 
 
 def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
@@ -115,15 +134,17 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             diverged training.
     """
     read_method_settings(config)
-    needs = registry.needs(config.train.method)
+    phases = split_phases(config)
     device = choose_device(config.machine.device)
     make_deterministic(config.machine.deterministic)
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     classes = list_classes([row for row in rows if row.set == "train"] or rows, config)
     qc = read_verdicts(folder)
-    train_rows, val_rows, excluded = choose_images(rows, qc, config, "masks" in needs)
+    masked = "masks" in list_needs(config)
+    train_rows, val_rows, excluded = choose_images(rows, qc, config, masked)
+    methods = ", then ".join(phase.config.train.method for phase in phases)
     context.say(
-        f"training {name_network(config)} ({config.train.method}) on {device}: "
+        f"training {name_network(config)} ({methods}) on {device}: "
         f"{len(train_rows)} images, {len(val_rows)} for validation, "
         f"{sum(excluded.values())} left out"
     )
@@ -131,61 +152,123 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     val = load_dataset(val_rows, folder, qc, classes, config, context)
     check_classes(train, val, context)
     marked = config.bias.kind == "shapes" and config.bias.train
-    version: Version = "biased" if marked else "standard"
+    images = _Images(train, val, "biased" if marked else "standard", device)
     directory, identity = folder.stage_dir(NAME), fingerprint(config, folder)
 
-    net = build_net(config, len(classes))
-    load_first_weights(net, config)
-    check_network(net.to(device), config, device)
-    ranges = None
-    if "range" in needs:
-        ranges = find_ranges(config, train, version, device, directory / RANGES, identity, context)
-        if ranges is None:
-            return StageResult([], {"epoch": 0}, complete=False)
-        for line in describe_ranges(ranges):
+    net = build_net(config, len(classes)).to(device)
+    start = load_start(net, config)
+    if start is not None:
+        for line in describe_start(config, start, find_normalisation(config)):
             context.say(line)
-    weights = weigh_classes(config, train)
-    weights = None if weights is None else weights.to(device)
-    method = build_method(config, ranges, weights, load_teacher(config, classes, device))
-    prepare_network(method, net)
-    card = make_card(config, classes, net, ranges, len(train_rows), len(val_rows))
-    validator = Validator(val, version, config.evaluate.batch_size, device)
-    training = ClassifierTraining(
-        config, net, method, train, validator, version, directory, identity,
-        lambda best, row: save_model(
-            directory, best, {**card, **validator.thresholds(best), **describe_validation(row)}
-        ),
-    )  # fmt: skip
-    if training.restore():
-        context.say(f"continuing after epoch {training.progress.epoch}")
-    finished = training.run(context)
-    if training.progress.history:
-        _write_history(directory, training.progress.history)
-    summary = _summary(training, excluded, train, val)
-    if not finished:
-        return StageResult([], summary, complete=False)
+    for phase in phases:
+        check_network(net, phase.config, device)
+    history: list[dict[str, float]] = []
+    earlier, summary = "", dict[str, Any]()
+    for phase in phases:
+        part = identity if phase.last else hash_of(earlier, fingerprint(phase.config, folder))
+        training = _prepare_phase(phase, config, net, images, directory, part, start, context)
+        if training is None:
+            return StageResult([], {"epoch": phase.first}, complete=False)
+        finished = training.run(context)
+        history += [{"phase": float(phase.number), **row} for row in training.progress.history]
+        if history:
+            _write_history(directory, history, len(phases))
+        summary = _summary(training, history, excluded, images)
+        if not finished:
+            return StageResult([], summary, complete=False)
+        if not phase.last:
+            kept = load_model(directory / phase.folder, device)
+            net.load_state_dict(kept.net.state_dict())
+        earlier = part
     best = load_model(directory, device)
     batch_size = config.evaluate.batch_size
-    save_limits(directory, best, find_limits(best, train, val, version, batch_size))
-    return StageResult([directory / name for name in (WEIGHTS, CARD, HISTORY, CURVES)], summary)
+    limits = find_limits(best, train, val, images.version, batch_size)
+    save_limits(directory, best, limits)
+    outputs = [directory / name for name in (WEIGHTS, CARD, HISTORY, CURVES)]
+    outputs += [directory / p.folder / name for p in phases[:-1] for name in (WEIGHTS, CARD)]
+    return StageResult(outputs, summary)
 
 
-def _write_history(directory: Path, history: list[dict[str, float]]) -> None:
+def _prepare_phase(
+    phase: Phase,
+    whole: Config,
+    net: nn.Module,
+    images: _Images,
+    directory: Path,
+    identity: str,
+    start: Fit | None,
+    context: RunContext,
+) -> ClassifierTraining | None:
+    """One part of the training, continued where it was interrupted; None when a stop was asked for.
+
+    Args:
+        phase: The part.
+        whole: The run's configuration.
+        net: The network as the part before left it.
+        images: For training and validation.
+        directory: Of the stage.
+        identity: Hash of what this part depends on.
+        start: What was taken from a pretrained file.
+        context: Side effects.
+    """
+    config, classes, place = phase.config, images.train.classes, directory / phase.folder
+    place.mkdir(parents=True, exist_ok=True)
+    ranges = None
+    if "range" in registry.needs(config.train.method):
+        ranges = find_ranges(
+            config, images.train, images.version, images.device, place / RANGES, identity, context,
+            trained=net if phase.number > 1 else None,
+        )  # fmt: skip
+        if ranges is None:
+            return None
+        for line in describe_ranges(ranges):
+            context.say(line)
+    weights = weigh_classes(config, images.train)
+    weights = None if weights is None else weights.to(images.device)
+    teacher = load_teacher(config, classes, images.device)
+    method = build_method(config, ranges, weights, teacher)
+    prepare_network(method, net)
+    card = make_card(config, classes, net, ranges, len(images.train), len(images.val), start)
+    if phase.last:
+        card["before"] = [part.model_dump() for part in whole.train.before]
+    validator = Validator(images.val, images.version, config.evaluate.batch_size, images.device)
+    training = ClassifierTraining(
+        config, net, method, images.train, validator, images.version, place, identity,
+        lambda best, row: save_model(
+            place, best, {**card, **validator.thresholds(best), **describe_validation(row)}
+        ),
+        first=phase.first, total=whole.train.epochs,
+    )  # fmt: skip
+    if training.restore() and training.progress.epoch < config.train.epochs:
+        context.say(f"continuing after epoch {phase.first + training.progress.epoch}")
+    return training
+
+
+def _write_history(directory: Path, history: list[dict[str, float]], phases: int) -> None:
     columns = list(dict.fromkeys(name for row in history for name in row))
-    text = [{k: "" if math.isnan(v) else f"{v:.6g}" for k, v in row.items()} for row in history]
+    if phases == 1:
+        columns.remove("phase")
+    text = [
+        {k: "" if math.isnan(row.get(k, math.nan)) else f"{row[k]:.6g}" for k in columns}
+        for row in history
+    ]
     write_csv(directory / HISTORY, columns, text)
     write_text(directory / CURVES, svg_text(curves_figure(text)))
 
 
 def _summary(
-    training: ClassifierTraining, excluded: Counter[str], train: ImageDataset, val: ImageDataset
+    training: ClassifierTraining,
+    history: list[dict[str, float]],
+    excluded: Counter[str],
+    images: _Images,
 ) -> dict[str, Any]:
-    last = training.progress.history[-1] if training.progress.history else {}
-    best = training.progress.best
+    first, best = training.settings.first, training.progress.best
     return {
-        "epoch": training.progress.epoch,
-        "best_epoch": int(best["epoch"]) if best else None,
-        "images": {"train": len(train), "val": len(val)},
+        "epoch": first + training.progress.epoch,
+        "best_epoch": first + int(best["epoch"]) if best else None,
+        "images": {"train": len(images.train), "val": len(images.val)},
         "left_out": dict(excluded),
-        "last": without_nan(last),
+        "last": without_nan({k: v for k, v in history[-1].items() if k != "phase"})
+        if history
+        else {},
     }

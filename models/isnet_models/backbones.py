@@ -1,4 +1,4 @@
-"""Classifiers by name: any torchvision family with 1- or 3-channel input, and a small one."""
+"""Classifiers by name: torchvision's and timm's with 1- or 3-channel input, and a small one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torchvision import models as zoo
 
 from isnet_lrp.kernels.convolution import as_pair
+from isnet_models.normalise import Normalisation, Normalised
 
 SMALL = "small"
+TIMM = "timm/"  # before the name of a network of timm
 # Families whose default build returns auxiliary outputs; they are built without them.
 _WITHOUT_AUX = {
     "googlenet": {"aux_logits": False, "init_weights": False},
@@ -57,37 +59,72 @@ def _block(width_in: int, width: int, stride: int) -> nn.Module:
 
 
 def architectures() -> list[str]:
-    """Names that `build_backbone` takes, sorted."""
+    """Names that `build_backbone` takes besides those of timm, sorted."""
     return sorted([SMALL, *zoo.list_models(module=zoo)])
 
 
 def build_backbone(
-    name: str, classes: int, *, channels: int = 1, dropout: float = 0.0
+    name: str,
+    classes: int,
+    *,
+    channels: int = 1,
+    dropout: float = 0.0,
+    normalisation: Normalisation | None = None,
 ) -> nn.Module:
     """Builds a randomly initialised classifier; [B, channels, H, W] in [0, 1] -> logits [B, K].
 
     Args:
-        name: One of `architectures()`.
+        name: One of `architectures()`, or ``timm/NAME``.
         classes: Number of outputs K, >= 1.
         channels: Number of input channels; the first convolution is adapted.
         dropout: Probability before the last linear layer, 0 to below 1.
+        normalisation: What the network does with its input first; None: nothing.
 
     Raises:
         ValueError: Unknown name (with suggestions), or no first convolution or last linear layer.
     """
     if name == SMALL:
         net: nn.Module = SmallResNet(classes, channels)
+    elif name.startswith(TIMM):
+        net = _build_timm(name.removeprefix(TIMM), classes, channels)
     else:
         if name not in zoo.list_models(module=zoo):
-            close = difflib.get_close_matches(name, architectures(), n=3)
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            raise ValueError(f"architecture {name!r}: unknown{hint}")
+            raise ValueError(_unknown(name, architectures()))
         net = zoo.get_model(name, weights=None, num_classes=classes, **_WITHOUT_AUX.get(name, {}))
         if channels != 3:
             adapt_channels(net, channels)
     if dropout:
         add_dropout(net, dropout)
+    return net if normalisation is None else Normalised(net, normalisation.of_channels(channels))
+
+
+def _build_timm(name: str, classes: int, channels: int) -> nn.Module:
+    import timm  # a second of imports that most trainings do not need
+
+    if not timm.is_model(name):
+        raise ValueError(_unknown(TIMM + name, [TIMM + known for known in timm.list_models()]))
+    net: nn.Module = timm.create_model(
+        name, pretrained=False, num_classes=classes, in_chans=channels
+    )
     return net
+
+
+def read_timm_normalisation(name: str) -> Normalisation | None:
+    """What timm says of the images that a network's weights were trained on; None: it does not.
+
+    Args:
+        name: ``timm/NAME``.
+    """
+    import timm
+
+    found = timm.get_pretrained_cfg(name.removeprefix(TIMM))
+    return None if found is None else Normalisation(tuple(found.mean), tuple(found.std))
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"architecture {name!r}: unknown{hint}"
 
 
 def adapt_channels(net: nn.Module, channels: int) -> None:

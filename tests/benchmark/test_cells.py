@@ -101,7 +101,7 @@ def test_phantoms_take_the_place_of_the_base_s(tmp_path: Path) -> None:
 
 def test_references_to_other_cells_are_folders_and_an_order(tmp_path: Path) -> None:
     methods = (
-        "  student: {train.method: standard, model.weights: "
+        "  student: {train.method: standard, model.pretrained: "
         "'cell:standard/train/model.safetensors'}\n  standard: {}\n"
     )
     found = grid(tmp_path, seeds="0, 5", methods=methods)
@@ -111,7 +111,7 @@ def test_references_to_other_cells_are_folders_and_an_order(tmp_path: Path) -> N
             continue
         assert cell.waits == ("standard",)
         run = tmp_path / "out" / "cells" / cell_name("all", "standard", cell.seed)
-        assert cell.config.model.weights == str(run / "train" / "model.safetensors")
+        assert cell.config.model.pretrained == str(run / "train" / "model.safetensors")
 
 
 def test_references_inside_nested_settings(tmp_path: Path) -> None:
@@ -127,12 +127,12 @@ def test_references_inside_nested_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"methods": "  standard: {model.weights: 'cell:isnt'}\n"}, "'cell:isnt': no such row"),
-        ({"methods": "  standard: {model.weights: 'cell:standard'}\n"}, "standard -> standard"),
+        ({"methods": "  standard: {model.pretrained: 'cell:isnt'}\n"}, "'cell:isnt': no such row"),
+        ({"methods": "  standard: {model.pretrained: 'cell:standard'}\n"}, "standard -> standard"),
         (
             {
-                "methods": "  standard: {model.weights: 'cell:isnet'}\n"
-                "  isnet: {model.weights: 'cell:standard'}\n"
+                "methods": "  standard: {model.pretrained: 'cell:isnet'}\n"
+                "  isnet: {model.pretrained: 'cell:standard'}\n"
             },
             "wait for each other: standard -> isnet -> standard",
         ),
@@ -169,7 +169,7 @@ def plans(file: Path, output: Path) -> dict[str, TaskState]:
 
 
 def test_tasks_are_images_then_cells_with_what_they_wait_for(tmp_path: Path) -> None:
-    methods = "  standard: {model.weights: 'cell:isnet/train/model.safetensors'}\n  isnet: {}\n"
+    methods = "  standard: {model.pretrained: 'cell:isnet/train/model.safetensors'}\n  isnet: {}\n"
     file = write(tmp_path, methods=methods)
     found = list_tasks(*loaded(file, tmp_path / "out"))
     assert [(task.name, task.until, task.waits) for task in found] == [

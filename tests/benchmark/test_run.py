@@ -160,7 +160,7 @@ def test_settings_of_a_method_are_checked_before_anything_is_written(tmp_path: P
 def test_a_failing_cell_is_a_row_and_is_tried_again(tmp_path: Path, quick: None) -> None:
     methods = "  standard: {}\n  broken: {train.method: standard, model.arch: nothing}\n"
     methods += (
-        "  after: {train.method: standard, model.weights: 'cell:broken/train/x.safetensors'}\n"
+        "  after: {train.method: standard, model.pretrained: 'cell:broken/train/x.safetensors'}\n"
     )
     file, output = write(tmp_path, methods=methods), tmp_path / "out"
     found = go(file, output)

@@ -23,8 +23,21 @@ SPECIAL: dict[tuple[str, ...], st.SearchStrategy[Any]] = {
     ("masks", "model"): st.just("lung-unet"),
     ("masks", "postprocess", "dilate_mm"): st.just(0.0),  # one kind of width at most
     ("masks", "postprocess", "dilate_px"): st.just(0.0),
+    ("model", "normalisation"): st.sampled_from(
+        ["auto", "none", "imagenet", "half", "txv", ((0.5,), (0.25,)), ((0.5,) * 3, (1.0,) * 3)]
+    ),
     ("train", "schedule", "milestones"): st.sets(st.integers(1, 99)).map(sorted),
     ("train", "schedule", "warmup_epochs"): st.just(0),
+    ("train", "before"): st.lists(
+        st.fixed_dictionaries(
+            {
+                "method": st.sampled_from(["standard", "background_mix", "isnet"]),
+                "share": st.floats(0.1, 0.3),
+            },
+            optional={"lr_factor": st.floats(0.1, 10.0)},
+        ),
+        max_size=3,
+    ),
     ("train", "class_weights"): st.sampled_from(["none", "balanced"]),
     ("train", "method"): st.sampled_from(["standard", "isnet", "grad_input"]),
     ("train", "settings"): st.fixed_dictionaries(

@@ -67,7 +67,7 @@ def test_paths_start_at_the_file(write: Write, tmp_path: Path) -> None:
             "  privacy: {salt_file: salt}\n"
             "  sets: {far: {images: far, labels: {file: /abs/far.csv}}}\n"
             "masks: {files: ./masks, model: unet.safetensors}\n"
-            "model: {weights: start.safetensors}\n"
+            "model: {pretrained: start.safetensors}\n"
             "evaluate: {model: runs/a}\n"
             "heatmap: {model: ../b}\n"
         )
@@ -83,7 +83,7 @@ def test_paths_start_at_the_file(write: Write, tmp_path: Path) -> None:
     assert far.file == "/abs/far.csv"
     assert config.masks.files == str(here / "masks")
     assert config.masks.model == str(here / "unet.safetensors")
-    assert config.model.weights == str(here / "start.safetensors")
+    assert config.model.pretrained == str(here / "start.safetensors")
     assert config.evaluate.model == str(here / "runs/a")
     assert config.heatmap.model == str(tmp_path / "b")
 

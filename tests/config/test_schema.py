@@ -30,11 +30,13 @@ masks.postprocess.dilate_px
 evaluate.intervals.bootstrap evaluate.intervals.draws evaluate.intervals.method
 evaluate.intervals.prior evaluate.intervals.shape evaluate.reference
 masks.postprocess.fill_holes masks.postprocess.keep masks.threshold
-model.arch model.channels model.dropout model.input model.standardise model.weights
+model.arch model.channels model.dropout model.input model.normalisation
+model.pretrained model.standardise
 name seed
 train.augment.brightness train.augment.contrast train.augment.flip train.augment.gamma
 train.augment.rotate
 train.augment.scale train.augment.spectrum train.augment.translate
+train.accumulate train.average_epochs train.before
 train.batch_size train.class_weights train.clip_norm train.early_stop.patience train.epochs
 train.precision
 train.settings.isnet.background_weight train.settings.isnet.batch_norm_gradient

@@ -41,7 +41,7 @@ MODELS_FROM = (  # need no torch
 # At the top of these, heavy libraries may not be imported: `isnet --help` must be instant.
 LIGHT = {"cli", "config", "core", "errors", "labels", "images"}
 HEAVY = {
-    *("torch", "torchvision", "segmentation_models_pytorch", "safetensors", "SimpleITK"),
+    *("torch", "torchvision", "timm", "segmentation_models_pytorch", "safetensors", "SimpleITK"),
     *("pydicom", "highdicom", "sklearn", "scipy", "matplotlib", "jinja2", "rich"),
 }
 MAY_BE_HEAVY = {("isnet_cli.cli.terminal.live", "rich")}  # imported when there is a terminal
@@ -49,11 +49,12 @@ MAY_BE_HEAVY = {("isnet_cli.cli.terminal.live", "rich")}  # imported when there 
 MATHEMATICS = {
     "isnet_lrp": {"torch"},
     "isnet_models": {
-        *("torch", "torchvision", "segmentation_models_pytorch", "safetensors", "isnet_lrp"),
+        *("torch", "torchvision", "timm", "segmentation_models_pytorch", "safetensors"),
+        "isnet_lrp",
         "pydantic",  # settings check themselves
     },
 }
-WITH_FILES = ("isnet_models.weights", "isnet_models.registry")
+WITH_FILES = ("isnet_models.weights", "isnet_models.registry", "isnet_models.pretrained")
 FILES = {"pathlib", "os", "shutil", "tempfile"}
 TEST_ONLY = {"zennit", "captum", "pytest", "hypothesis"}
 NETWORK = {"socket", "ssl", "urllib.request", "http", "requests", "httpx", "huggingface_hub"}

@@ -22,8 +22,8 @@ from isnet_cli.train.classifier_training import (
     weigh_classes,
 )
 from isnet_models.methods.standard import Standard
+from tests.support.datasets import make_dataset
 from tests.support.runs import make_run, small_config
-from tests.train.factory import make_dataset
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.train.relevance_range import describe_ranges, estimate_ranges, find_ranges
 from isnet_models.methods.base import EVERY_MAP
-from tests.train.factory import make_dataset
+from tests.support.datasets import make_dataset
 
 DEVICE = torch.device("cpu")
 

@@ -16,7 +16,6 @@ from isnet_cli.train.setup import (
     build_method,
     build_net,
     check_network,
-    load_first_weights,
     prepare_network,
 )
 from isnet_lrp.losses.energy import EnergyLossSettings
@@ -24,36 +23,9 @@ from isnet_models.backbones import build_backbone
 from isnet_models.methods.base import EVERY_MAP
 from isnet_models.methods.guided.isnet import ISNet
 from isnet_models.methods.standard import Standard
-from isnet_models.weights import save_weights
 from tests.support.runs import make_run, small_config
 
 CPU = torch.device("cpu")
-
-
-def test_first_weights_are_taken_but_for_a_last_layer_of_other_classes(tmp_path: Path) -> None:
-    torch.manual_seed(3)
-    given = build_backbone("small", 2)
-    save_weights(given.state_dict(), tmp_path / "given.safetensors")
-    config = small_config(model={"weights": str(tmp_path / "given.safetensors")})
-    same, other = build_backbone("small", 2), build_backbone("small", 3)
-    before = {k: v.clone() for k, v in other.state_dict().items()}
-    for net in (same, other):
-        load_first_weights(net, config)
-    theirs = given.state_dict()
-    assert all(torch.equal(v, theirs[k]) for k, v in same.state_dict().items())
-    anew = [k for k, v in other.state_dict().items() if v.shape != theirs[k].shape]
-    assert {k.rpartition(".")[0] for k in anew} == {anew[0].rpartition(".")[0]}
-    for name, value in other.state_dict().items():
-        assert torch.equal(value, before[name] if name in anew else theirs[name])
-
-
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    save_weights(build_backbone("resnet18", 2).state_dict(), tmp_path / "other.safetensors")
-    config = small_config(model={"weights": str(tmp_path / "other.safetensors")})
-    with pytest.raises(IsnetError, match=r"model\.weights") as caught:
-        load_first_weights(build_backbone("small", 2), config)
-    assert caught.value.kind == "weights"
-    assert "model.arch" in (caught.value.fix or "")
 
 
 @pytest.mark.slow

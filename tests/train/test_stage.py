@@ -185,7 +185,7 @@ def test_a_method_s_new_form_outdates_its_models_alone(tmp_path: Path) -> None:
         ({"model": {"arch": "resnet81"}}, "config", "did you mean resnet18"),
         ({"train": {"settings": {"isnet": {"layers": ["layer9"]}}}}, "config", "no such modules"),
         ({"train": {"class_weights": [1.0]}}, "config", "1 weights, expected 2"),
-        ({"model": {"weights": "nowhere.safetensors"}}, "weights", "cannot be read"),
+        ({"model": {"pretrained": "nowhere.safetensors"}}, "weights", "no such file"),
         ({"machine": {"device": "cuda:7"}}, "machine", "not on this machine"),
         ({"data": {"labels": {"classes": ["normal", "ill"]}}}, "data", "sick is not among"),
     ],

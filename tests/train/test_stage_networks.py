@@ -15,7 +15,8 @@ from isnet_cli.inference.model_files import load_model, save_model
 from isnet_cli.inference.predictor import open_predictor
 from isnet_cli.train import stage as train
 from isnet_cli.train.model_card import make_card
-from isnet_cli.train.setup import build_net, load_first_weights
+from isnet_cli.train.setup import build_net
+from isnet_cli.train.start import load_start
 from isnet_models.registry import find_card
 from isnet_models.weights import load_weights, save_weights
 from tests.support.method_runs import network_config, trained
@@ -57,8 +58,8 @@ def test_weights_to_start_from_do_not_bring_their_segmenter(tmp_path: Path) -> N
     for p in (*other.segmenter.parameters(), *other.classifier.parameters()):
         p.data += 1
     save_weights(other.state_dict(), tmp_path / "start.safetensors")
-    start = config.model.model_copy(update={"weights": str(tmp_path / "start.safetensors")})
-    load_first_weights(net, config.model_copy(update={"model": start}))
+    start = config.model.model_copy(update={"pretrained": str(tmp_path / "start.safetensors")})
+    load_start(net, config.model_copy(update={"model": start}))
     ours, before, theirs = (n.state_dict() for n in (net, build_net(config, 2), other))
     for name, value in ours.items():
         expected = before if name.startswith("segmenter.") else theirs

@@ -15,7 +15,7 @@ from isnet_models.backbones import build_backbone
 from isnet_models.methods.background.background_mix import BackgroundMix
 from isnet_models.methods.segmentation.segment_then_classify import LungsOnly, SegmentThenClassify
 from isnet_models.methods.standard import Standard
-from tests.train.factory import make_dataset
+from tests.support.datasets import make_dataset
 
 
 def test_validation_restores_the_mode_and_needs_masks_to_swap(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from isnet_lrp.losses.relevance_range import Bound
 from isnet_models.backbones import build_backbone
 from isnet_models.methods.settings import MethodSettings, NoSettings
+from isnet_models.normalise import Normalisation
 
 Range = tuple[Bound, Bound]  # C1 and C2
 EVERY_MAP = "every map"  # the key of a range that holds for all supervised maps
@@ -60,6 +61,7 @@ class NetSpec:
         size: Rows and columns of the input, px.
         segmenter: Options of the lung U-Net's class, for methods that keep one in their network.
         settings: The method's settings, for those that the network depends on; None: the defaults.
+        normalisation: What the network does with its input first; None: nothing.
     """
 
     arch: str
@@ -69,6 +71,7 @@ class NetSpec:
     size: tuple[int, int] = (224, 224)
     segmenter: dict[str, Any] | None = None
     settings: Any = None
+    normalisation: Normalisation | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,10 @@ class Method:
         Raises:
             ValueError: Unknown backbone, or a network that cannot be made as asked for.
         """
-        return build_backbone(spec.arch, spec.classes, channels=spec.channels, dropout=spec.dropout)
+        return build_backbone(
+            spec.arch, spec.classes, channels=spec.channels, dropout=spec.dropout,
+            normalisation=spec.normalisation,
+        )  # fmt: skip
 
     def prepare(self, net: nn.Module) -> None:
         """Changes the network before its training; a continued training calls it again."""
@@ -166,6 +172,10 @@ class Method:
         with self.autocast(images.device):
             found: Tensor = net(images)
         return found.to(images.dtype)
+
+    def answer(self, net: nn.Module, batch: Batch) -> Tensor:
+        """Logits [B, K] of a batch as it is, on the way that training takes."""
+        return self.base.answer(net, batch) if self.inner else self.logits(net, batch.images)
 
     def lungs(self, net: nn.Module, images: Tensor) -> Tensor | None:
         """Masks [B, 1, H, W], 0 or 1, that `net` itself makes of `images`; None where it does not.

@@ -18,6 +18,7 @@ from isnet_models.methods.attention.ham_net import Attention, HAMNet, feature_ex
 from isnet_models.methods.base import Batch, Losses, Method, NetSpec
 from isnet_models.methods.guided.gain import present_classes
 from isnet_models.methods.settings import HAMSettings
+from isnet_models.normalise import Normalised
 
 TINY = 1e-5
 
@@ -42,6 +43,8 @@ class HAM(Method):
                 "type model.arch: resnet50"
             )
         features, channels = found
+        if spec.normalisation is not None:
+            features = Normalised(features, spec.normalisation.of_channels(spec.channels))
         with torch.no_grad():
             shape = features.eval()(torch.zeros(1, spec.channels, *spec.size)).shape
         features.train()

@@ -12,6 +12,7 @@ from isnet_models.backbones import adapt_channels, add_dropout
 from isnet_models.methods.base import NetSpec
 from isnet_models.methods.settings import MethodSettings, ViTSettings
 from isnet_models.methods.standard import Standard
+from isnet_models.normalise import Normalised
 
 PATCH = {"vit_b_16": 16, "vit_b_32": 32, "vit_l_16": 16}  # side, px
 SMALL_PATCH = 16
@@ -49,4 +50,6 @@ class ViT(Standard):
             adapt_channels(net, spec.channels)
         if spec.dropout:
             add_dropout(net, spec.dropout)
-        return net
+        if spec.normalisation is None:
+            return net
+        return Normalised(net, spec.normalisation.of_channels(spec.channels))

@@ -105,8 +105,9 @@ class SegmentThenClassify(Method):
         if "decoder_channels" in options:
             options["decoder_channels"] = tuple(options["decoder_channels"])
         classifier = build_backbone(
-            spec.arch, spec.classes, channels=spec.channels, dropout=spec.dropout
-        )
+            spec.arch, spec.classes, channels=spec.channels, dropout=spec.dropout,
+            normalisation=spec.normalisation,
+        )  # fmt: skip
         return LungsOnly(LungUNet(**options), classifier, settings.at_test)
 
     def lungs(self, net: nn.Module, images: Tensor) -> Tensor | None:
@@ -114,12 +115,15 @@ class SegmentThenClassify(Method):
         assert isinstance(net, LungsOnly)  # noqa: S101 - as `build` made it
         return net.lungs(images) if net.at_test == "segment" else None
 
+    def answer(self, net: nn.Module, batch: Batch) -> Tensor:
+        """Logits [B, K] of the images cut by the batch's masks."""
+        assert isinstance(net, LungsOnly)  # noqa: S101 - as `build` made it
+        with self.autocast(batch.images.device):
+            found = net.classify(batch.images, batch.masks)
+        return found.to(batch.images.dtype)
+
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Cross-entropy of the images cut by the batch's masks."""
-        assert isinstance(net, LungsOnly)  # noqa: S101 - as `build` made it
-        images = batch.images
-        with self.autocast(images.device):
-            found = net.classify(images, batch.masks)
-        logits = found.to(images.dtype)
+        logits = self.answer(net, batch)
         loss = self.classification(logits, batch.labels)
         return Losses(loss, logits, {"classification": loss.detach()})

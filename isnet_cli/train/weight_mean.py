@@ -1,0 +1,93 @@
+"""Exponential mean of a network's weights, with BatchNorm statistics of its own.
+
+Sources: Polyak and Juditsky, SIAM J. Control Optim. 30:838 (1992); the statistics as in Izmailov et
+al., UAI 2018 (arXiv 1803.05407).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from isnet_cli.core.training_loop import LoopSettings
+from isnet_models.methods.base import Batch, Method
+
+
+class WeightMean:
+    """The network whose weights are the exponential mean of another's over its training.
+
+    After step t the mean is d·mean + (1 - d)·weights, with d = min(1 - 1/n, t/(t + 1)) and n the
+    number of steps in `epochs`: at first the plain mean of all steps, then one over about n.
+
+    Args:
+        net: The network that is trained.
+        epochs: How long the mean remembers; 0: there is no mean, `net` itself is handed out.
+        settings: Of the training.
+    """
+
+    def __init__(self, net: nn.Module, epochs: float, settings: LoopSettings) -> None:
+        steps = max(epochs * settings.steps / settings.accumulate, 1.0)
+        self._trained = net
+        self._longest = 1 - 1 / steps
+        self._model = AveragedModel(net, avg_fn=self._average) if epochs else None
+
+    @property
+    def net(self) -> nn.Module:
+        """The network of the mean; the trained one where there is no mean."""
+        return self._trained if self._model is None else self._model.module
+
+    def update(self) -> None:
+        """Takes a step's new weights in."""
+        if self._model is not None:
+            self._model.update_parameters(self._trained)
+
+    def set_statistics(self, batches: Iterable[Batch], method: Method) -> None:
+        """Gives BatchNorm layers the statistics of the mean weights' own features.
+
+        Those that stay in evaluation mode while the network trains, as in a frozen part, keep what
+        they have.
+
+        Args:
+            batches: Training images.
+            method: Says how the network sees a batch.
+        """
+        if self._model is None:
+            return
+        net = self._model.module
+        net.train()
+        layers = [
+            layer for layer in net.modules()
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm)
+            and layer.training and layer.track_running_stats
+        ]  # fmt: skip
+        net.eval()
+        momenta = [layer.momentum for layer in layers]
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # the plain mean of all batches
+            layer.train()
+        if layers:
+            with torch.no_grad():
+                for batch in batches:
+                    method.answer(net, batch)
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        net.eval()
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint; empty where there is no mean."""
+        return {} if self._model is None else self._model.state_dict()
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` gave."""
+        if self._model is not None:
+            self._model.load_state_dict(state)
+
+    def _average(self, mean: Tensor, weights: Tensor, steps: Tensor | int) -> Tensor:
+        assert self._model is not None  # noqa: S101 - it calls this
+        n = int(self._model.n_averaged)  # kept on the CPU; `steps` may be on a device
+        return mean + (1 - min(self._longest, n / (n + 1))) * (weights - mean)
