@@ -215,7 +215,9 @@ def _share_images(bench: Benchmark, cells: list[Cell], output: Path) -> CellGrid
         key = fingerprint(seed, config.data.model_dump(), config.masks.model_dump())
         if key not in names:
             name = f"{cell.data}-seed-{seed}"
-            names[key] = name if name not in images else f"{cell.data}-{cell.method}-seed-{seed}"
+            if name in images:
+                name = f"{cell.data}--{cell.method}--seed-{seed}"
+            names[key] = name
             images[names[key]] = config
         own = cell.config.model_copy(update={"upstream": str(output / IMAGE_RUNS / names[key])})
         placed.append(replace(cell, config=own, images=names[key]))

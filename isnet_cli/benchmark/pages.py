@@ -49,7 +49,7 @@ def compare_cells(
         seeds = "-".join(str(seed) for seed in dict.fromkeys(cell.seed for cell in found))
         name = f"compare-{data}-seed-{seeds}.html" if data in several else f"compare-{data}.html"
         if name in pages:
-            name = f"compare-{data}-{found[0].method}-seed-{seeds}.html"
+            name = f"compare-{data}--{found[0].method}--seed-{seeds}.html"
         fresh = any(f"{CELLS}/{cell.name}" in new for cell in found)
         if (not fresh and _is_page_of(output / name, found, output)) or _write_page(
             found, output / name, context, output

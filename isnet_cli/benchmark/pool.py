@@ -32,7 +32,7 @@ Status = Literal["current", "done", "failed", "blocked", "stopped"]
 
 def locate_log(output: Path, name: str) -> Path:
     """Where a task's messages are kept."""
-    return output / "logs" / f"{name.replace('/', '.')}.log"
+    return output / "logs" / f"{name.replace('/', '--')}.log"  # no name has two dashes
 
 
 def read_progress(run: Path, epochs: int) -> str:

@@ -15,7 +15,9 @@ from isnet_cli.config.schema import Count, Section, Word
 from isnet_cli.config.yaml_tree import Key
 from isnet_cli.errors import IsnetError
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of a row; a folder is called so
+# Of a row; a folder is called so, and names are joined by two dashes.
+NAME = re.compile(r"[A-Za-z0-9](?:[._+-]?[A-Za-z0-9_+])*")
+DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # none of Windows
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Keys = dict[str, Any]  # dotted key of the pipeline -> value, as with --set
 
@@ -72,10 +74,15 @@ def check(bench: Benchmark) -> list[tuple[Key, str]]:
         if not rows:
             faults.append(((table,), "expected at least one row, as NAME: {KEY: VALUE}"))
         faults += [
-            ((table, name), "a name is letters, digits and . _ + -, since it names a folder")
+            ((table, name), "a name is letters, digits and single . _ + -, since it names a folder")
             for name in rows
-            if NAME.fullmatch(name) is None
+            if NAME.fullmatch(name) is None or DEVICE.fullmatch(name)
         ]
+        seen: dict[str, str] = {}
+        for name in rows:
+            other = seen.setdefault(name.casefold(), name)
+            if other != name:
+                faults.append(((table, name), f"differs from '{other}' in nothing but case"))
     return faults
 
 

@@ -14,6 +14,11 @@ NAME = ".unfinished.jsonl"
 _FIELDS = {"part", "content", "files"}
 
 
+def name_part(*words: str) -> str:
+    """Name of a part from what it is: different words always give different names."""
+    return json.dumps(words)
+
+
 class Journal:
     """Parts that are done, one JSON line each; valid for one fingerprint of the stage.
 

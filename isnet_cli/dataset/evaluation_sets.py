@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -126,11 +124,3 @@ def split_into_chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Consecutive pieces of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def make_safe_name(name: str) -> str:
-    """A set's or class's name as the name of a file or folder; different names stay different."""
-    plain = re.sub(r"[^\w.+-]", "_", name).strip(".") or "_"
-    if plain == name:
-        return name
-    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"

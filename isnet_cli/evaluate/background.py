@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isnet_cli.core.journal import Journal
+from isnet_cli.core.journal import Journal, name_part
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.runtime import derive_seed
 from isnet_cli.dataset.background_swap import choose_partners
@@ -144,7 +144,8 @@ def answer_set(
     size = choose_chunk_size(bench.predictor.config)
     for start in range(0, len(pairs.rows), size):
         stop = min(start + size, len(pairs.rows))
-        note = f"{name}, background: {pairs.rows[start].key} to {pairs.rows[stop - 1].key}"
+        keys = pairs.rows[start].key, pairs.rows[stop - 1].key
+        note = name_part(name, "background", *keys)
         content = bench.journal.get(note)
         if content is None:
             content = _answer_chunk(bench, pairs, range(start, stop), versions)

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
-from isnet_cli.core.journal import Journal, remove_files
+from isnet_cli.core.journal import Journal, name_part, remove_files
+from isnet_cli.core.names import make_names
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
@@ -33,7 +34,6 @@ from isnet_cli.dataset.evaluation_sets import (
     choose_chunk_size,
     choose_sets,
     list_versions,
-    make_safe_name,
     raise_if_stopped,
     select_version,
     split_into_chunks,
@@ -80,6 +80,11 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     )
 
 
+def _work_identity(config: Config, folder: RunFolder) -> str:
+    """Hash of what unfinished work depends on: the result, and the batches it is made in."""
+    return files.fingerprint(fingerprint(config, folder), config.evaluate.batch_size)
+
+
 def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     """Evaluates the trained model on the sets of ``evaluate.sets``.
 
@@ -107,13 +112,15 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     )
     try:
         with (
-            Journal(root, fingerprint(config, folder)) as journal,
+            Journal(root, _work_identity(config, folder)) as journal,
             context.progress.bar("evaluate", steps) as bar,
         ):
             work = _Work(predictor, why, journal, bar, context)
+            places = make_names(sets)
             tests: dict[tuple[str, str], Test] = {}
             results = {
-                name: _test_set(work, root, name, images, tests) for name, images in sets.items()
+                name: _test_set(work, root / places[name], name, images, tests)
+                for name, images in sets.items()
             }
             deltas = compute_shifts(config, tests, reference)
             content = {
@@ -189,7 +196,7 @@ def _no_relevance(predictor: Predictor, context: RunContext) -> str:
 def _test_set(
     work: _Work, root: Path, name: str, rows: list[Row], tests: dict[tuple[str, str], Test]
 ) -> dict[Version, dict[str, Any]]:
-    """Metrics of a set in each version; writes their files and adds to `tests`."""
+    """Metrics of a set in each version; writes their files to `root` and adds to `tests`."""
     parts = _predict_set(work, name, rows)
     bench = background.Bench(work.predictor, work.journal, work.bar, work.context)
     cut = background.examine(bench, name, rows, tuple(parts))
@@ -204,7 +211,7 @@ def _predict_set(work: _Work, name: str, rows: list[Row]) -> dict[Version, _Part
     names = list_versions(rows, work.predictor.config)
     parts = {version: _Part(work.why) for version in names}
     for chunk in split_into_chunks(rows, choose_chunk_size(work.predictor.config)):
-        note = f"{name}: {chunk[0].key} to {chunk[-1].key}"
+        note = name_part(name, chunk[0].key, chunk[-1].key)
         content = work.journal.get(note)
         if content is None:
             content = _predict_chunk(work, chunk, names)
@@ -263,19 +270,19 @@ def _write_version(
         reliance["why"] = part.why
     keys = [row.key for row in part.rows]
     swapped, lines = cut.figures(version, dict(zip(keys, part.probabilities, strict=True)))
-    place = Path(make_safe_name(name)) / version
+    place = root / version
     tables = [PREDICTIONS, *([background.TABLE] if lines else [])]
-    names = [f"{place.as_posix()}/{file}" for file in (*tables, METRICS, *scored.pictures)]
+    names = [f"{root.name}/{version}/{file}" for file in (*tables, METRICS, *scored.pictures)]
     content = {
         "images": len(part.rows), **scored.metrics, "relevance_outside": reliance,
         "background": swapped, "files": names,
     }  # fmt: skip
     if lines:
-        files.write_csv(root / place / background.TABLE, background.list_columns(predictor), lines)
-    files.write_csv(root / place / PREDICTIONS, *_table(part, p, predictor))
+        files.write_csv(place / background.TABLE, background.list_columns(predictor), lines)
+    files.write_csv(place / PREDICTIONS, *_table(part, p, predictor))
     for file, text in scored.pictures.items():
-        files.write_text(root / place / file, text)
-    files.write_json(root / place / METRICS, {"set": name, "version": version, **content})
+        files.write_text(place / file, text)
+    files.write_json(place / METRICS, {"set": name, "version": version, **content})
     return content
 
 

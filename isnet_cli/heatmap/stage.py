@@ -1,8 +1,8 @@
 """Relevance maps of chosen images: overlays to look at, arrays to work with, and their index.
 
-Written: ``index.csv``; ``<set>/<key>_<target>`` with ``.png``, ``.npz`` and the other formats asked
-for; with pictures ``<set>/contact_sheet.png``; with synthetic bias ``<set>/<version>/...`` for the
-versions biased, standard and deceiving.
+Written: ``index.csv``; ``<set>/<key>--<target>`` with ``.png``, ``.npz`` and the other formats
+asked for; with pictures ``<set>/contact_sheet.png``; with synthetic bias ``<set>/<version>/...``
+for the versions biased, standard and deceiving.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal, remove_files
+from isnet_cli.core.names import make_names
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import thread_count
@@ -55,7 +56,7 @@ from isnet_cli.labels.values import parse_label
 from isnet_cli.output.dicom.writer import KINDS, prepare_dicom
 
 NAME = "heatmap"
-FORMAT = 2  # raise when the same inputs give another result
+FORMAT = 3  # raise when the same inputs give another result
 INDEX = "index.csv"
 BATCH = 8  # images explained at a time, at most
 MODES = ("predicted", "true", "all")
@@ -104,13 +105,16 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     steps *= 2 if config.heatmap.scale == "set" else 1
     try:
         with (
-            Journal(root, fingerprint(config, folder)) as journal,
+            Journal(root, _work(config, folder)) as journal,
             context.progress.bar("heatmap", steps) as bar,
         ):
             maker = _MapMaker(journal, bar, context)
+            places = make_names(chosen)
             for name, images in chosen.items():
                 looks = list_versions(images, config)
-                writers = [MapWriter(predictor, root, name, version) for version in looks]
+                writers = [
+                    MapWriter(predictor, root, name, version, places[name]) for version in looks
+                ]
                 if config.heatmap.scale == "set":
                     limit = shared_limit([x for w in writers for x in maker.limits(w, images)])
                     writers = [replace(writer, limit=limit) for writer in writers]
@@ -124,6 +128,15 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     except Stopped:
         return StageResult([], {}, complete=False)
     return StageResult([root / INDEX], _summary(lines, chosen))
+
+
+def _work(config: Config, folder: RunFolder) -> str:
+    """Hash of what unfinished work depends on: the result, and the batches it is made in."""
+    return files.fingerprint(fingerprint(config, folder), _batch_size(config))
+
+
+def _batch_size(config: Config) -> int:
+    return min(BATCH, config.evaluate.batch_size)
 
 
 def choose_images(rows: Sequence[Row], limit: int | None) -> list[Row]:
@@ -186,18 +199,27 @@ class _MapMaker:
         return [self.journal.get(kind + writer.part(row)) for row in rows]
 
     def _chunk(self, writer: MapWriter, rows: Sequence[Row], kind: str, work: Work) -> None:
-        todo = [row for row in rows if self.journal.get(kind + writer.part(row)) is None]
+        """Does what is not done of a chunk.
+
+        The network sees the same batches however much of them is done: the last bits of a result
+        depend on what stands beside it in a batch.
+        """
+        todo = {
+            i for i, row in enumerate(rows) if self.journal.get(kind + writer.part(row)) is None
+        }
         self.bar.advance(len(rows) - len(todo))
         if not todo:
             return
-        dataset = writer.predictor.load(todo)
-        size = min(BATCH, writer.predictor.config.evaluate.batch_size)
-        for batch in split_into_chunks(range(len(todo)), size):
+        dataset = writer.predictor.load(rows)
+        for batch in split_into_chunks(range(len(rows)), _batch_size(writer.predictor.config)):
+            if todo.isdisjoint(batch):
+                continue
             raise_if_stopped(self.context)
             found = _explain(writer.predictor, dataset, batch, writer.version)
-            done = work(writer, dataset, found)
-            for index, (content, written) in zip(batch, done, strict=True):
-                self.journal.add(kind + writer.part(todo[index]), content, written)
+            lacking = {index: found[index] for index in batch if index in todo}
+            done = work(writer, dataset, lacking)
+            for index, (content, written) in zip(lacking, done, strict=True):
+                self.journal.add(kind + writer.part(rows[index]), content, written)
                 self.bar.advance()
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from isnet_cli.core import files
-from isnet_cli.dataset.evaluation_sets import make_safe_name
+from isnet_cli.core.journal import name_part
+from isnet_cli.core.names import SEPARATOR, make_names
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.heatmap.dicom import map_to_dicom
 from isnet_cli.heatmap.explainers import Method, describe_method, read_method
@@ -77,6 +78,7 @@ class MapWriter:
         root: Folder of the stage.
         set: Name of the set.
         version: Of the images.
+        place: Folder of the set in `root`.
         limit: Colour limit of all maps, per pixel of the network's input; None: of each its own.
     """
 
@@ -84,6 +86,7 @@ class MapWriter:
     root: Path
     set: str
     version: Version
+    place: str
     limit: float | None = None
 
     @property
@@ -94,7 +97,7 @@ class MapWriter:
     @property
     def folder(self) -> Path:
         """Where the set's files go, relative to the stage's folder."""
-        return Path(make_safe_name(self.set)) / (self.version if self.biased else "")
+        return Path(self.place) / (self.version if self.biased else "")
 
     def frame(self, row: Row) -> Frame:
         """Where an image lies in the network's input."""
@@ -102,7 +105,7 @@ class MapWriter:
 
     def part(self, row: Row) -> str:
         """Name of an image's part in the journal."""
-        return f"{self.set}/{self.version}/{row.key}"
+        return name_part(self.set, self.version, row.key)
 
     def write(
         self, dataset: ImageDataset, index: int, found: Explained
@@ -191,7 +194,8 @@ class MapWriter:
         }
         if why == NOT_FINITE:
             return self._line(row, **cells), []
-        stem = self.folder / f"{row.key}_{make_safe_name(cells['target'])}"
+        name = make_names(found.classes)[cells["target"]]
+        stem = self.folder / f"{row.key}{SEPARATOR}{name}"
         paths = []
         for kind in self.predictor.config.heatmap.formats:
             path = Path(f"{stem}.{SUFFIX.get(kind, kind)}")
@@ -268,10 +272,8 @@ def reliance_first(line: Line) -> tuple[bool, float, str, str]:
 
 def list_sheets(lines: Iterable[Line]) -> set[str]:
     """Sheets that belong to an index, relative to the stage's folder."""
-    tails = ((line, f"{line['key']}_{make_safe_name(line['target'])}.png") for line in lines)
-    return {
-        line["png"].removesuffix(tail) + SHEET for line, tail in tails if line["png"].endswith(tail)
-    }
+    pictures = ((line["png"], f"{line['key']}{SEPARATOR}") for line in lines)
+    return {png.rpartition(start)[0] + SHEET for png, start in pictures if start in png}
 
 
 def _tile(writer: MapWriter, line: Line) -> np.ndarray:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from isnet_cli.core.names import OWN_ENDINGS, fold_name, is_reserved
 from isnet_cli.errors import IsnetError
 
 IMAGE_SUFFIXES = frozenset(  # dropped from keys
@@ -29,6 +30,7 @@ PATH_COLUMNS = (
 MAX_PART = 120  # characters of one key component; file systems allow 255 bytes with our endings
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]|[\ud800-\udfff]')
 _FRAME_LIKE = re.compile(r"_f\d+$")
+_EDGES = re.compile(r"^[.\- ]+|[. ]+$")  # hidden, taken for an option, dropped by Windows
 
 
 class Collected(NamedTuple):
@@ -36,7 +38,8 @@ class Collected(NamedTuple):
 
     Attributes:
         root: Folder that the keys are relative to.
-        images: (key, path) of each file; keys are unique, also where case is ignored.
+        images: (key, path) of each file; keys are unique, also where case and the way Unicode
+            writes a letter are ignored.
     """
 
     root: Path
@@ -195,20 +198,44 @@ def _split_relative(path: Path, root: Path) -> tuple[str, ...]:
 
 def _make_keys(relatives: list[tuple[str, ...]]) -> list[str]:
     """Unique keys: the suffix is dropped unless two files would then share a key."""
-    whole = ["/".join(_make_safe(part) for part in parts) for parts in relatives]
+    whole = ["/".join([*map(_make_safe_folder, parts[:-1]), _make_safe(parts[-1])])
+             for parts in relatives]  # fmt: skip
     short = [_without_suffix(key) for key in whole]
-    count = Counter(key.casefold() for key in short)
+    count = Counter(map(fold_name, short))
+    wanted = []
+    for long, key in zip(whole, short, strict=True):
+        folded = fold_name(key)
+        frame_of = _FRAME_LIKE.sub("", folded)
+        clash = count[folded] > 1 or (frame_of != folded and frame_of in count)
+        wanted.append((long if clash else key, long))
+    return number_keys(wanted)
+
+
+def number_keys(wanted: Sequence[tuple[str, str]]) -> list[str]:
+    """Keys that differ, as do those of the frames of their files (`name_frame`).
+
+    Args:
+        wanted: The key of each file, and what stands before ``~2``, ``~3`` ... where another file
+            has it.
+    """
     keys: list[str] = []
     taken: set[str] = set()
-    for long, key in zip(whole, short, strict=True):
-        frame_of = _FRAME_LIKE.sub("", key.casefold())
-        clash = count[key.casefold()] > 1 or (frame_of != key.casefold() and frame_of in count)
-        choice, number = (long if clash else key), 2
-        while choice.casefold() in taken:
-            choice, number = f"{long}~{number}", number + 1
-        taken.add(choice.casefold())
+    framed: set[str] = set()  # of keys that look like frames, the files that would have them
+    for key, base in wanted:
+        choice, number = key, 2
+        while _is_taken(fold_name(choice), taken, framed):
+            choice, number = f"{base}~{number}", number + 1
+        folded = fold_name(choice)
+        taken.add(folded)
+        if (file := _FRAME_LIKE.sub("", folded)) != folded:
+            framed.add(file)
         keys.append(choice)
     return keys
+
+
+def _is_taken(folded: str, taken: set[str], framed: set[str]) -> bool:
+    file = _FRAME_LIKE.sub("", folded)
+    return folded in taken or folded in framed or (file != folded and file in taken)
 
 
 def _without_suffix(key: str) -> str:
@@ -219,13 +246,22 @@ def _without_suffix(key: str) -> str:
 
 def _make_safe(part: str) -> str:
     """One key component that every file system accepts with our endings added."""
-    safe = make_printable(part)
+    safe = _EDGES.sub(lambda found: "_" * len(found[0]), make_printable(part))
+    if is_reserved(safe):
+        safe = f"_{safe}"
     if len(safe.encode()) <= MAX_PART:
         return safe
     strip_suffix, suffix = os.path.splitext(safe)
     keep = suffix if suffix.lower() in IMAGE_SUFFIXES else ""
     digest = hashlib.sha256(os.fsencode(part)).hexdigest()[:8]
     return f"{strip_suffix.encode()[:80].decode(errors='ignore')}-{digest}{keep}"
+
+
+def _make_safe_folder(part: str) -> str:
+    """As `_make_safe`; no folder is called as a file of ours that may stand beside it."""
+    safe = _make_safe(part)
+    stem, ending = os.path.splitext(safe)
+    return f"{stem}_{ending[1:]}" if OWN_ENDINGS.fullmatch(ending) else safe
 
 
 def list_places(cell: str, bases: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ import torch
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
-from isnet_cli.core.journal import Journal
+from isnet_cli.core.journal import Journal, name_part
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
@@ -50,6 +50,11 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     return files.fingerprint(NAME, FORMAT, *dependencies(config, config.predict.model, folder))
 
 
+def _work_identity(config: Config, folder: RunFolder) -> str:
+    """Hash of what unfinished work depends on: the result, and the batches it is made in."""
+    return files.fingerprint(fingerprint(config, folder), config.evaluate.batch_size)
+
+
 def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     """Predicts every readable image of the manifest.
 
@@ -76,7 +81,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     root = folder.stage_dir(NAME)
     try:
         with (
-            Journal(root, fingerprint(config, folder)) as journal,
+            Journal(root, _work_identity(config, folder)) as journal,
             context.progress.bar("predict", len(rows)) as bar,
         ):
             lines = _Work(predictor, limits, _reasons(folder), journal, bar, context).lines(rows)
@@ -157,7 +162,7 @@ class _Work:
         """A line of the table for each image, chunk by chunk."""
         found: list[Line] = []
         for chunk in split_into_chunks(rows, choose_chunk_size(self.predictor.config)):
-            note = f"{chunk[0].key} to {chunk[-1].key}"
+            note = name_part(chunk[0].key, chunk[-1].key)
             content = self.journal.get(note)
             if content is None:
                 content = self._chunk(chunk)

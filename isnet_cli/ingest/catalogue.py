@@ -13,10 +13,11 @@ from pathlib import Path
 
 from isnet_cli.config.schema import Config, Labels
 from isnet_cli.core.files import sha256_file
+from isnet_cli.core.names import make_name
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.workers import run_tasks, worker_count
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.find import Collected, collect_images, make_printable
+from isnet_cli.images.find import Collected, collect_images, number_keys
 from isnet_cli.images.header_scan import HeaderFacts, scan_header
 from isnet_cli.images.mask_files import PAIR, find_masks, list_pictures
 from isnet_cli.ingest.label_sources import MAIN, NONE, Collection, Labelling
@@ -281,22 +282,15 @@ def _make_candidates(
     headers: Sequence[HeaderFacts],
     rows: Sequence[tuple[LabelRow, str]],
 ) -> Iterator[Candidate]:
-    before = "" if name == MAIN else f"{make_printable(name).replace('/', '_')}/"
+    before = "" if name == MAIN else f"{make_name(name)}/"
     for (key, path), header, (row, masks) in zip(files.images, headers, rows, strict=True):
         yield Candidate(name, before + key, path, header, row, masks)
 
 
 def _make_keys_unique(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Main images keep their keys; a set's image that would share one gets a number."""
-    taken: set[str] = set()
-    kept = []
-    for candidate in candidates:
-        key, number = candidate.key, 2
-        while key.casefold() in taken:
-            key, number = f"{candidate.key}~{number}", number + 1
-        taken.add(key.casefold())
-        kept.append(replace(candidate, key=key))
-    return kept
+    keys = number_keys([(candidate.key, candidate.key) for candidate in candidates])
+    return [replace(one, key=key) for one, key in zip(candidates, keys, strict=True)]
 
 
 def _add_folder_masks(candidates: list[Candidate], config: Config) -> list[Candidate]:

@@ -87,7 +87,7 @@ def test_one_division_of_the_images_for_all_seeds(tmp_path: Path) -> None:
 def test_a_row_may_have_images_of_its_own_or_those_of_a_run(tmp_path: Path) -> None:
     methods = "  standard: {}\n  isnet: {masks.threshold: 0.4}\n  grad_input: {upstream: runs/a}\n"
     found = grid(tmp_path, methods=methods)
-    assert [cell.images for cell in found.cells] == ["all-seed-0", "all-isnet-seed-0", ""]
+    assert [cell.images for cell in found.cells] == ["all-seed-0", "all--isnet--seed-0", ""]
     assert found.cells[2].config.upstream == str(tmp_path / "runs" / "a")
 
 

@@ -80,7 +80,7 @@ def test_warnings_of_a_task_are_counted(tmp_path: Path) -> None:
 
 def test_the_line_of_a_failure(tmp_path: Path) -> None:
     log = locate_log(tmp_path, "cells/a/b/seed-0")
-    assert log == tmp_path / "logs" / "cells.a.b.seed-0.log"
+    assert log == tmp_path / "logs" / "cells--a--b--seed-0.log"
     assert read_failure(tmp_path, "cells/a/b/seed-0") == ""
     log.parent.mkdir()
     log.write_text("one\nKilled\n\n")

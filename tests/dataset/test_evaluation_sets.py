@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from isnet_cli.dataset.evaluation_sets import (
     choose_chunk_size,
     choose_sets,
     list_versions,
-    make_safe_name,
     select_version,
     split_into_chunks,
 )
@@ -18,20 +15,6 @@ from isnet_cli.images.types import Row
 from tests.support.runs import small_config
 
 SHAPES = small_config(bias={"kind": "shapes"})
-
-
-@given(st.text(max_size=12), st.text(max_size=12))
-def test_names_of_files_are_safe_and_stay_different(one: str, other: str) -> None:
-    for name in (make_safe_name(one), make_safe_name(other)):
-        assert name
-        assert not set(name) & set('/\\:*?"<>| \n\x00')
-        assert not name.startswith(".")
-    assert (make_safe_name(one) == make_safe_name(other)) == (one == other)
-
-
-def test_plain_names_are_kept() -> None:
-    for name in ("test", "hospital_B", "test-2.1", "T+"):
-        assert make_safe_name(name) == name
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 10])

@@ -258,7 +258,7 @@ def test_heat_maps_of_other_images(work: Path) -> None:
     found = sorted(path.name for path in (work / "maps/heatmap").rglob("*.png"))
     assert found[0] == "contact_sheet.png"
     assert len(found) == 1 + 2  # the run's limit
-    assert set(found[1:]) < {f"f{n}_sick.png" for n in (50, 51, 52)}
+    assert set(found[1:]) < {f"f{n}--sick.png" for n in (50, 51, 52)}
     assert load(work / "maps/isnet.yaml").heatmap.model == str(work / "out/run")
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from isnet_cli.core.files import read_csv
+from isnet_cli.core.journal import Journal
 from isnet_cli.core.pipeline import run_stage
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
@@ -22,13 +23,13 @@ from isnet_cli.heatmap import files, writer
 from isnet_cli.heatmap import stage as heatmap
 from isnet_cli.heatmap.files import ImageMap
 from isnet_cli.heatmap.stage import choose_images
-from isnet_cli.heatmap.writer import NO_LABEL, SUSPECT
+from isnet_cli.heatmap.writer import NO_LABEL, SUSPECT, MapWriter
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.resize import Frame
 from isnet_cli.images.types import Row
 from isnet_cli.inference.model_files import load_model
-from isnet_cli.inference.predictor import Predictor
+from isnet_cli.inference.predictor import Predictor, open_predictor
 from isnet_cli.labels.values import parse_label
 from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE, ZERO_MAP
 from isnet_lrp import relevance
@@ -105,7 +106,7 @@ def test_each_line_has_its_picture_and_its_arrays(tmp_path: Path) -> None:
     assert len(lines) == 6
     for line in lines:
         assert line["target"] == line["predicted"]
-        assert line["png"] == f"test/{line['key']}_{line['target']}.png"
+        assert line["png"] == f"test/{line['key']}--{line['target']}.png"
         with Image.open(folder.path / "heatmap" / line["png"]) as picture:
             assert picture.mode == "RGB"
         assert arrays(folder, line["npz"])["map"].shape == (SIDE, SIDE)
@@ -133,13 +134,13 @@ def test_versions_of_a_biased_run_lie_side_by_side(tmp_path: Path) -> None:
     run_stage(heatmap, config, folder, RunContext())
     maps = {}
     for version in ("biased", "standard", "deceiving"):
-        name = f"test/{version}/test/000_sick"
+        name = f"test/{version}/test/000--sick"
         assert (folder.path / "heatmap" / f"{name}.png").is_file()
         maps[version] = arrays(folder, f"{name}.npz")["map"]
     assert not np.array_equal(maps["biased"], maps["standard"])
     assert not np.array_equal(maps["biased"], maps["deceiving"])
     pictures = {
-        version: (folder.path / f"heatmap/test/{version}/test/000_sick.png").read_bytes()
+        version: (folder.path / f"heatmap/test/{version}/test/000--sick.png").read_bytes()
         for version in maps
     }
     assert len(set(pictures.values())) == 3
@@ -317,6 +318,14 @@ def test_a_kill_between_images_loses_one_image_at_most(
                 raise KeyboardInterrupt
         write(path, content)
 
+    seen: list[list[str]] = []
+    look = heatmap._explain
+
+    def noting(predictor: Any, dataset: Any, batch: Any, version: Any) -> Any:
+        seen.append([dataset.rows[i].key for i in batch])
+        return look(predictor, dataset, batch, version)
+
+    monkeypatch.setattr(heatmap, "_explain", noting)
     monkeypatch.setattr(writer.files, "write_bytes", counting)
     with pytest.raises(KeyboardInterrupt):
         run_stage(heatmap, settings(), folder, RunContext())
@@ -326,6 +335,30 @@ def test_a_kill_between_images_loses_one_image_at_most(
     run_stage(heatmap, settings(), folder, RunContext())
     assert len(made) - before == 2 * 4  # two images were whole
     assert len(index(folder)) == 6
+    assert seen[-1] == seen[0]  # the same batch: the last bits of a map depend on its neighbours
+    whole = make_trained(tmp_path / "whole")
+    run_stage(heatmap, settings(), whole, RunContext())
+    assert tree(folder.path / "heatmap") == tree(whole.path / "heatmap")
+
+
+@pytest.mark.slow
+def test_any_part_of_a_batch_that_is_left_is_made_as_in_the_whole(tmp_path: Path) -> None:
+    folder = make_trained(tmp_path / "run", sets={"test": 9})
+    config = settings(formats=["npz"], limit=20)
+    run_stage(heatmap, config, folder, RunContext())
+    expected, root = tree(folder.path / "heatmap"), folder.path / "heatmap"
+    lines = index(folder)
+    for left in range(1, 9):
+        journal = Journal(root, heatmap._work(config, folder))
+        done = MapWriter(open_predictor(config, None, folder), root, "test", "standard", "test")
+        for line in lines[:-left]:
+            row = Row(key=line["key"])
+            journal.add(done.part(row), [line], [root / line["npz"]])
+        journal.__exit__(None, None, None)
+        for line in lines[-left:]:
+            (root / line["npz"]).unlink()
+        run_stage(heatmap, config, folder, RunContext(), force=True)
+        assert tree(root) == expected
 
 
 def test_second_identical_run_does_no_work_and_another_replaces_its_files(tmp_path: Path) -> None:
@@ -360,7 +393,7 @@ def test_every_format_is_named_and_replaced_formats_are_removed(tmp_path: Path) 
     folder = make_trained(tmp_path / "run", sets={"test": 2})
     run_stage(heatmap, settings(formats=VIEWER), folder, RunContext())
     line = index(folder)[0]
-    stem = f"test/{line['key']}_{line['target']}"
+    stem = f"test/{line['key']}--{line['target']}"
     ends = {"png": "png", "npz": "npz", "nifti": "nii.gz", "dicom-sc": "sc.dcm"}
     ends |= {"dicom-seg": "seg.dcm"}
     assert {kind: line[kind] for kind in VIEWER} == {k: f"{stem}.{e}" for k, e in ends.items()}

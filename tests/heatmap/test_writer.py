@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from isnet_cli.heatmap.writer import (
     reliance_first,
 )
 from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.types import Row
 from isnet_cli.inference.predictor import open_predictor
 from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE
 from tests.evaluate.factory import SIDE, make_trained
@@ -47,7 +49,7 @@ def written(
     folder = make_trained(path / "run", sets={"test": 2})
     predictor = open_predictor(small_config(**sections), None, folder)
     rows = read_manifest(folder.path / "ingest" / "manifest.csv")
-    writer = MapWriter(predictor, path / "out", "my set", version)
+    writer = MapWriter(predictor, path / "out", "my set", version, "my_set~1")
     return writer.write(predictor.load(rows), 1, found)
 
 
@@ -66,8 +68,30 @@ def test_a_line_and_two_files_for_each_class(tmp_path: Path) -> None:
 def test_names_of_sets_become_names_of_folders(tmp_path: Path) -> None:
     lines, _ = written(tmp_path, explained(1))
     assert lines[0]["set"] == "my set"
-    assert lines[0]["png"].startswith("my_set-")
-    assert lines[0]["png"].endswith("/test/001_sick.png")
+    assert lines[0]["png"].startswith("my_set~1/")
+    assert lines[0]["png"].endswith("/test/001--sick.png")
+
+
+def test_an_images_name_and_a_class_are_joined_without_doubt(tmp_path: Path) -> None:
+    folder = make_trained(tmp_path / "run", sets={"test": 2}, classes=["finding", "no_finding"])
+    predictor = open_predictor(small_config(), None, folder)
+    rows = read_manifest(folder.path / "ingest" / "manifest.csv")
+    rows = [replace(row, label="") for row in rows]
+    dataset = predictor.load(rows)
+    writer = MapWriter(predictor, tmp_path / "out", "test", "standard", "test")
+    found = []
+    for key in ("p1", "p1_no"):
+        dataset.rows[1] = replace(rows[1], key=key)
+        predictor.qc[key] = "missing"
+        found += [line["png"] for line in writer.write(dataset, 1, explained(0, 1))[0]]
+    assert len(set(found)) == 4
+    assert found[0] == "test/p1--finding.png"
+
+
+def test_parts_of_the_journal_are_named_without_doubt(tmp_path: Path) -> None:
+    one = MapWriter(None, tmp_path, "a", "standard", "a")  # type: ignore[arg-type]
+    other = MapWriter(None, tmp_path, "a/standard/b", "standard", "b")  # type: ignore[arg-type]
+    assert one.part(Row(key="b/standard/c")) != other.part(Row(key="c"))
 
 
 def test_the_version_is_in_the_path_of_a_biased_run_alone(tmp_path: Path) -> None:
@@ -116,7 +140,7 @@ def test_the_shape_is_in_the_picture(tmp_path: Path, version: str) -> None:
 def line(share: str, key: str = "a", target: str = "sick", folder: str = "test/") -> dict[str, str]:
     return {
         "key": key, "target": target, "outside_share": share, "probability": "0.7", "error": "",
-        "png": f"{folder}{key}_{target}.png",
+        "png": f"{folder}{key}--{target}.png",
     }  # fmt: skip
 
 
@@ -127,7 +151,7 @@ def test_the_most_reliant_come_first_and_those_without_a_share_last() -> None:
 
 def test_sheets_of_an_index() -> None:
     lines = [line("0.1", "p/q", folder="test/biased/"), line("0.1", "c", "a b", "far/")]
-    lines[1]["png"] = "far/c_a_b-24be7d.png"
+    lines[1]["png"] = "far/c--a_b~24be7d01.png"
     assert list_sheets([lines[0]]) == {f"test/biased/{SHEET}"}
     assert list_sheets([{**lines[0], "png": ""}]) == set()
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from isnet_cli.core.names import fold_name
 from isnet_cli.errors import IsnetError, UnreadableImage
-from isnet_cli.images.find import MAX_PART, collect_images, name_frame
+from isnet_cli.images.find import MAX_PART, collect_images, name_frame, number_keys
 from isnet_cli.images.read import read_images
 
 
@@ -217,3 +218,28 @@ def test_the_input_is_not_touched(tmp_path: Path) -> None:
     before = sorted((p.as_posix(), p.stat().st_mtime_ns) for p in tmp_path.rglob("*"))
     collect_images(str(tmp_path))
     assert sorted((p.as_posix(), p.stat().st_mtime_ns) for p in tmp_path.rglob("*")) == before
+
+
+def test_keys_differ_on_every_file_system_and_hide_nothing(tmp_path: Path) -> None:
+    names = [
+        "e\u0301.png",
+        "\u00e9.png",
+        "con.png",
+        "s.png/x.png",
+        "s_png/x.png",
+        "K.png",
+    ]
+    for name in (*names, "\u212a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    keys = [key for key, _ in collect_images(str(tmp_path)).images]
+    assert len({fold_name(key) for key in keys}) == len(keys) == len(names) + 1
+    assert "_con" in keys
+    assert not any(key.startswith("s.png/") for key in keys)  # `s.png` may be a file of ours
+
+
+def test_no_key_is_that_of_a_frame_of_another_file() -> None:
+    wanted = ["s/a_f1", "s/a", "b", "b_f2", "c_F1", "c"]
+    assert number_keys([(key, key) for key in wanted]) == [
+        *("s/a_f1", "s/a~2", "b", "b_f2~2", "c_F1", "c~2")
+    ]
