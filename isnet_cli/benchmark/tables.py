@@ -9,6 +9,7 @@ from typing import Any
 from isnet_cli.benchmark.scores import OUTSIDE, BenchmarkScores, RowSummary, SeedScore, summarise
 from isnet_cli.config.benchmark import ALL
 from isnet_cli.dataset.evaluation_sets import BIASED
+from isnet_cli.text.forms import for_markdown
 
 STANDARD = "standard"
 BIAS, DOMAINS, COST = "bias", "domains", "cost"
@@ -251,18 +252,22 @@ def render_markdown(
     name: str, tables: Sequence[BenchmarkTable], failed: Sequence[Mapping[str, Any]], note: str = ""
 ) -> str:
     """The page of all tables; `note`: how far they are, where they are not complete."""
-    parts = [f"# {name}", *([note] if note else [])]
+    parts = [f"# {for_markdown(name)}", *([note] if note else [])]
     for table in tables:
-        parts.append(f"## {table.title}")
-        lines = [_format_line(table.head), _format_line(["---"] * len(table.head))]
+        parts.append(f"## {for_markdown(table.title)}")
+        lines = [
+            _format_line(table.head, len(table.head)),
+            _format_line(["---"] * len(table.head), 0),
+        ]
         parts.append("\n".join([*lines, *(_format_line(row) for row in table.rows)]))
         parts += ["\n".join(f"- {note}" for note in table.notes)] if table.notes else []
     if failed:
-        lines = [_format_line(["cell", "what failed"]), _format_line(["---"] * 2)]
-        lines += [_format_line([str(one["task"]), str(one["error"])]) for one in failed]
+        lines = [_format_line(["cell", "what failed"]), _format_line(["---"] * 2, 0)]
+        lines += [_format_line([str(one["task"]), str(one["error"])], 2) for one in failed]
         parts += ["## not done", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
 
 
-def _format_line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def _format_line(cells: Sequence[str], names: int = 1) -> str:
+    """A line of a table, of whose cells the first ones are names."""
+    return f"| {' | '.join([*map(for_markdown, cells[:names]), *cells[names:]])} |"

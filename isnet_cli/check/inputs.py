@@ -35,7 +35,8 @@ from isnet_cli.images.types import Row
 from isnet_cli.ingest.catalogue import Candidate, Catalogue, Contents
 from isnet_cli.ingest.label_sources import MAIN
 from isnet_cli.ingest.rows import Line, count_rows, make_early_lines, split_into_sets
-from isnet_cli.ingest.set_checks import UNKNOWN, Finding, check_sets, count_classes, format_table
+from isnet_cli.ingest.set_checks import UNKNOWN, Finding, check_sets, count_classes
+from isnet_cli.text.tables import format_counts
 
 TIMED = 6  # images that are read to measure how long reading takes
 EXAMPLES = 5
@@ -160,14 +161,14 @@ def describe_check(found: Mapping[str, Any]) -> str:
     if any(
         kind.startswith(("MONO", "PALETTE")) for kinds in photometric.values() for kind in kinds
     ):
-        lines += [f"  {line}" for line in format_table(photometric, "photometric")]
+        lines += [f"  {line}" for line in format_counts(photometric, "photometric")]
     for name, entry in found["labels"].items():
         where = f"labels of set '{name}'" if name != MAIN else "labels"
         lines.append(f"{where}: {entry['labelled']} images labelled, {entry['no_label']} not")
         lines += [f"  {line}" for line in entry["match"]]
     for name in ("sources", "sets"):
         if found[name]:
-            lines += [*format_table(found[name], name.rstrip("s")), ""]
+            lines += [*format_counts(found[name], name.rstrip("s")), ""]
     patients = found["patients"]
     lines.append(
         f"patients: {patients['known']} known, {patients['images_unknown']} images of unknown ones,"
@@ -193,10 +194,9 @@ def describe_check(found: Mapping[str, Any]) -> str:
 def _describe_images(contents: Contents, rows: Sequence[Row]) -> dict[str, Any]:
     headers = [candidate.header for candidate in contents.candidates]
     photometric: dict[str, Counter[str]] = defaultdict(Counter)
-    for candidate in contents.candidates:
+    for candidate, row in zip(contents.candidates, rows, strict=True):
         if candidate.header.photometric:
-            name = candidate.source or UNKNOWN
-            photometric[name][candidate.header.photometric] += 1
+            photometric[row.source or UNKNOWN][candidate.header.photometric] += 1
     lost = [row for row in rows if row.status == "skipped"]
     return {
         "found": len(rows),

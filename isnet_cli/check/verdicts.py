@@ -21,6 +21,7 @@ from isnet_cli.core.runtime import derive_seed
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.set_checks import UNKNOWN, Finding
 from isnet_cli.labels.values import parse_label
+from isnet_cli.text.tables import format_table
 
 EXAMPLES = 5
 TELLS = 0.7  # AUC from which an answer counts as found
@@ -259,11 +260,7 @@ def _format_table(found: Mapping[str, Any]) -> list[str]:
         named = f" ({', '.join(there)})" if 0 < len(there) < len(single) else ""
         cells = [format_interval(answer["within"]) for answer in answers]
         rows.append([f"  within one {other}{named}", *cells])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return format_table(rows[0], rows[1:], left=len(rows[0])).splitlines()
 
 
 def _count_noun(number: int, noun: str) -> str:

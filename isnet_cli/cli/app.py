@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, TextIO, cast
+from typing import Annotated, cast
 
 import typer
 
 from isnet_cli import __version__
+from isnet_cli.cli.terminal.streams import (
+    explain_lost_output,
+    is_reader_gone,
+    sound_streams,
+    write_error,
+)
 from isnet_cli.cli.verbs import (
     benchmark,
     check,
@@ -24,6 +28,7 @@ from isnet_cli.cli.verbs import (
 )
 from isnet_cli.cli.verbs import train as train_verb
 from isnet_cli.errors import EXIT_CODES, EXIT_INTERRUPTED
+from isnet_cli.text.forms import for_terminal
 
 EPILOG = """\b
 Exit codes:
@@ -93,26 +98,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Words after ``isnet``; default: those of the process.
     """
-    for stream in (sys.stdout, sys.stderr):
-        _survive_any_text(stream)
     words = list(sys.argv[1:] if arguments is None else arguments)
     if " ".join(words[:2]) == masks.NAME:  # a folder of this name is ./train
         words[:2] = [masks.NAME]
-    command = typer.main.get_command(app)
+    with sound_streams():
+        try:
+            return _run(words or ["--help"])
+        except _UsageFault as fault:
+            write_error(for_terminal(_usage_text(fault)))
+            return EXIT_CODES["usage"]
+        except (typer.Abort, KeyboardInterrupt):
+            return EXIT_INTERRUPTED
+        except OSError as error:  # from the help and the version: verbs explain their own
+            if is_reader_gone(error):
+                return 0
+            lost = explain_lost_output(error)
+            write_error(for_terminal(lost.render()))
+            return lost.exit_code
+
+
+def _run(words: list[str]) -> int:
     try:
-        code = command.main(
-            args=words or ["--help"],
-            prog_name="isnet",
-            standalone_mode=False,
+        code = typer.main.get_command(app).main(
+            args=words, prog_name="isnet", standalone_mode=False
         )
-    except _UsageFault as fault:
-        print(_usage_text(fault), file=sys.stderr)
-        return EXIT_CODES["usage"]
-    except (typer.Abort, KeyboardInterrupt):
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except SystemExit as stop:  # how click ends when the reader of its output went away
+        return 0 if isinstance(stop.__context__, BrokenPipeError) else int(stop.code or 0)
+    sys.stdout.flush()
     return code if isinstance(code, int) else 0
 
 
@@ -121,12 +133,6 @@ def _usage_text(fault: BaseException) -> str:
     context = getattr(fault, "ctx", None)
     name = context.command_path if context is not None else "isnet"
     return f"error[usage]: {message}\n  fix: {name} --help lists what there is"
-
-
-def _survive_any_text(stream: TextIO) -> None:
-    """File names may hold what the terminal's encoding cannot show; that must not end a run."""
-    with contextlib.suppress(AttributeError, ValueError):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

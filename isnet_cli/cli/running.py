@@ -49,6 +49,7 @@ def run_stages(
     extra: Sequence[Option] = (),
     *,
     report: bool = False,
+    more: Sequence[Path] = (),
 ) -> Result:
     """Loads the configuration, opens the run, and brings `stages` up to date.
 
@@ -59,6 +60,7 @@ def run_stages(
         stages: Names, in order.
         extra: Further keys of the configuration that were typed.
         report: Write ``report.html`` once every stage is done.
+        more: Folders of input files that the configuration does not name.
 
     Raises:
         IsnetError: For everything that the user can mend.
@@ -67,6 +69,7 @@ def run_stages(
     from isnet_cli.core.pipeline import open_run
 
     config = load(source.config, options.overrides, [*extra, *make_machine_options(options)])
+    session.hide_names(config, more=more)
     output = options.output or source.run or choose_output(config, typed=source.typed)
     check_output(output)
     check_output_apart(config, output)
@@ -135,7 +138,7 @@ def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Resu
             lines += ["", *(f"  {line}" for line in format_predictions(outcome.summary)), ""]
     if incomplete:
         session.console.say(
-            f"stopped in good order; to continue:\n  {format_resume_command(output)}"
+            "stopped in good order; to continue:", f"  {format_resume_command(output)}"
         )
     elif skipped:
         session.console.say(f"{skipped} inputs were skipped, see {output / 'ingest/skipped.csv'}")

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import signal
-import sys
 import tempfile
 import time
-import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from isnet_cli.cli.options import ScreenOptions
 from isnet_cli.cli.terminal.console import Console
-from isnet_cli.cli.terminal.crash import explain_machine_fault, write_crash_file
+from isnet_cli.cli.terminal.crash import explain_machine_fault, format_trace, write_crash_file
+from isnet_cli.cli.terminal.streams import write_error
 from isnet_cli.core.run_context import PARENT, RunContext
 from isnet_cli.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, IsnetError
+from isnet_cli.text.forms import for_line
+
+if TYPE_CHECKING:
+    from isnet_cli.config.schema import Config
 
 SCHEMA = 2  # of the JSON documents
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -84,6 +88,19 @@ class Session:
         orphaned = self._parent is not None and str(os.getppid()) != self._parent
         return late or orphaned or self.stop_code != 0
 
+    def hide_names(self, *configs: Config, more: Iterable[Path] = ()) -> None:
+        """With ``data.privacy.rename``, nothing printed or logged shows a name of the input.
+
+        Args:
+            *configs: The configurations, once they are known.
+            more: Further folders of input files.
+        """
+        renamed = [config for config in configs if config.data.privacy.rename]
+        if renamed:
+            from isnet_cli.ingest.input_names import find_input_names
+
+            self.console.names = find_input_names(renamed, more)
+
     def context(self) -> RunContext:
         """The side effects that stages get."""
         return RunContext(
@@ -102,10 +119,11 @@ class Session:
         self.console.say("stopping in good order; once more stops at once")
 
     def _warn(self, category: str, text: str) -> None:
-        self.console.warn(category, text)
-        self.event("warning", category=category, text=text)
+        shown = self.console.warn(category, text)
+        self.event("warning", category=category, text=shown)
 
     def _event(self, name: str, **fields: Any) -> None:
+        fields = self.console.names.hide_all(fields)
         facts = " ".join(f"{key}={value}" for key, value in fields.items())
         self.console.detail(f"{name} {facts}".rstrip())
         self.event(name, **fields)
@@ -119,12 +137,11 @@ def execute(verb: str, options: ScreenOptions, body: Callable[[Session], Result]
     session = Session(verb, options)
     handlers = {number: signal.getsignal(number) for number in _CODES}
     try:
-        with warnings.catch_warnings(), _no_cache_outside():
-            if options.verbose < 2:  # foreign warnings may quote values of the input
-                warnings.simplefilter("ignore")
+        with _foreign_texts(options.verbose), _no_cache_outside():
             for number in handlers:
                 signal.signal(number, session.on_signal)
             result = body(session)
+        return _delivered(session, options, result)
     except IsnetError as error:
         return _failed(session, options, error)
     except KeyboardInterrupt:
@@ -136,11 +153,43 @@ def execute(verb: str, options: ScreenOptions, body: Callable[[Session], Result]
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _delivered(session: Session, options: ScreenOptions, result: Result) -> int:
+    """Prints the result; raises when stdout cannot be written."""
     if options.json:
-        return _ended(session, options, result.document, result.code)
-    if result.text:
+        session.console.document(_document(session, result.document, result.code))
+    elif result.text:
         session.console.result(result.text)
     return result.code
+
+
+@contextlib.contextmanager
+def _foreign_texts(verbose: int) -> Iterator[None]:
+    """Keeps texts of foreign libraries from stderr: they may quote values of the input.
+
+    With ``-vv`` their warnings are shown by kind and place, those of torch in full.
+    """
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        place = filename.partition("site-packages/")[2] or filename
+        said = f": {message}" if place.startswith("torch/") else ""
+        write_error(for_line(f"{category.__name__} at {place}:{lineno}{said}"))
+
+    nowhere = logging.NullHandler()  # Python prints what no handler takes
+    logging.root.addHandler(nowhere)
+    try:
+        with warnings.catch_warnings():
+            if verbose < 2:
+                warnings.simplefilter("ignore")
+            else:
+                warnings.showwarning = show
+            yield
+    finally:
+        logging.root.removeHandler(nowhere)
 
 
 @contextlib.contextmanager
@@ -150,8 +199,14 @@ def _no_cache_outside() -> Iterator[None]:
     if name in os.environ:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="isnet-") as folder:
-        os.environ[name] = folder
+    try:
+        # where there is no such place, only what draws needs one, and says so
+        folder = tempfile.TemporaryDirectory(prefix="isnet-", ignore_cleanup_errors=True)
+    except OSError:
+        yield
+        return
+    with folder:
+        os.environ[name] = folder.name
         try:
             yield
         finally:
@@ -160,34 +215,41 @@ def _no_cache_outside() -> Iterator[None]:
 
 def _failed(session: Session, options: ScreenOptions, error: IsnetError) -> int:
     session.console.fail(error)
-    if options.verbose >= 2 and error.__cause__ is not None:
-        traceback.print_exception(error)
+    if error.__cause__ is not None:
+        session.console.trace(format_trace(error))
     content = {
         "kind": error.kind,
         "message": error.message,
         "details": list(error.details),
         "fix": error.fix,
     }
-    session.event("failed", kind=error.kind)
+    with contextlib.suppress(Exception):  # the log may be what failed
+        session.event("failed", kind=error.kind)
     return _ended(session, options, {"error": content}, error.exit_code)
 
 
 def _crashed(session: Session, options: ScreenOptions, error: Exception) -> int:
-    fault = explain_machine_fault(error)
+    fault = explain_machine_fault(error, session.folder)
     if fault is not None:
+        fault.__cause__ = error
         return _failed(session, options, fault)
     written = write_crash_file(session.folder, error)
-    if options.verbose >= 2:
-        traceback.print_exception(error)
+    session.console.trace(format_trace(error))
     name = type(error).__name__
     advice = f"details without patient data in {written}" if written else "-vv shows where"
-    print(f"error[bug]: unexpected {name}; {advice}; please report it", file=sys.stderr)
+    write_error(for_line(f"error[bug]: unexpected {name}; {advice}; please report it"))
     return _ended(session, options, {"error": {"kind": "bug", "message": name}}, EXIT_BUG)
 
 
 def _ended(session: Session, options: ScreenOptions, content: dict[str, Any], code: int) -> int:
+    """Prints the document of a failure; a stdout that fails too does not hide it."""
     if options.json:
-        head = {"schema": SCHEMA, "verb": session.verb, "exit_code": code}
-        rest = {key: value for key, value in content.items() if key not in head}
-        session.console.document({**head, **rest, "warnings": session.console.warnings})
+        with contextlib.suppress(IsnetError):
+            session.console.document(_document(session, content, code))
     return code
+
+
+def _document(session: Session, content: dict[str, Any], code: int) -> dict[str, Any]:
+    head = {"schema": SCHEMA, "verb": session.verb, "exit_code": code}
+    rest = {key: value for key, value in content.items() if key not in head}
+    return {**head, **rest, "warnings": session.console.warnings}

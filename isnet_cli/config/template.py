@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isnet_cli.config.yaml_tree import write
+from isnet_cli.text.forms import for_line
 
 _MARK = "\0"  # between a value and its comment; YAML text of a value never holds it
 _TEXT = """\
@@ -121,5 +122,5 @@ def _scalar(value: str | list[str] | None) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = [" ".join(name.split()) for name in names[:MAX_NAMES]]
+    shown = [for_line(" ".join(name.split())) for name in names[:MAX_NAMES]]
     return ", ".join(shown) + (f" and {len(names) - MAX_NAMES} more" if len(names) > 8 else "")

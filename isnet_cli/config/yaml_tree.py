@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from isnet_cli.text.forms import escape_in_quotes, for_line
+
 Key = tuple[str | int, ...]
 
 MAX_CHARACTERS = 1_000_000
@@ -111,7 +113,7 @@ def _represent_list(dumper: _Dumper, data: list[Any]) -> yaml.Node:
 
 def _represent_text(dumper: _Dumper, data: str) -> yaml.Node:
     # PyYAML does not escape every line break in its other styles
-    style = None if data.isprintable() else '"'
+    style = None if data.isprintable() and for_line(data) == data else '"'
     return dumper.represent_scalar(f"{_BASE}str", data, style=style)
 
 
@@ -147,8 +149,11 @@ def parse(text: str) -> Tree:
 
 
 def write(value: Any, *, width: int = 96) -> str:
-    """YAML text of a plain tree, folded at `width` columns; `parse` reads it back the same."""
-    return yaml.dump(
+    """YAML text of a plain tree, folded at `width` columns; `parse` reads it back the same.
+
+    What is unseen or acts on a terminal is an escape in double quotes.
+    """
+    text = yaml.dump(
         value,
         Dumper=_Dumper,
         sort_keys=False,
@@ -156,6 +161,7 @@ def write(value: Any, *, width: int = 96) -> str:
         allow_unicode=True,
         width=width,
     )
+    return escape_in_quotes(text)
 
 
 def _compose(text: str) -> yaml.Node | None:

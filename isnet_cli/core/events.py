@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from isnet_cli.text.forms import format_json
 
 LOG = "log.jsonl"
 
@@ -31,14 +32,14 @@ class EventLog:
                 patients do not belong here.
         """
         entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": name}
-        line = json.dumps({**entry, **_finite(fields)}, ensure_ascii=False, default=str)
+        line = format_json({**entry, **_finite(fields)}, indent=None, default=str)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab+") as file:
             if file.tell() > 0:
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":  # a run was killed while it wrote
                     file.write(b"\n")
-            file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+            file.write(line.encode("utf-8") + b"\n")
 
 
 def _finite(value: Any) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from isnet_cli.errors import IsnetError
+from isnet_cli.text.forms import for_csv, format_json, from_csv
 
 
 @contextlib.contextmanager
@@ -46,7 +47,7 @@ def write_text(path: Path, content: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` as indented JSON by rename; NaN is refused."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, format_json(content, allow_nan=False) + "\n")
 
 
 def without_nan(figures: Mapping[str, float]) -> dict[str, float | None]:
@@ -55,18 +56,30 @@ def without_nan(figures: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes `rows` under a header of `columns` by rename (comma, UTF-8, Unix line ends)."""
+    """Writes `rows` under a header of `columns` by rename (comma, UTF-8, Unix line ends).
+
+    Texts have the form of `for_csv`, so that no spreadsheet runs them.
+    """
     names = list(columns)
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(map(for_csv, names))
+        for row in rows:
+            if unknown := set(row) - set(names):
+                raise ValueError(f"cells without a column: {unknown}")
+            writer.writerow(_csv_cell(row.get(name, "")) for name in names)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV that `write_csv` wrote; every value is a string."""
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        lines = csv.reader(file)
+        names = [from_csv(name) for name in next(lines, ())]
+        return [dict(zip(names, map(from_csv, cells), strict=False)) for cells in lines if cells]
+
+
+def _csv_cell(value: Any) -> Any:
+    return for_csv(value) if isinstance(value, str) else value
 
 
 def sha256_file(path: Path) -> str:

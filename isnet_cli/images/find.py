@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from isnet_cli.core.names import OWN_ENDINGS, fold_name, is_reserved
 from isnet_cli.errors import IsnetError
+from isnet_cli.text.forms import from_csv
 
 IMAGE_SUFFIXES = frozenset(  # dropped from keys
     (".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff")
@@ -161,6 +162,8 @@ def _read_path_table(file: Path) -> Iterator[Path]:
         )
     for row in rows:
         entry = (row.get(column) or "").strip() or (row.get("image_file") or "").strip()
+        if entry and "image_file" in row:  # our own manifest
+            entry = from_csv(entry)
         if entry:
             yield from _resolve_entry(file, entry)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import ROW_FIELDS, Row
+from isnet_cli.text.forms import from_csv
 
 INTEGERS = tuple(f.name for f in fields(Row) if f.type in {"int", int})
 STATUSES = {"ok", "skipped"}
@@ -66,7 +67,7 @@ def read_manifest(path: Path) -> list[Row]:
 def _parse_row(path: Path, line: int, record: dict[str, str | None]) -> Row:
     if None in record or None in record.values():
         raise _make_fault(path, line, "another number of cells, expected the header's")
-    cells = {name: value or "" for name, value in record.items()}
+    cells = {name: from_csv(value or "") for name, value in record.items()}
     if not cells["key"]:
         raise _make_fault(path, line, "no key, expected the image's name")
     if cells["status"] not in STATUSES:

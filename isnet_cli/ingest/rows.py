@@ -48,7 +48,7 @@ def make_lines(
         key="",
         path="" if config.data.privacy.rename else make_writable(os.path.abspath(candidate.path)),
         sha256=facts.sha256,
-        source=candidate.source,
+        source=name_source(candidate, config, salt),
         patient=pseudonym(salt, patient),
         label=candidate.stated.label,
         set=_find_set(candidate, config),
@@ -58,6 +58,15 @@ def make_lines(
         Line(_add_frame(row, frame, candidate), candidate.collection, patient)
         for frame in facts.frames
     ]
+
+
+def name_source(candidate: Candidate, config: Config, salt: bytes) -> str:
+    """The source of an image; a pseudonym when images are renamed and no setting names it."""
+    source, data = candidate.source, config.data
+    if not data.privacy.rename or not source or source == candidate.collection:
+        return source
+    typed = {name for entry in data.sets.values() for name, _ in chosen_images(entry)}
+    return source if source in typed else f"source-{pseudonym(salt, source, 6)}"
 
 
 def _add_frame(row: Row, frame: FrameFacts, candidate: Candidate) -> Row:

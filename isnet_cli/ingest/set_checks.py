@@ -89,21 +89,6 @@ def count_classes(
     return {name: dict(sorted(table[name].items())) for name in order}
 
 
-def format_table(table: Mapping[str, Mapping[str, int]], corner: str) -> list[str]:
-    """A table of counts as aligned lines of text."""
-    classes = sorted({name for counts in table.values() for name in counts})
-    rows = [[corner, *classes]]
-    rows += [[name, *(str(counts.get(c, 0)) for c in classes)] for name, counts in table.items()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
 def _list_row_classes(row: Row, task: str) -> list[str]:
     return list_classes(row.label, task) if row.label else []
 

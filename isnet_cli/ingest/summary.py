@@ -13,7 +13,8 @@ from isnet_cli.images.types import Row
 from isnet_cli.ingest.catalogue import Contents
 from isnet_cli.ingest.label_sources import MAIN
 from isnet_cli.ingest.rows import count_rows
-from isnet_cli.ingest.set_checks import Finding, count_classes, format_table
+from isnet_cli.ingest.set_checks import Finding, count_classes
+from isnet_cli.text.tables import format_counts
 
 
 def report_contents(contents: Contents, context: RunContext) -> None:
@@ -70,9 +71,9 @@ def report_rows(rows: Sequence[Row], config: Config, context: RunContext) -> Non
         context.say(f"  skipped {n}: {name}")
     task = config.data.labels.task
     if number["labelled"]:
-        for line in format_table(count_classes(rows, "source", task), "source"):
+        for line in format_counts(count_classes(rows, "source", task), "source"):
             context.say(f"  {line}")
-        for line in format_table(count_classes(rows, "set", task), "set"):
+        for line in format_counts(count_classes(rows, "set", task), "set"):
             context.say(f"  {line}")
 
 

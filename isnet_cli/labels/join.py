@@ -34,6 +34,7 @@ from isnet_cli.labels.join_keys import (
     find_rows_by_end,
 )
 from isnet_cli.labels.tables import LabelTable
+from isnet_cli.text.tables import format_table
 
 SETTINGS: dict[str, tuple[str, ...]] = {  # data.labels.key -> kinds of key to try
     "auto": (*FILE_KINDS, *ID_KINDS),
@@ -304,11 +305,7 @@ def format_match_table(
         )
         for attempt in attempts
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return tuple(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (head, *rows)
-    )
+    return tuple(format_table(head, rows, left=len(head)).splitlines())
 
 
 def build_refusal(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import ImageFont
 
-_UNSEEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+from isnet_cli.text.forms import for_picture
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -25,21 +25,9 @@ def font(size: int, *, bold: bool = False) -> Font:
     return ImageFont.load_default(size)
 
 
-def clean(text: str, *, lines: bool = False) -> str:
-    """`text` without control characters, lone surrogates and marks that turn the direction.
-
-    Args:
-        text: Anything, such as a file name.
-        lines: Keep line feeds; otherwise they become spaces, as tabs do.
-    """
-    legal = text.encode("utf-8", "replace").decode("utf-8")
-    legal = re.sub(r"\r\n?", "\n", legal).replace("\t", " ")
-    return _UNSEEN.sub("\ufffd", legal if lines else legal.replace("\n", " "))
-
-
 def fit(text: str, letters: Font, width: float) -> str:
     """`text` on one line of at most `width` px; the middle gives way to an ellipsis."""
-    text = clean(text)[:1000]
+    text = for_picture(text)[:1000]
     if letters.getlength(text) <= width:
         return text
     low, high = 0, len(text)  # characters kept; the longest that fits, by bisection
@@ -54,7 +42,7 @@ def fit(text: str, letters: Font, width: float) -> str:
 
 def wrap(text: str, letters: Font, width: float, lines: int) -> list[str]:
     """`text` broken at spaces into at most `lines` lines of `width` px; the last is shortened."""
-    words = clean(text)[:4000].split()
+    words = for_picture(text)[:4000].split()
     out: list[str] = []
     while words and len(out) < lines - 1:
         line = words.pop(0)

@@ -13,6 +13,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from isnet_cli.text.forms import cut_middle, for_picture
+
 INK, SOFT, RULE = "#1c2127", "#5b6470", "#d5d9de"
 # Told apart by hue and by lightness: readable for colour-blind people and on a grey print.
 # White letters are for the dark ones only; see `figures`.
@@ -79,7 +81,7 @@ def svg_text(figure: Figure) -> str:
         warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
         nothing = dict.fromkeys(("Date", "Creator", "Type", "Format"))
         figure.savefig(buffer, format="svg", metadata=nothing)
-    return buffer.getvalue()
+    return for_picture(buffer.getvalue(), lines=True)
 
 
 def data_uri(content: bytes, kind: str) -> str:
@@ -88,16 +90,14 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """`text` of at most `width` characters; the middle gives way to an ellipsis."""
-    if len(text) <= width:
-        return text
-    head = width // 2
-    return f"{text[:head]}…{text[len(text) - (width - head - 1) :]}"
+    """`text` of at most `width` characters, legal in SVG; the middle gives way to an ellipsis."""
+    return cut_middle(for_picture(text, lines=True), width)
 
 
 def wrap_text(text: str, width: int, lines: int = 3) -> str:
     """`text` in at most `lines` lines of `width` characters."""
-    parts = [shorten(part, width) for raw in text.split("\n") for part in _broken(raw, width)]
+    plain = for_picture(text, lines=True)
+    parts = [shorten(part, width) for raw in plain.split("\n") for part in _broken(raw, width)]
     if len(parts) > lines:
         parts = [*parts[: lines - 1], shorten(" ".join(parts[lines - 1 :]), width)]
     return "\n".join(parts)

@@ -8,8 +8,8 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from isnet_cli.output.lettering import clean
 from isnet_cli.report.blocks import Block, Columns, Gallery, Grid, Picture, Report
+from isnet_cli.text.forms import for_picture
 
 TEMPLATE = "report.html.j2"
 _WITH_RANGE = re.compile(r"([^\[\]]+) (\[[^\[\]]+\])")
@@ -45,21 +45,21 @@ def _make_environment() -> Environment:
 
 def _break_path(text: str) -> Markup:
     """A file's key that may be broken after a slash; escaped."""
-    return Markup(str(escape(clean(text))).replace("/", "/<wbr>"))  # noqa: S704 - escaped
+    return Markup(str(escape(for_picture(text))).replace("/", "/<wbr>"))  # noqa: S704 - escaped
 
 
 def _split_interval(text: str) -> Markup:
     """A figure with its interval on a line of its own; escaped."""
-    found = _WITH_RANGE.fullmatch(clean(text))
+    found = _WITH_RANGE.fullmatch(for_picture(text))
     if found is None:
-        return escape(clean(text, lines=True))
+        return escape(for_picture(text, lines=True))
     value, ends = map(escape, found.groups())
     return Markup(f'{value} <span class="range">{ends}</span>')  # noqa: S704 - escaped
 
 
 def _clean_value(value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
-        return clean(value, lines=True)
+        return for_picture(value, lines=True)
     return value
 
 

@@ -160,6 +160,6 @@ def test_the_page_is_a_page_of_tables() -> None:
     assert lines[:3] == ["# my bench", "", "## cost"]
     assert render_markdown("x", [], [], "1 of 2").splitlines() == ["# x", "", "1 of 2"]
     assert "| is\\|net | 20 [18, 31] | 2.50 | 120 | 1,234,567 | 1,234,000 | 77 |" in lines
-    assert lines[-1] == "| cells/x | error[data]: gone |"
+    assert lines[-1] == "| cells/x | error\\[data\\]: gone |"
     widths = {line.replace("\\|", "").count("|") for line in lines[4:7]}
     assert widths == {8}

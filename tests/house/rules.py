@@ -13,13 +13,14 @@ from tests.support.paths import ROOT
 PACKAGES = {"isnet_cli": ROOT, "isnet_models": ROOT / "models", "isnet_lrp": ROOT / "models"}
 
 # Folder of isnet_cli -> folders it may import. `errors` is a single module.
-FLOOR = {"core", "config", "errors"}
+FLOOR = {"core", "config", "errors", "text"}
 SHARED = FLOOR | {"images", "labels", "dataset", "stats", "output", "phantoms", "inference"}
 SLICES = {"ingest", "masks", "train", "evaluate", "heatmap", "check"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
-    "config": {"errors"},
-    "core": {"config", "errors"},
+    "text": set(),
+    "config": {"errors", "text"},
+    "core": {"config", "errors", "text"},
     "images": FLOOR,
     "phantoms": FLOOR | {"images"},
     "labels": FLOOR | {"images"},
@@ -39,7 +40,7 @@ MODELS_FROM = (  # need no torch
 )
 
 # At the top of these, heavy libraries may not be imported: `isnet --help` must be instant.
-LIGHT = {"cli", "config", "core", "errors", "labels", "images"}
+LIGHT = {"cli", "config", "core", "errors", "labels", "images", "text"}
 HEAVY = {
     *("torch", "torchvision", "timm", "segmentation_models_pytorch", "safetensors", "SimpleITK"),
     *("pydicom", "highdicom", "sklearn", "scipy", "matplotlib", "jinja2", "rich"),

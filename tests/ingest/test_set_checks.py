@@ -9,9 +9,9 @@ from isnet_cli.ingest.set_checks import (
     Finding,
     check_sets,
     count_classes,
-    format_table,
     refuse_errors,
 )
+from isnet_cli.text.tables import format_counts
 
 
 def image(key: str, where: str, label: str = "x", **values: object) -> Row:
@@ -139,7 +139,7 @@ def test_tables_count_usable_labelled_images() -> None:
     }  # fmt: skip
     by_set = count_classes(rows, "set", "multiclass")
     assert list(by_set.items()) == [("train", {"y": 1}), ("test", {"x": 1}), ("far", {})]
-    assert format_table(by_set, "set") == [
+    assert format_counts(by_set, "set") == [
         "set    x  y",
         "train  0  1",
         "test   1  0",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from isnet_cli.output.lettering import clean, fit, font, wrap
+from isnet_cli.output.lettering import fit, font, wrap
 
 NAMES = ["a" * 500, "normal", "", "été/結核.dcm", "x\ny\tz", "bad\udcff\x00name"]
 
@@ -21,14 +21,6 @@ def test_fit_keeps_both_ends_of_a_path() -> None:
     assert line.startswith("siteA")
     assert line.endswith("123.dcm")
     assert "…" in line
-
-
-def test_clean_replaces_control_characters_and_lone_surrogates() -> None:
-    assert clean("a\x07b") == "a\ufffdb"
-    assert clean("a\n b") == "a  b"
-    assert clean("a\r\nb\tc", lines=True) == "a\nb c"
-    assert clean("evil\u202egnp.exe") == "evil\ufffdgnp.exe"
-    clean("\udcff").encode("utf-8")
 
 
 def test_wrap_uses_all_words_or_shows_that_some_are_missing() -> None:

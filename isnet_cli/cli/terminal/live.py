@@ -14,6 +14,7 @@ from rich.text import Text
 
 from isnet_cli.cli.terminal.progress import BRIEF_SECONDS, Meter, format_duration
 from isnet_cli.core import run_context
+from isnet_cli.text.forms import for_line
 
 
 class LiveProgress(run_context.Progress):
@@ -33,7 +34,7 @@ class LiveProgress(run_context.Progress):
         """Prints `text` above the bars; False when no bar is open and nothing was printed."""
         if self._bars is None:
             return False
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
         return True
 
     @contextlib.contextmanager
@@ -45,7 +46,7 @@ class LiveProgress(run_context.Progress):
         bars = self._bars
         self._open += 1
         meter = Meter(total)
-        task = bars.add_task(description, total=total, pace="", left="", facts="")
+        task = bars.add_task(for_line(description), total=total, pace="", left="", facts="")
         try:
             yield _LiveBar(bars, task, meter)
         finally:
@@ -63,7 +64,7 @@ class _Bars(Progress):
 
     def __init__(self, console: Console) -> None:
         super().__init__(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[pace]}"),
@@ -93,6 +94,6 @@ class _LiveBar:
             self._task,
             completed=meter.done,
             pace=meter.pace(),
-            facts=meter.facts(),
+            facts=for_line(meter.facts()),
             left="" if left is None else f"{format_duration(left)} left",
         )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from isnet_cli.text.forms import for_line
+from isnet_cli.text.tables import format_table
+
 if TYPE_CHECKING:
     from isnet_cli.core.pipeline import Outcome
 
@@ -95,20 +98,8 @@ def format_predictions(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def format_table(head: list[str], rows: list[list[str]]) -> str:
-    """Columns of text, the first to the left and the others to the right."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in [head, *rows]
-    )
-
-
 def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else for_line(str(value))
 
 
 def format_demo(document: dict[str, Any]) -> str:

@@ -11,8 +11,8 @@ from isnet_cli.cli.options import Device, ScreenOptions, StopAfter, with_options
 from isnet_cli.cli.running import PLANS, format_resume_command
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.source import check_output_apart
-from isnet_cli.cli.terminal.summaries import format_table
 from isnet_cli.errors import EXIT_SKIPPED
+from isnet_cli.text.tables import format_table
 
 if TYPE_CHECKING:
     from isnet_cli.benchmark.cells import TaskState
@@ -63,6 +63,7 @@ def benchmark(
         grid = make_grid(bench, config, folder)
         for settings in grid.images.values():
             check_output_apart(settings, folder)
+        session.hide_names(*grid.images.values())
         session.console.say(describe_cells(grid.cells))
         if dry_run:
             return _plan(folder, plan_benchmark(bench, grid, config, folder))
@@ -91,7 +92,7 @@ def _result(session: Session, folder: Path, found: Outcome) -> Result:
     code = EXIT_SKIPPED if failed else 0
     if not found.complete:
         session.console.say(
-            f"stopped in good order; to continue:\n  {format_resume_command(folder)}"
+            "stopped in good order; to continue:", f"  {format_resume_command(folder)}"
         )
         code = session.stop_code
     return Result(document, format_benchmark(folder, found), code)

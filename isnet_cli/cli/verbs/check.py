@@ -64,6 +64,7 @@ def check(
             return Result({"config": plain(config)}, dump(config).rstrip())
         from isnet_cli.check.inputs import check_inputs, describe_check
 
+        session.hide_names(config)
         facts = check_inputs(config, session.context(), images=limit, run=_run_of(found, config))
         return Result(facts, describe_check(facts), 0 if facts["ok"] else EXIT_CODES["data"])
 

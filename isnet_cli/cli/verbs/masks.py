@@ -128,6 +128,7 @@ def masks(
             found,
             ["ingest", "masks"],
             [*make_image_options(found), *extra, *_dilation(dilate)],
+            more=[] if truth is None else [truth],
         )
         if truth is not None and result.document["status"] == "done":
             result = _compared(session, result, truth)
@@ -239,7 +240,7 @@ def _training_result(session: Session, folder: Path, outcome: Outcome) -> Result
     }  # fmt: skip
     if outcome.status == "incomplete":
         session.console.say(
-            f"stopped in good order; to continue:\n  {format_resume_command(folder)}"
+            "stopped in good order; to continue:", f"  {format_resume_command(folder)}"
         )
         return Result(document, str(folder), session.stop_code)
     document |= {"weights": str(outcome.weights), **outcome.summary}

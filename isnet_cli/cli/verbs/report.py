@@ -11,8 +11,8 @@ import typer
 from isnet_cli.cli.options import ScreenOptions, with_options
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.source import require_run
-from isnet_cli.cli.terminal.summaries import format_table
 from isnet_cli.errors import EXIT_SKIPPED, IsnetError
+from isnet_cli.text.tables import format_table
 
 Reported = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
 Page = Annotated[
@@ -32,7 +32,9 @@ def report(options: ScreenOptions, runs: Reported, output: Page = None) -> int:
 
         if output is None and len(runs) > 1:
             raise IsnetError("usage", "a report on several runs needs a place: -o FILE")
-        folders = [open_run(path, load(require_run(path, "RUN") / "isnet.yaml")) for path in runs]
+        configs = [load(require_run(path, "RUN") / "isnet.yaml") for path in runs]
+        session.hide_names(*configs)
+        folders = [open_run(path, one) for path, one in zip(runs, configs, strict=True)]
         path = build_report(folders, output or runs[0] / "report.html", session.context())
         return Result({"report": str(path)}, str(path))
 
@@ -69,6 +71,7 @@ def compare(
         for path in runs:
             config = load(require_run(path, "RUN") / "isnet.yaml")
             chosen.append((open_run(path, config), config))
+        session.hide_names(*(config for _, config in chosen))
         found = compare_runs(chosen, output, session.context(), overwrite=overwrite)
         document = {**found.content, "files": [str(path) for path in found.files]}
         differs = any(one["kind"] == "differs" for one in found.content["left_out"])

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli import __version__
-from isnet_cli.output.dicom.filing import MAKER, SERIES, Filing, clean_text, join_facts, to_bytes
+from isnet_cli.output.dicom.filing import MAKER, SERIES, Filing, join_facts, to_bytes
+from isnet_cli.text.forms import for_dicom
 
 # What highdicom stamps with the time of writing: the same input must give the same bytes.
 _TIMES = (
@@ -43,7 +44,7 @@ def overlay_capture(
         np.ascontiguousarray(picture, np.uint8), filing, "sc", series,
         filing.uid("sc", series, target), number, f"isnet: {series}",
     )  # fmt: skip
-    ds.DerivationDescription = clean_text(f"{series} for {target} over the image", 1024)
+    ds.DerivationDescription = for_dicom(f"{series} for {target} over the image", 1024)
     ds.ImageComments = join_facts([*facts, "Made for research; not for diagnosis."])
     if filing.kept:
         ds.SourceImageSequence = [
@@ -89,7 +90,7 @@ def _capture(
         study_instance_uid=filing.header.StudyInstanceUID,
         series_instance_uid=filing.series(kind, method),
         series_number=SERIES[kind],
-        series_description=clean_text(description),
+        series_description=for_dicom(description),
         sop_instance_uid=instance,
         instance_number=number,
         manufacturer=MAKER,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from isnet_cli.text.forms import for_dicom
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 MAKER = "isnet"
@@ -148,14 +149,9 @@ def to_bytes(ds: Any) -> bytes:
     return buffer.getvalue()
 
 
-def clean_text(text: str, longest: int = 64) -> str:
-    """`text` as a DICOM string of one value: no backslash, no control character, cut to size."""
-    return re.sub(r"[\x00-\x1f\x7f\\]", "/", text)[:longest].strip()
-
-
 def join_facts(facts: Sequence[str]) -> str:
     """Facts as one comment of at most 1024 characters."""
-    return clean_text(" · ".join(facts), 1024)
+    return for_dicom(" · ".join(facts), 1024)
 
 
 def patient_orientation(view: str, *, mirrored: bool) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli import __version__
-from isnet_cli.output.dicom.filing import MAKER, SERIES, Filing, clean_text, to_bytes
+from isnet_cli.output.dicom.filing import MAKER, SERIES, Filing, to_bytes
+from isnet_cli.text.forms import for_dicom
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def segmentation(
 
     description = highdicom.seg.SegmentDescription(
         segment_number=1,
-        segment_label=clean_text(f"{target}: {series}"),
+        segment_label=for_dicom(f"{target}: {series}"),
         segmented_property_category=Code(*kind.category),
         segmented_property_type=Code(*kind.type),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -89,9 +90,9 @@ def segmentation(
             manufacturer_model_name=MAKER,
             software_versions=__version__,
             device_serial_number=model,
-            series_description=clean_text(f"isnet: {series}"),
+            series_description=for_dicom(f"isnet: {series}"),
             content_label=kind.content,
-            content_description=clean_text(meaning),
+            content_description=for_dicom(meaning),
             omit_empty_frames=False,
         )
     _complete(ds, filing)

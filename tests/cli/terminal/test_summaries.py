@@ -9,7 +9,6 @@ from isnet_cli.cli.terminal.summaries import (
     format_predictions,
     format_scores,
     format_shifts,
-    format_table,
 )
 from isnet_cli.core.pipeline import Outcome
 
@@ -22,13 +21,6 @@ def test_a_stage_in_one_line() -> None:
     )
     assert format_outcome(Outcome("masks", "current")) == "masks     up to date"
     assert format_outcome(Outcome("train", "incomplete")) == "train     incomplete"
-
-
-def test_a_table() -> None:
-    assert (
-        format_table(["a", "bb"], [["long", "1"], ["x", "222"]])
-        == "a      bb\nlong    1\nx     222"
-    )
 
 
 def test_scores_with_what_is_undefined() -> None:

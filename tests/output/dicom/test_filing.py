@@ -14,7 +14,6 @@ from isnet_cli.output.dicom.capture import overlay_capture
 from isnet_cli.output.dicom.filing import (
     Filing,
     anonymous,
-    clean_text,
     join_facts,
     of_source,
     patient_orientation,
@@ -117,7 +116,6 @@ def test_geometry_is_written() -> None:
 
 
 def test_texts_are_legal_strings() -> None:
-    assert clean_text("a\\b\nc" + "x" * 99) == "a/b/c" + "x" * 59
     assert join_facts(["one", "two\\"]) == "one · two/"
     assert patient_orientation("frontal", mirrored=False) == ("L", "F")
     assert patient_orientation("frontal", mirrored=True) == ("R", "F")
