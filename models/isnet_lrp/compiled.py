@@ -18,7 +18,7 @@ from torch.nn.utils.stateless import _reparametrize_module
 from isnet_lrp.errors import RelevanceError
 from isnet_lrp.maps import Relevance
 from isnet_lrp.record.recorder import Recorder, Rules
-from isnet_lrp.record.recording import Bounds, Recording
+from isnet_lrp.record.recording import Bounds, Recording, check_pixels, read_bounds
 from isnet_lrp.record.tracing import trace
 from isnet_lrp.record.visibility import check_visible
 from isnet_lrp.targets import (
@@ -108,8 +108,13 @@ class CompiledRelevance:
         """Compiles for images like `x`, in the network's present mode.
 
         Args:
-            x: Images [B, C, H, W].
+            x: Images [B, C, H, W], finite and within the bounds.
+
+        Raises:
+            RelevanceError: They are not.
         """
+        zb = self.options.zb
+        check_pixels(x, None if zb is None else read_bounds(zb, x))
         draws = torch.zeros(2, len(x), device=x.device)
         self._made_for(x, {"draws": draws} if self.options.target == "stochastic" else {})
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from isnet_lrp.errors import RelevanceError
 from isnet_lrp.layers import LayerWatch, choose_layers
 from isnet_lrp.record.recorder import Recorder, Rules, check_visible
-from isnet_lrp.record.recording import Bounds, Recording
+from isnet_lrp.record.recording import Bounds, Recording, check_pixels, read_bounds
+from isnet_lrp.record.tracing import is_tracing
 from isnet_lrp.targets import (
     TARGETS,
     Target,
@@ -62,6 +63,7 @@ def relevance(
     precision: Literal["float32", "mixed"] = "float32",
     memory: int | None = None,
     checkpoint: bool = False,
+    check: bool = True,
 ) -> Relevance:
     """Makes layer-wise relevance propagation maps (Bassi et al. 2024; docs/lrp.md, sections 2, 3).
 
@@ -99,6 +101,8 @@ def relevance(
             as many at once as fit, at least one; None: all at once.
         checkpoint: True makes the relevance pass anew in the training backward pass instead of
             keeping it: less memory for one more pass (not for "z+" and the z+ map of "dual").
+        check: Look at the values of images, bounds and class indices, which waits for the device;
+            False: trust them, as a training does whose images are known.
 
     Returns:
         Maps, logits and layers. Without `create_graph` all are detached.
@@ -106,22 +110,30 @@ def relevance(
     Raises:
         UnsupportedOperation: An operation has no rule, or zB finds no first layer.
         RelevanceError: Unknown family or target, a bad shape, class index, epsilon or layer, NaN
-            among the pixels, or outputs that do not depend on the image.
+            among the pixels, pixels outside the bounds, or outputs that do not depend on the image.
     """
     _check(x, target, family, batch_norm)
     _check_numbers(epsilon, delta, probability)
+    if memory is not None and memory < 0:
+        raise RelevanceError(f"memory {memory}: expected bytes, 0 or more, or None")
+    bounds = None if zb is None else read_bounds(zb, x)
+    if check and x.numel() > 0 and not is_tracing():
+        check_pixels(x, bounds)
     _check_precision(x, family, precision, create_graph)
     image = x.clone() if x.is_inference() else x.detach()
     if zb is None or not all(p.requires_grad for p in net.parameters()):
         image = image.requires_grad_()
     block, positive = family in ("block", "dual"), family in ("z+", "dual")
     full_batch_norm, mixed = batch_norm == "full", precision == "mixed"
-    recorder = Recorder(Rules(epsilon, block, positive, full_batch_norm, mixed), image)
+    rules = Rules(epsilon, block, positive, full_batch_norm, mixed)
+    recorder = Recorder(rules, image, stem=zb is not None)
     logits, hidden = _record(net, image, recorder, layers)
     explained = "every-logit-at-once" if family == "dual" else target
     with nullcontext() if create_graph else torch.no_grad():
-        chosen = _chosen(logits, explained, probability, generator, classes)
-        call = Recording(recorder, image, logits, zb, epsilon, hidden, mixed, memory, checkpoint)
+        chosen = _chosen(logits, explained, probability, generator, classes, check)
+        call = Recording(
+            recorder, image, logits, bounds, epsilon, hidden, mixed, memory, checkpoint
+        )
         found = _run_families(call, explained, chosen, delta)
     return found if create_graph else _detached(found)
 
@@ -132,12 +144,13 @@ def _chosen(
     probability: float,
     generator: torch.Generator | None,
     classes: Tensor | None,
+    check: bool,
 ) -> Tensor | None:
     """The class of every image [B], or None for the targets that concern all logits."""
     if isinstance(target, str) and target in ("all", "every-logit-at-once"):
         return None
     return choose_classes(
-        logits, target, probability=probability, generator=generator, classes=classes
+        logits, target, probability=probability, generator=generator, classes=classes, check=check
     )
 
 
@@ -198,8 +211,6 @@ def _check(x: Tensor, target: Target | Tensor, family: str, norm: str) -> None:
         raise RelevanceError(
             f"images {tuple(x.shape)} {x.dtype}: expected floating point [B, C, H, W]"
         )
-    if x.device.type == "cpu" and not bool(torch.isfinite(x).all()):
-        raise RelevanceError("images contain NaN or infinity: replace these pixels first")
 
 
 def _check_numbers(epsilon: float, delta: float, probability: float) -> None:

@@ -15,6 +15,7 @@ Target = Literal[
     "all", "predicted", "stochastic", "selective", "every-logit-at-once", "max-probability"
 ]
 TARGETS: tuple[str, ...] = get_args(Target)
+INDEX_TYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def choose_classes(
@@ -25,6 +26,7 @@ def choose_classes(
     generator: torch.Generator | None = None,
     classes: Tensor | None = None,
     draws: Tensor | None = None,
+    check: bool = False,
 ) -> Tensor:
     """The class that every image's one map explains, int64 [B].
 
@@ -37,12 +39,13 @@ def choose_classes(
         generator: Random source of the stochastic choice (on the CPU).
         classes: For "selective", int64 [B].
         draws: Chance of the stochastic choice, drawn before (`draw_chances`), or None.
+        check: Look at class indices on any device, not on the CPU alone.
 
     Raises:
         RelevanceError: Unknown target, or class indices of the wrong shape or range.
     """
     if isinstance(target, Tensor):
-        return check_classes(target, logits)
+        return check_classes(target, logits, check)
     if target in ("predicted", "max-probability"):
         return logits.argmax(1)
     if target == "stochastic":
@@ -52,7 +55,7 @@ def choose_classes(
             raise RelevanceError(
                 "target 'selective' contrasts classes: it needs two or more logits"
             )
-        return logits.argmin(1) if classes is None else check_classes(classes, logits)
+        return logits.argmin(1) if classes is None else check_classes(classes, logits, check)
     raise RelevanceError(
         f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices [B]"
     )
@@ -151,21 +154,24 @@ def make_block_seed(
     return chosen * s.sum(1, keepdim=True) - s
 
 
-def check_classes(classes: Tensor, logits: Tensor) -> Tensor:
-    """Class indices int64 [B] for logits [B, K]; their range is looked at on the CPU alone.
+def check_classes(classes: Tensor, logits: Tensor, check: bool = False) -> Tensor:
+    """Class indices int64 [B] for logits [B, K].
+
+    Args:
+        classes: The indices.
+        logits: The network's outputs.
+        check: Look at their range on any device, which waits for it, not on the CPU alone.
 
     Raises:
         RelevanceError: A wrong shape or type, or an index out of range.
     """
     B, K = logits.shape
-    if classes.shape != (B,) or classes.is_floating_point():
+    if classes.shape != (B,) or classes.dtype not in INDEX_TYPES:
         raise RelevanceError(
             f"class indices {tuple(classes.shape)} {classes.dtype}: expected int64 [{B}]"
         )
-    on_cpu = (
-        classes.device.type == "cpu" and not is_tracing()
-    )  # elsewhere the check would wait for the device
-    if on_cpu and B > 0 and not (int(classes.min()) >= 0 and int(classes.max()) < K):
+    look = (check or classes.device.type == "cpu") and not is_tracing()
+    if look and B > 0 and not (int(classes.min()) >= 0 and int(classes.max()) < K):
         raise RelevanceError(
             f"class indices {int(classes.min())} to {int(classes.max())}: the network has "
             f"{K} classes, expected 0 to {K - 1}"

@@ -17,21 +17,24 @@ from isnet_lrp.kernels.epsilon import stabilise
 from isnet_lrp.ops.norm import BatchNorm
 from isnet_lrp.ops.weighted import Conv, Linear
 from isnet_lrp.record.graph import Graph
+from isnet_lrp.record.stem import HINT, Layout, Stem
 
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """The network's first affine map z = scale·(V*x) + b, a convolution or a linear layer.
+    """The network's first affine map z = scale·(V*u) + b, a convolution or a linear layer.
 
-    Biases and statistics in b are constants (docs/lrp.md, section 2.12).
+    It reads the image, or what an affine function of single pixels made of it: the stem. Biases
+    and statistics in b are constants (docs/lrp.md, section 2.12).
 
     Attributes:
-        raw: V*x + c as the forward pass computed it, [B, O, h, w] or [B, O].
+        raw: V*u + c as the forward pass computed it, [B, O, h, w] or [B, O].
         weight: V, [O, I, kh, kw] or [O, I].
         shift: c [O], or None.
         scale: BatchNorm's factor [O], or None: 1.
         bias: b [O].
         options: Geometry of the convolution; None for a linear layer.
+        stem: How u follows from the image x; None: u = x. Of a convolution it is a `Layout`.
     """
 
     raw: Tensor
@@ -40,6 +43,7 @@ class FirstLayer:
     scale: Tensor | None
     bias: Tensor
     options: ConvOptions | None
+    stem: Layout | Stem | None = None
 
     def fuse_weights(self) -> Tensor:
         """The weights W = scale·V."""
@@ -65,12 +69,17 @@ class FirstLayer:
         return torch.addcmul(bias, self.raw, self.scale.view(-1, *tail))
 
 
-def find_first_layer(graph: Graph, end: int) -> FirstLayer:
+def find_first_layer(graph: Graph, end: int, stem: Layout | Stem | None = None) -> FirstLayer:
     """The chain from the image to node `end` as one affine map, BatchNorm fused.
 
     Source: docs/lrp.md, section 2.2.
 
     W = V·gamma/s, b = (c - mu)·gamma/s + beta.
+
+    Args:
+        graph: The record.
+        end: Last node of the chain.
+        stem: What stands before the first layer, or None.
 
     Raises:
         UnsupportedOperation: Something else reads the image or an inner node of the chain.
@@ -85,9 +94,9 @@ def find_first_layer(graph: Graph, end: int) -> FirstLayer:
                 f"zB rule: the input of the first layer's {op.name} is read more than once"
             )
         op = graph.maker[op.ins[0]]
-    if op is None or op.output is None or graph.uses[0] != 1:
+    if op is None or op.output is None or not _alone(graph, op.ins[0]):
         raise UnsupportedOperation(
-            "zB rule: the image must be read by one first layer alone; use zb=None"
+            f"zB rule: the image must be read by one first layer alone; {HINT}"
         )
     weight = op.weight
     bias = weight.new_zeros(weight.shape[0]) if op.bias is None else op.bias.detach()
@@ -95,7 +104,21 @@ def find_first_layer(graph: Graph, end: int) -> FirstLayer:
     if norm is not None and scale is not None:
         bias = bias * scale + norm.shift()
     options = op.options if isinstance(op, Conv) else None
-    return FirstLayer(op.output, weight, op.bias, scale, bias, options)
+    return FirstLayer(op.output, weight, op.bias, scale, bias, options, stem)
+
+
+def _alone(graph: Graph, node: int) -> bool:
+    """Whether what lies between the image and a layer's input `node` leads to that layer alone."""
+    reads, todo, ops = {node: 1}, [node], set[int]()
+    while todo:
+        op = graph.maker[todo.pop()]
+        if op is None or id(op) in ops:
+            continue
+        ops.add(id(op))
+        for before in op.ins:
+            reads[before] = reads.get(before, 0) + 1
+            todo.append(before)
+    return all(graph.uses[n] == count for n, count in reads.items())
 
 
 def propagate_zb(
@@ -120,12 +143,13 @@ def propagate_zb(
     Returns:
         Relevance of the pixels [K, B, C, H, W]. The biases take the mean of l, h over channels.
     """
+    if isinstance(layer.stem, Layout):
+        return _through_layout(x, relevance, layer, layer.stem, epsilon, low, high)
     weight = layer.fuse_weights()
-    zero = torch.zeros_like(weight)
-    positive, negative = torch.maximum(weight, zero), torch.minimum(weight, zero)
-    none = torch.zeros_like(layer.bias)
-    outside = low.mean() * torch.maximum(layer.bias, none)
-    outside = outside + high.mean() * torch.minimum(layer.bias, none)
+    if layer.stem is not None:
+        return _through_pixels(x, relevance, layer, layer.stem, epsilon, low, high)
+    positive, negative = _signs(weight)
+    outside = _bias_terms(layer.bias, low, high)
     l_plane, h_plane = low.view(-1, 1, 1), high.view(-1, 1, 1)
     size = (x.shape[2], x.shape[3])
     if layer.options is None:
@@ -142,6 +166,137 @@ def propagate_zb(
         s = divide(relevance, layer.subtract(outside.view(-1, 1, 1) + plane), epsilon)
         up, down = _both(s, positive, negative, layer.options, size)
     return (x - l_plane) * up + (x - h_plane) * down
+
+
+def _through_layout(
+    x: Tensor,
+    relevance: Tensor,
+    layer: FirstLayer,
+    stem: Layout,
+    epsilon: float,
+    low: Tensor,
+    high: Tensor,
+) -> Tensor:
+    """As `propagate_zb`, of a convolution behind a stem: the rule on both maps as one.
+
+    With u = factor·x + constant the map has the weights W·factor, those of repeated channels
+    summed; each constant is its own lower and upper bound and cancels out.
+    """
+    options = layer.options
+    assert options is not None  # noqa: S101 - a layout is that of a convolution
+    weight, size = layer.fuse_weights(), stem.constant.shape[1:]
+    folded, own = fold_weights(weight, stem, x.shape[1], options)
+    positive, negative = _signs(folded)
+    l_plane, h_plane = low.view(-1, 1, 1), high.view(-1, 1, 1)
+    taps = sum_over_channels(positive, low, own.groups)
+    taps = taps + sum_over_channels(negative, high, own.groups)
+    output = (relevance.shape[-2], relevance.shape[-1])
+    plane = convolve_ones(taps, options, (size[0], size[1]), output, stem.inner())
+    plane = plane + options.apply(stem.constant[None], weight)[0]
+    rows, columns = stem.inner()
+    constant = stem.constant[:, rows, columns][:, 0, 0]
+    lows, highs = map_bounds(stem.channels, stem.factor, constant, low, high)
+    outside = _bias_terms(layer.bias, lows, highs)
+    s = divide(relevance, layer.subtract(outside.view(-1, 1, 1) + plane), epsilon)
+    cut = _place_in_image(stem)
+    parts = _both(s, positive, negative, own, (size[0], size[1]))
+    up, down = (F.pad(part, cut) for part in parts)
+    return (x - l_plane) * up + (x - h_plane) * down
+
+
+def fold_weights(
+    weight: Tensor, stem: Layout, channels: int, options: ConvOptions
+) -> tuple[Tensor, ConvOptions]:
+    """Weights W·factor of the image's own channels, and the geometry of their convolution.
+
+    Args:
+        weight: W [O, I/groups, kh, kw].
+        stem: What stands before.
+        channels: C of the image.
+        options: Geometry of the convolution.
+    """
+    groups, outputs = options.groups, weight.shape[0]
+    factors = stem.factor.view(groups, -1).repeat_interleave(outputs // groups, 0)
+    factors = factors[:, :, None, None]
+    weight = weight * factors
+    if stem.is_plain() and len(stem.channels) == channels:
+        return weight, options
+    per = weight.shape[1]
+    own = ConvOptions(options.stride, options.padding, options.dilation, 1)
+    parts = []
+    for group, rows in enumerate(weight.chunk(groups)):
+        behind = stem.channels[group * per : (group + 1) * per]
+        known = [i for i, channel in enumerate(behind) if channel >= 0]
+        index = torch.tensor([behind[i] for i in known], dtype=torch.long, device=weight.device)
+        kept = rows[:, known] if len(known) < per else rows
+        empty = rows.new_zeros(len(rows), channels, *rows.shape[2:])
+        parts.append(empty.index_add(1, index, kept))
+    return torch.cat(parts), own
+
+
+def map_bounds(
+    channels: tuple[int, ...], factor: Tensor, constant: Tensor, low: Tensor, high: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Bounds [I] of factor·x + constant for x within `low` and `high`; constant ones left out.
+
+    Args:
+        channels: Channel of the image behind each value, below 0: none.
+        factor: [I].
+        constant: [I].
+        low: Lower bound per channel of the image [C].
+        high: Upper bound per channel of the image [C].
+    """
+    known = [i for i, channel in enumerate(channels) if channel >= 0]
+    index = torch.tensor([channels[i] for i in known], device=low.device)
+    factor, constant = factor[known], constant[known]
+    ends = factor * low[index] + constant, factor * high[index] + constant
+    return torch.minimum(*ends), torch.maximum(*ends)
+
+
+def _place_in_image(stem: Layout) -> tuple[int, int, int, int]:
+    """What `F.pad` takes to cut a signal of the stem's values to the image."""
+    (top, left), (H, W) = stem.offset, stem.size
+    height, width = stem.constant.shape[1:]
+    return -left, W + left - width, -top, H + top - height
+
+
+def _through_pixels(
+    x: Tensor,
+    relevance: Tensor,
+    layer: FirstLayer,
+    stem: Stem,
+    epsilon: float,
+    low: Tensor,
+    high: Tensor,
+) -> Tensor:
+    """As `_through_layout`, of a linear layer: each value has its own pixel and factor."""
+    weight, shape = layer.fuse_weights(), x.shape[1:]
+    factor, constant = stem.factor[0].flatten(), stem.constant[0].flatten()
+    places = stem.pixel[0].flatten()
+    known = (places >= 0).nonzero()[:, 0].to(weight.device)
+    index = places[places >= 0].to(weight.device)
+    folded = weight.new_zeros(len(weight), shape.numel())
+    folded = folded.index_add(1, index, (weight * factor)[:, known])
+    positive, negative = _signs(folded)
+    lows, highs = (bound.view(-1, 1, 1).expand(shape).flatten() for bound in (low, high))
+    ends = factor[known] * lows[index] + constant[known], factor[known] * highs[index]
+    ends = ends[0], ends[1] + constant[known]
+    outside = _bias_terms(layer.bias, torch.minimum(*ends), torch.maximum(*ends))
+    outside = outside + weight @ constant + positive @ lows + negative @ highs
+    s = divide(relevance, layer.subtract(outside), epsilon)
+    up, down = ((s @ w).view(*s.shape[:2], *shape) for w in (positive, negative))
+    return (x - low.view(-1, 1, 1)) * up + (x - high.view(-1, 1, 1)) * down
+
+
+def _signs(weight: Tensor) -> tuple[Tensor, Tensor]:
+    zero = torch.zeros_like(weight)
+    return torch.maximum(weight, zero), torch.minimum(weight, zero)
+
+
+def _bias_terms(bias: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """l·b⁺ + h·b⁻ with the means of the bounds."""
+    none = torch.zeros_like(bias)
+    return low.mean() * torch.maximum(bias, none) + high.mean() * torch.minimum(bias, none)
 
 
 def _both(
@@ -186,7 +341,11 @@ def sum_over_channels(weight: Tensor, values: Tensor, groups: int) -> Tensor:
 
 
 def convolve_ones(
-    taps: Tensor, options: ConvOptions, size: tuple[int, int], output: tuple[int, int]
+    taps: Tensor,
+    options: ConvOptions,
+    size: tuple[int, int],
+    output: tuple[int, int],
+    inner: tuple[slice, slice] | None = None,
 ) -> Tensor:
     """What a convolution of a plane of ones gives [O, h, w]: the sum of the taps inside it.
 
@@ -195,13 +354,17 @@ def convolve_ones(
         options: Geometry.
         size: (H, W) of the plane.
         output: (h, w).
+        inner: Rows and columns of the ones, the rest of the plane being zeros; None: all.
     """
+    ones = inner or (slice(0, size[0]), slice(0, size[1]))
     found = taps
     for axis in (0, 1):
         centre = torch.arange(output[axis], device=taps.device) * options.stride[axis]
         tap = torch.arange(taps.shape[1 + axis], device=taps.device) * options.dilation[axis]
         at = tap[:, None] + centre - options.padding[axis]
-        inside = ((at >= 0) & (at < size[axis])).to(taps.dtype)  # [taps, output]
+        inside = ((at >= ones[axis].start) & (at < ones[axis].stop)).to(
+            taps.dtype
+        )  # [taps, output]
         found = found.transpose(1, 2) @ inside  # [O, the other axis, output]
     return found
 

@@ -25,10 +25,14 @@ def estimate_range(totals: Tensor) -> tuple[float, float]:
         totals: T = mean over classes of Σ|H| per image [N], N >= 2.
 
     Raises:
-        ValueError: Fewer than two finite totals, or no relevance at all.
+        ValueError: A negative total, fewer than two finite totals, or no relevance at all.
     """
     known = totals.detach().flatten().cpu().double()
     known = known[torch.isfinite(known)]
+    if bool((known < 0).any()):
+        raise ValueError(
+            f"totals of relevance {known.min().item():.4g}: sums of |H| are never negative"
+        )
     if len(known) < 2:
         raise ValueError(
             f"the range needs the maps of at least 2 images, found {len(known)} with finite "

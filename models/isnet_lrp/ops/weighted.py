@@ -141,7 +141,8 @@ def _explicit_padding(
     total = [dilation[i] * (weight.shape[2 + i] - 1) for i in (0, 1)]
     if total[0] % 2 or total[1] % 2:
         rest = (0, total[1] % 2, 0, total[0] % 2)
-        x = recorder.record_local("pad", F.pad, (x, rest), {})
+        with recorder:
+            x = F.pad(x, rest)
     return x, (total[0] // 2, total[1] // 2)
 
 

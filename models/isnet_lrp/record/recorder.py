@@ -27,6 +27,7 @@ from isnet_lrp.ops.table import HANDLERS, Handler, name_of
 from isnet_lrp.ops.weighted import Conv, Linear
 from isnet_lrp.record.graph import Graph, Local, Op
 from isnet_lrp.record.inplace import drop_inplace_argument, find_out_of_place, views_overlap
+from isnet_lrp.record.stem import Layout, Stem, Stems, check_uniform, find_layout
 from isnet_lrp.record.visibility import (
     check_visible,
     depends_on_image,
@@ -63,19 +64,24 @@ class Recorder(TorchFunctionMode):
     Args:
         rules: Settings of the call.
         image: The network's input, node 0.
+        stem: Whether affine operations on single pixels may stand before the first layer.
 
     Attributes:
         graph: The record.
         first: (node, tensor) of the last output of the first layer's chain convolution or linear
             layer -> BatchNorm -> activation; None if the network does not start so.
+        stem: What stands before the first layer; None where it reads the image itself.
+        stems: Followed until the first layer; None where none are wanted.
     """
 
-    def __init__(self, rules: Rules, image: Tensor) -> None:
+    def __init__(self, rules: Rules, image: Tensor, *, stem: bool = False) -> None:
         super().__init__()
         self.rules = rules
         self.graph = Graph()
         self.epsilon_sites = EpsilonSites(self.graph) if rules.block else None
         self.first: tuple[int, Tensor] | None = None
+        self.stem: Layout | Stem | None = None
+        self.stems = Stems(image) if stem else None
         self._nodes: WeakDict[int] = WeakDict()
         self._nodes[image] = 0
         self._image = image
@@ -131,6 +137,8 @@ class Recorder(TorchFunctionMode):
             func = find_out_of_place(func, name)
         handler: Handler = HANDLERS.get(name, _constant)
         out = handler(self, name, func, args, kwargs)
+        if self.stems:
+            self.stems.follow(self.graph, self.find_node, name, func, args, kwargs, out)
         if inplace and isinstance(args[0], Tensor):
             self._overwrite(args[0], out)
         return out
@@ -151,7 +159,7 @@ class Recorder(TorchFunctionMode):
 
     def extend_first(self, op: Op, output: Tensor, *, start: bool = False) -> None:
         """Lengthens the first layer's chain by an operation that reads its end."""
-        begins = start and self.first is None and self._reads_image(op.ins[0])
+        begins = start and self.first is None and self._starts_at(op)
         if begins and isinstance(op, (Conv, Linear)):
             op.output = output
         if begins or (not start and self.first is not None and self._follows(op)):
@@ -220,6 +228,19 @@ class Recorder(TorchFunctionMode):
         return self.record_constant(out)
 
     # -- internals -----------------------------------------------------------------------------
+
+    def _starts_at(self, op: Op) -> bool:
+        """Whether a layer reads the image, or what affine operations made of its pixels."""
+        stem = None if self.stems is None else self.stems.take(op.ins[0])
+        if self._reads_image(op.ins[0]):
+            return True
+        if stem is None:
+            return False
+        self.stem = stem
+        if isinstance(op, Conv):
+            self.stem = find_layout(stem, self._image.shape)
+            check_uniform(stem, self.stem)
+        return True
 
     def _reads_image(self, node: int) -> bool:
         while node != 0:

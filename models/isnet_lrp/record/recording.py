@@ -19,6 +19,7 @@ from isnet_lrp.record.recorder import Recorder
 from isnet_lrp.record.tracing import is_tracing
 
 Bounds = tuple["float | Tensor", "float | Tensor"]
+TOLERANCE = 1e-4  # of the bounds' distance, by which rounded pixels may lie outside
 PER_ACTIVATION = 3  # tensors of an activation's size that a map keeps or needs on its way
 
 
@@ -126,11 +127,14 @@ class Recording:
         if self.zb is None:
             return 0, self.image
         if self.recorder.first is None:
+            stems = self.recorder.stems
+            after = f" ({stems.ended_by} comes first)" if stems and stems.ended_by else ""
             raise UnsupportedOperation(
-                "zB rule: the network does not start with a convolution or linear layer; "
+                f"zB rule: the network does not start with a convolution or linear layer{after}, "
+                "padding, normalisation by constants and repeated channels before it left aside; "
                 "use zb=None"
             )
-        find_first_layer(self.recorder.graph, self.recorder.first[0])
+        find_first_layer(self.recorder.graph, self.recorder.first[0], self.recorder.stem)
         for name, (node, _) in self.hidden.items():
             if node < self.recorder.first[0]:
                 raise RelevanceError(
@@ -142,10 +146,8 @@ class Recording:
     def _pixels(self, relevance: Tensor) -> Tensor:
         if self.zb is None or self.recorder.first is None:
             return relevance
-        low, high = (_bound(b, self.image) for b in self.zb)
-        if low.device.type == "cpu" and not is_tracing() and not bool((low < high).all()):
-            raise RelevanceError(f"zB bounds {self.zb}: expected the low bound below the high one")
-        layer = find_first_layer(self.recorder.graph, self.recorder.first[0])
+        low, high = read_bounds(self.zb, self.image)
+        layer = find_first_layer(self.recorder.graph, self.recorder.first[0], self.recorder.stem)
         return propagate_zb(self.image, relevance, layer, self.epsilon, low, high)
 
 
@@ -163,8 +165,64 @@ def count_maps_that_fit(graph: Graph, maps: int, memory: int) -> int:
     return max(1, min(maps, memory // max(one, 1)))
 
 
+def read_bounds(zb: Bounds, image: Tensor) -> tuple[Tensor, Tensor]:
+    """The bounds of every channel [C] on the image's device.
+
+    Args:
+        zb: (low, high), numbers or tensors [C].
+        image: [B, C, H, W].
+
+    Raises:
+        RelevanceError: Not two numbers or one per channel, not finite, or in the wrong order.
+    """
+    if not isinstance(zb, (tuple, list)) or len(zb) != 2:
+        raise RelevanceError(f"zB bounds {zb!r}: expected (low, high)")
+    low, high = (_bound(b, image) for b in zb)
+    if low.device.type == "cpu" and not is_tracing():
+        if not bool(torch.isfinite(low).all() & torch.isfinite(high).all()):
+            raise RelevanceError(f"zB bounds {zb}: expected finite numbers")
+        if not bool((low < high).all()):
+            raise RelevanceError(f"zB bounds {zb}: expected the low bound below the high one")
+    return low, high
+
+
+def check_pixels(image: Tensor, bounds: tuple[Tensor, Tensor] | None) -> None:
+    """Looks at the pixels: finite, and within the bounds of the zB rule but for rounding.
+
+    Args:
+        image: [B, C, H, W].
+        bounds: (low, high) per channel [C], or None.
+
+    Raises:
+        RelevanceError: They are not; the message has the range found.
+    """
+    least, most = torch.aminmax(image.detach().movedim(1, 0).flatten(1), dim=1)
+    if bounds is None:
+        if not bool(torch.isfinite(least + most).all()):  # NaN wins in both
+            raise RelevanceError("images contain NaN or infinity: replace these pixels first")
+        return
+    low, high = bounds
+    span = (high - low) * max(TOLERANCE, 4 * torch.finfo(image.dtype).eps)
+    found = torch.stack([least, most, low, high, span]).double().cpu()
+    least, most, low, high, span = found
+    if not bool(torch.isfinite(found[:2]).all()):
+        raise RelevanceError("images contain NaN or infinity: replace these pixels first")
+    outside = (least < low - span) | (most > high + span)
+    if bool(outside.any()):
+        channel = int(outside.nonzero()[0])
+        raise RelevanceError(
+            f"zB bounds {float(low[channel]):.4g} to {float(high[channel]):.4g}: pixels of channel "
+            f"{channel} are {float(least[channel]):.4g} to {float(most[channel]):.4g}; give the "
+            "bounds of the images as the network gets them (after normalising by mean m and "
+            "deviation d: (0 - m)/d and (1 - m)/d), or zb=None"
+        )
+
+
 def _bound(value: float | Tensor, image: Tensor) -> Tensor:
-    bound = torch.as_tensor(value, dtype=image.dtype, device=image.device)
+    try:
+        bound = torch.as_tensor(value, dtype=image.dtype, device=image.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RelevanceError(f"zB bound {value!r}: expected a number or a tensor [C]") from error
     if bound.dim() > 1 or bound.numel() not in (1, image.shape[1]):
         raise RelevanceError(
             f"zB bounds {tuple(bound.shape)}: expected a number or one per channel "

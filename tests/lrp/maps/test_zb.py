@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isnet_lrp import relevance
+from isnet_lrp import RelevanceError, relevance
 from tests.lrp.nets import images
 from tests.lrp.oracles.dense import pull
 
@@ -100,14 +101,43 @@ def test_normalised_images_conserve_relevance_without_biases(family: str) -> Non
     assert torch.allclose(found.maps.sum((2, 3, 4)), found.logits, atol=1e-8)
 
 
-def test_wrong_bounds_give_other_maps() -> None:
-    """Bounds of raw pixels for normalised ones: the product of the rule, not of the images."""
+def test_wrong_bounds_are_refused_with_the_range_found() -> None:
+    """Bounds of raw pixels for normalised ones would give other maps without a word."""
     net, x = network(), images(2, (9, 8))
     net(x)
     inner = (x - channels(MEAN)) / channels(DEVIATION)
     right = relevance(net, inner, "all", zb=(LOW, HIGH)).maps
-    wrong = relevance(net, inner, "all", zb=(0.0, 1.0)).maps
+    least, most = float(inner[:, 0].min()), float(inner[:, 0].max())
+    with pytest.raises(RelevanceError, match=f"channel 0 are {least:.4g} to {most:.4g}"):
+        relevance(net, inner, "all", zb=(0.0, 1.0))
+    wrong = relevance(net, inner, "all", zb=(0.0, 1.0), check=False).maps
     assert (right - wrong).abs().max() > 0.1 * right.abs().max()
+
+
+@pytest.mark.parametrize("pixel", [1.2, -0.2, 255.0, float("nan"), float("inf")])
+def test_one_pixel_outside_the_bounds_is_enough(pixel: float) -> None:
+    net, x = network(), images(2, (9, 8))
+    net(x)
+    x[1, 2, 3, 4] = pixel
+    with pytest.raises(RelevanceError, match=r"channel 2|NaN or infinity"):
+        relevance(net, x, "all", zb=(0.0, 1.0))
+
+
+def test_rounding_is_no_fault() -> None:
+    net, x = network().float(), images(2, (9, 8)).float()
+    net(x)
+    x[0, 0, 0, 0], x[0, 0, 0, 1] = 1 + 1e-6, -1e-6
+    assert relevance(net, x, "all", zb=(0.0, 1.0)).maps.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "zb", [(0, 0), (1, 0), (0, float("inf")), (float("nan"), 1), (0,), ([0, 0], 1), ("a", 1), 1]
+)
+def test_bounds_that_are_none_are_refused(zb: Any) -> None:
+    net, x = network(), images(1, (9, 8))
+    net(x)
+    with pytest.raises(RelevanceError, match="zB bound"):
+        relevance(net, x, "all", zb=zb)
 
 
 def test_positive_relevance_stays_positive_within_the_bounds() -> None:

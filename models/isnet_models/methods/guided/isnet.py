@@ -135,7 +135,7 @@ class MapLossMethod(Method):
             batch_norm=s.batch_norm_gradient,
             precision="mixed" if self.context.autocast else "float32",
             memory=None if s.memory_gb == "unlimited" else int(s.memory_gb * 1e9),
-            checkpoint=s.recompute_maps,
+            checkpoint=s.recompute_maps, check=False,
         )  # fmt: skip
         return {INPUT: found.maps, **found.layers}, found.logits
 
