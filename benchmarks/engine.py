@@ -30,7 +30,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from isnet_cli.core.memory import keep_freed_memory
+from isnet_cli.guard.memory import keep_freed_memory
 from isnet_lrp import relevance
 from isnet_lrp.compiled import compiled_relevance
 from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss

@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 
 from isnet_cli.config.schema import Dicom, Postprocess
-from isnet_cli.core.memory import keep_freed_memory
+from isnet_cli.guard.memory import keep_freed_memory
 from isnet_cli.images.kept import limit_size, load_image, save_image
 from isnet_cli.images.mask_files import save_mask
 from isnet_cli.images.read import read_images

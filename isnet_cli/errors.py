@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["usage", "config", "data", "weights", "machine"]
 
@@ -32,6 +32,10 @@ class IsnetError(Exception):
         self.fix = fix
         self.details = details
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """All parts, for another process."""
+        return _rebuild, (self.kind, self.message, self.fix, self.details)
+
     @property
     def exit_code(self) -> int:
         """Exit code of the process for this kind of failure (3 to 6)."""
@@ -43,6 +47,10 @@ class IsnetError(Exception):
         if self.fix:
             lines.append(f"  fix: {self.fix}")
         return "\n".join(lines)
+
+
+def _rebuild(kind: Kind, message: str, fix: str, details: tuple[str, ...]) -> IsnetError:
+    return IsnetError(kind, message, fix=fix, details=details)
 
 
 class UnreadableImage(Exception):  # noqa: N818 - a row in the skipped list, not a failure of the run
@@ -57,3 +65,7 @@ class UnreadableImage(Exception):  # noqa: N818 - a row in the skipped list, not
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type[UnreadableImage], tuple[str, str]]:
+        """Both parts, for another process."""
+        return type(self), (self.reason, self.detail)

@@ -30,11 +30,11 @@ from isnet_cli.config.benchmark import Benchmark
 from isnet_cli.config.load import dump, load, plain
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import fingerprint, write_json, write_text
-from isnet_cli.core.memory import keep_freed_memory
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import installed_versions
 from isnet_cli.core.runtime import choose_device, make_deterministic, make_generator
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.memory import keep_freed_memory
 from isnet_cli.train.classifier_training import build_optimizer
 from isnet_cli.train.setup import build_method, build_net
 from isnet_models.methods import registry

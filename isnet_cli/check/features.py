@@ -20,7 +20,7 @@ from isnet_cli.core.files import read_csv
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import derive_seed
-from isnet_cli.core.workers import run_tasks, worker_count
+from isnet_cli.core.workers import Lost, make_budget, run_tasks, worker_count
 from isnet_cli.dataset.standardise import standardise
 from isnet_cli.dataset.synthetic_marks import assign_shapes, choose_shape, draw_shape, make_rng
 from isnet_cli.errors import IsnetError, UnreadableImage
@@ -128,11 +128,16 @@ def extract_features(
 ) -> list[ImageFeatures]:
     """Examines the images, in order; those that cannot be read are left out."""
     tasks = [_Task(source, config) for source in sources]
-    workers = worker_count(config.machine.workers, len(tasks))
+    workers = worker_count(config.machine.workers, len(tasks), least=1)
     found: list[ImageFeatures | None] = [None] * len(tasks)
-    done = run_tasks(_extract_one, tasks, workers)
+    done = run_tasks(
+        _extract_one, tasks, workers,
+        budget=make_budget(config.limits), stop=context.stop_requested,
+    )  # fmt: skip
     for index, features in context.progress.track(done, "examining images", len(tasks)):
-        found[index] = features
+        found[index] = None if isinstance(features, Lost) else features
+    if context.stop_requested():
+        raise KeyboardInterrupt
     return [features for features in found if features is not None]
 
 
@@ -144,7 +149,7 @@ def _extract_one(task: _Task) -> ImageFeatures | None:
     except (UnreadableImage, IsnetError):
         return None
     code = hash_image(pixels)
-    mask = _load_mask(source, pixels.shape)
+    mask = _load_mask(source, pixels.shape, config)
     if mask is None:
         return ImageFeatures(source.row, code)
     kept = (source.row.height, source.row.width)
@@ -168,19 +173,21 @@ def _extract_one(task: _Task) -> ImageFeatures | None:
 def _load_pixels(source: ImageSource, config: Config) -> NDArray[np.float32]:
     if source.kept:
         return load_image(source.image)
-    image = read_images(source.image, config.data.dicom, config.data.scale)[0]
+    image = read_images(source.image, config.data.dicom, config.data.scale, config.limits)[0]
     fault = check_sanity(image, config.data.view)
     if fault is not None:
         raise fault
     return image.pixels
 
 
-def _load_mask(source: ImageSource, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+def _load_mask(
+    source: ImageSource, shape: tuple[int, ...], config: Config
+) -> NDArray[np.bool_] | None:
     """The image's mask; None when there is none that fits."""
     if not source.mask:
         return None
     try:
-        mask = load_mask(source.mask)
+        mask = load_mask(source.mask, config.limits)
     except UnreadableImage:
         return None
     size = (source.row.height, source.row.width) if source.kept else shape

@@ -26,7 +26,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core.pseudonyms import new_salt
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.core.workers import worker_count
+from isnet_cli.core.workers import Lost, make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.header_scan import HeaderFacts
 from isnet_cli.images.kept import limit_size, save_image
@@ -272,15 +272,12 @@ def _estimate_work(
     """
     usable = [c for c in candidates if c.header.fault is None]
     step = max(1, len(usable) // TIMED)
-    seconds = []
-    for candidate in usable[::step][:TIMED]:
-        start = time.perf_counter()
-        try:
-            for image in read_images(candidate.path, config.data.dicom, config.data.scale):
-                save_image(Path(os.devnull), limit_size(image.pixels, config.data.max_side))
-        except UnreadableImage:
-            continue
-        seconds.append(time.perf_counter() - start)
+    tasks = [(candidate.path, config) for candidate in usable[::step][:TIMED]]
+    done = run_tasks(
+        _time_reading, tasks, worker_count(config.machine.workers, 1, least=1),
+        budget=make_budget(config.limits),
+    )  # fmt: skip
+    seconds = [found for _, found in done if found is not None and not isinstance(found, Lost)]
     if not seconds:
         return {}
     workers = max(1, worker_count(config.machine.workers, len(usable)))
@@ -292,6 +289,18 @@ def _estimate_work(
         "workers": workers,
         "dataset_bytes": images * height * width * 3,
     }
+
+
+def _time_reading(task: tuple[Path, Config]) -> float | None:
+    """Seconds to read and keep an image's file; None when it cannot be read."""
+    path, config = task
+    start = time.perf_counter()
+    try:
+        for image in read_images(path, config.data.dicom, config.data.scale, config.limits):
+            save_image(Path(os.devnull), limit_size(image.pixels, config.data.max_side))
+    except UnreadableImage:
+        return None
+    return time.perf_counter() - start
 
 
 def _make_error(fault: IsnetError) -> Finding:

@@ -18,6 +18,7 @@ from isnet_cli.config.explain import explain
 from isnet_cli.config.schema import Config, Section
 from isnet_cli.config.yaml_tree import Key, Problem
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import read_bytes
 
 PATHS: tuple[tuple[str, ...], ...] = (  # keys whose values are paths; "*" is any name
     ("upstream",),
@@ -221,7 +222,7 @@ def _read(path: Path | None) -> _Draft:
 
 def _text(path: Path, name: str) -> str:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, 4 * yaml_tree.MAX_CHARACTERS)
     except OSError as error:
         reason = "a folder" if path.is_dir() else (error.strerror or "unreadable").lower()
         raise IsnetError(

@@ -426,6 +426,39 @@ class Heatmap(Section):
     limit: Annotated[Count | None, Word("all", default=False)] = 50  # images per set
 
 
+class Limits(Section):
+    """What one input file may be and take; checked before anything is allocated for it."""
+
+    file_mb: Count = 256  # an image or mask file, deflated data inflated
+    megapixels: Count = 100  # all frames or pages of a file together
+    frames: Count = 500  # frames of a DICOM file, pages of a TIFF
+    elements: Count = 100_000  # data elements, chunks or tags before the pixels
+    table_mb: Count = 128  # a label table or an annotation file
+    cells: Count = 20_000_000  # of a table
+    memory_mb: Annotated[int, Field(ge=256)] = 1000  # of the process that reads a file
+    seconds: Positive = 20.0  # to read a file
+
+    @property
+    def file_bytes(self) -> int:
+        """`file_mb` in bytes."""
+        return self.file_mb * 1_000_000
+
+    @property
+    def table_bytes(self) -> int:
+        """`table_mb` in bytes."""
+        return self.table_mb * 1_000_000
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory_mb` in bytes."""
+        return self.memory_mb * 1_000_000
+
+    @property
+    def pixels(self) -> int:
+        """`megapixels` in pixels."""
+        return self.megapixels * 1_000_000
+
+
 class Machine(Section):
     """The machine's part: device, worker processes, determinism."""
 
@@ -450,4 +483,5 @@ class Config(Section):
     evaluate: Evaluate = Evaluate()
     predict: Predict = Predict()
     heatmap: Heatmap = Heatmap()
+    limits: Limits = Limits()
     machine: Machine = Machine()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from isnet_cli.config.load import WEIGHTS, Form, Option, load_form
-from isnet_cli.config.schema import Count, Dicom, Fraction, Machine, Positive, Section
+from isnet_cli.config.schema import Count, Dicom, Fraction, Limits, Machine, Positive, Section
 from isnet_cli.config.yaml_tree import Key
 
 NO_START = "none"  # model.weights: random ones
@@ -101,6 +101,7 @@ class Segmenter(Section):
     model: UNet = UNet()
     train: Fit = Fit()
     card: About = About()
+    limits: Limits = Limits()
     machine: Machine = Machine()
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.leftovers import name_temporary
+from isnet_cli.guard.opening import open_regular, open_text
 from isnet_cli.text.forms import for_csv, format_json, from_csv
 
 
@@ -24,7 +26,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     After an exception the temporary file is removed and `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = name_temporary(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -72,7 +74,7 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, An
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV that `write_csv` wrote; every value is a string."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with open_text(path, newline="") as file:
         lines = csv.reader(file)
         names = [from_csv(name) for name in next(lines, ())]
         return [dict(zip(names, map(from_csv, cells), strict=False)) for cells in lines if cells]
@@ -84,8 +86,8 @@ def _csv_cell(value: Any) -> Any:
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def fingerprint(*parts: Any) -> str:

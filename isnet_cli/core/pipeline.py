@@ -11,11 +11,11 @@ from typing import Any, Literal, cast
 from isnet_cli.config.load import changed_keys, dump, plain
 from isnet_cli.config.schema import Config
 from isnet_cli.config.yaml_tree import parse
-from isnet_cli.core.memory import keep_freed_memory
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import STAGES, RunFolder
 from isnet_cli.core.stage import Stage
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.memory import keep_freed_memory
 
 STAGE_MODULES = {
     "ingest": "isnet_cli.ingest.stage",

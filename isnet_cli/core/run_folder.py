@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from isnet_cli import __version__
 from isnet_cli.core.files import sha256_file, write_json, write_text
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.leftovers import clear_leftovers
 
 STAGES = ("ingest", "masks", "train", "evaluate", "heatmap")
 SHARED_STAGES = ("ingest", "masks")  # taken from the upstream run where there is one
@@ -143,6 +144,8 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Holds the run for this process; the system frees it when the process ends, however.
 
+        What a killed process left half written in the run is removed first.
+
         Raises:
             IsnetError: Kind "machine", when another process holds it.
         """
@@ -150,6 +153,7 @@ class RunFolder:
         lock = FileLock(self.path / LOCK, timeout=0)
         try:
             with lock:
+                clear_leftovers(self.path, locked=True)
                 yield
         except Timeout as error:
             raise IsnetError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from isnet_cli.core import files
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.workers import run_tasks, worker_count
+from isnet_cli.core.workers import Lost, run_tasks, worker_count
 from isnet_cli.errors import IsnetError
 from isnet_cli.phantoms.collection import COLUMNS, ImagePlan, draw_image
 
@@ -42,16 +42,17 @@ def make_images(folder: Path, plans: list[ImagePlan], context: RunContext) -> No
         for path in _paths(folder, plan):
             path.parent.mkdir(parents=True, exist_ok=True)
     tasks = [_Task(plan, str(folder)) for plan in missing]
-    done = run_tasks(_write, tasks, worker_count(None, len(tasks)))
+    stop = context.stop_requested
+    done = run_tasks(_write, tasks, worker_count(None, len(tasks)), stop=stop)
     for index, written in context.progress.track(done, "making images", len(tasks)):
-        if written is None:
+        if isinstance(written, Lost):
             raise IsnetError(
                 "machine",
                 f"{tasks[index].plan.file}: the process that made this image died",
                 fix="free some memory and run the same command again",
             )
-        if context.stop_requested():
-            raise KeyboardInterrupt
+    if stop():
+        raise KeyboardInterrupt
     rows = [plan.row() for plan in plans]
     if not (folder / LABELS).is_file():
         files.write_csv(folder / LABELS, COLUMNS, rows)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import stat
 import struct
 from pathlib import Path
 from typing import Literal
 
 from isnet_cli.errors import UnreadableImage
+from isnet_cli.guard.opening import NotAFile, open_regular
 
 Format = Literal["dicom", "png", "jpeg", "tiff"]
 
@@ -43,7 +43,7 @@ def detect_format(path: Path) -> Format | None:
     Raises:
         OSError: The file cannot be opened.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return detect_bytes(file.read(HEAD_BYTES))
 
 
@@ -60,10 +60,10 @@ def open_image(path: Path) -> tuple[Format, bytes]:
         UnreadableImage: ``missing``, ``no_access``, ``not_a_file`` or ``not_image``.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UnreadableImage("not_a_file", "not a regular file, expected an X-ray file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(HEAD_BYTES)
+    except (NotAFile, IsADirectoryError) as error:
+        raise UnreadableImage("not_a_file", f"{error.strerror}, expected an X-ray file") from None
     except (FileNotFoundError, NotADirectoryError):
         raise UnreadableImage("missing", "no such file") from None
     except (OSError, ValueError) as error:

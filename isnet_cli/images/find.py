@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from isnet_cli.core.names import OWN_ENDINGS, fold_name, is_reserved
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import read_text
 from isnet_cli.text.forms import from_csv
 
 IMAGE_SUFFIXES = frozenset(  # dropped from keys
@@ -140,15 +141,26 @@ def _is_left_out(name: str) -> bool:
 
 
 def _read_text_list(file: Path) -> Iterator[Path]:
-    lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-    for line in lines:
+    for line in _read_list(file).splitlines():
         if (entry := line.strip()) and not entry.startswith("#"):
             yield from _resolve_entry(file, entry)
 
 
+def _read_list(file: Path) -> str:
+    try:
+        return read_text(file, "utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise IsnetError(
+            "data",
+            f"{make_printable(str(file))}: {(error.strerror or 'unreadable').lower()}, expected a"
+            " list of X-rays",
+            fix="correct data.images",
+        ) from error
+
+
 def _read_path_table(file: Path) -> Iterator[Path]:
     """Files named by the path column of a table; kept images where a manifest hides its paths."""
-    text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    text = _read_list(file)
     first = text.partition("\n")[0]
     delimiter = max("\t,;|", key=first.count)
     rows = csv.DictReader(text.splitlines(), delimiter=delimiter)

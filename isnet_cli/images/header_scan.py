@@ -6,10 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from isnet_cli.config.schema import Limits
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.detect_format import Format, open_image
 from isnet_cli.images.dicom import header
+from isnet_cli.images.dicom.dataset import open_dataset
 from isnet_cli.images.quiet import quiet
+from isnet_cli.images.raster import open_picture
 from isnet_cli.images.types import Identity
 
 PLACEHOLDERS = {  # identifiers that de-identification leaves; they name no patient
@@ -47,8 +50,12 @@ class HeaderFacts:
     fault: tuple[str, str] | None = None
 
 
-def scan_header(path: Path) -> HeaderFacts:
+def scan_header(path: Path, limits: Limits | None = None) -> HeaderFacts:
     """Reads a file's header and never its pixels.
+
+    Args:
+        path: The file.
+        limits: What it may be and take; None: the defaults.
 
     Returns:
         The facts; with `Facts.fault` where the file is certain to be refused. A damaged header is
@@ -58,9 +65,14 @@ def scan_header(path: Path) -> HeaderFacts:
         kind, head = open_image(path)
     except UnreadableImage as fault:
         return HeaderFacts(fault=(fault.reason, fault.detail))
+    limits = limits or Limits()
     try:
         with quiet():
-            return _scan_dicom(path) if kind == "dicom" else _scan_picture(path, kind, head)
+            if kind == "dicom":
+                return _scan_dicom(path, limits)
+            return _scan_picture(path, kind, head, limits)
+    except UnreadableImage as fault:
+        return HeaderFacts(kind, kind, fault=(fault.reason, fault.detail))
     except Exception:  # a damaged header: the full reader names the fault
         return HeaderFacts(kind, kind)
 
@@ -70,10 +82,8 @@ def drop_placeholder(patient: str) -> str:
     return "" if patient.strip().lower().rstrip("^ ") in PLACEHOLDERS else patient.strip()
 
 
-def _scan_dicom(path: Path) -> HeaderFacts:
-    import pydicom
-
-    ds: Any = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+def _scan_dicom(path: Path, limits: Limits) -> HeaderFacts:
+    ds = open_dataset(path, limits, header=True)
     syntax = getattr(getattr(ds, "file_meta", None), "TransferSyntaxUID", None)
     facts = HeaderFacts(
         kind="dicom",
@@ -95,10 +105,8 @@ def _scan_dicom(path: Path) -> HeaderFacts:
     return facts
 
 
-def _scan_picture(path: Path, kind: Format, head: bytes) -> HeaderFacts:
-    from PIL import Image
-
-    with Image.open(path, formats=(kind.upper(),)) as image:
+def _scan_picture(path: Path, kind: Format, head: bytes, limits: Limits) -> HeaderFacts:
+    with open_picture(path, (kind.upper(),), limits) as image:
         mode, (width, height) = image.mode, image.size
         bits = 16 if mode.startswith("I") else 32 if mode == "F" else 1 if mode == "1" else 8
     if kind == "png":

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import open_regular
 from isnet_cli.images.resize import resize
 
 WHITE = 65535
@@ -59,7 +60,7 @@ def load_image(path: Path) -> NDArray[np.float32]:
         IsnetError: Kind "data", when the file is missing, damaged, or not a grey PNG.
     """
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        with open_regular(path) as file, Image.open(file, formats=("PNG",)) as image:
             if image.mode != "L" and not image.mode.startswith("I"):
                 raise ValueError(f"a PNG of mode {image.mode}")
             white = _BYTE_WHITE if image.mode == "L" else WHITE

@@ -8,11 +8,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import open_text
 from isnet_cli.images.types import ROW_FIELDS, Row
 from isnet_cli.text.forms import from_csv
 
 INTEGERS = tuple(f.name for f in fields(Row) if f.type in {"int", int})
 STATUSES = {"ok", "skipped"}
+LONGEST = 1000  # characters of a manifest's header line
 
 
 def rows_to_dicts(rows: Iterable[Row]) -> list[dict[str, str | int]]:
@@ -24,8 +26,8 @@ def is_manifest(path: Path) -> bool:
     """Whether a file is a manifest of a run, by its header line."""
     if path.suffix.lower() != ".csv" or not path.is_file():
         return False
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return tuple(file.readline().strip().split(",")) == ROW_FIELDS
+    with open_text(path, "utf-8-sig", errors="replace") as file:
+        return tuple(file.readline(LONGEST).strip().split(",")) == ROW_FIELDS
 
 
 def read_manifest(path: Path) -> list[Row]:
@@ -36,7 +38,7 @@ def read_manifest(path: Path) -> list[Row]:
             is expected, an unknown status, or the same key twice; names file and line.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with open_text(path, "utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             records = [(reader.line_num, record) for record in reader]
             header = tuple(reader.fieldnames or ())

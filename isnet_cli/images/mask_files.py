@@ -12,17 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from isnet_cli.config.schema import Limits
 from isnet_cli.errors import IsnetError, UnreadableImage
+from isnet_cli.guard.opening import NotAFile
+from isnet_cli.guard.sizes import check_pixels
 from isnet_cli.images.find import IMAGE_SUFFIXES, normalise_path, strip_suffix
+from isnet_cli.images.raster import open_picture
 
 Mask = NDArray[np.bool_]
 Levels = NDArray[np.integer[Any] | np.floating[Any] | np.bool_]
 PAIR = "|"  # joins the left and the right lung's file in one field
-FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "PPM", "WEBP")
+OWN = ("PNG",)
+FORMATS = (*OWN, "TIFF", "JPEG", "BMP", "GIF", "PPM", "WEBP")
 NOISE = 0.15  # of the highest value: how far compression noise may lie from either end
 MIN_BIMODAL = 0.95  # share of pixels that must lie that close to an end
 LABEL_MAP = 32  # whole values below, three or more of them: numbered regions, not noise
-MAX_PIXELS = 100_000_000  # as for images
+COST = 10  # bytes that a mask takes per pixel to read: four channels, twice, and the mask
 MASK_SUFFIXES = ("_mask", "-mask", ".mask", " mask", "_lungs", "_lung", "_seg")
 SIDES = {
     "left": ("_left", "-left", "_l", "_leftmask", "_left_mask", "_mask_left"),
@@ -31,10 +36,14 @@ SIDES = {
 SIDE_FOLDERS = {"left": {"left", "leftmask"}, "right": {"right", "rightmask"}}
 
 
-def load_mask(path: Path | str) -> Mask:
+def load_mask(
+    path: Path | str, limits: Limits | None = None, formats: tuple[str, ...] = FORMATS
+) -> Mask:
     """Reads a lung mask, or the union of a left and a right one.
 
     Args:
+        limits: What a file may be and take; None: the defaults.
+        formats: Pillow's names of the formats that are tried; `OWN` for masks that a run wrote.
         path: A picture whose pixels are {0, 1}, {0, 255}, {0, n} or one of these with compression
             noise; or two such files joined by ``|``.
 
@@ -46,7 +55,7 @@ def load_mask(path: Path | str) -> Mask:
             the sentence names the values found.
     """
     parts = [Path(part) for part in str(path).split(PAIR)]
-    masks = [_load_one(part) for part in parts]
+    masks = [_load_one(part, limits or Limits(), formats) for part in parts]
     if any(mask.shape != masks[0].shape for mask in masks):
         sizes = " and ".join(f"{mask.shape[1]} x {mask.shape[0]}" for mask in masks)
         raise UnreadableImage("mask_size", f"left and right masks of {sizes} pixels, expected one")
@@ -124,21 +133,23 @@ def find_masks(folder: Path, names: Sequence[str]) -> list[str]:
     return found
 
 
-def _load_one(path: Path) -> Mask:
+def _load_one(path: Path, limits: Limits, formats: tuple[str, ...]) -> Mask:
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImage(
-                    "mask_unreadable", f"{image.width} x {image.height} pixels, too many for a mask"
-                )
+        with open_picture(path, formats, limits) as image:
+            check_pixels(image.width, image.height, 1, COST, limits)
             return binarise(
                 _pick_channel(np.asarray(_drop_palette(ImageOps.exif_transpose(image))))
             )
     except FileNotFoundError as error:
         raise UnreadableImage("mask_missing", f"{path.name}: no such file") from error
     except UnreadableImage as fault:
-        raise UnreadableImage(fault.reason, f"{path.name}: {fault.detail}") from fault
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = fault.reason if fault.reason.startswith("mask_") else "mask_unreadable"
+        raise UnreadableImage(reason, f"{path.name}: {fault.detail}") from fault
+    except NotAFile as error:
+        raise UnreadableImage(
+            "mask_unreadable", f"{path.name}: {error.strerror}, expected a picture"
+        ) from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise UnreadableImage(
             "mask_unreadable", f"{path.name}: not a picture that can be read, expected PNG or TIFF"
         ) from error

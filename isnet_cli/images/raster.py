@@ -9,23 +9,32 @@ and guessing by the brightest pixel would scale each image differently. A note m
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from isnet_cli.config.schema import Limits
 from isnet_cli.errors import UnreadableImage
+from isnet_cli.guard.metered import MeteredFile
+from isnet_cli.guard.opening import TooManyBytes, open_regular
+from isnet_cli.guard.sizes import check_frames, check_pixels
 from isnet_cli.images.detect_format import Format
 from isnet_cli.images.dicom.greyscale import Scale, note_narrow_range, stretch
-from isnet_cli.images.dicom.pixel_module import MAX_PIXELS
 from isnet_cli.images.quiet import mute_stderr
 from isnet_cli.images.sanity import check_colour, luma
 from isnet_cli.images.types import XRay
 
+CANVAS_COST = 12  # bytes per pixel of a WebP picture: two canvases and the result
+MAX_TILE = 1 << 24  # pixels of a TIFF tile that are decoded whatever the page's size
+STRIP = 256  # rows of a colour picture that are turned to grey at a time
+SAMPLED = 250_000  # pixels that tell a colour picture
+_ORIENTATION, _TILE = 274, (322, 323)  # tags of EXIF and TIFF
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _SUBFILE = 258, 262, 339, 254  # TIFF tags
 _WITH_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 _EIGHT_BIT = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK"})
@@ -41,7 +50,55 @@ class _Samples:
     notes: tuple[str, ...] = ()
 
 
-def read_raster(path: Path, kind: Format, scale: Scale = "bits") -> list[XRay]:
+@contextlib.contextmanager
+def open_picture(path: Path, formats: tuple[str, ...], limits: Limits) -> Iterator[Any]:
+    """Opens a picture with Pillow; of its content only the header is read.
+
+    Args:
+        path: The file.
+        formats: Pillow's names of the formats that are tried.
+        limits: What the file may be and take.
+
+    Raises:
+        UnreadableImage: ``too_large`` or ``too_slow``.
+        UnidentifiedImageError: It is none of `formats`, or its header is damaged.
+        OSError: The file cannot be opened.
+    """
+    try:
+        opened = open_regular(path, limits.file_bytes)
+    except TooManyBytes as error:
+        raise UnreadableImage("too_large", f"a file {error.strerror} (limits.file_mb)") from None
+    # a file object, not a path: Pillow maps raw TIFF files by path into memory and then
+    # mistakes their sides where the orientation swaps them (seen in 13.0)
+    with MeteredFile(opened, limits.elements, limits.seconds) as file:
+        try:
+            _check_canvas(file, limits)
+            with Image.open(cast(BinaryIO, file), formats=formats) as image:
+                yield image
+        except Image.DecompressionBombError:
+            raise UnreadableImage(
+                "too_large", "more than 178 million pixels, which no reader accepts"
+            ) from None
+        except ValueError as error:
+            if "MAX_TEXT" in str(error):  # of Pillow: texts and profiles that inflate beyond it
+                raise UnreadableImage(
+                    "too_large", "its texts or colour profile inflate to more than 1 MB"
+                ) from None
+            raise
+
+
+def _check_canvas(file: MeteredFile, limits: Limits) -> None:
+    """The size of a WebP picture: its library allocates the whole canvas when it is opened."""
+    head = file.read(30)
+    file.seek(0)
+    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X":
+        width, height = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
+        check_pixels(width, height, 1, CANVAS_COST, limits)
+
+
+def read_raster(
+    path: Path, kind: Format, scale: Scale = "bits", limits: Limits | None = None
+) -> list[XRay]:
     """Reads a PNG or JPEG, or each page of a TIFF (reduced-size previews left out), as images.
 
     Grey of 1 to 16 bits keeps its depth; transparency is laid on black; colour of 8 bits becomes
@@ -50,6 +107,7 @@ def read_raster(path: Path, kind: Format, scale: Scale = "bits") -> list[XRay]:
     Args:
         path: The file.
         kind: Its format by content.
+        limits: What the file may be and take; None: the defaults.
         scale: ``bits``, ``range`` or ``percentile``. Samples without a meaning of bits (32-bit
             integers, floats beyond [0, 1]) need one of the last two.
 
@@ -58,40 +116,52 @@ def read_raster(path: Path, kind: Format, scale: Scale = "bits") -> list[XRay]:
         Exception: Whatever the imaging library raises; `read_images` turns it into
             `UnreadableImage`.
     """
+    limits = limits or Limits()
     try:
-        # a file object, not a path: Pillow maps raw TIFF files by path into memory and then
-        # mistakes their sides where the orientation swaps them (seen in 13.0)
         with (
             mute_stderr() if kind == "tiff" else contextlib.nullcontext(),
-            path.open("rb") as file,
-            Image.open(file, formats=(kind.upper(),)) as image,
+            open_picture(path, (kind.upper(),), limits) as image,
         ):
-            return [_read_page(page, kind, scale) for page in _list_pages(image, kind)]
+            return [_read_page(page, kind, scale) for page in _list_pages(image, kind, limits)]
     except UnidentifiedImageError:
         raise UnreadableImage(
             "unreadable", f"begins like a {kind.upper()} but its header is damaged or unusual"
         ) from None
-    except Image.DecompressionBombError:
-        raise UnreadableImage("too_large", "declares more pixels than are read") from None
 
 
-def _list_pages(image: Any, kind: Format) -> Iterator[Any]:
+def _list_pages(image: Any, kind: Format, limits: Limits) -> Iterator[Any]:
     """Pages worth reading, each checked for size before its pixels are touched."""
-    count = getattr(image, "n_frames", 1) if kind == "tiff" else 1
-    total = 0
-    for number in range(count):
-        if number:
+    number = kept = 0
+    while True:
+        check_frames(number + 1, limits)
+        if not (number and int(_read_tag(image, _SUBFILE, 0)) & 1):
+            kept += image.width * image.height
+            check_pixels(1, kept, 1, _cost(image), limits)
+            _check_tiles(image)
+            yield image
+        number += 1
+        try:
+            if kind != "tiff":
+                return
             image.seek(number)
-        if number and int(_read_tag(image, _SUBFILE, 0)) & 1:
-            continue
-        total += image.width * image.height
-        if total > MAX_PIXELS:
-            raise UnreadableImage(
-                "too_large",
-                f"{image.width} x {image.height} pixels, at most {MAX_PIXELS // 1_000_000} million "
-                "per file are read",
-            )
-        yield image
+        except EOFError:
+            return
+
+
+def _cost(image: Any) -> int:
+    """Bytes per pixel at the peak: as decoded, as an array of levels, and as float32."""
+    wide = image.mode.startswith(("I", "F"))
+    return 14 if wide else 10
+
+
+def _check_tiles(image: Any) -> None:
+    """Refuses tiles far larger than the page: a decoder allocates a whole one."""
+    width, height = (int(_take_first(_read_tag(image, tag, 0))) for tag in _TILE)
+    if width * height > MAX_TILE and width * height > 4 * image.width * image.height:
+        raise UnreadableImage(
+            "too_large",
+            f"tiles of {width} x {height} pixels in a page of {image.width} x {image.height}",
+        )
 
 
 def _read_page(image: Any, kind: Format, scale: Scale) -> XRay:
@@ -113,11 +183,13 @@ def _read_samples(image: Any, kind: Format, scale: Scale) -> _Samples:
         return _read_without_white(values.astype(np.float32), scale, _white_is_zero(image, kind))
     signed = kind == "tiff" and int(_take_first(_read_tag(image, _SAMPLE_FORMAT, 1))) == 2
     lowest = -(1 << (bits - 1)) if signed else 0
-    pixels = (values.astype(np.float32) - lowest) / np.float32((1 << bits) - 1)
+    pixels = values.astype(np.float32)
+    pixels -= lowest
+    pixels /= np.float32((1 << bits) - 1)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         pixels[values == transparent] = 0.0
-    pixels = np.clip(pixels, 0.0, 1.0)
+    np.clip(pixels, 0.0, 1.0, out=pixels)
     if _white_is_zero(image, kind):
         return _Samples(np.float32(1.0) - pixels, bits, ("inverted",))
     return _Samples(pixels, bits)
@@ -127,7 +199,8 @@ def _turn_upright(image: Any) -> Any:
     """The page turned by its EXIF orientation; as it is when the EXIF data are damaged."""
     image.load()
     try:
-        return ImageOps.exif_transpose(image)
+        turned = image.getexif().get(_ORIENTATION, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except Exception:  # the pixels are sound, and their orientation is usually the first one
         return image
 
@@ -138,13 +211,20 @@ def _read_eight_bit(image: Any, bits: int) -> _Samples:
     if image.mode in ("1", "L") and "transparency" not in image.info:
         return _Samples(_scale_bytes(np.asarray(image.convert("L"))), bits)
     transparent = "transparency" in image.info or image.mode in _WITH_ALPHA
-    channels = np.asarray(image.convert("RGBA" if transparent else "RGB"))
-    fault = check_colour(channels[..., :3])
+    pixels = np.empty((image.height, image.width), np.float32)
+    step = max(1, math.isqrt(image.height * image.width // SAMPLED))
+    sample = []  # every so many pixels, to tell a colour picture
+    for top in range(0, image.height, STRIP):
+        strip = image.crop((0, top, image.width, min(image.height, top + STRIP)))
+        channels = np.asarray(strip.convert("RGBA" if transparent else "RGB"))
+        sample.append(channels[-top % step :: step, ::step, :3])
+        part = luma(channels)
+        if transparent:
+            part *= _scale_bytes(channels[..., 3])
+        pixels[top : top + STRIP] = part
+    fault = check_colour(np.concatenate(sample))
     if fault is not None:
         raise fault
-    pixels = luma(channels)
-    if transparent:
-        pixels *= _scale_bytes(channels[..., 3])
     return _Samples(pixels, min(bits, 8), notes)
 
 

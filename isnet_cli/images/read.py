@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isnet_cli.config.schema import Dicom
+from isnet_cli.config.schema import Dicom, Limits
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.detect_format import Format, open_image
 from isnet_cli.images.dicom.greyscale import Scale
@@ -16,11 +16,12 @@ from isnet_cli.images.types import XRay
 REASONS: dict[str, str] = {
     "missing": "the listed file does not exist",
     "no_access": "the file cannot be opened",
-    "not_a_file": "a folder, pipe or device instead of a file",
+    "not_a_file": "a folder, pipe, socket, device or broken link instead of a file",
     "not_image": "the content is neither DICOM, PNG, JPEG nor TIFF",
     "unreadable": "damaged beyond decoding",
     "truncated": "fewer pixel data than the header declares",
-    "too_large": "more pixels or bytes than a chest image can have",
+    "too_large": "more pixels, bytes, frames or memory than the limits allow",
+    "too_slow": "reading takes more time than the limits allow",
     "bad_header": "the description of the pixels is missing or contradicts itself",
     "bad_lut": "the modality LUT or rescale cannot be applied",
     "depth": "a bit depth or sample format without defined intensities",
@@ -37,7 +38,12 @@ REASONS: dict[str, str] = {
 }
 
 
-def read_images(path: Path, dicom: Dicom | None = None, scale: Scale = "bits") -> list[XRay]:
+def read_images(
+    path: Path,
+    dicom: Dicom | None = None,
+    scale: Scale = "bits",
+    limits: Limits | None = None,
+) -> list[XRay]:
     """Reads a file as one or several images (frames, pages) in the normal form.
 
     Nothing but `UnreadableImage` is raised for any content of the file, and no text of the file
@@ -48,6 +54,8 @@ def read_images(path: Path, dicom: Dicom | None = None, scale: Scale = "bits") -
         path: The file; its name does not matter.
         dicom: How DICOM pixels become intensities.
         scale: What white means: the sample's bits, or the image's own values.
+        limits: What the file may be and take; None: the defaults. Time and memory as a whole are
+            those of a worker process (`isnet_cli.core.workers`).
 
     Returns:
         At least one image: float32, finite, 0 to 1, bone bright, at the file's own size.
@@ -58,11 +66,11 @@ def read_images(path: Path, dicom: Dicom | None = None, scale: Scale = "bits") -
     kind, _ = open_image(path)
     try:
         with quiet():
-            images = _read_format(path, kind, dicom, scale)
+            images = _read_format(path, kind, dicom, scale, limits or Limits())
     except UnreadableImage:
         raise
-    except MemoryError:
-        raise UnreadableImage("too_large", "does not fit into memory") from None
+    except MemoryError as error:  # the cause is looked at by `isnet_cli.ingest.reading`
+        raise UnreadableImage("too_large", "does not fit into memory") from error
     except Exception as error:
         truncated = "truncated" in str(error) or isinstance(error, EOFError)
         raise UnreadableImage(
@@ -74,14 +82,16 @@ def read_images(path: Path, dicom: Dicom | None = None, scale: Scale = "bits") -
     return images
 
 
-def _read_format(path: Path, kind: Format, dicom: Dicom | None, scale: Scale) -> list[XRay]:
+def _read_format(
+    path: Path, kind: Format, dicom: Dicom | None, scale: Scale, limits: Limits
+) -> list[XRay]:
     if kind == "dicom":
         from isnet_cli.images.dicom.reader import read_dicom
 
-        return read_dicom(path, dicom, scale)
+        return read_dicom(path, dicom, scale, limits)
     from isnet_cli.images.raster import read_raster
 
-    return read_raster(path, kind, scale)
+    return read_raster(path, kind, scale, limits)
 
 
 def _check_normal_form(image: XRay) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from isnet_cli.config.schema import Config, Labels
 from isnet_cli.core.files import sha256_file
 from isnet_cli.core.names import make_name
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.workers import run_tasks, worker_count
+from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.find import Collected, collect_images, number_keys
 from isnet_cli.images.header_scan import HeaderFacts, scan_header
@@ -203,13 +203,20 @@ class Catalogue:
 
     def _scan_headers(self, images: Collected, context: RunContext) -> list[HeaderFacts]:
         paths = [path for _, path in images.images]
-        headers = [HeaderFacts()] * len(paths)
+        headers: list[HeaderFacts | None] = [None] * len(paths)
         several = len(paths) > FEW_HEADERS
         workers = worker_count(self.config.machine.workers, len(paths)) if several else 0
-        done = run_tasks(scan_header, paths, workers)
+        limits, stop = self.config.limits, context.stop_requested
+        scan = partial(scan_header, limits=limits)
+        done = run_tasks(scan, paths, workers, budget=make_budget(limits), stop=stop)
         for index, header in context.progress.track(done, "reading headers", len(paths)):
-            headers[index] = header or HeaderFacts()
-        return headers
+            if isinstance(header, Lost):
+                header = HeaderFacts(fault=describe_loss(header, limits))  # noqa: PLW2901
+            headers[index] = header
+        found = [header for header in headers if header is not None]
+        if len(found) < len(paths):
+            raise KeyboardInterrupt  # labels cannot be joined to headers that were not read
+        return found
 
     def _combine(
         self, found: Mapping[str, _Labelled], faults: Mapping[str, IsnetError]
@@ -254,11 +261,12 @@ def hash_content(path: str | Path) -> str:
 def _list_collections(config: Config) -> Iterator[Collection]:
     data = config.data
     if data.images is not None:
-        yield Collection(MAIN, data.images, data.labels, data.columns)
+        yield Collection(MAIN, data.images, data.labels, data.columns, config.limits)
     for name, entry in data.sets.items():
         if entry.images is not None:
             labels = entry.labels or Labels(task=data.labels.task, uncertain=data.labels.uncertain)
-            yield Collection(name, entry.images, labels, entry.columns or data.columns)
+            columns = entry.columns or data.columns
+            yield Collection(name, entry.images, labels, columns, config.limits)
         elif entry.labels is not None:
             raise IsnetError(
                 "config",

@@ -6,10 +6,10 @@ import math
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from isnet_cli.config.schema import Columns, Labels
+from isnet_cli.config.schema import Columns, Labels, Limits
 from isnet_cli.core.files import without_nan
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.find import Collected, list_places, make_printable, normalise_path
@@ -41,12 +41,14 @@ class Collection:
         images: As `Data.images`.
         labels: Where their labels are.
         columns: Optional columns of the label file.
+        limits: What the label file may be.
     """
 
     name: str
     images: str | list[str]
     labels: Labels
     columns: Columns
+    limits: Limits = field(default_factory=Limits)
 
 
 class Labelling:
@@ -84,7 +86,9 @@ class Labelling:
         if labels.file is None:
             return
         outside = self._collection.name != MAIN
-        self._table = read_labels(labels, self._collection.columns, outside=outside)
+        self._table = read_labels(
+            labels, self._collection.columns, outside=outside, limits=self._collection.limits
+        )
         self.warnings += self._table.warnings
         self.classes = self._table.classes
         self._leave_out_masks(self._table)

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from isnet_cli.config.schema import Config, Dicom
+from isnet_cli.config.schema import Config, Dicom, Limits
 from isnet_cli.core.files import atomic_path, fingerprint, sha256_file
 from isnet_cli.core.journal import Journal
 from isnet_cli.core.pseudonyms import pseudonym
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.workers import run_tasks, worker_count
+from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.find import name_frame
 from isnet_cli.images.kept import limit_size, save_image
@@ -23,7 +23,9 @@ from isnet_cli.images.types import XRay
 from isnet_cli.ingest.catalogue import Candidate, stamp_file
 
 FORMAT = 1  # of the kept images and what is recorded about them
-PASSING = frozenset({"missing", "no_access", "crashed", "changed"})  # may be cured by the next run
+PASSING = frozenset(
+    {"missing", "no_access", "crashed", "changed", "too_slow"}
+)  # may be cured by the next run
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class ReadTask:
         max_side: Longest side of the kept image, px.
         view: ``frontal`` refuses images known to be lateral.
         stated_view: View by the label file, which overrules the header; or ``unknown``.
+        limits: What the file may be and take.
     """
 
     path: Path
@@ -49,6 +52,7 @@ class ReadTask:
     max_side: int
     view: Literal["frontal", "any"]
     stated_view: str = "unknown"
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -123,15 +127,18 @@ def read_file(task: ReadTask) -> FileFacts:
     """Reads a file and keeps its usable images, reduced to ``max_side``.
 
     Images are written by rename. A file that is lost, unreadable or no chest image gives a reason;
-    nothing is raised for it. Runs in worker processes.
+    nothing is raised for it but `MemoryError`. Runs in worker processes.
     """
     try:
         before = os.stat(task.path)
-        images = read_images(task.path, task.dicom, task.scale)
+        images = read_images(task.path, task.dicom, task.scale, task.limits)
         digest = sha256_file(task.path)
         after = os.stat(task.path)
     except UnreadableImage as fault:
-        return skip_file(task.key, fault.reason, fault.detail, _hash_file(task.path))
+        if isinstance(fault.__cause__, MemoryError):
+            raise fault.__cause__ from None
+        digest = _hash_file(task.path, task.limits)
+        return skip_file(task.key, fault.reason, fault.detail, digest)
     except FileNotFoundError:
         return skip_file(task.key, "missing", "no such file")
     except OSError as error:
@@ -172,9 +179,10 @@ def _write_spacing(spacing: tuple[float, float] | None) -> str:
     return "" if spacing is None else f"{spacing[0]:.10g};{spacing[1]:.10g}"
 
 
-def _hash_file(path: Path) -> str:
+def _hash_file(path: Path, limits: Limits) -> str:
+    """The hash of a file that is left out; empty when there is none, or it is too large."""
     try:
-        return sha256_file(path)
+        return sha256_file(path) if os.stat(path).st_size <= limits.file_bytes else ""
     except OSError:
         return ""
 
@@ -209,7 +217,8 @@ def read_files(
         What became of each file, in order; None when a stop was requested before the end.
     """
     data = config.data
-    options = fingerprint(FORMAT, data.dicom.model_dump(), data.scale, data.max_side, data.view)
+    settings = (data.dicom.model_dump(), data.scale, data.max_side, data.view)
+    options = fingerprint(FORMAT, *settings, config.limits.model_dump())
     with Journal(root, options) as journal:
         parts = [_name_part(candidate, salt, config) for candidate in candidates]
         facts: list[FileFacts | None] = []
@@ -235,11 +244,13 @@ def _read_tasks(
     """(index, facts) of each task as it is done."""
     if not tasks:
         return
-    workers = worker_count(config.machine.workers, len(tasks))
-    done = run_tasks(read_file, tasks, workers)
-    words = "the process that read it died (damaged file or too little memory)"
+    workers = worker_count(config.machine.workers, len(tasks), least=1)
+    budget = make_budget(config.limits)
+    done = run_tasks(read_file, tasks, workers, budget=budget, stop=context.stop_requested)
     for index, found in context.progress.track(done, "reading images", len(tasks)):
-        yield index, found or skip_file(tasks[index].key, "crashed", words)
+        if isinstance(found, Lost):
+            found = skip_file(tasks[index].key, *describe_loss(found, config.limits))  # noqa: PLW2901
+        yield index, found
 
 
 def _make_task(candidate: Candidate, config: Config, root: Path, salt: bytes) -> ReadTask:
@@ -253,6 +264,7 @@ def _make_task(candidate: Candidate, config: Config, root: Path, salt: bytes) ->
         max_side=data.max_side,
         view=data.view,
         stated_view=candidate.stated.view,
+        limits=config.limits,
     )
 
 

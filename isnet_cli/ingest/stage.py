@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from isnet_cli.config.schema import Config
+from isnet_cli.config.schema import Config, Limits
 from isnet_cli.core import files
 from isnet_cli.core.pseudonyms import new_salt, read_salt
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
+from isnet_cli.core.workers import make_budget, run_tasks, worker_count
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.manifest import rows_to_dicts
 from isnet_cli.images.mask_files import PAIR, load_mask, save_mask
@@ -35,7 +35,6 @@ FORMAT = 1  # raised when the same input gives another manifest
 MANIFEST, SKIPPED = "manifest.csv", "skipped.csv"
 SALT = ".salt"
 GIVEN = "given_masks"  # copies of given masks under pseudonyms
-TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")  # as `core.files.atomic_path` names them
 SKIPPED_FIELDS = ("key", "path", "reason")
 
 
@@ -54,6 +53,7 @@ def fingerprint(config: Config, folder: RunFolder, prepared: Catalogue | None = 
     return files.fingerprint(
         [
             *(FORMAT, reading.FORMAT, config.data.model_dump(mode="json")),
+            config.limits.model_dump(),
             *(config.seed, config.masks.files),
             *catalogue.stamps(),
         ]
@@ -87,7 +87,7 @@ def run(
         lines += make_lines(candidate, found, config, salt)
     rows = [line.row for line in split_into_sets(skip_copies(lines), config)]
     if config.data.privacy.rename:
-        rows = [_copy_mask(row, root) for row in rows]
+        rows = _copy_masks(rows, root, config, context)
     _write_skipped(rows, root)
     report_warnings(_refuse_unsound(rows, config), rows, config, context)
     files.write_csv(root / MANIFEST, ROW_FIELDS, rows_to_dicts(rows))
@@ -116,19 +116,45 @@ def _find_salt(config: Config, root: Path) -> bytes:
     return read_salt(path)
 
 
-def _copy_mask(row: Row, root: Path) -> Row:
-    """With pseudonyms, the row points to a copy of its mask, since paths contain names."""
-    if not row.mask_file or row.status != "ok":
-        return replace(row, mask_file="")
-    copy = root / GIVEN / f"{row.key}.png"
+@dataclass(frozen=True)
+class _Copy:
+    """A given mask to copy: the files (two joined by ``|``), where to, and the limits."""
+
+    source: str
+    copy: Path
+    limits: Limits
+
+
+def _copy_masks(rows: Sequence[Row], root: Path, config: Config, context: RunContext) -> list[Row]:
+    """With pseudonyms, rows point to copies of their masks, since paths contain names.
+
+    A mask that cannot be read has no copy: the masks stage finds no file and reports it.
+    """
+    chosen = [row for row in rows if row.mask_file and row.status == "ok"]
+    copies = {row.key: root / GIVEN / f"{row.key}.png" for row in chosen}
+    tasks = [_Copy(row.mask_file, copies[row.key], config.limits) for row in chosen]
+    workers = worker_count(config.machine.workers, len(tasks), least=1)
+    done = run_tasks(
+        _copy_one, tasks, workers, budget=make_budget(config.limits), stop=context.stop_requested
+    )
+    finished = 0
+    for index, found in done:
+        finished += 1
+        if found is not True:
+            tasks[index].copy.unlink(missing_ok=True)
+    if finished < len(tasks):
+        raise KeyboardInterrupt
+    return [replace(row, mask_file=str(copies.get(row.key, ""))) for row in rows]
+
+
+def _copy_one(task: _Copy) -> bool:
     try:
-        mask = load_mask(row.mask_file)
-    except UnreadableImage:  # the masks stage finds no file and reports it
-        copy.unlink(missing_ok=True)
-    else:
-        with files.atomic_path(copy) as temporary:
-            save_mask(temporary, mask)
-    return replace(row, mask_file=str(copy))
+        mask = load_mask(task.source, task.limits)
+    except UnreadableImage:
+        return False
+    with files.atomic_path(task.copy) as temporary:
+        save_mask(temporary, mask)
+    return True
 
 
 def _write_skipped(rows: Sequence[Row], root: Path) -> None:
@@ -153,6 +179,3 @@ def _remove_stale(rows: Sequence[Row], root: Path) -> None:
                     path.unlink()
             if top != str(root / name) and not os.listdir(top):
                 os.rmdir(top)
-    for path in root.iterdir():
-        if TEMPORARY.fullmatch(path.name):
-            path.unlink()

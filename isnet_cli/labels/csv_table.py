@@ -6,10 +6,13 @@ import codecs
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from isnet_cli.config.schema import Limits
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import read_bytes
 
 DELIMITERS = (",", ";", "\t", "|")
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -50,7 +53,7 @@ class CsvTable:
         return [row[index] for row in self.rows]
 
 
-def read_table(path: Path, delimiter: str = "auto") -> CsvTable:
+def read_table(path: Path, delimiter: str = "auto", limits: Limits | None = None) -> CsvTable:
     """Reads a CSV with a header line.
 
     Accepts comma, semicolon, tab and bar; quotes; UTF-8 and UTF-16 (with or without byte-order
@@ -62,20 +65,23 @@ def read_table(path: Path, delimiter: str = "auto") -> CsvTable:
         IsnetError: Kind "data": missing, empty, a workbook, torn quotes, no header line, the same
             header twice, a row that is too long; the message names file and line.
     """
-    text, encoding = _decode(path)
+    limits = limits or Limits()
+    text, encoding = _decode(path, limits)
     skipped = 0
     first, _, rest = text.partition("\n")
     if first.lower().startswith("sep=") and first[4:5] in DELIMITERS:
         text, skipped = rest, 1
         delimiter = first[4] if delimiter == "auto" else delimiter
     found = _find_delimiter(text) if delimiter == "auto" else delimiter
-    records = _read_records(path, text, found, skipped)
+    records = _read_records(path, text, found, skipped, limits)
     if not records:
         raise IsnetError(
             "data", f"{path}: empty, expected a header line and rows", fix="check data.labels.file"
         )
     header_line, header = records[0]
     columns = _name_columns(path, header_line, header)
+    if len(columns) * len(records) > limits.cells:
+        raise _too_many_cells(path, f"{len(columns)} columns of {len(records)} rows", limits)
     rows, lines = [], []
     for line, cells in records[1:]:
         rows.append(_fit_row(path, line, cells, len(columns), found))
@@ -89,9 +95,17 @@ def read_table(path: Path, delimiter: str = "auto") -> CsvTable:
     return CsvTable(path, columns, tuple(rows), tuple(lines), found, encoding)
 
 
-def _decode(path: Path) -> tuple[str, str]:
+def _too_many_cells(path: Path, found: str, limits: Limits) -> IsnetError:
+    return IsnetError(
+        "data",
+        f"{path}: {found}, at most {limits.cells} cells are read",
+        fix="leave columns out that are not needed, or raise limits.cells",
+    )
+
+
+def _decode(path: Path, limits: Limits) -> tuple[str, str]:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, limits.table_bytes)
     except OSError as error:
         what = "a folder" if path.is_dir() else (error.strerror or "unreadable").lower()
         raise IsnetError(
@@ -143,14 +157,17 @@ def _find_delimiter(text: str) -> str:
 
 
 def _read_records(
-    path: Path, text: str, delimiter: str, skipped: int
+    path: Path, text: str, delimiter: str, skipped: int, limits: Limits
 ) -> list[tuple[int, list[str]]]:
     reader = csv.reader(
-        io.StringIO(text), delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t"
+        _iterate_lines(text), delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t"
     )
-    records = []
+    records, count = [], 0
     try:
         for cells in reader:
+            count += len(cells)
+            if count > limits.cells:
+                raise _too_many_cells(path, f"more than {limits.cells} cells", limits)
             trimmed = [cell.strip() for cell in cells]
             if any(trimmed):
                 records.append((reader.line_num + skipped, trimmed))
@@ -162,6 +179,15 @@ def _read_records(
             fix="mend the quotes on that line, or set data.labels.delimiter",
         ) from error
     return records
+
+
+def _iterate_lines(text: str) -> Iterator[str]:
+    """The lines with their ends; a file in memory would take four bytes per character."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end
 
 
 def _name_columns(path: Path, line: int, header: list[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from isnet_cli.config.schema import Columns, Labels
+from isnet_cli.config.schema import Columns, Labels, Limits
 from isnet_cli.errors import IsnetError
 from isnet_cli.labels.columns import Roles, find_roles, list_names
 from isnet_cli.labels.csv_table import CsvTable, read_table
@@ -78,7 +78,9 @@ class LabelTable:
     warnings: tuple[str, ...] = ()
 
 
-def read_labels(labels: Labels, columns: Columns, *, outside: bool = False) -> LabelTable:
+def read_labels(
+    labels: Labels, columns: Columns, *, outside: bool = False, limits: Limits | None = None
+) -> LabelTable:
     """Reads the CSV of `labels` and finds out what each row means.
 
     Multi-class: one column of class names, kept as written, or several 0/1 columns with exactly
@@ -89,13 +91,14 @@ def read_labels(labels: Labels, columns: Columns, *, outside: bool = False) -> L
         columns: Its optional columns.
         outside: The images belong to a test set of their own: they may all be of one class and need
             not have all configured ones.
+        limits: What the file may be; None: the defaults.
 
     Raises:
         IsnetError: Kind "data"; names file, line, what was found and what was expected.
     """
     if labels.file is None:
         raise ValueError("labels.file is not set")
-    table = read_table(Path(labels.file), labels.delimiter)
+    table = read_table(Path(labels.file), labels.delimiter, limits)
     roles = find_roles(table, labels, columns)
     texts, classes, warnings = _read_label_texts(table, roles.label, labels, 1 if outside else 2)
     rows = tuple(

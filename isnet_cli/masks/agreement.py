@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isnet_cli.core import files, runtime
+from isnet_cli.config.schema import Limits
+from isnet_cli.core import files
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.mask_files import find_masks, load_mask
 from isnet_cli.images.types import Row
-from isnet_cli.masks.make import ahead
 from isnet_cli.masks.overlap import MaskScore, score_mask, spread
 
 TABLE, SUMMARY = "truth.csv", "truth.json"
@@ -50,18 +51,20 @@ def score_masks(folder: RunFolder, truth: Path, context: RunContext) -> dict[str
             details=tuple(f"image {key}" for key in list(qc)[:3]),
         )
 
-    def one(row: Row) -> Line:
-        return _line(row, qc[row.key], found[row.key], root)
-
-    lines = []
-    workers = max(1, runtime.thread_count(None))
-    with (
-        context.progress.bar("comparing masks", len(rows)) as bar,
-        ThreadPoolExecutor(workers) as pool,
-    ):
-        for line in ahead(pool, one, rows, depth=2 * workers):
-            lines.append(line)
-            bar.advance(1)
+    tasks = [_Task(row, qc[row.key], found[row.key], root) for row in rows]
+    lines, limits = [], Limits()
+    done = run_tasks(
+        _compare, tasks, worker_count(None, len(tasks), least=1),
+        budget=make_budget(limits), stop=context.stop_requested,
+    )  # fmt: skip
+    for index, line in context.progress.track(done, "comparing masks", len(tasks)):
+        if isinstance(line, Lost):
+            _, words = describe_loss(line, limits)
+            head = _head(tasks[index])
+            line = {**head, **_nothing(f"mask_unreadable: {words}")}  # noqa: PLW2901
+        lines.append(line)
+    if len(lines) < len(tasks):
+        raise KeyboardInterrupt
     lines.sort(key=_worst_first)
     files.write_csv(root / TABLE, FIELDS, [_cells(line) for line in lines])
     summary = {"truth": str(truth), "images": len(qc), **summarise(lines)}
@@ -108,8 +111,23 @@ def _figures(lines: Sequence[Line]) -> dict[str, Any]:
     return figures
 
 
-def _line(row: Row, qc: Mapping[str, str], truth: str, root: Path) -> Line:
-    head = {"key": row.key, "source": row.source, "verdict": qc["verdict"]}
+@dataclass(frozen=True)
+class _Task:
+    """One image, its line of ``qc.csv``, its true mask, and the folder of the masks."""
+
+    row: Row
+    qc: Mapping[str, str]
+    truth: str
+    root: Path
+
+
+def _head(task: _Task) -> Line:
+    return {"key": task.row.key, "source": task.row.source, "verdict": task.qc["verdict"]}
+
+
+def _compare(task: _Task) -> Line:
+    row, qc, truth, root = task.row, task.qc, task.truth, task.root
+    head = _head(task)
     if qc["verdict"] == "missing":
         return {**head, **_nothing(qc["reason"])}
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,22 +72,30 @@ class Maker:
     device: torch.device | None = None
     further: MaskFiles | None = None
 
+    def given_only(self, row: Row) -> GivenMask:
+        """The task of one image that has a given mask; goes to another process."""
+        alone = replace(self, sources={row.key: self.sources[row.key]}, network=None, device=None)
+        return GivenMask(alone, row)
+
+    def note_lost(self, row: Row, reason: str) -> Line:
+        """The line of an image whose given mask could not be read to the end."""
+        return self._note(row, None, missing(f"mask_unreadable: {reason}"), "file")
+
     def path(self, key: str) -> Path:
         """The mask file of an image."""
         return self.root / f"{key}.png"
 
     def make(self, rows: list[Row]) -> list[Line]:
-        """Masks of one chunk, all given or all to be made; returns their lines of ``qc.csv``."""
-        if self.sources[rows[0].key]:
-            return [self._given(row) for row in rows]
+        """Masks of one chunk, none of them given; returns their lines of ``qc.csv``."""
         if self.network is None:
             why = missing("mask_missing: no mask is given for this image")
             return [self._note(row, None, why, "none") for row in rows]
         return self._predicted(rows)
 
-    def _given(self, row: Row) -> Line:
+    def take_given(self, row: Row) -> Line:
+        """The mask from the file that is given for an image; returns its line of ``qc.csv``."""
         try:
-            mask = load_mask(self.sources[row.key])
+            mask = load_mask(self.sources[row.key], self.config.limits)
             if mask.shape != (row.height, row.width):
                 raise UnreadableImage(
                     "mask_size",
@@ -139,3 +147,16 @@ class Maker:
             if self.further is not None:
                 self.further.write(row, mask)
         return quality.cells(row.key, origin)
+
+
+@dataclass(frozen=True)
+class GivenMask:
+    """An image with a given mask, and what takes it."""
+
+    maker: Maker
+    row: Row
+
+
+def take_given_mask(task: GivenMask) -> Line:
+    """Runs in worker processes: `Maker.take_given` of one image."""
+    return task.maker.take_given(task.row)

@@ -17,6 +17,7 @@ from isnet_cli.core.journal import Journal, remove_files
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
+from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.mask_files import PAIR
@@ -30,7 +31,7 @@ from isnet_cli.masks.contact_sheet import (
     pages,
     tile,
 )
-from isnet_cli.masks.make import Maker, ahead
+from isnet_cli.masks.make import Maker, ahead, take_given_mask
 from isnet_cli.masks.quality import QC_FIELDS
 from isnet_cli.masks.viewer_files import MaskFiles
 from isnet_cli.output.dicom.writer import prepare_dicom
@@ -219,8 +220,9 @@ def _make_all(
         _one_thread_each() if maker.network else contextlib.nullcontext(),
         ThreadPoolExecutor(workers) as pool,
     ):
-        going = _until(chunks, context)
-        for lines in ahead(pool, maker.make, going, depth=2 * workers):
+        given = _take_given(maker, chunks, config, context)
+        going = _until([chunk for chunk in chunks if not sources[chunk[0].key]], context)
+        for lines in chain(given, ahead(pool, maker.make, going, depth=2 * workers)):
             for line in lines:
                 absent = line["verdict"] == "missing"
                 written = [] if absent else further.written(line["key"])
@@ -228,6 +230,23 @@ def _make_all(
             bar.advance(len(lines))
             made += len(lines)
     return made == total
+
+
+def _take_given(
+    maker: Maker, chunks: Sequence[list[Row]], config: Config, context: RunContext
+) -> Iterator[list[dict[str, Any]]]:
+    """Lines of the images with given masks, read in processes of their own."""
+    rows = [row for chunk in chunks for row in chunk if maker.sources[row.key]]
+    done = run_tasks(
+        take_given_mask, [maker.given_only(row) for row in rows],
+        worker_count(config.machine.workers, len(rows), least=1),
+        budget=make_budget(config.limits), stop=context.stop_requested,
+    )  # fmt: skip
+    for index, line in done:
+        if isinstance(line, Lost):
+            _, words = describe_loss(line, config.limits)
+            line = maker.note_lost(rows[index], words)  # noqa: PLW2901
+        yield [line]
 
 
 def _with_network(maker: Maker, config: Config, context: RunContext) -> Maker:

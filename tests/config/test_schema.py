@@ -23,6 +23,8 @@ evaluate.sets
 heatmap.family heatmap.formats heatmap.identity heatmap.limit heatmap.method heatmap.model
 predict.model
 heatmap.region heatmap.scale heatmap.sets heatmap.target
+limits.cells limits.elements limits.file_mb limits.frames limits.megapixels limits.memory_mb
+limits.seconds limits.table_mb
 machine.deterministic machine.device machine.workers
 masks.batch_size masks.files masks.flip masks.formats masks.identity masks.model
 masks.on_suspect masks.postprocess.dilate_mm masks.postprocess.dilate_percent

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -8,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.core import workers
-from isnet_cli.core.workers import run_tasks, worker_count
+from isnet_cli.core.workers import Lost, run_tasks, worker_count
 
 
 def double(number: int) -> int:
@@ -40,14 +40,10 @@ def test_no_tasks() -> None:
     assert list(run_tasks(double, [], 2)) == []
 
 
-@pytest.mark.parametrize("queued", [1, pytest.param(workers.QUEUED, marks=pytest.mark.slow)])
-def test_a_task_that_kills_its_process_costs_itself_alone(
-    queued: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All that are queued beside it are done again, each in a process of its own."""
-    monkeypatch.setattr(workers, "QUEUED", queued)
+def test_a_task_that_kills_its_process_costs_itself_alone() -> None:
+    """What waited behind it is done by another process."""
     found = dict(run_tasks(deadly, range(30), 2))
-    assert found.pop(7) is None
+    assert found.pop(7) is Lost.CRASHED
     assert found == {n: n for n in range(30) if n != 7}
 
 
@@ -62,7 +58,10 @@ def test_an_abandoned_loop_ends_its_processes() -> None:
 
 
 def test_work_goes_on_where_processes_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_can_start", lambda: False)
+    def refuse(self: object) -> None:
+        raise OSError(11, "no more processes")
+
+    monkeypatch.setattr(multiprocessing.get_context("forkserver").Process, "start", refuse)
     found = dict(run_tasks(_here_only, range(5), 2))
     assert found == {n: n for n in range(5)}
 

@@ -13,14 +13,15 @@ from tests.support.paths import ROOT
 PACKAGES = {"isnet_cli": ROOT, "isnet_models": ROOT / "models", "isnet_lrp": ROOT / "models"}
 
 # Folder of isnet_cli -> folders it may import. `errors` is a single module.
-FLOOR = {"core", "config", "errors", "text"}
+FLOOR = {"core", "config", "errors", "guard", "text"}
 SHARED = FLOOR | {"images", "labels", "dataset", "stats", "output", "phantoms", "inference"}
 SLICES = {"ingest", "masks", "train", "evaluate", "heatmap", "check"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "text": set(),
-    "config": {"errors", "text"},
-    "core": {"config", "errors", "text"},
+    "guard": {"errors"},
+    "config": {"errors", "guard", "text"},
+    "core": {"config", "errors", "guard", "text"},
     "images": FLOOR,
     "phantoms": FLOOR | {"images"},
     "labels": FLOOR | {"images"},
@@ -40,7 +41,7 @@ MODELS_FROM = (  # need no torch
 )
 
 # At the top of these, heavy libraries may not be imported: `isnet --help` must be instant.
-LIGHT = {"cli", "config", "core", "errors", "labels", "images", "text"}
+LIGHT = {"cli", "config", "core", "errors", "guard", "labels", "images", "text"}
 HEAVY = {
     *("torch", "torchvision", "timm", "segmentation_models_pytorch", "safetensors", "SimpleITK"),
     *("pydicom", "highdicom", "sklearn", "scipy", "matplotlib", "jinja2", "rich"),

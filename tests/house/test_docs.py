@@ -141,7 +141,7 @@ def test_examples_of_benchmarks_load(text: str, tmp_path: Path) -> None:
 def test_every_key_of_the_segmenters_training_is_documented_with_its_default() -> None:
     page = (ROOT / "docs/lung_unet.md").read_text(encoding="utf-8")
     expected = defaults(plain(Segmenter()))
-    shared = {key for key in expected if key.startswith(("machine.", "data.dicom."))}
+    shared = {key for key in expected if key.startswith(("machine.", "limits.", "data.dicom."))}
     found = {
         row[1]: parse(f"x: {row[2]}").value["x"]
         for row in re.finditer(r"^\| `([\w.]+)` \| `(.*?)` \| .+ \|$", page, re.MULTILINE)

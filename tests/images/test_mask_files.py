@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from isnet_cli.config.schema import Limits
 from isnet_cli.errors import IsnetError, UnreadableImage
-from isnet_cli.images import mask_files
 from isnet_cli.images.mask_files import (
     PAIR,
     binarise,
@@ -155,9 +155,10 @@ def test_pictures_that_are_too_large_or_say_two_things(
     path = saved(tmp_path / "m.png", two)
     with pytest.raises(UnreadableImage, match=r"^m\.png: colours and transparency vary"):
         load_mask(path)
-    monkeypatch.setattr(mask_files, "MAX_PIXELS", 50)
-    with pytest.raises(UnreadableImage, match=r"^m\.png: 8 x 8 pixels, too many") as large:
-        load_mask(path)
+    save_mask(tmp_path / "m.png", np.ones((1024, 1024), np.bool_))
+    few = Limits(megapixels=1)
+    with pytest.raises(UnreadableImage, match=r"^m\.png: 1024 x 1024 pixels, at most 1") as large:
+        load_mask(path, few)
     assert large.value.reason == "mask_unreadable"
 
 

@@ -258,7 +258,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
 def test_a_compressed_text_bomb_in_a_png_is_refused(tmp_path: Path) -> None:
     text = b"k\0\0" + zlib.compress(bytes(80 << 20), 9)
     content = png_bytes(values(8), 8, chunks=((b"zTXt", text),))
-    assert fault(tmp_path, content).reason == "unreadable"
+    assert fault(tmp_path, content).reason == "too_large"
 
 
 @pytest.mark.parametrize("format_", ["PNG", "JPEG", "TIFF"])

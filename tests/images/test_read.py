@@ -76,7 +76,10 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert fault(tmp_path / ("y" * 300)).reason == "no_access"
     assert fault(Path("nul\0byte")).reason == "no_access"
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    assert fault(tmp_path / "loop").reason == "no_access"
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    for name in ("loop", "dangling"):
+        assert fault(tmp_path / name).reason == "not_a_file"
+    assert fault(Path(os.devnull)).detail.startswith("a device")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -279,9 +282,10 @@ def test_no_file_descriptor_is_left_open() -> None:
 
 
 def raised_reasons() -> set[str]:
-    """Every reason that a module below `isnet_cli/images` may raise, from the source."""
+    """Every reason that a module below `images` or `guard` may raise, from the source."""
     found = set()
-    for path in sorted((ROOT / "isnet_cli" / "images").rglob("*.py")):
+    places = ("images", "guard")
+    for path in sorted(p for name in places for p in (ROOT / "isnet_cli" / name).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UnreadableImage":
                 first = node.args[0]

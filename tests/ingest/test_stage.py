@@ -15,7 +15,9 @@ import pytest
 from isnet_cli.config.load import dump
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.core.workers import Lost
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.leftovers import name_temporary
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.read import read_images
@@ -266,9 +268,9 @@ def test_a_file_that_kills_its_process_is_a_row_and_is_tried_again(
     folder = two_classes(tmp_path)
     real = reading.run_tasks
 
-    def dying(function, tasks, workers):
-        for index, found in real(function, tasks, workers):
-            yield index, None if tasks[index].key == "04" else found
+    def dying(function, tasks, workers, **options):
+        for index, found in real(function, tasks, workers, **options):
+            yield index, Lost.CRASHED if tasks[index].key == "04" else found
 
     with monkeypatch.context() as patch:
         patch.setattr(reading, "run_tasks", dying)
@@ -532,12 +534,18 @@ def test_a_given_mask_that_cannot_be_used_stays_lost_under_hidden_names(tmp_path
     assert states.count(False) == 1
 
 
+def name_of_the_dead(path: Path) -> Path:
+    """The temporary name that a process which has ended would have given."""
+    temporary = name_temporary(path)
+    return temporary.with_name(temporary.name.replace(f".{os.getpid()}-", ".999999999-"))
+
+
 def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
     folder = two_classes(tmp_path)
     run = tmp_path / "run/ingest"
     leftovers = [
-        run / ".manifest.77.tmp.csv",
-        run / "images/old/.00.77.tmp.png",
+        name_of_the_dead(run / "manifest.csv"),
+        name_of_the_dead(run / "images/old/00.png"),
         run / "images/x.png",
     ]
     for path in leftovers:

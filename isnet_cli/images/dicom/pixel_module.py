@@ -7,7 +7,6 @@ from typing import Any
 
 from isnet_cli.errors import UnreadableImage
 
-MAX_PIXELS = 100_000_000  # of one file, all frames; four times the largest single radiograph
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"})
 
@@ -51,7 +50,7 @@ def read_pixel_module(ds: Any) -> PixelModule:
     """Reads and checks the pixel description of a dataset before anything is allocated.
 
     Raises:
-        UnreadableImage: ``bad_header``, ``too_large`` or ``depth``.
+        UnreadableImage: ``bad_header`` or ``depth``.
     """
     photometric = str(ds.get("PhotometricInterpretation") or "MONOCHROME2").strip().upper()
     if photometric not in GREY | COLOUR:
@@ -89,12 +88,6 @@ def _read_number(ds: Any, keyword: str, default: int | None) -> int:
 def _check_module(module: PixelModule) -> None:
     if min(module.rows, module.columns, module.frames) < 1:
         raise UnreadableImage("bad_header", "rows, columns and frames must be 1 or more")
-    if module.rows * module.columns * module.frames > MAX_PIXELS:
-        raise UnreadableImage(
-            "too_large",
-            f"{module.frames} frames of {module.columns} x {module.rows} pixels are declared, at "
-            f"most {MAX_PIXELS // 1_000_000} million pixels are read",
-        )
     if module.samples == 3 and (module.allocated, module.stored) != (8, 8):
         raise UnreadableImage(
             "depth", f"colour of {module.stored} bits per channel, expected 8 (or a grey image)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.config.schema import Dicom
-from isnet_cli.errors import UnreadableImage
+from isnet_cli.config.schema import Dicom, Limits
+from isnet_cli.guard.sizes import check_frames, check_pixels
 from isnet_cli.images.dicom import codec, header
+from isnet_cli.images.dicom.dataset import open_dataset
 from isnet_cli.images.dicom.greyscale import (
     Scale,
     make_display_table,
@@ -26,12 +26,15 @@ from isnet_cli.images.dicom.pixel_module import GREY, PixelModule, read_pixel_mo
 from isnet_cli.images.sanity import check_colour, luma
 from isnet_cli.images.types import XRay
 
-MAX_FILE = 512 << 20  # bytes of a file, deflated data sets counted after inflation
 BLOCK = 1 << 18  # pixels that are looked up at a time
-DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
-def read_dicom(path: Path, options: Dicom | None = None, scale: Scale = "bits") -> list[XRay]:
+def read_dicom(
+    path: Path,
+    options: Dicom | None = None,
+    scale: Scale = "bits",
+    limits: Limits | None = None,
+) -> list[XRay]:
     """Reads each frame of a DICOM file as an image.
 
     Args:
@@ -40,6 +43,7 @@ def read_dicom(path: Path, options: Dicom | None = None, scale: Scale = "bits") 
             of the photometric interpretation (``auto``: as the file says).
         scale: ``bits``: white is what the bits allow after rescale and VOI; ``range`` and
             ``percentile``: the image's own values, padding left out.
+        limits: What the file may be and take; None: the defaults.
 
     Returns:
         One image per frame, bone bright; padding is black.
@@ -50,27 +54,33 @@ def read_dicom(path: Path, options: Dicom | None = None, scale: Scale = "bits") 
             `UnreadableImage`.
     """
     options = options or Dicom()
-    ds = _open_dataset(path)
+    limits = limits or Limits()
+    ds = _open_file(path, limits)
     header.refuse_unfit(ds)
     module = read_pixel_module(ds)
+    check_frames(module.frames, limits)
+    check_pixels(module.columns, module.rows, module.frames, _cost(module), limits)
     frames, bits = codec.decode_pixels(ds, module)
     module = replace(module, stored=bits)
     return [_read_frame(ds, module, frame, n, options, scale) for n, frame in enumerate(frames)]
 
 
-def _open_dataset(path: Path) -> Any:
+def _open_file(path: Path, limits: Limits) -> Any:
+    """The data set with the transfer syntax that it is written in."""
     import pydicom
 
-    if path.stat().st_size > MAX_FILE:
-        raise UnreadableImage("too_large", f"a file of more than {MAX_FILE >> 20} MiB")
-    check_deflated(path)
-    ds = pydicom.dcmread(path, force=True)
+    ds = open_dataset(path, limits)
     meta = getattr(ds, "file_meta", None)
     if meta is None:
         ds.file_meta = meta = pydicom.dataset.FileMetaDataset()
     if not meta.get("TransferSyntaxUID"):
         meta.TransferSyntaxUID = _native_syntax(ds)
     return ds
+
+
+def _cost(module: PixelModule) -> int:
+    """Bytes per pixel at the peak: as stored, decoded and shifted, and as float32."""
+    return 4 + 4 * module.samples * ((module.allocated + 7) // 8)
 
 
 def _native_syntax(ds: Any) -> Any:
@@ -81,25 +91,6 @@ def _native_syntax(ds: Any) -> Any:
     if implicit:
         return uid.ImplicitVRLittleEndian
     return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
-
-
-def check_deflated(path: Path) -> None:
-    """Refuses a deflated data set that would inflate beyond `MAX_FILE`, without holding it."""
-    from pydicom.filereader import read_file_meta_info
-
-    with path.open("rb") as file:
-        if file.read(132)[128:] != b"DICM":
-            return
-    meta = read_file_meta_info(path)
-    if meta.get("TransferSyntaxUID") != DEFLATED:
-        return
-    with path.open("rb") as file:
-        file.seek(132 + 12 + int(meta.get("FileMetaInformationGroupLength", 0)))
-        inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while block := inflater.unconsumed_tail or file.read(1 << 20):
-            total += len(inflater.decompress(block, 16 << 20))
-            if total > MAX_FILE:
-                raise UnreadableImage("too_large", f"inflates to more than {MAX_FILE >> 20} MiB")
 
 
 def _read_frame(

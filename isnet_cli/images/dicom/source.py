@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
+from isnet_cli.core.files import sha256_file
 from isnet_cli.errors import IsnetError
+from isnet_cli.images.dicom.dataset import open_dataset
 from isnet_cli.images.quiet import quiet
 from isnet_cli.images.types import Row
 
@@ -25,12 +26,9 @@ def read_source_header(row: Row) -> Any:
         IsnetError: Kind "data": the file is gone, was changed since, cannot be parsed, or says no
             study, series or instance; the message quotes nothing of the header.
     """
-    import pydicom
-
     path = Path(row.path)
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_file(path)
     except OSError as error:
         words = (error.strerror or "unreadable").lower()
         raise IsnetError(
@@ -40,7 +38,7 @@ def read_source_header(row: Row) -> Any:
         raise IsnetError("data", f"{row.key}: its file has changed since it was ingested", fix=_FIX)
     try:
         with quiet():
-            ds = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            ds = open_dataset(path, header=True)
             ds.decode()
     except Exception:
         raise IsnetError("data", f"{row.key}: the header cannot be parsed", fix=_FIX) from None

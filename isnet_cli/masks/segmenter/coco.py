@@ -7,7 +7,6 @@ corners are in pixels, (0, 0) being the outer corner of the first pixel.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,10 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isnet_cli.config.schema import Limits
 from isnet_cli.errors import IsnetError, UnreadableImage
+from isnet_cli.guard.opening import parse_json, read_bytes
+from isnet_cli.guard.sizes import check_pixels
 
 Mask = NDArray[np.bool_]
-MAX_PIXELS = 100_000_000  # as for images
+COST = 4  # bytes that drawing takes per pixel
+MAX_CORNERS = 200_000  # of one picture: a lung has some hundred
 LUNG = "lung"  # categories with this word, where there are any; else all
 
 
@@ -42,7 +45,7 @@ class Outlines:
     parts: tuple[Any, ...]
 
 
-def read_coco(path: Path) -> list[Outlines]:
+def read_coco(path: Path, limits: Limits | None = None) -> list[Outlines]:
     """Pictures with at least one lung annotation, in the order of the file.
 
     Where a category's name holds the word lung, other categories are left out.
@@ -50,8 +53,10 @@ def read_coco(path: Path) -> list[Outlines]:
     Raises:
         IsnetError: Kind "data": not JSON, or not a COCO annotation file.
     """
+    limits = limits or Limits()
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        content = read_bytes(path, limits.table_bytes)
+        tree = parse_json(content, memory=limits.memory_bytes)
         pictures = {
             item["id"]: (str(item["file_name"]), int(item["height"]), int(item["width"]))
             for item in tree["images"]
@@ -62,10 +67,11 @@ def read_coco(path: Path) -> list[Outlines]:
         for item in tree["annotations"]:
             if not lungs or item["category_id"] in lungs:
                 parts[item["image_id"]].append(item["segmentation"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        what = getattr(error, "strerror", None) or str(error)
         raise IsnetError(
             "data",
-            f"{path}: not a COCO annotation file ({type(error).__name__} {error}), expected images"
+            f"{path}: not a COCO annotation file ({what}), expected images"
             " (id, file_name, height, width) and annotations (image_id, segmentation)",
             fix="data.masks: such a .json, or a folder of mask pictures",
         ) from error
@@ -74,15 +80,29 @@ def read_coco(path: Path) -> list[Outlines]:
     ]
 
 
-def draw(outlines: Outlines) -> Mask:
+def draw(outlines: Outlines, limits: Limits | None = None) -> Mask:
     """The mask [H, W]: the union of all parts.
+
+    Args:
+        outlines: The annotations.
+        limits: What a picture may be; None: the defaults.
 
     Raises:
         UnreadableImage: ``mask_unreadable`` or ``mask_size``, naming what was found.
     """
     height, width = outlines.height, outlines.width
-    if min(height, width) < 1 or height * width > MAX_PIXELS:
+    if min(height, width) < 1:
         raise UnreadableImage("mask_unreadable", f"annotation of {width} x {height} pixels")
+    try:
+        check_pixels(width, height, 1, COST, limits or Limits())
+    except UnreadableImage as fault:
+        raise UnreadableImage("mask_unreadable", f"annotation of {fault.detail}") from None
+    corners = sum(_count_corners(part) for part in outlines.parts)
+    if corners > MAX_CORNERS:
+        raise UnreadableImage(
+            "mask_unreadable",
+            f"annotation of {corners} corners, at most {MAX_CORNERS} are drawn per picture",
+        )
     mask = np.zeros((height, width), np.bool_)
     for part in outlines.parts:
         try:
@@ -97,6 +117,13 @@ def draw(outlines: Outlines) -> Mask:
                 "annotation is neither a polygon (x, y, x, y, ...) nor run lengths (size, counts)",
             ) from error
     return mask
+
+
+def _count_corners(part: Any) -> int:
+    """Corners of a part's polygons, whatever it is."""
+    if not isinstance(part, list):
+        return 0
+    return sum(len(corners) // 2 for corners in part if isinstance(corners, list))
 
 
 def _corners(numbers: Sequence[float]) -> NDArray[np.float64]:
@@ -115,7 +142,7 @@ def fill_polygon(corners: NDArray[np.float64], size: tuple[int, int]) -> Mask:
     """
     height, width = size
     ends = np.roll(corners, -1, axis=0)
-    change = np.zeros((height, width + 1), np.int64)
+    change = np.zeros((height, width + 1), np.uint8)  # crossings, of which only parity counts
     for (x0, y0), (x1, y1) in zip(corners, ends, strict=True):
         low, high = sorted((y0, y1))
         first, last = max(0, math.ceil(low - 0.5)), min(height, math.ceil(high - 0.5))
@@ -124,8 +151,9 @@ def fill_polygon(corners: NDArray[np.float64], size: tuple[int, int]) -> Mask:
         rows = np.arange(first, last)
         crossing = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
         columns = np.ceil(crossing - 0.5).clip(0, width).astype(np.int64)
-        np.add.at(change, (rows, columns), 1)
-    return np.asarray(np.cumsum(change, axis=1)[:, :width] % 2 == 1)
+        change[rows, columns] += 1  # each row is there once
+    np.cumsum(change, axis=1, dtype=np.uint8, out=change)
+    return np.asarray(change[:, :width] & 1, np.bool_)
 
 
 def _runs(part: dict[str, Any], size: tuple[int, int]) -> Mask:

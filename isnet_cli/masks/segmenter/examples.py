@@ -12,8 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from isnet_cli.config.schema import Limits
 from isnet_cli.config.segmenter import Pairs
 from isnet_cli.core.run_context import RunContext
+from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
@@ -46,32 +48,80 @@ class Example:
     part: Part = "train"
 
 
+@dataclass(frozen=True)
+class _Task:
+    """One image with its mask, how it is read, and what it may take."""
+
+    pair: Pair
+    data: Pairs
+    limits: Limits
+
+
+Small = tuple[tuple[int, int], NDArray[np.float16], NDArray[np.uint8]]  # as `Example` has them
+
+
 def read_examples(
-    pairs: Sequence[Pair], data: Pairs, context: RunContext
+    pairs: Sequence[Pair],
+    data: Pairs,
+    context: RunContext,
+    limits: Limits | None = None,
+    workers: int | None = None,
 ) -> tuple[list[Example], list[dict[str, str]]]:
-    """Every image that can be used with its mask, and a row of the skipped list for every other."""
-    examples, skipped = [], []
-    for pair in context.progress.track(pairs, "reading images", len(pairs)):
-        if context.stop_requested():
-            break
-        try:
-            examples.append(_example(pair, *read_pair(pair, data)))
-        except UnreadableImage as fault:
-            row = {"image": pair.name, "reason": fault.reason, "detail": str(fault)}
-            skipped.append(row)
-    return examples, skipped
+    """Every image that can be used with its mask, and a row of the skipped list for every other.
+
+    Args:
+        pairs: The images.
+        data: How they are read.
+        context: Side effects.
+        limits: What a file may be and take; None: the defaults.
+        workers: As ``machine.workers``.
+    """
+    limits = limits or Limits()
+    tasks = [_Task(pair, data, limits) for pair in pairs]
+    done = run_tasks(
+        _read_small, tasks, worker_count(workers, len(tasks), least=1),
+        budget=make_budget(limits), stop=context.stop_requested,
+    )  # fmt: skip
+    found: dict[int, Example] = {}
+    lost: dict[int, dict[str, str]] = {}
+    for index, small in context.progress.track(done, "reading images", len(tasks)):
+        pair = pairs[index]
+        if isinstance(small, UnreadableImage):
+            lost[index] = _skip(pair, small.reason, str(small))
+        elif isinstance(small, Lost):
+            lost[index] = _skip(pair, *describe_loss(small, limits))
+        else:
+            found[index] = Example(pair, *small)
+    return [found[i] for i in sorted(found)], [lost[i] for i in sorted(lost)]
 
 
-def read_pair(pair: Pair, data: Pairs) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _skip(pair: Pair, reason: str, detail: str) -> dict[str, str]:
+    return {"image": pair.name, "reason": reason, "detail": detail}
+
+
+def _read_small(task: _Task) -> Small | UnreadableImage:
+    """Runs in worker processes."""
+    try:
+        example = _example(task.pair, *read_pair(task.pair, task.data, task.limits))
+    except UnreadableImage as fault:
+        if isinstance(fault.__cause__, MemoryError):
+            raise fault.__cause__ from None
+        return fault
+    return example.size, example.image, example.share
+
+
+def read_pair(
+    pair: Pair, data: Pairs, limits: Limits | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The image [H, W], 0 to 1, and its mask [H, W].
 
     Raises:
         UnreadableImage: One of them cannot be read, or they do not fit each other.
     """
-    images = read_images(pair.image, data.dicom, data.scale)
+    images = read_images(pair.image, data.dicom, data.scale, limits)
     if len(images) > 1:
         raise UnreadableImage("mask_size", f"{len(images)} frames for one mask, expected one")
-    (image,), mask = images, read_mask(pair)
+    (image,), mask = images, read_mask(pair, limits)
     if image.pixels.shape != mask.shape:
         raise UnreadableImage(
             "mask_size",

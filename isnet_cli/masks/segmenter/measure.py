@@ -41,7 +41,8 @@ def measure(
     rows = []
     for example in context.progress.track(examples, "measuring", len(examples)):
         pair = example.pair
-        true = made[pair.name][1] if is_phantom(pair) else read_pair(pair, config.data)[1]
+        known = made[pair.name] if is_phantom(pair) else None
+        _, true = known or read_pair(pair, config.data, config.limits)
         image, _ = as_tensors([example])
         with torch.inference_mode():
             probability = net(image.to(device))[0, 0].cpu().numpy()

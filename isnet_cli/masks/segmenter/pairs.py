@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from isnet_cli.config.schema import Limits
 from isnet_cli.config.segmenter import Pairs
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.find import collect_images, make_printable, strip_suffix
@@ -41,14 +42,14 @@ class Pair:
     outlines: Outlines | None = None
 
 
-def find_pairs(data: Pairs) -> list[Pair]:
+def find_pairs(data: Pairs, limits: Limits | None = None) -> list[Pair]:
     """All images of the configuration with their masks, named ones left out, in a fixed order.
 
     Raises:
         IsnetError: Kind "data": nothing there, a column is missing, a name or mask is ambiguous, or
             `exclude` names an image that does not exist.
     """
-    pairs = _from_table(Path(data.table)) if data.table else _from_files(data)
+    pairs = _find_all(data, limits or Limits())
     unknown = sorted(set(data.exclude) - {pair.name for pair in pairs})
     if unknown:
         raise IsnetError(
@@ -67,21 +68,25 @@ def find_pairs(data: Pairs) -> list[Pair]:
     return kept
 
 
-def read_mask(pair: Pair) -> Mask:
+def _find_all(data: Pairs, limits: Limits) -> list[Pair]:
+    return _from_table(Path(data.table), limits) if data.table else _from_files(data, limits)
+
+
+def read_mask(pair: Pair, limits: Limits | None = None) -> Mask:
     """The pair's mask [H, W].
 
     Raises:
         UnreadableImage: With a reason that begins with ``mask_``.
     """
     if pair.outlines is not None:
-        return draw(pair.outlines)
+        return draw(pair.outlines, limits)
     if not pair.mask:
         raise UnreadableImage("mask_missing", "no mask is named like this image")
-    return load_mask(pair.mask)
+    return load_mask(pair.mask, limits)
 
 
-def _from_table(path: Path) -> list[Pair]:
-    table = read_table(path)
+def _from_table(path: Path, limits: Limits) -> list[Pair]:
+    table = read_table(path, limits=limits)
     lacking = [name for name in NEEDED if name not in table.columns]
     if lacking:
         raise IsnetError(
@@ -115,7 +120,7 @@ def _names(path: Path, files: Sequence[str]) -> list[str]:
     return names
 
 
-def _from_files(data: Pairs) -> list[Pair]:
+def _from_files(data: Pairs, limits: Limits) -> list[Pair]:
     assert data.images is not None and data.masks is not None  # noqa: S101, PT018 - checked before
     images = collect_images(data.images).images
     masks = Path(data.masks)
@@ -123,7 +128,7 @@ def _from_files(data: Pairs) -> list[Pair]:
         found = find_masks(masks, [key for key, _ in images])
         return [Pair(key, path, mask, key) for (key, path), mask in zip(images, found, strict=True)]
     by_name: dict[str, list[Outlines]] = defaultdict(list)
-    for outlines in read_coco(masks):
+    for outlines in read_coco(masks, limits):
         by_name[PurePosixPath(outlines.file.replace("\\", "/")).name.casefold()].append(outlines)
     pairs = []
     for key, path in images:

@@ -15,11 +15,11 @@ import torch
 from isnet_cli.config.load import dump, plain
 from isnet_cli.config.segmenter import NO_START, Segmenter
 from isnet_cli.core import files, runtime
-from isnet_cli.core.memory import keep_freed_memory
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import LOCK, RunFolder, installed_versions
 from isnet_cli.core.training_loop import CHECKPOINT
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.memory import keep_freed_memory
 from isnet_cli.images.mask_files import PAIR
 from isnet_cli.masks.segmenter.examples import (
     Example,
@@ -81,7 +81,7 @@ def run(config: Segmenter, output: Path, context: RunContext, *, replace: bool =
             "weights": the network to start from; "machine".
     """
     start = _start(config)
-    pairs = find_pairs(config.data)
+    pairs = find_pairs(config.data, config.limits)
     identity = _identity(config, pairs, start)
     _check_folder(output, identity, replace)
     with RunFolder(output).lock():
@@ -98,7 +98,9 @@ def _run(
     identity: str,
 ) -> Outcome:  # fmt: skip
     weights = output / f"{config.name}.safetensors"
-    found, skipped = read_examples(pairs, config.data, context)
+    found, skipped = read_examples(
+        pairs, config.data, context, config.limits, config.machine.workers
+    )
     if context.stop_requested():
         return Outcome(weights, "incomplete", {}, len(skipped))
     files.write_csv(output / SKIPPED, ("image", "reason", "detail"), skipped)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 from itertools import product
 from pathlib import Path
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from isnet_cli.config.schema import Dicom
+from isnet_cli.config.schema import Dicom, Limits
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom import reader as module
 from isnet_cli.images.dicom.greyscale import stored_range
+from isnet_cli.images.header_scan import scan_header
 from isnet_cli.images.read import read_images
 from isnet_cli.images.types import XRay
 from tests.images.dicom.factory import EXACT, dicom_bytes, image_values, lut_item
@@ -296,24 +298,70 @@ def test_palette_of_greys(tmp_path: Path) -> None:
     assert np.abs(one(tmp_path, content).pixels - (255 - stored) / 255).max() < 1e-6
 
 
-def test_a_deflated_bomb_is_refused_before_it_is_held(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "MAX_FILE", 1 << 20)
+def fault_of(tmp_path: Path, content: bytes, **limits: int) -> UnreadableImage:
+    path = tmp_path / "image"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImage) as caught:
+        module.read_dicom(path, limits=Limits(**limits))
+    return caught.value
+
+
+@pytest.mark.parametrize("hidden", ["nothing", "group length", "preamble"])
+def test_a_deflated_bomb_is_refused_before_it_is_held(tmp_path: Path, hidden: str) -> None:
+    """Whatever the meta information claims: the limit holds where the library inflates."""
     content = dicom_bytes(image_values(8, size=(16, 16)), bits=8, syntax="deflated")
     start = 144 + int.from_bytes(content[140:144], "little")  # after the file meta information
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     bomb = content[:start] + squeeze.compress(bytes(64 << 20)) + squeeze.flush()
+    if hidden == "group length":
+        bomb = bomb[:140] + (4000).to_bytes(4, "little") + bomb[144:]
+    elif hidden == "preamble":
+        bomb = bomb[132:]
+    fault = fault_of(tmp_path, bomb, file_mb=1)
     assert len(bomb) < 1 << 20
-    with pytest.raises(UnreadableImage) as caught:
-        one(tmp_path, bomb)
-    assert caught.value.reason == "too_large"
-    assert "inflates" in caught.value.detail
+    assert (fault.reason, "inflates" in fault.detail) == ("too_large", True)
+    tracemalloc.start()
+    scan_header(tmp_path / "image", Limits(file_mb=1))
+    assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    tracemalloc.stop()
 
 
-def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "MAX_FILE", 1000)
-    with pytest.raises(UnreadableImage) as caught:
-        one(tmp_path, dicom_bytes(image_values(8), bits=8))
-    assert caught.value.reason == "too_large"
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"Rows": 65535, "Columns": 65535}, "65535 x 65535"),
+        ({"Rows": 9_900, "Columns": 9_900}, "take about 1176 MB of memory"),
+        ({"NumberOfFrames": 100_000}, "more than 500 frames"),
+    ],
+)
+def test_declared_sizes_are_refused_before_decoding(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    fault = fault_of(tmp_path, dicom_bytes(image_values(12), **changes))
+    assert (fault.reason, words in fault.detail) == ("too_large", True)
+
+
+def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
+    content = dicom_bytes(image_values(8), bits=8)
+    assert fault_of(tmp_path, content + bytes(1_000_000), file_mb=1).reason == "too_large"
+
+
+@pytest.mark.parametrize("reader", ["scan", "read"])
+def test_a_sequence_of_empty_items_is_not_built(tmp_path: Path, reader: str) -> None:
+    """8 bytes of a file become an object of a kilobyte."""
+    content = dicom_bytes(image_values(8), bits=8)
+    at = content.index(bytes.fromhex("280002005553"))  # samples per pixel
+    items = b"\xfe\xff\x00\xe0\0\0\0\0" * 50_000
+    end = b"\xfe\xff\xdd\xe0\0\0\0\0"
+    sequence = bytes.fromhex("09001010") + b"SQ\0\0\xff\xff\xff\xff" + items + end
+    path = tmp_path / "image"
+    path.write_bytes(content[:at] + sequence + content[at:])
+    if reader == "read":
+        assert fault_of(tmp_path, path.read_bytes(), elements=2000).reason == "too_large"
+    else:
+        found = scan_header(path, Limits(elements=2000)).fault
+        assert found is not None
+        assert found[0] == "too_large"
 
 
 def test_the_input_file_is_not_touched(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from isnet_cli.core.memory import keep_freed_memory
+from isnet_cli.guard.memory import keep_freed_memory
 
 CODE = """
 import sys
 from pathlib import Path
-from isnet_cli.core.memory import keep_freed_memory
+from isnet_cli.guard.memory import keep_freed_memory
 if sys.argv[1] == "keep" and not keep_freed_memory():
     sys.exit(3)
 if sys.argv[2] == "tensor":

@@ -1,0 +1,1 @@
+"""What stands between the program and what lies on the disk: opening, sizes, leftovers."""
