@@ -1,75 +1,193 @@
 """Stored sample values of a DICOM file, whatever its transfer syntax, before any display step.
 
-Native and RLE pixels are decoded by pydicom. JPEG, JPEG-LS and JPEG 2000 are decoded by SimpleITK,
-used as a codec alone: it gets a temporary file that holds one frame's code stream and the numbers
-needed to decode it (no patient, no rescale, MONOCHROME2). Given the whole file, SimpleITK would
-invert MONOCHROME1 and apply the rescale by itself, in a way that depends on its version.
+What the pixel data really are decides, not the transfer syntax alone: files whose pixels are
+compressed although the header says otherwise exist, and so does the opposite. Nothing is written
+to disk.
 """
 
 from __future__ import annotations
 
-import struct
-import tempfile
-from pathlib import Path
+import re
+import zlib
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.errors import UnreadableImage
+from isnet_cli.images.dicom.attributes import has_embedded_overlay
+from isnet_cli.images.dicom.code_streams import StreamHeader, decode_stream, read_stream_header
 from isnet_cli.images.dicom.pixel_module import PixelModule
-from isnet_cli.images.quiet import mute_stderr
+from isnet_cli.images.dicom.stored_bits import Stored, fit_to_bits
 
 MAX_RATIO = 2_000  # declared bytes per compressed byte; real images stay far below 200
-_NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"})
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 RLE = "1.2.840.10008.1.2.5"
-_CODE_STREAMS = frozenset(
-    f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)
-)  # JPEG baseline, extended, lossless, lossless SV1, JPEG-LS (2), JPEG 2000 (2)
+DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
+PLAIN_FRAMES = "1.2.840.10008.1.2.1.98"  # uncompressed, one item per frame
+_NATIVE = frozenset(
+    {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", BIG_ENDIAN}
+)
+_KINDS = {  # transfer syntaxes below 1.2.840.10008.1.2.4, by what their frames are
+    "JPEG": (*range(50, 67), 70),
+    "JPEG-LS": (80, 81),
+    "JPEG 2000": (90, 91, 92, 93),
+    "HTJ2K": (201, 202, 203),
+}
+_CODE_STREAMS = {
+    f"1.2.840.10008.1.2.4.{number}": kind for kind, numbers in _KINDS.items() for number in numbers
+}
+_ITEM = b"\xfe\xff\x00\xe0"  # tag of an item, little endian: encapsulated pixel data begin with it
+_SIGNATURES = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP")
 
 
-def decode_pixels(ds: Any, module: PixelModule) -> tuple[NDArray[Any], int]:
+class Samples(NamedTuple):
+    """Decoded frames.
+
+    Attributes:
+        frames: Grey and palette: integers [frames, rows, columns] in the stored units. Colour:
+            uint8 RGB [frames, rows, columns, 3].
+        bits: Meaningful bits of a sample.
+        notes: What the decoders found doubtful, and what became of values beyond the bits.
+        hidden: Where padding was before clipping [frames, rows, columns]; None: by value.
+    """
+
+    frames: NDArray[Any]
+    bits: int
+    notes: tuple[str, ...] = ()
+    hidden: NDArray[np.bool_] | None = None
+
+
+class PixelSource(NamedTuple):
+    """The pixel data of a file as they really are.
+
+    Attributes:
+        kind: ``native``, ``rle``, ``deflated``, ``plain`` (uncompressed items), or ``streams``.
+        frames: The frames' bytes; native data as one.
+        header: Of the first code stream, or None.
+        notes: Contradictions with the header.
+    """
+
+    kind: str
+    frames: list[bytes]
+    header: StreamHeader | None = None
+    notes: tuple[str, ...] = ()
+
+
+def open_pixel_data(ds: Any, frames: int) -> PixelSource:
+    """Finds out what the pixel data are, without decoding them.
+
+    Args:
+        ds: Dataset with file meta information and pixel data.
+        frames: NumberOfFrames.
+
+    Raises:
+        UnreadableImage: ``codec``, ``truncated`` or ``bad_header``.
+    """
+    syntax = str(ds.file_meta.TransferSyntaxUID)
+    data = ds.PixelData or b""
+    wrapped = data[:4] == _ITEM and (syntax not in _NATIVE or _is_wrapped(ds))
+    if syntax in _NATIVE or (not wrapped and syntax in {RLE, *_CODE_STREAMS} and len(data) > 3):
+        if not wrapped:
+            known = syntax in _NATIVE
+            note = () if known else ("pixels are not compressed, although the header says so",)
+            return PixelSource("native", [data], None, note)
+    elif syntax not in {RLE, DEFLATED_FRAMES, PLAIN_FRAMES, *_CODE_STREAMS}:
+        raise UnreadableImage(
+            "codec", f"transfer syntax {name_syntax(syntax)} is not supported; convert the image"
+        )
+    streams = _split_frames(ds, data, frames)
+    if syntax == PLAIN_FRAMES:
+        return PixelSource("plain", streams)
+    if syntax == DEFLATED_FRAMES:
+        return PixelSource("deflated", streams)
+    if syntax == RLE and not streams[0].startswith(_SIGNATURES):
+        return PixelSource("rle", streams)
+    header = read_stream_header(streams[0])
+    declared = _CODE_STREAMS.get(syntax, "no compression" if syntax in _NATIVE else "RLE")
+    same = header.kind == declared or (header.kind == "HTJ2K" and declared == "JPEG 2000")
+    note = () if same else (f"the pixels are {header.kind}, the header says {declared}",)
+    return PixelSource("streams", streams, header, note)
+
+
+def name_syntax(uid: str) -> str:
+    """A transfer syntax by its UID, and by its name where the standard has one."""
+    from pydicom.uid import UID
+
+    if not re.fullmatch(r"[0-9.]{1,64}", uid):
+        return "that is no UID"
+    known = UID(uid)
+    named = known.is_transfer_syntax if not known.is_private and known.name != uid else False
+    return f"{uid} ({known.name})" if named else f"{uid} (unknown)"
+
+
+def _is_wrapped(ds: Any) -> bool:
+    return bool(getattr(ds["PixelData"], "is_undefined_length", False))
+
+
+def _split_frames(ds: Any, data: bytes, frames: int) -> list[bytes]:
+    """One byte string per frame."""
+    from pydicom.encaps import generate_frames
+
+    offsets = None
+    if "ExtendedOffsetTable" in ds and "ExtendedOffsetTableLengths" in ds:
+        offsets = (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)
+    found = list(generate_frames(data, number_of_frames=frames, extended_offsets=offsets))
+    if len(found) < max(1, frames):
+        raise UnreadableImage("truncated", f"{len(found)} frames are there, {frames} are declared")
+    return found[:frames]
+
+
+def decode_pixels(ds: Any, module: PixelModule, source: PixelSource | None = None) -> Samples:
     """Decodes all frames.
 
     Args:
         ds: Dataset with file meta information and pixel data.
         module: Its checked description.
-
-    Returns:
-        The samples and their number of meaningful bits (BitsStored, or less when the compressed
-        data have less). Grey and palette: integers [frames, rows, columns] in the stored units
-        (two's complement resolved, bits outside BitsStored cleared). Colour: uint8 RGB
-        [frames, rows, columns, 3].
+        source: Its pixel data, when they are opened already.
 
     Raises:
         UnreadableImage: ``truncated``, ``too_large``, ``codec``, ``bad_header``, or ``unreadable``.
     """
-    syntax = str(ds.file_meta.TransferSyntaxUID)
-    precision = module.high + 1
-    if syntax in _CODE_STREAMS:
-        _check_compressed(ds, module)
-        raw, precision = _decode_streams(ds, module, syntax)
-    elif syntax in _NATIVE or syntax in (BIG_ENDIAN, RLE):
-        raw = _decode_plain(ds, module, syntax)
+    source = source or open_pixel_data(ds, module.frames)
+    notes = [*module.notes, *source.notes]
+    width, stored, high = module.allocated, module.stored, module.high
+    if source.kind == "native":
+        raw = _read_native(ds, module, source.frames[0], notes)
     else:
-        raise UnreadableImage(
-            "codec", f"transfer syntax {_name_syntax(ds)} is not supported; convert the image first"
-        )
+        _check_compressed(module, sum(map(len, source.frames)))
+        raw, precision = _decode_frames(source, module, notes)
+        if precision:  # the streams' own depth
+            width, stored, high = _fit_stream(precision, module, notes)
     if module.samples == 3:
-        return raw, module.stored
-    bits = min(module.stored, precision)
-    shift = module.high + 1 - module.stored if precision == module.high + 1 else 0
-    return _extract_stored_values(raw, bits, shift, module.signed), bits
+        return Samples(raw, module.stored, _merge(notes))
+    found: Stored = fit_to_bits(
+        raw,
+        width,
+        stored,
+        high,
+        module.signed,
+        overlay=width > stored and has_embedded_overlay(ds),
+        padding=module.padding,
+    )
+    return Samples(found.values, found.bits, _merge([*notes, *found.notes]), found.hidden)
 
 
-def _name_syntax(ds: Any) -> str:
-    uid = ds.file_meta.TransferSyntaxUID
-    return str(uid.name) if uid.is_transfer_syntax and not uid.is_private else "unknown"
+def _merge(notes: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(notes))
 
 
-def _check_compressed(ds: Any, module: PixelModule) -> None:
-    size = len(ds.PixelData)
+def _fit_stream(precision: int, module: PixelModule, notes: list[str]) -> tuple[int, int, int]:
+    """Width, stored bits and high bit of samples that a code stream of `precision` bits holds."""
+    if precision < module.stored:
+        notes.append(f"the stream has {precision} bits, {module.stored} are declared")
+        return precision, precision, precision - 1
+    high = module.high if precision == module.high + 1 else module.stored - 1
+    return precision, module.stored, high
+
+
+def _check_compressed(module: PixelModule, size: int) -> None:
     if module.native_bytes > MAX_RATIO * size + 65_536:
         raise UnreadableImage(
             "too_large",
@@ -78,153 +196,153 @@ def _check_compressed(ds: Any, module: PixelModule) -> None:
         )
 
 
-def _decode_plain(ds: Any, module: PixelModule, syntax: str) -> NDArray[Any]:
-    """Native and RLE samples by pydicom."""
-    from pydicom.pixels import pixel_array
+def _read_native(ds: Any, module: PixelModule, data: bytes, notes: list[str]) -> NDArray[Any]:
+    """Uncompressed samples: unsigned grey of all allocated bits, or RGB."""
+    size = module.native_bytes
+    if len(data) < size:
+        raise UnreadableImage("truncated", f"{len(data)} bytes of pixel data, expected {size}")
+    if len(data) > size + size % 2:
+        notes.append(_describe_surplus(len(data) - size, size // module.frames))
+    big = str(ds.file_meta.TransferSyntaxUID) == BIG_ENDIAN
+    if big and module.allocated == 8 and ds["PixelData"].VR == "OW":  # bytes swapped in words
+        swapped = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2")
+        data = swapped.tobytes() + data[len(data) // 2 * 2 :]
+    return _arrange(np.frombuffer(data[:size], _type_of(module, big=big)), module)
 
-    if syntax == RLE:
-        _check_compressed(ds, module)
-    elif len(ds.PixelData) < module.native_bytes:
-        raise UnreadableImage(
-            "truncated",
-            f"{len(ds.PixelData)} bytes of pixel data, expected {module.native_bytes}",
-        )
-    # all allocated bits are requested: pydicom would clear the wrong ones where HighBit is odd
-    options = {"bits_stored": module.allocated} if module.samples == 1 else {}
-    plugin = "pydicom" if syntax == RLE else ""
-    raw = module.samples == 1
-    array = pixel_array(ds, raw=raw, decoding_plugin=plugin, **options)
+
+def _describe_surplus(surplus: int, frame: int) -> str:
+    if surplus >= frame:
+        return f"pixels of {surplus // frame} more frames than declared, not used"
+    return f"{surplus} more bytes of pixels than declared, not used"
+
+
+def _type_of(module: PixelModule, *, big: bool = False) -> str:
+    return (">u2" if big else "<u2") if module.allocated == 16 else "u1"
+
+
+def _arrange(samples: NDArray[Any], module: PixelModule) -> NDArray[Any]:
+    """Flat native samples as [frames, rows, columns], or RGB [frames, rows, columns, 3]."""
     shape = (module.frames, module.rows, module.columns)
-    return np.asarray(array).reshape(shape if module.samples == 1 else (*shape, 3))
+    if module.samples == 1:
+        if module.allocated == 1:  # PS3.5 section 8.1.1: from the least significant bit on
+            samples = np.unpackbits(samples, bitorder="little")[: int(np.prod(shape))]
+        return samples.astype(samples.dtype.newbyteorder("="), copy=False).reshape(shape)
+    if module.photometric == "YBR_FULL_422":  # PS3.3 C.7.6.3.1.2: Y1 Y2 Cb Cr
+        if samples.size % 4 or module.columns % 2:
+            raise UnreadableImage("bad_header", "YBR_FULL_422 with an odd number of columns")
+        fours = samples.reshape(-1, 4)
+        colours = fours[:, [0, 2, 3, 1, 2, 3]].reshape(*shape, 3)
+    elif module.planar:
+        colours = np.moveaxis(samples.reshape(module.frames, 3, *shape[1:]), 1, -1)
+    else:
+        colours = samples.reshape(*shape, 3)
+    return _convert_colours(np.ascontiguousarray(colours), module.photometric)
 
 
-def _extract_stored_values(raw: NDArray[Any], bits: int, shift: int, signed: bool) -> NDArray[Any]:
-    """Keeps the meaningful bits alone (others may hold retired overlays) and their sign."""
-    if not signed and shift == 0 and bits == raw.itemsize * 8 and raw.dtype.kind == "u":
-        return raw
-    values = raw.astype(np.int32) >> shift
-    values &= (1 << bits) - 1
-    if signed:
-        sign = 1 << (bits - 1)
-        values = (values ^ sign) - sign
-        return values.astype(np.int16 if bits > 8 else np.int8)
-    return values.astype(np.uint16 if bits > 8 else np.uint8)
+def _convert_colours(colours: NDArray[Any], photometric: str) -> NDArray[Any]:
+    """RGB of colours that are not decoded by a JPEG library."""
+    if not photometric.startswith("YBR_FULL"):
+        return colours
+    from pydicom.pixels import convert_color_space
+
+    return np.asarray(convert_color_space(colours, "YBR_FULL", "RGB"))
 
 
-class StreamHeader(NamedTuple):
-    """What a JPEG, JPEG-LS or JPEG 2000 code stream states about its pixels."""
-
-    rows: int
-    columns: int
-    samples: int
-    precision: int
-    signed: bool
-
-
-def read_stream_header(stream: bytes) -> StreamHeader:
-    """Reads the frame header of a code stream (T.81 B.2.2, T.87 C.2.2, T.800 A.5.1).
-
-    Raises:
-        UnreadableImage: ``bad_header``, when there is none.
-    """
-    start = stream.find(b"\xff\x4f\xff\x51", 0, 1 << 20)  # JP2 boxes may stand before it
-    if start >= 0 and len(stream) >= start + 42:
-        x1, y1, x0, y0 = struct.unpack(">4I", stream[start + 8 : start + 24])
-        samples, depth = struct.unpack(">HB", stream[start + 40 : start + 43])
-        return StreamHeader(y1 - y0, x1 - x0, samples, (depth & 0x7F) + 1, bool(depth & 0x80))
-    at = 2
-    while stream[:2] == b"\xff\xd8" and at + 10 <= len(stream) and stream[at] == 0xFF:
-        marker = stream[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-        if is_frame or marker == 0xF7:
-            precision, rows, columns, samples = struct.unpack(">BHHB", stream[at + 4 : at + 10])
-            return StreamHeader(rows, columns, samples, precision, False)
-        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
-    raise UnreadableImage("bad_header", "the compressed pixel data hold no frame header")
-
-
-def _decode_streams(ds: Any, module: PixelModule, syntax: str) -> tuple[NDArray[Any], int]:
-    """All frames by SimpleITK, and the bits per sample that their code streams declare."""
-    from pydicom.encaps import generate_frames
-
-    offsets = None
-    if "ExtendedOffsetTable" in ds and "ExtendedOffsetTableLengths" in ds:
-        offsets = (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)
-    streams = list(
-        generate_frames(ds.PixelData, number_of_frames=module.frames, extended_offsets=offsets)
-    )
-    if len(streams) < module.frames:
-        raise UnreadableImage(
-            "truncated", f"{len(streams)} frames are there, {module.frames} are declared"
-        )
-    headers = [read_stream_header(stream) for stream in streams[: module.frames]]
+def _decode_frames(
+    source: PixelSource, module: PixelModule, notes: list[str]
+) -> tuple[NDArray[Any], int]:
+    """All frames, and the bits that their code streams declare (0 for other encodings)."""
+    if source.kind != "streams":
+        unpack = {"rle": _unpack_rle, "deflated": _inflate, "plain": _take_plain}[source.kind]
+        one = module.native_bytes // module.frames
+        flat = [unpack(data, one, module, notes) for data in source.frames]
+        if source.kind == "rle":
+            return np.concatenate(flat), 0
+        whole = np.frombuffer(b"".join(flat), _type_of(module))  # type: ignore[arg-type]
+        return _arrange(whole, module), 0
+    headers = [read_stream_header(stream) for stream in source.frames]
     for header in headers:
         _check_stream(header, module)
-    with tempfile.TemporaryDirectory(prefix="isnet-") as folder:
-        frames = [
-            _decode_stream(stream, header, module, syntax, Path(folder, "frame.dcm"))
-            for stream, header in zip(streams, headers, strict=False)
-        ]
-    return np.stack(frames), max(header.precision for header in headers)
+    frames, precision = [], max(header.precision for header in headers)
+    for stream, header in zip(source.frames, headers, strict=True):
+        array, doubts = decode_stream(stream, header, module.photometric)
+        notes += doubts
+        frames.append(_make_unsigned(array, precision) if module.samples == 1 else array)
+    return np.stack(frames), precision
+
+
+def _make_unsigned(array: NDArray[Any], precision: int) -> NDArray[Any]:
+    """The bit pattern of signed samples, whose sign the data set resolves as for others."""
+    if array.dtype.kind == "u":
+        return array.astype(np.uint16) if precision > 8 else array
+    pattern = array.astype(np.int32) & ((1 << precision) - 1)
+    return pattern.astype(np.uint16 if precision > 8 else np.uint8)
 
 
 def _check_stream(header: StreamHeader, module: PixelModule) -> None:
     """Refuses a code stream that is not what the file declares, before it is decoded."""
-    if header[:3] != (module.rows, module.columns, module.samples) or header.precision > 16:
+    if header[:3] != (module.rows, module.columns, module.samples):
         raise UnreadableImage(
             "bad_header",
             f"the compressed frame is {header.columns} x {header.rows} x {header.samples}, the "
             f"file declares {module.columns} x {module.rows} x {module.samples}",
         )
-
-
-def _decode_stream(
-    stream: bytes, header: StreamHeader, module: PixelModule, syntax: str, temporary: Path
-) -> NDArray[Any]:
-    """One frame through SimpleITK."""
-    import SimpleITK
-
-    _write_codec_file(stream, header, module, syntax, temporary)
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(temporary))
-    try:
-        with mute_stderr():
-            array = SimpleITK.GetArrayFromImage(reader.Execute())
-    except RuntimeError:
+    if not 1 <= header.precision <= 16 or (module.samples == 3 and header.precision != 8):
         raise UnreadableImage(
-            "unreadable", "the compressed pixel data are damaged (the codec refuses them)"
-        ) from None
-    shape = (module.rows, module.columns) + ((3,) if module.samples == 3 else ())
-    return np.asarray(array).reshape(shape)
+            "depth", f"{header.kind} of {header.precision} bits, expected 1 to 16 (colour: 8)"
+        )
 
 
-def _write_codec_file(
-    stream: bytes, header: StreamHeader, module: PixelModule, syntax: str, path: Path
-) -> None:
-    """A DICOM file with one code stream and nothing that identifies or displays."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.encaps import encapsulate
-    from pydicom.uid import UID, SecondaryCaptureImageStorage
+def _unpack_rle(data: bytes, size: int, module: PixelModule, notes: list[str]) -> NDArray[Any]:
+    """One RLE frame (PS3.5 annex G): byte planes, the most significant of each sample first."""
+    import imagecodecs
 
-    ds = Dataset()
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = UID(syntax)
-    ds.SOPClassUID = SecondaryCaptureImageStorage
-    ds.SOPInstanceUID = "2.25.1"
-    ds.SamplesPerPixel = header.samples
-    ds.PhotometricInterpretation = module.photometric if header.samples == 3 else "MONOCHROME2"
-    if header.samples == 3:
-        ds.PlanarConfiguration = 0
-    ds.Rows, ds.Columns = header.rows, header.columns
-    ds.BitsAllocated = 8 if header.precision <= 8 else 16
-    ds.BitsStored, ds.HighBit = header.precision, header.precision - 1
-    ds.PixelRepresentation = int(header.signed)
-    ds.PixelData = encapsulate([stream])
-    ds["PixelData"].VR = "OB"
-    ds["PixelData"].is_undefined_length = True
-    ds.save_as(path, enforce_file_format=True)
+    pixels = module.rows * module.columns
+    width = max(1, module.allocated // 8)
+    count = int.from_bytes(data[:4], "little")
+    if module.allocated == 1 or count != width * module.samples or len(data) < 64:
+        raise UnreadableImage(
+            "bad_header", f"{count} RLE segments, expected {width * module.samples}"
+        )
+    starts = [*np.frombuffer(data[4 : 4 + 4 * count], "<u4").tolist(), len(data)]
+    planes = np.empty((module.samples, width, pixels), np.uint8)
+    for number, (start, stop) in enumerate(pairwise(starts)):
+        if not 64 <= start <= stop <= len(data):
+            raise UnreadableImage("bad_header", "RLE segments outside the frame")
+        try:
+            plane = imagecodecs.packbits_decode(data[start:stop], out=2 * pixels + 1024)
+        except Exception:
+            raise UnreadableImage("unreadable", "an RLE segment is damaged") from None
+        if len(plane) < pixels:
+            raise UnreadableImage(
+                "truncated", f"an RLE segment gives {len(plane)} bytes, expected {pixels}"
+            )
+        if len(plane) > pixels + pixels % 2:
+            notes.append("damaged: an RLE segment gives more bytes than pixels")
+        planes[number // width, width - 1 - number % width] = np.frombuffer(
+            plane[:pixels], np.uint8
+        )
+    samples = np.moveaxis(planes, (0, 1), (1, 2))  # [pixels, samples, bytes]
+    grey = np.ascontiguousarray(samples).view(_type_of(module)).reshape(-1)
+    shape = (1, module.rows, module.columns)
+    if module.samples == 1:
+        return grey.astype(grey.dtype.newbyteorder("="), copy=False).reshape(shape)
+    return _convert_colours(grey.reshape(*shape, 3), module.photometric)
+
+
+def _inflate(data: bytes, size: int, module: PixelModule, notes: list[str]) -> bytes:
+    """One deflated frame (PS3.5 section 8.2.17), no more than declared."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        plain = inflater.decompress(data, size + 2)
+    except zlib.error:
+        raise UnreadableImage("unreadable", "a deflated frame is damaged") from None
+    return _take_plain(plain, size, module, notes)
+
+
+def _take_plain(data: bytes, size: int, module: PixelModule, notes: list[str]) -> bytes:
+    if len(data) < size:
+        raise UnreadableImage("truncated", f"a frame of {len(data)} bytes, expected {size}")
+    if len(data) > size + size % 2:
+        notes.append(_describe_surplus(len(data) - size, size))
+    return data[:size]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from isnet_cli.errors import UnreadableImage
+from isnet_cli.images.dicom.attributes import read_items, read_numbers, read_text, read_value
 from isnet_cli.images.types import Identity
 
 PROJECTION = frozenset({"CR", "DX", "DR", "RG", "RF", "XR", "OT", "SC", "HC", ""})
@@ -69,7 +70,7 @@ def refuse_unfit(ds: Any) -> None:
     part is a reason.
 
     Raises:
-        UnreadableImage: ``modality``, ``no_pixels`` or ``body_part``.
+        UnreadableImage: ``modality``, ``depth``, ``no_pixels`` or ``body_part``.
     """
     from pydicom.uid import UID
 
@@ -83,6 +84,8 @@ def refuse_unfit(ds: Any) -> None:
         raise UnreadableImage(
             "modality", f"{kind.name}, expected the storage of a projection image"
         )
+    if "FloatPixelData" in ds or "DoubleFloatPixelData" in ds:
+        raise UnreadableImage("depth", "floating-point pixel data, expected 1 to 16 bits")
     if "PixelData" not in ds:
         raise UnreadableImage("no_pixels", "a DICOM object without pixel data, expected an image")
     part = read_text(ds, "BodyPartExamined").upper()
@@ -99,9 +102,8 @@ def read_view(ds: Any) -> str:
     series. A description that names both or an oblique or decubitus view decides nothing.
     """
     stated = [read_text(ds, "ViewPosition")]
-    code = ds.get("ViewCodeSequence")
-    if code:
-        stated.append(read_text(code[0], "CodeMeaning"))
+    codes = read_items(ds, "ViewCodeSequence")[:1]
+    stated += [read_text(code, "CodeMeaning") for code in codes]
     for words in stated:
         if words:
             found = _parse_view(words)
@@ -131,8 +133,9 @@ def _parse_view(words: str) -> str:
 
 
 def _read_orientation(ds: Any) -> list[str]:
-    value = ds.get("PatientOrientation") or []
-    return [str(part).strip().upper() for part in ([value] if isinstance(value, str) else value)]
+    value = read_value(ds, "PatientOrientation") or []
+    several = hasattr(value, "__iter__") and not isinstance(value, (str, bytes))
+    return [str(part).strip().upper() for part in (value if several else [value])]
 
 
 def read_identity(ds: Any) -> Identity:
@@ -147,12 +150,9 @@ def read_identity(ds: Any) -> Identity:
 def read_spacing(ds: Any) -> tuple[float, float] | None:
     """Pixel spacing (row, column) in mm: calibrated, else at the detector, else of the scanner."""
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        try:
-            row, column = (float(v) for v in ds.get(keyword))
-        except (TypeError, ValueError):
-            continue
-        if np.isfinite([row, column]).all() and min(row, column) > 0:
-            return row, column
+        found = read_numbers(ds, keyword)
+        if len(found) == 2 and np.isfinite(found).all() and min(found) > 0:
+            return found[0], found[1]
     return None
 
 
@@ -166,9 +166,3 @@ def read_notes(ds: Any) -> tuple[str, ...]:
     if read_text(ds, "BurnedInAnnotation").upper() == "YES":
         found.append("burned-in annotation")
     return tuple(found)
-
-
-def read_text(ds: Any, keyword: str) -> str:
-    """A single text value without surrounding blanks; empty when missing, multiple or odd."""
-    value = ds.get(keyword)
-    return str(value).strip("\x00 \t\r\n") if isinstance(value, (str, int, float)) else ""

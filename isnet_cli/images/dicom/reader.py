@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from isnet_cli.config.schema import Dicom, Limits
 from isnet_cli.guard.sizes import check_frames, check_pixels
 from isnet_cli.images.dicom import codec, header
+from isnet_cli.images.dicom.attributes import read_items, read_numbers, read_text, read_value
 from isnet_cli.images.dicom.dataset import open_dataset
 from isnet_cli.images.dicom.greyscale import (
     Scale,
@@ -57,12 +58,14 @@ def read_dicom(
     limits = limits or Limits()
     ds = _open_file(path, limits)
     header.refuse_unfit(ds)
-    module = read_pixel_module(ds)
-    check_frames(module.frames, limits)
+    frames = next((int(number) for number in read_numbers(ds, "NumberOfFrames") if number > 0), 1)
+    check_frames(frames, limits)
+    source = codec.open_pixel_data(ds, frames)
+    module = read_pixel_module(ds, source.header)
     check_pixels(module.columns, module.rows, module.frames, _cost(module), limits)
-    frames, bits = codec.decode_pixels(ds, module)
-    module = replace(module, stored=bits)
-    return [_read_frame(ds, module, frame, n, options, scale) for n, frame in enumerate(frames)]
+    samples = codec.decode_pixels(ds, module, source)
+    module = replace(module, stored=samples.bits)
+    return [_read_frame(ds, module, samples, n, options, scale) for n in range(module.frames)]
 
 
 def _open_file(path: Path, limits: Limits) -> Any:
@@ -96,15 +99,16 @@ def _native_syntax(ds: Any) -> Any:
 def _read_frame(
     ds: Any,
     module: PixelModule,
-    frame: NDArray[Any],
+    samples: codec.Samples,
     number: int,
     options: Dicom,
     scale: Scale,
 ) -> XRay:
     if module.photometric in GREY:
-        pixels, notes = _read_grey(ds, module, frame, number, options, scale)
+        pixels, notes = _read_grey(ds, module, samples, number, options, scale)
     else:
-        pixels, notes = stretch(_read_colour(ds, module, frame), scale), ("colour",)
+        colours = _read_colour(ds, module, samples.frames[number])
+        pixels, notes = stretch(colours, scale), ("colour",)
     return XRay(
         pixels=pixels,
         bits=module.stored,
@@ -112,39 +116,46 @@ def _read_frame(
         view=header.read_view(ds),
         spacing=header.read_spacing(ds),
         identity=header.read_identity(ds),
-        notes=(*notes, *note_narrow_range(pixels), *header.read_notes(ds)),
+        notes=(*notes, *note_narrow_range(pixels), *samples.notes, *header.read_notes(ds)),
     )
 
 
 def _read_grey(
     ds: Any,
     module: PixelModule,
-    frame: NDArray[Any],
+    samples: codec.Samples,
     number: int,
     options: Dicom,
     scale: Scale,
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """The display steps in the standard's order, then scaling, then black padding."""
+    frame = samples.frames[number]
     lowest, highest = stored_range(module.stored, module.signed)
     histogram = _count_values(frame, lowest, highest)
-    padding = _find_padding(ds, module)
-    hidden = np.zeros(len(histogram), bool)
-    if padding is not None:
-        hidden[max(0, padding[0] - lowest) : max(0, padding[1] - lowest + 1)] = True
-    counted = np.where(hidden, 0, histogram)
+    counted, output_hidden = histogram, np.zeros(len(histogram), bool)
+    mask = None if samples.hidden is None else samples.hidden[number]
+    if mask is not None:
+        counted = _count_values(frame[~mask][None], lowest, highest)
+    elif module.padding is not None:
+        first, last = module.padding
+        output_hidden[max(0, first - lowest) : max(0, last - lowest + 1)] = True
+        counted = np.where(output_hidden, 0, histogram)
     table = make_display_table(
         _scope(ds, number), module.stored, module.signed, counted, options.voi
     )
     inverted = _is_inverted(ds, module, options)
     output = stretch_table(1.0 - table.output if inverted else table.output, counted, scale)
-    output[hidden] = 0.0
-    share = float(histogram[hidden].sum()) / frame.size
+    output[output_hidden] = 0.0
+    pixels = _look_up(frame, lowest, output.astype(np.float32))
+    if mask is not None:
+        pixels[mask] = 0.0
+    share = 1.0 - float(counted.sum()) / frame.size
     notes = (
         *table.notes,
         *(("inverted",) if inverted else ()),
         *((f"padding {share:.0%}",) if share else ()),
     )
-    return _look_up(frame, lowest, output.astype(np.float32)), notes
+    return pixels, notes
 
 
 def _count_values(frame: NDArray[Any], lowest: int, highest: int) -> NDArray[np.int64]:
@@ -173,32 +184,19 @@ def _is_inverted(ds: Any, module: PixelModule, options: Dicom) -> bool:
     """Whether low values mean white: MONOCHROME1 or an inverse presentation LUT, never twice."""
     if options.photometric != "auto":
         return options.photometric == "monochrome1"
-    inverse = header.read_text(ds, "PresentationLUTShape").upper() == "INVERSE"
+    inverse = read_text(ds, "PresentationLUTShape").upper() == "INVERSE"
     return module.photometric == "MONOCHROME1" or inverse
-
-
-def _find_padding(ds: Any, module: PixelModule) -> tuple[int, int] | None:
-    """Lowest and highest stored value that means "no image here" (PS3.3 C.7.5.1.1.2)."""
-    limits = []
-    for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
-        value = ds.get(keyword)
-        if isinstance(value, int):
-            limits.append(value - 65536 if module.signed and value > 32767 else value)
-    if not isinstance(ds.get("PixelPaddingValue"), int):
-        return None
-    return min(limits), max(limits)
 
 
 def _scope(ds: Any, frame: int) -> list[Any]:
     """Where attributes of one frame may stand: the file, then functional groups (C.7.6.16)."""
+    per_frame = read_value(ds, "PerFrameFunctionalGroupsSequence")
     groups = []
-    per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
-    if frame < len(per_frame):
+    if isinstance(per_frame, Sequence) and frame < len(per_frame):
         groups.append(per_frame[frame])
-    groups.extend((ds.get("SharedFunctionalGroupsSequence") or [])[:1])
+    groups += read_items(ds, "SharedFunctionalGroupsSequence")[:1]
     names = ("FrameVOILUTSequence", "PixelValueTransformationSequence")
-    found = [group[name][0] for group in groups for name in names if group.get(name)]
-    return [ds, *found]
+    return [ds, *(item for g in groups for name in names for item in read_items(g, name)[:1])]
 
 
 def _read_colour(ds: Any, module: PixelModule, frame: NDArray[Any]) -> NDArray[np.float32]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import zlib
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -30,8 +32,14 @@ SYNTAXES = {
     "jpegls_near": uid.JPEGLSNearLossless,
     "j2k": uid.JPEG2000Lossless,
     "j2k_lossy": uid.JPEG2000,
+    "htj2k": uid.HTJ2KLossless,
+    "htj2k_lossy": uid.HTJ2K,
+    "deflated_frames": uid.UID("1.2.840.10008.1.2.8.1"),
+    "plain_frames": uid.UID("1.2.840.10008.1.2.1.98"),
 }
 EXACT = ("implicit", "explicit", "big", "deflated", "rle", "lossless57", "lossless70", "jpegls")
+NATIVE = ("implicit", "explicit", "big", "deflated")
+ALSO_EXACT = ("deflated_frames", "plain_frames")  # rare
 NEAR = 2  # largest error of `jpegls_near`
 
 
@@ -64,6 +72,7 @@ def dicom_bytes(
     streams: list[bytes] | None = None,
     extended_offsets: bool = False,
     omit: tuple[str, ...] = (),
+    overlay: bool = False,
     **attributes: Any,
 ) -> bytes:
     """A DX file.
@@ -79,6 +88,7 @@ def dicom_bytes(
         streams: Ready code streams instead of encoding `stored`.
         extended_offsets: Write an extended offset table.
         omit: Keywords to leave out.
+        overlay: Declare an overlay in the highest bit.
         attributes: Further data elements by keyword; they replace the usual ones.
     """
     colour = stored.ndim == 3 and stored.shape[-1] == 3
@@ -90,6 +100,9 @@ def dicom_bytes(
     _set_pixels(ds, frames, syntax, streams, extended_offsets)
     for keyword in omit:
         delattr(ds, keyword)
+    if overlay:
+        ds.add_new(0x60000100, "US", ds.BitsAllocated)
+        ds.add_new(0x60000102, "US", ds.BitsAllocated - 1)
     return _written(ds, syntax, preamble)
 
 
@@ -125,7 +138,7 @@ def _set_pixels(
     order = ">" if syntax == "big" else "<"
     kind = f"{order}{'i' if ds.PixelRepresentation else 'u'}{max(1, ds.BitsAllocated // 8)}"
     native = frames.astype(kind)
-    if not SYNTAXES[syntax].is_encapsulated:
+    if syntax in NATIVE:
         data = native.tobytes()
         ds.PixelData = data + b"\0" * (len(data) % 2)
         ds["PixelData"].VR = "OB" if ds.BitsAllocated <= 8 and syntax != "implicit" else "OW"
@@ -159,15 +172,21 @@ def _encode(ds: Dataset, frame: NDArray[np.integer], syntax: str) -> bytes:
             encoding_plugin="pydicom",
         )
     raw = frame.astype(np.int64) & ((1 << ds.BitsStored) - 1)
-    if syntax == "lossless57":
-        return jpeg_lossless(raw, ds.BitsStored, predictor=6)
-    if syntax == "lossless70":
-        return jpeg_lossless(raw, ds.BitsStored)
-    if syntax == "jpegls":
-        return jpeg_ls(raw, ds.BitsStored)
-    if syntax == "jpegls_near":
-        return jpeg_ls(raw, ds.BitsStored, NEAR)
-    return _pillow(frame, syntax)
+    unsigned = raw.astype(np.uint8 if ds.BitsAllocated == 8 else np.uint16)
+    encoders = {
+        "plain_frames": frame.tobytes,
+        "deflated_frames": lambda: zlib.compress(frame.tobytes(), 9)[2:-4],  # without its frame
+        "lossless57": lambda: jpeg_lossless(raw, ds.BitsStored, predictor=6),
+        "lossless70": lambda: jpeg_lossless(raw, ds.BitsStored),
+        "jpegls": lambda: jpeg_ls(raw, ds.BitsStored),
+        "jpegls_near": lambda: jpeg_ls(raw, ds.BitsStored, NEAR),
+        "htj2k": lambda: bytes(imagecodecs.htj2k_encode(unsigned, reversible=True)),
+        "htj2k_lossy": lambda: bytes(
+            imagecodecs.htj2k_encode(unsigned, reversible=False, level=1e-4)
+        ),
+        "extended": lambda: bytes(imagecodecs.jpeg8_encode(unsigned, level=95, bitspersample=12)),
+    }
+    return encoders[syntax]() if syntax in encoders else _pillow(frame, syntax)
 
 
 def _pillow(frame: NDArray[np.integer], syntax: str) -> bytes:
@@ -183,6 +202,11 @@ def _pillow(frame: NDArray[np.integer], syntax: str) -> bytes:
 
 def _written(ds: Dataset, syntax: str, preamble: bool) -> bytes:
     buffer = io.BytesIO()
+    if preamble and syntax in ALSO_EXACT:  # pydicom does not know them: a name of equal length
+        wanted = str(ds.file_meta.TransferSyntaxUID).encode().ljust(22, b"\0")
+        ds.file_meta.TransferSyntaxUID = SYNTAXES["lossless57"]
+        ds.save_as(buffer, enforce_file_format=True)
+        return buffer.getvalue().replace(SYNTAXES["lossless57"].encode(), wanted, 1)
     if preamble:
         ds.save_as(buffer, enforce_file_format=True)
         return buffer.getvalue()
