@@ -10,6 +10,7 @@ from isnet_cli.config.schema import Limits
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.detect_format import Format, open_image
 from isnet_cli.images.dicom import header
+from isnet_cli.images.dicom.attributes import read_text
 from isnet_cli.images.dicom.dataset import open_dataset
 from isnet_cli.images.quiet import quiet
 from isnet_cli.images.raster import open_picture
@@ -89,7 +90,7 @@ def _scan_dicom(path: Path, limits: Limits) -> HeaderFacts:
         kind="dicom",
         format=f"dicom:{syntax.name}" if syntax else "dicom",
         bits=_parse_whole(ds.get("BitsStored")),
-        photometric=header.read_text(ds, "PhotometricInterpretation"),
+        photometric=read_text(ds, "PhotometricInterpretation"),
         view=header.read_view(ds),
         height=_parse_whole(ds.get("Rows")),
         width=_parse_whole(ds.get("Columns")),

@@ -139,9 +139,11 @@ def _decode_jpeg(stream: bytes, header: StreamHeader, own_colours: bool) -> NDAr
     """JPEG of any process that libjpeg-turbo knows, 2 to 16 bits."""
     import imagecodecs
 
-    colours = {"colorspace": "RGB", "outcolorspace": "RGB"} if own_colours else {}
+    colours = "RGB" if own_colours else None  # None: as libjpeg finds
     try:
-        return np.asarray(imagecodecs.jpeg8_decode(stream, **colours))
+        return np.asarray(
+            imagecodecs.jpeg8_decode(stream, colorspace=colours, outcolorspace=colours)
+        )
     except Exception:
         raise _refuse(header) from None
 
@@ -157,8 +159,8 @@ def _refuse_truncated(stream: bytes, header: StreamHeader, own_colours: bool) ->
 
     Decoders fill up what is missing: two different tails then give two different pictures.
     """
-    pictures = [_decode_jpeg(stream + tail, header, own_colours) for tail in _TAILS]
-    if not np.array_equal(*pictures):
+    first, second = (_decode_jpeg(stream + tail, header, own_colours) for tail in _TAILS)
+    if not np.array_equal(first, second):
         raise UnreadableImage("truncated", "the JPEG data end before the last row")
 
 

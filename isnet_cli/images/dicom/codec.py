@@ -252,14 +252,13 @@ def _decode_frames(
     source: PixelSource, module: PixelModule, notes: list[str]
 ) -> tuple[NDArray[Any], int]:
     """All frames, and the bits that their code streams declare (0 for other encodings)."""
+    if source.kind == "rle":
+        return np.concatenate([_unpack_rle(data, module, notes) for data in source.frames]), 0
     if source.kind != "streams":
-        unpack = {"rle": _unpack_rle, "deflated": _inflate, "plain": _take_plain}[source.kind]
+        unpack = _inflate if source.kind == "deflated" else _take_plain
         one = module.native_bytes // module.frames
-        flat = [unpack(data, one, module, notes) for data in source.frames]
-        if source.kind == "rle":
-            return np.concatenate(flat), 0
-        whole = np.frombuffer(b"".join(flat), _type_of(module))  # type: ignore[arg-type]
-        return _arrange(whole, module), 0
+        flat = b"".join(unpack(data, one, notes) for data in source.frames)
+        return _arrange(np.frombuffer(flat, _type_of(module)), module), 0
     headers = [read_stream_header(stream) for stream in source.frames]
     for header in headers:
         _check_stream(header, module)
@@ -293,7 +292,7 @@ def _check_stream(header: StreamHeader, module: PixelModule) -> None:
         )
 
 
-def _unpack_rle(data: bytes, size: int, module: PixelModule, notes: list[str]) -> NDArray[Any]:
+def _unpack_rle(data: bytes, module: PixelModule, notes: list[str]) -> NDArray[Any]:
     """One RLE frame (PS3.5 annex G): byte planes, the most significant of each sample first."""
     import imagecodecs
 
@@ -330,17 +329,17 @@ def _unpack_rle(data: bytes, size: int, module: PixelModule, notes: list[str]) -
     return _convert_colours(grey.reshape(*shape, 3), module.photometric)
 
 
-def _inflate(data: bytes, size: int, module: PixelModule, notes: list[str]) -> bytes:
+def _inflate(data: bytes, size: int, notes: list[str]) -> bytes:
     """One deflated frame (PS3.5 section 8.2.17), no more than declared."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         plain = inflater.decompress(data, size + 2)
     except zlib.error:
         raise UnreadableImage("unreadable", "a deflated frame is damaged") from None
-    return _take_plain(plain, size, module, notes)
+    return _take_plain(plain, size, notes)
 
 
-def _take_plain(data: bytes, size: int, module: PixelModule, notes: list[str]) -> bytes:
+def _take_plain(data: bytes, size: int, notes: list[str]) -> bytes:
     if len(data) < size:
         raise UnreadableImage("truncated", f"a frame of {len(data)} bytes, expected {size}")
     if len(data) > size + size % 2:
