@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import struct
+import zlib
 from typing import Any, Literal
 
 Kind = Literal["usage", "config", "data", "weights", "machine"]
@@ -69,3 +73,38 @@ class UnreadableImage(Exception):  # noqa: N818 - a row in the skipped list, not
     def __reduce__(self) -> tuple[type[UnreadableImage], tuple[str, str]]:
         """Both parts, for another process."""
         return type(self), (self.reason, self.detail)
+
+
+_CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (  # the first that fits counts
+    ((MemoryError,), "it does not fit into memory"),
+    ((RecursionError,), "it is nested too deeply"),
+    ((EOFError, struct.error), "it ends too early"),
+    ((zlib.error,), "its compressed data are damaged"),
+    ((UnicodeError,), "its text is in another encoding than expected"),
+    ((json.JSONDecodeError,), "it is no valid JSON"),
+    ((csv.Error,), "a row is malformed"),
+    ((ImportError,), "a library that it takes is missing or damaged"),
+    ((ArithmeticError,), "a number in it is out of range"),
+    ((LookupError, AttributeError), "something that belongs in it is missing"),
+    ((NotImplementedError,), "it is of a variant that is not read"),
+    ((TypeError, ValueError, SyntaxError), "a value in it is of another kind than expected"),
+)
+
+
+def explain_error(error: BaseException, own: tuple[type[BaseException], ...] = ()) -> str:
+    """Why something failed, for people: never an exception's name, nor a library's text about it.
+
+    Args:
+        error: What was raised.
+        own: Types (not their subclasses) whose text is written for people, by this program.
+            `IsnetError` and `UnreadableImage` always are.
+
+    Returns:
+        A clause about "it", the thing that was read.
+    """
+    if isinstance(error, (IsnetError, UnreadableImage)) or type(error) in own:
+        return next(iter(str(error).splitlines()), "") or "it cannot be used"
+    if isinstance(error, OSError) and error.strerror:
+        return str(error.strerror).lower()
+    found = (words for kinds, words in _CAUSES if isinstance(error, kinds))
+    return next(found, "its content is unexpected")

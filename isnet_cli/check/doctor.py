@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from isnet_cli.core.run_folder import installed_versions
+from isnet_cli.errors import explain_error
 
 BASE = ("isnet", "python")
 LEAST_FREE = 2 * 2**30  # bytes of disk below which a run is likely to fail
@@ -90,7 +91,7 @@ def _list_devices(problems: list[str]) -> list[str]:
     try:
         import torch
     except ImportError as error:
-        problems.append(f"torch cannot be imported ({type(error).__name__})")
+        problems.append(f"torch cannot be imported ({explain_error(error)})")
         return []
     found = []
     for index in range(torch.cuda.device_count()):

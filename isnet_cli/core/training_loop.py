@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from isnet_cli.core.files import atomic_path, without_nan
 from isnet_cli.core.run_context import Bar, RunContext
-from isnet_cli.errors import IsnetError
+from isnet_cli.errors import IsnetError, explain_error
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -322,7 +322,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch.load documents no set of exceptions
         raise IsnetError(
             "weights",
-            f"{path}: not a readable checkpoint ({type(error).__name__})",
+            f"{path}: not a readable checkpoint ({explain_error(error)})",
             fix="remove it to train anew from the first epoch",
         ) from error
     return state

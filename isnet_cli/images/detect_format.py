@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 from typing import Literal
 
-from isnet_cli.errors import UnreadableImage
+from isnet_cli.errors import UnreadableImage, explain_error
 from isnet_cli.guard.opening import NotAFile, open_regular
 
 Format = Literal["dicom", "png", "jpeg", "tiff"]
@@ -67,8 +67,9 @@ def open_image(path: Path) -> tuple[Format, bytes]:
     except (FileNotFoundError, NotADirectoryError):
         raise UnreadableImage("missing", "no such file") from None
     except (OSError, ValueError) as error:
-        name = type(error).__name__
-        raise UnreadableImage("no_access", f"the file cannot be opened ({name})") from None
+        raise UnreadableImage(
+            "no_access", f"the file cannot be opened ({explain_error(error)})"
+        ) from None
     kind = detect_bytes(head)
     if kind is None:
         words = f"{describe_content(head)}, expected DICOM, PNG, JPEG or TIFF"

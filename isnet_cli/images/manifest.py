@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from isnet_cli.errors import IsnetError
+from isnet_cli.errors import IsnetError, explain_error
 from isnet_cli.guard.opening import open_text
 from isnet_cli.images.types import ROW_FIELDS, Row
 from isnet_cli.text.forms import from_csv
@@ -45,7 +45,7 @@ def read_manifest(path: Path) -> list[Row]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise IsnetError(
             "data",
-            f"{path}: cannot be read as a manifest ({type(error).__name__})",
+            f"{path}: cannot be read as a manifest ({explain_error(error)})",
             fix="isnet ingest CONFIG",
         ) from error
     if header != ROW_FIELDS:

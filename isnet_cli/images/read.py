@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from isnet_cli.config.schema import Dicom, Limits
-from isnet_cli.errors import UnreadableImage
+from isnet_cli.errors import UnreadableImage, explain_error
 from isnet_cli.images.detect_format import Format, open_image
 from isnet_cli.images.dicom.greyscale import Scale
 from isnet_cli.images.quiet import quiet
@@ -75,7 +75,7 @@ def read_images(
         truncated = "truncated" in str(error) or isinstance(error, EOFError)
         raise UnreadableImage(
             "truncated" if truncated else "unreadable",
-            f"damaged {kind.upper()} file ({type(error).__name__} while reading)",
+            f"damaged {kind.upper()} file ({explain_error(error)})",
         ) from None
     for image in images:
         _check_normal_form(image)

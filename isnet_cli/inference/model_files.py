@@ -14,7 +14,7 @@ from torch import nn
 from isnet_cli.config.reading import READING
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_json
-from isnet_cli.errors import IsnetError
+from isnet_cli.errors import IsnetError, explain_error
 from isnet_models.methods import registry
 from isnet_models.methods.base import NetSpec
 from isnet_models.methods.settings import MethodSettings
@@ -119,9 +119,10 @@ def load_model(place: Path, device: torch.device) -> TrainedModel:
         state = load_weights(directory / WEIGHTS, card["sha256"])
         net.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError, WeightsError) as error:
+        words = explain_error(error, (ValueError, WeightsError))
         raise IsnetError(
             "weights",
-            f"{directory}: model cannot be loaded: {str(error).splitlines()[0]}",
+            f"{directory}: model cannot be loaded: {words}",
             fix="copy both model.safetensors and model.json from the training run",
         ) from error
     return TrainedModel(net.to(device).eval(), card)

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isnet_cli.errors import explain_error
+
 AXES = 16  # directions with a variance of their own, at most
 FEWEST = 10  # training images
 FLOOR = 0.1  # least s.d.: of a feature, as share of the mean one, for units silent in training;
@@ -113,7 +115,7 @@ def unpack(content: Mapping[str, Any]) -> Cloud:
         raw = base64.b64decode(content["table"], validate=True)
         table = np.frombuffer(raw, "<f4").astype(np.float64).reshape(len(variances) + 2, count)
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise ValueError(f"damaged ({type(error).__name__})") from error
+        raise ValueError(f"damaged ({explain_error(error)})") from error
     positive = [table[1], variances, np.array([rest])]
     if not np.isfinite(table).all() or not all(
         np.isfinite(part).all() and (part > 0).all() for part in positive

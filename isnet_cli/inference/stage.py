@@ -26,7 +26,7 @@ from isnet_cli.dataset.evaluation_sets import (
     raise_if_stopped,
     split_into_chunks,
 )
-from isnet_cli.errors import IsnetError
+from isnet_cli.errors import IsnetError, explain_error
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
 from isnet_cli.inference.model_files import CARD
@@ -114,7 +114,7 @@ def _check_fit(predictor: Predictor, limits: Limits, place: str) -> None:
         raise IsnetError(
             "weights",
             f"{place}: does not belong to the network ({height} x {width} px):"
-            f" {str(error).splitlines()[0]}",
+            f" {explain_error(error, (ValueError,))}",
             fix="copy both model.safetensors and model.json from the training run",
         ) from error
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isnet_cli.core.files import write_json
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
-from isnet_cli.errors import IsnetError
+from isnet_cli.errors import IsnetError, explain_error
 from isnet_cli.inference.model_files import CARD, TrainedModel
 from isnet_cli.inference.ood_score import Cloud, fit_cloud, pack, unpack
 from isnet_cli.stats.scores import decide
@@ -201,7 +201,7 @@ def read_limits(card: dict[str, Any], place: str) -> Limits:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IsnetError(
             "weights",
-            f"{place}: '{KEY}' cannot be read: {error}",
+            f"{place}: '{KEY}' cannot be read: {explain_error(error, (ValueError,))}",
             fix="copy model.json again from the training run",
         ) from error
 

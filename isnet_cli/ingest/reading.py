@@ -14,7 +14,7 @@ from isnet_cli.core.journal import Journal
 from isnet_cli.core.pseudonyms import pseudonym
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
-from isnet_cli.errors import UnreadableImage
+from isnet_cli.errors import UnreadableImage, explain_error
 from isnet_cli.images.find import name_frame
 from isnet_cli.images.kept import limit_size, save_image
 from isnet_cli.images.read import read_images
@@ -142,7 +142,7 @@ def read_file(task: ReadTask) -> FileFacts:
     except FileNotFoundError:
         return skip_file(task.key, "missing", "no such file")
     except OSError as error:
-        words = f"the file cannot be read ({type(error).__name__})"
+        words = f"the file cannot be read ({explain_error(error)})"
         return skip_file(task.key, "no_access", words)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         return skip_file(task.key, "changed", "the file was written to while it was read")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Limits
-from isnet_cli.errors import IsnetError, UnreadableImage
+from isnet_cli.errors import IsnetError, UnreadableImage, explain_error
 from isnet_cli.guard.opening import parse_json, read_bytes
 from isnet_cli.guard.sizes import check_pixels
 
@@ -68,10 +68,9 @@ def read_coco(path: Path, limits: Limits | None = None) -> list[Outlines]:
             if not lungs or item["category_id"] in lungs:
                 parts[item["image_id"]].append(item["segmentation"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        what = getattr(error, "strerror", None) or str(error)
         raise IsnetError(
             "data",
-            f"{path}: not a COCO annotation file ({what}), expected images"
+            f"{path}: not a COCO annotation file ({explain_error(error)}), expected images"
             " (id, file_name, height, width) and annotations (image_id, segmentation)",
             fix="data.masks: such a .json, or a folder of mask pictures",
         ) from error

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isnet_cli.core import files
 from isnet_cli.core.pseudonyms import new_salt, pseudonym, read_salt
-from isnet_cli.errors import IsnetError
+from isnet_cli.errors import IsnetError, explain_error
 from isnet_cli.images.dicom.header import MIRRORED
 from isnet_cli.images.dicom.source import is_dicom, read_source_header
 from isnet_cli.images.resize import resize
@@ -70,7 +70,7 @@ class DicomWriter:
             raise IsnetError(
                 "data",
                 f"{self.filing.name}: no segmentation can refer to this image's header "
-                f"({type(error).__name__})",
+                f"({explain_error(error)})",
                 fix=f"leave --identity keep out, or ask for --format {instead}",
             ) from None
 
