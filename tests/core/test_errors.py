@@ -42,7 +42,10 @@ def test_no_explanation_is_an_exceptions_name_or_text() -> None:
     kinds = [kind for kind in every_exception() if not kind.__module__.startswith("isnet_")]
     assert len(kinds) > 60
     for kind in kinds:
-        error = Exception.__new__(kind)
+        try:
+            error = kind.__new__(kind, TEXT)
+        except TypeError:  # cannot be made from Python
+            continue
         error.args = (TEXT,)
         words = explain_error(error)
         assert words, kind
