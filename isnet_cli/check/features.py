@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from isnet_cli.check.near_duplicates import Hash, hash_image
 from isnet_cli.check.thumbnails import describe_background, describe_lungs
 from isnet_cli.config.schema import Bias, Config
-from isnet_cli.core.files import read_csv
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import derive_seed
@@ -25,7 +24,7 @@ from isnet_cli.dataset.standardise import standardise
 from isnet_cli.dataset.synthetic_marks import assign_shapes, choose_shape, draw_shape, make_rng
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.kept import load_image
-from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.manifest import read_manifest, read_qc
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
@@ -85,7 +84,7 @@ def list_run_images(run: RunFolder, config: Config) -> list[ImageSource]:
     given = {row.key: row.mask_file for row in rows}
     if run.stage_record("masks") is not None:
         good = {"ok", "suspect"} if config.masks.on_suspect == "keep" else {"ok"}
-        verdicts = {line["key"]: line["verdict"] for line in read_csv(masks / "qc.csv")}
+        verdicts = {line["key"]: line["verdict"] for line in read_qc(masks)}
         given = {
             row.key: str(masks / f"{row.key}.png") if verdicts.get(row.key) in good else ""
             for row in rows

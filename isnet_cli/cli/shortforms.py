@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,8 +116,7 @@ def configure_prediction(
             ("SOURCE", "data.labels", labels),
             ("SOURCE", "data.columns", {}),
         ]
-        masks = tree.get("masks") or {}
-        if masks.get("on_suspect") == "fail":  # a doubtful mask is a doubt, no failure
+        if tree["masks"]["on_suspect"] == "fail":  # a doubtful mask is a doubt, no failure
             pairs.append(("--model", "masks.on_suspect", "exclude"))
         return Source(run / RECORD), [*make_options(pairs), *_blanks(), limit], ""
     card = _card(model, run)
@@ -160,27 +158,20 @@ def _card(model: Path, place: Path) -> dict[str, Any]:
             f" {WEIGHTS_NAME} and {CARD_NAME}",
             fix="isnet train",
         )
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(card, dict):
-            fault = "not a model's card"
-        elif card.get("task") is None or not card.get("classes"):
-            fault = "lacks task or classes"
-        else:
-            from isnet_cli.inference.model_files import check_card
+    from isnet_cli.core.records.cards import read_head
 
-            check_card(card, path)
-            return card
-    except ValueError as error:
-        fault = f"not JSON ({type(error).__name__})"
-    raise IsnetError("weights", f"{path}: {fault}", fix="copy it again from the training run")
+    card = read_head(path)
+    if card.get("task") is None:
+        raise IsnetError(
+            "weights", f"{path}: lacks task", fix="copy it again from the training run"
+        )
+    return card
 
 
 def _record(run: Path) -> dict[str, Any]:
-    from isnet_cli.config.yaml_tree import parse
+    from isnet_cli.config.load import load, plain
 
-    tree = parse((run / RECORD).read_text(encoding="utf-8")).value
-    return tree if isinstance(tree, dict) else {}
+    return plain(load(run / RECORD))
 
 
 def _blanks(*keys: str) -> list[Option]:
@@ -199,7 +190,8 @@ def _label_settings(run: Path) -> dict[str, Any]:
             f"--model {run}: not trained, {card} is missing",
             fix=f"isnet train {run}",
         )
-    settings = _record(run).get("data", {}).get("labels", {})
-    classes = json.loads(card.read_text(encoding="utf-8"))["classes"]
+    from isnet_cli.core.records.cards import read_head
+
+    settings, classes = _record(run)["data"]["labels"], read_head(card, version=False)["classes"]
     kept = {key: settings[key] for key in ("task", "uncertain") if key in settings}
     return {**kept, "classes": classes}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,6 +15,8 @@ from filelock import FileLock, Timeout
 
 from isnet_cli import __version__
 from isnet_cli.core.files import sha256_file, write_json, write_text
+from isnet_cli.core.records.read import Record, check_record, read_record
+from isnet_cli.core.records.schemas import RunRecord
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.leftovers import clear_leftovers
 
@@ -54,23 +55,20 @@ class RunFolder:
             IsnetError: Kind "data", when it is damaged or was written by another version.
         """
         path = self.path / RECORD
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():
             return {"schema": SCHEMA, "stages": {}}
-        try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise IsnetError(
-                "data",
-                f"{path}: not a run record ({error.msg}), expected JSON",
-                fix="move the folder aside, or start again with --restart",
-            ) from error
+        fix = "move the folder aside, or start again with --restart"
+        content: dict[str, Any] = read_record(path, Record, what="a run record", fix=fix)
         if content.get("schema") != SCHEMA:
-            version = content.get("versions", {}).get("isnet", "another version")
+            versions = content.get("versions")
+            version = versions.get("isnet") if isinstance(versions, dict) else None
             raise IsnetError(
                 "data",
-                f"{self.path}: a run of isnet {version}, which isnet {__version__} cannot read",
+                f"{self.path}: a run of isnet {version or 'another version'}, which isnet"
+                f" {__version__} cannot read",
                 fix="make the run again in a new folder: isnet run CONFIG -o DIR",
             )
+        check_record(content, RunRecord, path, what="a run record", fix=fix)
         return content
 
     def stage_record(self, stage: str) -> dict[str, Any] | None:

@@ -14,12 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from isnet_cli.core.files import atomic_path, without_nan
+from isnet_cli.core.records.checkpoints import (
+    FIX,
+    check_checkpoint,
+    find_checkpoint,
+    load_checkpoint,
+)
 from isnet_cli.core.run_context import Bar, RunContext
-from isnet_cli.errors import IsnetError, explain_error
+from isnet_cli.errors import IsnetError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
+
+__all__ = [
+    "CHECKPOINT", "Batch", "LoopSettings", "Progress", "StepLosses", "TrainingLoop",
+    "find_checkpoint", "load_checkpoint", "save_checkpoint",
+]  # fmt: skip
 
 CHECKPOINT = "last.ckpt"
 Batch = TypeVar("Batch")
@@ -160,15 +171,24 @@ class TrainingLoop(ABC, Generic[Batch]):
             Whether there was one.
 
         Raises:
-            IsnetError: As `load_checkpoint`.
+            IsnetError: Kind "weights": it is damaged, or does not belong to this network.
         """
         state = None if self.path is None else find_checkpoint(self.path, self.identity)
         if state is None:
             return False
+        assert self.path is not None  # noqa: S101 - a state came from it
+        check_checkpoint(state, self.path, self.net, self.optimizer, self.settings.epochs)
+        try:
+            self.load_extra_state(state)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise IsnetError(
+                "weights",
+                f"{self.path}: does not belong to this training ({str(error).splitlines()[0]})",
+                fix=FIX,
+            ) from error
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
-        self.load_extra_state(state)
         return True
 
     def run(self, context: RunContext) -> bool:
@@ -307,36 +327,3 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads what `save_checkpoint` wrote, onto the CPU.
-
-    Raises:
-        IsnetError: Kind "weights", when the file is damaged or holds anything but plain data.
-    """
-    import torch
-
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load documents no set of exceptions
-        raise IsnetError(
-            "weights",
-            f"{path}: not a readable checkpoint ({explain_error(error)})",
-            fix="remove it to train anew from the first epoch",
-        ) from error
-    return state
-
-
-def find_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
-    """The checkpoint of this very training; None when there is none, or another's.
-
-    Args:
-        path: The file.
-        identity: Hash of what the training depends on, as `save_checkpoint` got it.
-
-    Raises:
-        IsnetError: As `load_checkpoint`.
-    """
-    state = load_checkpoint(path) if path.is_file() else {}
-    return state if state.get("identity") == identity else None

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from isnet_cli.config.schema import Config
-from isnet_cli.core.files import read_csv
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.dataset.image_dataset import ImageDataset
 from isnet_cli.errors import IsnetError
+from isnet_cli.images.manifest import read_qc
 from isnet_cli.images.types import Row
 
 
@@ -58,7 +58,7 @@ def choose_images(
 
 def read_verdicts(folder: RunFolder) -> dict[str, str]:
     """Verdict on the mask of each image: ``ok``, ``suspect`` or ``missing``."""
-    return {r["key"]: r["verdict"] for r in read_csv(folder.stage_dir("masks") / "qc.csv")}
+    return {r["key"]: r["verdict"] for r in read_qc(folder.stage_dir("masks"))}
 
 
 def check_classes(train: ImageDataset, val: ImageDataset, context: RunContext) -> None:

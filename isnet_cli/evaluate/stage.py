@@ -11,7 +11,6 @@ images: biased (as in training), standard (no shape) and deceiving (no class kee
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,8 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal, name_part, remove_files
 from isnet_cli.core.names import make_names
+from isnet_cli.core.records.read import read_record
+from isnet_cli.core.records.schemas import Metrics
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
@@ -307,10 +308,10 @@ def _written(root: Path) -> set[str]:
     if not path.is_file():
         return set()
     try:
-        sets = json.loads(path.read_text(encoding="utf-8"))["sets"]
-        return {f for parts in sets.values() for part in parts.values() for f in part["files"]}
-    except (json.JSONDecodeError, KeyError, AttributeError, TypeError):
+        sets = read_record(path, Metrics, what="scores", fix="")["sets"]
+    except IsnetError:
         return set()  # not a file of this stage's form: nothing in it is ours to remove
+    return {f for parts in sets.values() for part in parts.values() for f in part["files"]}
 
 
 def _summary(

@@ -21,6 +21,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal, remove_files
 from isnet_cli.core.names import make_names
+from isnet_cli.core.records.read import read_rows
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import thread_count
@@ -304,6 +305,8 @@ def _written(root: Path) -> set[str]:
     """Files that the stage's index names, relative to `root`."""
     if not (root / INDEX).is_file():
         return set()
-    lines = files.read_csv(root / INDEX)
+    lines = read_rows(
+        root / INDEX, ("set", "version", "key"), fix="isnet heatmap CONFIG --overwrite"
+    )
     named = {line[kind] for line in lines for kind in FILES if line.get(kind)}
     return named | list_sheets(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import hashlib
+import io
 import os
 import re
 import unicodedata
@@ -29,6 +30,8 @@ PATH_COLUMNS = (
     *("path", "paths", "file_path", "filepath", "image_path"),
     *("image", "file", "file_name", "filename"),
 )
+MAX_LIST = 256_000_000  # bytes of a list
+MAX_PATH, MAX_NAME = 4000, 255  # bytes of a path, and of one of its parts
 MAX_PART = 120  # characters of one key component; file systems allow 255 bytes with our endings
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]|[\ud800-\udfff]')
 _FRAME_LIKE = re.compile(r"_f\d+$")
@@ -163,7 +166,7 @@ def _read_path_table(file: Path) -> Iterator[Path]:
     text = _read_list(file)
     first = text.partition("\n")[0]
     delimiter = max("\t,;|", key=first.count)
-    rows = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     names = {name.strip().lower().replace(" ", "_"): name for name in rows.fieldnames or ()}
     column = next((names[name] for name in PATH_COLUMNS if name in names), None)
     if column is None:
@@ -172,17 +175,52 @@ def _read_path_table(file: Path) -> Iterator[Path]:
             f"{file}: no column with paths, expected one named {', '.join(PATH_COLUMNS[:4])}, ...",
             fix="rename the column that holds the images' paths to 'path'",
         )
-    for row in rows:
-        entry = (row.get(column) or "").strip() or (row.get("image_file") or "").strip()
-        if entry and "image_file" in row:  # our own manifest
-            entry = from_csv(entry)
-        if entry:
-            yield from _resolve_entry(file, entry)
+    try:
+        for row in rows:
+            entry = (row.get(column) or "").strip() or (row.get("image_file") or "").strip()
+            if entry and "image_file" in row:  # our own manifest
+                entry = from_csv(entry)
+            if entry:
+                yield from _resolve_entry(file, entry)
+    except csv.Error as error:
+        raise _faulty_list(file, f"not a table (line {rows.line_num}: {error})") from error
+
+
+def _read_list(file: Path) -> str:
+    """The text of a list; bytes that are no UTF-8 are kept, as file names may hold them."""
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_LIST + 1)
+    except OSError as error:
+        raise _faulty_list(file, f"cannot be read ({error.strerror})") from error
+    if len(content) > MAX_LIST:
+        raise _faulty_list(file, f"larger than {MAX_LIST // 1_000_000} MB")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
+        raise _faulty_list(file, "not UTF-8 text (it holds null bytes)")
+    return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+
+
+def _faulty_list(file: Path, found: str) -> IsnetError:
+    return IsnetError(
+        "data",
+        f"{file}: {found}, expected a list of images",
+        fix="a .txt file with one path a line, or a .csv file with a column path, saved as UTF-8",
+    )
 
 
 def _resolve_entry(file: Path, entry: str) -> Iterator[Path]:
-    path = file.parent / Path(entry).expanduser()
-    if path.is_dir():
+    """The files of one line; ``~`` and ``$`` are letters like others, nothing is expanded."""
+    if len(os.fsencode(entry)) > MAX_PATH or any(
+        len(os.fsencode(part)) > MAX_NAME for part in Path(entry).parts
+    ):
+        shown = make_printable(entry[:60])
+        raise _faulty_list(file, f"a path of {len(entry)} characters ({shown}...)")
+    path = file.parent / entry
+    try:
+        folder = path.is_dir()
+    except OSError as error:
+        raise _faulty_list(file, f"{make_printable(entry[:60])}: {error.strerror}") from error
+    if folder:
         yield from _walk_folder(path)
     else:
         yield path

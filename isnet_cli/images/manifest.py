@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from isnet_cli.errors import IsnetError, explain_error
+from isnet_cli.core.records.read import FaultyFileError, parse_csv, read_rows, read_text
+from isnet_cli.errors import IsnetError
 from isnet_cli.guard.opening import open_text
 from isnet_cli.images.types import ROW_FIELDS, Row
-from isnet_cli.text.forms import from_csv
 
 INTEGERS = tuple(f.name for f in fields(Row) if f.type in {"int", int})
 STATUSES = {"ok", "skipped"}
 LONGEST = 1000  # characters of a manifest's header line
+VERDICTS = ("ok", "suspect", "missing")
+QC = "qc.csv"
+DIGITS = 15  # of a whole number
 
 
 def rows_to_dicts(rows: Iterable[Row]) -> list[dict[str, str | int]]:
@@ -38,16 +40,16 @@ def read_manifest(path: Path) -> list[Row]:
             is expected, an unknown status, or the same key twice; names file and line.
     """
     try:
-        with open_text(path, "utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            records = [(reader.line_num, record) for record in reader]
-            header = tuple(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        names, records = parse_csv(read_text(path))
+    except FaultyFileError as error:
+        if str(error).startswith("another number"):
+            raise _make_fault(path, error.line, str(error)) from error
         raise IsnetError(
             "data",
-            f"{path}: cannot be read as a manifest ({explain_error(error)})",
+            f"{path}: cannot be read as a manifest ({error})",
             fix="isnet ingest CONFIG",
         ) from error
+    header = tuple(names)
     if header != ROW_FIELDS:
         lacking = [name for name in ROW_FIELDS if name not in header]
         raise IsnetError(
@@ -66,17 +68,29 @@ def read_manifest(path: Path) -> list[Row]:
     return rows
 
 
-def _parse_row(path: Path, line: int, record: dict[str, str | None]) -> Row:
-    if None in record or None in record.values():
-        raise _make_fault(path, line, "another number of cells, expected the header's")
-    cells = {name: from_csv(value or "") for name, value in record.items()}
+def read_qc(masks: Path) -> list[dict[str, str]]:
+    """The lines of ``qc.csv``: verdict on the mask of each image, and why.
+
+    Args:
+        masks: Folder of the stage.
+
+    Raises:
+        IsnetError: Kind "data": missing, another table, an unknown verdict, or a key twice.
+    """
+    return read_rows(
+        masks / QC, ("key", "verdict", "reason"), fix="isnet masks CONFIG",
+        values={"verdict": VERDICTS}, unique="key",
+    )  # fmt: skip
+
+
+def _parse_row(path: Path, line: int, cells: dict[str, str]) -> Row:
     if not cells["key"]:
         raise _make_fault(path, line, "no key, expected the image's name")
     if cells["status"] not in STATUSES:
         raise _make_fault(path, line, f"status '{cells['status']}', expected ok or skipped")
     values: dict[str, str | int] = dict(cells)
     for name in INTEGERS:
-        if not cells[name].isascii() or not cells[name].isdigit():
+        if not cells[name].isascii() or not cells[name].isdigit() or len(cells[name]) > DIGITS:
             raise _make_fault(path, line, f"{name} '{cells[name]}', expected a whole number")
         values[name] = int(cells[name])
     if not _is_spacing(cells["spacing"]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,16 @@ from torch import nn
 from isnet_cli.config.reading import READING
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_json
+from isnet_cli.core.records.cards import CARD, CARD_SCHEMA, read_card
 from isnet_cli.errors import IsnetError, explain_error
 from isnet_models.methods import registry
 from isnet_models.methods.base import NetSpec
 from isnet_models.methods.settings import MethodSettings
 from isnet_models.normalise import Normalisation
 from isnet_models.registry import WeightsError
-from isnet_models.weights import load_weights, save_weights
+from isnet_models.weights import load_state, load_weights, save_weights
 
-WEIGHTS, CARD = "model.safetensors", "model.json"
-SCHEMA = 2  # of the card
-NEEDED = (
-    *("classes", "task", "arch", "method", "input", "channels", "dropout"),
-    *("heatmap", "thresholds"),
-)
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class TrainedModel:
 def save_model(directory: Path, net: nn.Module, card: dict[str, Any]) -> None:
     """Writes weights and card into `directory`, the card last and with the weights' hash."""
     digest = save_weights(net.state_dict(), directory / WEIGHTS)
-    write_json(directory / CARD, {"schema": SCHEMA, **card, "sha256": digest})
+    write_json(directory / CARD, {"schema": CARD_SCHEMA, **card, "sha256": digest})
 
 
 def reading(config: Config) -> dict[str, Any]:
@@ -69,26 +64,6 @@ def reading(config: Config) -> dict[str, Any]:
     if masks["model"].endswith(".safetensors"):
         del masks["model"]
     return {"data": data, "masks": masks}
-
-
-def check_card(card: dict[str, Any], path: Path) -> None:
-    """Refuses the card of a model that another version trained.
-
-    Args:
-        card: Content of the card.
-        path: Its file, for the message.
-
-    Raises:
-        IsnetError: Kind "weights".
-    """
-    if card.get("schema") != SCHEMA:
-        found = card.get("schema", "none")
-        raise IsnetError(
-            "weights",
-            f"{path}: a model of another version of isnet (card format {found}),"
-            f" expected format {SCHEMA}",
-            fix="train the model again with this version: isnet train CONFIG",
-        )
 
 
 def load_model(place: Path, device: torch.device) -> TrainedModel:
@@ -109,15 +84,10 @@ def load_model(place: Path, device: torch.device) -> TrainedModel:
             f"{place}: no {CARD}, expected the folder of a finished training",
             fix="isnet train CONFIG -o RUN, then --model RUN",
         )
+    card = read_card(path)
     try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        check_card(card, path)
-        lacking = [name for name in NEEDED if name not in card]
-        if lacking:
-            raise ValueError(f"{CARD} lacks {', '.join(lacking)}")
         net = _network(card)
-        state = load_weights(directory / WEIGHTS, card["sha256"])
-        net.load_state_dict(state)
+        load_state(net, load_weights(directory / WEIGHTS, card["sha256"]), WEIGHTS)
     except (KeyError, TypeError, ValueError, RuntimeError, WeightsError) as error:
         words = explain_error(error, (ValueError, WeightsError))
         raise IsnetError(

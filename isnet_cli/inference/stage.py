@@ -27,7 +27,7 @@ from isnet_cli.dataset.evaluation_sets import (
     split_into_chunks,
 )
 from isnet_cli.errors import IsnetError, explain_error
-from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.manifest import read_manifest, read_qc
 from isnet_cli.images.types import Row
 from isnet_cli.inference.model_files import CARD
 from isnet_cli.inference.predictor import Predictor, dependencies, model_folder, open_predictor
@@ -130,7 +130,7 @@ def _warn_about(limits: Limits, context: RunContext) -> None:
 
 def _reasons(folder: RunFolder) -> dict[str, tuple[str, str]]:
     """Verdict on the mask of each key, and why."""
-    lines = files.read_csv(folder.stage_dir("masks") / "qc.csv")
+    lines = read_qc(folder.stage_dir("masks"))
     return {line["key"]: (line["verdict"], line["reason"]) for line in lines}
 
 

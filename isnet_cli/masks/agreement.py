@@ -13,7 +13,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError, UnreadableImage
-from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.manifest import read_manifest, read_qc
 from isnet_cli.images.mask_files import find_masks, load_mask
 from isnet_cli.images.types import Row
 from isnet_cli.masks.overlap import MaskScore, score_mask, spread
@@ -38,7 +38,7 @@ def score_masks(folder: RunFolder, truth: Path, context: RunContext) -> dict[str
     """
     folder.require("masks")
     root = folder.stage_dir("masks")
-    qc = {line["key"]: line for line in files.read_csv(root / "qc.csv")}
+    qc = {line["key"]: line for line in read_qc(root)}
     manifest = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     rows = [row for row in manifest if row.key in qc]
     found = dict(zip((r.key for r in rows), find_masks(truth, [r.key for r in rows]), strict=True))

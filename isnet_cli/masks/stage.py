@@ -19,7 +19,7 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
 from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.manifest import read_manifest
+from isnet_cli.images.manifest import read_manifest, read_qc
 from isnet_cli.images.mask_files import PAIR
 from isnet_cli.images.types import Row
 from isnet_cli.masks.contact_sheet import (
@@ -325,7 +325,7 @@ def _until(chunks: Sequence[list[Row]], context: RunContext) -> Iterator[list[Ro
 def _keys_before(root: Path) -> set[str]:
     """Keys of an earlier result in this folder."""
     path = root / QC
-    return {line["key"] for line in files.read_csv(path)} if path.is_file() else set()
+    return {line["key"] for line in read_qc(root)} if path.is_file() else set()
 
 
 def _summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -6,9 +6,9 @@ for a finished evaluation whose files are as the stage wrote them (for a compari
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 
 from isnet_cli.config.load import dump, load, plain
 from isnet_cli.config.schema import Config
-from isnet_cli.core.files import read_csv, sha256_file
+from isnet_cli.core.files import sha256_file
+from isnet_cli.core.records.cards import CARD, read_head
+from isnet_cli.core.records.read import read_record, read_rows
+from isnet_cli.core.records.schemas import Metrics
 from isnet_cli.core.run_folder import STAGES, RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
@@ -28,6 +31,7 @@ from isnet_cli.output.curves import PrecisionRecall, Roc, thin_curve
 from isnet_cli.output.figures import number
 from isnet_cli.stats.scores import pr_points, roc_points
 
+SCORES = "the scores of isnet evaluate"
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 READ: Mapping[str, Sequence[str]] = {  # stage -> tables and records that a page is made from
     "ingest": ("manifest.csv",),
@@ -234,7 +238,7 @@ def read_run(folder: RunFolder, name: str) -> RunResults:
     settings = plain(config) if config else {}
     done = {stage for stage in STAGES if folder.stage_record(stage) is not None}
     train, evaluate = folder.stage_dir("train"), folder.stage_dir("evaluate")
-    metrics = read_json(evaluate / METRICS) if "evaluate" in done else {}
+    metrics = _read_metrics(evaluate / METRICS) if "evaluate" in done else {}
     history = train / "history.csv"
     curves = _read_curves(evaluate, metrics)
     return RunResults(
@@ -242,8 +246,8 @@ def read_run(folder: RunFolder, name: str) -> RunResults:
         settings,
         dump(config) if config else "",
         folder.record(),
-        read_table(history) if history.is_file() else [],
-        read_json(train / "model.json") if "train" in done else {},
+        _read_history(history) if history.is_file() else [],
+        _read_card(train / CARD) if "train" in done else {},
         metrics,
         {test: rocs for test, (rocs, _) in curves.items()},
         {test: prs for test, (_, prs) in curves.items()},
@@ -378,31 +382,34 @@ def encode_labels(labels: Sequence[str], classes: Sequence[str], task: str) -> N
     return np.array(table, np.float64).reshape(len(labels), len(classes))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a finished stage.
-
-    Raises:
-        IsnetError: Kind "data", when it is missing or damaged.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise damaged(path, "JSON") from error
-    if not isinstance(content, dict):
-        raise damaged(path, "a JSON object")
-    return content
-
-
 def read_table(path: Path) -> list[dict[str, str]]:
     """A CSV file of a finished stage.
 
     Raises:
         IsnetError: Kind "data", when it is missing or damaged.
     """
+    with _named(path, "CSV"):
+        return read_rows(path, fix=_remake(path))
+
+
+@contextmanager
+def _named(path: Path, expected: str) -> Iterator[None]:
+    """Says of a damaged file of a run what it is, and then what is wrong."""
     try:
-        return read_csv(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise damaged(path, "CSV") from error
+        yield
+    except IsnetError as error:
+        where, what, fault = error.message.partition(str(path))
+        found = (fault.removeprefix(": "), *error.details) if what and not where else ()
+        refusal = damaged(path, expected)
+        raise IsnetError(
+            error.kind, refusal.message, fix=refusal.fix, details=found or (error.message,)
+        ) from error
+
+
+def _remake(path: Path) -> str:
+    """The command that makes a file of a run anew."""
+    stage = next((part for part in reversed(path.parts[:-1]) if part in STAGES), "run")
+    return f"isnet {stage} CONFIG --overwrite"
 
 
 def damaged(path: Path, expected: str, stage: str = "") -> IsnetError:
@@ -413,11 +420,10 @@ def damaged(path: Path, expected: str, stage: str = "") -> IsnetError:
         expected: What it should hold.
         stage: The stage that writes it; empty: the folder says it.
     """
-    stage = stage or (path.parent.name if path.parent.name in STAGES else "run")
     return IsnetError(
         "data",
         f"{path}: missing or damaged, expected {expected}",
-        fix=f"isnet {stage} CONFIG --overwrite",
+        fix=f"isnet {stage} CONFIG --overwrite" if stage else _remake(path),
     )
 
 
@@ -427,6 +433,18 @@ def _read_config(folder: RunFolder) -> Config | None:
     if not path.is_file():
         return None
     return Config.model_validate(_shorten_paths(plain(load(path))))
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    with _named(path, "a model's card"):
+        return read_head(path, version=False)
+
+
+def _read_history(path: Path) -> list[dict[str, str]]:
+    """The epochs of a training; every cell is empty or a finite number."""
+    fix = "isnet train CONFIG --overwrite"
+    with _named(path, "the epochs of isnet train"):
+        return read_rows(path, ("epoch",), fix=fix, numbers=lambda name: True)
 
 
 def _shorten_paths(value: Any) -> Any:
@@ -492,37 +510,20 @@ def _make_curves(
 
 
 def _read_prediction_lines(path: Path, classes: Sequence[str]) -> list[dict[str, str]]:
-    try:
-        lines = read_csv(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise damaged(path, "the predictions of isnet evaluate", "evaluate") from error
-    if any(
-        not {"key", "label", *(f"p_{name}" for name in classes)} <= line.keys() for line in lines
-    ):
-        expected = "columns key, label, " + ", ".join(f"p_{name}" for name in classes)
-        raise damaged(path, expected, "evaluate")
-    return lines
+    columns = ("key", "label", *(f"p_{name}" for name in classes))
+    with _named(path, f"columns {', '.join(columns)}"):
+        return read_rows(path, columns, fix="")
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text, parse_constant=_refuse_constant)
-        classes = content["classes"]
-        sound = isinstance(classes, list) and isinstance(content["task"], str)
-        for found in (one for versions in content["sets"].values() for one in versions.values()):
-            sound &= isinstance(found["n"], int) and isinstance(found["macro"], dict)
-            sound &= len(find_predictions(found)) == 1
-            sound &= set(found["per_class"]) == set(classes)
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged(path, "the scores of isnet evaluate") from error
-    if not sound:
-        raise damaged(path, "the scores of isnet evaluate")
-    return dict(content)
-
-
-def _refuse_constant(constant: str) -> float:
-    raise ValueError(constant)  # NaN and Infinity are no JSON
+    with _named(path, SCORES):
+        content = read_record(path, Metrics, what=SCORES, fix="")
+        for name, versions in content["sets"].items():
+            for version, found in versions.items():
+                if len(find_predictions(found)) != 1:
+                    place = f"sets.{name}.{version}.files"
+                    raise IsnetError("data", f"{path}: {place}: expected one {PREDICTIONS}")
+    return content
 
 
 def _check_hash(path: Path, record: Mapping[str, Any], name: str) -> None:

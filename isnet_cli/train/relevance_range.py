@@ -6,7 +6,6 @@ Source: docs/lrp.md, section 4.1.
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from torch import nn
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_json
+from isnet_cli.core.records.read import read_record
+from isnet_cli.core.records.schemas import RangeRecord
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.runtime import derive_seed, make_generator
 from isnet_cli.core.training_loop import LoopSettings, StepLosses, TrainingLoop
@@ -70,8 +71,8 @@ def find_ranges(
     if not isinstance(s.relevance_range, str):
         return {EVERY_MAP: s.relevance_range}
     if path.is_file():
-        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # not ours
-            kept = json.loads(path.read_text(encoding="utf-8"))
+        with contextlib.suppress(IsnetError):  # not ours: measured anew
+            kept = read_record(path, RangeRecord, what="a relevance range", fix="")
             if kept["identity"] == identity:
                 return {name: _read_range(pair) for name, pair in kept["ranges"].items()}
     if trained is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from torch import nn
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import sha256_file
+from isnet_cli.core.records.cards import CARD, read_card
 from isnet_cli.errors import IsnetError
-from isnet_cli.inference.model_files import CARD, WEIGHTS, read_normalisation
+from isnet_cli.inference.model_files import WEIGHTS, read_normalisation
 from isnet_models.backbones import SMALL, TIMM, read_timm_normalisation
 from isnet_models.methods import registry
 from isnet_models.normalise import NAMED, Normalisation
@@ -66,11 +66,11 @@ def _of_file(config: Config) -> Normalisation | None:
     card = Path(file).with_name(CARD)
     if Path(file).name == WEIGHTS and card.is_file():
         try:
-            return read_normalisation(json.loads(card.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            return read_normalisation(read_card(card))
+        except (IsnetError, ValueError, TypeError) as error:
             raise IsnetError(
                 "weights",
-                f"{card}: not the card of a model, and model.normalisation is auto",
+                f"{card}: not the card of a model, and model.normalisation is auto: {error}",
                 fix="model.normalisation: none, imagenet, half, txv, or [means, sds]",
             ) from error
     if arch == SMALL or registry.parts(config.train.method)[0].name in UNNORMALISED:

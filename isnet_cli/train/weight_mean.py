@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from isnet_cli.core.records.checkpoints import check_tensors
 from isnet_cli.core.training_loop import LoopSettings
 from isnet_models.methods.base import Batch, Method
 
@@ -84,6 +85,8 @@ class WeightMean:
 
     def load(self, state: dict[str, Any]) -> None:
         """Takes back what `state` gave."""
+        own = self.state()
+        check_tensors(state, own, "mean")
         if self._model is not None:
             self._model.load_state_dict(state)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from isnet_models.registry import Card, WeightsError, find_card
-from isnet_models.weights import load_weights
+from isnet_models.weights import load_state, load_weights
 
 SIZE = (256, 256)  # height and width of the input, px
 ENCODER = "tu-mobilenetv3_small_100"
@@ -110,15 +110,14 @@ def unfolded(card: Card) -> LungUNet:
     options: dict[str, Any] = dict(card.architecture)
     if options.pop("class", None) != LungUNet.__name__:
         raise WeightsError(f"{card.name}: not a lung U-Net but {card.architecture.get('class')!r}")
-    net = LungUNet(
-        encoder=str(options["encoder"]), decoder_channels=tuple(options["decoder_channels"])
-    )
     state = load_weights(card.weights, card.sha256)
     try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
+        channels = tuple(int(n) for n in options["decoder_channels"])
+        net = LungUNet(encoder=str(options["encoder"]), decoder_channels=channels)
+        load_state(net, state, card.weights.name)
+    except (KeyError, TypeError, ValueError, RuntimeError, WeightsError) as error:
         raise WeightsError(
-            f"{card.weights.name}: weights do not fit the architecture of the card"
+            f"{card.weights.name}: weights do not fit the architecture of the card: {error}"
         ) from error
     return net
 

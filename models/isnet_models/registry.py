@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,24 @@ def read_card(path: Path) -> Card:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: card not found beside the weights") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise WeightsError(f"{path}: card cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: not a JSON card") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: not a JSON card, expected an object {{...}}")
     missing = [field for field in REQUIRED if field not in content]
     if missing:
         raise WeightsError(f"{path}: card lacks {', '.join(missing)}")
+    for field in REQUIRED:
+        expected = dict if field == "architecture" else str
+        if not isinstance(content[field], expected) or not content[field]:
+            kind = "an object {...}" if expected is dict else "text"
+            raise WeightsError(f"{path}: {field} is {content[field]!r:.60}, expected {kind}")
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", content["sha256"]):
+        raise WeightsError(f"{path}: sha256 is not the 64 hex digits of the file's hash")
+    if "\0" in content["file"]:
+        raise WeightsError(f"{path}: file holds a null byte, expected the name of the weights")
     return Card(
         name=content["name"],
         version=content["version"],

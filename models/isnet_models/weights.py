@@ -10,7 +10,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from isnet_models.registry import WeightsError
 
@@ -56,7 +56,7 @@ def load_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         sha256: Expected hash; the very bytes that were hashed are loaded. None: not checked.
 
     Raises:
-        WeightsError: Missing, another hash, or not a whole safetensors file.
+        WeightsError: Missing, another hash, not a whole safetensors file, or NaN in it.
     """
     try:
         content = path.read_bytes()
@@ -70,9 +70,44 @@ def load_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
             )
     try:
         state = safetensors.torch.load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file") from error
-    return {
+    found = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in state.items()
     }
+    for name, tensor in found.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{path}: {name} holds NaN or infinity, expected finite numbers")
+    return found
+
+
+def load_state(net: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Puts tensors into `net`; each has to be there in its shape and kind of number.
+
+    Args:
+        net: The network.
+        state: Tensors by name.
+        what: Where they come from, for messages.
+
+    Raises:
+        WeightsError: A tensor is missing, too many, or of another shape or kind.
+    """
+    own = net.state_dict()
+    for name in (*own, *state):
+        if name not in state:
+            raise WeightsError(f"{what}: no tensor '{name}', which the network has")
+        if name not in own:
+            raise WeightsError(f"{what}: tensor '{name}', which the network does not have")
+        ours, theirs = own[name], state[name]
+        if ours.shape != theirs.shape:
+            raise WeightsError(
+                f"{what}: '{name}' is {list(theirs.shape)}, expected {list(ours.shape)}"
+            )
+        if _number_kind(ours) != _number_kind(theirs):
+            raise WeightsError(f"{what}: '{name}' is {theirs.dtype}, expected {ours.dtype}")
+    net.load_state_dict(dict(state))
+
+
+def _number_kind(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex() or tensor.dtype == torch.bool

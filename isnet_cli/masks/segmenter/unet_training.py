@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isnet_cli.config.segmenter import NO_START, Segmenter
+from isnet_cli.core.records.checkpoints import check_tensors
 from isnet_cli.core.runtime import derive_seed
 from isnet_cli.core.training_loop import CHECKPOINT, LoopSettings, StepLosses, TrainingLoop
 from isnet_cli.masks.segmenter.augment import augment
@@ -135,6 +136,8 @@ class UNetTraining(TrainingLoop[Tensors]):
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         """Takes them back."""
+        check_tensors(state["average"], self.average.state_dict(), "average")
+        check_tensors(state["best"], self.average.state_dict(), "best")
         self.average.load_state_dict(state["average"])
         self.best = state["best"]
 

@@ -1,0 +1,1 @@
+"""Whatever the program reads back, checked before it is used."""

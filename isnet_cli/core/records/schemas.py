@@ -1,0 +1,196 @@
+"""What the JSON files of a run and of a model have to hold."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    model_validator,
+)
+
+from isnet_cli.config.schema import Data, Masks
+from isnet_cli.core.records.read import Record
+from isnet_models.methods import registry
+
+Number = StrictFloat | StrictInt
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Text = Annotated[str, Field(min_length=1, max_length=10_000)]
+Bound = Positive | Annotated[list[Positive], Field(min_length=2, max_length=2)]
+Range = Annotated[list[Bound], Field(min_length=2, max_length=2)]
+
+
+def _inside(name: str) -> str:
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ValueError(f"found {name!r}, expected a file inside the stage's folder")
+    return name
+
+
+File = Annotated[str, AfterValidator(_inside)]
+
+
+class StageRecord(Record):
+    """A stage in ``run.json``."""
+
+    status: Literal["running", "done"]
+    fingerprint: Text
+    outputs: dict[File, Hash] | None = None
+    summary: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> StageRecord:
+        if self.status == "done" and (self.outputs is None or self.summary is None):
+            raise ValueError("a finished stage without outputs or summary")
+        if self.summary is not None and not isinstance(self.summary.get("skipped", 0), int):
+            raise ValueError("summary.skipped: expected a whole number")
+        return self
+
+
+class RunRecord(Record):
+    """``run.json``."""
+
+    schema_: int = Field(alias="schema")
+    stages: dict[Literal["ingest", "masks", "train", "evaluate", "predict", "heatmap"], StageRecord]
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class HeatmapRules(Record):
+    """How a model's own maps are made."""
+
+    family: Literal["flex", "block", "z+"]
+    epsilon: NotNegative
+    bounded_first_layer: bool
+    relevance_range: dict[str, Range] | None = None
+
+
+class SegmenterOptions(Record):
+    """The lung U-Net inside a classifier."""
+
+    model_config = ConfigDict(**{**Record.model_config, "extra": "forbid"})
+
+    encoder: Text
+    decoder_channels: Annotated[
+        list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1, max_length=8)
+    ]
+
+
+class Segmenter(Record):
+    """What a card says of the lung U-Net inside."""
+
+    options: SegmenterOptions
+
+
+class Reading(BaseModel):
+    """How images are read and masked: parts of the configuration's sections."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    data: Data = Data()
+    masks: Masks = Masks()
+
+
+Row = Annotated[list[Number], Field(min_length=1, max_length=3)]
+Normalisation = Annotated[list[Row], Field(min_length=2, max_length=2)]
+
+
+class ModelCard(Record):
+    """``model.json``."""
+
+    schema_: int = Field(alias="schema")
+    classes: Annotated[list[Text], Field(min_length=1, max_length=10_000)]
+    task: Literal["multiclass", "multilabel"]
+    arch: Text
+    method: Text
+    input: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=2, max_length=2)]
+    channels: Literal[1, 3]
+    dropout: Annotated[Number, Field(ge=0, lt=1)]
+    standardise: Literal["none", "lungs", "bands"] = "none"
+    heatmap: HeatmapRules
+    thresholds: list[Share] | None
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    segmenter: Segmenter | None = None
+    reading: Reading | None = None
+    seed: int = 0
+    epoch: Count = 0
+    validation: dict[str, Number | None] = Field(default_factory=dict)
+    normalisation: Normalisation | None = None
+    sha256: Hash
+
+    @model_validator(mode="after")
+    def _together(self) -> ModelCard:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes: a name twice, expected each once")
+        several = self.task == "multilabel"
+        if several != (self.thresholds is not None):
+            expected = "one per class" if several else "null"
+            raise ValueError(f"thresholds: expected {expected} for the task {self.task}")
+        if self.thresholds is not None and len(self.thresholds) != len(self.classes):
+            raise ValueError(
+                f"thresholds: {len(self.thresholds)}, expected one for each of"
+                f" {len(self.classes)} classes"
+            )
+        if isinstance(self.channels, bool):
+            raise ValueError(f"channels: found {self.channels}, expected 1 or 3")
+        try:
+            entries = registry.parts(self.method)
+        except ValueError as error:
+            raise ValueError(f"method: {error}") from error
+        for entry in entries:
+            entry.settings_class().model_validate(self.settings.get(entry.name, {}))
+        return self
+
+
+class CardHead(Record):
+    """Of ``model.json`` what the command line needs; the whole is checked when it is loaded."""
+
+    classes: Annotated[list[Text], Field(min_length=1, max_length=10_000)]
+    task: Literal["multiclass", "multilabel"] | None = None
+    method: Text | None = None
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    reading: Reading | None = None
+
+
+class RangeRecord(Record):
+    """``relevance_range.json``."""
+
+    identity: Text
+    ranges: dict[Text, Range]
+
+
+class Scores(Record):
+    """One set and version in ``metrics.json``."""
+
+    n: Count
+    files: Annotated[list[File], Field(min_length=1)]
+    macro: dict[str, Any]
+    per_class: dict[str, dict[str, Any]]
+
+
+class Metrics(Record):
+    """``metrics.json``."""
+
+    task: Literal["multiclass", "multilabel"]
+    classes: Annotated[list[Text], Field(min_length=1)]
+    sets: dict[str, dict[str, Scores]]
+
+    @model_validator(mode="after")
+    def _same_classes(self) -> Metrics:
+        for name, versions in self.sets.items():
+            for version, found in versions.items():
+                if set(found.per_class) != set(self.classes):
+                    raise ValueError(
+                        f"sets.{name}.{version}.per_class: expected the classes"
+                        f" {', '.join(self.classes)}"
+                    )
+        return self
