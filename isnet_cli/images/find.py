@@ -30,7 +30,6 @@ PATH_COLUMNS = (
     *("path", "paths", "file_path", "filepath", "image_path"),
     *("image", "file", "file_name", "filename"),
 )
-MAX_LIST = 256_000_000  # bytes of a list
 MAX_PATH, MAX_NAME = 4000, 255  # bytes of a path, and of one of its parts
 MAX_PART = 120  # characters of one key component; file systems allow 255 bytes with our endings
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]|[\ud800-\udfff]')
@@ -149,18 +148,6 @@ def _read_text_list(file: Path) -> Iterator[Path]:
             yield from _resolve_entry(file, entry)
 
 
-def _read_list(file: Path) -> str:
-    try:
-        return read_text(file, "utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise IsnetError(
-            "data",
-            f"{make_printable(str(file))}: {(error.strerror or 'unreadable').lower()}, expected a"
-            " list of X-rays",
-            fix="correct data.images",
-        ) from error
-
-
 def _read_path_table(file: Path) -> Iterator[Path]:
     """Files named by the path column of a table; kept images where a manifest hides its paths."""
     text = _read_list(file)
@@ -189,22 +176,20 @@ def _read_path_table(file: Path) -> Iterator[Path]:
 def _read_list(file: Path) -> str:
     """The text of a list; bytes that are no UTF-8 are kept, as file names may hold them."""
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_LIST + 1)
+        text = read_text(file, "utf-8-sig", errors="surrogateescape")
     except OSError as error:
-        raise _faulty_list(file, f"cannot be read ({error.strerror})") from error
-    if len(content) > MAX_LIST:
-        raise _faulty_list(file, f"larger than {MAX_LIST // 1_000_000} MB")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
+        raise _faulty_list(file, (error.strerror or "unreadable").lower()) from error
+    if "\0" in text:
         raise _faulty_list(file, "not UTF-8 text (it holds null bytes)")
-    return content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    return text
 
 
 def _faulty_list(file: Path, found: str) -> IsnetError:
     return IsnetError(
         "data",
-        f"{file}: {found}, expected a list of images",
-        fix="a .txt file with one path a line, or a .csv file with a column path, saved as UTF-8",
+        f"{make_printable(str(file))}: {found}, expected a list of X-rays",
+        fix="correct data.images: a .txt file with one path a line, or a .csv file with a column"
+        " path, saved as UTF-8",
     )
 
 

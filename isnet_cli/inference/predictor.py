@@ -15,6 +15,7 @@ from torch import Tensor
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
+from isnet_cli.core.records.cards import CARD
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import choose_device, make_deterministic
@@ -22,7 +23,7 @@ from isnet_cli.dataset.image_dataset import ImageDataset, Version, load_dataset
 from isnet_cli.dataset.training_images import read_verdicts
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.types import Row
-from isnet_cli.inference.model_files import CARD, WEIGHTS, TrainedModel, load_model
+from isnet_cli.inference.model_files import WEIGHTS, TrainedModel, load_model
 from isnet_cli.stats.scores import decide
 from isnet_lrp import UnsupportedOperation, relevance
 from isnet_lrp.targets import Target

@@ -17,6 +17,7 @@ import torch
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal, name_part
+from isnet_cli.core.records.cards import CARD
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
@@ -29,7 +30,6 @@ from isnet_cli.dataset.evaluation_sets import (
 from isnet_cli.errors import IsnetError, explain_error
 from isnet_cli.images.manifest import read_manifest, read_qc
 from isnet_cli.images.types import Row
-from isnet_cli.inference.model_files import CARD
 from isnet_cli.inference.predictor import Predictor, dependencies, model_folder, open_predictor
 from isnet_cli.inference.uncertainty import COLUMNS, FLAGS, Flagger, Limits, read_limits
 

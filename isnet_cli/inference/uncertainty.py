@@ -16,9 +16,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from isnet_cli.core.files import write_json
+from isnet_cli.core.records.cards import CARD
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError, explain_error
-from isnet_cli.inference.model_files import CARD, TrainedModel
+from isnet_cli.inference.model_files import TrainedModel
 from isnet_cli.inference.ood_score import Cloud, fit_cloud, pack, unpack
 from isnet_cli.stats.scores import decide
 from isnet_models.features import decision_features

@@ -14,6 +14,7 @@ from torch import nn
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import fingerprint as hash_of
 from isnet_cli.core.files import without_nan, write_csv, write_text
+from isnet_cli.core.records.cards import CARD
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import choose_device, make_deterministic
@@ -21,7 +22,7 @@ from isnet_cli.core.stage import StageResult
 from isnet_cli.dataset.image_dataset import ImageDataset, Version, list_classes, load_dataset
 from isnet_cli.dataset.training_images import check_classes, choose_images, read_verdicts
 from isnet_cli.images.manifest import read_manifest
-from isnet_cli.inference.model_files import CARD, WEIGHTS, load_model, save_model
+from isnet_cli.inference.model_files import WEIGHTS, load_model, save_model
 from isnet_cli.inference.uncertainty import find_limits, save_limits
 from isnet_cli.output.figures import curves_figure
 from isnet_cli.output.plotting import svg_text

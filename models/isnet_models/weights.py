@@ -72,14 +72,14 @@ def load_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         state = safetensors.torch.load(content)
     except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file") from error
-    found = {
+    tensors = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in state.items()
     }
-    for name, tensor in found.items():
+    for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{path}: {name} holds NaN or infinity, expected finite numbers")
-    return found
+    return tensors
 
 
 def load_state(net: nn.Module, state: Mapping[str, Tensor], what: str) -> None:

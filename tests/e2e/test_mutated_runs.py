@@ -130,7 +130,8 @@ def try_mutant(run: TrainedRun, place: Path, name: str, mutant: bytes, verb: str
     (copy.path / name).write_bytes(mutant)
     images = place / "images"
     images.mkdir()
-    shutil.copy(next((run.inputs / "xrays").iterdir()), images)
+    assert isinstance(run.config.data.images, str)
+    shutil.copy(next(Path(run.config.data.images).iterdir()), images)
     return isnet(*verbs(copy, images)[verb])
 
 
@@ -172,13 +173,13 @@ def test_some_mutants_end_in_order(finished_run: TrainedRun, tmp_path: Path, nam
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", (*RECORDS, *TABLES, *BINARIES))
+@pytest.mark.parametrize("name", [*RECORDS, *TABLES, *BINARIES])
 def test_mutants_end_in_order(finished_run: TrainedRun, tmp_path: Path, name: str) -> None:
     check(finished_run, tmp_path, name, 60, ("evaluate", "heatmap", "train", "run", "predict"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", (*RECORDS, *TABLES, "isnet.yaml"))
+@pytest.mark.parametrize("name", [*RECORDS, *TABLES, "isnet.yaml"])
 def test_reports_of_mutants_end_in_order(
     finished_run: TrainedRun, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from isnet_cli.config.explain import explain
 from isnet_cli.config.load import dotted
 from isnet_cli.errors import IsnetError, Kind
+from isnet_cli.guard.opening import read_bytes
 from isnet_cli.text.forms import from_csv
 
 MAX_BYTES = 256_000_000  # of one file
@@ -154,19 +155,10 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
         FaultyFileError: It cannot be read, is larger than `limit` bytes, or not UTF-8.
     """
     try:
-        if path.is_dir():
-            raise FaultyFileError("a folder")
-        if path.exists() and not path.is_file():
-            raise FaultyFileError("not a regular file")
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
+        content = read_bytes(path, limit)
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         reason = getattr(error, "strerror", None) or str(error)
-        if isinstance(error, FaultyFileError):
-            raise
-        raise FaultyFileError(f"cannot be read ({reason})") from error
-    if len(content) > limit:
-        raise FaultyFileError(f"larger than {limit // 1_000_000} MB")
+        raise FaultyFileError(reason[0].lower() + reason[1:]) from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
