@@ -45,8 +45,8 @@ class StageRecord(Record):
 
     status: Literal["running", "done"]
     fingerprint: Text
-    outputs: dict[File, Hash] | None = None
-    summary: dict[str, Any] | None = None
+    outputs: dict[File, Hash] = Field(default=None)
+    summary: dict[str, Any] = Field(default=None)
 
     @model_validator(mode="after")
     def _whole(self) -> StageRecord:
@@ -119,8 +119,8 @@ class ModelCard(Record):
     heatmap: HeatmapRules
     thresholds: list[Share] | None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    segmenter: Segmenter | None = None
-    reading: Reading | None = None
+    segmenter: Segmenter = Field(default=None)
+    reading: Reading = Field(default=None)
     seed: int = 0
     epoch: Count = 0
     validation: dict[str, Number | None] = Field(default_factory=dict)
@@ -156,9 +156,9 @@ class CardHead(Record):
 
     classes: Annotated[list[Text], Field(min_length=1, max_length=10_000)]
     task: Literal["multiclass", "multilabel"] | None = None
-    method: Text | None = None
+    method: Text = Field(default=None)
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    reading: Reading | None = None
+    reading: Reading = Field(default=None)
 
 
 class RangeRecord(Record):
