@@ -27,7 +27,7 @@ class Examination:
         system: Operating system and processor type.
         cores: Processor cores that this process may use.
         memory: Main memory, bytes; None where the system does not tell.
-        disk: Free bytes of the working folder's disk.
+        disk: Free bytes of the working folder's disk; None where that folder is gone.
         devices: Names of the devices that torch can use, the first is what ``auto`` takes.
         codecs: Families of DICOM compression and what reads them.
         weights: Shipped networks: name, version, licence, and whether the file is what the card
@@ -39,7 +39,7 @@ class Examination:
     system: str
     cores: int
     memory: int | None
-    disk: int
+    disk: int | None
     devices: list[str]
     codecs: dict[str, str]
     weights: list[dict[str, str]]
@@ -56,7 +56,8 @@ class Examination:
         packages = {name: self.versions[name] for name in self.versions if name not in BASE}
         yield "packages", ", ".join(f"{name} {version}" for name, version in packages.items())
         memory = "unknown" if self.memory is None else _format_gib(self.memory)
-        yield "machine", f"{self.cores} cores, memory {memory}, free disk {_format_gib(self.disk)}"
+        disk = "unknown" if self.disk is None else _format_gib(self.disk)
+        yield "machine", f"{self.cores} cores, memory {memory}, free disk {disk}"
         for index, device in enumerate(self.devices):
             yield "device", f"{device}{'  (auto)' if index == 0 else ''}"
         for name, reader in self.codecs.items():
@@ -69,8 +70,13 @@ class Examination:
 def examine_machine() -> Examination:
     """Examines the machine; imports what the stages would import."""
     problems: list[str] = []
-    disk = shutil.disk_usage(Path.cwd()).free
-    if disk < LEAST_FREE:
+    try:
+        disk = shutil.disk_usage(Path.cwd()).free
+    except OSError as error:
+        disk = None
+        words = (error.strerror or "no access").lower()
+        problems.append(f"the working folder cannot be looked at ({words})")
+    if disk is not None and disk < LEAST_FREE:
         problems.append(
             f"only {_format_gib(disk)} of disk free here, expected {_format_gib(LEAST_FREE)}"
         )

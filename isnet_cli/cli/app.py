@@ -124,8 +124,10 @@ def _run(words: list[str]) -> int:
         )
     except SystemExit as stop:  # how click ends when the reader of its output went away
         return 0 if isinstance(stop.__context__, BrokenPipeError) else int(stop.code or 0)
+    if code:  # a failure that has been reported
+        return int(code)
     sys.stdout.flush()
-    return code if isinstance(code, int) else 0
+    return 0
 
 
 def _usage_text(fault: BaseException) -> str:

@@ -216,7 +216,7 @@ def _no_cache_outside() -> Iterator[None]:
 def _failed(session: Session, options: ScreenOptions, error: IsnetError) -> int:
     session.console.fail(error)
     if error.__cause__ is not None:
-        session.console.trace(format_trace(error))
+        session.console.trace(format_trace(error.__cause__))
     content = {
         "kind": error.kind,
         "message": error.message,

@@ -90,7 +90,7 @@ def _scan_dicom(path: Path, limits: Limits) -> HeaderFacts:
         kind="dicom",
         format=f"dicom:{syntax.name}" if syntax else "dicom",
         bits=_parse_whole(ds.get("BitsStored")),
-        photometric=read_text(ds, "PhotometricInterpretation"),
+        photometric=_read_photometric(ds),
         view=header.read_view(ds),
         height=_parse_whole(ds.get("Rows")),
         width=_parse_whole(ds.get("Columns")),
@@ -104,6 +104,14 @@ def _scan_dicom(path: Path, limits: Limits) -> HeaderFacts:
     except UnreadableImage as fault:
         return replace(facts, fault=(fault.reason, fault.detail))
     return facts
+
+
+def _read_photometric(ds: Any) -> str:
+    """A term that DICOM defines; ``other`` for anything else, which may name somebody."""
+    from isnet_cli.images.dicom.pixel_module import COLOUR, GREY
+
+    stated = read_text(ds, "PhotometricInterpretation").upper()
+    return stated if stated in {*GREY, *COLOUR, ""} else "other"
 
 
 def _scan_picture(path: Path, kind: Format, head: bytes, limits: Limits) -> HeaderFacts:

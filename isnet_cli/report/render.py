@@ -9,9 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from isnet_cli.report.blocks import Block, Columns, Gallery, Grid, Picture, Report
-from isnet_cli.text.forms import for_picture
+from isnet_cli.text.forms import cut_middle, for_picture
 
 TEMPLATE = "report.html.j2"
+LONGEST = 80  # letters of a name in a table
 _WITH_RANGE = re.compile(r"([^\[\]]+) (\[[^\[\]]+\])")
 
 
@@ -40,12 +41,22 @@ def _make_environment() -> Environment:
     )
     environment.filters["path"] = _break_path
     environment.filters["ranged"] = _split_interval
+    environment.filters["name"] = _shorten_name
     return environment
 
 
 def _break_path(text: str) -> Markup:
     """A file's key that may be broken after a slash; escaped."""
     return Markup(str(escape(for_picture(text))).replace("/", "/<wbr>"))  # noqa: S704 - escaped
+
+
+def _shorten_name(text: str, longest: int = LONGEST) -> Markup:
+    """A name that leaves room for the others; the whole one shows under the pointer; escaped."""
+    shown = for_picture(text, lines=True)
+    if len(shown) <= longest:
+        return escape(shown)
+    short = escape(cut_middle(shown, longest))
+    return Markup(f'<span title="{escape(shown)}">{short}</span>')  # noqa: S704 - escaped
 
 
 def _split_interval(text: str) -> Markup:

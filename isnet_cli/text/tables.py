@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from isnet_cli.text.forms import cut_middle, for_line
 
 LONGEST = 48  # characters of a cell; a name may be longer
+HEAD = 20  # of the name of a column of counts, where there is little room
 WIDE = 110  # columns of letters from which a table of counts is turned
 
 
@@ -31,7 +32,7 @@ def format_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: in
 
 
 def format_counts(table: Mapping[str, Mapping[str, int]], corner: str) -> list[str]:
-    """A table of counts as lines of text; turned where it would be too wide for a terminal.
+    """A table of counts as lines of text, turned or with shorter heads where it is too wide.
 
     Args:
         table: Row -> column -> count; the columns are sorted.
@@ -40,10 +41,18 @@ def format_counts(table: Mapping[str, Mapping[str, int]], corner: str) -> list[s
     columns = sorted({name for counts in table.values() for name in counts})
     rows = [[name, *(str(counts.get(c, 0)) for c in columns)] for name, counts in table.items()]
     lines = format_table([corner, *columns], rows).splitlines()
-    if len(columns) > len(rows) and max(map(measure, lines)) > WIDE:
+    if _is_wide(lines):
         turned = [list(line) for line in zip(columns, *(row[1:] for row in rows), strict=True)]
-        lines = format_table(["", *(row[0] for row in rows)], turned).splitlines()
+        other = format_table(["", *(row[0] for row in rows)], turned).splitlines()
+        lines = min(lines, other, key=lambda found: max(map(measure, found)))
+        if _is_wide(lines):
+            heads = [cut_middle(for_line(row[0]), HEAD) for row in rows]
+            lines = format_table(["", *heads], turned).splitlines()
     return lines
+
+
+def _is_wide(lines: Sequence[str]) -> bool:
+    return max(map(measure, lines)) > WIDE
 
 
 def measure(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import signal
 import time
@@ -215,3 +216,85 @@ def test_matplotlib_writes_nowhere_outside(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("MPLCONFIGDIR", "/chosen")
     with _no_cache_outside():
         assert os.environ["MPLCONFIGDIR"] == "/chosen"
+
+
+def test_a_log_that_fails_does_not_hide_the_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(session: Session) -> Result:
+        session.folder = tmp_path / "gone"
+
+        def closed(name: str, **fields: Any) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied", "log.jsonl")
+
+        session.event = closed
+        session.context().event("started")
+        return Result()
+
+    assert execute("x", ScreenOptions(json=True), body) == 6
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error[machine]: log.jsonl: permission denied\n")
+    assert json.loads(captured.out)["exit_code"] == 6
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (RuntimeError("[enforce fail] PytorchStreamWriter failed writing file"), "disk full"),
+        (OSError(errno.EFBIG, "File too large"), "disk full"),
+        (OSError(errno.EIO, "Input/output error", "/x"), "/x: input/output error"),
+        (OSError(errno.EMFILE, "Too many open files", "/x"), "/x: too many open files"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found"), "TMPDIR"),
+    ],
+)
+def test_faults_of_the_system_are_no_bugs(
+    error: Exception, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute("x", ScreenOptions(), fails(error)) == 6
+    assert text in capsys.readouterr().err
+
+
+def test_a_run_folder_that_is_removed_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(session: Session) -> Result:
+        session.folder = tmp_path / "run"
+        session.folder.mkdir()
+        session.folder.rmdir()
+        (session.folder / "x").write_text("x")
+        return Result()
+
+    assert execute("x", ScreenOptions(), body) == 6
+    assert "run: the run folder was removed" in capsys.readouterr().err
+
+
+def test_texts_of_libraries_and_errors_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    def body(session: Session) -> Result:
+        warnings.warn(SECRET, stacklevel=1)
+        logging.getLogger("pydicom").warning(SECRET)
+        raise ValueError(SECRET) from KeyError(SECRET)
+
+    for verbose in (0, 2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            assert execute("x", ScreenOptions(verbose=verbose), body) == 1
+        captured = capsys.readouterr()
+        assert SECRET not in captured.err
+    assert "UserWarning at " in captured.err
+    assert "builtins.KeyError" in captured.err
+
+
+def test_nothing_of_an_input_acts_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    bad = "a\x1b[2J\nb\u202e[bold]"
+
+    def body(session: Session) -> Result:
+        session.console.say(bad)
+        session.context().warn("data", bad)
+        raise IsnetError("data", bad, details=(bad,), fix=bad)
+
+    assert execute("x", ScreenOptions(), body) == 4
+    err = capsys.readouterr().err
+    shown = "a\\x1b[2J\\nb\\u202e[bold]"
+    assert err.splitlines() == [
+        shown, f"warning[data]: {shown}", f"error[data]: {shown}", f"  {shown}", f"  fix: {shown}",
+    ]  # fmt: skip

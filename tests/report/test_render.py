@@ -152,3 +152,11 @@ def test_each_block_has_its_own_kind_and_the_template_knows_it() -> None:
     folder = resources.files("isnet_cli.report") / "templates"
     template = (folder / "report.html.j2").read_text(encoding="utf-8")
     assert [kind for kind in kinds if f'block.kind == "{kind}"' not in template] == []
+
+
+def test_a_long_name_is_shortened_and_whole_under_the_pointer() -> None:
+    word = "<b>" + "y" * 400
+    page = render(Report("r", "s", [Section("a", "A", [Table([word, "n"], [[word, "1"]])])]))
+    assert f"{'y' * 39}</span></th>" in page
+    assert f'title="&lt;b&gt;{"y" * 400}"' in page
+    assert "<b>y" not in page

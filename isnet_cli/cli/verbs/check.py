@@ -13,6 +13,7 @@ from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import make_image_options
 from isnet_cli.cli.source import Source, make_options, make_run_name, resolve_source
 from isnet_cli.errors import EXIT_CODES, IsnetError
+from isnet_cli.text.tables import shorten
 
 if TYPE_CHECKING:
     from isnet_cli.check.survey import Survey
@@ -35,6 +36,7 @@ Limit = Annotated[
     ),
 ]
 LOOKS = 2000
+SHOWN = 8  # classes that are named
 
 
 @with_options(ConfigOptions)
@@ -162,10 +164,16 @@ def _lines(found: Survey, output: Path) -> list[str]:
     return [
         str(output),
         f"  images    {found.count} files ({kinds})",
-        f"  labels    {labels}{': ' + ', '.join(found.classes) if found.classes else ''}",
+        f"  labels    {labels}{_list_classes(found)}",
         f"  masks    {masks}",
         f"  next     isnet check {output}",
     ]
+
+
+def _list_classes(found: Survey) -> str:
+    shown = ", ".join(map(shorten, found.classes[:SHOWN]))
+    more = f" and {len(found.classes) - SHOWN} more" if len(found.classes) > SHOWN else ""
+    return f": {shown}{more}" if shown else ""
 
 
 @with_options(ScreenOptions)
