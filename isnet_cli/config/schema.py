@@ -397,6 +397,7 @@ class Evaluate(Section):
     relevance: bool = True
     segmenter: bool = True  # false: a model that cuts out the lungs gets the whole image
     background: bool = True  # also images without lungs, lungs alone, swapped backgrounds
+    attack: bool = False  # also how far background pixels must change to change the prediction
     # set that the others are compared with
     reference: Annotated[str | None, Word("first")] = None
     intervals: Intervals = Intervals()

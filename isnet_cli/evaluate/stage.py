@@ -41,7 +41,7 @@ from isnet_cli.dataset.evaluation_sets import (
 )
 from isnet_cli.dataset.image_dataset import Version
 from isnet_cli.errors import IsnetError
-from isnet_cli.evaluate import background
+from isnet_cli.evaluate import attack, background
 from isnet_cli.evaluate.background_scores import summarise_background
 from isnet_cli.evaluate.scoring import (
     compute_shifts,
@@ -58,7 +58,7 @@ from isnet_cli.stats.shift import Test
 from isnet_models.methods.segmentation.segment_then_classify import LungsOnly
 
 NAME = "evaluate"
-FORMAT = 4  # raise when the same inputs give another result
+FORMAT = 5  # raise when the same inputs give another result
 SCHEMA = 2  # of metrics.json
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 OFF = "evaluate.relevance is false"
@@ -111,6 +111,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         len(background.list_usable(predictor, r)) * len(list_versions(r, config))
         for r in sets.values()
     )
+    steps += sum(len(attack.choose_attacked(predictor, n, r)) for n, r in sets.items())
     try:
         with (
             Journal(root, _work_identity(config, folder)) as journal,
@@ -201,10 +202,21 @@ def _test_set(
     parts = _predict_set(work, name, rows)
     bench = background.Bench(work.predictor, work.journal, work.bar, work.context)
     cut = background.examine(bench, name, rows, tuple(parts))
-    return {
+    attacked = attack.attack_set(bench, name, rows)
+    found = {
         version: _write_version(root, name, version, part, cut, tests)
         for version, part in parts.items()
     }
+    plain = found["standard"]
+    plain["attack"] = attack.summarise_attack(attacked, work.predictor)
+    if attacked is not None and attacked.rows:
+        lines = attack.list_lines(attacked)
+        files.write_csv(root / "standard" / attack.TABLE, list(attack.COLUMNS), lines)
+        plain["files"].append(f"{root.name}/standard/{attack.TABLE}")
+    for version, content in found.items():
+        whole = {"set": name, "version": version, **content}
+        files.write_json(root / version / METRICS, whole)
+    return found
 
 
 def _predict_set(work: _Work, name: str, rows: list[Row]) -> dict[Version, _Part]:
@@ -260,7 +272,7 @@ def _write_version(
     cut: background.Examined,
     tests: dict[tuple[str, str], Test],
 ) -> dict[str, Any]:
-    """Scores one version, writes its files, adds to `tests`, returns its metrics."""
+    """Scores one version, writes its tables, adds to `tests`, returns its metrics."""
     predictor = cut.predictor
     p = np.array(part.probabilities, np.float64).reshape(len(part.rows), -1)
     scored = score_part((name, version), part.rows, p, predictor)
@@ -283,7 +295,6 @@ def _write_version(
     files.write_csv(place / PREDICTIONS, *_table(part, p, predictor))
     for file, text in scored.pictures.items():
         files.write_text(place / file, text)
-    files.write_json(place / METRICS, {"set": name, "version": version, **content})
     return content
 
 

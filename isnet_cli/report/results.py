@@ -143,6 +143,10 @@ class RunResults:
         """Predictions on cut and pasted images of one (set, version); empty without any."""
         return find_cell(self.scores(test), "background")
 
+    def attack(self, test: TestKey) -> Mapping[str, Any]:
+        """What changes of background pixels alone do to predictions; empty without any."""
+        return find_cell(self.scores(test), "attack")
+
     def list_files(self, test: TestKey, *names: str) -> list[str]:
         """Those of the test's files that are called `names`, relative to the run folder."""
         files = [str(name) for name in self.scores(test).get("files", ())]

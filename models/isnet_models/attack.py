@@ -70,7 +70,8 @@ def attack_region(
     if thresholds is None and first.shape[1] < 2:
         raise ValueError("one class: there is no other decision")
     decided = _decide(first, thresholds)
-    found = torch.full((len(images),), math.inf, device=images.device)
+    # as exact as the settings: float32 would not equal its own bound
+    found = torch.full((len(images),), math.inf, dtype=torch.float64, device=images.device)
     left = torch.arange(len(images), device=images.device)
     for bound in s.bounds:
         if not len(left):
