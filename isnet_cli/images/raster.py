@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -26,6 +26,16 @@ from isnet_cli.guard.opening import TooManyBytes, open_regular
 from isnet_cli.guard.sizes import check_frames, check_pixels
 from isnet_cli.images.detect_format import Format
 from isnet_cli.images.dicom.greyscale import Scale, note_narrow_range, stretch
+from isnet_cli.images.pictures.decoders import (
+    FirstPage,
+    check_png,
+    decode_jpeg,
+    decode_rare_jpeg,
+    decode_unusual_tiff,
+    is_unusual_tiff,
+    read_whole,
+    turn_array,
+)
 from isnet_cli.images.quiet import mute_stderr
 from isnet_cli.images.sanity import check_colour, luma
 from isnet_cli.images.types import XRay
@@ -122,11 +132,47 @@ def read_raster(
             mute_stderr() if kind == "tiff" else contextlib.nullcontext(),
             open_picture(path, (kind.upper(),), limits) as image,
         ):
-            return [_read_page(page, kind, scale) for page in _list_pages(image, kind, limits)]
+            content = (
+                b"" if kind == "tiff" and not _has_unusual(image) else read_whole(path, limits)
+            )
+            pages = _list_pages(image, kind, limits)
+            found = [_read_page(page, kind, scale, content) for page in pages]
+            return [_add_notes(x, check_png(content)) for x in found] if kind == "png" else found
     except UnidentifiedImageError:
+        if kind == "jpeg" and (rare := _read_rare_jpeg(path, scale, limits)) is not None:
+            return [rare]
+        if kind == "tiff":
+            content = read_whole(path, limits)
+            page = FirstPage(content)
+            if page.width and page.height and is_unusual_tiff(page):
+                check_pixels(page.width, page.height, 1, 32, limits)
+                return [_read_page(page, kind, scale, content)]
         raise UnreadableImage(
             "unreadable", f"begins like a {kind.upper()} but its header is damaged or unusual"
         ) from None
+
+
+def _has_unusual(image: Any) -> bool:
+    """Whether some page of a TIFF takes another decoder; stays on the first page."""
+    return is_unusual_tiff(image) or getattr(image, "is_animated", False)
+
+
+def _add_notes(image: XRay, notes: tuple[str, ...]) -> XRay:
+    return replace(image, notes=(*image.notes, *notes)) if notes else image
+
+
+def _read_rare_jpeg(path: Path, scale: Scale, limits: Limits) -> XRay | None:
+    """A JPEG that Pillow does not know, or None."""
+    found = decode_rare_jpeg(read_whole(path, limits), limits)
+    if found is None:
+        return None
+    array, header, notes = found
+    if array.ndim == 3 and (fault := check_colour(array)) is not None:
+        raise fault
+    grey = array if array.ndim == 2 else array @ np.array([0.299, 0.587, 0.114])
+    pixels = stretch(grey.astype(np.float32) / np.float32((1 << header.precision) - 1), scale)
+    notes = (*note_narrow_range(pixels), *notes)
+    return XRay(pixels=pixels, bits=header.precision, format="jpeg", notes=notes)
 
 
 def _list_pages(image: Any, kind: Format, limits: Limits) -> Iterator[Any]:
@@ -164,11 +210,54 @@ def _check_tiles(image: Any) -> None:
         )
 
 
-def _read_page(image: Any, kind: Format, scale: Scale) -> XRay:
-    samples = _read_samples(image, kind, scale)
+def _read_page(image: Any, kind: Format, scale: Scale, content: bytes) -> XRay:
+    if kind == "tiff" and is_unusual_tiff(image):
+        samples = _read_unusual(image, content, scale)
+    elif kind == "jpeg" and image.mode in ("L", "RGB"):
+        turned, doubts = decode_jpeg(content, _read_orientation(image))
+        samples = _read_eight_bit(turned, 8)
+        samples = replace(samples, notes=(*samples.notes, *doubts))
+    else:
+        samples = _read_samples(image, kind, scale)
     pixels = stretch(samples.pixels, scale)
     notes = (*samples.notes, *note_narrow_range(pixels))
     return XRay(pixels=pixels, bits=samples.bits, format=kind, notes=notes)
+
+
+def _read_unusual(image: Any, content: bytes, scale: Scale) -> _Samples:
+    """A TIFF page of several channels that are not bytes."""
+    array = decode_unusual_tiff(content, image.tell(), image)
+    array = turn_array(array, _read_orientation(image))
+    photometric = int(_take_first(_read_tag(image, _PHOTOMETRIC, 1)))
+    channels = 1 if array.ndim == 2 else array.shape[-1]
+    if photometric not in (0, 1, 2) or array.dtype.kind not in "uf":
+        raise UnreadableImage("depth", "a TIFF of signed or printing colours of more than 8 bits")
+    notes: tuple[str, ...] = ("inverted",) if photometric == 0 else ()
+    colours = array[..., :3] if photometric == 2 and channels >= 3 else array
+    if colours.ndim == 3 and colours.shape[-1] == 3:
+        top = 1.0 if array.dtype.kind == "u" else float(colours.max()) or 1.0
+        fault = check_colour(colours if array.dtype.kind == "u" else colours / max(top, 1.0))
+        if fault is not None:
+            raise fault
+        grey = colours.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    else:
+        grey = (array if array.ndim == 2 else array[..., 0]).astype(np.float32)
+    if array.dtype.kind == "f" or array.dtype.itemsize > 2:
+        return _read_without_white(grey, scale, photometric == 0)
+    pixels = np.clip(grey / np.float32(np.iinfo(array.dtype).max), 0.0, 1.0)
+    if photometric == 0:
+        pixels = np.float32(1.0) - pixels
+    if channels in (2, 4):
+        pixels *= array[..., -1].astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+        notes = (*notes, "transparency on black")
+    return _Samples(pixels, array.dtype.itemsize * 8, notes)
+
+
+def _read_orientation(image: Any) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF data; the usual orientation
+        return 1
 
 
 def _read_samples(image: Any, kind: Format, scale: Scale) -> _Samples:

@@ -1,0 +1,1 @@
+"""Pictures that Pillow alone would misread or accept though damaged."""
