@@ -8,13 +8,17 @@ look-up. White is the highest value that the bits allow, not the image's own max
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.errors import UnreadableImage
+from isnet_cli.images.dicom.attributes import read_items, read_numbers, read_value
 
 Voi = Literal["auto", "none", "lut", "window"]
 Scale = Literal["bits", "range", "percentile"]
@@ -22,6 +26,7 @@ Values = NDArray[np.float64]
 
 MIN_INSIDE = 0.1  # share of an image's pixels that a believable window or LUT leaves unsaturated
 MIN_SPAN = 0.5  # share of [0, 1] that it reaches over all values that the bits allow
+MAX_TRIED = 8  # VOI LUTs, and windows, of one image
 NARROW = 0.125  # an image that spans less of [0, 1] gets a note
 PERCENTILES = (0.5, 99.5)
 
@@ -52,13 +57,13 @@ def make_display_table(
     """Modality and VOI steps for one frame; inversion is the caller's.
 
     ``auto`` takes what the file's maker meant for display, as viewers do: the first VOI LUT when
-    there is one, else the first window. Images of different makers then become comparable, while
-    the full range of bits often leaves the anatomy in a narrow grey band. A transform is believed
-    only when it is well formed, reaches at least half of the grey scale over all values that the
-    bits allow, and leaves at least a tenth of the image's pixels (padding aside) between black
-    and white; otherwise, and when there is none, the full range of the bits is used, and a note
-    says so. ``lut`` and ``window`` ask for that kind and fall back to the full
-    range when the file has none; ``none`` always takes the full range.
+    there is one, else the first window; one that is not believed gives way to the next. Images of
+    different makers then become comparable, while the full range of bits often leaves the anatomy
+    in a narrow grey band. A transform is believed only when it is well formed, reaches at least
+    half of the grey scale over all values that the bits allow, and leaves at least a tenth of the
+    image's pixels (padding aside) between black and white; otherwise, and when there is none, the
+    full range of the bits is used, and a note says so. ``lut`` and ``window`` ask for that kind
+    and fall back to the full range when the file has none; ``none`` always takes the full range.
 
     Args:
         scope: Datasets in which attributes are looked up, in order (file, frame, shared).
@@ -75,18 +80,17 @@ def make_display_table(
     values, span, notes = _apply_modality(scope, stored, signed)
     full = (values - span[0]) / (span[1] - span[0])
     for kind in {"auto": ("lut", "window"), "none": ()}.get(voi, (voi,)):
-        step = _apply_voi_lut if kind == "lut" else _apply_window
-        try:
-            found = step(scope, values, span)
-        except UnreadableImage as fault:
-            notes.append(f"{fault.detail}, not used")
-            continue
-        if found is None:
-            continue
-        output, note = np.clip(found[0], 0.0, 1.0), found[1]
-        if voi != "auto" or _is_believable(output, histogram):
-            return GreyTable(lowest, output, (*notes, note))
-        notes.append(f"{note} does not fit the image, not used")
+        steps = (_list_voi_luts if kind == "lut" else _list_windows)(scope, values, span)
+        for step in itertools.islice(steps, MAX_TRIED):
+            try:
+                found, said = step()
+            except UnreadableImage as fault:
+                notes.append(f"{fault.detail}, not used")
+                continue
+            output = np.clip(found, 0.0, 1.0)
+            if voi != "auto" or _is_believable(output, histogram):
+                return GreyTable(lowest, output, (*notes, *said))
+            notes.append(f"{said[0]} does not fit the image, not used")
     return GreyTable(lowest, np.clip(full, 0.0, 1.0), (*notes, f"full range of {bits} bits"))
 
 
@@ -102,10 +106,10 @@ def _apply_modality(
     scope: list[Any], stored: Values, signed: bool
 ) -> tuple[Values, tuple[float, float], list[str]]:
     """Modality LUT or rescale (PS3.3 C.11.1): values, the range that they can take, notes."""
-    item = _take_first_item(scope, "ModalityLUTSequence")
-    if item is not None:
-        first, data, top = _read_lut(item, signed, "modality LUT")
-        return _look_up(stored, first, data), (0.0, float(top)), ["modality LUT"]
+    for item in _list_items(scope, "ModalityLUTSequence"):
+        lut = _read_lut(item, signed, "modality LUT")
+        notes = ["modality LUT", *lut.notes]
+        return _look_up(stored, lut.first, lut.data), (0.0, float(lut.top)), notes
     slope = _read_decimal(scope, "RescaleSlope", 1.0)
     intercept = _read_decimal(scope, "RescaleIntercept", 0.0)
     if slope == 0.0 or not np.isfinite([slope, intercept, slope * 65536 + intercept]).all():
@@ -114,39 +118,64 @@ def _apply_modality(
     low, high = sorted((float(values[0]), float(values[-1])))
     if not high > low:
         raise UnreadableImage("bad_lut", "the rescale makes all values equal")
-    identity = slope == 1.0 and intercept == 0.0
-    return values, (low, high), [] if identity else ["rescale"]
+    notes = [] if slope == 1.0 and intercept == 0.0 else ["rescale"]
+    for name, other in _PAIRS:
+        if _read_numbers(scope, name) and not _read_numbers(scope, other):
+            notes.append(f"{other} is missing, {'1' if other == 'RescaleSlope' else '0'} taken")
+    return values, (low, high), notes
 
 
-def _apply_voi_lut(
+_PAIRS = (("RescaleSlope", "RescaleIntercept"), ("RescaleIntercept", "RescaleSlope"))
+
+
+def _list_voi_luts(
     scope: list[Any], values: Values, span: tuple[float, float]
-) -> tuple[Values, str] | None:
-    """First VOI LUT (PS3.3 C.11.2.1.1), or None."""
-    item = _take_first_item(scope, "VOILUTSequence")
-    if item is None:
-        return None
-    first, data, top = _read_lut(item, span[0] < 0, "VOI LUT")
-    if data.max() == data.min():
-        raise UnreadableImage("bad_lut", "VOI LUT is constant")
-    return _look_up(values, first, data) / top, "VOI LUT"
+) -> Iterator[Callable[[], tuple[Values, tuple[str, ...]]]]:
+    """One step for each VOI LUT (PS3.3 C.11.2.1.1), in order."""
+    items = _list_items(scope, "VOILUTSequence")
+    for number, item in enumerate(items, 1):
+
+        def step(item: Any = item, number: int = number) -> tuple[Values, tuple[str, ...]]:
+            lut = _read_lut(item, span[0] < 0, "VOI LUT")
+            if lut.data.max() == lut.data.min():
+                raise UnreadableImage("bad_lut", "VOI LUT is constant")
+            name = "VOI LUT" if number == 1 else f"VOI LUT {number} of {len(items)}"
+            return _look_up(values, lut.first, lut.data) / lut.top, (name, *lut.notes)
+
+        yield step
 
 
-def _apply_window(
+def _list_windows(
     scope: list[Any], values: Values, span: tuple[float, float]
-) -> tuple[Values, str] | None:
-    """First window (PS3.3 C.11.2.1.2 and C.11.2.1.3), or None."""
-    centre = _read_decimal(scope, "WindowCenter", None)
-    width = _read_decimal(scope, "WindowWidth", None)
-    if centre is None or width is None:
-        return None
-    function = str(_read_attribute(scope, "VOILUTFunction") or "LINEAR").strip().upper()
-    if function not in ("LINEAR_EXACT", "SIGMOID"):
-        function = "LINEAR"
-    least = 1.0 if function == "LINEAR" else 0.0
-    valid = np.isfinite([centre, width]).all() and width >= least and width > 0
-    if not valid or centre + width / 2 <= span[0] or centre - width / 2 >= span[1]:
-        raise UnreadableImage("bad_lut", "window is malformed or outside the image")
-    return _compute_window(values, centre, width, function), f"window {function.lower()}"
+) -> Iterator[Callable[[], tuple[Values, tuple[str, ...]]]]:
+    """One step for each window (PS3.3 C.11.2.1.2 and C.11.2.1.3), in order."""
+    centres = _read_numbers(scope, "WindowCenter")
+    widths = _read_numbers(scope, "WindowWidth")
+    count = min(len(centres), len(widths))
+    function, notes = _read_function(scope)
+    for number, (centre, width) in enumerate(zip(centres, widths, strict=False), 1):
+
+        def step(
+            centre: float = centre, width: float = width, number: int = number
+        ) -> tuple[Values, tuple[str, ...]]:
+            valid = np.isfinite([centre, width]).all() and width > 0
+            if not valid or centre + width / 2 <= span[0] or centre - width / 2 >= span[1]:
+                raise UnreadableImage("bad_lut", "window is malformed or outside the image")
+            narrow = function == "LINEAR" and width < 1  # of values that are no whole numbers
+            used = "LINEAR_EXACT" if narrow else function
+            name = f"window {used.lower()}" + (f" {number} of {count}" if number > 1 else "")
+            return _compute_window(values, centre, width, used), (name, *notes)
+
+        yield step
+
+
+def _read_function(scope: list[Any]) -> tuple[str, tuple[str, ...]]:
+    """The window function, and a note when it is none that is defined."""
+    written = str(_read_attribute(scope, "VOILUTFunction") or "LINEAR").strip("\0 ").upper()
+    name = re.sub(r"[\s_\-]+", "_", written)
+    if name in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        return name, ()
+    return "LINEAR", ("window function unknown, linear taken",)
 
 
 def _compute_window(values: Values, centre: float, width: float, function: str) -> Values:
@@ -161,39 +190,65 @@ def _compute_window(values: Values, centre: float, width: float, function: str) 
     return np.asarray((values - (centre - 0.5)) / (width - 1.0) + 0.5)
 
 
-def _read_lut(item: Any, signed: bool, name: str) -> tuple[int, Values, int]:
-    """First mapped value, entries and white level of a LUT item (PS3.3 C.11.1.1, C.11.2.1.1).
+class _Lut(NamedTuple):
+    """A LUT item: first mapped value, entries, white level, notes."""
 
-    White is 2^n - 1 for the declared n bits. Some makers declare 16 bits for entries of 8 to 12:
-    when the two highest declared bits are unused by every entry, the bits in use count.
+    first: int
+    data: Values
+    top: int
+    notes: tuple[str, ...] = ()
+
+
+def _read_lut(item: Any, signed: bool, name: str) -> _Lut:
+    """A LUT item (PS3.3 C.11.1.1, C.11.2.1.1).
+
+    White is 2^n - 1 for the declared n bits, unless the entries say otherwise: when they need more
+    bits (beyond a small overshoot, which is clipped), or leave the two highest unused, the bits in
+    use count. Some makers declare 16 bits for entries of 8 to 12, others 8 for entries of 16.
     """
     try:
-        count, first, bits = (int(v) for v in item.LUTDescriptor)
-        count = (count & 0xFFFF) or 65536  # 0 means 2^16
+        count, first, bits = _read_descriptor(item)
         data = _read_lut_entries(item, count, bits)
-    except (AttributeError, TypeError, ValueError):
+    except Exception:  # whatever its elements hold
         raise UnreadableImage("bad_lut", f"{name} is malformed") from None
     if signed and first > 32767:  # the descriptor's sign is lost where its VR is written as US
         first -= 65536
-    used = int(data.max()).bit_length()
-    bits = max(bits, used)
-    if used <= bits - 2:
-        bits = max(used, 1)
-    return first, data.astype(np.float64), (1 << bits) - 1
+    elif not signed and first < 0:
+        first += 65536
+    most, declared = int(data.max()), bits
+    used = max(1, most.bit_length())
+    top = (1 << bits) - 1 if 1 <= bits <= 16 else 0
+    if most > top + top // 16 or used <= bits - 2:
+        bits = used
+    notes = () if bits == declared else (f"{name} of {bits} bits, {declared} are declared",)
+    top = (1 << bits) - 1
+    return _Lut(first, np.minimum(data, top).astype(np.float64), top, notes)
+
+
+def _read_descriptor(item: Any) -> tuple[int, int, int]:
+    """Entries (0 stands for 65,536), first mapped value, and declared bits."""
+    value = item["LUTDescriptor"].value
+    if isinstance(value, bytes):  # written with another VR
+        value = np.frombuffer(value[:6], ">u2" if _is_big(item) else "<u2")
+    count, first, bits = (int(v) for v in value)
+    return (count & 0xFFFF) or 65536, first, bits
+
+
+def _is_big(item: Any) -> bool:
+    return item.original_encoding[1] is False
 
 
 def _read_lut_entries(item: Any, count: int, bits: int) -> NDArray[Any]:
     """LUT data as integers: words, or bytes where 8-bit entries are packed two to a word."""
     raw = item["LUTData"].value
     if isinstance(raw, bytes):
-        big = item.original_encoding[1] is False
-        wide = np.dtype(">u2" if big else "<u2")
-        data = np.frombuffer(raw, wide if len(raw) >= 2 * count else np.uint8)
+        words = np.frombuffer(raw[: len(raw) // 2 * 2], ">u2" if _is_big(item) else "<u2")
+        data = words if len(words) >= count else words.astype("<u2").view(np.uint8)
     else:
         data = np.atleast_1d(np.asarray(raw, np.int64)) & 0xFFFF
         if len(data) < count and bits <= 8:
             data = np.stack([data & 0xFF, data >> 8], 1).reshape(-1)
-    if not 1 <= bits <= 16 or len(data) < count:
+    if len(data) < count:
         raise ValueError(f"{len(data)} entries of {bits} bits")
     return data[:count]
 
@@ -206,29 +261,22 @@ def _look_up(values: Values, first: int, data: Values) -> Values:
 
 def _read_attribute(scope: list[Any], keyword: str) -> Any:
     """First non-empty value of an attribute in `scope`, or None."""
-    for ds in scope:
-        value = ds.get(keyword)
-        if value is not None and value != "" and not (hasattr(value, "__len__") and not len(value)):
-            return value
-    return None
+    return next((v for ds in scope if (v := read_value(ds, keyword)) is not None), None)
 
 
-def _take_first_item(scope: list[Any], keyword: str) -> Any:
-    value = _read_attribute(scope, keyword)
-    return value[0] if value is not None else None
+def _list_items(scope: list[Any], keyword: str) -> list[Any]:
+    """The items of the first sequence in `scope` that holds something."""
+    return next((items for ds in scope if (items := read_items(ds, keyword))), [])
 
 
-def _read_decimal(scope: list[Any], keyword: str, default: Any) -> Any:
-    """First value of a decimal attribute as float."""
-    value = _read_attribute(scope, keyword)
-    if value is None:
-        return default
-    if hasattr(value, "__len__") and not isinstance(value, str):
-        value = value[0]
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise UnreadableImage("bad_lut", f"{keyword} is not a number") from None
+def _read_numbers(scope: list[Any], keyword: str) -> list[float]:
+    """The numbers of the first attribute in `scope` that holds some."""
+    return next((found for ds in scope if (found := read_numbers(ds, keyword))), [])
+
+
+def _read_decimal(scope: list[Any], keyword: str, default: float) -> float:
+    """First value of a decimal attribute."""
+    return next(iter(_read_numbers(scope, keyword)), default)
 
 
 def note_narrow_range(pixels: NDArray[np.float32]) -> tuple[str, ...]:

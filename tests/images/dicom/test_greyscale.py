@@ -193,19 +193,81 @@ def test_auto_falls_from_a_bad_lut_to_a_good_window() -> None:
     assert found.notes == ("VOI LUT is constant, not used", "window linear")
 
 
+def short_lut() -> Dataset:
+    item = lut_item(0, np.arange(5), 12)
+    item.LUTDescriptor = [4096, 0, 12]
+    return item
+
+
 @pytest.mark.parametrize(
     "attributes",
     [
         {"RescaleSlope": 0},
         {"RescaleSlope": "1e308", "RescaleIntercept": "1e308"},
-        {"ModalityLUTSequence": [Dataset()]},
-        {"ModalityLUTSequence": [lut_item(0, np.arange(5), 40)]},
+        {"ModalityLUTSequence": [short_lut()]},
     ],
 )
 def test_a_malformed_modality_step_is_refused(attributes: dict[str, Any]) -> None:
     with pytest.raises(UnreadableImage) as caught:
         table(**attributes)
     assert caught.value.reason == "bad_lut"
+
+
+def test_an_empty_item_does_not_lose_the_image() -> None:
+    for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
+        assert table(**{keyword: [Dataset()]}).notes == ("full range of 12 bits",)
+
+
+@pytest.mark.parametrize(
+    ("declared", "data", "top"),
+    [
+        (8, np.arange(4096) * 16, 65535),  # entries of 16 bits
+        (8, np.arange(4096), 4095),
+        (40, np.arange(4096), 4095),
+        (0, np.arange(4096), 4095),
+        (16, np.arange(4096) // 4, 1023),
+        (8, np.arange(4096) // 16 + 1, 255),  # a small overshoot: clipped
+        (10, np.arange(4096) // 4, 1023),
+    ],
+)
+@pytest.mark.parametrize("words", [True, False])
+@pytest.mark.parametrize("keyword", ["ModalityLUTSequence", "VOILUTSequence"])
+def test_unusual_depths_of_luts(declared, data, top: int, words: bool, keyword: str) -> None:
+    found = table(12, **{keyword: [lut_item(0, data, declared, words=words)]})
+    assert found.output == pytest.approx(np.minimum(data, top) / top)
+    noted = any(f"{declared} are declared" in note for note in found.notes)
+    assert noted is ((1 << declared) - 1 != top)
+
+
+def test_descriptors_written_with_another_type_and_sign() -> None:
+    item = lut_item(0, np.arange(4096), 12)
+    item.add_new("LUTDescriptor", "OW", np.array([4096, 0, 12], "<u2").tobytes())
+    assert table(12, VOILUTSequence=[item]).output == pytest.approx(np.arange(4096) / 4095)
+    high = lut_item(40000 - 65536, np.arange(4096), 12, signed_first=True)
+    found = table(16, voi="lut", VOILUTSequence=[high])
+    assert found.output[[0, 40000, 44095, 65535]] == pytest.approx([0, 0, 1, 1])
+
+
+def test_narrow_windows_of_rescaled_values() -> None:
+    """Values of 0 to 1: a width below 1 is no mistake there."""
+    attributes = {"RescaleSlope": 1 / 4095, "WindowCenter": 0.5, "WindowWidth": 0.8}
+    found = table(12, RescaleIntercept=0, **attributes)
+    assert found.notes == ("rescale", "window linear_exact")
+    assert found.output[2048] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_the_first_believable_of_several_windows_counts() -> None:
+    windows = {"WindowCenter": [90000, 2048, 100], "WindowWidth": [10, 2001, 50]}
+    found = table(12, **windows)
+    assert found.notes[-1] == "window linear 2 of 3"
+    assert found.output[1500] == pytest.approx(standard_window(1500, 2048, 2001, "LINEAR"))
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+def test_functions_in_other_spellings() -> None:
+    window = {"WindowCenter": 2048, "WindowWidth": 2001}
+    assert table(12, VOILUTFunction="linear exact", **window).notes == ("window linear_exact",)
+    assert "unknown" in table(12, VOILUTFunction="CURVE", **window).notes[1]
 
 
 def test_lut_with_too_few_entries_is_not_used() -> None:
@@ -219,7 +281,7 @@ def test_attributes_are_looked_up_in_order() -> None:
     group = scope(WindowCenter=2048, WindowWidth=2001, RescaleSlope=2)[0]
     histogram = np.ones(4096, np.int64)
     found = make_display_table([Dataset(), group], 12, False, histogram, "auto")
-    assert found.notes == ("rescale", "window linear")
+    assert found.notes == ("rescale", "RescaleIntercept is missing, 0 taken", "window linear")
     assert found.output[1024] == pytest.approx(standard_window(2048, 2048, 2001, "LINEAR"))
 
 
