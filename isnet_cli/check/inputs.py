@@ -33,6 +33,7 @@ from isnet_cli.images.kept import limit_size, save_image
 from isnet_cli.images.read import read_images
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.catalogue import Candidate, Catalogue, Contents
+from isnet_cli.ingest.common_notes import find_common_notes
 from isnet_cli.ingest.label_sources import MAIN
 from isnet_cli.ingest.rows import Line, count_rows, make_early_lines, split_into_sets
 from isnet_cli.ingest.set_checks import UNKNOWN, Finding, check_sets, count_classes
@@ -84,6 +85,8 @@ def check_inputs(
         _check_images(contents, rows, config, context, images, run) if images else ({}, [])
     )
     problems += found
+    estimate, notes = _estimate_work(contents.candidates, rows, config)
+    problems += find_common_notes(notes, "images that were read on trial")
     return {
         "images": _describe_images(contents, rows),
         "labels": _count_labels(contents, lines),
@@ -96,7 +99,7 @@ def check_inputs(
             "left_out_of_images": contents.masks_left_out,
         },
         **seen,
-        "estimate": _estimate_work(contents.candidates, rows, config),
+        "estimate": estimate,
         "problems": [_write_problem(problem) for problem in problems],
         "ok": all(problem.severity != "error" for problem in problems),
     }
@@ -265,8 +268,8 @@ def _check_requested_sets(
 
 def _estimate_work(
     candidates: Sequence[Candidate], rows: Sequence[Row], config: Config
-) -> dict[str, Any]:
-    """Time to read all images, measured on a few; memory of all images at the network's size.
+) -> tuple[dict[str, Any], list[str]]:
+    """Time to read all images, measured on a few, and notes on these; memory of all images.
 
     The dataset in memory holds a 16-bit image and an 8-bit mask per pixel of the network's input.
     """
@@ -277,9 +280,10 @@ def _estimate_work(
         _time_reading, tasks, worker_count(config.machine.workers, 1, least=1),
         budget=make_budget(config.limits),
     )  # fmt: skip
-    seconds = [found for _, found in done if found is not None and not isinstance(found, Lost)]
-    if not seconds:
-        return {}
+    trials = [found for _, found in done if found is not None and not isinstance(found, Lost)]
+    if not trials:
+        return {}, []
+    seconds = [taken for taken, _ in trials]
     workers = max(1, worker_count(config.machine.workers, len(usable)))
     height, width = config.model.input
     images = sum(row.status == "ok" for row in rows)
@@ -288,19 +292,21 @@ def _estimate_work(
         "measured_on": len(seconds),
         "workers": workers,
         "dataset_bytes": images * height * width * 3,
-    }
+    }, [notes for _, found in trials for notes in found]
 
 
-def _time_reading(task: tuple[Path, Config]) -> float | None:
-    """Seconds to read and keep an image's file; None when it cannot be read."""
+def _time_reading(task: tuple[Path, Config]) -> tuple[float, list[str]] | None:
+    """Seconds to read and keep a file, and its images' notes; None when it cannot be read."""
     path, config = task
+    notes = []
     start = time.perf_counter()
     try:
         for image in read_images(path, config.data.dicom, config.data.scale, config.limits):
             save_image(Path(os.devnull), limit_size(image.pixels, config.data.max_side))
+            notes.append("; ".join(image.notes))
     except UnreadableImage:
         return None
-    return time.perf_counter() - start
+    return time.perf_counter() - start, notes
 
 
 def _make_error(fault: IsnetError) -> Finding:

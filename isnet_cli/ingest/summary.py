@@ -11,6 +11,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.catalogue import Contents
+from isnet_cli.ingest.common_notes import find_common_notes
 from isnet_cli.ingest.label_sources import MAIN
 from isnet_cli.ingest.rows import count_rows
 from isnet_cli.ingest.set_checks import Finding, count_classes
@@ -51,9 +52,12 @@ def refuse_empty(rows: Sequence[Row]) -> None:
 def report_warnings(
     findings: Sequence[Finding], rows: Sequence[Row], config: Config, context: RunContext
 ) -> None:
-    """Warns of doubtful sets and of images whose patient is unknown."""
+    """Warns of doubtful sets, of notes on most images, and of images of unknown patients."""
     for finding in findings:
         context.warn("data", finding.text)
+    used = [row.notes for row in rows if row.status == "ok"]
+    for finding in find_common_notes(used):
+        context.warn("data", finding.text + (f" ({finding.fix})" if finding.fix else ""))
     unknown = [row for row in rows if row.status == "ok" and row.set and not row.patient]
     if unknown and config.data.split.group == "patient":
         context.warn(
