@@ -12,8 +12,9 @@ from isnet_cli.core.workers import Lost, run_tasks, worker_count
 from isnet_cli.errors import IsnetError
 from isnet_cli.phantoms.collection import COLUMNS, ImagePlan, draw_image
 
-FORMAT = 2  # raise when the same plan draws other images
-IMAGES, LUNGS, LABELS, RECORD = "images", "lungs", "labels.csv", "images.json"
+FORMAT = 3  # raise when the same plan writes other files
+IMAGES, LUNGS, LESIONS = "images", "lungs", "lesions"
+LABELS, RECORD = "labels.csv", "images.json"
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class _Task:
 
 
 def make_images(folder: Path, plans: list[ImagePlan], context: RunContext) -> None:
-    """Writes ``images/``, ``lungs/`` and ``labels.csv`` into `folder`; keeps what is there already.
+    """Writes ``images/``, ``lungs/``, ``lesions/`` and ``labels.csv``; keeps what is there already.
 
     Args:
         folder: The demonstration's folder.
@@ -72,21 +73,28 @@ def _check(folder: Path, identity: str) -> None:
     )
 
 
-def _paths(folder: Path, plan: ImagePlan) -> tuple[Path, Path]:
-    return folder / IMAGES / plan.file, folder / LUNGS / f"{plan.key}.png"
+def _paths(folder: Path, plan: ImagePlan) -> tuple[Path, Path, Path]:
+    return (
+        folder / IMAGES / plan.file, locate_lungs(folder, plan.key), locate_lesion(folder, plan.key)
+    )  # fmt: skip
 
 
 def _write(task: _Task) -> bool:
-    """Writes the lungs, then the image: an image that is there is complete."""
-    image, lungs = _paths(Path(task.folder), task.plan)
-    with files.atomic_path(lungs) as lungs_part, files.atomic_path(image) as image_part:
-        draw_image(task.plan, image_part, lungs_part)
+    """Writes the masks, then the image: an image that is there is complete."""
+    image, lungs, lesion = (files.atomic_path(p) for p in _paths(Path(task.folder), task.plan))
+    with image as image_part, lungs as lungs_part, lesion as lesion_part:
+        draw_image(task.plan, image_part, lungs_part, lesion_part)
     return True
 
 
 def locate_lungs(folder: Path, key: str) -> Path:
     """File of the true lungs of an image by its key (8-bit PNG, 0 or 255)."""
     return folder / LUNGS / f"{key}.png"
+
+
+def locate_lesion(folder: Path, key: str) -> Path:
+    """File of the drawn lesion of an image by its key (8-bit PNG, 0 or 255; black if normal)."""
+    return folder / LESIONS / f"{key}.png"
 
 
 def count_images(plans: list[ImagePlan]) -> dict[str, Any]:

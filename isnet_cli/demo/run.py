@@ -1,8 +1,8 @@
 """`isnet demo`: makes images, trains an ISNet and a standard classifier on them, compares the two.
 
 Everything after the images goes through the same configuration file and the same stages that
-users have. Written: ``images/``, ``lungs/`` (the true lungs), ``labels.csv``, ``demo.yaml``, the
-runs ``isnet/`` and ``standard/``, and ``report.html``.
+users have. Written: ``images/``, ``lungs/`` (the true lungs), ``lesions/`` (the drawn disease),
+``labels.csv``, ``demo.yaml``, the runs ``isnet/`` and ``standard/``, and ``report.html``.
 """
 
 from __future__ import annotations

@@ -103,8 +103,10 @@ def plan_images(patients_a: int, patients_b: int, seed: int, side: int) -> list[
     return plans
 
 
-def draw_image(plan: ImagePlan, image: Path, lungs: Path | None = None) -> None:
-    """Draws one image, writes it to `image` and its true lungs to `lungs` (8-bit PNG, 0 or 255).
+def draw_image(
+    plan: ImagePlan, image: Path, lungs: Path | None = None, lesion: Path | None = None
+) -> None:
+    """Draws one image and writes it, its true lungs and its lesion (8-bit PNG, 0 or 255).
 
     The folders exist.
     """
@@ -130,3 +132,5 @@ def draw_image(plan: ImagePlan, image: Path, lungs: Path | None = None) -> None:
         )
     if lungs is not None:
         save_mask(lungs, synthetic.lungs)
+    if lesion is not None:
+        save_mask(lesion, synthetic.lesion)

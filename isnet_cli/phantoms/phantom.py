@@ -22,6 +22,7 @@ from isnet_cli.phantoms.exposure import LUNG, SOFT, Hospital, add_marks, collima
 from isnet_cli.phantoms.vessels import draw_airways, draw_vessels
 
 _MARGIN = 32  # px around the image, so that no tube wraps around
+VISIBLE = 0.15  # attenuation: a lesion is where disease changes it by more; hardly seen below
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Phantom:
     Attributes:
         pixels: [H, W] float32, 0 to 1, bone bright.
         lungs: [H, W] bool, the visible lung fields (heart, mediastinum and domes left out).
+        lesion: [H, W] bool, where disease changes the attenuation by more than `VISIBLE`; all false
+            in normal images.
         patient: Number of the patient.
         image: Number of the image of this patient.
         disease: Whether it has signs of disease.
@@ -41,6 +44,7 @@ class Phantom:
 
     pixels: Map
     lungs: NDArray[np.bool_]
+    lesion: NDArray[np.bool_]
     patient: int
     image: int
     disease: bool
@@ -78,15 +82,16 @@ def make_phantom(
     pose = Pose.draw(image_rng)
     grid, crop = _frame_image(size, hospital, pose, image_rng)
     soft = draw_soft_parts(grid, person, pose, image_rng)
-    attenuation = _sum_attenuation(
+    attenuation, well = _sum_attenuation(
         grid, person, pose, soft, illness if disease else None, body_rng, image_rng
     )
     pixels = expose(attenuation, grid, hospital, image_rng)[crop]
-    lungs = soft.mask[crop]
+    lungs, lesion = soft.mask[crop], (np.abs(attenuation - well) > VISIBLE)[crop]
     pixels = add_marks(collimate(pixels, hospital, image_rng), lungs, hospital, image_rng)
     return Phantom(
         pixels=np.ascontiguousarray(pixels),
         lungs=np.ascontiguousarray(lungs),
+        lesion=np.ascontiguousarray(lesion),
         patient=patient,
         image=image,
         disease=disease,
@@ -147,20 +152,28 @@ def _sum_attenuation(
     illness: Disease | None,
     body_rng: np.random.Generator,
     image_rng: np.random.Generator,
-) -> Map:
-    """Line integrals of attenuation through the whole chest, dimensionless."""
+) -> tuple[Map, Map]:
+    """Line integrals of attenuation through the whole chest, dimensionless; as it is, and if well.
+
+    Both are drawn by the same chance, so they differ by the disease alone.
+    """
     tubes = Tubes(grid)
     draw_ribs(tubes, person, pose, body_rng)
     flat = draw_shoulder_girdle(tubes, grid, person, pose)
     draw_vessels(tubes, grid, soft.air > 1.0, pose, body_rng)
     draw_airways(tubes, pose, body_rng)
     bones = draw_spine(grid, person, body_rng)
-    solid = np.zeros_like(soft.air)
-    if illness is not None:
-        solid = add_disease(grid, soft.air, soft.mask, soft.domes, illness, tubes, body_rng)
-    air = soft.air - solid
-    body = np.maximum(soft.body, soft.air + 4.0 * (soft.air > 0)) + soft.extra
-    tissue = np.maximum(body - air - soft.gas, 0)
-    texture = 0.018 * draw_clouds(image_rng, grid, 0.55, 2, 0.8) * np.minimum(air / 8, 1.5)
-    total = SOFT * tissue + LUNG * air + flat + bones + tubes.path() + texture
-    return np.asarray(np.maximum(total, 0), np.float32)
+    clouds = draw_clouds(image_rng, grid, 0.55, 2, 0.8)
+
+    def project(air: Map) -> Map:
+        body = np.maximum(soft.body, soft.air + 4.0 * (soft.air > 0)) + soft.extra
+        tissue = np.maximum(body - air - soft.gas, 0)
+        texture = 0.018 * clouds * np.minimum(air / 8, 1.5)
+        total = SOFT * tissue + LUNG * air + flat + bones + tubes.path() + texture
+        return np.asarray(np.maximum(total, 0), np.float32)
+
+    well = project(soft.air)
+    if illness is None:
+        return well, well
+    solid = add_disease(grid, soft.air, soft.mask, soft.domes, illness, tubes, body_rng)
+    return project(soft.air - solid), well  # now with the nodules

@@ -8,7 +8,7 @@ import pytest
 
 from isnet_cli.core.files import read_csv
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.demo.images import count_images, locate_lungs, make_images
+from isnet_cli.demo.images import count_images, locate_lesion, locate_lungs, make_images
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.read import read_images
@@ -28,6 +28,9 @@ def test_images_lungs_and_labels_belong_together(tmp_path: Path) -> None:
     for plan in PLANS:
         (image,) = read_images(tmp_path / "images" / plan.file)
         assert load_mask(locate_lungs(tmp_path, plan.key)).shape == image.pixels.shape
+        lesion = load_mask(locate_lesion(tmp_path, plan.key))
+        assert lesion.shape == image.pixels.shape
+        assert lesion.any() == plan.disease
     assert not list(tmp_path.rglob(".*"))
 
 

@@ -23,12 +23,13 @@ PLAN = ImagePlan("A", 3, 0, True, "dicom12", 5, 128)
 )
 def test_every_form_is_read_back_as_the_same_image(tmp_path: Path, kind: str) -> None:
     plan = replace(PLAN, kind=kind)
-    draw_image(plan, tmp_path / "image", tmp_path / "lungs.png")
+    draw_image(plan, tmp_path / "image", tmp_path / "lungs.png", tmp_path / "lesion.png")
     (image,) = read_images(tmp_path / "image")
     drawn = make_phantom(3, 0, True, "A", 5, 128)
     step = 1 / 255 if kind == "png8" else 1 / 4095
     assert np.abs(image.pixels - drawn.pixels).max() <= 0.51 * step + 1e-6
     assert np.array_equal(load_mask(tmp_path / "lungs.png"), drawn.lungs)
+    assert np.array_equal(load_mask(tmp_path / "lesion.png"), drawn.lesion)
     assert image.bits == {"png8": 8, "png16": 16, "dicom16_rle": 16}.get(kind, 12)
 
 

@@ -69,6 +69,7 @@ def test_the_same_arguments_give_the_same_image() -> None:
     one, other = (make_phantom(3, 1, True, "B", 5, 96) for _ in range(2))
     assert np.array_equal(one.pixels, other.pixels)
     assert np.array_equal(one.lungs, other.lungs)
+    assert np.array_equal(one.lesion, other.lesion)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,21 @@ def test_signs_lie_in_the_lungs(patient: int) -> None:
     inside = change[well.lungs].sum()
     assert change[well.lungs].max() > 0.12
     assert inside > 0.6 * change.sum()
+
+
+@pytest.mark.parametrize("hospital", ["A", "B"])
+def test_a_lesion_is_where_the_image_differs_from_the_well_one(hospital: str) -> None:
+    for patient in range(4):
+        well, ill = draw(patient, False, hospital), draw(patient, True, hospital)
+        assert not well.lesion.any()
+        assert ill.lesion.dtype == bool
+        assert ill.lesion.shape == ill.pixels.shape
+        assert 0.004 < ill.lesion.mean() < 0.25
+        assert (ill.lesion & ill.lungs).sum() > 0.9 * ill.lesion.sum()
+        change = np.abs(ill.pixels - well.pixels)
+        assert change[ill.lesion].mean() > 8 * change[~ill.lesion].mean()
+        seen = change > 0.04
+        assert (seen & ill.lesion).sum() > 0.5 * (seen | ill.lesion).sum()
 
 
 @pytest.mark.parametrize("hospital", ["A", "B"])
