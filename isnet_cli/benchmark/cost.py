@@ -154,7 +154,7 @@ def _build_training(config: Config, classes: int, device: torch.device) -> _Trai
     if "teacher" in registry.needs(config.train.method):  # an untrained one costs the same
         plain = config.train.model_copy(update={"method": "standard", "settings": {}})
         teacher = build_net(config.model_copy(update={"train": plain}), classes).to(device).eval()
-    method = build_method(config, None, None, teacher)
+    method = build_method(config, None, None, teacher, classes)
     method.begin_epoch(0, make_generator(config.seed, "cost", "epoch"))
     clip = config.train.clip_norm or math.inf
     return _Training(net, method, build_optimizer(config.train.optimizer, net), clip)

@@ -38,7 +38,7 @@ def _multilabel(config: Config) -> Iterator[Fault]:
         yield (
             ("train", "settings", "isnet", "variant"),
             "selective explains one class against the others and does not exist with"
-            " data.labels.task: multilabel; set train.settings.isnet.variant: flex, or stochastic",
+            " data.labels.task: multilabel; set train.settings.isnet.variant: auto, or flex",
         )
 
 

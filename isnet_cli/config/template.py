@@ -50,7 +50,7 @@ train:
   settings:
     isnet:
       heatmap_weight: 0.7\0share of the heat-map loss, 0 to 1
-      variant: {variant}\0selective, stochastic, flex, original or dual
+      variant: auto\0by the classes; or selective, stochastic, flex, original, dual
 
 heatmap:
   target: predicted\0predicted, true, all or the name of a class
@@ -106,7 +106,6 @@ def template(
         sources_note=f"  # Sources found: {_listed(sources)}\n" if sources else "",
         masks=_scalar(masks or "auto"),
         masks_note=f"{masked}{of} images have one" if masks else "auto: the lung U-Net makes them",
-        variant="selective" if task == "multiclass" else "stochastic",
     )
     return "\n".join(_aligned(line) for line in text.split("\n"))
 

@@ -68,6 +68,7 @@ train:
   optimizer: {{name: adamw, lr: 0.003, weight_decay: 0.01}}
   settings:
     isnet:
+      preset: paper
       heatmap_weight: 0.6
       relevance_range: [1, 25]  # few images: three plain epochs are too short to estimate them
   augment: {{rotate: 0, translate: 0, scale: 0, flip: true, contrast: 0.3, brightness: 0.15}}

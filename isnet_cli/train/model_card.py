@@ -18,6 +18,7 @@ from isnet_cli.train.setup import (
     find_segmenter,
     read_method_settings,
     read_segmenter_options,
+    write_ranges,
 )
 from isnet_cli.train.start import find_normalisation
 from isnet_cli.train.teacher import teacher_hash
@@ -48,7 +49,7 @@ def make_card(
         validation: Number of validation images.
         start: What was taken from a file of weights; None: nothing.
     """
-    method = build_method(config, None, None).base
+    method = build_method(config, None, None, classes=len(classes)).base
     rule = method.rule if isinstance(method, MapLossMethod) else MapRule()
     network = find_segmenter(config)
     return {
@@ -72,7 +73,7 @@ def make_card(
             "family": "flex" if rule.family == "flex" else "block",
             "epsilon": rule.epsilon,
             "bounded_first_layer": rule.bounded and method.bounded,
-            "relevance_range": ranges or None,
+            "relevance_range": write_ranges(ranges) if ranges else None,
         },
         "thresholds": None if config.data.labels.task == "multiclass" else [0.5] * len(classes),
         "seed": config.seed,

@@ -6,8 +6,9 @@ Source: docs/lrp.md, section 4.1.
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -26,11 +27,12 @@ from isnet_cli.train.classifier_training import (
     make_training_batch,
     split_into_batches,
 )
-from isnet_cli.train.setup import Ranges, build_map_method, build_net
+from isnet_cli.train.setup import Ranges, build_map_method, build_net, has_no_end, write_ranges
 from isnet_cli.train.start import load_start
 from isnet_lrp.losses.relevance_range import Bound, RangeEstimator
 from isnet_models.methods import registry
 from isnet_models.methods.base import EVERY_MAP, Batch, Range, classification_loss
+from isnet_models.methods.guided.isnet import MapLossMethod
 from isnet_models.methods.settings import RelevanceLossSettings
 
 
@@ -67,9 +69,9 @@ def find_ranges(
     if s.loss == "energy":
         return {}
     if isinstance(s.relevance_range, dict):
-        return dict(s.relevance_range)
+        return {name: _open_range(pair) for name, pair in s.relevance_range.items()}
     if not isinstance(s.relevance_range, str):
-        return {EVERY_MAP: s.relevance_range}
+        return {EVERY_MAP: _open_range(s.relevance_range)}
     if path.is_file():
         with contextlib.suppress(IsnetError):  # not ours: measured anew
             kept = read_record(path, RangeRecord, what="a relevance range", fix="")
@@ -80,8 +82,14 @@ def find_ranges(
     else:
         ranges = measure_ranges(config, trained, dataset, version, context)
     if ranges is not None:
-        write_json(path, {"identity": identity, "ranges": ranges})
+        write_json(path, {"identity": identity, "ranges": write_ranges(ranges)})
     return ranges
+
+
+def _open_range(given: tuple[float, float | Literal["none"]]) -> Range:
+    """A range of the settings as the loss takes it: without upper end up to infinity."""
+    low, high = given
+    return low, math.inf if high == "none" else high
 
 
 def describe_ranges(ranges: Ranges) -> list[str]:
@@ -91,15 +99,16 @@ def describe_ranges(ranges: Ranges) -> list[str]:
         return " and ".join(f"{c:.3g}" for c in (bound if isinstance(bound, tuple) else (bound,)))
 
     return [
-        f"heat-map loss, {name}: relevance range {write(low)} to {write(high)}"
+        f"heat-map loss, {name}: relevance range {write(low)} "
+        + ("and more" if has_no_end(high) else f"to {write(high)}")
         for name, (low, high) in ranges.items()
     ]
 
 
 def _read_range(value: list[Any]) -> Range:
     """A range as JSON keeps it; of Dual ISNet each end is a pair again."""
-    low, high = (tuple(v) if isinstance(v, list) else float(v) for v in value)
-    return low, high
+    low, high = (tuple(v) if isinstance(v, list) else v for v in value)
+    return low, math.inf if high is None else high
 
 
 def estimate_ranges(
@@ -128,7 +137,7 @@ def estimate_ranges(
     training = RangeTraining(config, dataset, version, device)
     if not training.run(context):
         return None
-    return _read_values(config, training.estimator)
+    return _read_values(config, training.method, training.estimator)
 
 
 def measure_ranges(
@@ -149,7 +158,8 @@ def measure_ranges(
     Raises:
         IsnetError: As `estimate_ranges`.
     """
-    method, seed, was_training = build_map_method(config), config.seed, net.training
+    method = build_map_method(config, len(dataset.classes))
+    seed, was_training = config.seed, net.training
     estimator = RangeEstimator(dual=method.rule.family == "dual")
     changes, targets = (make_generator(seed, name, 0) for name in ("cuts augment", "cuts target"))
     batches = split_into_batches(config, dataset, 0)
@@ -164,12 +174,12 @@ def measure_ranges(
             estimator.update(maps)
     finally:
         net.train(was_training)
-    return _read_values(config, estimator)
+    return _read_values(config, method, estimator)
 
 
-def _read_values(config: Config, estimator: RangeEstimator) -> Ranges:
+def _read_values(config: Config, method: MapLossMethod, estimator: RangeEstimator) -> Ranges:
     try:
-        return estimator.values()
+        found = estimator.values()
     except ValueError as error:
         name = registry.parts(config.train.method)[0].name
         raise IsnetError(
@@ -177,6 +187,9 @@ def _read_values(config: Config, estimator: RangeEstimator) -> Ranges:
             f"range of relevance: {error}",
             fix=f"train.settings.{name}.relevance_range: [1.0, 25.0]",
         ) from error
+    if method.settings.relevance_range == "estimate":
+        return found
+    return {name: (low, math.inf) for name, (low, _) in found.items()}
 
 
 class RangeTraining(TrainingLoop[Batch]):
@@ -192,7 +205,7 @@ class RangeTraining(TrainingLoop[Batch]):
     def __init__(
         self, config: Config, dataset: ImageDataset, version: Version, device: torch.device
     ) -> None:
-        self.method = build_map_method(config)
+        self.method = build_map_method(config, len(dataset.classes))
         settings = LoopSettings(
             epochs=self.method.settings.range_epochs,
             steps=len(split_into_batches(config, dataset, 0)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from isnet_cli.core.runtime import derive_seed
 from isnet_cli.errors import IsnetError
 from isnet_cli.train.start import find_normalisation
 from isnet_lrp import RelevanceError, relevance
+from isnet_lrp.losses.relevance_range import Bound
 from isnet_models.explanations.explanation import MethodError
 from isnet_models.explanations.gradcam import feature_map, watched
 from isnet_models.lung_unet import LungUNet, unfolded
@@ -46,6 +48,7 @@ def build_method(
     ranges: Ranges | None,
     class_weights: Tensor | None,
     teacher: nn.Module | None = None,
+    classes: int | None = None,
 ) -> Method:
     """The training method with its settings.
 
@@ -54,6 +57,7 @@ def build_method(
         ranges: Relevance range of every supervised map; None while it is not known.
         class_weights: [K] or None, on the training's device.
         teacher: Network of the run that is learnt from, for methods that need one.
+        classes: K; None while it is not known.
 
     Raises:
         IsnetError: As `read_method_settings`.
@@ -63,20 +67,32 @@ def build_method(
         autocast=config.train.precision == "mixed",
         ranges=ranges,
         teacher=teacher,
+        classes=classes,
+        exclusive=config.data.labels.task == "multiclass",
     )
     return registry.make(config.train.method, context, read_method_settings(config))
 
 
-def build_map_method(config: Config) -> MapLossMethod:
+def build_map_method(config: Config, classes: int | None = None) -> MapLossMethod:
     """The method whose maps are penalised, before its range is known; as `build_method`.
 
     Raises:
         TypeError: The configured method has no such maps.
     """
-    method = build_method(config, None, None).base
+    method = build_method(config, None, None, classes=classes).base
     if not isinstance(method, MapLossMethod):
         raise TypeError(f"{config.train.method} needs a range and has no map loss")
     return method
+
+
+def has_no_end(high: Bound) -> bool:
+    """Whether a range's upper end is infinite: any amount of relevance is free."""
+    return high == math.inf
+
+
+def write_ranges(ranges: Ranges) -> dict[str, Any]:
+    """Ranges as JSON keeps them: None where there is no upper end."""
+    return {name: (low, None if has_no_end(high) else high) for name, (low, high) in ranges.items()}
 
 
 def build_net(config: Config, classes: int) -> nn.Module:

@@ -227,7 +227,7 @@ def _prepare_phase(
     weights = weigh_classes(config, images.train)
     weights = None if weights is None else weights.to(images.device)
     teacher = load_teacher(config, classes, images.device)
-    method = build_method(config, ranges, weights, teacher)
+    method = build_method(config, ranges, weights, teacher, len(classes))
     prepare_network(method, net)
     card = make_card(config, classes, net, ranges, len(images.train), len(images.val), start)
     if phase.last:

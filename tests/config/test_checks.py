@@ -20,13 +20,19 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "train.settings.isnet.variant",
-        {"data": MULTILABEL},
-        "set train.settings.isnet.variant: flex",
+        {"data": MULTILABEL, "train": {"settings": {"isnet": {"variant": "selective"}}}},
+        "set train.settings.isnet.variant: auto",
     ),
     (
         "train.settings.isnet.variant",
-        {"data": MULTILABEL, "train": {"method": "isnet + background_mix"}},
-        "set train.settings.isnet.variant: flex",
+        {
+            "data": MULTILABEL,
+            "train": {
+                "method": "isnet + background_mix",
+                "settings": {"isnet": {"preset": "paper"}},
+            },
+        },
+        "set train.settings.isnet.variant: auto",
     ),
     (
         "data.sets.a.fraction",

@@ -261,7 +261,12 @@ def test_a_byte_order_mark_and_windows_lines_are_fine(tmp_path: Path) -> None:
 
 
 def test_cross_checks_carry_the_line(write: Write) -> None:
-    text = refusal(write("data:\n  labels: {task: multilabel}\nbias:\n  kind: shapes\n"))
+    text = refusal(
+        write(
+            "data:\n  labels: {task: multilabel}\nbias:\n  kind: shapes\n"
+            "train: {settings: {isnet: {variant: selective}}}\n"
+        )
+    )
     assert "conf/a.yaml:4: bias.kind: shapes stand for one class per image" in text
     assert "train.settings.isnet.variant: selective explains one class" in text
 

@@ -46,10 +46,12 @@ train.settings.isnet.batch_share train.settings.isnet.bounded_first_layer
 train.settings.isnet.epsilon train.settings.isnet.every_steps train.settings.isnet.foreground
 train.settings.isnet.foreground_weight train.settings.isnet.heatmap_weight
 train.settings.isnet.layer_decay train.settings.isnet.layers train.settings.isnet.loss
-train.settings.isnet.memory_gb train.settings.isnet.pooling_decay
-train.settings.isnet.predicted_probability train.settings.isnet.range_epochs
+train.settings.isnet.margin train.settings.isnet.memory_gb train.settings.isnet.pooling_decay
+train.settings.isnet.pooling_share train.settings.isnet.predicted_probability
+train.settings.isnet.preset train.settings.isnet.range_epochs
 train.settings.isnet.recompute_maps train.settings.isnet.relevance_range
 train.settings.isnet.saturation train.settings.isnet.selective_offset train.settings.isnet.variant
+train.settings.isnet.warmup_epochs
 train.method train.optimizer.lr train.optimizer.momentum train.optimizer.name
 train.optimizer.weight_decay train.sampler train.schedule.final train.schedule.gamma
 train.schedule.milestones train.schedule.name train.schedule.warmup_epochs train.select

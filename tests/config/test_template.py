@@ -47,7 +47,7 @@ def test_what_was_found_is_filled_in(tmp_path: Path) -> None:
     assert config.data.labels.task == "multilabel"
     assert config.data.labels.columns == ["covid", "on", "a, b"]
     assert config.masks.files == str(tmp_path / "masks")
-    assert config.train.settings_of("isnet").variant == "stochastic"
+    assert config.train.settings_of("isnet").variant == "auto"
     for words in ("12 files found", "11 of 12 images", "10 of 12", "Sources found: here, there"):
         assert words in text
 

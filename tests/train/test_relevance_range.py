@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ def test_ranges_are_positive_ordered_and_reproducible(tmp_path: Path) -> None:
     assert 0 < one["input"][0] <= one["input"][1]
     stop = RunContext(stop_requested=lambda: True)
     assert estimate_ranges(config, dataset, "standard", DEVICE, stop) is None
+    open_end = _with(config, relevance_range="estimate_low")
+    lower = estimate_ranges(open_end, dataset, "standard", DEVICE, RunContext())
+    assert lower == {"input": (one["input"][0], math.inf)}
+    assert describe_ranges(lower)[0].endswith(" and more")
 
 
 def test_every_supervised_layer_has_its_own_and_dual_has_pairs(tmp_path: Path) -> None:
@@ -63,6 +68,10 @@ def test_estimates_are_kept_for_the_same_training_alone(tmp_path: Path) -> None:
     stop = RunContext(stop_requested=lambda: True)  # an estimate now would give None
     assert find(dual, "a", stop) == found
     assert find(dual, "b", stop) is None
+    open_end = _with(dual, relevance_range="estimate_low")
+    lower = find(open_end, "c")
+    assert lower == {"input": (found["input"][0], math.inf)}
+    assert find(open_end, "c", stop) == lower  # JSON has no infinity
     path.write_text(json.dumps({"identity": "a", "ranges": 3}))
     assert find(dual, "a", stop) is None
     path.write_text("{")
@@ -74,6 +83,7 @@ def test_estimates_are_kept_for_the_same_training_alone(tmp_path: Path) -> None:
     [
         ({"relevance_range": (1.0, 2.0)}, {EVERY_MAP: (1.0, 2.0)}),
         ({"relevance_range": {"input": (1.0, 2.0)}}, {"input": (1.0, 2.0)}),
+        ({"relevance_range": (1.0, "none")}, {EVERY_MAP: (1.0, math.inf)}),
         ({"loss": "energy"}, {}),
     ],
 )

@@ -27,7 +27,17 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Text = Annotated[str, Field(min_length=1, max_length=10_000)]
 Bound = Positive | Annotated[list[Positive], Field(min_length=2, max_length=2)]
-Range = Annotated[list[Bound], Field(min_length=2, max_length=2)]
+
+
+def _has_low(pair: list[Any]) -> list[Any]:
+    if pair[0] is None:
+        raise ValueError("found null, expected the lower end of a range")
+    return pair
+
+
+Range = Annotated[  # null: no upper end
+    list[Bound | None], Field(min_length=2, max_length=2), AfterValidator(_has_low)
+]
 
 
 def _inside(name: str) -> str:

@@ -42,15 +42,54 @@ def gwrp(values: Tensor, d: float) -> Tensor:
     if d == 0:
         return values.amax(-1)
     n = values.shape[-1]
-    k = count_leading(n, d, values.dtype)
+    ranked, ranks = rank_leading(values, count_leading(n, d, values.dtype))
+    # exp(i·ln d), for d itself rounded to float32 is wrong by i roundings in dⁱ
+    weights = torch.exp(ranks * math.log(d))
+    return (ranked * weights).sum(-1) / sum_weights(n, d)
+
+
+def gwrp_of_share(values: Tensor, share: float, counts: Tensor) -> Tensor:
+    """GWRP whose weight lies on a share of the values, whatever their number n is.
+
+    d = 1 - 1/(share·n), so that 1/(1 - d) = share·n values carry the weight; where share·n is 1 or
+    less, the maximum. The sums end at i = n - 1: values beyond n must be zeros, which rank last.
+    The host never waits for a GPU.
+
+    Args:
+        values: float32 or float64 [..., N], >= 0, N >= 1.
+        share: Above 0 to 1.
+        counts: n of each row [...], 0 to N, broadcast to the rows; 0 is taken for 1.
+
+    Returns:
+        [...].
+
+    Raises:
+        ValueError: A share outside (0, 1], no values, or another type.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share = {share:g}: must lie above 0, up to 1 (all values)")
+    if values.dtype not in (torch.float32, torch.float64) or values.shape[-1] == 0:
+        raise ValueError(
+            f"{values.dtype} {list(values.shape)}: give at least one float32 or float64 value"
+        )
+    kind, N = torch.finfo(values.dtype), values.shape[-1]
+    widest = share * N  # rows with fewer values have a smaller d
+    leading = 1 if widest <= 1 else count_leading(N, 1 - 1 / widest, values.dtype)
+    ranked, ranks = rank_leading(values, leading)
+    n = counts.to(values.dtype).clamp(min=1)
+    log_d = torch.log1p(-1 / (share * n).clamp(min=1)).clamp(min=math.log(kind.tiny))
+    weights = torch.exp(ranks * log_d[..., None])
+    return (ranked * weights).sum(-1) * torch.expm1(log_d) / torch.expm1(n * log_d)
+
+
+def rank_leading(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The largest k values or all of them, sorted descending [..., k'], and their ranks [k']."""
+    n = values.shape[-1]
     if k < SORT_FROM * n:
         ranked = values.topk(k, dim=-1).values
     else:
         k, ranked = n, values.sort(dim=-1, descending=True).values
-    # exp(i·ln d), for d itself rounded to float32 is wrong by i roundings in dⁱ
-    ranks = torch.arange(k, dtype=values.dtype, device=values.device)
-    weights = torch.exp(ranks * math.log(d))
-    return (ranked * weights).sum(-1) / sum_weights(n, d)
+    return ranked, torch.arange(k, dtype=values.dtype, device=values.device)
 
 
 def count_leading(n: int, d: float, dtype: torch.dtype) -> int:

@@ -13,8 +13,14 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from isnet_lrp.losses.gwrp import gwrp
-from isnet_lrp.losses.map_masks import TINY, MaskedMaps, disable_autocast, mask_maps
+from isnet_lrp.losses.gwrp import gwrp, gwrp_of_share
+from isnet_lrp.losses.map_masks import (
+    TINY,
+    MaskedMaps,
+    disable_autocast,
+    mask_maps,
+    require_margin,
+)
 from isnet_lrp.losses.relevance_range import Bound, estimate_range
 
 __all__ = ["HeatmapLoss", "HeatmapLossSettings", "estimate_range", "heatmap_loss"]
@@ -33,11 +39,16 @@ class HeatmapLossSettings:
     Attributes:
         background_weight: Weight w1 of the background loss, >= 0; 0 drops it.
         foreground_weight: Weight w2 of the foreground loss, >= 0; 0 drops it.
-        decay: Decay d of GWRP over pixels, 0 (maximum) to 1 (mean).
+        decay: Decay d of GWRP over all pixels, 0 (maximum) to 1 (mean), if there is no `share`.
+        share: Share of the background's pixels on which GWRP has its weight, above 0 to 1: d is
+            1 - 1/(share·n) for n background pixels, of each image at each map's size. None: `decay`
+            for every n.
+        margin: Width of the margin round the lungs that counts for neither side, as a share of the
+            masks' shorter side, 0 to 0.25, rounded up to whole pixels.
         saturation: E of the background loss, > 0: the background relevance, in units of its scale,
             at which f = r/(r + E) is one half.
         low: C1, lower end of the free range of foreground relevance, > 0.
-        high: C2, upper end, >= C1.
+        high: C2, upper end, >= C1; infinity: any amount of relevance is free.
         foreground: Form of the loss above C2: "l2" ((g - C2)/C1)², "l1" g - C2, "hybrid" the
             first up to C1 + C2 and 1 + (g - C1 - C2) above.
         norm: What background relevance is measured in: "absolute" the mean of |H| over the lungs,
@@ -54,6 +65,8 @@ class HeatmapLossSettings:
     background_weight: float = 1.0
     foreground_weight: float = 1.0
     decay: float = 0.9
+    share: float | None = None
+    margin: float = 0.0
     saturation: float = 1.0
     low: Bound = 1.0
     high: Bound = 25.0
@@ -67,10 +80,12 @@ class HeatmapLossSettings:
             _require(0 <= getattr(self, name) < math.inf, self, name, "a number >= 0")
         for name in ("decay", "channel_decay"):
             _require(0 <= getattr(self, name) <= 1, self, name, "from 0 (maximum) to 1 (mean)")
+        _require(self.share is None or 0 < self.share <= 1, self, "share", "above 0, up to 1")
+        require_margin(self.margin)
         _require(0 < self.saturation < math.inf, self, "saturation", "a number > 0")
         _require(all(0 < c < math.inf for c in _pair(self.low)), self, "low", "> 0")
         ordered = zip(_pair(self.low), _pair(self.high), strict=True)
-        _require(all(a <= b < math.inf for a, b in ordered), self, "high", f">= low = {self.low}")
+        _require(all(a <= b for a, b in ordered), self, "high", f">= low = {self.low}")
         _require(self.foreground in get_args(Foreground), self, "foreground", "l2, hybrid or l1")
         _require(self.norm in get_args(Norm), self, "norm", "absolute, signed or none")
 
@@ -123,7 +138,10 @@ def heatmap_loss(
     """
     s = settings
     with disable_autocast(maps.device):
-        given = mask_maps(maps, masks, keep_degenerate=s.keep_degenerate, check_values=check_masks)
+        given = mask_maps(
+            maps, masks, keep_degenerate=s.keep_degenerate, check_values=check_masks,
+            margin=s.margin,
+        )  # fmt: skip
         A = given.H.abs()
         g = (A * given.M).sum(dim=(2, 3, 4))
         L1, L2 = background_loss(given, A, g, s), foreground_loss(g, s)
@@ -152,7 +170,7 @@ def combine(
 def background_loss(given: MaskedMaps, A: Tensor, g: Tensor, s: HeatmapLossSettings) -> Tensor:
     """L1 [B]: mean over classes and channels of -ln(1 - f), f = r/(r + E).
 
-    r is the GWRP of |H| outside the lungs over its scale (`settings.norm`). The scale is divided
+    r is the GWRP of |H| in the background over its scale (`settings.norm`). The scale is divided
     out after the ranking, which it does not change. f is capped at 1 - 1e-7, where the gradient
     ends.
 
@@ -162,7 +180,11 @@ def background_loss(given: MaskedMaps, A: Tensor, g: Tensor, s: HeatmapLossSetti
         g: Σ|H|·M [B, K'].
         s: Constants.
     """
-    q = gwrp((A * (1 - given.M)).flatten(3), s.decay)
+    background = (A * given.outside).flatten(3)
+    if s.share is None:
+        q = gwrp(background, s.decay)
+    else:
+        q = gwrp_of_share(background, s.share, given.outside.flatten(1).sum(1)[:, None, None])
     kind = torch.finfo(q.dtype)
     scale = (
         (s.saturation * measure_scale(given, g, s.norm))

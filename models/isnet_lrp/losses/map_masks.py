@@ -6,6 +6,7 @@ Nothing here makes the host wait for a GPU.
 from __future__ import annotations
 
 import contextlib
+import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TINY = 1e-10  # e of the formulas
+WIDEST_MARGIN = 0.25
 
 
 class MaskValueError(ValueError):
@@ -27,11 +29,13 @@ class MaskedMaps:
     Attributes:
         H: Finite maps, float32 or float64 [B, K', C, h, w]; zero where `counts` is false.
         M: Lungs, 0 or 1, in the type of `H` [B, 1, 1, h, w].
+        outside: Background, likewise: what is neither lungs nor the margin round them.
         counts: Whether the image takes part in the loss, bool [B].
     """
 
     H: Tensor
     M: Tensor
+    outside: Tensor
     counts: Tensor
 
 
@@ -43,7 +47,12 @@ def disable_autocast(device: torch.device) -> AbstractContextManager[object]:
 
 
 def mask_maps(
-    maps: Tensor, masks: Tensor, *, keep_degenerate: bool = False, check_values: bool | None = None
+    maps: Tensor,
+    masks: Tensor,
+    *,
+    keep_degenerate: bool = False,
+    check_values: bool | None = None,
+    margin: float = 0.0,
 ) -> MaskedMaps:
     """Brings maps and masks to the form in which every loss takes them.
 
@@ -56,6 +65,8 @@ def mask_maps(
         keep_degenerate: Images with an empty or a full mask count too.
         check_values: Whether the values of `masks` are looked at, for which the host waits for
             the device; None: on the CPU alone.
+        margin: Width of the margin round the lungs that is no background, as a share of the masks'
+            shorter side.
 
     Raises:
         ValueError: Wrong shapes, types or devices.
@@ -71,7 +82,30 @@ def mask_maps(
         every = masks.new_ones(len(masks), dtype=torch.bool)
         counts = every if keep_degenerate else find_usable_masks(masks)
         M = shrink_mask(masks, maps.shape[-2:])[:, None]
-        return MaskedMaps(sanitise(maps, M, counts), M, counts)
+        wide = shrink_mask(grow_mask(masks, margin), maps.shape[-2:])[:, None] if margin else M
+        return MaskedMaps(sanitise(maps, M, counts), M, 1 - wide, counts)
+
+
+def require_margin(margin: float) -> None:
+    """Refuses a margin that is no share of the image.
+
+    Raises:
+        ValueError: It is not from 0 to 0.25.
+    """
+    if not 0 <= margin <= WIDEST_MARGIN:
+        raise ValueError(f"margin = {margin!r}: must be from 0 to {WIDEST_MARGIN}, of the side")
+
+
+def grow_mask(masks: Tensor, margin: float) -> Tensor:
+    """Masks with a margin round them: pixels up to so many rows and columns away.
+
+    Args:
+        masks: 0 or 1, floating point [B, 1, H, W].
+        margin: Share of the shorter side, rounded up to whole pixels.
+    """
+    r = math.ceil(margin * min(masks.shape[-2:]) - 1e-6)  # 0.1 · 30 px is no 4 px
+    rows = F.max_pool2d(masks, (2 * r + 1, 1), 1, (r, 0))
+    return F.max_pool2d(rows, (1, 2 * r + 1), 1, (0, r))
 
 
 def find_usable_masks(masks: Tensor) -> Tensor:

@@ -84,12 +84,16 @@ class Context:
         ranges: (C1, C2) of every supervised map by name, or of `EVERY_MAP`; empty where the map
             loss has none; None while they are not known.
         teacher: A trained classifier in eval mode; None where no method needs it.
+        classes: K, or None while it is not known.
+        exclusive: Whether each image has exactly one class.
     """
 
     class_weights: Tensor | None = None
     autocast: bool = False
     ranges: Mapping[str, Range] | None = None
     teacher: nn.Module | None = None
+    classes: int | None = None
+    exclusive: bool = True
 
 
 class Method:

@@ -6,6 +6,8 @@ refused, and lists may stand for tuples.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -20,9 +22,10 @@ Epoch = Annotated[
     Field(ge=0),
     BeforeValidator(lambda key: int(key) if isinstance(key, str) and key.isdecimal() else key),
 ]
-Range = tuple[Positive, Positive]
+Range = tuple[Positive, Positive | Literal["none"]]
 Seam = Annotated[float, Field(ge=0.0, le=0.25)]
 
+Variant = Literal["auto", "original", "flex", "selective", "stochastic", "dual"]
 Fill = Literal["image", "black", "noise", "blur"]
 Partner = Literal["any", "same", "other"]
 FEATHER = 1 / 64  # of the shorter side: width of the seam's blur
@@ -50,6 +53,31 @@ class NoSettings(MethodSettings):
     """Of a method without settings."""
 
 
+PAPER: Mapping[str, Any] = MappingProxyType(
+    {
+        "heatmap_weight": 0.7,
+        "warmup_epochs": 0,
+        "layers": "none",
+        "layer_decay": 0.8,
+        "loss": "isnet",
+        "background_weight": 1.0,
+        "foreground_weight": 1.0,
+        "pooling_decay": 0.9,
+        "margin": 0.0,
+        "saturation": 1.0,
+        "relevance_range": "estimate",
+        "range_epochs": 3,
+        "foreground": "hybrid",
+        # of the ISNet alone
+        "variant": "selective",
+        "epsilon": 0.01,
+        "bounded_first_layer": True,
+        "selective_offset": 0.01,
+        "predicted_probability": 0.5,
+    }
+)  # fmt: skip - Faster ISNet, IEEE Access 12:155151 (2024), and its authors' scripts for LRP-Flex
+
+
 class RelevanceLossSettings(MethodSettings):
     """What all methods with the ISNet's loss share.
 
@@ -57,7 +85,11 @@ class RelevanceLossSettings(MethodSettings):
     P = `heatmap_weight`, w1 = `background_weight` and w2 = `foreground_weight`.
 
     Attributes:
+        preset: ``paper``: settings that are not given have the papers' constants instead of the
+            defaults (``default``).
         heatmap_weight: P, 0 to 1, or {first epoch: P} with an entry for epoch 0.
+        warmup_epochs: P rises to `heatmap_weight` in so many epochs, in equal steps from the first
+            epoch on; 0: at once.
         layers: Deep supervision: ``none``: the image's maps alone; ``auto``: also those of the last
             activation of every size; or names of modules.
         layer_decay: Of the ranked mean over layers, 0 (the worst alone) to 1 (mean).
@@ -65,12 +97,18 @@ class RelevanceLossSettings(MethodSettings):
             share of relevance inside the lungs, which has no constants.
         background_weight: w1, weight of the background loss, >= 0.
         foreground_weight: w2, weight of the foreground loss, >= 0.
-        pooling_decay: d of the ranked pooling over pixels, 0 (maximum) to 1 (mean).
+        pooling_share: Share of the background's pixels on which the ranked pooling has its weight,
+            above 0 to 1, whatever the size of image and lungs: d = 1 - 1/(share · pixels).
+        pooling_decay: d of the ranked pooling, 0 (maximum) to 1 (mean), of all images alike;
+            ``share``: by `pooling_share`.
+        margin: Width of the margin round the lungs that is no background, as a share of the
+            image's shorter side, 0 to 0.25, rounded up to whole pixels.
         saturation: E, > 0: the background relevance, in units of the lungs' mean relevance, at
             which the background loss is half saturated.
         relevance_range: C1 and C2: between them the sum of relevance inside the lungs is free.
-            ``estimate`` measures them; [low, high], or {map: [low, high]} where ``input`` is the
-            image's map and others are layers.
+            ``estimate`` measures them, ``estimate_low`` C1 alone: any larger sum is free; [low,
+            high] or [low, none], or {map: [low, high]} where ``input`` is the image's map and
+            others are layers.
         range_epochs: Epochs of plain training in the last of which the range is measured.
         foreground: Form of the loss above the range: ``l2``, ``l1``, or ``hybrid`` of both.
         batch_norm_gradient: BatchNorm's batch statistics in the maps: ``constant``, or ``full``:
@@ -83,15 +121,19 @@ class RelevanceLossSettings(MethodSettings):
         recompute_maps: Make maps a second time in the backward pass instead of keeping them.
     """
 
+    preset: Literal["default", "paper"] = "default"
     heatmap_weight: Share | dict[Epoch, Share] = 0.7
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
     layers: Literal["none", "auto"] | tuple[str, ...] = "none"
     layer_decay: Share = 0.8
     loss: Literal["isnet", "energy"] = "isnet"
     background_weight: Weight = 1.0
     foreground_weight: Weight = 1.0
-    pooling_decay: Share = 0.9
+    pooling_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
+    pooling_decay: Literal["share"] | Share = "share"
+    margin: Annotated[float, Field(ge=0.0, le=0.25)] = 0.0
     saturation: Positive = 1.0
-    relevance_range: Literal["estimate"] | Range | dict[str, Range] = "estimate"
+    relevance_range: Literal["estimate", "estimate_low"] | Range | dict[str, Range] = "estimate"
     range_epochs: Count = 3
     foreground: Literal["l2", "hybrid", "l1"] = "hybrid"
     batch_norm_gradient: Literal["constant", "full"] = "constant"
@@ -99,6 +141,14 @@ class RelevanceLossSettings(MethodSettings):
     batch_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     memory_gb: Literal["unlimited"] | Weight = "unlimited"
     recompute_maps: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("preset") != "paper":
+            return values
+        preset = {name: value for name, value in PAPER.items() if name in cls.model_fields}
+        return {**preset, **values}
 
     @model_validator(mode="after")
     def _check(self) -> RelevanceLossSettings:
@@ -108,8 +158,9 @@ class RelevanceLossSettings(MethodSettings):
             raise ValueError("background_weight and foreground_weight must not both be 0")
         given = self.relevance_range
         ranges = given.values() if isinstance(given, dict) else [given]
-        if any(not isinstance(one, str) and one[0] > one[1] for one in ranges):
-            raise ValueError("relevance_range: expected the lower end first")
+        for one in ranges:
+            if not isinstance(one, str) and one[1] != "none" and one[0] > one[1]:
+                raise ValueError("relevance_range: expected the lower end first")
         return self
 
 
@@ -117,7 +168,8 @@ class ISNetSettings(RelevanceLossSettings):
     """Of the ISNet.
 
     Attributes:
-        variant: Which maps the loss looks at. ``original``: LRP Block maps of all logits;
+        variant: Which maps the loss looks at. ``auto``: ``selective`` for two exclusive classes,
+            else ``stochastic``. ``original``: LRP Block maps of all logits;
             ``flex``: LRP-Flex maps of all logits; ``selective``: one LRP-Flex map of the least
             likely class against the others; ``stochastic``: one LRP-Flex map of a class drawn at
             random; ``dual``: a z+ map and an LRP Block map of all logits together.
@@ -127,7 +179,7 @@ class ISNetSettings(RelevanceLossSettings):
         predicted_probability: Chance of the predicted class in ``stochastic``, 0 to 1.
     """
 
-    variant: Literal["original", "flex", "selective", "stochastic", "dual"] = "selective"
+    variant: Variant = "auto"
     epsilon: Weight = 0.01
     bounded_first_layer: bool = True
     selective_offset: Weight = 0.01

@@ -36,6 +36,18 @@ def test_equals_the_slow_transcription(seed: int, positive: bool) -> None:
     assert result.counted.item() == 2
 
 
+def test_the_margin_counts_for_neither_side() -> None:
+    H, _ = example(3)
+    M = torch.zeros(2, 1, 20, 16)
+    M[:, :, 8:11, 7:9] = 1
+    s = EnergyLossSettings(margin=0.2)  # 4 of 16 px
+    found = energy_loss(H, M, s).total.item()
+    assert found == pytest.approx(slow_energy_loss(H, M, False, 0.2), rel=1e-10)
+    assert found < energy_loss(H, M).total.item()
+    with pytest.raises(ValueError, match=r"margin = 0\.3: must be from 0 to 0\.25"):
+        EnergyLossSettings(margin=0.3)
+
+
 def test_masks_are_resized() -> None:
     H, _ = example(1)
     M = torch.zeros(2, 1, 10, 12)

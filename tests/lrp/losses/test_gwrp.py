@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isnet_lrp.losses.gwrp import count_leading, gwrp, sum_weights
+from isnet_lrp.losses.gwrp import count_leading, gwrp, gwrp_of_share, sum_weights
 from tests.lrp.oracles.losses import weighted_rank_mean
 
 DECAYS = [0.0, 0.5, 0.9, 0.99, 0.996, 0.999, 1.0]
@@ -110,7 +110,76 @@ def test_the_sum_of_weights_is_exact_near_one() -> None:
     assert sum_weights(3, 0.5) == pytest.approx(1.75)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.floats(0, 1e3), min_size=1, max_size=40),
+    zeros=st.integers(0, 60),
+    share=st.floats(1e-3, 1),
+)
+def test_a_share_equals_the_slow_transcription(
+    values: list[float], zeros: int, share: float
+) -> None:
+    n = len(values)
+    given_values = torch.tensor([*values, *[0.0] * zeros], dtype=torch.float64)
+    ours = gwrp_of_share(given_values, share, torch.tensor(n)).item()
+    expected = weighted_rank_mean(values, 1 - 1 / max(share * n, 1))
+    assert ours == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("share", [1e-5, 0.001, 0.04, 0.14, 1.0])
+def test_a_share_of_a_map_equals_the_full_sort(share: float, dtype: torch.dtype) -> None:
+    v = maps("half zero", dtype).requires_grad_()
+    n = (v > 0).sum(-1)
+    ours = gwrp_of_share(v, share, n)
+    exact = torch.stack([
+        sorted_in_full(row[row > 0], 1 - 1 / max(share * len(row[row > 0]), 1)) for row in v
+    ])  # fmt: skip
+    unit = torch.finfo(dtype).eps
+    assert ((ours.double() - exact).abs() / exact).max() < 400 * unit
+    (theirs,) = torch.autograd.grad(exact.sum(), v)
+    (mine,) = torch.autograd.grad(ours.sum(), v)
+    mine, theirs = per_value(mine, v), per_value(theirs, v)
+    assert (mine - theirs).abs().max() < 400 * unit * theirs.abs().max()
+
+
+def test_a_share_is_the_same_at_every_resolution() -> None:
+    """The same picture with four times the pixels; a fixed decay then rests on a quarter of it."""
+    v = maps("steep", torch.float64)
+    larger = v.repeat_interleave(4, -1)
+    for share in (0.01, 0.04, 0.5):
+        small = gwrp_of_share(v, share, torch.tensor(v.shape[-1]))
+        large = gwrp_of_share(larger, share, torch.tensor(larger.shape[-1]))
+        assert torch.allclose(small, large, rtol=0.01)
+    assert (gwrp(larger, 0.99) > 1.02 * gwrp(v, 0.99)).all()
+
+
+def test_a_share_of_one_value_or_less_is_the_maximum() -> None:
+    v = torch.tensor([1.0, 4.0, 2.0], requires_grad=True)
+    for share, n in ((0.3, 3), (1e-9, 3), (1.0, 1), (1.0, 0)):
+        assert gwrp_of_share(v, share, torch.tensor(n)).item() == pytest.approx(4.0)
+    (g,) = torch.autograd.grad(gwrp_of_share(v, 0.3, torch.tensor(3)), v)
+    assert g.tolist() == pytest.approx([0, 1, 0], abs=1e-30)
+    assert gwrp_of_share(torch.zeros(3), 0.5, torch.tensor(0)).item() == 0
+    rows = torch.rand(2, 3, 1, 8)  # one count for each row
+    each = gwrp_of_share(rows, 0.5, torch.tensor([8, 4])[:, None, None])
+    assert each.shape == (2, 3, 1)
+    assert torch.allclose(each[1], gwrp_of_share(rows[1], 0.5, torch.tensor(4)))
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.5, math.nan])
+def test_an_impossible_share_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="must lie above 0, up to 1"):
+        gwrp_of_share(torch.rand(4), share, torch.tensor(4))
+    with pytest.raises(ValueError, match="give at least one"):
+        gwrp_of_share(torch.rand(4).half(), 0.5, torch.tensor(4))
+
+
 def test_gradient_equals_finite_differences() -> None:
+    v = torch.randperm(12).double().requires_grad_()
+    for share in (0.01, 0.3, 1.0):
+        counts = torch.tensor(10)
+        assert torch.autograd.gradcheck(lambda t, s=share, n=counts: gwrp_of_share(t, s, n), (v,))
     v = torch.randperm(12).double().requires_grad_()
     for d in (0.0, 0.7, 1.0):
         assert torch.autograd.gradcheck(lambda t, d=d: gwrp(t, d), (v,))

@@ -33,10 +33,21 @@ def constants(draw: st.DrawFn) -> HeatmapLossSettings:
         background_weight=draw(st.sampled_from([0.0, 0.7])),
         foreground_weight=draw(st.sampled_from([0.0, 1.3])),
         decay=draw(st.sampled_from([0.0, 0.5, 0.9, 0.996, 1.0])),
+        share=draw(st.sampled_from([None, None, 0.01, 0.2, 1.0])),
+        margin=draw(st.sampled_from([0.0, 0.1, 0.25])),
         saturation=draw(st.sampled_from([0.8, 10.0])),
         low=C1, high=C2, foreground=draw(st.sampled_from(FORMS)), norm=draw(st.sampled_from(NORMS)),
         channel_decay=draw(st.sampled_from([0.0, 0.6, 1.0])),
     )  # fmt: skip
+
+
+def smooth_scene(side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same map and lungs at `side` px."""
+    at = (torch.arange(side, dtype=torch.float64) + 0.5) / side
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    H = torch.sin(7 * x + 3 * y) * torch.cos(11 * y - 2 * x) + 0.3
+    M = ((x - 0.5).abs() < 0.3) & ((y - 0.5).abs() < 0.35)
+    return H[None, None, None], M.double()[None, None]
 
 
 def compare(result: HeatmapLoss, H: torch.Tensor, M: torch.Tensor, s: HeatmapLossSettings) -> None:
@@ -76,6 +87,55 @@ def test_non_finite_relevance(norm: str, form: str) -> None:
     assert H.grad.isfinite().all()
 
 
+def test_a_share_and_a_margin_mean_the_same_at_every_resolution() -> None:
+    s = HeatmapLossSettings(share=0.04, margin=0.05, foreground_weight=0.0)
+    small, large = (heatmap_loss(*smooth_scene(side), s).total.item() for side in (40, 160))
+    assert large == pytest.approx(small, rel=0.03)
+    H, M = smooth_scene(40)
+    compare(heatmap_loss(H, M, s), H, M, s)
+
+
+def test_the_margin_is_no_background_and_no_lung() -> None:
+    M = torch.zeros(1, 1, 20, 20)
+    M[..., 8:12, 8:12] = 1
+    H = torch.zeros(1, 1, 1, 20, 20)
+    H[..., 9, 9] = 1.0
+    H[..., 13, 13] = 5.0  # two pixels from the lungs
+    wide = HeatmapLossSettings(margin=0.1, low=1.0, high=9.0)
+    near = HeatmapLossSettings(margin=0.05, low=1.0, high=9.0)
+    assert heatmap_loss(H, M, wide).background.item() == 0
+    assert heatmap_loss(H, M, near).background.item() > 0.3
+    assert heatmap_loss(H, M, wide).foreground.item() == 0
+    assert heatmap_loss(5 * H, M, wide).foreground.item() == 0  # 5 inside; 30 with the margin
+
+
+def test_a_margin_over_everything_leaves_no_background() -> None:
+    H, M = example(5)
+    H.requires_grad_()
+    for share in (None, 0.1):
+        s = HeatmapLossSettings(margin=0.25, share=share)
+        full = torch.ones_like(M)
+        full[..., 0, 0] = 0
+        result = heatmap_loss(H, full, s)
+        assert (result.background.item(), result.counted.item()) == (0, 2)
+        (g,) = torch.autograd.grad(result.total, H)
+        assert g.isfinite().all()
+
+
+def test_without_an_upper_bound_any_amount_of_relevance_is_free() -> None:
+    H, M = example(6)
+    H = (1e6 * H).requires_grad_()
+    for form in FORMS:
+        for high in (math.inf, (math.inf, math.inf)):
+            s = HeatmapLossSettings(low=2.0, high=high, foreground=form, background_weight=0.0)
+            result = heatmap_loss(H, M, s)
+            assert result.foreground.item() == 0
+            (g,) = torch.autograd.grad(result.total, H)
+            assert (g == 0).all()
+    little = HeatmapLossSettings(low=2.0, high=math.inf)
+    assert heatmap_loss(1e-9 * H, M, little).foreground.item() == pytest.approx(1, rel=0.1)
+
+
 QUICK = {("absolute", "hybrid", 1.0), ("signed", "l2", 0.5), ("none", "l1", 0.5)}
 GRADIENTS = [
     pytest.param(*case, marks=[] if case in QUICK else [pytest.mark.slow])
@@ -94,6 +154,8 @@ def test_gradient_equals_finite_differences(norm: str, form: str, channel_d: flo
             foreground=form,
             channel_decay=channel_d,
             foreground_weight=0.5,
+            share=0.3 if channel_d < 1 else None,
+            margin=0.2 if form == "hybrid" else 0.0,
         )
         assert torch.autograd.gradcheck(
             lambda t, s=s: heatmap_loss(t, M, s).total, (H.requires_grad_(),)
@@ -297,6 +359,12 @@ def test_precision_is_float32_under_autocast() -> None:
         ({"foreground_weight": math.nan}, "foreground_weight = nan"),
         ({"decay": 1.1}, "decay = 1.1: must be from 0"),
         ({"channel_decay": -0.1}, "channel_decay = -0.1"),
+        ({"share": 0.0}, "share = 0.0: must be above 0, up to 1"),
+        ({"share": 1.01}, "share = 1.01"),
+        ({"share": math.nan}, "share = nan"),
+        ({"margin": -0.01}, "margin = -0.01: must be from 0 to 0.25"),
+        ({"margin": 0.3}, "margin = 0.3"),
+        ({"high": math.nan}, "high = nan"),
         ({"saturation": 0.0}, "saturation = 0.0: must be a number > 0"),
         ({"low": 0.0}, "low = 0.0: must be > 0"),
         ({"low": (1.0, -1.0)}, "low = "),

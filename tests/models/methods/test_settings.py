@@ -24,6 +24,18 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("isnet", {"relevance_range": [1.0]}, "relevance_range"),
     ("isnet", {"relevance_range": [0.0, 1.0]}, "greater than 0"),
     ("isnet", {"relevance_range": {"input": [2.0, 1.0]}}, "lower end first"),
+    ("isnet", {"relevance_range": [1.0, "more"]}, "'none'"),
+    ("isnet", {"relevance_range": ["none", 1.0]}, "relevance_range"),
+    ("isnet", {"relevance_range": "estimate_high"}, "'estimate' or 'estimate_low'"),
+    ("isnet", {"pooling_share": 0.0}, "greater than 0"),
+    ("isnet", {"pooling_share": 1.1}, "less than or equal to 1"),
+    ("isnet", {"pooling_decay": "all"}, "'share'"),
+    ("isnet", {"pooling_decay": 1.1}, "less than or equal to 1"),
+    ("isnet", {"margin": -0.1}, "greater than or equal to 0"),
+    ("isnet", {"margin": 0.3}, "less than or equal to 0.25"),
+    ("isnet", {"warmup_epochs": -1}, "greater than or equal to 0"),
+    ("isnet", {"variant": "best"}, "'auto'"),
+    ("isnet", {"preset": "nature"}, "'default' or 'paper'"),
     ("isnet", {"memory_gb": None}, "memory_gb"),
     ("isnet", {"batch_share": 0.0}, "greater than 0"),
     ("grad_input", {"variant": "flex"}, "variant"),
@@ -73,6 +85,25 @@ def test_the_registry_and_the_method_name_the_same_record(entry: Entry) -> None:
         word for base in kind.__mro__ for word in (base.__doc__ or "").split()
     ]
     assert {f"{name}:" for name in kind.model_fields} <= set(described)
+
+
+def test_one_word_brings_the_papers_constants() -> None:
+    paper = settings.ISNetSettings.model_validate({"preset": "paper", "saturation": 2.0})
+    assert (paper.pooling_decay, paper.variant, paper.relevance_range) == (
+        0.9, "selective", "estimate",
+    )  # fmt: skip
+    assert (paper.heatmap_weight, paper.layers, paper.margin) == (0.7, "none", 0.0)
+    assert paper.saturation == 2.0  # what is given counts
+    assert settings.ISNetSettings().pooling_decay == "share"
+    other = settings.GradInputSettings.model_validate({"preset": "paper"})
+    assert other.pooling_decay == 0.9
+    known = settings.ISNetSettings.model_fields
+    assert set(settings.PAPER) <= set(known)
+    machine = {"batch_norm_gradient", "every_steps", "batch_share", "memory_gb", "recompute_maps"}
+    assert set(known) - set(settings.PAPER) == machine | {"preset", "pooling_share"}
+    for kind in (settings.ISNetSettings, settings.GradInputSettings):
+        again = kind.model_validate(json.loads(kind(preset="paper").model_dump_json()))
+        assert again == kind(preset="paper")
 
 
 def test_whole_numbers_and_lists_are_taken() -> None:

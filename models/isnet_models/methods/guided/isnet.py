@@ -27,6 +27,7 @@ from isnet_models.methods.settings import (
     ISNetSettings,
     MethodSettings,
     RelevanceLossSettings,
+    Variant,
 )
 
 PIXELS = (0.0, 1.0)  # bounds of the zB rule: what image pixels can be
@@ -66,6 +67,13 @@ VARIANTS: Mapping[str, MapRule] = {
 }
 
 
+def choose_variant(variant: Variant, context: Context) -> str:
+    """The variant that ``auto`` stands for: one of `VARIANTS`."""
+    if variant != "auto":
+        return variant
+    return "selective" if context.classes == 2 and context.exclusive else "stochastic"
+
+
 class MapLossMethod(Method):
     """(1-P)·classification + P·loss of relevance maps; a subclass says which maps.
 
@@ -91,11 +99,12 @@ class MapLossMethod(Method):
         raise NotImplementedError
 
     def heatmap_weight(self, epoch: int) -> float:
-        """P in `epoch`: that of the schedule's last entry which is not after it."""
+        """P in `epoch`: that of the schedule's last entry which is not after it, warmed up."""
         given: float | dict[int, float] = self.settings.heatmap_weight
-        if not isinstance(given, dict):
-            return given
-        return given[max(first for first in given if first <= epoch)]
+        if isinstance(given, dict):
+            given = given[max(first for first in given if first <= epoch)]
+        warm: float = min(1.0, (epoch + 1) / (self.settings.warmup_epochs + 1))
+        return given * warm
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Takes the epoch's chance for the stochastic target and counts its steps anew."""
@@ -191,7 +200,8 @@ class ISNet(MapLossMethod):
         """That of the variant."""
         s: ISNetSettings = self.settings
         return replace(
-            VARIANTS[s.variant], epsilon=s.epsilon, bounded=s.bounded_first_layer,
+            VARIANTS[choose_variant(s.variant, self.context)],
+            epsilon=s.epsilon, bounded=s.bounded_first_layer,
             delta=s.selective_offset, probability=s.predicted_probability,
         )  # fmt: skip
 
@@ -236,12 +246,13 @@ def map_loss_settings(
     """
     s = settings
     if s.loss == "energy":
-        return EnergyLossSettings()
+        return EnergyLossSettings(margin=s.margin)
     found: dict[str, MapLossSettings] = {
         name: HeatmapLossSettings(
             background_weight=s.background_weight, foreground_weight=s.foreground_weight,
-            decay=s.pooling_decay, saturation=s.saturation, low=low, high=high,
-            foreground=s.foreground,
+            decay=1.0 if s.pooling_decay == "share" else s.pooling_decay,
+            share=s.pooling_share if s.pooling_decay == "share" else None, margin=s.margin,
+            saturation=s.saturation, low=low, high=high, foreground=s.foreground,
         )
         for name, (low, high) in (ranges or {EVERY_MAP: UNKNOWN}).items()
     }  # fmt: skip

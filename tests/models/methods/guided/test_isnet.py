@@ -9,14 +9,18 @@ from torch import nn
 from isnet_lrp import relevance
 from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
 from isnet_models.backbones import build_backbone
-from isnet_models.methods.base import Method
+from isnet_models.methods.base import Context, Method
+from isnet_models.methods.guided.isnet import ISNet
+from isnet_models.methods.settings import ISNetSettings
 from tests.models.methods.factory import batch, isnet
 
 
 def test_isnet_total_is_the_weighted_sum() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
-    loss = HeatmapLossSettings(foreground_weight=2.0)
-    method: Method = isnet(heatmap_weight={0: 0.25, 2: 0.5}, variant="flex", foreground_weight=2.0)
+    loss = HeatmapLossSettings(foreground_weight=2.0, share=0.1)
+    method: Method = isnet(
+        heatmap_weight={0: 0.25, 2: 0.5}, variant="flex", foreground_weight=2.0, pooling_share=0.1
+    )
     maps = relevance(net, data.images, "all", zb=(0.0, 1.0)).maps
     heat = heatmap_loss(maps, data.masks, loss).total
     ce = nn.functional.cross_entropy(net(data.images), data.labels)
@@ -50,6 +54,43 @@ def test_validation_takes_nothing_from_the_generator() -> None:
     assert len(set(values)) == 1
 
 
+def test_the_weight_is_warmed_up_in_equal_steps() -> None:
+    method = isnet(heatmap_weight=0.6, warmup_epochs=2)
+    weights = [method.figures(epoch)["heatmap_weight"] for epoch in range(4)]
+    assert weights == pytest.approx([0.2, 0.4, 0.6, 0.6])
+    changing = isnet(heatmap_weight={0: 0.6, 1: 0.3}, warmup_epochs=2)
+    weights = [changing.figures(epoch)["heatmap_weight"] for epoch in range(3)]
+    assert weights == pytest.approx([0.2, 0.2, 0.3])
+
+
+def test_pooling_and_margin_reach_the_loss() -> None:
+    net, data = build_backbone("small", 3).eval(), batch()
+    maps = relevance(net, data.images, "selective", zb=(0.0, 1.0)).maps
+    ce = nn.functional.cross_entropy(net(data.images), data.labels)
+    for given, constants in (
+        ({"pooling_share": 0.2}, {"share": 0.2}),
+        ({"pooling_share": 0.2, "margin": 0.1}, {"share": 0.2, "margin": 0.1}),
+        ({"pooling_decay": 0.5}, {"decay": 0.5}),
+        ({"preset": "paper"}, {"decay": 0.9}),
+    ):
+        loss = HeatmapLossSettings(low=1.0, high=25.0, **constants)
+        heat = heatmap_loss(maps, data.masks, loss).total
+        method = isnet(**{"variant": "selective", "heatmap_weight": 0.5, **given})
+        total = method.losses(net, data, 0).total
+        assert total.item() == pytest.approx((0.5 * ce + 0.5 * heat).item(), rel=1e-4)
+
+
+def test_automatic_maps_follow_the_classes() -> None:
+    made = [
+        ISNet(ISNetSettings(variant="auto"), Context(classes=classes, exclusive=exclusive))
+        for classes, exclusive in ((2, True), (3, True), (10, True), (2, False), (None, True))
+    ]
+    targets = ["selective", "stochastic", "stochastic", "stochastic", "stochastic"]
+    assert [method.rule.target for method in made] == targets
+    fixed = ISNet(ISNetSettings(variant="dual"), Context(classes=2))
+    assert fixed.rule.family == "dual"
+
+
 def test_the_history_shows_the_weight_of_the_epoch() -> None:
     method = isnet(heatmap_weight={0: 0.25, 2: 0.5})
     assert [method.figures(epoch) for epoch in (1, 2)] == [
@@ -74,7 +115,7 @@ def test_steps_between_have_the_classification_loss_alone() -> None:
 
 def test_maps_of_a_part_of_the_batch() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
-    method = isnet(heatmap_weight=0.5, batch_share=0.5)
+    method = isnet(preset="paper", heatmap_weight=0.5, batch_share=0.5)
     losses = method.losses(net, data, 0)
     assert losses.logits.shape == (6, 3)
     assert torch.allclose(losses.logits, net(data.images), atol=1e-5)
@@ -90,7 +131,7 @@ def test_maps_of_a_part_of_the_batch() -> None:
 
 def test_images_without_mask_train_by_the_classification_alone() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
-    method = isnet(heatmap_weight=0.5)
+    method = isnet(preset="paper", heatmap_weight=0.5)
     data.masks[2:] = 0
     losses = method.losses(net, data, 0)
     assert losses.parts["mapped"].item() == pytest.approx(2 / 6)

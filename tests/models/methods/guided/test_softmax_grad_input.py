@@ -17,11 +17,11 @@ from tests.lrp.losses.map_nets import images, small
 from tests.lrp.maps.test_gradients import relative_error
 from tests.models.methods.factory import batch
 
-LOSS = HeatmapLossSettings(low=0.01, high=0.2)
+LOSS = HeatmapLossSettings(share=0.2, low=0.01, high=0.2)
 
 
 def method(**settings: object) -> SoftmaxGradInput:
-    found = GradInputSettings(heatmap_weight=0.4, **settings)  # type: ignore[arg-type]
+    found = GradInputSettings(heatmap_weight=0.4, pooling_share=0.2, **settings)  # type: ignore[arg-type]
     return SoftmaxGradInput(found, Context(ranges={"every map": (0.01, 0.2)}))
 
 
