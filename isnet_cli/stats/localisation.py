@@ -79,7 +79,7 @@ def measure_localisation(
         )
     if blur < 0 or slack < 0:
         raise ValueError(f"blur {blur:g}, slack {slack}: must not be negative")
-    finite = np.isfinite(R).all(axis=(1, 2))
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(R).all(axis=(1, 2)))
     positive = np.where(finite[:, None, None], R, 0.0).clip(min=0)
     total = positive.sum(axis=(1, 2))
     why = np.select(
