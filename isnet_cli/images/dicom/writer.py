@@ -75,7 +75,8 @@ def write_dicom(
         view: View position.
         spacing: Imager pixel spacing, mm.
         institution: Name of the hospital.
-        image: Number of the image of this patient; part of the accession number and the UIDs.
+        image: Number of the image of this patient; part of the accession number and the UIDs, which
+            depend on nothing else but `person` and `institution`.
 
     Raises:
         ValueError: When `pixels` is not a 2-D array within 0 to 1.
@@ -87,7 +88,7 @@ def write_dicom(
     top = (1 << bits) - 1
     bright = 1 - pixels if photometric == "MONOCHROME1" else pixels
     stored = np.rint(bright.astype(np.float64) * top).astype("<u2")
-    ds = _describe_object(person, institution, view, image, str(path.name))
+    ds = _describe_object(person, institution, view, image)
     _add_pixel_module(ds, stored, bits, photometric, spacing)
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     if rle:
@@ -95,11 +96,11 @@ def write_dicom(
     ds.save_as(path, enforce_file_format=True)
 
 
-def _describe_object(person: Person, institution: str, view: str, image: int, name: str) -> Any:
+def _describe_object(person: Person, institution: str, view: str, image: int) -> Any:
     """Everything but the pixels."""
     from pydicom.dataset import Dataset, FileMetaDataset
 
-    source = (person.number, institution, image, name)
+    source = (person.number, institution, image)
     instance = _make_uid("instance", *source)
     ds = Dataset()
     ds.file_meta = FileMetaDataset()

@@ -37,6 +37,7 @@ REGION = Kind(
     ("111030", "DCM", "Image Region"),
     "RELEVANCE",
 )
+NO_DATE, NO_TIME = "19000101", "000000"  # of an image without identity: the standard wants some
 LUNGS = Kind(("123037004", "SCT", "Anatomical Structure"), ("39607008", "SCT", "Lung"), "LUNGS")
 
 
@@ -96,6 +97,7 @@ def segmentation(
             omit_empty_frames=False,
         )
     _complete(ds, filing)
+    _make_repeatable(ds, filing)
     return to_bytes(ds)
 
 
@@ -144,3 +146,20 @@ def _complete(ds: Any, filing: Filing) -> None:
                      for item in group.DerivationImageSequence]  # fmt: skip
         for item in (ds, *made_from):
             item.SourceImageSequence[0].ReferencedFrameNumber = filing.frame
+
+
+def _make_repeatable(ds: Any, filing: Filing) -> None:
+    """Replaces what highdicom draws at random or takes from the clock: same input, same bytes.
+
+    Date and time of the content, which the standard requires, are those of the study.
+    """
+    ds.ContentDate = filing.header.get("StudyDate") or NO_DATE
+    ds.ContentTime = filing.header.get("StudyTime") or NO_TIME
+    for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
+        if keyword in ds:
+            del ds[keyword]
+    for item in ds.get("ContributingEquipmentSequence", ()):
+        if "ContributionDateTime" in item:
+            del item.ContributionDateTime
+    for item in (*ds.DimensionOrganizationSequence, *ds.DimensionIndexSequence):
+        item.DimensionOrganizationUID = filing.uid("dimensions", ds.SOPInstanceUID)

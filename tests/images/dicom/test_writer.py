@@ -75,6 +75,13 @@ def test_two_images_of_a_patient_have_their_own_uids(tmp_path: Path) -> None:
     assert one.AccessionNumber != other.AccessionNumber
 
 
+def test_the_name_of_the_file_is_not_in_it(tmp_path: Path) -> None:
+    """A file is written under a temporary name that has the number of the process."""
+    for name in ("a.dcm", ".a.4711.tmp.dcm"):
+        write_dicom(tmp_path / name, ramp(), person=invent_person(1, "A"))
+    assert (tmp_path / "a.dcm").read_bytes() == (tmp_path / ".a.4711.tmp.dcm").read_bytes()
+
+
 def test_values_outside_the_range_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="from 0 to 1"):
         write_dicom(tmp_path / "x.dcm", ramp() * 2, person=invent_person(0, "A"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,3 +84,17 @@ def test_threads_leave_the_log_as_it_was(caplog: pytest.LogCaptureFixture) -> No
     assert not logger.disabled
     assert logger.filters == []
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_same_region_gives_the_same_bytes(kept: bool) -> None:
+    """Whatever highdicom would draw at random or read from the clock."""
+    ds = source(StudyDate="20240102", StudyTime="0304")
+    filing = of_source(ds, 0, SALT, "a", None, ()) if kept else anonymous(SALT, "a", "b", None, ())
+    first = made(filing)
+    time.sleep(0.002)  # highdicom's times have microseconds
+    assert made(filing) == first
+    back = pydicom.dcmread(io.BytesIO(first))
+    expected = ("20240102", "0304") if kept else ("19000101", "000000")
+    assert (back.ContentDate, back.ContentTime) == expected
+    assert first.count(b"ISO_IR 192") == 1
