@@ -12,7 +12,8 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 FROM python:3.12-slim
 ARG PIP_EXTRA_INDEX_URL=""
 COPY --from=build /wheels /wheels
-RUN pip install --no-cache-dir /wheels/*.whl && rm -rf /wheels
+COPY constraints.txt /wheels/
+RUN pip install --no-cache-dir --constraint /wheels/constraints.txt /wheels/*.whl && rm -rf /wheels
 RUN useradd --create-home --uid 10001 isnet \
     && mkdir /data \
     && chown isnet:isnet /data

@@ -125,7 +125,7 @@ def checkout(tmp_path: Path) -> Path:
     """The build files alone, and a `pip` and a `pytest` that only note how they were called."""
     if shutil.which("make") is None:
         pytest.skip("no make")
-    for name in ("Makefile", "pyproject.toml", ".ci/run"):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/run"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy2(ROOT / name, tmp_path / name)
     python = tmp_path / "python"
@@ -143,8 +143,8 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-FAST = "-m pytest -m not slow and not exhaustive"
-SLOW = "-m pytest -m (slow or hypothesis) and not exhaustive"
+FAST = "-m pytest -m not slow and not exhaustive and not trust"
+SLOW = "-m pytest -m (slow or hypothesis) and not exhaustive and not trust"
 
 
 def make(checkout: Path, *words: str, **environment: str) -> tuple[int, list[str], str]:
@@ -163,12 +163,14 @@ def test_make_sets_itself_up_once(checkout: Path) -> None:
     code, calls, _ = make(checkout, "make", "test")
     assert code == 0
     assert calls[0] == "-m venv .venv"
-    assert calls[1] == "-m pip install --quiet --editable .[dev]"
+    assert calls[1] == "-m pip install --quiet --constraint constraints.txt --editable .[dev]"
     assert calls[2] == FAST
     assert make(checkout, "make", "test")[1] == [FAST]
     assert make(checkout, "make", "test-slow")[1] == [SLOW]
     assert make(checkout, "make", "test-all")[1] == [FAST, SLOW]
     assert make(checkout, "make", "test-networks")[1] == ["-m pytest -m exhaustive"]
+    trust = "-m pytest -n 0 -m trust or slow tests/trust"
+    assert make(checkout, "make", "test-trust")[1] == [trust]
     assert make(checkout, "make", "lint")[1] == ["check .", "format --check .", ""]
     assert make(checkout, "make", "demo")[1] == ["demo"]
 
@@ -181,9 +183,10 @@ def test_slow_tests_try_more_examples(checkout: Path) -> None:
     assert profiles == ["", "thorough", "thorough", "", "thorough"]
 
 
-def test_make_starts_anew_when_the_project_changed(checkout: Path) -> None:
+@pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
+def test_make_starts_anew_when_the_project_changed(checkout: Path, name: str) -> None:
     make(checkout, "make", "test")
-    with (checkout / "pyproject.toml").open("a", encoding="utf-8") as file:
+    with (checkout / name).open("a", encoding="utf-8") as file:
         file.write("\n# changed\n")
     assert make(checkout, "make", "test")[1][0] == "-m venv --clear .venv"
 
