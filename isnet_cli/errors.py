@@ -86,6 +86,7 @@ _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (  # the firs
     ((ImportError,), "a library that it takes is missing or damaged"),
     ((ArithmeticError,), "a number in it is out of range"),
     ((LookupError, AttributeError), "something that belongs in it is missing"),
+    ((OSError,), "its content is damaged"),  # of a decoder; those of the system say why
     ((NotImplementedError,), "it is of a variant that is not read"),
     ((TypeError, ValueError, SyntaxError), "a value in it is of another kind than expected"),
 )

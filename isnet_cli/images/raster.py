@@ -129,15 +129,15 @@ def read_raster(
     limits = limits or Limits()
     try:
         with (
-            mute_stderr() if kind == "tiff" else contextlib.nullcontext(),
+            _heed_stderr(kind) as wrote,
             open_picture(path, (kind.upper(),), limits) as image,
         ):
-            content = (
-                b"" if kind == "tiff" and not _has_unusual(image) else read_whole(path, limits)
-            )
+            content = read_whole(path, limits) if _takes_bytes(image, kind) else b""
             pages = _list_pages(image, kind, limits)
             found = [_read_page(page, kind, scale, content) for page in pages]
-            return [_add_notes(x, check_png(content)) for x in found] if kind == "png" else found
+            doubts = check_png(content) if kind == "png" else ()
+        doubts = (*doubts, *(("damaged: the TIFF decoder warns",) if wrote else ()))
+        return [_add_notes(image, doubts) for image in found]
     except UnidentifiedImageError:
         if kind == "jpeg" and (rare := _read_rare_jpeg(path, scale, limits)) is not None:
             return [rare]
@@ -152,9 +152,14 @@ def read_raster(
         ) from None
 
 
-def _has_unusual(image: Any) -> bool:
-    """Whether some page of a TIFF takes another decoder; stays on the first page."""
-    return is_unusual_tiff(image) or getattr(image, "is_animated", False)
+def _heed_stderr(kind: Format) -> contextlib.AbstractContextManager[list[bool]]:
+    """Only libtiff writes to standard error."""
+    return mute_stderr() if kind == "tiff" else contextlib.nullcontext([])
+
+
+def _takes_bytes(image: Any, kind: Format) -> bool:
+    """Whether more than Pillow's decoder is needed; several pages are not looked at one by one."""
+    return kind != "tiff" or is_unusual_tiff(image) or getattr(image, "is_animated", False)
 
 
 def _add_notes(image: XRay, notes: tuple[str, ...]) -> XRay:

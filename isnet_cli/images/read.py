@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from isnet_cli.config.schema import Dicom, Limits
 from isnet_cli.errors import UnreadableImage, explain_error
 from isnet_cli.images.detect_format import Format, open_image
 from isnet_cli.images.dicom.greyscale import Scale
-from isnet_cli.images.quiet import quiet
+from isnet_cli.images.quiet import describe_warnings, quiet
 from isnet_cli.images.types import XRay
 
 REASONS: dict[str, str] = {
@@ -65,8 +66,9 @@ def read_images(
     """
     kind, _ = open_image(path)
     try:
-        with quiet():
+        with quiet() as heard:
             images = _read_format(path, kind, dicom, scale, limits or Limits())
+        doubts = describe_warnings(heard)
     except UnreadableImage:
         raise
     except MemoryError as error:  # the cause is looked at by `isnet_cli.ingest.reading`
@@ -79,7 +81,7 @@ def read_images(
         ) from None
     for image in images:
         _check_normal_form(image)
-    return images
+    return [replace(x, notes=(*x.notes, *doubts)) for x in images] if doubts else images
 
 
 def _read_format(

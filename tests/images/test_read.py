@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from isnet_cli.errors import UnreadableImage
-from isnet_cli.images.quiet import mute_stderr, quiet
+from isnet_cli.images.quiet import describe_warnings, mute_stderr, quiet
 from isnet_cli.images.read import REASONS, read_images
 from tests.images.dicom.factory import dicom_bytes, image_values
 from tests.images.factory import png_bytes, saved
@@ -303,3 +303,42 @@ def test_every_reason_is_documented_and_used() -> None:
     text = page.read_text(encoding="utf-8")
     for code, meaning in REASONS.items():
         assert f"| `{code}` | {meaning}" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        (f"Invalid value for VR UI: '{CANARY}'", "values of the header break the standard"),
+        (
+            f"Truncated File Read of {CANARY}",
+            "damaged: the library that reads the file misses data",
+        ),
+        (CANARY, "the library that reads the file warns of it"),
+    ],
+)
+def test_warnings_of_libraries_become_notes_without_their_text(text: str, note: str) -> None:
+    with quiet() as heard:
+        warnings.warn(text, UserWarning, stacklevel=1)
+        warnings.warn("about programs", DeprecationWarning, stacklevel=1)
+    assert describe_warnings(heard) == (note,)
+
+
+def test_a_header_that_breaks_the_standard_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "x.dcm"
+    content = dicom_bytes(image_values())
+    path.write_bytes(content)
+    (sound,) = read_images(path)
+    path.write_bytes(content.replace(b"2.25.123456789", b"2.25.x23456789"))
+    (odd,) = read_images(path)
+    assert np.array_equal(odd.pixels, sound.pixels)
+    assert "values of the header break the standard" in odd.notes
+    assert "values of the header break the standard" not in sound.notes
+
+
+def test_what_c_libraries_complain_of_is_noticed() -> None:
+    with mute_stderr() as wrote:
+        pass
+    assert not wrote
+    with mute_stderr() as wrote:
+        os.write(2, b"x" * 200_000)  # more than a pipe holds
+    assert wrote

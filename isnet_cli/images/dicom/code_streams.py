@@ -20,6 +20,8 @@ _HUFFMAN_8 = frozenset({0xC0, 0xC1, 0xC2})
 _LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
 _TAILS = (b"\x55\xaa" * 512 + END, b"\x13\xd7\x71" * 341 + END)
+SPARE = 16  # bytes of padding that an encoder may leave at the end of its data
+MIN_STREAM = 1024  # bytes; shorter streams are not tried
 _COUNT = re.compile(r"\b\d+\b")
 
 
@@ -104,9 +106,29 @@ def _decode(
         array = _decode_jpeg_8(stream, header, notes)
     else:
         array = _decode_jpeg(stream, header, own_colours)
+        notes += _find_misfit(stream, header, own_colours, array)
     if END not in stream[-4096:]:
         _refuse_truncated(stream, header, own_colours)
     return array
+
+
+def _find_misfit(
+    stream: bytes, header: StreamHeader, own_colours: bool, array: NDArray[Any]
+) -> tuple[str, ...]:
+    """A note when a picture does not take exactly the data that are there.
+
+    The decoder keeps its warnings to itself. A damaged stream mostly asks for more data than it
+    has, so that other data behind it change the picture, or for less, so that its last bytes do
+    not matter.
+    """
+    end = stream.rfind(END, -4096)
+    if end < MIN_STREAM:
+        return ()
+    more = _decode_jpeg(stream[:end] + _TAILS[0], header, own_colours)
+    less = _decode_jpeg(stream[: end - SPARE] + _TAILS[0], header, own_colours)
+    if np.array_equal(more, array) and not np.array_equal(less, array):
+        return ()
+    return ("damaged: the JPEG data do not fit the picture",)
 
 
 def _decode_jpeg_8(stream: bytes, header: StreamHeader, notes: list[str]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from isnet_cli.errors import UnreadableImage
+from isnet_cli.images.dicom.code_streams import decode_stream, read_stream_header
 from isnet_cli.images.pictures.decoders import check_png
 from isnet_cli.images.read import read_images
 from isnet_cli.images.types import XRay
@@ -100,3 +101,26 @@ def test_colour_tiffs_of_more_than_eight_bits(tmp_path: Path, planar: bool, kind
             bytes(imagecodecs.tiff_encode(coloured, photometric="rgb", planarconfig=config)),
         )
     assert caught.value.reason == "colour"
+
+
+def test_deflated_tiffs_with_a_wrong_checksum_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(saved(Image.fromarray(GREY8), "TIFF", compression="tiff_adobe_deflate"))
+    with Image.open(path) as image:
+        end = image.tag_v2[273][0] + image.tag_v2[279][0]
+    wrong = bytearray(path.read_bytes())
+    wrong[end - 1] ^= 1  # the checksum itself
+    with pytest.raises(UnreadableImage) as caught:
+        read(tmp_path, bytes(wrong))
+    assert caught.value.detail == "damaged TIFF file (its content is damaged)"
+
+
+def test_lossless_jpeg_that_takes_more_or_less_data_than_there_are() -> None:
+    stored = image_values(12, size=(72, 96))
+    stream = jpeg_lossless(stored, 12)
+    header = read_stream_header(stream)
+    assert decode_stream(stream, header)[1] == ()
+    for damaged in (stream[:-40] + b"\xff\xd9", stream[:-2] + bytes(60) + b"\xff\xd9"):
+        assert decode_stream(damaged, header)[1] == (
+            "damaged: the JPEG data do not fit the picture",
+        )
