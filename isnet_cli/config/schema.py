@@ -345,7 +345,7 @@ class Train(Section):
     schedule: Schedule = Schedule()
     precision: Literal["float32", "mixed"] = "float32"
     clip_norm: Annotated[float, Field(ge=0.0)] = 1.0  # 0: no clipping
-    class_weights: Literal["none", "balanced"] | list[float] = "none"
+    class_weights: Literal["none", "balanced"] | list[Positive] = "none"
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     augment: Augment = Augment()
     select: Literal["loss", "auc", "swapped"] = "loss"  # checkpoint by validation loss, AUC,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -33,6 +35,7 @@ __all__ = [
 ]  # fmt: skip
 
 CHECKPOINT = "last.ckpt"
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # torch on a CPU
 Batch = TypeVar("Batch")
 
 
@@ -228,8 +231,9 @@ class TrainingLoop(ABC, Generic[Batch]):
         for step in range(settings.steps):
             if context.stop_requested():
                 return False
-            losses = self.compute_loss(self.make_batch(epoch, step), epoch)
-            figures = self._update_weights(losses, epoch, step)
+            with explain_limits(self.settings.images // settings.steps or 1):
+                losses = self.compute_loss(self.make_batch(epoch, step), epoch)
+                figures = self._update_weights(losses, epoch, step)
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value * losses.images
                 images[name] = images.get(name, 0) + losses.images
@@ -238,6 +242,7 @@ class TrainingLoop(ABC, Generic[Batch]):
             bar.advance(1, epoch=number, **shown)
         means = {f"train_{name}": value / images[name] for name, value in sums.items()}
         seconds = time.monotonic() - began
+        self._check_weights(epoch)
         if self.path is not None:
             self._record_epoch(means, seconds, bar, context)
         self.progress.epoch = epoch + 1
@@ -276,16 +281,37 @@ class TrainingLoop(ABC, Generic[Batch]):
         figures = {name: float(value) for name, value in values.items()}
         if not all(math.isfinite(value) for value in figures.values()):
             norm = f", gradient norm {figures['norm']:g}" if last else ""
-            raise IsnetError(
-                "weights",
-                f"{self.settings.title} diverged in epoch {self.settings.first + epoch + 1}: "
-                f"loss {figures['loss']:g}{norm}",
-                fix=self.settings.advice,
-            )
+            raise self._diverged(epoch, f"loss {figures['loss']:g}{norm}")
         if last:
             self.optimizer.step()
             self.after_step(epoch, step)
         return figures
+
+    def _check_weights(self, epoch: int) -> None:
+        """Makes sure that weights, running statistics and means of both are finite numbers."""
+        import torch
+
+        state = {"": self.net.state_dict(), **self.extra_state()}
+        for name, tensor in _list_tensors(state):
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise self._diverged(epoch, f"{name.lstrip('.')} holds NaN or infinity")
+
+    def _validate(self, epoch: int) -> dict[str, float]:
+        """The epoch's figures; losses among them have to be finite."""
+        with explain_limits(self.settings.images):
+            figures = self.validate(epoch)
+        for name, value in figures.items():
+            loss = name in ("val_loss", "val_classification", "val_heatmap")
+            if math.isinf(value) or (loss and math.isnan(value)):
+                raise self._diverged(epoch, f"{name} {value:g}")
+        return figures
+
+    def _diverged(self, epoch: int, found: str) -> IsnetError:
+        return IsnetError(
+            "weights",
+            f"{self.settings.title} diverged in epoch {self.settings.first + epoch + 1}: {found}",
+            fix=self.settings.advice,
+        )
 
     def _record_epoch(
         self, means: dict[str, float], seconds: float, bar: Bar, context: RunContext
@@ -296,10 +322,17 @@ class TrainingLoop(ABC, Generic[Batch]):
             "epoch": settings.first + epoch + 1.0,
             "lr": self.optimizer.param_groups[0]["lr"],
             **means,
-            **self.validate(epoch),
+            **self._validate(epoch),
         }
         name, sign = settings.select or ("", 1)
         value, best = row[name] if name else math.nan, self.progress.best
+        if name and math.isnan(value):
+            raise IsnetError(
+                "data",
+                f"{settings.title}: {name}, by which the best epoch is chosen, cannot be computed"
+                " of the validation images (one class only, too few, or without masks)",
+                fix="--set train.select=loss, or more images in data.sets.val",
+            )
         if best is None or sign * value > sign * best["value"] or math.isnan(best["value"]):
             self.progress.best = {"value": value, "epoch": epoch + 1.0}
             self.keep_best(row)
@@ -319,6 +352,56 @@ class TrainingLoop(ABC, Generic[Batch]):
                 **self.extra_state(),
             },
         )
+
+
+def _list_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Tensors inside of dictionaries, with their names."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _list_tensors(inner, f"{name}.{key}" if name else str(key))
+    elif hasattr(value, "is_floating_point"):
+        yield name, value
+
+
+@contextmanager
+def explain_limits(images: int) -> Iterator[None]:
+    """Says what to set when memory does not suffice, or BatchNorm gets a single value per channel.
+
+    Args:
+        images: In a batch, about.
+
+    Raises:
+        IsnetError: Kind "machine" or "config", in place of torch's errors.
+    """
+    import torch
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _no_memory(images) from error
+    except RuntimeError as error:
+        if any(words in str(error) for words in NO_MEMORY):
+            raise _no_memory(images) from error
+        raise
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise IsnetError(
+            "config",
+            "train.batch_size: a batch of one image whose map has shrunk to one pixel gives"
+            " BatchNorm a single value per channel, expected two or more",
+            fix="--set train.batch_size=8 (and two training images at least), or a larger"
+            " model.input",
+        ) from error
+
+
+def _no_memory(images: int) -> IsnetError:
+    return IsnetError(
+        "machine",
+        f"memory of the device: too little for batches of about {images} images",
+        fix=f"--set train.batch_size={max(1, images // 2)} --set train.accumulate=2, a smaller"
+        " model.input, or train.settings.isnet.memory_gb and recompute_maps",
+    )
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
@@ -68,6 +70,7 @@ def check_classes(train: ImageDataset, val: ImageDataset, context: RunContext) -
         IsnetError: Kind "data", for a class the training images lack or a label that is no class.
     """
     if train.labels.ndim != 1:
+        _check_findings(train, context)
         return
     for name, dataset in (("train", train), ("val", val)):
         unknown = sorted(
@@ -90,3 +93,41 @@ def check_classes(train: ImageDataset, val: ImageDataset, context: RunContext) -
     missing = [c for i, c in enumerate(val.classes) if not (val.labels == i).any()]
     if missing:
         context.warn("data", f"set 'val': no image of class {', '.join(missing)}")
+
+
+def _check_findings(train: ImageDataset, context: RunContext) -> None:
+    """Several labels: warns of findings that are always or never there.
+
+    Raises:
+        IsnetError: Kind "data", when that holds for all of them.
+    """
+    fixed = [
+        name
+        for name, column in zip(train.classes, train.labels.T, strict=True)
+        if len({float(value) for value in column if not np.isnan(value)}) < 2
+    ]
+    if len(fixed) == len(train.classes):
+        raise IsnetError(
+            "data",
+            f"set 'train': {', '.join(fixed)}: the same answer for every image, expected images"
+            " with and without a finding",
+            fix="data.sets.train, data.labels.columns",
+        )
+    if fixed:
+        context.warn("data", f"set 'train': the same answer for every image: {', '.join(fixed)}")
+
+
+def check_masks(train: ImageDataset) -> None:
+    """For methods that learn from masks: at least one that is neither empty nor full.
+
+    Raises:
+        IsnetError: Kind "data".
+    """
+    share = train.masks.reshape(len(train), -1).mean(axis=1)
+    if not ((share > 0) & (share < 1)).any():
+        raise IsnetError(
+            "data",
+            f"set 'train': the masks of all {len(train)} images are empty or full, expected lungs"
+            " in some",
+            fix="isnet masks CONFIG; or train.method: standard, which needs no masks",
+        )

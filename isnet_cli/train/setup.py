@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +27,7 @@ from isnet_models.methods.guided.isnet import MapLossMethod
 from isnet_models.methods.settings import MethodSettings
 from isnet_models.registry import Card, WeightsError, find_card
 
+SIZES = (224, 256, 299, 384, 512, 448, 336, 240, 128, 96, 64)  # px that are tried as a fix
 Ranges = dict[str, Range]  # supervised map ("input" is the image's own) -> (low, high)
 
 
@@ -172,6 +175,58 @@ def _report_segmenter() -> Iterator[None]:
 def read_segmenter_options(card: Card) -> dict[str, Any]:
     """Arguments of `isnet_models.lung_unet.LungUNet` for the network of a card."""
     return {name: value for name, value in card.architecture.items() if name != "class"}
+
+
+def check_size(config: Config) -> None:
+    """Runs the network of the configuration on shapes alone, before any image is read.
+
+    Raises:
+        IsnetError: Kind "config": the network does not take images of this size; the fix names a
+            size that was tried.
+    """
+    fault = _try_size(config, config.model.input)
+    if fault is None:
+        return
+    fits = (n for n in SIZES if _try_size(config, (n, n)) is None)
+    size = next(fits, None)
+    H, W = config.model.input
+    name = registry.parts(config.train.method)[0]
+    arch = name.name if name.own_network else config.model.arch
+    raise IsnetError(
+        "config",
+        f"model.input: {arch} does not take images of {H} x {W} px: {fault}",
+        fix="another model.arch" if size is None else f"--set model.input={size}",
+    )
+
+
+def _try_size(config: Config, size: tuple[int, int]) -> str | None:
+    """Why the network does not take images of `size`; None when it does, or when no one can say."""
+    model = config.model.model_copy(update={"input": size})
+    tried = config.model_copy(update={"model": model})
+    images = max(min(config.train.batch_size, 2), 1)
+    try:
+        with torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            net = build_untrained(tried, 2, find_segmenter(config))
+            net(torch.empty(images, model.channels, *size))
+    except IsnetError as error:
+        if not re.search(r"\bsize\b|model\.input", error.message):
+            raise  # an unknown network, or one that cannot be made at all
+        return error.message.partition(": ")[2].splitlines()[0]
+    except NotImplementedError:  # an operation that cannot say its shape
+        return None
+    except (RuntimeError, ValueError, AssertionError, IndexError, ZeroDivisionError) as error:
+        if "more than 1 value per channel" in str(error):
+            return (
+                f"train.batch_size {config.train.batch_size} gives BatchNorm one value per channel"
+            )
+        return None if "meta" in str(error) else describe(error)
+    return None
+
+
+def describe(error: BaseException) -> str:
+    """The first line of what a network says."""
+    return (str(error).splitlines() or ["no reason given"])[0].strip()
 
 
 def check_network(net: nn.Module, config: Config, device: torch.device) -> None:

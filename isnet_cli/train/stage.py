@@ -20,7 +20,12 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import choose_device, make_deterministic
 from isnet_cli.core.stage import StageResult
 from isnet_cli.dataset.image_dataset import ImageDataset, Version, list_classes, load_dataset
-from isnet_cli.dataset.training_images import check_classes, choose_images, read_verdicts
+from isnet_cli.dataset.training_images import (
+    check_classes,
+    check_masks,
+    choose_images,
+    read_verdicts,
+)
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.inference.model_files import WEIGHTS, load_model, save_model
 from isnet_cli.inference.uncertainty import find_limits, save_limits
@@ -33,8 +38,8 @@ from isnet_cli.train.relevance_range import describe_ranges, find_ranges
 from isnet_cli.train.setup import (
     build_method,
     build_net,
-    build_untrained,
     check_network,
+    check_size,
     find_segmenter,
     load_segmenter,
     prepare_network,
@@ -112,9 +117,7 @@ def preflight(config: Config) -> None:
     card = find_segmenter(config)
     if card is not None:
         load_segmenter(card)
-    if registry.parts(config.train.method)[0].own_network:
-        with torch.device("meta"):  # shapes alone
-            build_untrained(config, 2, card)
+    check_size(config)
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,8 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     train = load_dataset(train_rows, folder, qc, classes, config, context)
     val = load_dataset(val_rows, folder, qc, classes, config, context)
     check_classes(train, val, context)
+    if masked:
+        check_masks(train)
     marked = config.bias.kind == "shapes" and config.bias.train
     images = _Images(train, val, "biased" if marked else "standard", device)
     directory, identity = folder.stage_dir(NAME), fingerprint(config, folder)

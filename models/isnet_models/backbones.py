@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 from torch import Tensor, nn
 from torchvision import models as zoo
@@ -70,6 +71,7 @@ def build_backbone(
     channels: int = 1,
     dropout: float = 0.0,
     normalisation: Normalisation | None = None,
+    size: tuple[int, int] = (224, 224),
 ) -> nn.Module:
     """Builds a randomly initialised classifier; [B, channels, H, W] in [0, 1] -> logits [B, K].
 
@@ -79,9 +81,11 @@ def build_backbone(
         channels: Number of input channels; the first convolution is adapted.
         dropout: Probability before the last linear layer, 0 to below 1.
         normalisation: What the network does with its input first; None: nothing.
+        size: Rows and columns of the images, px: vision transformers are made for one size.
 
     Raises:
-        ValueError: Unknown name (with suggestions), or no first convolution or last linear layer.
+        ValueError: Images that the patches of a vision transformer do not fill; unknown name (with
+            suggestions), or no first convolution or last linear layer.
     """
     if name == SMALL:
         net: nn.Module = SmallResNet(classes, channels)
@@ -90,12 +94,30 @@ def build_backbone(
     else:
         if name not in zoo.list_models(module=zoo):
             raise ValueError(_unknown(name, architectures()))
-        net = zoo.get_model(name, weights=None, num_classes=classes, **_WITHOUT_AUX.get(name, {}))
+        options = {**_WITHOUT_AUX.get(name, {}), **_size_options(name, size)}
+        net = zoo.get_model(name, weights=None, num_classes=classes, **options)
         if channels != 3:
             adapt_channels(net, channels)
     if dropout:
         add_dropout(net, dropout)
     return net if normalisation is None else Normalised(net, normalisation.of_channels(channels))
+
+
+def _size_options(name: str, size: tuple[int, int]) -> dict[str, Any]:
+    """What a torchvision network that is made for one size of images has to know of it.
+
+    Raises:
+        ValueError: It cannot be made for this size.
+    """
+    if name.startswith("vit_"):
+        patch = int(name.rpartition("_")[2])
+        if size[0] != size[1] or size[0] % patch:
+            raise ValueError(
+                f"patches of {patch} px ({name}) do not fill images of {size[0]} x {size[1]} px "
+                f"(model.input): expected a square whose side is a multiple of {patch}"
+            )
+        return {"image_size": size[0]}
+    return {"input_size": size} if name.startswith("maxvit") else {}
 
 
 def _build_timm(name: str, classes: int, channels: int) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictFloat,
@@ -40,6 +41,15 @@ Range = Annotated[  # null: no upper end
 ]
 
 
+def _refuse_null(value: Any) -> Any:
+    if value is None:
+        raise ValueError("found null, expected a value, or no such key")
+    return value
+
+
+NotNull = BeforeValidator(_refuse_null)  # of keys that may be absent
+
+
 def _inside(name: str) -> str:
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or "\0" in name:
@@ -55,8 +65,8 @@ class StageRecord(Record):
 
     status: Literal["running", "done"]
     fingerprint: Text
-    outputs: dict[File, Hash] = Field(default=None)
-    summary: dict[str, Any] = Field(default=None)
+    outputs: Annotated[dict[File, Hash] | None, NotNull] = None
+    summary: Annotated[dict[str, Any] | None, NotNull] = None
 
     @model_validator(mode="after")
     def _whole(self) -> StageRecord:
@@ -129,8 +139,8 @@ class ModelCard(Record):
     heatmap: HeatmapRules
     thresholds: list[Share] | None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    segmenter: Segmenter = Field(default=None)
-    reading: Reading = Field(default=None)
+    segmenter: Annotated[Segmenter | None, NotNull] = None
+    reading: Annotated[Reading | None, NotNull] = None
     seed: int = 0
     epoch: Count = 0
     validation: dict[str, Number | None] = Field(default_factory=dict)
@@ -166,9 +176,9 @@ class CardHead(Record):
 
     classes: Annotated[list[Text], Field(min_length=1, max_length=10_000)]
     task: Literal["multiclass", "multilabel"] | None = None
-    method: Text = Field(default=None)
+    method: Annotated[Text | None, NotNull] = None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    reading: Reading = Field(default=None)
+    reading: Annotated[Reading | None, NotNull] = None
 
 
 class RangeRecord(Record):

@@ -133,7 +133,7 @@ class Method:
         """
         return build_backbone(
             spec.arch, spec.classes, channels=spec.channels, dropout=spec.dropout,
-            normalisation=spec.normalisation,
+            normalisation=spec.normalisation, size=spec.size,
         )  # fmt: skip
 
     def prepare(self, net: nn.Module) -> None:
