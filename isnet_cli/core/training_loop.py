@@ -326,13 +326,6 @@ class TrainingLoop(ABC, Generic[Batch]):
         }
         name, sign = settings.select or ("", 1)
         value, best = row[name] if name else math.nan, self.progress.best
-        if name and math.isnan(value):
-            raise IsnetError(
-                "data",
-                f"{settings.title}: {name}, by which the best epoch is chosen, cannot be computed"
-                " of the validation images (one class only, too few, or without masks)",
-                fix="--set train.select=loss, or more images in data.sets.val",
-            )
         if best is None or sign * value > sign * best["value"] or math.isnan(best["value"]):
             self.progress.best = {"value": value, "epoch": epoch + 1.0}
             self.keep_best(row)

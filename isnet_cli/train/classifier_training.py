@@ -115,6 +115,15 @@ class ClassifierTraining(TrainingLoop[Batch]):
         """
         self.mean.set_statistics(self._statistics_batches(epoch), self.method)
         found = self.validator(self.mean.net, self.method, epoch)
+        name = SELECT[self.config.train.select][0]
+        if math.isnan(found[name]):
+            raise IsnetError(
+                "data",
+                f"train.select: {name}, by which the best epoch is chosen, cannot be computed of"
+                f" {len(self.validator.dataset)} validation images (one class alone, or images"
+                " without masks)",
+                fix="--set train.select=loss, or more images in data.sets.val",
+            )
         return {**found, **self.method.figures(epoch)}
 
     def _statistics_batches(self, epoch: int) -> Iterator[Batch]:
