@@ -118,16 +118,16 @@ class Images:
         return ImageDataset(self.pixels, self.lungs, covered, labels, rows, CLASSES, config)
 
 
-def read_recipe(text: str) -> list[Stage]:
-    """The stages of a recipe, as the module's docstring describes it."""
-    return [_read_stage(part.strip()) for part in PRESETS.get(text, text).split(" then ")]
+def read_recipe(text: str, rate: float = RATE) -> list[Stage]:
+    """The stages of a recipe, as the module's docstring describes it; `rate` is the default."""
+    return [_read_stage(part.strip(), rate) for part in PRESETS.get(text, text).split(" then ")]
 
 
-def _read_stage(text: str) -> Stage:
+def _read_stage(text: str, rate: float) -> Stage:
     method, *words = re.split(r":(?![^\[{]*[\]}])", text)
     parts = registry.parts(method)
     settings: dict[str, dict[str, Any]] = {}
-    own: dict[str, Any] = {}
+    own: dict[str, Any] = {"lr": rate}
     for word in words:
         name, equal, value = word.partition("=")
         if not equal:

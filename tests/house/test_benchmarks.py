@@ -1,4 +1,4 @@
-"""The benchmarks of the engine and of the intervals run, and compute what they claim."""
+"""The benchmarks run, and compute what they claim."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from tests.house.rules import ROOT
 
 ENGINE, COVERAGE = ROOT / "benchmarks" / "engine.py", ROOT / "benchmarks" / "coverage.py"
+LAB, DECOY = ROOT / "benchmarks" / "phantom_lab.py", ROOT / "benchmarks" / "decoy_mnist.py"
 
 
 def load_script(path: Path) -> ModuleType:
@@ -109,3 +110,65 @@ def test_it_prints_a_table() -> None:
     rows = [line for line in done.stdout.splitlines() if line.startswith("| 50")]
     assert len(rows) == 4
     assert all(0 <= float(cell) <= 100 for row in rows for cell in row.strip("| ").split("|")[2:])
+
+
+@pytest.fixture(scope="module")
+def lab() -> ModuleType:
+    return load_script(LAB)
+
+
+def test_recipes_name_stages_methods_and_settings(lab: ModuleType) -> None:
+    first, second = lab.read_recipe(
+        "background_mix:epochs=3 then isnet+background_mix:relevance_range=[1,none]:lr=0.001"
+        ":background_mix.share=0.5"
+    )
+    assert (first.method, first.epochs, first.lr, first.settings) == (
+        "background_mix", 3, lab.RATE, {},
+    )  # fmt: skip
+    assert second.lr == 0.001
+    assert second.settings == {
+        "isnet": {"relevance_range": [1, "none"]}, "background_mix": {"share": 0.5},
+    }  # fmt: skip
+    config = lab.configure(second, 0, 2, 32)
+    assert config.train.settings_of("background_mix").share == 0.5
+    assert not lab.read_recipe("standard_clean")[0].marks
+    assert lab.split_list("isnet:relevance_range=[1,25],rrr") == [
+        "isnet:relevance_range=[1,25]", "rrr",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="no such setting"):
+        lab.read_recipe("isnet:pooling=1")
+
+
+@pytest.mark.slow
+def test_the_lab_prints_every_figure_of_every_method() -> None:
+    words = ["--methods", "standard_clean,background_mix then isnet:relevance_range=[1,none]",
+             "--seeds", "0,1", "--steps", "2", "--patients", "16,8,8,8",
+             "--side", "32"]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, str(LAB), "--json", *words], capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'models'}", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert list(found) == [words[1].split(",")[0], words[1].partition(",")[2]]
+    for figures in found.values():
+        assert set(figures["auc"]) == {"biased", "standard", "deceiving", "b"}
+        assert all(0 <= area <= 1 for area in figures["auc"].values())
+        for name in ("pointing", "inside", "chance", "outside", "same"):
+            assert -1 <= figures[name] <= 1
+        assert len(figures["seeds"]) == 2
+
+
+def test_a_decoy_tells_the_digit_in_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DECOY.parent))
+    decoy = load_script(DECOY)
+    digits = np.arange(10, dtype=np.uint8)
+    images = np.full((10, 28, 28), 7, np.uint8)
+    found = decoy.add_patches(images, digits, np.random.default_rng(0))
+    corners = ~decoy.mask_corners()
+    assert corners.sum() == 64
+    changed = found != images
+    assert (changed.sum(axis=(1, 2)) == 16).all()
+    assert not changed[:, ~corners].any()
+    for image, digit, where in zip(found, digits, changed, strict=True):
+        assert set(image[where].tolist()) == {255 - 25 * int(digit)}
