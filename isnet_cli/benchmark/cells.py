@@ -20,6 +20,7 @@ from isnet_cli.core.pipeline import Plan, open_run, plan, stage_module
 from isnet_cli.core.run_folder import SHARED_STAGES, RunFolder
 from isnet_cli.demo.images import IMAGES, LABELS
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import read_text
 from isnet_models.methods import registry
 
 CELLS, IMAGE_RUNS, PHANTOMS = "cells", "images", "phantoms"
@@ -304,6 +305,6 @@ def _limit_keys(keys: Sequence[str]) -> tuple[str, ...]:
 
 def _list_changed(path: Path, config: Config) -> tuple[str, ...]:
     record = path / "isnet.yaml"
-    old = parse(record.read_text(encoding="utf-8")).value if record.is_file() else {}
+    old = parse(read_text(record)).value if record.is_file() else {}
     keys = changed_keys(old, plain(config)) if isinstance(old, dict) and old else []
     return tuple(key for key in keys if key.split(".")[0] not in UNLIKE)

@@ -35,6 +35,7 @@ from isnet_cli.core.run_folder import installed_versions
 from isnet_cli.core.runtime import choose_device, make_deterministic, make_generator
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.memory import keep_freed_memory
+from isnet_cli.guard.opening import read_text
 from isnet_cli.train.classifier_training import build_optimizer
 from isnet_cli.train.setup import build_method, build_net
 from isnet_models.methods import registry
@@ -233,7 +234,7 @@ def _read_peak() -> float:
 
 
 def _read_status(name: str) -> float:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    lines = read_text(Path("/proc/self/status"), "ascii").splitlines()
     found = dict(line.split(":", 1) for line in lines if ":" in line)
     return float(found[name].split()[0]) * 1024
 
@@ -304,7 +305,7 @@ def _fingerprint_request(cell: Cell, classes: int, bench: Benchmark) -> str:
 
 def _read_kept(output: Path) -> dict[str, dict[str, Any]]:
     try:
-        found: dict[str, dict[str, Any]] = json.loads((output / RECORD).read_text(encoding="utf-8"))
+        found: dict[str, dict[str, Any]] = json.loads(read_text(output / RECORD))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -331,7 +332,7 @@ def _measure_in_process(
             process.wait()
     if not answer.is_file():
         return {"why": f"the process ended with code {process.returncode}, see {log}"}
-    figures: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+    figures: dict[str, Any] = json.loads(read_text(answer))
     return figures
 
 
@@ -340,7 +341,7 @@ def main(words: list[str]) -> int:
 
     What cannot be measured is no failure: the reason stands in place of the figures.
     """
-    request = CostRequest(**json.loads(Path(words[0]).read_text(encoding="utf-8")))
+    request = CostRequest(**json.loads(read_text(Path(words[0]))))
     try:
         found = measure_cost(request)
     except IsnetError as error:

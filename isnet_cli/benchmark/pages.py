@@ -11,6 +11,7 @@ from isnet_cli.benchmark.tables import STANDARD
 from isnet_cli.core.pipeline import open_run
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import read_text
 from isnet_cli.report.compare.write import ChosenPairs, compare_runs
 from isnet_cli.report.results import name_runs
 
@@ -90,7 +91,7 @@ def _is_page_of(page: Path, cells: Sequence[Cell], output: Path) -> bool:
     """Whether the page is there and shows exactly these cells."""
     folders = [open_run(output / CELLS / cell.name, cell.config) for cell in cells]
     try:
-        content = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+        content = json.loads(read_text(page.with_suffix(".json")))
         shown = [run["name"] for run in content["runs"]]
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -19,6 +19,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_text
 from isnet_cli.core.run_context import PARENT, Bar, RunContext
 from isnet_cli.errors import EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_TERMINATED
+from isnet_cli.guard.opening import open_regular, read_text
 
 EVENTS = "log.jsonl"  # of a run
 TAIL = 4096  # bytes that hold the last event
@@ -43,7 +44,7 @@ def read_progress(run: Path, epochs: int) -> str:
         epochs: Of a whole training.
     """
     try:
-        with (run / EVENTS).open("rb") as file:
+        with open_regular(run / EVENTS) as file:
             file.seek(-min(TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
             event = json.loads(file.read().splitlines()[-1])
         if event["event"] == "epoch":
@@ -73,7 +74,7 @@ def count_warnings(output: Path, name: str) -> str:
     """How many warnings a finished task printed, and where they are; "" without any."""
     log = locate_log(output, name)
     try:
-        count = len(json.loads(log.with_suffix(".json").read_text("utf-8"))["warnings"])
+        count = len(json.loads(read_text(log.with_suffix(".json")))["warnings"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     return f"{count} warning{'' if count == 1 else 's'}, see {log}" if count else ""
@@ -83,12 +84,12 @@ def read_failure(output: Path, name: str) -> str:
     """The error line of a task that failed: of its document, else the last line it printed."""
     log = locate_log(output, name)
     try:
-        found: Mapping[str, Any] = json.loads(log.with_suffix(".json").read_text("utf-8"))["error"]
+        found: Mapping[str, Any] = json.loads(read_text(log.with_suffix(".json")))["error"]
         fault = f"error[{found['kind']}]: {found.get('message', '')}"
         details = [f"; {line}" for line in found.get("details", [])[:1]]
         return "".join([fault, *details])
     except (OSError, ValueError, KeyError, TypeError):
-        text = log.read_text("utf-8", "replace") if log.is_file() else ""
+        text = read_text(log, errors="replace") if log.is_file() else ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return lines[-1] if lines else ""
 
@@ -178,6 +179,8 @@ def start_process(words: Sequence[str], log: Path, threads: int) -> subprocess.P
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}
+    for old in (log, log.with_suffix(".json")):
+        old.unlink(missing_ok=True)  # whatever it is: a pipe would wait for a reader
     with log.open("wb") as err, log.with_suffix(".json").open("wb") as out:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and our own words
             [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=err,

@@ -65,6 +65,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.demo.images import make_images
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import read_text
 from isnet_cli.phantoms.collection import plan_images
 from isnet_cli.train.setup import read_method_settings
 
@@ -295,7 +296,7 @@ def _build_content(
 def _read_seconds(output: Path) -> dict[str, float]:
     """Durations by run, from the record of an earlier call."""
     try:
-        cells = json.loads((output / RECORD).read_text(encoding="utf-8"))["cells"]
+        cells = json.loads(read_text(output / RECORD))["cells"]
         return {one["run"]: one["seconds"] for one in cells if one["seconds"] is not None}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

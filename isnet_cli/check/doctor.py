@@ -13,6 +13,7 @@ from typing import Any
 
 from isnet_cli.core.run_folder import installed_versions
 from isnet_cli.errors import explain_error
+from isnet_cli.guard.opening import read_bytes
 
 BASE = ("isnet", "python")
 LEAST_FREE = 2 * 2**30  # bytes of disk below which a run is likely to fail
@@ -132,7 +133,7 @@ def _list_weights(problems: list[str]) -> list[dict[str, str]]:
         state = "intact"
         if not card.weights.is_file():
             state = "file missing"
-        elif hashlib.sha256(card.weights.read_bytes()).hexdigest() != card.sha256:
+        elif hashlib.sha256(read_bytes(card.weights)).hexdigest() != card.sha256:
             state = "damaged"
         if state != "intact":
             problems.append(f"weights of '{name}': {state}; install isnet again")

@@ -16,12 +16,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from isnet_cli.cli.ending import end_in_time
 from isnet_cli.cli.options import ScreenOptions
 from isnet_cli.cli.terminal.console import Console
 from isnet_cli.cli.terminal.crash import explain_machine_fault, format_trace, write_crash_file
 from isnet_cli.cli.terminal.streams import write_error
 from isnet_cli.core.run_context import PARENT, RunContext
 from isnet_cli.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, IsnetError
+from isnet_cli.guard.leftovers import clear_outside, name_folder_prefix
 from isnet_cli.text.forms import for_line
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 2  # of the JSON documents
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+STOPPED = "stopped; the same command continues"
+_STOPPED: dict[str, Any] = {"error": {"kind": "stopped"}}
 _CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
 
 
@@ -137,7 +141,11 @@ def execute(verb: str, options: ScreenOptions, body: Callable[[Session], Result]
     session = Session(verb, options)
     handlers = {number: signal.getsignal(number) for number in _CODES}
     try:
-        with _foreign_texts(options.verbose), _no_cache_outside():
+        with (
+            _foreign_texts(options.verbose),
+            _no_cache_outside(),
+            end_in_time(_CODES, lambda code: _broken_off(session, options, code)),
+        ):
             for number in handlers:
                 signal.signal(number, session.on_signal)
             result = body(session)
@@ -145,14 +153,19 @@ def execute(verb: str, options: ScreenOptions, body: Callable[[Session], Result]
     except IsnetError as error:
         return _failed(session, options, error)
     except KeyboardInterrupt:
-        code = session.stop_code or EXIT_INTERRUPTED
-        session.console.say("stopped; the same command continues")
-        return _ended(session, options, {"error": {"kind": "stopped"}}, code)
+        session.console.say(STOPPED)
+        return _ended(session, options, _STOPPED, session.stop_code or EXIT_INTERRUPTED)
     except Exception as error:
         return _crashed(session, options, error)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _broken_off(session: Session, options: ScreenOptions, code: int) -> None:
+    """The last words of a command that does not come to an end by itself."""
+    write_error(STOPPED)
+    _ended(session, options, _STOPPED, code)
 
 
 def _delivered(session: Session, options: ScreenOptions, result: Result) -> int:
@@ -201,7 +214,10 @@ def _no_cache_outside() -> Iterator[None]:
         return
     try:
         # where there is no such place, only what draws needs one, and says so
-        folder = tempfile.TemporaryDirectory(prefix="isnet-", ignore_cleanup_errors=True)
+        clear_outside(Path(tempfile.gettempdir()))
+        folder = tempfile.TemporaryDirectory(
+            prefix=name_folder_prefix(), ignore_cleanup_errors=True
+        )
     except OSError:
         yield
         return

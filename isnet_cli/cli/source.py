@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from isnet_cli.core.files import refuse_foreign
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import read_text
 
 if TYPE_CHECKING:
     from isnet_cli.cli.options import RunOptions
@@ -155,7 +156,7 @@ def _settings(run: Path) -> dict[str, Any] | None:
     """Settings of a run without those of the machine, which do not matter to its results."""
     from isnet_cli.config.yaml_tree import parse
 
-    found = parse((run / RECORD).read_text(encoding="utf-8")).value
+    found = parse(read_text(run / RECORD)).value
     return {**found, "machine": None} if isinstance(found, dict) else None
 
 

@@ -14,6 +14,7 @@ from isnet_cli.config.load import Form, load_form, rooted
 from isnet_cli.config.schema import Count, Section, Word
 from isnet_cli.config.yaml_tree import Key
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import read_text
 
 # Of a row; a folder is called so, and names are joined by two dashes.
 NAME = re.compile(r"[A-Za-z0-9](?:[._+-]?[A-Za-z0-9_+])*")
@@ -109,7 +110,7 @@ def load_benchmark(path: Path, overrides: Sequence[str] = ()) -> Benchmark:
 def row_lines(path: Path) -> Mapping[Key, int]:
     """Lines of the file's keys, for messages; empty when it cannot be read."""
     try:
-        return yaml_tree.parse(path.read_text(encoding="utf-8-sig")).lines
+        return yaml_tree.parse(read_text(path, "utf-8-sig")).lines
     except (OSError, UnicodeDecodeError):
         return {}
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from isnet_cli.guard.opening import check_regular
 from isnet_cli.text.forms import format_json
 
 LOG = "log.jsonl"
@@ -34,6 +35,8 @@ class EventLog:
         entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": name}
         line = format_json({**entry, **_finite(fields)}, indent=None, default=str)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            check_regular(self.path)
         with self.path.open("ab+") as file:
             if file.tell() > 0:
                 file.seek(-1, os.SEEK_END)

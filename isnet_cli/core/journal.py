@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from isnet_cli.core.files import sha256_file, write_text
+from isnet_cli.guard.opening import read_text
 
 NAME = ".unfinished.jsonl"
 _FIELDS = {"part", "content", "files"}
@@ -115,7 +116,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     found = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_text(path, errors="replace").splitlines():
         try:
             entry = json.loads(line)
         except json.JSONDecodeError:

@@ -16,6 +16,7 @@ from isnet_cli.core.run_folder import STAGES, RunFolder
 from isnet_cli.core.stage import Stage
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.memory import keep_freed_memory
+from isnet_cli.guard.opening import read_text
 
 STAGE_MODULES = {
     "ingest": "isnet_cli.ingest.stage",
@@ -214,7 +215,7 @@ def _prepare(stage: Stage, config: Config) -> dict[str, Any]:
 
 def _in_the_way(stage: str, folder: RunFolder, config: Config) -> IsnetError:
     record = folder.path / "isnet.yaml"
-    old = parse(record.read_text(encoding="utf-8")).value if record.is_file() else {}
+    old = parse(read_text(record)).value if record.is_file() else {}
     changed = changed_keys(old, plain(config)) if isinstance(old, dict) else []
     shown = ", ".join(changed[:EXAMPLES]) + (" ..." if len(changed) > EXAMPLES else "")
     return IsnetError(

@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import read_bytes
 
 SALT_BYTES = 32
 PSEUDONYM_DIGITS = 12
@@ -25,7 +26,7 @@ def read_salt(path: Path) -> bytes:
         IsnetError: Kind "data", when the file is missing or too short to protect anyone.
     """
     try:
-        salt = path.read_bytes().strip()
+        salt = read_bytes(path).strip()
     except OSError as error:
         raise IsnetError(
             "data",

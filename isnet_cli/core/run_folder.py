@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from isnet_cli.core.records.read import Record, check_record, read_record
 from isnet_cli.core.records.schemas import RunRecord
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.leftovers import clear_leftovers
+from isnet_cli.guard.opening import check_regular
 
 STAGES = ("ingest", "masks", "train", "evaluate", "heatmap")
 SHARED_STAGES = ("ingest", "masks")  # taken from the upstream run where there is one
@@ -148,6 +150,8 @@ class RunFolder:
             IsnetError: Kind "machine", when another process holds it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(self.path / LOCK):
+            check_regular(self.path / LOCK)
         lock = FileLock(self.path / LOCK, timeout=0)
         try:
             with lock:

@@ -366,7 +366,24 @@ def _settle() -> None:
     if sys.platform.startswith("linux"):  # the fork server ends with the parent, this one with it
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    _let_server_end()
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _let_server_end() -> None:
+    """Closes what keeps the fork server alive: this process would, and so itself, after a parent.
+
+    Python's fork server ends when all that hold the other end of a pipe have; it gives that end to
+    each of its children, which then could start processes themselves. These do not.
+    """
+    from multiprocessing import forkserver
+
+    server = getattr(forkserver, "_forkserver", None)
+    handle = getattr(server, "_forkserver_alive_fd", None)
+    if server is not None and isinstance(handle, int):
+        with contextlib.suppress(OSError):
+            os.close(handle)
+        server._forkserver_alive_fd = None
 
 
 def _leave_with_parent() -> None:

@@ -10,6 +10,8 @@ from isnet_cli.core import files
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.workers import Lost, run_tasks, worker_count
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.leftovers import clear_leftovers
+from isnet_cli.guard.opening import read_text
 from isnet_cli.phantoms.collection import COLUMNS, ImagePlan, draw_image
 
 FORMAT = 3  # raise when the same plan writes other files
@@ -38,6 +40,7 @@ def make_images(folder: Path, plans: list[ImagePlan], context: RunContext) -> No
     identity = files.fingerprint(FORMAT, [asdict(plan) for plan in plans])
     _check(folder, identity)
     files.write_json(folder / RECORD, {"identity": identity, "images": len(plans)})
+    clear_leftovers(folder)
     missing = [plan for plan in plans if not _paths(folder, plan)[0].is_file()]
     for plan in missing:
         for path in _paths(folder, plan):
@@ -64,7 +67,7 @@ def _check(folder: Path, identity: str) -> None:
     if not (folder / IMAGES).exists():
         return
     record = folder / RECORD
-    if record.is_file() and f'"{identity}"' in record.read_text(encoding="utf-8"):
+    if record.is_file() and f'"{identity}"' in read_text(record):
         return
     raise IsnetError(
         "data",

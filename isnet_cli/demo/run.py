@@ -21,6 +21,7 @@ from isnet_cli.core.pipeline import open_run, run_pipeline
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.demo.images import IMAGES, LABELS, count_images, locate_lungs, make_images
+from isnet_cli.guard.opening import read_text
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.phantoms.collection import plan_images
@@ -123,7 +124,7 @@ def run_demo(
     make_images(output, plans, context)
     config = output / CONFIG
     text = format_demo_yaml(IMAGES, LABELS, seed)
-    if not config.is_file() or config.read_text(encoding="utf-8") != text:
+    if not config.is_file() or read_text(config) != text:
         files.write_text(config, text)
     isnet, standard = output / "isnet", output / "standard"
     plain = (f'upstream="{isnet}"', "train.method=standard", *scale.overrides)

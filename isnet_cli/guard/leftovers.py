@@ -16,7 +16,7 @@ import shutil
 from functools import lru_cache
 from pathlib import Path
 
-_OWNER = r"(?P<pid>\d{1,9})-(?P<host>[0-9a-f]{6})(?P<mark>[0-9a-f]{4})"
+_OWNER = r"(?P<pid>\d{1,9})(-(?P<host>[0-9a-f]{6})(?P<mark>[0-9a-f]{4}))?"  # weights: the former
 _NAME = re.compile(rf"\..*\.{_OWNER}\.tmp(\.[^./]+)?", re.DOTALL)
 _PREFIX = "isnet-"  # of folders in the system's place for temporary files
 _OUTSIDE = re.compile(rf"{_PREFIX}{_OWNER}-.*")
@@ -83,11 +83,11 @@ def clear_outside(folder: Path) -> int:
 
 
 def _is_dead(found: re.Match[str], *, foreign: bool) -> bool:
-    if found["host"] != _host():
+    if found["host"] not in (None, _host()):
         return foreign
     number = int(found["pid"])
     if number == os.getpid():  # as in a container, where every start has the same number
-        return found["mark"] != _MARK
+        return found["mark"] not in (None, _MARK)
     if os.name == "nt":  # there, the question would end the process
         return False
     try:

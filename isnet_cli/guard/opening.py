@@ -11,6 +11,7 @@ import io
 import json
 import os
 import stat
+import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -143,6 +144,29 @@ def read_text(
     """
     with open_text(path, encoding, errors=errors, limit=limit) as file:
         return file.read()
+
+
+def open_archive(path: str | Path, most: int = JSON_BYTES) -> BinaryIO:
+    """Opens a zip file (``.npz``, a checkpoint) whose parts take at most `most` bytes unpacked.
+
+    Raises:
+        OSError: As `open_regular`.
+        ValueError: It is no zip file, or its parts would take more.
+    """
+    file = open_regular(path)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            size = sum(part.file_size for part in archive.infolist())
+        if size > most:
+            raise ValueError(f"unpacks to {format_bytes(size)}, at most {format_bytes(most)}")
+        file.seek(0)
+        return file
+    except zipfile.BadZipFile:
+        file.close()
+        raise ValueError("not a zip archive") from None
+    except BaseException:
+        file.close()
+        raise
 
 
 def read_json(path: str | Path, *, memory: int = JSON_BYTES, **options: Any) -> Any:

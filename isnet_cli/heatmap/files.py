@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,16 +189,17 @@ def panel_png(found: ImageMap, title: str, facts: list[str]) -> bytes:
     return png_bytes(picture)
 
 
-def nifti_map(found: ImageMap, view: str, *, mirrored: bool) -> bytes:
+def nifti_map(found: ImageMap, view: str, folder: Path, *, mirrored: bool) -> bytes:
     """``.nii.gz`` of the map on the original image's pixels (the ``relevance`` of `npz_bytes`).
 
     Args:
         found: The map.
         view: Of the image, as `XRay.view`.
+        folder: Where the file goes.
         mirrored: Whether the file says that its columns run to the patient's right.
     """
     values = _rounded(map_on_image(found.map, found.frame, found.frame.original))
-    return nifti_bytes(values, found.spacing, view, mirrored=mirrored)
+    return nifti_bytes(values, found.spacing, view, folder, mirrored=mirrored)
 
 
 def shown_on_image(found: ImageMap, size: tuple[int, int]) -> FloatImage:

@@ -14,6 +14,7 @@ from isnet_cli.core import files
 from isnet_cli.core.journal import name_part
 from isnet_cli.core.names import SEPARATOR, make_names
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
+from isnet_cli.guard.opening import open_regular
 from isnet_cli.heatmap.dicom import map_to_dicom
 from isnet_cli.heatmap.explainers import Method, describe_method, read_method
 from isnet_cli.heatmap.files import (
@@ -214,7 +215,7 @@ class MapWriter:
         if kind == "npz":
             return npz_bytes(found)
         if kind == "nifti":
-            return nifti_map(found, row.view, mirrored=MIRRORED in row.notes)
+            return nifti_map(found, row.view, self.root, mirrored=MIRRORED in row.notes)
         return self._panel(row, found, decided)
 
     def _panel(self, row: Row, found: ImageMap, decided: list[str]) -> bytes:
@@ -279,7 +280,11 @@ def list_sheets(lines: Iterable[Line]) -> set[str]:
 def _tile(writer: MapWriter, line: Line) -> np.ndarray:
     """The overlay of a panel."""
     image = writer.predictor.folder.stage_dir("ingest") / "images" / f"{line['key']}.png"
-    with Image.open(image) as kept, Image.open(writer.root / Path(line["png"])) as panel:
+    with (
+        open_regular(image) as image_file, Image.open(image_file, formats=("PNG",)) as kept,
+        open_regular(writer.root / Path(line["png"])) as panel_file,
+        Image.open(panel_file, formats=("PNG",)) as panel,
+    ):  # fmt: skip
         size = (kept.height, kept.width)
         return panel_parts(np.asarray(panel.convert("RGB")), size)[1]
 

@@ -17,6 +17,7 @@ from typing import Any
 from isnet_cli.config.load import plain
 from isnet_cli.config.schema import Config
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import read_bytes
 from isnet_cli.images.find import collect_images, make_printable, strip_suffix
 from isnet_cli.ingest.catalogue import LISTS, Catalogue
 from isnet_cli.ingest.label_sources import Collection
@@ -105,7 +106,7 @@ def _list_cells(table: Path) -> Iterator[str]:
     try:
         if table.stat().st_size > _MOST_BYTES or not table.is_file():
             return
-        content = table.read_bytes()
+        content = read_bytes(table)
     except OSError:
         return
     encodings = (

@@ -48,7 +48,9 @@ class MaskFiles:
         """
         formats = self.config.masks.formats
         if "nifti" in formats:
-            volume = nifti_bytes(mask, row.pixel_spacing, row.view, mirrored=MIRRORED in row.notes)
+            volume = nifti_bytes(
+                mask, row.pixel_spacing, row.view, self.root, mirrored=MIRRORED in row.notes
+            )
             files.write_bytes(self.root / f"{row.key}.nii.gz", volume)
         if "dicom-seg" in formats:
             self._dicom(row, mask)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from isnet_cli.guard.leftovers import name_temporary
+from isnet_cli.guard.opening import read_bytes
 
 Direction = tuple[float, float, float]
 
@@ -20,6 +23,7 @@ def nifti_bytes(
     values: NDArray[np.float32] | NDArray[np.bool_],
     spacing: tuple[float, float] | None,
     view: str,
+    folder: Path,
     *,
     mirrored: bool = False,
 ) -> bytes:
@@ -34,6 +38,7 @@ def nifti_bytes(
         values: [H, W].
         spacing: (row, column) in mm, or None.
         view: ``frontal``, ``lateral`` or ``unknown`` (taken as frontal).
+        folder: Where the file goes; the library needs a file of its own, which is removed.
         mirrored: Whether columns run the other way.
     """
     import SimpleITK
@@ -49,7 +54,10 @@ def nifti_bytes(
     image.SetDirection(np.stack([columns, DOWN, normal], axis=1).ravel().tolist())
     if spacing is None:
         image.SetMetaData("ITK_FileNotes", NOTE)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "map.nii"
+    path = name_temporary(folder / f"volume-{threading.get_ident()}.nii")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
         SimpleITK.WriteImage(image, str(path))
-        return gzip.compress(path.read_bytes(), compresslevel=6, mtime=0)
+        return gzip.compress(read_bytes(path, None), compresslevel=6, mtime=0)
+    finally:
+        path.unlink(missing_ok=True)

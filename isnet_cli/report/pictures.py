@@ -14,6 +14,7 @@ from PIL import Image
 
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import open_archive, read_bytes
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.resize import resize, resize_mask
@@ -294,13 +295,13 @@ def _draw_overlay(source: MapSource, line: Cells, side: int) -> RGB:
     kept = load_image(source.folder.stage_dir("ingest") / source.images[key])
     seen = None
     if line["png"]:
-        with Image.open(io.BytesIO((root / line["png"]).read_bytes())) as opened:
+        with Image.open(io.BytesIO(read_bytes(root / line["png"]))) as opened:
             panel = np.asarray(opened.convert("RGB"))
         outlined_image, coloured = panel_parts(panel, (kept.shape[0], kept.shape[1]))
         if not line["npz"]:
             return _shrink(coloured, side)
         seen = outlined_image
-    with np.load(root / line["npz"], allow_pickle=False) as arrays:
+    with open_archive(root / line["npz"]) as file, np.load(file, allow_pickle=False) as arrays:
         relevance = np.asarray(arrays["relevance"], np.float32)
     lungs = _read_lungs(source.folder, key, kept, source.qc[key])
     size = _fit_size(kept.shape, side)

@@ -10,6 +10,7 @@ from isnet_cli.core.files import write_text
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RECORD, RunFolder
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.leftovers import clear_leftovers
 from isnet_cli.report.blocks import Picture
 from isnet_cli.report.choose_images import choose_images, limit_images
 from isnet_cli.report.page import build_page, replace_pictures
@@ -49,6 +50,7 @@ def build_report(folders: Sequence[RunFolder], output: Path, context: RunContext
     cohorts, tiles = _read_cohorts(folders, names)
     pictures = ReportPictures(maps, chosen, tiles, NOTE if any(maps) else "")
     content = _render_fitting(runs, cohorts, pictures)
+    clear_leftovers(output.parent, deep=False)
     write_text(output, content)
     size = len(content.encode("utf-8"))
     if size >= LARGE:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+CARD_BYTES = 16_000_000
 CARDS = Path(__file__).parent / "cards"
 REQUIRED = ("name", "version", "task", "architecture", "file", "sha256", "licence")
 
@@ -41,6 +45,26 @@ class Card:
     content: dict[str, Any]
 
 
+def read_regular(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes; a pipe or device is never opened.
+
+    Raises:
+        OSError: It cannot be opened, is something else, or is larger.
+    """
+    _check_regular(os.stat(path), path, most)
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        _check_regular(os.fstat(handle), path, most)
+        return file.read()
+
+
+def _check_regular(status: os.stat_result, path: Path, most: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.ENXIO, "not a regular file", str(path))
+    if status.st_size > most:
+        raise OSError(errno.EFBIG, f"larger than {most // 1_000_000} MB", str(path))
+
+
 def names() -> tuple[str, ...]:
     """Names of the shipped networks, sorted."""
     return tuple(sorted(path.stem for path in CARDS.glob("*.json")))
@@ -66,7 +90,7 @@ def read_card(path: Path) -> Card:
         WeightsError: The file is missing, is not JSON, or lacks a field.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(read_regular(path, CARD_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: card not found beside the weights") from error
     except OSError as error:

@@ -12,7 +12,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from isnet_models.registry import WeightsError
+from isnet_models.registry import WeightsError, read_regular
+
+LARGEST = 4_000_000_000  # bytes of a weight file; the largest network of torchvision has 2.5 GB
+LONGEST_HEADER = 16_000_000  # bytes of its header, which names the tensors
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path, *, half: bool = False) -> str:
@@ -59,7 +62,7 @@ def load_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         WeightsError: Missing, another hash, not a whole safetensors file, or NaN in it.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, LARGEST)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     if sha256 is not None:
@@ -68,6 +71,8 @@ def load_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
             raise WeightsError(
                 f"{path}: SHA-256 is {found[:12]}…, expected {sha256[:12]}…: damaged or replaced"
             )
+    if LONGEST_HEADER < int.from_bytes(content[:8], "little") <= len(content):
+        raise WeightsError(f"{path}: its header is larger than {LONGEST_HEADER // 1_000_000} MB")
     try:
         state = safetensors.torch.load(content)
     except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError) as error:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ctypes
+import mmap
 import multiprocessing
 import os
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.core.workers import Lost, run_tasks, worker_count
+from isnet_cli.core.workers import Budget, Lost, run_tasks, worker_count
 
 
 def double(number: int) -> int:
@@ -96,11 +98,13 @@ def test_a_script_without_main_guard_still_works(
 
 
 ORPHANS = """
-import os, sys, time
+import ctypes, os, sys, time
 from pathlib import Path
-from isnet_cli.core.workers import run_tasks
+from isnet_cli.core.workers import Budget, Lost, run_tasks, worker_count
 def slow(number):
     Path(sys.argv[1], str(os.getpid())).touch()
+    if sys.argv[2] == "hanging":
+        ctypes.PyDLL(None).sleep(600)
     time.sleep(0.2)
 if __name__ == "__main__":
     list(run_tasks(slow, range(10_000), 2))
@@ -116,13 +120,16 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+@pytest.mark.parametrize("state", ["working", "hanging"])
 def test_processes_end_with_a_killed_parent(
-    tmp_path: Path, child_environment: dict[str, str]
+    state: str, tmp_path: Path, child_environment: dict[str, str]
 ) -> None:
     script, notes = tmp_path / "script.py", tmp_path / "notes"
     script.write_text(ORPHANS)
     notes.mkdir()
-    parent = subprocess.Popen([sys.executable, str(script), str(notes)], env=child_environment)
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(notes), state], env=child_environment
+    )
     until = time.monotonic() + 60
     while len(list(notes.iterdir())) < 2 and time.monotonic() < until:
         time.sleep(0.05)
@@ -134,6 +141,53 @@ def test_processes_end_with_a_killed_parent(
     while any(map(alive, workers_)) and time.monotonic() < until:
         time.sleep(0.05)
     assert not any(map(alive, workers_))
+
+
+def hang(number: int) -> int:
+    """As a decoder does that never returns: in C, with Python's lock held."""
+    if number == 1:
+        ctypes.PyDLL(None).sleep(600)
+    return number
+
+
+def take_memory(number: int) -> int:
+    if number == 1:
+        return len(bytearray(900_000_000))  # refused when it is asked for
+    if number == 2:
+        with mmap.mmap(-1, 900_000_000) as shared:  # not counted by the system, but seen
+            for at in range(0, len(shared), 4096):
+                shared[at] = 1
+    return number
+
+
+def test_a_task_that_hangs_in_c_code_is_ended() -> None:
+    began = time.monotonic()
+    found = dict(run_tasks(hang, range(4), 1, budget=Budget(0.3, 1 << 30)))
+    assert found == {0: 0, 1: Lost.SLOW, 2: 2, 3: 3}
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_a_task_that_takes_too_much_memory_is_ended() -> None:
+    found = dict(run_tasks(take_memory, range(4), 1, budget=Budget(60, 500_000_000)))
+    assert found == {0: 0, 1: Lost.LARGE, 2: Lost.LARGE, 3: 3}
+
+
+def test_without_processes_memory_errors_are_results() -> None:
+    def full(number: int) -> int:
+        raise MemoryError
+
+    assert list(run_tasks(full, [0], 0)) == [(0, Lost.LARGE)]
+
+
+def test_a_wish_to_stop_ends_tasks_that_hang() -> None:
+    began, asked = time.monotonic(), [False]
+    found = []
+    for index, _ in run_tasks(hang, [0, 1, 1, 1], 2, stop=lambda: asked[0]):
+        found.append(index)
+        asked[0] = True
+    assert found == [0]
+    assert time.monotonic() - began < 10
 
 
 def test_number_of_processes() -> None:

@@ -146,7 +146,7 @@ def test_images_of_any_size_are_drawn_with_the_same_values() -> None:
 def test_nifti_has_the_image_s_size_spacing_and_sum(tmp_path: Path) -> None:
     found = image_map(blob(NETWORK, (30, 33), 6.0), spacing=(0.2, 0.1))
     path = tmp_path / "map.nii.gz"
-    path.write_bytes(nifti_map(found, "frontal", mirrored=False))
+    path.write_bytes(nifti_map(found, "frontal", tmp_path, mirrored=False))
     image = SimpleITK.ReadImage(str(path))
     assert image.GetSize() == (ORIGINAL[1], ORIGINAL[0], 1)
     assert image.GetSpacing()[:2] == pytest.approx((0.1, 0.2))

@@ -201,6 +201,28 @@ def check_calls(module: Module) -> list[str]:
     return faults
 
 
+def check_reading(module: Module) -> list[str]:
+    """Whatever is read is opened by `isnet_cli.guard.opening`: never a pipe, and within limits."""
+    if folder(module.name) == "guard" or not _is(module.name, "isnet_cli"):
+        return []
+    faults = []
+    for node in ast.walk(module.tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        called, name = ast.unparse(node.func), node.func.attr
+        first = ast.unparse(node.args[0]) if node.args else ""
+        own = called in {"header.read_text", "attributes.read_text"}
+        bad = (
+            (name in {"read_text", "read_bytes"} and not own)
+            or (name == "open" and (not first or first.startswith("'r")) and first != "'rb+'")
+            or (called in {"np.load", "pydicom.dcmread", "Image.open"} and "path" in first)
+            or called in {"pydicom.read_file", "np.fromfile", "torch.from_file"}
+        )
+        if bad and called not in {"webbrowser.open", "os.open"}:
+            faults.append(f"{module.path}:{node.lineno}: {ast.unparse(node)[:60]}")
+    return faults
+
+
 def check_state(module: Module) -> list[str]:
     """No state in modules: no `global`, no mutable names, constants are never changed."""
     faults = []
@@ -289,6 +311,7 @@ CHECKS: dict[str, Callable[[Module], list[str]]] = {
     "heavy": check_heavy,
     "foreign": check_foreign,
     "calls": check_calls,
+    "reading": check_reading,
     "state": check_state,
     "docstrings": check_docstrings,
 }

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import NotAFile, TooManyBytes
 
 CRASH = "crash.txt"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -28,6 +29,12 @@ def explain_machine_fault(error: BaseException, folder: Path | None = None) -> I
         error: The error.
         folder: The run folder, where there is one.
     """
+    if isinstance(error, (NotAFile, TooManyBytes)):
+        return IsnetError(
+            "data",
+            f"{_where(error)}: {error.strerror}, expected a file",
+            fix="remove it, or name another file",
+        )
     if isinstance(error, OSError):
         return _explain_system(error, folder)
     text = str(error) if isinstance(error, RuntimeError) else ""

@@ -146,6 +146,9 @@ def _template(found: Survey, folder: Path, output: Path) -> str:
 
 def _write(text: str, output: Path) -> None:
     from isnet_cli.core.files import write_text
+    from isnet_cli.guard.leftovers import clear_leftovers
+
+    clear_leftovers(output.parent, deep=False)
 
     write_text(output, text)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from isnet_cli.core.records.read import FaultyFileError, name_type
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.opening import open_archive
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,7 +30,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     import torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open_archive(path, path.stat().st_size) as file:  # tensors are not compressed
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load documents no set of exceptions
         raise IsnetError("weights", f"{path}: not a readable checkpoint", fix=FIX) from error
     if not isinstance(state, dict):

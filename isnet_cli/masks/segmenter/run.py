@@ -20,6 +20,7 @@ from isnet_cli.core.run_folder import LOCK, RunFolder, installed_versions
 from isnet_cli.core.training_loop import CHECKPOINT
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.memory import keep_freed_memory
+from isnet_cli.guard.opening import read_text
 from isnet_cli.images.mask_files import PAIR
 from isnet_cli.masks.segmenter.examples import (
     Example,
@@ -238,7 +239,7 @@ def _finished(config: Segmenter, output: Path, identity: str) -> Outcome | None:
 def _record(output: Path) -> dict[str, Any]:
     """The record of an earlier training; empty when there is none or it is damaged."""
     try:
-        found = json.loads((output / RECORD).read_text(encoding="utf-8"))
+        found = json.loads(read_text(output / RECORD))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -19,6 +19,7 @@ from isnet_cli.core.files import sha256_file, write_csv, write_json, write_text
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.leftovers import clear_leftovers
 from isnet_cli.report.compare.common_tests import (
     CommonTests,
     check_runs,
@@ -115,6 +116,7 @@ def compare_runs(
     write_json(places["json"], content)
     for name, (rows, columns) in TABLES.items():
         write_csv(places[name], columns, rows(content))
+    clear_leftovers(output.parent, deep=False)
     write_text(output, page)
     return ComparisonFiles(content, output, list(places.values()))
 
