@@ -26,6 +26,7 @@ class MeteredFile:
         self._limits = reads, seconds
         self._until = time.monotonic() + seconds
         self._counting = True
+        self.fault: UnreadableImage | None = None  # libraries raise others in its place
 
     def count_no_more(self) -> None:
         """The header has been read: what follows is limited by its size."""
@@ -40,15 +41,17 @@ class MeteredFile:
         if self._counting:
             self._reads -= 1
             if self._reads < 0:
-                raise UnreadableImage(
+                self.fault = UnreadableImage(
                     "too_large",
                     f"a header of more than {self._limits[0]} parts (limits.elements)",
                 )
-            if time.monotonic() > self._until:
-                raise UnreadableImage(
+            elif time.monotonic() > self._until:
+                self.fault = UnreadableImage(
                     "too_slow",
                     f"its header takes more than {self._limits[1]:g} s to read (limits.seconds)",
                 )
+            if self.fault is not None:
+                raise self.fault
         return self._file.read(size)
 
     def __enter__(self) -> MeteredFile:

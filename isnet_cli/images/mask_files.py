@@ -27,7 +27,6 @@ FORMATS = (*OWN, "TIFF", "JPEG", "BMP", "GIF", "PPM", "WEBP")
 NOISE = 0.15  # of the highest value: how far compression noise may lie from either end
 MIN_BIMODAL = 0.95  # share of pixels that must lie that close to an end
 LABEL_MAP = 32  # whole values below, three or more of them: numbered regions, not noise
-COST = 10  # bytes that a mask takes per pixel to read: four channels, twice, and the mask
 MASK_SUFFIXES = ("_mask", "-mask", ".mask", " mask", "_lungs", "_lung", "_seg")
 SIDES = {
     "left": ("_left", "-left", "_l", "_leftmask", "_left_mask", "_mask_left"),
@@ -136,7 +135,8 @@ def find_masks(folder: Path, names: Sequence[str]) -> list[str]:
 def _load_one(path: Path, limits: Limits, formats: tuple[str, ...]) -> Mask:
     try:
         with open_picture(path, formats, limits) as image:
-            check_pixels(image.width, image.height, 1, COST, limits)
+            cost = 10 + 2 * len(image.getbands())  # bytes: channels twice, counting their levels
+            check_pixels(image.width, image.height, 1, cost, limits)
             return binarise(
                 _pick_channel(np.asarray(_drop_palette(ImageOps.exif_transpose(image))))
             )

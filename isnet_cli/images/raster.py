@@ -182,27 +182,35 @@ def _read_rare_jpeg(path: Path, scale: Scale, limits: Limits) -> XRay | None:
 
 def _list_pages(image: Any, kind: Format, limits: Limits) -> Iterator[Any]:
     """Pages worth reading, each checked for size before its pixels are touched."""
-    number = kept = 0
-    while True:
-        check_frames(number + 1, limits)
+    count, kept = _count_pages(image, limits) if kind == "tiff" else 1, 0
+    for number in range(count):
+        if number:
+            image.seek(number)
         if not (number and int(_read_tag(image, _SUBFILE, 0)) & 1):
             kept += image.width * image.height
-            check_pixels(1, kept, 1, _cost(image), limits)
+            pages = -(-kept // (image.width * image.height))  # as many as there were of this size
+            check_pixels(image.width, image.height, pages, _cost(image), limits)
             _check_tiles(image)
             yield image
-        number += 1
-        try:
-            if kind != "tiff":
-                return
-            image.seek(number)
-        except EOFError:
-            return
+
+
+def _count_pages(image: Any, limits: Limits) -> int:
+    """Pages of a TIFF, counted no further than the limit."""
+    count = 1
+    with contextlib.suppress(EOFError):
+        while True:
+            image.seek(count)
+            count += 1
+            check_frames(count, limits)
+    image.seek(0)
+    return count
 
 
 def _cost(image: Any) -> int:
     """Bytes per pixel at the peak: as decoded, as an array of levels, and as float32."""
-    wide = image.mode.startswith(("I", "F"))
-    return 14 if wide else 10
+    if image.mode.startswith(("I", "F")):
+        return 14
+    return 8 if image.mode in ("1", "L") else 12
 
 
 def _check_tiles(image: Any) -> None:

@@ -8,6 +8,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from isnet_cli.config.schema import Limits
@@ -16,7 +17,7 @@ from isnet_cli.guard.opening import read_bytes
 
 DELIMITERS = (",", ";", "\t", "|")
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-DELIMITER_LINES = 200
+DELIMITER_LINES, DELIMITER_CHARACTERS = 200, 2_000_000  # that tell the delimiter
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark starts with the other's
@@ -140,7 +141,7 @@ def _list_encodings(content: bytes) -> tuple[str, ...]:
 
 def _find_delimiter(text: str) -> str:
     """The delimiter that cuts most rows into as many cells as the header, and into the most."""
-    head = "\n".join(text.split("\n")[:DELIMITER_LINES])
+    head = "".join(islice(_iterate_lines(text[:DELIMITER_CHARACTERS]), DELIMITER_LINES))
     best, best_score = ",", (0.0, 0)
     for delimiter in DELIMITERS:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -41,34 +43,59 @@ def open_dataset(path: Path, limits: Limits | None = None, *, header: bool = Fal
     except TooManyBytes as error:
         raise UnreadableImage("too_large", f"a file {error.strerror} (limits.file_mb)") from None
     with MeteredFile(opened, limits.elements, limits.seconds) as file:
-        return _read(cast(BinaryIO, file), limits, header)
+        return _read(file, limits, header)
 
 
-def _read(file: BinaryIO, limits: Limits, header: bool) -> Any:
-    import pydicom
+def _read(metered: MeteredFile, limits: Limits, header: bool) -> Any:
     from pydicom import filereader
 
-    # the library's own steps: whatever it takes for the end of the meta information counts
-    filereader.read_preamble(file, force=True)
-    meta = filereader._read_file_meta_info(file)
-    if meta.get("TransferSyntaxUID") != DEFLATED:
-        file.seek(0)
+    file = cast(BinaryIO, metered)
+    with _own_faults(metered):
+        # the library's own steps: whatever it takes for the end of the meta information counts
+        filereader.read_preamble(file, force=True)
+        meta = filereader._read_file_meta_info(file)
+    if meta.get("TransferSyntaxUID") == DEFLATED:
+        inflated, whole = _inflate(file, limits, header)
+        with MeteredFile(inflated, limits.elements, limits.seconds) as content:
+            ds = _read_inflated(content, header)
+        if header and not whole and "Rows" not in ds:
+            raise EOFError  # more stands before the pixels than was inflated
+        ds.file_meta = meta
+        return ds
+    file.seek(0)
+    with _own_faults(metered):
         longest = LONG_VALUE if header else None
-        return pydicom.dcmread(file, force=True, stop_before_pixels=header, defer_size=longest)
-    inflated = MeteredFile(_inflate(file, limits, header), limits.elements, limits.seconds)
-    ds: Any = filereader.read_dataset(
-        cast(BinaryIO, inflated),
-        is_implicit_VR=False,
-        is_little_endian=True,
-        stop_when=(lambda tag, vr, length: int(tag) in _PIXELS) if header else None,
-        defer_size=LONG_VALUE if header else None,
-    )
-    ds.file_meta = meta
-    return ds
+        return filereader.dcmread(file, force=True, stop_before_pixels=header, defer_size=longest)
 
 
-def _inflate(file: BinaryIO, limits: Limits, header: bool) -> BinaryIO:
-    """A deflated data set in full, or its beginning; never more than the limit is held."""
+@contextlib.contextmanager
+def _own_faults(file: MeteredFile) -> Iterator[None]:
+    """Raises the fault that ended the reading, whatever the library made of it."""
+    try:
+        yield
+    except RecursionError:
+        raise UnreadableImage("too_large", "its sequences are nested too deeply") from None
+    except Exception:
+        if file.fault is not None:
+            raise file.fault from None
+        raise
+
+
+def _read_inflated(content: MeteredFile, header: bool) -> Any:
+    from pydicom import filereader
+
+    with _own_faults(content):
+        return filereader.read_dataset(
+            cast(BinaryIO, content),
+            is_implicit_VR=False,
+            is_little_endian=True,
+            stop_when=(lambda tag, vr, length: int(tag) in _PIXELS) if header else None,
+            defer_size=LONG_VALUE if header else None,
+        )
+
+
+def _inflate(file: BinaryIO, limits: Limits, header: bool) -> tuple[BinaryIO, bool]:
+    """A deflated data set, in full or its beginning, and whether that is all of it."""
     most = min(HEADER_BYTES, limits.file_bytes) if header else limits.file_bytes
     inflater, found = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO()
     while not inflater.eof:
@@ -85,4 +112,4 @@ def _inflate(file: BinaryIO, limits: Limits, header: bool) -> BinaryIO:
     if not header and not inflater.eof:
         raise UnreadableImage("truncated", "the deflated data set ends before its end")
     found.seek(0)
-    return found
+    return found, inflater.eof
