@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from isnet_cli.config.schema import Choice, Config, Heatmap, ImageSet, chosen_images
+from isnet_cli.config.schema import Choice, Columns, Config, Heatmap, ImageSet, chosen_images
 from isnet_cli.config.yaml_tree import Key
 from isnet_models.methods import registry
 
@@ -19,6 +20,7 @@ def check(config: Config) -> list[Fault]:
         *_methods(config),
         *_multilabel(config),
         *_sets(config),
+        *_patterns(config),
         *_classes(config),
         *_training(config),
         *_heatmap(config),
@@ -40,6 +42,28 @@ def _multilabel(config: Config) -> Iterator[Fault]:
             "selective explains one class against the others and does not exist with"
             " data.labels.task: multilabel; set train.settings.isnet.variant: auto, or flex",
         )
+
+
+def _patterns(config: Config) -> Iterator[Fault]:
+    """Patterns of paths in place of columns must be regular expressions that can match."""
+    places: list[tuple[Key, Columns]] = [(("data", "columns"), config.data.columns)]
+    for name, entry in config.data.sets.items():
+        if entry.columns is not None:
+            places.append((("data", "sets", name, "columns"), entry.columns))
+    for key, columns in places:
+        for role, setting in columns:
+            if not isinstance(setting, str) or not setting.startswith("path:"):
+                continue
+            if role not in {"patient", "source"}:
+                yield (*key, role), "path:PATTERN names patients and sources alone; name a column"
+                continue
+            try:
+                pattern = re.compile(setting.removeprefix("path:"))
+            except re.error as error:
+                yield (*key, role), f"'{setting}' is no regular expression ({error})"
+                continue
+            if pattern.match(""):
+                yield (*key, role), f"'{setting}' matches nothing at all; expected a pattern"
 
 
 def _methods(config: Config) -> Iterator[Fault]:

@@ -96,11 +96,16 @@ ColumnName = Annotated[str | None, Word("none", default=False)]
 
 
 class Columns(Section):
-    """Names of optional columns in the label file; ``auto`` finds the usual names, or ``none``."""
+    """Names of optional columns in the label file; ``auto`` finds the usual names, or ``none``.
+
+    ``path:PATTERN`` reads patient or source from the image's path instead.
+    """
 
     patient: ColumnName = "auto"
     source: ColumnName = "auto"
     view: ColumnName = "auto"
+    modality: ColumnName = "auto"
+    body_part: ColumnName = "auto"
     mask: ColumnName = "auto"
     set: ColumnName = "auto"
 
@@ -156,6 +161,8 @@ class Data(Section):
     images: str | list[str] | None = None  # folder | file | list of files | .txt | .csv
     labels: Labels = Labels()
     columns: Columns = Columns()
+    # rows of one image that differ in their label
+    repeated: Literal["refuse", "any", "majority", "all"] = "refuse"
     sets: dict[str, ImageSet] = {}
     split: Split = Split()
     view: Literal["frontal", "any"] = "frontal"

@@ -23,8 +23,9 @@ data:
     file: {labels}\0{labels_note}
     key: auto\0how rows find images: auto, file, stem, uid, accession, patient
     task: {task}\0multiclass: one class per image; multilabel: several
-    columns: {columns}\0auto: found by their usual names
+    columns: {columns}\0{columns_note}
     classes: {classes}\0{classes_note}
+{more}\
   # Sets: without any, train, val and test are split automatically. Named test sets may be external:
   # sets:
   #   train: {{fraction: 0.7}}
@@ -70,6 +71,9 @@ def template(
     matched: int = 0,
     task: str = "multiclass",
     columns: Sequence[str] = (),
+    why: str = "",
+    repeated: str = "refuse",
+    patient: str = "",
     classes: Sequence[str] = (),
     sources: Sequence[str] = (),
     masks: str | None = None,
@@ -86,6 +90,9 @@ def template(
         matched: Images with a label.
         task: ``multiclass`` or ``multilabel``.
         columns: Label columns; empty to leave them to be found.
+        why: Which label columns were found, and why, for the comment.
+        repeated: What to make of several rows of one image.
+        patient: Column or pattern of the patient; empty to leave it to be found.
         classes: Classes found.
         sources: Collections found.
         masks: Folder of masks, or None for the lung U-Net.
@@ -101,6 +108,8 @@ def template(
         labels_note=f"{matched}{of} images have a row" if labels else "folders: a folder per class",
         task=task,
         columns=_scalar(list(columns) or "auto"),
+        columns_note=" ".join(why.split()) or "auto: found by their usual names",
+        more=_more(repeated, patient),
         classes="auto",
         classes_note=f"found: {_listed(classes)}" if classes else "auto: as found",
         sources_note=f"  # Sources found: {_listed(sources)}\n" if sources else "",
@@ -108,6 +117,16 @@ def template(
         masks_note=f"{masked}{of} images have one" if masks else "auto: the lung U-Net makes them",
     )
     return "\n".join(_aligned(line) for line in text.split("\n"))
+
+
+def _more(repeated: str, patient: str) -> str:
+    """Lines of settings that few label files need."""
+    lines = ""
+    if patient:
+        lines += f"  columns:\n    patient: {_scalar(patient)}{_MARK}each in one set only\n"
+    if repeated != "refuse":
+        lines += f"  repeated: {repeated}{_MARK}rows of one image: any, majority or all\n"
+    return lines
 
 
 def _aligned(line: str) -> str:

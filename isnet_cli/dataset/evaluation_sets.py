@@ -25,7 +25,7 @@ def choose_sets(rows: Sequence[Row], names: Sequence[str] | None, key: str) -> d
     Args:
         rows: The manifest.
         names: Sets asked for; None: all but train and val; without such sets, the images of no
-            set, as `UNNAMED`; without such images, val.
+            set, as `UNNAMED`.
         key: Configuration key of `names`, for messages.
 
     Raises:
@@ -48,13 +48,14 @@ def choose_sets(rows: Sequence[Row], names: Sequence[str] | None, key: str) -> d
     named = {n: found[n] for n in found if n not in (*TRAINING_SETS, UNNAMED)}
     if named:
         return named
-    for fallback in (UNNAMED, "val"):
-        if fallback in found:
-            return {fallback: found[fallback]}
+    if UNNAMED in found:
+        return {UNNAMED: found[UNNAMED]}
     raise IsnetError(
         "data",
-        f"manifest: no image outside the training set ({len(usable)} readable images)",
-        fix="name a test set under data.sets, with a fraction or with images of its own",
+        f"manifest: no image outside the sets train and val ({len(usable)} readable images),"
+        " expected a test set",
+        fix="name a test set under data.sets, with a fraction or with images of its own"
+        + (f";   {key}: [val]   takes the validation images" if "val" in found else ""),
     )
 
 

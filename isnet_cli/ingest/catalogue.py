@@ -69,6 +69,8 @@ class Contents:
         warnings: What the user should know, one sentence each.
         masks_left_out: Files among the images that are masks of others.
         faults: Why a collection has no labels, by its name; only when read leniently.
+        lost: Lines of the label file whose rows found no image, per collection that has such a
+            file.
     """
 
     candidates: tuple[Candidate, ...]
@@ -77,6 +79,7 @@ class Contents:
     warnings: tuple[str, ...]
     masks_left_out: int
     faults: Mapping[str, IsnetError] = field(default_factory=dict)
+    lost: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class _Labelled:
     match: tuple[str, ...]
     warnings: tuple[str, ...]
     masks_left_out: int
+    lost: tuple[int, ...] | None
 
 
 class Catalogue:
@@ -190,6 +194,7 @@ class Catalogue:
                 labelling.match,
                 tuple(labelling.warnings),
                 left_out,
+                labelling.lost,
             )
         return self._combine(found, faults)
 
@@ -237,6 +242,7 @@ class Catalogue:
             ),
             sum(part.masks_left_out for part in found.values()),
             faults,
+            {name: part.lost for name, part in found.items() if part.lost is not None},
         )
 
 
@@ -261,12 +267,12 @@ def hash_content(path: str | Path) -> str:
 def _list_collections(config: Config) -> Iterator[Collection]:
     data = config.data
     if data.images is not None:
-        yield Collection(MAIN, data.images, data.labels, data.columns, config.limits)
+        yield Collection(MAIN, data.images, data.labels, data.columns, config.limits, data.repeated)
     for name, entry in data.sets.items():
         if entry.images is not None:
             labels = entry.labels or Labels(task=data.labels.task, uncertain=data.labels.uncertain)
             columns = entry.columns or data.columns
-            yield Collection(name, entry.images, labels, columns, config.limits)
+            yield Collection(name, entry.images, labels, columns, config.limits, data.repeated)
         elif entry.labels is not None:
             raise IsnetError(
                 "config",

@@ -5,20 +5,31 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from isnet_cli.config.schema import Columns, Labels, Limits
 from isnet_cli.core.files import without_nan
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.find import Collected, list_places, make_printable, normalise_path
-from isnet_cli.images.header_scan import HeaderFacts
+from isnet_cli.images.find import (
+    Collected,
+    list_places,
+    make_printable,
+    normalise_path,
+    normalise_slashes,
+)
+from isnet_cli.images.header_scan import HeaderFacts, drop_placeholder
 from isnet_cli.images.manifest import is_manifest, read_manifest
 from isnet_cli.images.mask_files import PAIR
 from isnet_cli.images.types import Row
-from isnet_cli.labels.join import Join, join_labels, needs_headers
+from isnet_cli.labels.column_names import list_names
+from isnet_cli.labels.columns import Roles
+from isnet_cli.labels.join import Attempt, Join, join_labels, needs_headers
 from isnet_cli.labels.join_keys import ImageName
+from isnet_cli.labels.lists import merge_spellings
+from isnet_cli.labels.path_patterns import find_in_path, is_pattern, propose_patient_pattern
+from isnet_cli.labels.repeated import Repeated
 from isnet_cli.labels.tables import (
     LabelRow,
     LabelTable,
@@ -30,6 +41,8 @@ from isnet_cli.labels.values import UnknownValueError, decode_findings, encode_f
 
 MAIN = ""  # name of the collection that the sets share
 NONE = LabelRow(0, "")
+PATTERNS = ("patient", "source")  # what a pattern of the path may name
+EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,7 @@ class Collection:
         labels: Where their labels are.
         columns: Optional columns of the label file.
         limits: What the label file may be.
+        repeated: What to make of rows of one image that differ in their label.
     """
 
     name: str
@@ -49,6 +63,7 @@ class Collection:
     labels: Labels
     columns: Columns
     limits: Limits = field(default_factory=Limits)
+    repeated: Repeated = "refuse"
 
 
 class Labelling:
@@ -65,6 +80,7 @@ class Labelling:
         classes: Class names found, in order.
         match: Lines of the match table, or one sentence.
         warnings: What the user should know, one sentence each.
+        lost: Lines of the label file whose rows found no image; None without a label file.
     """
 
     def __init__(self, collection: Collection, images: Collected, known: tuple[str, ...]) -> None:
@@ -76,6 +92,7 @@ class Labelling:
         self.classes: tuple[str, ...] = ()
         self.match: tuple[str, ...] = ()
         self.warnings: list[str] = []
+        self.lost: tuple[int, ...] | None = None
 
     def join_by_names(self) -> None:
         """Reads the label file; joins it when file names are all that is needed.
@@ -102,7 +119,64 @@ class Labelling:
             found = self._read_table(self._table, self._join)
         else:
             found = self._read_manifests() or self._read_folders(headers)
-        return [(self._align(row), masks) for row, masks in found]
+        found = [(self._align(row), masks) for row, masks in found]
+        for role in PATTERNS:
+            found = self._read_paths(role, found)
+        self._warn_of_patients(found, headers)
+        return found
+
+    def _list_paths(self) -> list[str]:
+        """Paths of the images below their folder, with forward slashes."""
+        root = os.path.abspath(self.images.root)
+        return [
+            normalise_slashes(os.path.relpath(os.path.abspath(path), root))
+            for _, path in self.images.images
+        ]
+
+    def _read_paths(
+        self, role: str, rows: list[tuple[LabelRow, str]]
+    ) -> list[tuple[LabelRow, str]]:
+        """The rows with patient or source as a configured pattern finds it in the paths."""
+        setting = getattr(self._collection.columns, role)
+        if not is_pattern(setting) or not rows:
+            return rows
+        paths = self._list_paths()
+        values = [find_in_path(setting, role, path) for path in paths]
+        where = f"data.columns.{role}"
+        if not any(values):
+            other = propose_patient_pattern(paths) if role == "patient" else ""
+            raise IsnetError(
+                "data",
+                f"{where}: '{setting}' is in none of {len(paths)} paths below the folder of images,"
+                f" expected the {role} of each image",
+                fix=f"{where}: '{other}'" if other else f"correct the pattern, or {where}: auto",
+            )
+        lost = values.count("")
+        if lost:
+            self.warnings.append(f"{where}: '{setting}' is not in the paths of {lost} images")
+        return [
+            (_state(row, role, value) if value else row, masks)
+            for (row, masks), value in zip(rows, values, strict=True)
+        ]
+
+    def _warn_of_patients(
+        self, rows: list[tuple[LabelRow, str]], headers: Sequence[HeaderFacts]
+    ) -> None:
+        """Warns when nothing names the patients and the paths look as if they did."""
+        known = any(row.patient for row, _ in rows) or any(
+            drop_placeholder(header.identity.patient) for header in headers
+        )
+        if known or self._collection.columns.patient is None:
+            return
+        paths = self._list_paths()
+        found = propose_patient_pattern(paths)
+        values = [find_in_path(found, "patient", path) for path in paths] if found else []
+        if values and values != [row.label for row, _ in rows]:
+            self.warnings.append(
+                f"the patient of {len(paths)} images is unknown, so images of one patient can be in"
+                f" several sets; the paths seem to name {len(set(values) - {''})} patients: set"
+                f" data.columns.patient: '{found}'"
+            )
 
     def _leave_out_masks(self, table: LabelTable) -> None:
         bases = self._list_bases(table)
@@ -123,17 +197,36 @@ class Labelling:
             ImageName(path, key, header.identity)
             for (key, path), header in zip(self.images.images, headers, strict=True)
         ]
-        found = join_labels(names, table, self._collection.labels, [self.images.root])
+        collection = self._collection
+        roots = [self.images.root]
+        found = join_labels(names, table, collection.labels, roots, collection.repeated)
         self.match = (
             *found.table,
-            f"joined by {found.chosen.kind}, column '{found.chosen.column}'; "
-            f"labels from {', '.join(map(repr, table.roles.label))}",
+            f"joined by {found.chosen.kind}, column '{found.chosen.column}'",
+            describe_labels(table.roles),
+            *self._describe_rest(table, found.chosen),
         )
         return found
 
+    def _describe_rest(self, table: LabelTable, chosen: Attempt) -> Iterator[str]:
+        """What has several rows, what has none, and which rows have nothing."""
+        several = chosen.used_rows - len({row for row in chosen.rows if row is not None})
+        if several:
+            yield f"{several} rows repeat an image and were merged with its first row"
+        alone = chosen.rows.count(None)
+        if alone:
+            yield f"{alone} images have no row"
+        used = chosen.used | {row for row in chosen.rows if row is not None}
+        lost = tuple(row.line for i, row in enumerate(table.rows) if i not in used)
+        self.lost = lost
+        if lost:
+            shown = ", ".join(map(str, lost[:EXAMPLES]))
+            more = ", ..." if len(lost) > EXAMPLES else ""
+            yield f"{len(lost)} rows have no image (line {shown}{more})"
+
     def _read_table(self, table: LabelTable, found: Join) -> list[tuple[LabelRow, str]]:
         bases = self._list_bases(table)
-        rows = [NONE if i is None else table.rows[i] for i in found.chosen.rows]
+        rows = [row or NONE for row in found.chosen.stated]
         return [(row, PAIR.join(_find_mask(mask, bases) for mask in row.masks)) for row in rows]
 
     def _read_manifests(self) -> list[tuple[LabelRow, str]] | None:
@@ -209,7 +302,8 @@ class Labelling:
             values = decode_findings(row.label)
             kept = {name: values.get(name, math.nan) for name in known}
             return replace(row, label=encode_findings(without_nan(kept)))
-        if row.label not in known:
+        label = merge_spellings({row.label: 1}, known)[row.label]
+        if label not in known:
             raise IsnetError(
                 "data",
                 f"data.sets.{name}: class '{row.label}', expected one of the main images' classes"
@@ -217,7 +311,19 @@ class Labelling:
                 fix="write the class in the same way in both label files,"
                 f"   or choose classes: data.sets.{name}.labels.classes: [...]",
             )
-        return row
+        return replace(row, label=label)
+
+
+def _state(row: LabelRow, role: str, value: str) -> LabelRow:
+    if role == "patient":
+        return replace(row, patient=value)
+    return replace(row, source=value)
+
+
+def describe_labels(roles: Roles) -> str:
+    """Which columns the labels come from, and why."""
+    names = list_names(roles.label, 4)
+    return f"labels from {names} ({roles.why})" if roles.why else f"labels from {names}"
 
 
 def _find_mask(mask: str, bases: list[str]) -> str:

@@ -196,6 +196,8 @@ def find_early_fault(candidate: Candidate, config: Config, key: str) -> FileFact
     """Why a file need not be read, as far as its header and label row say; None when it must be."""
     if candidate.header.fault is not None:
         return skip_file(key, *candidate.header.fault)
+    if candidate.stated.fault is not None:
+        return skip_file(key, *candidate.stated.fault)
     if config.data.view == "frontal" and candidate.view == "lateral":
         return skip_file(key, "lateral", "a lateral image, expected frontal (data.view: frontal)")
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +11,12 @@ from isnet_cli.config.schema import ImageSet, Split
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.splits import DEFAULT_SETS, NEGATIVE, list_classes
+from isnet_cli.labels.values import parse_label
 
 EXAMPLES = 5
 UNKNOWN = "unknown"  # name of an empty source in tables
 NEEDED = ("train", "val")
+VALIDATION = "evaluate.sets: [val]   scores the validation images, which also choose the model"
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,18 @@ def check_sets(
     """Everything that is wrong or doubtful with the sets of the usable rows, errors first.
 
     Errors: a patient or a file's copy in two sets (a warning with ``split.allow_overlap``), an
-    empty train or val set although training images are there. Warnings: another configured set that
-    is empty, a class that a set lacks, a class whose training images all come from one source while
-    other classes come from elsewhere.
+    empty train or val set although training images are there, training images that are all alike.
+    Warnings: another expected set that is empty, no test set at all, a set without labels, a class
+    that a set lacks, a class whose training images all come from one source while other classes
+    come from elsewhere.
     """
     used = [row for row in rows if row.status == "ok" and row.set]
     overlap: Literal["error", "warning"] = "warning" if split.allow_overlap else "error"
     found = [
-        *_check_patients(used, overlap),
+        *_check_patients(used, overlap, split),
         *_check_copies(used, overlap),
         *_check_empty(rows, used, sets),
+        *_check_training(used, task),
         *_check_classes(used, task),
         *_check_sources(used, task),
     ]
@@ -94,7 +98,7 @@ def _list_row_classes(row: Row, task: str) -> list[str]:
 
 
 def _check_patients(
-    rows: Sequence[Row], severity: Literal["error", "warning"]
+    rows: Sequence[Row], severity: Literal["error", "warning"], split: Split
 ) -> Iterator[Finding]:
     images: dict[str, dict[str, Row]] = defaultdict(dict)
     for row in rows:
@@ -107,11 +111,23 @@ def _check_patients(
             severity,
             f"data.sets: {_count_noun(len(shared), 'patient')} in more than one of the sets"
             f" {', '.join(names)}, expected each in one",
-            fix="data.split.group: patient keeps whole patients together;"
-            " data.split.ids: source   if hospitals number their patients independently;"
-            " data.split.allow_overlap: true   if you mean it",
+            fix="; ".join(
+                [
+                    *(["data.split.group: patient keeps them together"] * (split.group == "none")),
+                    *_propose_ids(shared.values(), split),
+                    "data.split.allow_overlap: true   if you mean it",
+                ]
+            ),
             details=_list_examples({f"patient {key}": found for key, found in shared.items()}),
         )
+
+
+def _propose_ids(shared: Iterable[Mapping[str, Row]], split: Split) -> list[str]:
+    """The setting for numbers that hospitals give independently, where it would help."""
+    apart = all(len({row.source for row in found.values()}) == len(found) for found in shared)
+    if split.ids == "source" or not apart:
+        return []
+    return ["data.split.ids: source   if hospitals number their patients independently"]
 
 
 def _check_copies(rows: Sequence[Row], severity: Literal["error", "warning"]) -> Iterator[Finding]:
@@ -139,19 +155,54 @@ def _check_empty(
     expected = list(sets) if sets else list(NEEDED) if filled & set(NEEDED) else []
     if not labelled and not any(name in NEEDED for name in sets):
         expected = []
+    tested = filled - set(NEEDED)
+    if not sets and filled & set(NEEDED) and not tested:
+        expected.append("test")
+    groups = len({row.patient or row.key for row in used})
+    rest = f"({len(used)} images of {_count_noun(groups, 'patient')} are in other sets)"
     for name in expected:
         if name in filled:
             continue
         needed = name in NEEDED
-        groups = len({row.patient or row.key for row in used})
+        fix = (
+            f"give data.sets.{name} a fraction or source with images, or write '{name}' into"
+            " the label file's set column"
+        )
+        if not needed:
+            fix = f"more patients, another fraction, or images of its own: data.sets.{name}.images"
         yield Finding(
             "error" if needed else "warning",
-            f"data.sets.{name}: no image, expected at least one"
-            f" ({len(used)} images of {_count_noun(groups, 'patient')} are in other sets)",
-            fix=f"give data.sets.{name} a fraction or source with images, or write '{name}' into"
-            " the label file's set column"
-            if labelled
-            else "give the labels: data.labels.file",
+            f"data.sets.{name}: no image, expected at least one {rest}",
+            fix=(fix if labelled else "give the labels: data.labels.file")
+            + ("" if needed or tested else f"; {VALIDATION}"),
+        )
+    if "train" in filled and not tested and set(expected) <= set(NEEDED):
+        yield Finding(
+            "warning",
+            "data.sets: no test image, so evaluate has nothing to score",
+            fix=f"a test set under data.sets; {VALIDATION}",
+        )
+
+
+def _check_training(rows: Sequence[Row], task: str) -> Iterator[Finding]:
+    """Training images that are all alike teach nothing."""
+    labels = [row.label for row in rows if row.set == "train" and row.label]
+    values: dict[str, set[float]] = defaultdict(set)
+    for label in labels:
+        for name, value in parse_label(label, task).items():
+            values[name].add(value)
+    learnable = (
+        len(values) > 1
+        if task == "multiclass"
+        else any({0.0, 1.0} <= found for found in values.values())
+    )
+    if labels and not learnable:
+        what = f"of class '{labels[0]}'" if task == "multiclass" else "alike in every finding"
+        yield Finding(
+            "error",
+            f"data.sets.train: all {len(labels)} images are {what}, expected images of two classes"
+            " or more",
+            fix="check the label column (data.labels.columns), or add images of another class",
         )
 
 
@@ -161,10 +212,19 @@ def _check_classes(rows: Sequence[Row], task: str) -> Iterator[Finding]:
         found = [c for row in rows if row.set == name for c in _list_row_classes(row, task)]
         missing = sorted(classes - set(found))
         if found and missing:
+            only = len(set(found)) == 1 and task == "multiclass"
             yield Finding(
                 "warning",
                 f"data.sets.{name}: no image of class {', '.join(map(repr, missing))};"
-                " its scores have no value for it",
+                + (f" all are of class '{found[0]}';" if only else "")
+                + " its scores have no value for it",
+                fix="more images of the class, or another fraction",
+            )
+        elif classes and not found and name not in NEEDED:
+            yield Finding(
+                "warning",
+                f"data.sets.{name}: no image has a label, so it gets predictions and no scores",
+                fix=f"data.sets.{name}.labels.file: its label file",
             )
 
 

@@ -237,7 +237,9 @@ def _complete_shares(
             "config",
             f"data.sets: {' and '.join(open_sets)} draw from the same images without a fraction,"
             " expected at most one such set",
-            fix=f"data.sets.{open_sets[0]}.fraction: 0.5",
+            fix=f"data.sets.{open_sets[0]}.fraction: {(1.0 - given) / len(open_sets):.3g}"
+            if given < 1.0 - TOLERANCE
+            else "lower the fractions of the others",
         )
     rest = max(0.0, 1.0 - given)
     return {name: rest if fractions[name] is None else fractions[name] or 0.0 for name in names}

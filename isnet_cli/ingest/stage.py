@@ -19,7 +19,8 @@ from isnet_cli.images.manifest import rows_to_dicts
 from isnet_cli.images.mask_files import PAIR, load_mask, save_mask
 from isnet_cli.images.types import ROW_FIELDS, Row
 from isnet_cli.ingest import reading
-from isnet_cli.ingest.catalogue import Catalogue
+from isnet_cli.ingest.catalogue import Catalogue, Contents
+from isnet_cli.ingest.reading import name_image
 from isnet_cli.ingest.rows import Line, make_early_lines, make_lines, skip_copies, split_into_sets
 from isnet_cli.ingest.set_checks import Finding, check_sets, refuse_errors
 from isnet_cli.ingest.summary import (
@@ -31,11 +32,12 @@ from isnet_cli.ingest.summary import (
 )
 
 NAME = "ingest"
-FORMAT = 1  # raised when the same input gives another manifest
-MANIFEST, SKIPPED = "manifest.csv", "skipped.csv"
+FORMAT = 2  # raised when the same input gives another manifest
+MANIFEST, SKIPPED, UNMATCHED = "manifest.csv", "skipped.csv", "unmatched.csv"
 SALT = ".salt"
 GIVEN = "given_masks"  # copies of given masks under pseudonyms
 SKIPPED_FIELDS = ("key", "path", "reason")
+UNMATCHED_FIELDS = ("set", "what", "line", "key")
 
 
 def prepare(config: Config) -> Catalogue:
@@ -63,7 +65,7 @@ def fingerprint(config: Config, folder: RunFolder, prepared: Catalogue | None = 
 def run(
     config: Config, folder: RunFolder, context: RunContext, prepared: Catalogue | None = None
 ) -> StageResult:
-    """Writes ``images/<key>.png``, ``manifest.csv`` and ``skipped.csv``.
+    """Writes ``images/<key>.png``, ``manifest.csv``, ``skipped.csv`` and ``unmatched.csv``.
 
     What labels, headers and sets can be refused for is refused before pixels are read. Images that
     an earlier run kept are used again when neither the file (size, time of change) nor the way of
@@ -89,11 +91,14 @@ def run(
     if config.data.privacy.rename:
         rows = _copy_masks(rows, root, config, context)
     _write_skipped(rows, root)
+    _write_unmatched(contents, config, salt, root)
     report_warnings(_refuse_unsound(rows, config), rows, config, context)
     files.write_csv(root / MANIFEST, ROW_FIELDS, rows_to_dicts(rows))
     _remove_stale(rows, root)
     report_rows(rows, config, context)
-    return StageResult([root / MANIFEST, root / SKIPPED], summarise_rows(rows, config))
+    return StageResult(
+        [root / name for name in (MANIFEST, SKIPPED, UNMATCHED)], summarise_rows(rows, config)
+    )
 
 
 def _refuse_unsound(rows: Sequence[Row], config: Config) -> list[Finding]:
@@ -164,6 +169,21 @@ def _write_skipped(rows: Sequence[Row], root: Path) -> None:
         if row.status == "skipped"
     ]
     files.write_csv(root / SKIPPED, SKIPPED_FIELDS, lost)
+
+
+def _write_unmatched(contents: Contents, config: Config, salt: bytes, root: Path) -> None:
+    """Images without a row of their label file, and rows without an image."""
+    alone = [
+        {"set": c.collection, "what": "image", "line": "", "key": name_image(c, config, salt)}
+        for c in contents.candidates
+        if c.collection in contents.lost and c.stated.line == 0
+    ]
+    lost = [
+        {"set": name, "what": "row", "line": line, "key": ""}
+        for name, lines in contents.lost.items()
+        for line in lines
+    ]
+    files.write_csv(root / UNMATCHED, UNMATCHED_FIELDS, [*alone, *lost])
 
 
 def _remove_stale(rows: Sequence[Row], root: Path) -> None:

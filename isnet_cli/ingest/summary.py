@@ -54,7 +54,7 @@ def report_warnings(
 ) -> None:
     """Warns of doubtful sets, of notes on most images, and of images of unknown patients."""
     for finding in findings:
-        context.warn("data", finding.text)
+        context.warn("data", finding.text + (f" ({finding.fix})" if finding.fix else ""))
     used = [row.notes for row in rows if row.status == "ok"]
     for finding in find_common_notes(used):
         context.warn("data", finding.text + (f" ({finding.fix})" if finding.fix else ""))
@@ -63,7 +63,7 @@ def report_warnings(
         context.warn(
             "data",
             f"the patient of {len(unknown)} images is unknown: each counts as a patient of its own"
-            " (data.columns.patient names the column)",
+            " (data.columns.patient names the column, or a pattern of the path)",
         )
 
 

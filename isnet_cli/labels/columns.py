@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from dataclasses import dataclass, replace
 
 from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.errors import IsnetError
+from isnet_cli.labels.column_names import (
+    LEFT_MASKS,
+    PATH,
+    RIGHT_MASKS,
+    ROLE_NAMES,
+    STATED,
+    list_named,
+    list_names,
+    plain,
+    require_column,
+)
 from isnet_cli.labels.csv_table import CsvTable
-from isnet_cli.labels.values import is_finding
-
-# Names are compared in lower case without anything but letters and digits.
-LABEL_NAMES = (  # tiers: a column of an earlier tier wins
-    ("label", "labels"),
-    ("class", "classes", "classname", "target", "targets", "y"),
-    (
-        *("diagnosis", "diagnoses", "disease", "diseases", "finding", "findings"),
-        *("findinglabels", "category", "outcome", "pathology"),
-    ),
-)
-ROLE_NAMES: dict[str, tuple[str, ...]] = {
-    "patient": (
-        *("patient", "patientid", "patientidentifier", "patientkey", "patientnumber"),
-        *("subject", "subjectid", "pid", "mrn"),
-    ),
-    "source": (
-        *("source", "hospital", "site", "dataset", "institution", "center", "centre"),
-        *("origin", "collection", "cohort"),
-    ),
-    "view": ("view", "viewposition", "projection", "frontallateral"),
-    "mask": ("mask", "maskfile", "maskpath", "lungmask", "lungmaskfile", "lungmaskpath"),
-    "set": ("set", "split", "subset", "partition"),
-}
-LEFT_MASKS = ("leftmask", "maskleft", "leftlungmask", "lungmaskleft")
-RIGHT_MASKS = ("rightmask", "maskright", "rightlungmask", "lungmaskright")
-FILE_NAMES = (
-    *("file", "filename", "filepath", "path", "relativepath", "image", "images", "imagefile"),
-    *("imagepath", "imagename", "imageindex", "imageid", "img", "imgpath", "imgname", "dicom"),
-    *("dicompath", "dicomfile", "dicomid", "film", "xray", "key", "name", "stem", "id"),
-)
-UID_NAMES = ("sopinstanceuid", "sopuid", "instanceuid", "imageuid", "uid", "imageid", "dicomid")
-ACCESSION_NAMES = ("accession", "accessionnumber", "accessionno", "accno", "studyid")
-NOT_LABELS = (  # numbers about the patient or the file, never a finding
-    *("age", "patientage", "sex", "gender", "patientsex", "patientgender", "followup", "height"),
-    *("width", "bits", "frame", "index", "row", "no", "nr", "number", "fold", "appa"),
-)
-INDEX_NAMES = re.compile(r"column\d+|unnamed\d*|index|row|no|nr|number")
+from isnet_cli.labels.label_columns import find_label_columns
 
 
 @dataclass(frozen=True)
@@ -57,27 +29,29 @@ class Roles:
         label: One column, or several for multi-label and one-hot files.
         patient: Column of the patient's identifier.
         source: Column of the hospital or collection.
-        view: Column of the projection.
+        view: Columns of the projection, the deciding one first.
+        modality: Columns of the modality.
+        body_part: Columns of the body part.
         mask: One column of mask files, or two (left, right).
         set: Column of the named set.
+        why: Why these are the label columns, in words.
     """
 
     label: tuple[str, ...] = ()
     patient: str = ""
     source: str = ""
-    view: str = ""
+    view: tuple[str, ...] = ()
+    modality: tuple[str, ...] = ()
+    body_part: tuple[str, ...] = ()
     mask: tuple[str, ...] = ()
     set: str = ""
+    why: str = ""
 
     def used(self) -> frozenset[str]:
         """All columns that have a meaning of their own."""
-        names = (*self.label, self.patient, self.source, self.view, *self.mask, self.set)
+        stated = (*self.view, *self.modality, *self.body_part)
+        names = (*self.label, self.patient, self.source, *stated, *self.mask, self.set)
         return frozenset(name for name in names if name)
-
-
-def plain(name: str) -> str:
-    """A column name in lower case, letters and digits only."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def find_roles(table: CsvTable, labels: Labels, columns: Columns) -> Roles:
@@ -87,43 +61,33 @@ def find_roles(table: CsvTable, labels: Labels, columns: Columns) -> Roles:
         IsnetError: Kind "data", when a named column does not exist, two columns claim one role, or
             there is no label column.
     """
-    found = {role: _find_column(table, role, getattr(columns, role)) for role in ROLE_NAMES}
+    found = {
+        role: _find_column(table, role, getattr(columns, role))
+        for role in ROLE_NAMES
+        if role not in STATED
+    }
     masks: tuple[str, ...] = (found["mask"],) if found["mask"] else ()
     if not masks and columns.mask == "auto":
         masks = _find_mask_pair(table)
-    roles = Roles((), found["patient"], found["source"], found["view"], masks, found["set"])
-    return replace(roles, label=_find_labels(table, labels, roles))
-
-
-def require_column(table: CsvTable, name: str, setting: str) -> str:
-    """`name`, which must be a column of `table`; `setting` is what to write before a better name.
-
-    Raises:
-        IsnetError: Kind "data", with the nearest names.
-    """
-    if name in table.columns:
-        return name
-    near = difflib.get_close_matches(name.lower(), [c.lower() for c in table.columns], n=1)
-    match = next((c for c in table.columns if near and c.lower() == near[0]), None)
-    raise IsnetError(
-        "data",
-        f"{table.path}: no column '{name}', found {list_names(table.columns)}",
-        fix=f"{setting}{match or 'one of them'}",
+    roles = Roles(
+        patient=found["patient"],
+        source=found["source"],
+        view=_find_stated(table, "view", columns.view),
+        modality=_find_stated(table, "modality", columns.modality),
+        body_part=_find_stated(table, "body_part", columns.body_part),
+        mask=masks,
+        set=found["set"],
     )
-
-
-def list_names(names: tuple[str, ...] | list[str], limit: int = 12) -> str:
-    """Names in quotes for a message, cut after `limit`."""
-    text = ", ".join(f"'{name}'" for name in names[:limit])
-    return f"{text} and {len(names) - limit} more" if len(names) > limit else text
+    label, why = find_label_columns(table, labels, roles.used())
+    return replace(roles, label=label, why=why)
 
 
 def _find_column(table: CsvTable, role: str, setting: str | None) -> str:
-    if setting is None:
+    if setting is None or (role in {"patient", "source"} and setting.startswith(PATH)):
         return ""
     if setting != "auto":
-        return require_column(table, setting, f"data.columns.{role}: ")
-    hits = [name for name in table.columns if plain(name) in ROLE_NAMES[role]]
+        return require_column(table, setting, f"data.columns.{role}: {{}}")
+    hits = list_named(table, ROLE_NAMES[role])
     if len(hits) > 1:
         raise IsnetError(
             "data",
@@ -133,59 +97,16 @@ def _find_column(table: CsvTable, role: str, setting: str | None) -> str:
     return hits[0] if hits else ""
 
 
+def _find_stated(table: CsvTable, role: str, setting: str | None) -> tuple[str, ...]:
+    """All columns that state a role, in the order of its usual names."""
+    if setting is None:
+        return ()
+    if setting != "auto":
+        return (require_column(table, setting, f"data.columns.{role}: {{}}"),)
+    return tuple(name for word in ROLE_NAMES[role] for name in list_named(table, (word,)))
+
+
 def _find_mask_pair(table: CsvTable) -> tuple[str, ...]:
     left = [name for name in table.columns if plain(name) in LEFT_MASKS]
     right = [name for name in table.columns if plain(name) in RIGHT_MASKS]
     return (left[0], right[0]) if len(left) == 1 and len(right) == 1 else ()
-
-
-def _find_labels(table: CsvTable, labels: Labels, roles: Roles) -> tuple[str, ...]:
-    if labels.columns is not None:
-        if not labels.columns:
-            raise IsnetError(
-                "data",
-                f"{table.path}: data.labels.columns is an empty list, expected column names",
-                fix="name the label columns, or leave data.labels.columns out",
-            )
-        for name in labels.columns:
-            require_column(table, name, "data.labels.columns: ")
-        return tuple(labels.columns)
-    taken = roles.used()
-    for tier in LABEL_NAMES:
-        hits = [name for name in table.columns if plain(name) in tier and name not in taken]
-        if len(hits) > 1:
-            raise IsnetError(
-                "data",
-                f"{table.path}: columns {list_names(hits)} may all be the label, expected one",
-                fix=f"data.labels.columns: [{hits[0]}]",
-            )
-        if hits:
-            return (hits[0],)
-    if labels.task == "multilabel":
-        several = _find_finding_columns(table, labels, taken)
-        if several:
-            return several
-    raise IsnetError(
-        "data",
-        f"{table.path}: no label column found among {list_names(table.columns)},"
-        " expected one called label, class, diagnosis or finding",
-        fix="data.labels.columns: [NAME]   (several names for data.labels.task: multilabel)",
-    )
-
-
-def _find_finding_columns(
-    table: CsvTable, labels: Labels, taken: frozenset[str]
-) -> tuple[str, ...]:
-    """Columns of 0/1 values, or those that `labels.classes` names."""
-    if labels.classes is not None:
-        found = tuple(name for name in labels.classes if name in table.columns)
-        return found or (require_column(table, labels.classes[0], "data.labels.classes: "),)
-    keys = {*NOT_LABELS, *FILE_NAMES, *UID_NAMES, *ACCESSION_NAMES}
-    return tuple(
-        name
-        for name in table.columns
-        if name not in taken
-        and plain(name) not in keys
-        and not INDEX_NAMES.fullmatch(plain(name))
-        and is_finding(table.column(name))
-    )

@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,8 @@ BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+WESTERN = ("cp1252", "latin-1")
+INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # marks that editors leave around cells
 WORKBOOKS = {b"PK\x03\x04": "a workbook or zip file", b"\xd0\xcf\x11\xe0": "an old workbook"}
 
 
@@ -34,11 +36,13 @@ class CsvTable:
 
     Attributes:
         path: The file.
-        columns: Header names, trimmed, each different; an empty one is called ``column N``.
+        columns: Header names, trimmed, each different; an empty one is called ``column N``, the
+            second of two equal ones ``NAME (2)``.
         rows: One tuple of cells per data row, as long as `columns`.
         lines: Line of the file on which each row ends, for messages.
         delimiter: The one that was found or configured.
         encoding: Python's name of the encoding.
+        notes: What is odd about the file, one sentence each.
     """
 
     path: Path
@@ -47,6 +51,7 @@ class CsvTable:
     lines: tuple[int, ...]
     delimiter: str
     encoding: str
+    notes: tuple[str, ...] = ()
 
     def column(self, name: str) -> list[str]:
         """All cells of one column."""
@@ -60,11 +65,14 @@ def read_table(path: Path, delimiter: str = "auto", limits: Limits | None = None
     Accepts comma, semicolon, tab and bar; quotes; UTF-8 and UTF-16 (with or without byte-order
     mark) and Western 8-bit text; Excel's ``sep=;`` line; empty lines. Rows that lack their last
     cells are filled up with empty ones (spreadsheets drop trailing delimiters); a row with more
-    cells than the header is refused, since an unquoted delimiter would shift its values.
+    cells than the header is refused, since an unquoted delimiter would shift its values. A header
+    with more names than any row has cells is mended where a bracket shows which comma was meant as
+    text, as in ``file,size [w,h],label``. Columns without a name and cells are dropped, and so are
+    columns that repeat another one, name and cells.
 
     Raises:
-        IsnetError: Kind "data": missing, empty, a workbook, torn quotes, no header line, the same
-            header twice, a row that is too long; the message names file and line.
+        IsnetError: Kind "data": missing, empty, a workbook, torn quotes, no header line,
+            a row that is too long; the message names file and line.
     """
     limits = limits or Limits()
     text, encoding = _decode(path, limits)
@@ -80,6 +88,8 @@ def read_table(path: Path, delimiter: str = "auto", limits: Limits | None = None
             "data", f"{path}: empty, expected a header line and rows", fix="check data.labels.file"
         )
     header_line, header = records[0]
+    widest = max((_count_cells(cells) for _, cells in records[1:]), default=len(header))
+    header = _join_fragments(header, widest, found)
     columns = _name_columns(path, header_line, header)
     if len(columns) * len(records) > limits.cells:
         raise _too_many_cells(path, f"{len(columns)} columns of {len(records)} rows", limits)
@@ -93,7 +103,25 @@ def read_table(path: Path, delimiter: str = "auto", limits: Limits | None = None
             f"{path}: a header line and no rows, expected one row per image",
             fix="check data.labels.file",
         )
-    return CsvTable(path, columns, tuple(rows), tuple(lines), found, encoding)
+    kept = _choose_columns(header, columns, rows)
+    notes = []
+    if widest < len(columns):
+        lost = ", ".join(repr(name) for name in columns[widest:][:5])
+        notes.append(f"{path}: no row has a cell for the last columns {lost}")
+    if encoding in WESTERN and not text.isascii():
+        notes.append(
+            f"{path}: not UTF-8, read as Western text ({encoding}); if names look wrong, save it as"
+            " 'CSV UTF-8'"
+        )
+    return CsvTable(
+        path,
+        tuple(columns[i] for i in kept),
+        tuple(tuple(row[i] for i in kept) for row in rows),
+        tuple(lines),
+        found,
+        encoding,
+        tuple(notes),
+    )
 
 
 def _too_many_cells(path: Path, found: str, limits: Limits) -> IsnetError:
@@ -136,7 +164,7 @@ def _list_encodings(content: bytes) -> tuple[str, ...]:
     head = content[:1000]
     if head.count(b"\0") > len(head) // 4:  # every other byte of Western UTF-16 is zero
         return ("utf-16-le",) if head[1::2].count(0) >= head[::2].count(0) else ("utf-16-be",)
-    return ("utf-8", "cp1252", "latin-1")
+    return ("utf-8", *WESTERN)
 
 
 def _find_delimiter(text: str) -> str:
@@ -169,7 +197,7 @@ def _read_records(
             count += len(cells)
             if count > limits.cells:
                 raise _too_many_cells(path, f"more than {limits.cells} cells", limits)
-            trimmed = [cell.strip() for cell in cells]
+            trimmed = [cell.strip().strip(INVISIBLE).strip() for cell in cells]
             if any(trimmed):
                 records.append((reader.line_num + skipped, trimmed))
     except csv.Error as error:
@@ -191,18 +219,55 @@ def _iterate_lines(text: str) -> Iterator[str]:
         start = end
 
 
-def _name_columns(path: Path, line: int, header: list[str]) -> tuple[str, ...]:
+def _count_cells(cells: list[str]) -> int:
+    """Cells of a row without the empty ones at its end."""
+    return max((place for place, cell in enumerate(cells, start=1) if cell), default=0)
+
+
+def _join_fragments(header: list[str], width: int, delimiter: str) -> list[str]:
+    """The header with names in brackets put together again, when it then fits the rows."""
     while header and not header[-1]:
         header = header[:-1]
-    names = tuple(name or f"column {index}" for index, name in enumerate(header, start=1))
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise IsnetError(
-            "data",
-            f"{path}:{line}: column {', '.join(map(repr, twice))} appears more than once,"
-            " expected each name once",
-            fix="rename or remove one of them",
-        )
+    if len(header) <= width:
+        return header
+    joined: list[str] = []
+    open_brackets = 0
+    for name in header:
+        if open_brackets > 0:
+            joined[-1] += delimiter + name
+        else:
+            joined.append(name)
+        open_brackets += sum(map(name.count, "([{")) - sum(map(name.count, ")]}"))
+    return joined if len(joined) == width and open_brackets == 0 else header
+
+
+def _choose_columns(
+    header: list[str], columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
+) -> list[int]:
+    """Places of the columns that say something of their own."""
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    repeated = {name for name, count in Counter(header).items() if count > 1}
+    kept = []
+    for place, name in enumerate(header):
+        if name and name not in repeated:
+            kept.append(place)
+            continue
+        cells = tuple(row[place] for row in rows)
+        if (name or any(cells)) and (name, cells) not in seen:
+            kept.append(place)
+        seen.add((name, cells))
+    return kept
+
+
+def _name_columns(path: Path, line: int, header: list[str]) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    used: Counter[str] = Counter()
+    for place, name in enumerate(header, start=1):
+        choice = name or f"column {place}"
+        while choice in names:
+            used[name] += 1
+            choice = f"{name} ({used[name] + 1})"
+        names[choice] = None
     suffixes = (".png", ".jpg", ".jpeg", ".dcm", ".tif", ".tiff", ".dicom")
     image = next((name for name in names if name.lower().endswith(suffixes)), None)
     if image is not None:
@@ -211,7 +276,7 @@ def _name_columns(path: Path, line: int, header: list[str]) -> tuple[str, ...]:
             f"{path}:{line}: the first line names an image ('{image}'), expected a header line",
             fix="put a line with column names on top, such as: file,label",
         )
-    return names
+    return tuple(names)
 
 
 def _fit_row(

@@ -9,8 +9,18 @@ from pathlib import Path, PurePosixPath
 
 from isnet_cli.config.schema import Columns, Labels, Limits
 from isnet_cli.errors import IsnetError
-from isnet_cli.labels.columns import Roles, find_roles, list_names
+from isnet_cli.labels.column_names import list_names
+from isnet_cli.labels.columns import Roles, find_roles
 from isnet_cli.labels.csv_table import CsvTable, read_table
+from isnet_cli.labels.label_columns import judge_cells
+from isnet_cli.labels.lists import (
+    find_separator,
+    fold_name,
+    merge_spellings,
+    split_names,
+)
+from isnet_cli.labels.path_patterns import find_in_path, propose_patient_pattern
+from isnet_cli.labels.statements import Statement, read_statement
 from isnet_cli.labels.values import (
     SETS,
     UnknownValueError,
@@ -19,10 +29,9 @@ from isnet_cli.labels.values import (
     is_missing,
     parse_finding,
     parse_set,
-    parse_view,
+    read_run_lengths,
 )
 
-LIST_SEPARATOR = "|"  # of one cell that names several findings, as in ChestX-ray14
 MAX_CLASS_FOLDERS = 20
 PLAIN_FOLDERS = {  # folders of these names hold images or masks, not a class
     *("image", "images", "img", "imgs", "film", "films", "xray", "xrays", "png", "jpg", "jpeg"),
@@ -43,6 +52,7 @@ class LabelRow:
         view: ``frontal``, ``lateral`` or ``unknown``.
         masks: Mask files as written: none, one, or left and right.
         set: Name of the set, or empty.
+        fault: (reason, sentence) when modality, view or body part rule the image out, else None.
     """
 
     line: int
@@ -52,11 +62,13 @@ class LabelRow:
     view: str = "unknown"
     masks: tuple[str, ...] = ()
     set: str = ""
+    fault: tuple[str, str] | None = None
 
     @property
     def meaning(self) -> tuple[object, ...]:
         """Everything but the line; equal for rows that repeat each other."""
-        return self.label, self.source, self.patient, self.view, self.masks, self.set
+        stated = self.label, self.source, self.patient, self.view, self.masks, self.set
+        return *stated, self.fault
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,8 @@ def read_labels(
     """Reads the CSV of `labels` and finds out what each row means.
 
     Multi-class: one column of class names, kept as written, or several 0/1 columns with exactly
-    one 1 a row. Multi-label: several 0/1 columns, or one column of names joined by ``|``.
+    one 1 a row. Multi-label: several 0/1 columns, or one column of lists of names. Names that
+    differ in nothing but case, blanks or the form of letters are one class.
 
     Args:
         labels: The file and how to read it.
@@ -101,19 +114,41 @@ def read_labels(
     table = read_table(Path(labels.file), labels.delimiter, limits)
     roles = find_roles(table, labels, columns)
     texts, classes, warnings = _read_label_texts(table, roles.label, labels, 1 if outside else 2)
+    statements = _read_statements(table, roles)
     rows = tuple(
         LabelRow(
             line,
             text,
             source=_read_cell(table, row, roles.source),
             patient=_read_cell(table, row, roles.patient),
-            view=parse_view(_read_cell(table, row, roles.view)),
+            view=stated.view,
             masks=tuple(mask for name in roles.mask if (mask := _read_cell(table, row, name))),
             set=parse_set(_read_cell(table, row, roles.set)),
+            fault=stated.fault,
         )
-        for line, row, text in zip(table.lines, table.rows, texts, strict=True)
+        for line, row, text, stated in zip(table.lines, table.rows, texts, statements, strict=True)
     )
-    return LabelTable(table, roles, rows, classes, warnings)
+    odd = Counter(stated.odd for stated in statements if stated.odd)
+    if odd:
+        warnings = (
+            *warnings,
+            f"{table.path}: {odd.total()} rows state a modality that is not known"
+            f" ({list_names(sorted(odd), 3)}); their images are kept",
+        )
+    return LabelTable(table, roles, rows, classes, (*table.notes, *warnings))
+
+
+def _read_statements(table: CsvTable, roles: Roles) -> list[Statement]:
+    columns = [roles.view, roles.modality, roles.body_part]
+    places = [[table.columns.index(name) for name in names] for names in columns]
+    known: dict[tuple[tuple[str, ...], ...], Statement] = {}
+    found = []
+    for row in table.rows:
+        cells = tuple(tuple(row[place] for place in group) for group in places)
+        if cells not in known:
+            known[cells] = read_statement(*cells)
+        found.append(known[cells])
+    return found
 
 
 def read_folder_labels(
@@ -122,7 +157,8 @@ def read_folder_labels(
     """Labels from the layouts ``class/image`` and ``set/class/image``, or None for another layout.
 
     Without `classes`, the layout counts as one only when every image lies at the same depth, in two
-    to twenty folders of two images or more, none of which has a name like ``images`` or ``masks``.
+    to twenty folders of two images or more, none of which has a name like ``images`` or ``masks``,
+    and which are not called like numbered patients.
     With `classes`, the one folder of an image's path that is named like a class is its label.
 
     Args:
@@ -140,7 +176,22 @@ def read_folder_labels(
     few = 2 <= len(folders) <= MAX_CLASS_FOLDERS and min(folders.values()) >= 2
     if not few or any(folder.lower() in PLAIN_FOLDERS for folder in folders):
         return None
-    return [LabelRow(0, part[-2], set=parse_set(part[0]) if in_sets else "") for part in parts]
+    if _are_patients(names):
+        return None
+    spelled = merge_spellings(folders)
+    return [
+        LabelRow(0, spelled[part[-2]], set=parse_set(part[0]) if in_sets else "") for part in parts
+    ]
+
+
+def _are_patients(names: Sequence[PurePosixPath]) -> bool:
+    """Whether the folders of the images are called like numbered patients."""
+    paths = [name.as_posix() for name in names]
+    setting = propose_patient_pattern(paths)
+    return bool(setting) and all(
+        find_in_path(setting, "patient", path) == name.parts[-2]
+        for path, name in zip(paths, names, strict=True)
+    )
 
 
 def order_classes(found: Counter[str], labels: Labels, where: str, least: int) -> tuple[str, ...]:
@@ -180,8 +231,10 @@ def _read_named_folders(
     names: Sequence[PurePosixPath], classes: Sequence[str]
 ) -> list[LabelRow] | None:
     rows = []
+    spelled = merge_spellings({part: 1 for name in names for part in name.parts[:-1]}, classes)
     for name in names:
-        hits = [part for part in name.parts[:-1] if part in classes]
+        folders = (spelled[part] for part in name.parts[:-1])
+        hits = [part for part in folders if part in classes]
         first = name.parts[0] if len(name.parts) > 1 else ""
         where = parse_set(first) if parse_set(first) in SETS else ""
         rows.append(LabelRow(0, hits[0] if len(hits) == 1 else "", set=where))
@@ -200,7 +253,7 @@ def _read_label_texts(
     table: CsvTable, columns: tuple[str, ...], labels: Labels, least: int
 ) -> Texts:
     if labels.task == "multilabel":
-        if len(columns) == 1 and not is_finding(table.column(columns[0])):
+        if len(columns) == 1 and not is_finding(_read_column(table, columns[0])):
             return _read_name_lists(table, columns[0], labels, least)
         return _read_findings(table, columns, labels, least)
     if len(columns) > 1:
@@ -209,28 +262,62 @@ def _read_label_texts(
 
 
 def _read_class_names(table: CsvTable, column: str, labels: Labels, least: int) -> Texts:
-    cells = ["" if is_missing(cell) else cell for cell in table.column(column)]
-    found = Counter(cell for cell in cells if cell)
+    cells = _read_column(table, column)
+    several = _list_several(cells)
+    if several and not {cells[place] for place in several} <= set(labels.classes or ()):
+        _refuse_lists(table, column, cells, several)
+    names = [next(iter(split_names(cell) or ()), "") for cell in cells]
+    spelled, warnings = _merge_spellings(table, column, Counter(filter(None, names)), labels)
+    names = [spelled[name] if name else "" for name in names]
+    found = Counter(filter(None, names))
     classes = order_classes(found, labels, f"{table.path}: column '{column}'", least)
     left_out = Counter({name: n for name, n in found.items() if name not in classes})
-    warnings = list(_warn_of_spellings(table, column, found))
+    if labels.columns is not None and (why := judge_cells(cells)):
+        warnings.append(f"{table.path}: column '{column}' {why}; each value counts as a class")
     if left_out:
         text = ", ".join(f"'{name}' ({n})" for name, n in left_out.most_common(5))
         warnings.append(
             f"{table.path}: {left_out.total()} rows have a class outside data.labels.classes:"
             f" {text}; their images count as unlabelled"
         )
-    return [cell if cell in classes else "" for cell in cells], classes, tuple(warnings)
+    return [name if name in classes else "" for name in names], classes, tuple(warnings)
 
 
-def _warn_of_spellings(table: CsvTable, column: str, found: Counter[str]) -> list[str]:
+def _read_column(table: CsvTable, column: str) -> list[str]:
+    """The cells of a label column; run-length masks as yes and no."""
+    cells = table.column(column)
+    return read_run_lengths(cells) or cells
+
+
+def _list_several(cells: Sequence[str]) -> list[int]:
+    """Places of the cells that name several findings, or none in brackets."""
+    separator = find_separator(cells)
+    lists = [split_names(cell, separator) for cell in cells]
+    return [place for place, names in enumerate(lists) if names is not None and len(names) != 1]
+
+
+def _refuse_lists(table: CsvTable, column: str, cells: Sequence[str], several: list[int]) -> None:
+    raise IsnetError(
+        "data",
+        f"{table.path}:{table.lines[several[0]]}: column '{column}' names several findings in"
+        f" {len(several)} of {len(cells)} rows, such as '{cells[several[0]]}', expected one class"
+        " a row, since data.labels.task is multiclass",
+        fix="data.labels.task: multilabel",
+    )
+
+
+def _merge_spellings(
+    table: CsvTable, column: str, found: Counter[str], labels: Labels
+) -> tuple[dict[str, str], list[str]]:
+    """The spelling of each class, and a warning where there were several."""
+    spelled = merge_spellings(found, labels.classes or ())
     forms: dict[str, list[str]] = {}
     for name in sorted(found):
-        forms.setdefault(" ".join(name.lower().split()), []).append(name)
-    return [
-        f"{table.path}: column '{column}' spells one class in several ways: {list_names(names)};"
-        " they count as different classes"
-        for names in forms.values()
+        forms.setdefault(spelled[name], []).append(name)
+    return spelled, [
+        f"{table.path}: column '{column}' spells one class in several ways:"
+        f" {', '.join(f'{name!r} ({found[name]})' for name in names)}; they count as '{chosen}'"
+        for chosen, names in forms.items()
         if len(names) > 1
     ]
 
@@ -266,17 +353,17 @@ def _read_findings(table: CsvTable, columns: tuple[str, ...], labels: Labels, le
 def _parse_finding_rows(
     table: CsvTable, columns: tuple[str, ...], labels: Labels
 ) -> list[tuple[int, Mapping[str, float | None]]]:
-    places = [(name, table.columns.index(name)) for name in columns]
+    cells = [(name, _read_column(table, name)) for name in columns]
     rows: list[tuple[int, Mapping[str, float | None]]] = []
-    for line, row in zip(table.lines, table.rows, strict=True):
+    for place, line in enumerate(table.lines):
         values = {}
-        for name, place in places:
+        for name, column in cells:
             try:
-                values[name] = parse_finding(row[place], labels.uncertain)
+                values[name] = parse_finding(column[place], labels.uncertain)
             except UnknownValueError as error:
                 raise IsnetError(
                     "data",
-                    f"{table.path}:{line}: '{row[place]}' in column '{name}', expected 1, 0,"
+                    f"{table.path}:{line}: '{column[place]}' in column '{name}', expected 1, 0,"
                     " -1 (uncertain), yes, no, true, false, pos, neg, or nothing",
                     fix="mend the cell, or set data.labels.columns or data.labels.task",
                 ) from error
@@ -285,18 +372,23 @@ def _parse_finding_rows(
 
 
 def _read_name_lists(table: CsvTable, column: str, labels: Labels, least: int) -> Texts:
-    lists = [
-        [name.strip() for name in cell.split(LIST_SEPARATOR) if not is_missing(name.strip())]
-        for cell in table.column(column)
-    ]
-    found = Counter(name for names in lists for name in names)
+    cells = table.column(column)
+    separator = find_separator(cells)
+    if not separator:  # these never belong to a name
+        separator = next((sign for sign in "|;" if any(sign in cell for cell in cells)), "")
+    lists = [split_names(cell, separator) for cell in cells]
+    count = Counter(name for names in lists for name in names or ())
+    spelled, warnings = _merge_spellings(table, column, count, labels)
+    found = Counter(spelled[name] for names in lists for name in names or ())
     classes = order_classes(found, labels, f"{table.path}: column '{column}'", least)
     _check_names(table, classes)
     texts = [
-        encode_findings({name: float(name in names) for name in classes}) if names else ""
+        ""
+        if names is None
+        else encode_findings({c: float(c in {spelled[name] for name in names}) for c in classes})
         for names in lists
     ]
-    return texts, classes, tuple(_warn_of_spellings(table, column, found))
+    return texts, classes, tuple(warnings)
 
 
 def _check_names(table: CsvTable, names: tuple[str, ...]) -> None:
@@ -307,3 +399,13 @@ def _check_names(table: CsvTable, names: tuple[str, ...]) -> None:
             f"{table.path}: label name {list_names(bad)} contains ';' or '=', expected neither",
             fix="rename it in the label file",
         )
+    alike: dict[str, str] = {}
+    for name in names:
+        other = alike.setdefault(fold_name(name), name)
+        if other != name:
+            raise IsnetError(
+                "data",
+                f"{table.path}: the labels '{other}' and '{name}' differ in nothing but case or"
+                " blanks, expected one of them",
+                fix="data.labels.columns: [...]   without one of them, or rename it",
+            )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from isnet_cli.images.dicom import header
 
 MISSING = {"", "nan", "na", "n/a", "null", "#n/a"}
 POSITIVE = {"1", "1.0", "pos", "positive", "yes", "y", "true", "t", "present"}
 NEGATIVE = {"0", "0.0", "neg", "negative", "no", "n", "false", "f", "absent"}
 UNCERTAIN = {"-1", "-1.0", "?", "u", "unc", "uncertain", "unclear", "equivocal", "possible"}
-FRONTAL = {"ap", "pa", "frontal", "posteroanterior", "anteroposterior"}
-LATERAL = {"lateral", "lat", "l", "ll", "rl", "llat", "rlat", "llateral", "rlateral"}
+FRONTAL = {"posteroanterior", "anteroposterior"}  # besides the words of DICOM headers
+LATERAL = {"l", "llat", "rlat", "llateral", "rlateral"}
 SETS = {
     "train": ("train", "training", "tr"),
     "val": ("val", "valid", "validation", "validate", "dev", "development"),
     "test": ("test", "testing", "te", "holdout"),
 }
+_RUNS = re.compile(r"\d+ \d+(?: \d+ \d+)*")
 POLICIES: dict[str, float | None] = {"ignore": None, "zero": 0.0, "one": 1.0}
 
 
@@ -98,11 +101,26 @@ def parse_label(label: str, task: str) -> dict[str, float]:
 
 
 def parse_view(cell: str) -> str:
-    """``frontal``, ``lateral`` or ``unknown`` from words such as PA, AP supine, LL, Lateral."""
-    words = set(re.split(r"[^a-z]+", cell.lower()))
+    """``frontal``, ``lateral`` or ``unknown`` from words such as PA, AP supine, LL, Lateral.
+
+    As in DICOM headers: words for both, and oblique and decubitus views, decide nothing.
+    """
+    found = header.parse_view(cell)
+    if found != "unknown":
+        return found
+    words = set(re.split(r"[^a-z]+", cell.lower())) - {""}
     if words & FRONTAL:
         return "frontal"
-    return "lateral" if words & LATERAL else "unknown"
+    return "lateral" if words and words <= LATERAL else "unknown"
+
+
+def read_run_lengths(cells: Sequence[str]) -> list[str] | None:
+    """Cells of run-length masks as 1 (there is one) and 0 (``-1``); None for other columns."""
+    filled = [cell for cell in cells if not is_missing(cell)]
+    masks = sum(bool(_RUNS.fullmatch(cell)) for cell in filled)
+    if not masks or masks + filled.count("-1") < len(filled):
+        return None
+    return [cell if is_missing(cell) else "0" if cell == "-1" else "1" for cell in cells]
 
 
 def parse_set(cell: str) -> str:

@@ -175,7 +175,7 @@ def test_labels_that_do_not_fit_are_a_problem_among_others(tmp_path: Path) -> No
     joined, columns, sets_left = found["problems"]
     assert "0 of 13 images found a row" in joined["text"]
     assert "first image without a row: 00" in joined["details"]
-    assert joined["fix"].startswith("data.labels.key: column:NAME")
+    assert joined["fix"].startswith("write each image's path")
     assert "finding" in columns["text"]
     assert [p["severity"] for p in found["problems"]] == ["error", "error", "warning"]
     assert sets_left["text"].startswith("data.sets: not judged")
@@ -205,7 +205,7 @@ def test_labels_at_fault_of_one_set_leave_the_other_sets_judged(tmp_path: Path) 
             settings.model_copy(update={"evaluate": evaluated}), Messages().context()
         )
         errors = [p["text"] for p in found["problems"] if p["severity"] == "error"]
-        assert "is ambiguous for 1 of 2 images" in errors[0]
+        assert "1 of 2 images have several rows with different labels" in errors[0]
         assert {name: sum(n.values()) for name, n in found["sets"].items()} == sets
         assert len(errors) == (2 if entry is far else 1)
         if entry is far:  # the images' headers tell what the labels do not

@@ -268,11 +268,14 @@ def test_default_sets_are_all_but_train_and_val(tmp_path: Path) -> None:
     assert list(metrics(folder)["sets"]) == ["test", "far"]
 
 
-def test_without_a_test_set_val_is_scored_with_a_warning(tmp_path: Path) -> None:
+def test_val_is_scored_when_it_is_asked_for_alone(tmp_path: Path) -> None:
     folder = make_trained(tmp_path / "run", sets={"train": 4, "val": 2})
     warned: list[str] = []
     context = RunContext(warn=lambda category, text: warned.append(text))
-    run_stage(evaluate, small_config(), folder, context)
+    with pytest.raises(IsnetError, match="no image outside the sets train and val") as caught:
+        run_stage(evaluate, small_config(), folder, context)
+    assert "evaluate.sets: [val]" in caught.value.fix
+    run_stage(evaluate, small_config(evaluate={"sets": ["val"]}), folder, context)
     assert list(metrics(folder)["sets"]) == ["val"]
     assert warned == ["set 'val' took part in training: its scores are optimistic"]
 

@@ -34,7 +34,12 @@ def test_a_table(tmp_path: Path) -> None:
     found = labelling(tmp_path / "x", file=str(path))
     assert labelled(found) == {"0": "a", "1": "b", "2": ""}
     assert found.classes == ("a", "b")
-    assert found.match[-1] == "joined by path, column 'file'; labels from 'label'"
+    assert found.match[-3:] == (
+        "joined by path, column 'file'",
+        "labels from 'label' (by its name; 2 different values in 2 cells)",
+        "1 images have no row",
+    )
+    assert found.lost == ()
 
 
 def test_a_table_s_masks_are_no_images(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from isnet_cli.config.schema import ImageSet, Split
@@ -40,8 +42,11 @@ def test_a_patient_in_two_sets_is_an_error_with_salted_keys_and_images() -> None
     assert found.severity == "error"
     assert "1 patient in more than one of the sets test, train" in found.text
     assert found.details == ("patient abc123: g (train), h (test)",)
-    assert "data.split.group: patient" in found.fix
-    assert "data.split.allow_overlap: true" in found.fix
+    assert found.fix == "data.split.allow_overlap: true   if you mean it"  # the others do not help
+    (single,) = check(rows, group="none")
+    assert "data.split.group: patient" in single.fix
+    moved = [replace(row, source=row.set) for row in rows]
+    assert "data.split.ids: source" in check(moved)[0].fix
     (allowed,) = check(rows, allow_overlap=True)
     assert allowed.severity == "warning"
 
@@ -61,7 +66,9 @@ def test_copies_of_a_file_in_two_sets_are_an_error() -> None:
 
 def test_many_examples_are_cut() -> None:
     rows = [
-        image(f"{s}{i}", s, patient=f"p{i}") for i in range(9) for s in ("train", "val", "test")
+        image(f"{s}{i}", s, "xy"[i % 2], patient=f"p{i}")
+        for i in range(9)
+        for s in ("train", "val", "test")
     ]
     (found,) = check(rows)
     assert len(found.details) == 6
@@ -93,7 +100,9 @@ def test_labels_are_asked_for_when_sets_stay_empty_without_them() -> None:
 def test_a_class_that_a_set_lacks_is_a_warning() -> None:
     (found,) = check([*GOOD, image("g", "far")])
     assert (found.severity, found.text) == (
-        "warning", "data.sets.far: no image of class 'y'; its scores have no value for it",
+        "warning",
+        "data.sets.far: no image of class 'y'; all are of class 'x'; its scores have no value for"
+        " it",
     )  # fmt: skip
 
 
@@ -101,7 +110,8 @@ def test_a_class_from_one_source_only_is_a_warning_on_the_training_images() -> N
     rows = [
         image("a", "train", "covid", source="B"), image("b", "train", "normal", source="A"),
         image("c", "train", "normal", source="B"), image("d", "val", "covid", source="A"),
-        image("e", "val", "normal", source="A"),
+        image("e", "val", "normal", source="A"), image("f", "far", "covid", source="A"),
+        image("g", "far", "normal", source="A"),
     ]  # fmt: skip
     (found,) = check(rows)
     assert found.text.startswith("class 'covid' comes only from source 'B': a model can learn")
@@ -114,11 +124,31 @@ def test_multilabel_findings_count_by_label() -> None:
         image("a", "train", "m=1;n=0", source="A"), image("b", "train", "m=0;n=1", source="B"),
         image("c", "val", "m=1;n=1", source="A"), image("d", "train", "m=0;n=0", source="B"),
     ]  # fmt: skip
-    texts = [found.text for found in check(rows, task="multilabel")]
+    texts = [found.text for found in check(rows, task="multilabel")][1:]  # after: no test image
     assert [t.partition(" comes")[0] for t in texts] == ["class 'm'", "class 'n'"]
     assert count_classes(rows, "set", "multilabel") == {
         "train": {"m": 1, "n": 1, "no finding": 1}, "val": {"m": 1, "n": 1},
     }  # fmt: skip
+
+
+def test_sets_that_cannot_be_scored_or_learnt_from_are_said() -> None:
+    rows = [row for row in GOOD if row.set in {"train", "val"}]
+    (empty,) = check(rows)
+    assert (empty.severity, empty.text.partition(",")[0]) == ("warning", "data.sets.test: no image")
+    assert "evaluate.sets: [val]" in empty.fix
+    sets = {"train": ImageSet(fraction=0.5), "val": ImageSet(fraction=0.5)}
+    assert [f.text for f in check(rows, sets)] == [
+        "data.sets: no test image, so evaluate has nothing to score"
+    ]
+    alike = [row for row in GOOD if row.set != "train" or row.label == "x"]
+    error = check(alike)[0]
+    assert (error.severity, error.text.partition(",")[0]) == (
+        "error", "data.sets.train: all 1 images are of class 'x'",
+    )  # fmt: skip
+    findings = [image(name, name, "m=1;n=?") for name in ("train", "val", "test")]
+    assert "alike in every finding" in check(findings, task="multilabel")[0].text
+    bare = check([*GOOD, Row("h", set="far")])
+    assert "data.sets.far: no image has a label" in bare[0].text
 
 
 def test_refusal_raises_the_first_error_and_names_the_others() -> None:

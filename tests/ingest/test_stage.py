@@ -292,7 +292,7 @@ def test_what_can_be_refused_early_is_refused_before_pixels_are_read(
     cases = {
         "0 of 12 images": good.replace(".png", "-other.png"),
         "no label column": good.replace("label", "weight"),
-        "is ambiguous": good + "00.png,y\n",
+        "several rows with different labels": good + "00.png,y\n",
     }
     for found, text in cases.items():
         (folder / "labels.csv").write_text(text)
@@ -330,7 +330,7 @@ def test_patients_stay_together_and_hospitals_may_count_anew(tmp_path: Path) -> 
     folder = two_classes(tmp_path, 24)
     labels(
         folder / "labels.csv",
-        *(f"{n:02}.png,{'xy'[n % 2]},{n // 4},{'AB'[n % 2]}" for n in range(24)),
+        *(f"{n:02}.png,{'xxyy'[n % 4]},{n // 4},{'AB'[n % 2]}" for n in range(24)),
         header="file,label,patient,hospital",
     )
     sets = {name: {"source": source} for name, source in (("train", "A"), ("val", "B"))}
@@ -404,8 +404,8 @@ def test_an_outside_class_that_is_not_trained_is_refused(tmp_path: Path) -> None
     folder = two_classes(tmp_path)
     sets = outside(folder)
     text = (folder / "far.csv").read_text()
-    (folder / "far.csv").write_text(text.replace(";y", ";Y"))
-    with pytest.raises(IsnetError, match=r"data\.sets\.far: class 'Y', expected one of") as caught:
+    (folder / "far.csv").write_text(text.replace(";y", ";z"))
+    with pytest.raises(IsnetError, match=r"data\.sets\.far: class 'z', expected one of") as caught:
         run_ingest(tmp_path / "run", config(folder, sets=sets))
     assert "data.sets.far.labels.classes" in caught.value.fix
 

@@ -6,7 +6,8 @@ import pytest
 
 from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.errors import IsnetError
-from isnet_cli.labels.columns import ROLE_NAMES, find_roles, list_names, plain, require_column
+from isnet_cli.labels.column_names import ROLE_NAMES, STATED, list_names, plain, require_column
+from isnet_cli.labels.columns import find_roles
 from isnet_cli.labels.csv_table import CsvTable
 
 
@@ -22,7 +23,7 @@ def test_each_usual_name_is_found_whatever_its_spelling(role: str) -> None:
         for spelled in (name, name.upper(), f"{name[:3]}_{name[3:]}", f" {name} "):
             roles = find_roles(table(f"file,{spelled},label", "a,b,c"), Labels(), Columns())
             found = getattr(roles, role)
-            assert found == ((spelled,) if role == "mask" else spelled)
+            assert found == ((spelled,) if role in {"mask", *STATED} else spelled)
 
 
 def test_names_are_compared_without_case_and_signs() -> None:
@@ -55,8 +56,8 @@ def test_none_switches_a_role_off_and_auto_does_not_guess_between_two() -> None:
 
 def test_a_missing_column_names_all_and_the_nearest() -> None:
     with pytest.raises(IsnetError, match="no column 'Lable', found 'file', 'label'") as caught:
-        require_column(table("file,label"), "Lable", "data.labels.columns: ")
-    assert caught.value.fix == "data.labels.columns: label"
+        require_column(table("file,label"), "Lable", "data.labels.columns: [{}]")
+    assert caught.value.fix == "data.labels.columns: [label]"
 
 
 def test_long_lists_are_cut() -> None:

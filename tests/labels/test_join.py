@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -212,7 +213,7 @@ def test_asked_for_names_are_joined_without_their_folders(tmp_path: Path) -> Non
     text = "file,label\nold/b.png,x\nold/a.png,y\n"
     with pytest.raises(IsnetError) as caught:
         joined(tmp_path, text, images)
-    assert "data.labels.key: file" in caught.value.details[1]
+    assert caught.value.fix == "data.labels.key: file"
     assert lines(joined(tmp_path, text, images, key="file")) == [3, 2]
     assert lines(joined(tmp_path, text, images, key="stem")) == [3, 2]
 
@@ -299,6 +300,86 @@ def test_headers_are_read_only_when_they_may_decide(
     assert needs_headers(read_labels(labels, Columns()), labels) is needed
 
 
+THREE = ("train/p1/a.jpg", "train/p2/b.jpg", "train/p2/a.jpg")
+ELSEWHERE = {
+    "Windows": "C:\\x\\images\\{}",
+    "another machine": "/home/me/cx/{}",
+    "the folder's own name": "xrays/{}",
+    "a folder above": "data/xrays/{}",
+    "URL": "https://h.org/cx/{}?download=1",
+    "percent": "file:///mnt/A%20B/{}",
+    "dots": "./x/../{}",
+}
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+@pytest.mark.parametrize("change", [str, str.upper, lambda x: x.replace(".jpg", ".dcm")])
+def test_paths_that_start_elsewhere(tmp_path: Path, where: str, change: Any) -> None:
+    cells = [change(ELSEWHERE[where].format(name)) for name in THREE]
+    text = "Path,label\n" + "".join(f"{cells[i]},{'xyz'[i]}\n" for i in (2, 0, 1))
+    assert lines(joined(tmp_path, text, [image(name) for name in THREE])) == [3, 4, 2]
+
+
+def test_a_table_of_more_folders_than_these(tmp_path: Path) -> None:
+    text = "Path,label\nCX/train/p1/a.jpg,x\nCX/train/p2/b.jpg,y\nCX/valid/p1/a.jpg,wrong\n"
+    for root in ("/d/train", "/d/CX/train"):
+        images = [ImageName(Path(root) / name, name) for name in ("p1/a.jpg", "p2/b.jpg")]
+        assert lines(joined(tmp_path, text, images, Path(root))) == [2, 3]
+    renamed = [ImageName(Path("/d/t") / name, name) for name in ("p1/a.jpg", "p2/b.jpg")]
+    with pytest.raises(IsnetError, match="ambiguous"):
+        joined(tmp_path, text, renamed, Path("/d/t"))
+
+
+def test_folder_and_file_in_two_columns(tmp_path: Path) -> None:
+    text = "ImageID,ImageDir,label\n1.png,0,x\n1.png,1,y\n"
+    found = joined(tmp_path, text, [image("1/1.png"), image("0/1.png")])
+    assert (found.chosen.column, lines(found)) == ("ImageDir/ImageID", [3, 2])
+
+
+def test_identifiers_that_are_the_names_of_the_files(tmp_path: Path) -> None:
+    text = "patientId,x,Target\np0-aa,1.5,1\np0-aa,2.5,1\np1-aa,,0\n"
+    found = joined(tmp_path, text, [image("p1-aa.png"), image("p0-aa.png")])
+    assert (found.chosen.kind, found.chosen.column, lines(found)) == ("path", "patientId", [4, 2])
+    assert (found.chosen.images, found.chosen.used_rows) == (2, 3)
+    with pytest.raises(IsnetError, match="0 of 2 images"):  # image 1 need not be of patient 1
+        joined(tmp_path, "patient,label\n1,x\n2,y\n", [image("1.png"), image("2.png")])
+
+
+def test_examinations_that_are_folders(tmp_path: Path) -> None:
+    names = ("p10/p1000032/s500001/a.jpg", "p10/p1000032/s500001/b.jpg", "p11/p1100041/s500002/c")
+    text = "subject_id,study_id,label\n1100041,500002,x\n1000032,500001,y\n"
+    found = joined(tmp_path, text, [image(name) for name in names])
+    assert (found.chosen.kind, found.chosen.column) == ("folder", "study_id")
+    assert lines(found) == [3, 3, 2]
+
+
+READERS = "image,reader,label\na,R1,normal\na,R2,sick\nb,R1,sick\nb,R2,sick\n"
+
+
+def test_rows_that_differ_name_the_choices_that_work(tmp_path: Path) -> None:
+    images = [image("a.png"), image("b.png")]
+    with pytest.raises(IsnetError, match="1 of 2 images have several rows with diff") as caught:
+        joined(tmp_path, READERS, images)
+    assert caught.value.fix.startswith("data.repeated: any (majority or all)")
+    several = "image,class_name\na,x\na,y\nb,x\n"
+    with pytest.raises(IsnetError) as caught:
+        joined(tmp_path, several, images)
+    assert caught.value.fix.startswith("data.labels.task: multilabel with data.repeated: any")
+    path = tmp_path / "labels.csv"
+    labels = Labels(file=str(path), task="multilabel")
+    found = join_labels(images, read_labels(labels, Columns()), labels, [ROOT], "any")
+    assert [row.label for row in found.chosen.stated if row] == ["x=1;y=1", "x=1;y=0"]
+
+
+def test_rows_of_other_visits_are_never_merged(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("PatientID,label\nP1,normal\nP1,sick\nP2,sick\n")
+    labels = Labels(file=str(path))
+    images = [image("a", patient="P1"), image("b", patient="P2")]
+    with pytest.raises(IsnetError, match="joining labels by patient"):
+        join_labels(images, read_labels(labels, Columns()), labels, [ROOT], "any")
+
+
 TABLE = LabelTable(
     CsvTable(Path("l.csv"), ("file", "label"), (("q", "x"), ("r", "y")), (2, 3), ",", "utf-8"),
     Roles(label=("label",)),
@@ -327,17 +408,13 @@ def test_stronger_kinds_come_first() -> None:
     assert [Attempt(kind, "", (), 0).rank for kind in order] == list(range(8))
 
 
-def test_a_refusal_speaks_of_the_best_attempt() -> None:
-    attempts = [
-        Attempt("path", "file", (None, 0, None), 0),
-        Attempt("stem", "file", (None,) * 3, 0),
-    ]
-    error = build_refusal(attempts, IMAGES, TABLE, Labels(min_match=0.8), [Path("/d")])
-    assert error.message == (
-        "l.csv: 1 of 3 images found a row, expected at least 80% (data.labels.min_match)"
-    )
-    assert error.details[0] == "first image without a row: a"
-    assert "data.labels.min_match: 0.33" in error.fix
+def test_a_refusal_speaks_of_the_best_attempt(tmp_path: Path) -> None:
+    text = "file,label\nb.png,x\nz.png,y\n"
+    with pytest.raises(IsnetError) as caught:
+        joined(tmp_path, text, [image(f"{name}.png") for name in "abc"], min_match=0.8)
+    assert "1 of 3 images found a row, expected at least 80%" in caught.value.message
+    assert caught.value.details[0] == "first image without a row: a.png"
+    assert "data.labels.min_match: 0.33" in caught.value.fix
 
 
 def test_a_refusal_without_any_attempt_lists_the_columns() -> None:

@@ -31,7 +31,7 @@ def fits(cells: list[str], names: list[str], kind: str) -> list[list[int]] | Non
         ("a/1", "a/1.png", "path name stem name_alone stem_alone"),
         ("a/1.png", "x/a/1.png", "name stem name_alone stem_alone"),
         ("1.png", "x/a/1.png", "name stem name_alone stem_alone"),
-        ("old/tree/a/1.png", "a/1.png", "name_alone stem_alone"),
+        ("old/tree/a/1.png", "a/1.png", "name stem name_alone stem_alone"),
         ("A/1.PNG", "a/1.dcm", "stem stem_alone"),
         ("a/1.dcm", "a/1.png", "stem stem_alone"),
         ("b/1.png", "a/1.png", "name_alone stem_alone"),

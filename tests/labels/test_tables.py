@@ -80,8 +80,9 @@ def test_an_outside_multilabel_file_may_lack_columns(tmp_path: Path) -> None:
 
 def test_several_spellings_of_a_class_are_told(tmp_path: Path) -> None:
     found = table(tmp_path, "file,label\na,Normal\nb,normal\nc,TB\n")
-    assert found.classes == ("Normal", "TB", "normal")
-    assert "'Normal', 'normal'" in found.warnings[0]
+    assert found.classes == ("Normal", "TB")
+    assert texts(found) == ["Normal", "Normal", "TB"]
+    assert "'Normal' (1), 'normal' (1); they count as 'Normal'" in found.warnings[0]
 
 
 def test_one_hot_columns_become_class_names(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ BAD: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "two patients": ("file,label,patient,pid\na,x,1,2\n", {}, {}, "may all be the patient"),
     "unknown patient column": ("file,label\na,x\nb,y\n", {}, {"patient": "pat"}, "no column 'pat'"),
     "one class": ("file,label\na,x\nb,x\n", {}, {}, "one class, 'x'"),
-    "no label": ("file,label\na,\nb,nan\n", {}, {}, "no label in any row"),
+    "no label": ("file,label\na,\nb,nan\n", {}, {}, "'label' is empty"),
     "absent class": ("file,label\na,x\nb,y\n", {"classes": ["x", "q"]}, {},
                      "no image of class 'q'"),
     "odd value": ("file,eff,mass\na,1,0\nb,2,0\n", {**MULTI, "columns": ["eff", "mass"]}, {},
@@ -158,7 +159,7 @@ def test_bad_labels_are_refused_with_place_and_fix(tmp_path: Path, case: str) ->
 def test_fix_names_the_nearest_column(tmp_path: Path) -> None:
     with pytest.raises(IsnetError) as caught:
         table(tmp_path, "file,Diagnosis\na,x\nb,y\n", columns=["diagnosis"])
-    assert caught.value.fix == "data.labels.columns: Diagnosis"
+    assert caught.value.fix == "data.labels.columns: [Diagnosis]"
 
 
 def names(*paths: str) -> list[PurePosixPath]:
@@ -191,6 +192,7 @@ def test_folder_per_set_and_class() -> None:
         ("images/1", "images/2", "masks/1", "masks/2"),
         ("train/1", "train/2", "test/1", "test/2"),
         ("p1/1", "p2/1", "p3/1", "p3/2"),
+        ("patient1/1", "patient1/2", "patient2/1", "patient2/2"),
         tuple(f"p{n}/{i}" for n in range(30) for i in range(2)),
         ("siteA/p1/1", "siteA/p2/2", "siteB/p1/1", "siteB/p2/1"),
     ],

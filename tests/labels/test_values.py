@@ -91,7 +91,7 @@ def test_other_texts_are_no_findings(text: str) -> None:
     ("cell", "view"),
     [
         ("PA", "frontal"), ("ap", "frontal"), ("AP supine", "frontal"), ("Frontal", "frontal"),
-        ("postero-anterior", "unknown"), ("posteroanterior", "frontal"), ("L", "lateral"),
+        ("postero-anterior", "frontal"), ("posteroanterior", "frontal"), ("L", "lateral"),
         ("LATERAL", "lateral"), ("LL", "lateral"), ("", "unknown"), ("oblique", "unknown"),
         ("apical", "unknown"), ("plate", "unknown"),
     ],

@@ -110,8 +110,7 @@ def init(
         if not folder.is_dir():
             raise IsnetError("data", f"{folder}: no such folder, expected X-rays")
         found = survey_folder(folder, labels)
-        text = _template(found, folder, output)
-        _write(text, output)
+        write_template(found, folder, output)
         for note in found.notes:
             session.console.warn("data", note)
         return Result(_document(found, output), "\n".join(_lines(found, output)))
@@ -119,8 +118,11 @@ def init(
     return execute("init", options, body)
 
 
-def _template(found: Survey, folder: Path, output: Path) -> str:
+def write_template(found: Survey, folder: Path, output: Path) -> None:
+    """Writes the configuration for what was found in a folder."""
     from isnet_cli.config.template import template
+    from isnet_cli.core.files import write_text
+    from isnet_cli.guard.leftovers import clear_leftovers
 
     def relative_to_output(path: Path | None) -> str | None:
         if path is None:
@@ -128,7 +130,7 @@ def _template(found: Survey, folder: Path, output: Path) -> str:
         near = os.path.relpath(path, os.path.abspath(output.parent))
         return os.path.abspath(path) if near.startswith("..") else f"./{near}"
 
-    return template(
+    text = template(
         name=make_run_name(folder),
         images=relative_to_output(found.images) or ".",
         file=output.name,
@@ -137,25 +139,25 @@ def _template(found: Survey, folder: Path, output: Path) -> str:
         matched=found.matched,
         task=found.task,
         columns=found.columns,
+        why=found.why,
+        repeated=found.repeated,
+        patient=found.patient,
         classes=found.classes,
         sources=found.sources,
         masks=relative_to_output(found.masks),
         masked=found.masked,
     )
-
-
-def _write(text: str, output: Path) -> None:
-    from isnet_cli.core.files import write_text
-    from isnet_cli.guard.leftovers import clear_leftovers
-
     clear_leftovers(output.parent, deep=False)
-
     write_text(output, text)
 
 
 def _document(found: Survey, output: Path) -> dict[str, object]:
     facts = {k: str(v) if isinstance(v, Path) else v for k, v in vars(found).items()}
     return {"config": str(output), "found": facts}
+
+
+def _repeats(found: Survey) -> bool:
+    return found.repeated != "refuse"
 
 
 def _lines(found: Survey, output: Path) -> list[str]:
@@ -168,8 +170,11 @@ def _lines(found: Survey, output: Path) -> list[str]:
         str(output),
         f"  images    {found.count} files ({kinds})",
         f"  labels    {labels}{_list_classes(found)}",
-        f"  masks    {masks}",
-        f"  next     isnet check {output}",
+        *([f"            {found.why}; {found.task}"] if found.why else []),
+        *([f"            several rows per image: {found.repeated} counts"] * _repeats(found)),
+        *([f"  patients  by their folders, {found.patient}"] if found.patient else []),
+        f"  masks     {masks}",
+        f"  next      isnet check {output}",
     ]
 
 

@@ -60,6 +60,7 @@ _FRONTAL = re.compile(
     r"(?<![A-Z])(PA|AP|FRONTAL|FRN)(?![A-Z])|POSTERO-?\s?ANTERIOR|ANTERO-?\s?POST"
 )
 _LATERAL = re.compile(r"(?<![A-Z])(LAT|LATERAL|LL|RL|SEITLICH|PROFIL|PERFIL)(?![A-Z])")
+_PLANE = re.compile(r"\b(AXIAL|TRANSAXIAL|TRANSVERSE|CORONAL|SAGITTAL)\b")
 _OTHER = re.compile(r"OBL|DECUB|APICAL|LORDO|TANGENT|(?<![A-Z])(LAO|RAO|LPO|RPO|LLD|RLD)(?![A-Z])")
 
 
@@ -74,11 +75,8 @@ def refuse_unfit(ds: Any) -> None:
     """
     from pydicom.uid import UID
 
-    modality = read_text(ds, "Modality").upper()
-    if modality not in PROJECTION:
-        words = MODALITIES.get(modality)
-        name = f"{modality} ({words})" if words else "another modality"
-        raise UnreadableImage("modality", f"{name}, expected a projection image (CR, DX, RG, ...)")
+    refuse_modality(read_text(ds, "Modality"))
+    refuse_plane(read_text(ds, "ViewPosition"))
     kind = UID(read_text(ds, "SOPClassUID"))
     if kind.startswith(_STORAGE) and kind.name != kind and kind not in _PROJECTION_CLASSES:
         raise UnreadableImage(
@@ -88,7 +86,43 @@ def refuse_unfit(ds: Any) -> None:
         raise UnreadableImage("depth", "floating-point pixel data, expected 1 to 16 bits")
     if "PixelData" not in ds:
         raise UnreadableImage("no_pixels", "a DICOM object without pixel data, expected an image")
-    part = read_text(ds, "BodyPartExamined").upper()
+    refuse_body_part(read_text(ds, "BodyPartExamined"))
+
+
+def refuse_modality(stated: str) -> None:
+    """Refuses a stated modality that makes no projection image; none stated passes.
+
+    Raises:
+        UnreadableImage: ``modality``.
+    """
+    modality = stated.strip().upper()
+    if modality not in PROJECTION:
+        words = MODALITIES.get(modality)
+        name = f"{modality} ({words})" if words else "another modality"
+        raise UnreadableImage("modality", f"{name}, expected a projection image (CR, DX, RG, ...)")
+
+
+def refuse_plane(stated: str) -> None:
+    """Refuses a stated view that is a plane of sections (CT, MR); ``AP axial`` is a projection.
+
+    Raises:
+        UnreadableImage: ``modality``.
+    """
+    upper = stated.upper()
+    match = _PLANE.search(upper)
+    if match and not _FRONTAL.search(upper) and not _LATERAL.search(upper):
+        raise UnreadableImage(
+            "modality", f"view {match.group(1)}, a plane of sections, expected a projection image"
+        )
+
+
+def refuse_body_part(stated: str) -> None:
+    """Refuses a stated body part that is not the chest; unknown words pass.
+
+    Raises:
+        UnreadableImage: ``body_part``.
+    """
+    part = stated.upper().replace("_", " ")
     match = _ELSEWHERE.search(part)
     if match and not _CHEST.search(part):
         raise UnreadableImage("body_part", f"body part {match.group(1)}, expected chest")
@@ -106,7 +140,7 @@ def read_view(ds: Any) -> str:
     stated += [read_text(code, "CodeMeaning") for code in codes]
     for words in stated:
         if words:
-            found = _parse_view(words)
+            found = parse_view(words)
             if found != "unknown" or _OTHER.search(words.upper()):
                 return found
     orientation = _read_orientation(ds)
@@ -116,13 +150,14 @@ def read_view(ds: Any) -> str:
         if orientation[0] in ("A", "P"):
             return "lateral"
     for keyword in ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription"):
-        found = _parse_view(read_text(ds, keyword))
+        found = parse_view(read_text(ds, keyword))
         if found != "unknown":
             return found
     return "unknown"
 
 
-def _parse_view(words: str) -> str:
+def parse_view(words: str) -> str:
+    """``frontal``, ``lateral`` or ``unknown`` by words such as PA, AP supine, LL, Lateral."""
     upper = words.upper().replace("_", " ").replace(".", "")
     if _OTHER.search(upper):
         return "unknown"
