@@ -103,9 +103,9 @@ def _expand(entry: Path) -> Iterator[Path]:
     """The files that one entry stands for."""
     if entry.is_dir():
         yield from _walk_folder(entry)
-    elif entry.suffix.lower() == ".txt" and entry.is_file():
+    elif entry.suffix.lower() == ".txt" and os.path.lexists(entry):
         yield from _read_text_list(entry)
-    elif entry.suffix.lower() in {".csv", ".tsv"} and entry.is_file():
+    elif entry.suffix.lower() in {".csv", ".tsv"} and os.path.lexists(entry):
         yield from _read_path_table(entry)
     elif entry.exists():
         yield entry
