@@ -360,6 +360,7 @@ def _settle() -> None:
     end cannot act while a decoder holds Python's lock; the system can.
     """
     keep_freed_memory()
+    _say_nothing()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -384,6 +385,14 @@ def _let_server_end() -> None:
         with contextlib.suppress(OSError):
             os.close(handle)
         server._forkserver_alive_fd = None
+
+
+def _say_nothing() -> None:
+    """What libraries print may quote the input; what matters goes to the parent as a result."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
 
 
 def _leave_with_parent() -> None:

@@ -265,7 +265,7 @@ def test_a_run_folder_that_is_removed_is_named(
         return Result()
 
     assert execute("x", ScreenOptions(), body) == 6
-    assert "run: the run folder was removed" in capsys.readouterr().err
+    assert "run: the run folder cannot be made, or was removed" in capsys.readouterr().err
 
 
 def test_texts_of_libraries_and_errors_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,8 +80,8 @@ def _where(error: OSError) -> str:
 def _removed(folder: Path) -> IsnetError:
     return IsnetError(
         "machine",
-        f"{folder}: the run folder was removed while the command worked in it",
-        fix="the same command starts again",
+        f"{folder}: the run folder cannot be made, or was removed while the command worked",
+        fix="choose another with -o, or start the same command again",
     )
 
 
