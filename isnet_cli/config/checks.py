@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from isnet_cli.config.schema import Choice, Columns, Config, Heatmap, ImageSet, chosen_images
 from isnet_cli.config.yaml_tree import Key
+from isnet_cli.text.forms import make_encodable
 from isnet_models.methods import registry
 
 Fault = tuple[Key, str]
@@ -17,6 +18,7 @@ Fault = tuple[Key, str]
 def check(config: Config) -> list[Fault]:
     """All faults of a configuration whose single keys are valid; empty when it is good."""
     return [
+        *_names(config),
         *_methods(config),
         *_multilabel(config),
         *_sets(config),
@@ -25,6 +27,16 @@ def check(config: Config) -> list[Fault]:
         *_training(config),
         *_heatmap(config),
     ]
+
+
+def _names(config: Config) -> Iterator[Fault]:
+    """Names stand in files of UTF-8, which has no place for half a character."""
+    for set_ in config.data.sets:
+        if make_encodable(set_) != set_:
+            yield ("data", "sets", set_), "a name with half a character (\\ud800 to \\udfff)"
+    for name in config.data.labels.classes or ():
+        if make_encodable(name) != name:
+            yield ("data", "labels", "classes"), "a name with half a character (\\ud800 to \\udfff)"
 
 
 def _multilabel(config: Config) -> Iterator[Fault]:

@@ -50,7 +50,10 @@ def make_deterministic(on: bool) -> None:
 def derive_seed(seed: int, *purpose: object) -> int:
     """A seed for one purpose (``"order", 3``): a pure function, whatever was drawn before."""
     text = "\0".join([str(seed), *map(str, purpose)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+    return (
+        int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "little")
+        >> 1
+    )
 
 
 def make_generator(seed: int, *purpose: object) -> torch.Generator:

@@ -38,6 +38,7 @@ from isnet_cli.labels.tables import (
     read_labels,
 )
 from isnet_cli.labels.values import UnknownValueError, decode_findings, encode_findings
+from isnet_cli.text.forms import make_encodable
 
 MAIN = ""  # name of the collection that the sets share
 NONE = LabelRow(0, "")
@@ -253,7 +254,7 @@ class Labelling:
         """Labels from folder names, where there is one folder per class."""
         root = os.path.abspath(self.images.root)
         images = {
-            i: PurePosixPath(os.path.relpath(os.path.abspath(path), root))
+            i: PurePosixPath(make_encodable(os.path.relpath(os.path.abspath(path), root)))
             for i, ((_, path), header) in enumerate(zip(self.images.images, headers, strict=True))
             if header.kind
         }

@@ -15,6 +15,7 @@ from isnet_cli.ingest.catalogue import Candidate
 from isnet_cli.ingest.label_sources import MAIN
 from isnet_cli.ingest.reading import FileFacts, FrameFacts, find_early_fault, name_image
 from isnet_cli.ingest.splits import assign_sets
+from isnet_cli.text.forms import make_encodable
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,6 @@ class Line:
     patient: str
 
 
-def make_writable(path: str) -> str:
-    """A path as UTF-8 text; other bytes are shown as hexadecimal escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def make_lines(
     candidate: Candidate, facts: FileFacts | None, config: Config, salt: bytes
 ) -> list[Line]:
@@ -46,7 +42,7 @@ def make_lines(
     patient = _find_patient(candidate, config)
     row = Row(
         key="",
-        path="" if config.data.privacy.rename else make_writable(os.path.abspath(candidate.path)),
+        path="" if config.data.privacy.rename else make_encodable(os.path.abspath(candidate.path)),
         sha256=facts.sha256,
         source=name_source(candidate, config, salt),
         patient=pseudonym(salt, patient),

@@ -22,6 +22,7 @@ _UNSEEN = (
 )
 _LINE = re.compile(f"[{_UNSEEN}]")
 _LINES = re.compile(f"(?!\n)[{_UNSEEN}]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\(?:u([0-9a-f]{4})|U([0-9a-f]{8}))")
 _LOOKS_ESCAPED = re.compile(r"\\(?=u[0-9a-f]{4}|U[0-9a-f]{8})")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -106,12 +107,22 @@ def for_dicom(text: str, longest: int = 64) -> str:
     return for_picture(text).replace("\\", "/").strip()[:longest].strip()
 
 
+def make_encodable(text: str) -> str:
+    r"""`text` that UTF-8 can hold: undecodable bytes of a file name become ``\xNN``."""
+    return _SURROGATE.sub(_escape_byte, text)
+
+
 def cut_middle(text: str, longest: int) -> str:
     """`text` of at most `longest` characters; the middle gives way to an ellipsis."""
     if len(text) <= longest:
         return text
     head = longest // 2
     return f"{text[:head]}…{text[len(text) - (longest - head - 1) :]}"
+
+
+def _escape_byte(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else _escape_long(found)
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -10,7 +10,7 @@ from isnet_cli.images.header_scan import HeaderFacts
 from isnet_cli.images.types import Identity, Row
 from isnet_cli.ingest.catalogue import Candidate
 from isnet_cli.ingest.reading import FileFacts, FrameFacts, find_early_fault, name_image
-from isnet_cli.ingest.rows import Line, count_rows, make_lines, make_writable, skip_copies
+from isnet_cli.ingest.rows import Line, count_rows, make_lines, skip_copies
 from isnet_cli.labels.tables import LabelRow
 from tests.ingest.factory import config
 
@@ -115,11 +115,6 @@ def test_hidden_names(tmp_path: Path) -> None:
     assert key == pseudonym(SALT, "a/b", 16)
     (line,) = make_lines(candidate(), None, hidden, SALT)
     assert (line.row.key, line.row.path) == (key, "")
-
-
-def test_paths_are_always_text() -> None:
-    assert make_writable("/a/b c\u00e9") == "/a/b c\u00e9"
-    assert make_writable("/a/caf\udce9") == "/a/caf\\xe9"
 
 
 def line(key: str, label: str, sha: str = "5", collection: str = "", **others: object) -> Line:

@@ -24,6 +24,7 @@ from isnet_cli.text.forms import (
     for_terminal,
     format_json,
     from_csv,
+    make_encodable,
 )
 
 ACTS = "\x1b[2J\x9b1m\x07\x7f\u202e\u2066\u200b\u2028\ufeff\u2029\udcff\ud83d\U000e0041\ufffe\n\r\t"
@@ -146,6 +147,11 @@ def test_a_dicom_value_fits(text: str, longest: int) -> None:
     assert value == value.strip()
     assert is_quiet(value)
     assert for_dicom("a\\b\nc" + "x" * 99) == "a/b c" + "x" * 59
+
+
+def test_bytes_of_file_names_become_text() -> None:
+    assert make_encodable("/a/b cé肺") == "/a/b cé肺"
+    assert make_encodable("/a/caf\udce9\ud800") == "/a/caf\\xe9\\ud800"
 
 
 def test_the_middle_is_cut() -> None:
