@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from isnet_cli.output.plotting import INK, SERIES, SOFT, draw_panel, draw_panels, shorten, wrap_text
 
@@ -31,6 +32,7 @@ _TITLES = {  # the quantities to draw, in this order
     "accuracy": "Accuracy",
 }
 Estimate = tuple[float, float | None, float | None]  # value, low, high
+NAMED = 16  # classes of a confusion matrix that are named and counted; more leave no room
 _FOREST_WIDTH = 4.6  # inches
 _MARKERS = "osD^vP"
 Span = tuple[float | None, float | None, float | None]  # value, low, high
@@ -107,6 +109,15 @@ def confusion_figure(title: str, counts: Sequence[Sequence[int]], classes: Seque
     return draw_panel((side, side), partial(_draw_confusion, title, counts, classes))
 
 
+def _write_counts(table: NDArray[np.float64], share: NDArray[np.float64], axes: Axes) -> None:
+    for row, column in np.ndindex(*table.shape):
+        colour = "white" if share[row, column] > 0.55 else INK
+        text = f"{int(table[row, column])}"
+        if table[row].sum() and len(table) <= 6:
+            text += f"\n{100 * share[row, column]:.0f} %"
+        axes.text(column, row, text, ha="center", va="center", color=colour, linespacing=1.3)
+
+
 def shift_figure(bars: Bars) -> Figure:
     """Scores of each model on each test: equal bars are what a robust model has."""
     return draw_panel(_bars_size(bars), partial(_draw_bars, bars))
@@ -159,18 +170,16 @@ def _draw_confusion(
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     shades = LinearSegmentedColormap.from_list("isnet", ["#ffffff", "#1f5fa8"])
     axes.imshow(share, cmap=shades, vmin=0, vmax=1)
-    for row, column in np.ndindex(*table.shape):
-        colour = "white" if share[row, column] > 0.55 else INK
-        text = f"{int(table[row, column])}"
-        if table[row].sum() and len(classes) <= 6:
-            text += f"\n{100 * share[row, column]:.0f} %"
-        axes.text(column, row, text, ha="center", va="center", color=colour, linespacing=1.3)
-    names = [wrap_text(name, 14, lines=2) for name in classes]
+    if len(classes) <= NAMED:
+        _write_counts(table, share, axes)
+    step = -(-len(classes) // NAMED)
+    places = range(0, len(classes), step)
+    names = [wrap_text(classes[place], 14, lines=2 if step == 1 else 1) for place in places]
     upright = 0 if max(map(len, classes)) <= 12 and len(classes) <= 4 else 40
-    axes.set_xticks(
-        range(len(classes)), names, rotation=upright, ha="right" if upright else "center"
-    )
-    axes.set_yticks(range(len(classes)), names)
+    axes.set_xticks(places, names, rotation=upright, ha="right" if upright else "center")
+    axes.set_yticks(places, names)
+    if step > 1:
+        title = f"{title}\none of {step} classes is named"
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(wrap_text(title, 34))
     axes.grid(visible=False)

@@ -7,6 +7,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -228,3 +229,10 @@ def test_names_stay_names_and_the_same_data_give_the_same_picture() -> None:
     assert text == svg_text(spans_figure("F1", {"t": [(long, (0.5, 0.4, 0.6))]}))
     assert "<b>" not in text
     assert "…" in text
+
+
+def test_a_confusion_of_hundreds_of_classes_is_drawn() -> None:
+    classes = [f"finding {number} {'of a long name ' * 20}" for number in range(300)]
+    text = svg_text(confusion_figure("test", np.eye(300, dtype=int).tolist(), classes))
+    assert "one of 19 classes is named" in text
+    assert len(text) < 200_000

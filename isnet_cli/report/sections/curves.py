@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from isnet_cli.output.curves import PrecisionRecall, Roc, pr_figure, roc_figure
-from isnet_cli.output.figures import confusion_figure
+from isnet_cli.output.figures import NAMED, confusion_figure
 from isnet_cli.report.blocks import Block, Grid, Picture
 from isnet_cli.report.drawings import embed_figure
 from isnet_cli.report.results import RunResults, TestKey
@@ -44,7 +44,7 @@ def _choose_curves(
     found: Sequence[Sequence[Curve]],
     average: Callable[[Sequence[Curve]], Curve],
 ) -> list[Curve]:
-    """One curve a class for one run; one curve a run, of the class in question, for several.
+    """One curve a class for one run (of many classes the mean); one curve a run for several.
 
     Args:
         runs: The runs.
@@ -53,6 +53,8 @@ def _choose_curves(
     """
     if _is_binary(runs):
         found = [[c for c in own if c.name == _find_positive(runs)] for own in found]
+    if len(runs) == 1 and len(found[0]) > NAMED:
+        return [replace(average(found[0]), name="mean of classes")]
     if len(runs) == 1:
         return list(found[0])
     return [
@@ -166,9 +168,11 @@ def _list_matrix_files(runs: Sequence[RunResults], run: RunResults, test: TestKe
 def _draw_confusion(
     title: str, counts: list[list[int]], classes: Sequence[str], files: Sequence[str]
 ) -> Picture:
-    words = "; ".join(
-        f"true {name}: {', '.join(f'{n} as {c}' for n, c in zip(row, classes, strict=True))}"
-        for name, row in zip(classes, counts, strict=True)
-    )
+    words = f"{len(classes)} classes, more than can be told here; their counts are in the file"
+    if len(classes) <= NAMED:
+        words = "; ".join(
+            f"true {name}: {', '.join(f'{n} as {c}' for n, c in zip(row, classes, strict=True))}"
+            for name, row in zip(classes, counts, strict=True)
+        )
     alt = f"Confusion matrix, {title.replace(chr(10), ', ')}: {words}"
     return embed_figure(confusion_figure(title, counts, classes), alt, sources=files)
