@@ -5,7 +5,7 @@ Usage:
 
 A synthetic image (smooth shades with noise, 12 bits) is written in each format that can be encoded
 here and read with `read_images`; the best of the repeats counts. Ratios, not milliseconds, are to
-be compared between machines. JPEG-LS has no encoder among the dependencies and is left out.
+be compared between machines.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pydicom
 import SimpleITK
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRLittleEndian, HTJ2KLossless, JPEGLSLossless, RLELossless
 
 from isnet_cli.images.kept import limit_size, load_image, save_image
 from isnet_cli.images.read import read_images
@@ -57,6 +59,18 @@ def native(path: Path, levels: Levels, syntax: str = ExplicitVRLittleEndian) -> 
     ds.save_as(path, enforce_file_format=True)
 
 
+def by_imagecodecs(encode: Callable[[Levels], bytes], syntax: str) -> Callable[..., None]:
+    def write(path: Path, levels: Levels) -> None:
+        native(path, levels)
+        ds = pydicom.dcmread(path)
+        ds.file_meta.TransferSyntaxUID = syntax
+        ds.PixelData = encapsulate([bytes(encode(levels))])
+        ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+        ds.save_as(path, enforce_file_format=True)
+
+    return write
+
+
 def rle(path: Path, levels: Levels) -> None:
     native(path, levels, RLELossless)
 
@@ -87,6 +101,8 @@ WRITERS: dict[str, Callable[[Path, Levels], None]] = {
     "dicom native": native,
     "dicom RLE": rle,
     "dicom JPEG lossless": by_simpleitk("JPEG"),
+    "dicom JPEG-LS": by_imagecodecs(imagecodecs.jpegls_encode, JPEGLSLossless),
+    "dicom HTJ2K": by_imagecodecs(imagecodecs.htj2k_encode, HTJ2KLossless),
     "dicom JPEG 2000": by_simpleitk("JPEG2000"),
     "png 16 bit": by_pillow("PNG", 16),
     "png 8 bit": by_pillow("PNG", 8),
@@ -129,7 +145,7 @@ def main() -> None:
         load = best_of(options.repeats, lambda: load_image(kept))
         print(f"keep at {reduced.shape[1]} x {reduced.shape[0]}: {1e3 * save:.1f} ms")
         print(f"load again: {1e3 * load:.1f} ms")
-    print(f"pydicom {pydicom.__version__}, SimpleITK {SimpleITK.Version.VersionString()}")
+    print(f"pydicom {pydicom.__version__}, imagecodecs {imagecodecs.__version__}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ _HUFFMAN_8 = frozenset({0xC0, 0xC1, 0xC2})
 _LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
 _TAILS = (b"\x55\xaa" * 512 + END, b"\x13\xd7\x71" * 341 + END)
-SPARE = 16  # bytes of padding that an encoder may leave at the end of its data
+LAST = 3  # bytes: the last data of a stream, padding and a stuffed zero aside
 MIN_STREAM = 1024  # bytes; shorter streams are not tried
 _COUNT = re.compile(r"\b\d+\b")
 
@@ -124,9 +124,16 @@ def _find_misfit(
     end = stream.rfind(END, -4096)
     if end < MIN_STREAM:
         return ()
-    more = _decode_jpeg(stream[:end] + _TAILS[0], header, own_colours)
-    less = _decode_jpeg(stream[: end - SPARE] + _TAILS[0], header, own_colours)
-    if np.array_equal(more, array) and not np.array_equal(less, array):
+    fits = np.array_equal(_decode_jpeg(stream[:end] + _TAILS[0], header, own_colours), array)
+    if (
+        fits
+        and any(  # two tails: one of them begins with other bits than those cut off
+            not np.array_equal(
+                _decode_jpeg(stream[: end - LAST] + tail, header, own_colours), array
+            )
+            for tail in _TAILS
+        )
+    ):
         return ()
     return ("damaged: the JPEG data do not fit the picture",)
 
