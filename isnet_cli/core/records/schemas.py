@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     StrictFloat,
     StrictInt,
+    ValidationError,
     model_validator,
 )
 
@@ -77,12 +78,96 @@ class StageRecord(Record):
         return self
 
 
+Ends = Annotated[list[Number], Field(min_length=2, max_length=2)]
+Place = Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
+class Difference(Record):
+    """Of a score between two tests, with its interval."""
+
+    value: Number | None
+    low: Number | None
+    high: Number | None
+
+
+class Shift(Record):
+    """Scores of two tests, compared."""
+
+    from_: Place = Field(alias="from")
+    to: Place
+    macro_f1: Difference
+    macro_auc: Difference
+
+
+class Background(Record):
+    """Reliance on the background, or why it is not known."""
+
+    n: Count = 0
+    why: str = ""
+    auc: dict[str, Number | None] = Field(default_factory=dict)
+    flips: Number | None = None
+    gap: Number | None = None
+
+
+class SetSummary(Record):
+    """Scores of one set and version, as they are printed."""
+
+    n: Number | None = None
+    macro_f1: Number | None = None
+    macro_auc: Number | None = None
+    outside: Number | None = None
+    n_range: Ends | None = None
+    macro_f1_range: Ends | None = None
+    macro_auc_range: Ends | None = None
+    outside_range: Ends | None = None
+    background: Background = Background()
+
+
+class EvaluateSummary(Record):
+    """Figures of the stage `evaluate`."""
+
+    sets: dict[str, dict[str, SetSummary]] = Field(default_factory=dict)
+    shift: list[Shift] = Field(default_factory=list)
+
+
+class Flags(Record):
+    """How many images are flagged for each reason; null: not known."""
+
+    mask: Count | None
+    ood: Count | None
+    margin: Count | None
+
+
+class PredictSummary(Record):
+    """Figures of the stage `predict`."""
+
+    images: Count
+    expected_ood_share: Number | None
+    predicted: dict[str, Count]
+    uncertain: Count
+    flags: Flags
+
+
 class RunRecord(Record):
     """``run.json``."""
 
     schema_: int = Field(alias="schema")
     stages: dict[Literal["ingest", "masks", "train", "evaluate", "predict", "heatmap"], StageRecord]
     versions: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _figures(self) -> RunRecord:
+        for name, schema in (("evaluate", EvaluateSummary), ("predict", PredictSummary)):
+            stage = next((found for key, found in self.stages.items() if key == name), None)
+            if stage is None or stage.status != "done" or not stage.summary:
+                continue
+            try:
+                schema.model_validate(stage.summary)
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(["stages", name, "summary", *map(str, first["loc"])])
+                raise ValueError(f"{place}: {first['msg']}") from error
+        return self
 
 
 class HeatmapRules(Record):
