@@ -382,6 +382,13 @@ def _read_name_lists(table: CsvTable, column: str, labels: Labels, least: int) -
     found = Counter(spelled[name] for names in lists for name in names or ())
     classes = order_classes(found, labels, f"{table.path}: column '{column}'", least)
     _check_names(table, classes)
+    if least > 1 and len(found) == 1 and all(names is None or names for names in lists):
+        raise IsnetError(
+            "data",
+            f"{table.path}: column '{column}': one finding, {list_names(list(found))}, in each row,"
+            " expected rows with and without it",
+            fix="name the label column: data.labels.columns: [NAME]",
+        )
     texts = [
         ""
         if names is None

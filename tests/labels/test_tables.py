@@ -134,6 +134,7 @@ BAD: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "two patients": ("file,label,patient,pid\na,x,1,2\n", {}, {}, "may all be the patient"),
     "unknown patient column": ("file,label\na,x\nb,y\n", {}, {"patient": "pat"}, "no column 'pat'"),
     "one class": ("file,label\na,x\nb,x\n", {}, {}, "one class, 'x'"),
+    "one finding": ("file,label\na,x\nb,x\n", MULTI, {}, "one finding, 'x', in each row"),
     "no label": ("file,label\na,\nb,nan\n", {}, {}, "'label' is empty"),
     "absent class": ("file,label\na,x\nb,y\n", {"classes": ["x", "q"]}, {},
                      "no image of class 'q'"),
