@@ -24,7 +24,7 @@ REASONS: dict[str, str] = {
     "too_large": "more pixels, bytes, frames or memory than the limits allow",
     "too_slow": "reading takes more time than the limits allow",
     "bad_header": "the description of the pixels is missing or contradicts itself",
-    "bad_lut": "the modality LUT or rescale cannot be applied",
+    "bad_lut": "the modality LUT, rescale or palette cannot be applied",
     "depth": "a bit depth or sample format without defined intensities",
     "codec": "a compression that is not supported",
     "no_pixels": "a DICOM object without pixel data",

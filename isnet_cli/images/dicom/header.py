@@ -71,7 +71,7 @@ def refuse_unfit(ds: Any) -> None:
     part is a reason.
 
     Raises:
-        UnreadableImage: ``modality``, ``depth``, ``no_pixels`` or ``body_part``.
+        UnreadableImage: ``modality``, ``depth``, ``truncated``, ``no_pixels`` or ``body_part``.
     """
     from pydicom.uid import UID
 
@@ -84,6 +84,8 @@ def refuse_unfit(ds: Any) -> None:
         )
     if "FloatPixelData" in ds or "DoubleFloatPixelData" in ds:
         raise UnreadableImage("depth", "floating-point pixel data, expected 1 to 16 bits")
+    if "PixelData" not in ds and read_numbers(ds, "Rows"):
+        raise UnreadableImage("truncated", "an image is described, but its pixel data are cut off")
     if "PixelData" not in ds:
         raise UnreadableImage("no_pixels", "a DICOM object without pixel data, expected an image")
     refuse_body_part(read_text(ds, "BodyPartExamined"))

@@ -125,7 +125,7 @@ def read_pixel_module(ds: Any, stream: StreamHeader | None = None) -> PixelModul
     if min(rows, columns, frames) < 1:
         raise UnreadableImage("bad_header", "rows, columns and frames must be 1 or more")
     allocated = read.number("BitsAllocated", _guess_allocated(ds, rows * columns, samples, stream))
-    stored = read.number("BitsStored", stream.precision if stream else allocated)
+    stored = read.number("BitsStored", _guess_stored(ds, allocated, stream))
     if not 1 <= stored <= allocated:
         stored = read.correct("BitsStored", stream.precision if stream else allocated)
     high = read.number("HighBit", stored - 1)
@@ -182,6 +182,14 @@ def _guess_allocated(ds: Any, pixels: int, samples: int, stream: StreamHeader | 
         if bytes_each in (1, 2) and size - bytes_each * pixels * samples < 2
         else None
     )
+
+
+def _guess_stored(ds: Any, allocated: int, stream: StreamHeader | None) -> int:
+    """Bits stored by the high bit, else by the code stream, else all that are allocated."""
+    high = next((int(value) for value in read_numbers(ds, "HighBit") if 0 <= value < 16), None)
+    if high is not None and high < allocated:
+        return high + 1
+    return stream.precision if stream else allocated
 
 
 def _read_padding(ds: Any, signed: bool, stored: int) -> Padding | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli.config.schema import Dicom, Limits
+from isnet_cli.errors import UnreadableImage
 from isnet_cli.guard.sizes import check_frames, check_pixels
 from isnet_cli.images.dicom import codec, header
 from isnet_cli.images.dicom.attributes import read_items, read_numbers, read_text, read_value
@@ -204,7 +205,10 @@ def _read_colour(ds: Any, module: PixelModule, frame: NDArray[Any]) -> NDArray[n
     if module.photometric == "PALETTE COLOR":
         from pydicom.pixels import apply_color_lut
 
-        rgb = np.asarray(apply_color_lut(frame, ds))[..., :3]
+        try:
+            rgb = np.asarray(apply_color_lut(frame, ds))[..., :3]
+        except Exception:
+            raise UnreadableImage("bad_lut", "the palette is missing or malformed") from None
     else:
         rgb = frame
     fault = check_colour(rgb)

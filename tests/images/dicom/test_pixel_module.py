@@ -45,6 +45,7 @@ def test_usual_module() -> None:
         ({"SamplesPerPixel": "absent"}, "samples", 1),
         ({"BitsStored": "absent", "HighBit": "absent"}, "stored", 16),
         ({"HighBit": "absent"}, "high", 11),
+        ({"BitsStored": "absent"}, "stored", 12),
         ({"PixelRepresentation": "absent"}, "signed", False),
         ({"PhotometricInterpretation": "absent"}, "photometric", "MONOCHROME2"),
     ],

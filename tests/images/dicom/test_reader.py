@@ -298,6 +298,11 @@ def test_palette_of_greys(tmp_path: Path) -> None:
     assert np.abs(one(tmp_path, content).pixels - (255 - stored) / 255).max() < 1e-6
 
 
+def test_a_palette_that_is_missing_is_named(tmp_path: Path) -> None:
+    fault = fault_of(tmp_path, dicom_bytes(image_values(8), bits=8, photometric="PALETTE COLOR"))
+    assert (fault.reason, "palette" in fault.detail) == ("bad_lut", True)
+
+
 def fault_of(tmp_path: Path, content: bytes, **limits: int) -> UnreadableImage:
     path = tmp_path / "image"
     path.write_bytes(content)
