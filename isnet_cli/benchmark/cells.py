@@ -16,11 +16,12 @@ from isnet_cli.config.load import refusal as config_refusal
 from isnet_cli.config.schema import Config
 from isnet_cli.config.yaml_tree import parse
 from isnet_cli.core.files import fingerprint
-from isnet_cli.core.pipeline import Plan, open_run, plan, stage_module
+from isnet_cli.core.pipeline import Plan, open_run, plan
 from isnet_cli.core.run_folder import SHARED_STAGES, RunFolder
 from isnet_cli.demo.images import IMAGES, LABELS
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.opening import read_text
+from isnet_cli.ingest.catalogue import list_inputs
 from isnet_models.methods import registry
 
 CELLS, IMAGE_RUNS, PHANTOMS = "cells", "images", "phantoms"
@@ -264,7 +265,8 @@ def find_states(bench: Benchmark, grid: CellGrid, output: Path) -> dict[str, Tas
             found[task] = TaskState("new")
             continue
         folder = RunFolder(output / task)
-        stage_module(SHARED_STAGES[0]).fingerprint(config, folder)  # looks for all files
+        if folder.stage_record(SHARED_STAGES[0]) is None:
+            list_inputs(config)  # refuses what is missing
         found[task] = _find_state(config, output / task, SHARED_STAGES)
     later = {f"{CELLS}/{cell.name}": cell for cell in grid.cells}
     waits = {task.name: task.waits for task in list_tasks(bench, grid)}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from isnet_cli.benchmark.cells import CELLS, Cell
@@ -11,9 +10,7 @@ from isnet_cli.benchmark.tables import STANDARD
 from isnet_cli.core.pipeline import open_run
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
-from isnet_cli.guard.opening import read_text
-from isnet_cli.report.compare.write import ChosenPairs, compare_runs
-from isnet_cli.report.results import name_runs
+from isnet_cli.report.compare.write import ChosenPairs, compare_runs, is_page_of
 
 MOST = 6  # runs of which every pair is tested; time, page and correction grow with their square
 FAMILY = (
@@ -22,17 +19,14 @@ FAMILY = (
 )
 
 
-def compare_cells(
-    cells: Sequence[Cell], new: Collection[str], output: Path, context: RunContext
-) -> list[str]:
+def compare_cells(cells: Sequence[Cell], output: Path, context: RunContext) -> list[str]:
     """Writes ``compare-DATA.html``; with images of each seed, one page a seed.
 
-    A page is written again when one of its cells is new or it shows other cells; a comparison that
-    is not possible is a warning.
+    A page is written again unless it is whole and made from the present results of these cells; a
+    comparison that is not possible is a warning.
 
     Args:
         cells: Finished cells.
-        new: Names of tasks that were done just now.
         output: The benchmark's folder.
         context: Side effects.
 
@@ -51,10 +45,7 @@ def compare_cells(
         name = f"compare-{data}-seed-{seeds}.html" if data in several else f"compare-{data}.html"
         if name in pages:
             name = f"compare-{data}--{found[0].method}--seed-{seeds}.html"
-        fresh = any(f"{CELLS}/{cell.name}" in new for cell in found)
-        if (not fresh and _is_page_of(output / name, found, output)) or _write_page(
-            found, output / name, context, output
-        ):
+        if _write_page(found, output / name, context, output):
             pages.append(name)
     return pages
 
@@ -80,19 +71,10 @@ def choose_pairs(cells: Sequence[Cell]) -> ChosenPairs | None:
 def _write_page(cells: Sequence[Cell], page: Path, context: RunContext, output: Path) -> bool:
     runs = [(open_run(output / CELLS / cell.name, cell.config), cell.config) for cell in cells]
     try:
+        if is_page_of(page, runs, choose_pairs(cells)):
+            return True
         compare_runs(runs, page, context, overwrite=True, chosen=choose_pairs(cells))
     except IsnetError as error:
         context.warn(error.kind, f"{page.name}: {error.message}")
         return False
     return True
-
-
-def _is_page_of(page: Path, cells: Sequence[Cell], output: Path) -> bool:
-    """Whether the page is there and shows exactly these cells."""
-    folders = [open_run(output / CELLS / cell.name, cell.config) for cell in cells]
-    try:
-        content = json.loads(read_text(page.with_suffix(".json")))
-        shown = [run["name"] for run in content["runs"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return page.is_file() and shown == name_runs(folders)

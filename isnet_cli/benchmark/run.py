@@ -73,7 +73,12 @@ SCHEMA = 2
 CONFIG, RECORD, PAGE, TABLES = "benchmark.yaml", "benchmark.json", "benchmark.md", "tables"
 FAILED_COLUMNS = ("task", "status", "code", "error")
 WAITING = Ended("stopped")  # a cell whose turn is still to come
-OWN = {"logs", PHANTOMS, ".lock"}  # of a benchmark that ended before its record was written
+OWN = {
+    "logs",
+    PHANTOMS,
+    ".lock",
+    ".holder.json",
+}  # of a benchmark that ended before its record was written
 
 
 @dataclass(frozen=True)
@@ -219,11 +224,8 @@ def _finish(
     found = _record(bench, grid, output, ended)
     if any(one.status == "stopped" for one in ended.values()):
         return found
-    cells, new = (
-        _list_finished(grid, ended),
-        {n for n, one in ended.items() if one.status == "done"},
-    )
-    pages = compare_cells(cells, new, output, context)
+    cells = _list_finished(grid, ended)
+    pages = compare_cells(cells, output, context)
     classes = read_results(cells[:1], output).classes
     cost, complete = measure_costs(bench, cells, classes, output, context, measure)
     return _record(bench, grid, output, ended, cost, pages, complete=complete)

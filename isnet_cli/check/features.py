@@ -24,7 +24,7 @@ from isnet_cli.dataset.standardise import standardise
 from isnet_cli.dataset.synthetic_marks import assign_shapes, choose_shape, draw_shape, make_rng
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.kept import load_image
-from isnet_cli.images.manifest import read_manifest, read_qc
+from isnet_cli.images.manifest import locate_masks, read_manifest, read_qc
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
@@ -81,7 +81,7 @@ def list_run_images(run: RunFolder, config: Config) -> list[ImageSource]:
     """
     ingest, masks = run.stage_dir("ingest"), run.stage_dir("masks")
     rows = [row for row in read_manifest(ingest / "manifest.csv") if row.status == "ok"]
-    given = {row.key: row.mask_file for row in rows}
+    given = {row.key: locate_masks(row, ingest) for row in rows}
     if run.stage_record("masks") is not None:
         good = {"ok", "suspect"} if config.masks.on_suspect == "keep" else {"ok"}
         verdicts = {line["key"]: line["verdict"] for line in read_qc(masks)}

@@ -67,6 +67,7 @@ def run_stages(
     """
     from isnet_cli.config.load import load
     from isnet_cli.core.pipeline import open_run
+    from isnet_cli.core.run_folder import REPORT
 
     config = load(source.config, options.overrides, [*extra, *make_machine_options(options)])
     session.hide_names(config, more=more)
@@ -78,9 +79,10 @@ def run_stages(
     if options.restart:
         _move_aside(output, session)
     folder = open_run(output, config)
-    outcomes = _run(session, options, config, folder, stages)
-    result = _result(session, output, outcomes)
-    return _with_report(session, folder, outcomes, result) if report else result
+    outcomes = _run(session, options, config, folder, [*stages, *([REPORT] if report else [])])
+    shown = [one for one in outcomes if one.stage != REPORT or one.status == "incomplete"]
+    result = _result(session, output, shown)
+    return _with_report(folder, outcomes, result) if report else result
 
 
 def _run(
@@ -108,16 +110,10 @@ def _run(
     )
 
 
-def _with_report(
-    session: Session, folder: RunFolder, outcomes: Sequence[Outcome], result: Result
-) -> Result:
+def _with_report(folder: RunFolder, outcomes: Sequence[Outcome], result: Result) -> Result:
     if any(outcome.status == "incomplete" for outcome in outcomes):
         return result
-    from isnet_cli.report.write import build_report
-
     path = folder.path / "report.html"
-    if not path.exists() or any(outcome.status == "done" for outcome in outcomes):
-        build_report([folder], path, session.context())
     document = {**result.document, "report": str(path)}
     return Result(document, f"{result.text}\n  report    {path}", result.code)
 

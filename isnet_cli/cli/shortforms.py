@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,32 @@ def configure_heatmaps(run: Path, images: Path) -> tuple[Source, list[Option]]:
         *(("SOURCE", f"data.{key}", value) for key, value in data.items()),
     ]
     return Source(run / RECORD), [*make_options(pairs), *_blanks("heatmap.sets")]
+
+
+def use_images_of_run(source: Source, output: Path | None, stages: Sequence[str]) -> list[Option]:
+    """What has to change so that another folder gets the results on a run's own images.
+
+    Images, masks and model are used from where they are; nothing is written there.
+
+    Args:
+        source: What was named.
+        output: The folder that was asked for, or None.
+        stages: Those of ``evaluate``, ``predict`` and ``heatmap`` that are wanted.
+    """
+    if source.run is None or output is None or _is_same(source.run, output):
+        return []
+    from isnet_cli.config.load import load
+    from isnet_cli.core.pipeline import open_run
+
+    run = source.run.absolute()
+    images = open_run(run, load(run / RECORD)).owner("ingest").path.absolute()
+    chosen = {stage: (_record(run).get(stage) or {}).get("model") or run for stage in stages}
+    pairs = [("-o", f"{stage}.model", Path(str(model))) for stage, model in chosen.items()]
+    return make_options([("-o", "upstream", images), *pairs])
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def configure_test_sets(

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 RECORD = "isnet.yaml"
 DATE = "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]"  # pattern of file names
-OWN = {".lock", "log.jsonl", RECORD, "crash.txt"}  # of a run that ended before its first stage
+OWN = {
+    ".lock",
+    ".holder.json",
+    "log.jsonl",
+    RECORD,
+    "crash.txt",
+}  # of a run that ended before its first stage
 _MACHINE_OPTIONS = {"device": "machine.device", "workers": "machine.workers", "seed": "seed"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal, cast
 from isnet_cli.config.load import changed_keys, dump, plain
 from isnet_cli.config.schema import Config
 from isnet_cli.config.yaml_tree import parse
+from isnet_cli.core.files import fingerprint as hash_of
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import STAGES, RunFolder
 from isnet_cli.core.stage import Stage
@@ -25,8 +27,11 @@ STAGE_MODULES = {
     "evaluate": "isnet_cli.evaluate.stage",
     "predict": "isnet_cli.inference.stage",
     "heatmap": "isnet_cli.heatmap.stage",
+    "report": "isnet_cli.report.stage",
 }  # by name: imports point down, and `isnet --help` must not load what a stage needs
 EXAMPLES = 5  # changed keys that a message names
+UNKNOWN = "unknown"  # fingerprint of a first run until its inputs are read
+USERS = ("evaluate", "predict", "heatmap")  # stages with a key `model`
 Status = Literal["current", "done", "incomplete"]
 Plan = Literal["current", "new", "continue", "outdated", "depends"]
 
@@ -53,15 +58,32 @@ def stage_module(name: str) -> Stage:
 
 
 def open_run(path: Path, config: Config) -> RunFolder:
-    """The run folder at `path`, with the upstream run that the configuration names."""
-    upstream = RunFolder(Path(config.upstream)) if config.upstream else None
-    if upstream is not None and not upstream.path.is_dir():
+    """The run folder at `path`, with the upstream run that the configuration names.
+
+    An upstream run that was moved or copied together with this one is found where it stands beside
+    it; of two, the one that this run's results were made from is taken.
+
+    Raises:
+        IsnetError: Kind "config", when there is none.
+    """
+    if not config.upstream:
+        return RunFolder(path)
+    places = [Path(config.upstream)]
+    beside = RunFolder(path).record().get("upstream")
+    if isinstance(beside, str):
+        places.append(Path(os.path.normpath(os.path.join(os.path.realpath(path), beside))))
+    there = [RunFolder(place) for place in dict.fromkeys(places) if place.is_dir()]
+    if not there:
+        more = f", nor {places[1]}" if len(places) > 1 else ""
         raise IsnetError(
             "config",
-            f"upstream: {upstream.path}: no such run folder",
-            fix="set upstream to the folder of a run, or leave it out",
+            f"upstream: {places[0]}{more}: no such run folder, expected the run that has the images"
+            " and masks",
+            fix="--set upstream=RUN, RUN the folder of that run; copy it along with this one",
         )
-    return RunFolder(path, upstream)
+    if len(there) > 1:
+        there.sort(key=lambda one: not RunFolder(path).fits(one))
+    return RunFolder(path, there[0])
 
 
 def run_stage(
@@ -169,7 +191,11 @@ def _plan_one(name: str, config: Config, folder: RunFolder, earlier_done: bool) 
         return "continue" if name in folder.record()["stages"] else "new"
     if not earlier_done:
         return "depends"
-    digest = stage_module(name).fingerprint(config, folder)
+    stage = stage_module(name)
+    shared = _prepare(stage, config)
+    if _find_lost(stage, config, folder, shared):
+        return "current"
+    digest = stage.fingerprint(config, folder, **shared)
     if folder.is_current(name, digest):
         return "current"
     return "continue" if finished["fingerprint"] == digest else "outdated"
@@ -186,25 +212,88 @@ def _update(
 ) -> Outcome:
     name = stage.NAME
     if folder.owner(name) is not folder:
-        return Outcome(name, "current", folder.require(name)["summary"])
+        summary = folder.require(name)["summary"]
+        if damage := folder.find_damage(name):
+            raise _damaged_upstream(name, folder, damage)
+        return Outcome(name, "current", summary)
     shared = _prepare(stage, config)
-    digest = stage.fingerprint(config, folder, **shared)
     finished = folder.stage_record(name)
+    if not force and finished is not None and (lost := _find_lost(stage, config, folder, shared)):
+        context.say(f"{name}: {lost}: what the run holds of it is used")
+        return Outcome(name, "current", finished["summary"])
+    late = finished is None and getattr(stage, "LATE", False)
+    digest = UNKNOWN if late else stage.fingerprint(config, folder, **shared)
     if not force and finished is not None and folder.is_current(name, digest):
         context.event("stage_current", stage=name)
         return Outcome(name, "current", finished["summary"])
-    if finished is not None and finished["fingerprint"] != digest and not replace:
+    derived = getattr(stage, "DERIVED", False)
+    if finished is not None and finished["fingerprint"] != digest and not (replace or derived):
         raise _in_the_way(name, folder, config)
-    folder.save_config(dump(config))
+    if not derived:
+        folder.save_config(dump(config))
+    sources = _find_sources(name, config, folder)
     folder.begin(name, digest)
     context.event("stage_started", stage=name)
     result = stage.run(config, folder, context, **shared)
     if not result.complete:
         context.event("stage_incomplete", stage=name)
         return Outcome(name, "incomplete", result.summary)
-    folder.finish(name, digest, result.outputs, result.summary)
+    if sources != _find_sources(name, config, folder):
+        raise _changed_meanwhile(name, folder)
+    folder.finish(
+        name,
+        stage.fingerprint(config, folder, **shared) if late else digest,
+        result.outputs,
+        result.summary,
+        products=result.products,
+        settings=hash_settings(stage, config),
+        made_from=sources,
+    )
     context.event("stage_done", stage=name)
     return Outcome(name, "done", result.summary)
+
+
+def hash_settings(stage: Stage, config: Config) -> str | None:
+    """Hash of the settings that a stage's result depends on; None for a stage that names none."""
+    settings = getattr(stage, "settings", None)
+    return None if settings is None else hash_of(settings(config))
+
+
+def _find_sources(name: str, config: Config, folder: RunFolder) -> dict[str, str]:
+    """Digests of the results that a stage is made from; a model of another run is none of them."""
+    section = getattr(config, name, None)
+    elsewhere = getattr(section, "model", None) is not None if name in USERS else False
+    return folder.made_from(name, without=("train",) if elsewhere else ())
+
+
+def _find_lost(stage: Stage, config: Config, folder: RunFolder, shared: dict[str, Any]) -> str:
+    """What a finished, sound result was made from and is not there any more; "" else."""
+    find, finished = getattr(stage, "find_lost", None), folder.stage_record(stage.NAME)
+    if find is None or finished is None:
+        return ""
+    if finished.get("settings") != hash_settings(stage, config):
+        return ""
+    lost: str = find(config, folder, **shared)
+    return "" if lost and folder.find_damage(stage.NAME) else lost
+
+
+def _damaged_upstream(stage: str, folder: RunFolder, damage: str) -> IsnetError:
+    owner = folder.owner(stage).path
+    return IsnetError(
+        "data",
+        f"{owner}: {damage}",
+        fix=f"isnet {stage} {owner}   makes it again",
+    )
+
+
+def _changed_meanwhile(stage: str, folder: RunFolder) -> IsnetError:
+    owner = folder.owner("ingest").path
+    return IsnetError(
+        "data",
+        f"{owner}: its images or masks were made anew while stage '{stage}' of {folder.path} used"
+        " them",
+        fix="the same command does the stage again; --overwrite replaces what was finished before",
+    )
 
 
 def _prepare(stage: Stage, config: Config) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import os
+import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
@@ -15,18 +18,27 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from isnet_cli import __version__
-from isnet_cli.core.files import sha256_file, write_json, write_text
+from isnet_cli.core.files import fingerprint as hash_of
+from isnet_cli.core.files import read_csv, sha256_file, write_csv, write_json, write_text
 from isnet_cli.core.records.read import Record, check_record, read_record
 from isnet_cli.core.records.schemas import RunRecord
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.leftovers import clear_leftovers
-from isnet_cli.guard.opening import check_regular
+from isnet_cli.guard.opening import check_regular, read_text
 
 STAGES = ("ingest", "masks", "train", "evaluate", "heatmap")
 SHARED_STAGES = ("ingest", "masks")  # taken from the upstream run where there is one
+REPORT = "report"  # the stage that reads all others; its page lies in the run folder itself
+SOURCES: Mapping[str, tuple[str, ...]] = {  # stage -> stages that it reads
+    "ingest": (),
+    "masks": ("ingest",),
+    "train": SHARED_STAGES,
+    **dict.fromkeys(("evaluate", "predict", "heatmap"), (*SHARED_STAGES, "train")),
+}
 RECORD = "run.json"
 SCHEMA = 2  # of run.json, and of every file of the run
-LOCK = ".lock"
+LOCK, HOLDER = ".lock", ".holder.json"
+PRODUCTS = ".products"  # tables of the files of each stage, with size and hash
 PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "pydicom", "SimpleITK", "numpy")
 
 
@@ -44,7 +56,7 @@ class RunFolder:
 
     def stage_dir(self, stage: str) -> Path:
         """Folder of one stage's outputs: this run's, or the upstream run's for shared stages."""
-        return self.owner(stage).path / stage
+        return self.owner(stage).path / ("" if stage == REPORT else stage)
 
     def owner(self, stage: str) -> RunFolder:
         """The run that makes this stage's outputs."""
@@ -79,15 +91,65 @@ class RunFolder:
         return entry if entry and entry["status"] == "done" else None
 
     def is_current(self, stage: str, fingerprint: str) -> bool:
-        """Whether `stage` is done, was made from `fingerprint`, and its main files are intact."""
+        """Whether `stage` is done, was made from `fingerprint`, and its files are intact."""
         entry = self.stage_record(stage)
-        if entry is None or entry["fingerprint"] != fingerprint:
-            return False
-        root = self.stage_dir(stage)
-        return all(
-            (root / name).is_file() and sha256_file(root / name) == digest
-            for name, digest in entry["outputs"].items()
+        return (
+            entry is not None
+            and entry["fingerprint"] == fingerprint
+            and not self.find_damage(stage)
         )
+
+    def find_damage(self, stage: str) -> str:
+        """The first file of a finished stage that is gone or changed, and what is wrong; or ""."""
+        entry, root = self.stage_record(stage), self.stage_dir(stage)
+        if entry is None:
+            return ""
+        for name, digest in entry["outputs"].items():
+            if found := _compare_file(root / name, None, digest):
+                return f"{stage}/{name} {found}" if stage != REPORT else f"{name} {found}"
+        if entry.get("products") is None:
+            return ""
+        table = self._product_table(stage)
+        if found := _compare_file(table, None, entry["products"]):
+            return f"{table.relative_to(self.owner(stage).path)} {found}"
+        for line in read_csv(table):
+            size = int(line["bytes"]) if line["bytes"].isdecimal() else -1
+            if found := _compare_file(root / line["file"], size, line["sha256"]):
+                return f"{stage}/{line['file']} {found}"
+        return ""
+
+    def find_fault(self, stage: str) -> str:
+        """Why the result of `stage` may not be shown as this run's, or "".
+
+        It is not finished, or a stage that it was made from has been done again since. Files that
+        were changed by hand are another matter: `find_damage`.
+        """
+        entry = self.stage_record(stage)
+        if entry is None:
+            begun = self.owner(stage).record()["stages"].get(stage)
+            return "was started and is not finished" if begun else "has not been run"
+        return self._find_change(stage, entry)
+
+    def _find_change(self, stage: str, entry: Mapping[str, Any]) -> str:
+        for source, digest in entry.get("made_from", {}).items():
+            found = self.stage_record(source)
+            if found is None or _digest(found) != digest:
+                return f"was made from an earlier result of stage '{source}'"
+            if change := self._find_change(source, found):
+                return f"was made from stage '{source}', which {change}"
+        return ""
+
+    def made_from(self, stage: str, *, without: Collection[str] = ()) -> dict[str, str]:
+        """Digests of the present results of the stages that `stage` reads."""
+        found = {
+            source: self.stage_record(source)
+            for source in SOURCES.get(stage, ())
+            if source not in without
+        }
+        return {source: _digest(entry) for source, entry in found.items() if entry is not None}
+
+    def _product_table(self, stage: str) -> Path:
+        return self.owner(stage).path / PRODUCTS / f"{stage}.csv"
 
     def require(self, stage: str) -> dict[str, Any]:
         """Record of a stage that must be finished.
@@ -104,12 +166,31 @@ class RunFolder:
             )
         return entry
 
+    def fits(self, upstream: RunFolder) -> bool:
+        """Whether the results here were made from the images and masks that `upstream` has."""
+        present = RunFolder(self.path, upstream).made_from("train", without=())
+        made = [entry.get("made_from") or {} for entry in self.record()["stages"].values()]
+        return not any(
+            one[source] != present.get(source)
+            for one in made
+            for source in SHARED_STAGES
+            if source in one
+        )
+
     def begin(self, stage: str, fingerprint: str) -> None:
         """Records that `stage` started; until `finish`, it does not count as done."""
         self._update(stage, {"status": "running", "fingerprint": fingerprint, "started": _now()})
 
     def finish(
-        self, stage: str, fingerprint: str, outputs: list[Path], summary: dict[str, Any]
+        self,
+        stage: str,
+        fingerprint: str,
+        outputs: list[Path],
+        summary: dict[str, Any],
+        *,
+        products: Iterable[Path] = (),
+        settings: str | None = None,
+        made_from: Mapping[str, str] | None = None,
     ) -> None:
         """Records that `stage` is done.
 
@@ -118,6 +199,9 @@ class RunFolder:
             fingerprint: Hash of everything the stage's result depends on.
             outputs: Main files that the next stages read, inside the stage's folder.
             summary: JSON-able figures to print and for scripts; key ``skipped`` counts lost inputs.
+            products: As `StageResult.products`.
+            settings: Hash of the settings that the result depends on.
+            made_from: As `made_from` gives it; None: as it is now.
         """
         root = self.stage_dir(stage)
         entry = {
@@ -127,13 +211,25 @@ class RunFolder:
             "finished": _now(),
             "outputs": {p.relative_to(root).as_posix(): sha256_file(p) for p in outputs},
             "summary": summary,
+            "settings": settings,
+            "made_from": dict(self.made_from(stage) if made_from is None else made_from),
         }
+        table = self._product_table(stage)
+        if lines := [_describe_file(path, root) for path in sorted(products)]:
+            write_csv(table, list(lines[0]), lines)
+            entry["products"] = sha256_file(table)
+        else:
+            table.unlink(missing_ok=True)
         self._update(stage, entry)
 
     def _update(self, stage: str, entry: dict[str, Any]) -> None:
         record = self.record()
         record["stages"][stage] = entry
         record["versions"] = installed_versions()
+        if self.upstream is not None:
+            record["upstream"] = os.path.relpath(
+                os.path.realpath(self.upstream.path), os.path.realpath(self.path)
+            )
         write_json(self.path / RECORD, record)
 
     def save_config(self, text: str) -> None:
@@ -147,22 +243,102 @@ class RunFolder:
         What a killed process left half written in the run is removed first.
 
         Raises:
-            IsnetError: Kind "machine", when another process holds it.
+            IsnetError: Kind "machine", when another process holds it, or the folder cannot be
+                written to.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(self.path / LOCK):
-            check_regular(self.path / LOCK)
-        lock = FileLock(self.path / LOCK, timeout=0)
-        try:
-            with lock:
+        with contextlib.ExitStack() as held:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                if os.path.lexists(self.path / LOCK):
+                    check_regular(self.path / LOCK)
+                holder = _read_holder(self.path / HOLDER)
+                held.enter_context(FileLock(self.path / LOCK, timeout=0))
                 clear_leftovers(self.path, locked=True)
+                write_json(self.path / HOLDER, {"process": os.getpid(), "host": platform.node()})
+            except Timeout as error:
+                raise IsnetError(
+                    "machine",
+                    f"{self.path}: in use by another isnet process{holder}",
+                    fix="wait for it, or choose another folder with -o",
+                ) from error
+            except NotImplementedError as error:  # a file system without locks
+                raise IsnetError(
+                    "machine",
+                    f"{self.path}: its file system has no locks, without which two processes could"
+                    " write at once",
+                    fix="-o DIR on another file system",
+                ) from error
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise
+                raise IsnetError(
+                    "machine",
+                    f"{self.path}: cannot be written to ({(error.strerror or '').lower()})",
+                    fix="-o DIR writes elsewhere; what the run holds is used from where it is",
+                ) from error
+            try:
                 yield
-        except Timeout as error:
+            finally:
+                (self.path / HOLDER).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def watch_runs(folders: Iterable[RunFolder]) -> Iterator[None]:
+    """Makes sure that runs which are read without their lock stay as they are meanwhile.
+
+    Raises:
+        IsnetError: Kind "machine", when a stage of one was begun or finished.
+    """
+    every = [one for folder in folders for one in (folder, folder.upstream) if one is not None]
+    before = [folder.record() for folder in every]
+    yield
+    for folder, record in zip(every, before, strict=True):
+        if folder.record() != record:
             raise IsnetError(
                 "machine",
-                f"{self.path}: in use by another isnet process",
-                fix="wait for it, or choose another folder with -o",
-            ) from error
+                f"{folder.path}: changed by another isnet process while it was read",
+                fix="the same command again, once that process is done",
+            )
+
+
+def _compare_file(path: Path, size: int | None, digest: str) -> str:
+    """What is wrong with a file, or "".
+
+    Args:
+        path: The file.
+        size: In bytes; None: any.
+        digest: SHA-256; empty: any.
+    """
+    try:
+        found = path.stat().st_size
+        if path.is_file() and size in (None, found) and digest in ("", sha256_file(path)):
+            return ""
+    except FileNotFoundError:
+        return "is gone"
+    except OSError as error:
+        return f"cannot be read ({(error.strerror or 'unreadable').lower()})"
+    return "was changed since it was written"
+
+
+def _describe_file(path: Path, root: Path) -> dict[str, str]:
+    size = str(path.stat().st_size)
+    return {"file": path.relative_to(root).as_posix(), "bytes": size, "sha256": sha256_file(path)}
+
+
+def _read_holder(path: Path) -> str:
+    """Which process has the lock, where it could be found out; for a message."""
+    try:
+        found = json.loads(read_text(path))
+        number, host = int(found["process"]), str(found["host"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    where = "on this machine" if host == platform.node() else f"on {host}"
+    return f" (process {number} {where})"
+
+
+def _digest(entry: Mapping[str, Any]) -> str:
+    """What later stages see of a result."""
+    return hash_of(entry["outputs"])
 
 
 def _now() -> str:

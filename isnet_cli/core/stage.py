@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,21 +17,32 @@ class StageResult:
     """Result of one stage.
 
     Attributes:
-        outputs: Main files, inside the stage's folder; the record keeps their hashes.
+        outputs: Main files, inside the stage's folder; the record keeps their hashes, on which the
+            later stages depend.
         summary: JSON-able figures to print and for scripts; key ``skipped`` counts lost inputs.
         complete: False when the stage stopped early in good order; the same call continues it.
+        products: All other files that belong to the result, inside the stage's folder: when one is
+            gone or changed, the stage is out of date.
     """
 
     outputs: list[Path]
     summary: dict[str, Any]
     complete: bool = True
+    products: Sequence[Path] = ()
 
 
 class Stage(Protocol):
     """A stage module: ``ingest``, ``masks``, ``train``, ``evaluate`` or ``heatmap``.
 
-    It may have a ``preflight(config)``, which refuses before any stage begins, and a
-    ``prepare(config)``, whose result its fingerprint and its run then both get as ``prepared``.
+    It may have more:
+
+    * ``preflight(config)`` refuses before any stage begins.
+    * ``prepare(config)``: its result is given to the functions below as ``prepared``.
+    * ``settings(config)``: what of the configuration the result depends on.
+    * ``find_lost(config, folder, prepared)``: what the result was made from outside the run and is
+      not there any more, in words, or "". A finished result with the same settings then stays.
+    * ``LATE = True``: inputs are hashed while they are read, so that the fingerprint of a first run
+      is asked for after it.
     """
 
     NAME: str

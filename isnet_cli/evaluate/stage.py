@@ -52,7 +52,12 @@ from isnet_cli.evaluate.scoring import (
 )
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
-from isnet_cli.inference.predictor import Predictor, dependencies, open_predictor
+from isnet_cli.inference.predictor import (
+    Predictor,
+    dependencies,
+    open_predictor,
+    shared_settings,
+)
 from isnet_cli.stats.reliance import outside_share, summarise
 from isnet_cli.stats.shift import Test
 from isnet_models.methods.segmentation.segment_then_classify import LungsOnly
@@ -70,15 +75,14 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     Raises:
         IsnetError: When ingest, masks or the model are missing.
     """
-    return files.fingerprint(
-        NAME,
-        FORMAT,
-        config.evaluate.model_dump(
-            exclude={"model", "batch_size", *(["segmenter"] if config.evaluate.segmenter else [])}
-        ),
-        config.seed,  # pairs images, draws intervals
-        *dependencies(config, config.evaluate.model, folder),
-    )
+    return files.fingerprint(settings(config), *dependencies(config, config.evaluate.model, folder))
+
+
+def settings(config: Config) -> list[Any]:
+    """What of the configuration the figures depend on."""
+    unused = {"model", "batch_size", *(["segmenter"] if config.evaluate.segmenter else [])}
+    own = config.evaluate.model_dump(exclude=unused)
+    return [NAME, FORMAT, own, config.seed, *shared_settings(config)]  # seed: pairs, intervals
 
 
 def _work_identity(config: Config, folder: RunFolder) -> str:
@@ -134,8 +138,8 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             journal.complete()
     except Stopped:
         return StageResult([], {}, complete=False)
-    tables = [name for name in sorted(_written(root)) if name.endswith(PREDICTIONS)]
-    return StageResult([root / METRICS, *(root / t for t in tables)], _summary(results, deltas))
+    outputs = [root / METRICS, *(root / name for name in sorted(_written(root)))]
+    return StageResult(outputs, _summary(results, deltas))
 
 
 @dataclass(frozen=True)

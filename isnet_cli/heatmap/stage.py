@@ -52,7 +52,12 @@ from isnet_cli.heatmap.writer import (
 )
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
-from isnet_cli.inference.predictor import Predictor, dependencies, open_predictor
+from isnet_cli.inference.predictor import (
+    Predictor,
+    dependencies,
+    open_predictor,
+    shared_settings,
+)
 from isnet_cli.labels.values import parse_label
 from isnet_cli.output.dicom.writer import KINDS, prepare_dicom
 
@@ -69,12 +74,13 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     Raises:
         IsnetError: When ingest, masks or the model are missing.
     """
-    return files.fingerprint(
-        NAME,
-        FORMAT,
-        config.heatmap.model_dump(exclude={"model"}),
-        *dependencies(config, config.heatmap.model, folder),
-    )
+    return files.fingerprint(settings(config), *dependencies(config, config.heatmap.model, folder))
+
+
+def settings(config: Config) -> list[Any]:
+    """What of the configuration the maps depend on."""
+    own = config.heatmap.model_dump(exclude={"model"})
+    return [NAME, FORMAT, own, *shared_settings(config)]
 
 
 def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
@@ -128,7 +134,13 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             journal.complete()
     except Stopped:
         return StageResult([], {}, complete=False)
-    return StageResult([root / INDEX], _summary(lines, chosen))
+    sheets = sorted(list_sheets(lines))
+    products = sorted({root / line[kind] for line in lines for kind in FILES if line.get(kind)})
+    return StageResult(
+        [root / INDEX, *(root / name for name in sheets)],
+        _summary(lines, chosen),
+        products=products,
+    )
 
 
 def _work(config: Config, folder: RunFolder) -> str:

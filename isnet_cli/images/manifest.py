@@ -9,6 +9,7 @@ from pathlib import Path
 from isnet_cli.core.records.read import FaultyFileError, parse_csv, read_rows, read_text
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.opening import open_text
+from isnet_cli.images.mask_files import PAIR
 from isnet_cli.images.types import ROW_FIELDS, Row
 
 INTEGERS = tuple(f.name for f in fields(Row) if f.type in {"int", int})
@@ -30,6 +31,17 @@ def is_manifest(path: Path) -> bool:
         return False
     with open_text(path, "utf-8-sig", errors="replace") as file:
         return tuple(file.readline(LONGEST).strip().split(",")) == ROW_FIELDS
+
+
+def locate_masks(row: Row, ingest: Path) -> str:
+    """The given masks of an image as paths, joined as in `Row.mask_file`.
+
+    Args:
+        row: Of the manifest.
+        ingest: Folder of the stage, which copies of the run's own are named relative to.
+    """
+    parts = row.mask_file.split(PAIR) if row.mask_file else []
+    return PAIR.join(str(ingest / part) for part in parts)
 
 
 def read_manifest(path: Path) -> list[Row]:

@@ -62,7 +62,8 @@ class Row:
         patient: Pseudonym of the patient, 12 hex digits; empty when unknown.
         label: Multi-class: class name. Multi-label: ``name=1;name=0;name=?``. Empty: no label.
         set: Named set, empty when in none.
-        mask_file: Given mask (absolute path; two joined by ``|`` for left and right), or empty.
+        mask_file: Given mask (absolute path, or relative to the stage's folder; two joined by
+            ``|`` for left and right), or empty.
         status: ``ok`` or ``skipped``.
         reason: Why skipped: ``code: sentence``; empty otherwise.
         notes: As `XRay.notes`, joined by ``; ``.

@@ -230,17 +230,22 @@ def dependencies(config: Config, chosen: str | None, folder: RunFolder) -> list[
         folder: The run whose images are looked at.
 
     Returns:
-        Parts of a fingerprint: use of suspect masks, synthetic bias with its seed, hashes of what
-        ingest and masks hand on, SHA-256 of weights and card.
+        Parts of a fingerprint: `shared_settings`, hashes of what ingest and masks hand on, SHA-256
+        of weights and card.
 
     Raises:
         IsnetError: As `model_folder`; kind "data", when ingest or masks are not finished.
     """
-    bias = None if config.bias.kind == "none" else [config.bias.model_dump(), config.seed]
     upstream = [folder.require(stage)["outputs"] for stage in ("ingest", "masks")]
     place = model_folder(chosen, folder)
     model = [files.sha256_file(place / name) for name in (WEIGHTS, CARD)]
-    return [config.masks.on_suspect, bias, upstream, model]
+    return [*shared_settings(config), upstream, model]
+
+
+def shared_settings(config: Config) -> list[Any]:
+    """What all work of a trained model depends on: use of suspect masks, synthetic bias."""
+    bias = None if config.bias.kind == "none" else [config.bias.model_dump(), config.seed]
+    return [config.masks.on_suspect, bias]
 
 
 def as_trained(config: Config, card: dict[str, Any]) -> Config:

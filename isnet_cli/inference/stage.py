@@ -30,7 +30,13 @@ from isnet_cli.dataset.evaluation_sets import (
 from isnet_cli.errors import IsnetError, explain_error
 from isnet_cli.images.manifest import read_manifest, read_qc
 from isnet_cli.images.types import Row
-from isnet_cli.inference.predictor import Predictor, dependencies, model_folder, open_predictor
+from isnet_cli.inference.predictor import (
+    Predictor,
+    dependencies,
+    model_folder,
+    open_predictor,
+    shared_settings,
+)
 from isnet_cli.inference.uncertainty import COLUMNS, FLAGS, Flagger, Limits, read_limits
 
 NAME = "predict"
@@ -47,7 +53,12 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     Raises:
         IsnetError: When ingest, masks or the model are missing.
     """
-    return files.fingerprint(NAME, FORMAT, *dependencies(config, config.predict.model, folder))
+    return files.fingerprint(settings(config), *dependencies(config, config.predict.model, folder))
+
+
+def settings(config: Config) -> list[Any]:
+    """What of the configuration the predictions depend on."""
+    return [NAME, FORMAT, *shared_settings(config)]
 
 
 def _work_identity(config: Config, folder: RunFolder) -> str:

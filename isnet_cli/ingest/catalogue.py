@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -97,8 +97,7 @@ class _Labelled:
 class Catalogue:
     """The images that a configuration names; each part is looked up when it is first needed.
 
-    Listing the files and `stamps` open nothing but lists and label files, so that a fingerprint is
-    cheap; `read` opens the headers.
+    Listing the files opens nothing but lists; `read` opens label files and headers.
 
     Args:
         config: The configuration.
@@ -138,17 +137,18 @@ class Catalogue:
         """
         return tuple(collect_images(collection.images) for collection in self.collections)
 
-    def stamps(self) -> list[object]:
-        """What changes when an input file changes.
+    def hash_inputs(self, hash_file: Callable[[Path], str]) -> list[object]:
+        """What changes when an input file changes: names and hashes, not times.
 
-        Path, size and time of change of images and mask files; content of lists and label files.
+        Args:
+            hash_file: Gives the hash of a file's content.
 
         Raises:
             IsnetError: When images are missing.
         """
         parts: list[object] = []
         for collection, found in zip(self.collections, self.files, strict=True):
-            parts += [stamp_file(path) for _, path in found.images]
+            parts += [(os.path.abspath(path), hash_file(path)) for _, path in found.images]
             images = collection.images
             lists = images if isinstance(images, list) else [images]
             parts += [hash_content(entry) for entry in lists if Path(entry).suffix in LISTS]
@@ -157,7 +157,9 @@ class Catalogue:
         if self.config.data.privacy.salt_file is not None:
             parts.append(hash_content(self.config.data.privacy.salt_file))
         if self.config.masks.files is not None and Path(self.config.masks.files).is_dir():
-            parts += [stamp_file(path) for path in list_pictures(Path(self.config.masks.files))]
+            masks = list_pictures(Path(self.config.masks.files))
+            copied = self.config.data.privacy.rename
+            parts += [(str(path), hash_file(path) if copied else "") for path in masks]
         return parts
 
     def read(self, context: RunContext, *, lenient: bool = False) -> Contents:
@@ -246,14 +248,26 @@ class Catalogue:
         )
 
 
-def stamp_file(path: Path) -> tuple[str, int, int]:
-    """Absolute path, size in bytes and time of change in ns; -1 and 0 for a missing file."""
+def list_inputs(config: Config) -> None:
+    """Looks for all files that a configuration names, and opens none.
+
+    Raises:
+        IsnetError: When images are missing.
+    """
+    Catalogue(config).hash_inputs(lambda path: "")
+
+
+def stamp_file(path: Path) -> tuple[str, int, int, int]:
+    """Absolute path, size in bytes, and when content and state changed, in ns; -1, 0, 0: missing.
+
+    Whoever writes to a file can set the first time back, but not the second.
+    """
     whole = os.path.abspath(path)
     try:
         status = os.stat(whole)
     except OSError:
-        return whole, -1, 0
-    return whole, status.st_size, status.st_mtime_ns
+        return whole, -1, 0, 0
+    return whole, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def hash_content(path: str | Path) -> str:

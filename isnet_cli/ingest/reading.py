@@ -271,7 +271,10 @@ def _make_task(candidate: Candidate, config: Config, root: Path, salt: bytes) ->
 
 
 def _name_part(candidate: Candidate, salt: bytes, config: Config) -> str:
-    """Name of a file's state in the journal: changes with path, key, size, time, stated view."""
-    path, size, changed = stamp_file(candidate.path)
-    state = (path, name_image(candidate, config, salt), size, changed, candidate.stated.view)
+    """Name of a file's state in the journal: changes with path, key, size, times, stated view."""
+    state = (
+        *stamp_file(candidate.path),
+        name_image(candidate, config, salt),
+        candidate.stated.view,
+    )
     return pseudonym(salt, "\0".join(map(str, state)), 32)

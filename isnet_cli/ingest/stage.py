@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from isnet_cli.config.schema import Config, Limits
 from isnet_cli.core import files
@@ -20,6 +21,7 @@ from isnet_cli.images.mask_files import PAIR, load_mask, save_mask
 from isnet_cli.images.types import ROW_FIELDS, Row
 from isnet_cli.ingest import reading
 from isnet_cli.ingest.catalogue import Catalogue, Contents
+from isnet_cli.ingest.hashes import is_there, listed, open_hashes
 from isnet_cli.ingest.reading import name_image
 from isnet_cli.ingest.rows import Line, make_early_lines, make_lines, skip_copies, split_into_sets
 from isnet_cli.ingest.set_checks import Finding, check_sets, refuse_errors
@@ -32,7 +34,8 @@ from isnet_cli.ingest.summary import (
 )
 
 NAME = "ingest"
-FORMAT = 2  # raised when the same input gives another manifest
+LATE = True  # files are hashed while they are read
+FORMAT = 3  # raised when the same input gives another manifest
 MANIFEST, SKIPPED, UNMATCHED = "manifest.csv", "skipped.csv", "unmatched.csv"
 SALT = ".salt"
 GIVEN = "given_masks"  # copies of given masks under pseudonyms
@@ -46,20 +49,41 @@ def prepare(config: Config) -> Catalogue:
 
 
 def fingerprint(config: Config, folder: RunFolder, prepared: Catalogue | None = None) -> str:
-    """Hash of the settings, the files (path, size, time of change), the label files and the salt.
+    """Hash of the settings and of the content of all files: images, labels, lists and the salt.
+
+    Files that have not been touched since they were read are not read again.
 
     Raises:
         IsnetError: When images are missing.
     """
     catalogue = prepared or Catalogue(config)
-    return files.fingerprint(
-        [
-            *(FORMAT, reading.FORMAT, config.data.model_dump(mode="json")),
-            config.limits.model_dump(),
-            *(config.seed, config.masks.files),
-            *catalogue.stamps(),
+    hashes = open_hashes(config, folder.stage_dir(NAME))
+    return files.fingerprint(settings(config), *catalogue.hash_inputs(hashes.of))
+
+
+def settings(config: Config) -> list[Any]:
+    """What of the configuration the manifest and the kept images depend on."""
+    data = config.data.model_dump(mode="json")
+    limits = config.limits.model_dump()
+    return [FORMAT, reading.FORMAT, data, limits, config.seed, config.masks.files]
+
+
+def find_lost(config: Config, folder: RunFolder, prepared: Catalogue | None = None) -> str:
+    """Which images, labels or salt are not where they were, in words; or ""."""
+    data = config.data
+    named: list[tuple[str, list[str]]] = [
+        ("data.privacy.salt_file", listed(data.privacy.salt_file))
+    ]
+    for collection in (prepared or Catalogue(config)).collections:
+        key = f"data.sets.{collection.name}" if collection.name else "data"
+        named += [
+            (f"{key}.images", listed(collection.images)),
+            (f"{key}.labels.file", listed(collection.labels.file)),
         ]
-    )
+    lost = [
+        f"{key} ({paths[0]})" for key, paths in named if paths and not any(map(is_there, paths))
+    ]
+    return f"{', '.join(lost)}: not there" if lost else ""
 
 
 def run(
@@ -81,9 +105,11 @@ def run(
     report_contents(contents, context)
     early = split_into_sets(make_early_lines(contents.candidates, config, salt), config)
     _refuse_unsound([line.row for line in early], config)
+    hashes = open_hashes(config, root)
     facts = reading.read_files(contents.candidates, config, root, salt, context)
     if facts is None:
         return StageResult([], {"found": len(contents.candidates)}, complete=False)
+    hashes.note((c.path, found.sha256) for c, found in zip(contents.candidates, facts, strict=True))
     lines: list[Line] = []
     for candidate, found in zip(contents.candidates, facts, strict=True):
         lines += make_lines(candidate, found, config, salt)
@@ -96,9 +122,11 @@ def run(
     files.write_csv(root / MANIFEST, ROW_FIELDS, rows_to_dicts(rows))
     _remove_stale(rows, root)
     report_rows(rows, config, context)
-    return StageResult(
-        [root / name for name in (MANIFEST, SKIPPED, UNMATCHED)], summarise_rows(rows, config)
-    )
+    kept = [root / row.image_file for row in rows if row.image_file]
+    renamed = [row.mask_file for row in rows if config.data.privacy.rename and row.mask_file]
+    copies = [root / name for name in renamed if (root / name).is_file()]
+    outputs = [root / name for name in (MANIFEST, SKIPPED, UNMATCHED)]
+    return StageResult(outputs, summarise_rows(rows, config), products=[*kept, *copies])
 
 
 def _refuse_unsound(rows: Sequence[Row], config: Config) -> list[Finding]:
@@ -133,7 +161,8 @@ class _Copy:
 def _copy_masks(rows: Sequence[Row], root: Path, config: Config, context: RunContext) -> list[Row]:
     """With pseudonyms, rows point to copies of their masks, since paths contain names.
 
-    A mask that cannot be read has no copy: the masks stage finds no file and reports it.
+    Copies are named relative to the stage's folder: they stay where the run is. A mask that cannot
+    be read has no copy: the masks stage finds no file and reports it.
     """
     chosen = [row for row in rows if row.mask_file and row.status == "ok"]
     copies = {row.key: root / GIVEN / f"{row.key}.png" for row in chosen}
@@ -149,7 +178,8 @@ def _copy_masks(rows: Sequence[Row], root: Path, config: Config, context: RunCon
             tasks[index].copy.unlink(missing_ok=True)
     if finished < len(tasks):
         raise KeyboardInterrupt
-    return [replace(row, mask_file=str(copies.get(row.key, ""))) for row in rows]
+    names = {key: path.relative_to(root).as_posix() for key, path in copies.items()}
+    return [replace(row, mask_file=names.get(row.key, "")) for row in rows]
 
 
 def _copy_one(task: _Copy) -> bool:
@@ -189,7 +219,10 @@ def _write_unmatched(contents: Contents, config: Config, salt: bytes, root: Path
 def _remove_stale(rows: Sequence[Row], root: Path) -> None:
     """Removes kept images and mask copies of earlier settings, and what a killed run left."""
     kept = {row.image_file for row in rows} | {
-        os.path.relpath(part, root) for row in rows for part in row.mask_file.split(PAIR) if part
+        os.path.relpath(root / part, root)
+        for row in rows
+        for part in row.mask_file.split(PAIR)
+        if part
     }
     for name in ("images", GIVEN):
         for top, _, names in os.walk(root / name, topdown=False):

@@ -19,7 +19,7 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
 from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError
-from isnet_cli.images.manifest import read_manifest, read_qc
+from isnet_cli.images.manifest import locate_masks, read_manifest, read_qc
 from isnet_cli.images.mask_files import PAIR
 from isnet_cli.images.types import Row
 from isnet_cli.masks.contact_sheet import (
@@ -41,6 +41,7 @@ NAME = "masks"
 FORMAT = 2  # goes up when the same settings and images give other masks or figures
 NO_NETWORK = "none"  # value of masks.model: given files only
 QC = "qc.csv"
+TRUTH = ("truth.csv", "truth.json")  # of `isnet_cli.masks.agreement`
 
 
 def fingerprint(config: Config, folder: RunFolder) -> str:
@@ -50,6 +51,22 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
         IsnetError: Ingest is not finished, the mask folder or the network is missing.
     """
     return files.fingerprint(_work(config, folder), config.masks.on_suspect == "fail")
+
+
+def settings(config: Config) -> list[Any]:
+    """What of the configuration the masks depend on."""
+    masks = config.masks.model_dump(mode="json", exclude={"on_suspect"})
+    return [FORMAT, masks, config.masks.on_suspect == "fail"]
+
+
+def find_lost(config: Config, folder: RunFolder) -> str:
+    """Which given masks are not where they were, in words; or ""."""
+    if config.masks.files is not None and not Path(config.masks.files).is_dir():
+        return f"masks.files ({config.masks.files}): not there"
+    given = [p for source in _sources(folder).values() if source for p in source.split(PAIR)]
+    if given and not any(Path(path).is_file() for path in given):
+        return f"{len(given)} given masks ({given[0]} ...): not there"
+    return ""
 
 
 def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
@@ -63,7 +80,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             ``masks.on_suspect: fail`` and a mask is not ok; "weights"; "machine".
     """
     rows = _rows(folder)
-    sources = _sources(rows)
+    sources = _sources(folder)
     _report_sources(sources, config, context)
     _check_spacing(rows, sources, config)
     root = folder.stage_dir(NAME)
@@ -76,11 +93,16 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             return StageResult([], _summary(lines), complete=False)
         files.write_csv(root / QC, QC_FIELDS, lines)
         _write_sheets(lines, {row.key: row for row in rows}, folder, context)
+        remove_files(root, TRUTH)  # was about other masks; --truth compares anew
         kept = {line["key"] for line in lines if line["verdict"] != "missing"}
         remove_files(root, _further(config, folder).stale(before, kept))
         _report_verdicts(lines, config, root, context)
         journal.complete()
-    return StageResult([root / QC, root / SHEET], _summary(lines))
+    sheets = [page_name(number) for number in range(len(pages(lines)))]
+    further = _further(config, folder)
+    products = [path for key in sorted(kept) for path in further.written(key)]
+    outputs = [root / QC, *(root / name for name in sheets)]
+    return StageResult(outputs, _summary(lines), products=products)
 
 
 def _rows(folder: RunFolder) -> list[Row]:
@@ -106,21 +128,20 @@ def _rows(folder: RunFolder) -> list[Row]:
 
 def _work(config: Config, folder: RunFolder) -> str:
     """Hash of what the masks themselves depend on."""
-    settings = config.masks.model_dump(mode="json", exclude={"on_suspect"})
     ingest = folder.require("ingest")["outputs"]
-    sources = _sources(_rows(folder))
-    stamps = [_stamp(path) for source in sources.values() if source for path in source.split(PAIR)]
+    given = [path for one in _sources(folder).values() if one for path in one.split(PAIR)]
     weights = "" if config.masks.model == NO_NETWORK else _card(config.masks.model).sha256
-    return files.fingerprint(FORMAT, settings, ingest, stamps, weights)
+    with ThreadPoolExecutor(max(1, runtime.thread_count(None))) as pool:  # hashing frees the GIL
+        hashes = list(pool.map(_hash_mask, given))
+    return files.fingerprint(settings(config)[:-1], ingest, hashes, weights)
 
 
-def _stamp(path: str) -> tuple[str, int, int]:
-    """Path, size and time of change of a given mask; size -1 when it is not there."""
+def _hash_mask(path: str) -> str:
+    """SHA-256 of a given mask, or ``missing``."""
     try:
-        status = Path(path).stat()
+        return files.sha256_file(Path(path))
     except OSError:
-        return path, -1, 0
-    return path, status.st_size, status.st_mtime_ns
+        return "missing"
 
 
 def _card(name: str) -> Card:
@@ -139,9 +160,9 @@ def _weights_fault(error: WeightsError) -> IsnetError:
     )
 
 
-def _sources(rows: Sequence[Row]) -> dict[str, str]:
+def _sources(folder: RunFolder) -> dict[str, str]:
     """The given mask of each key (path, or two joined by ``|``), empty where there is none."""
-    return {row.key: row.mask_file for row in rows}
+    return {row.key: locate_masks(row, folder.stage_dir("ingest")) for row in _rows(folder)}
 
 
 def _report_sources(sources: dict[str, str], config: Config, context: RunContext) -> None:

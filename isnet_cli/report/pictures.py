@@ -24,7 +24,7 @@ from isnet_cli.output.images import image_tile, jpeg_bytes, overlay, panel_parts
 from isnet_cli.output.overlays import RGB
 from isnet_cli.output.plotting import data_uri
 from isnet_cli.report.blocks import Picture
-from isnet_cli.report.results import Cells, read_table
+from isnet_cli.report.results import Cells, find_faults, read_table
 
 MASK_TILES = 24  # half of them the most doubtful, half taken evenly from the others
 TILE_SIDE = 200  # px
@@ -233,7 +233,8 @@ class MapSource:
 
 def open_source(folder: RunFolder) -> MapSource:
     """The maps of a run; no index where a stage before them is not finished."""
-    if any(folder.stage_record(stage) is None for stage in ("ingest", "masks", "heatmap")):
+    faults = find_faults(folder)
+    if any(stage in faults for stage in ("ingest", "masks", "heatmap")):
         return MapSource(folder, {}, {}, {})
     rows = read_table(folder.stage_dir("ingest") / "manifest.csv")
     qc = read_table(folder.stage_dir("masks") / "qc.csv")

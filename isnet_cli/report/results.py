@@ -6,8 +6,9 @@ for a finished evaluation whose files are as the stage wrote them (for a compari
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 from isnet_cli.config.load import dump, load, plain
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import sha256_file
+from isnet_cli.core.pipeline import hash_settings, stage_module
 from isnet_cli.core.records.cards import CARD, read_head
 from isnet_cli.core.records.read import read_record, read_rows
 from isnet_cli.core.records.schemas import Metrics
-from isnet_cli.core.run_folder import STAGES, RunFolder
+from isnet_cli.core.run_folder import REPORT, STAGES, RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
@@ -240,23 +242,26 @@ def read_run(folder: RunFolder, name: str) -> RunResults:
     """
     config = _read_config(folder)
     settings = plain(config) if config else {}
-    done = {stage for stage in STAGES if folder.stage_record(stage) is not None}
+    faults = find_faults(folder)
+    done = set(STAGES) - set(faults)
     train, evaluate = folder.stage_dir("train"), folder.stage_dir("evaluate")
     metrics = _read_metrics(evaluate / METRICS) if "evaluate" in done else {}
     history = train / "history.csv"
     curves = _read_curves(evaluate, metrics)
+    card = _read_card(train / CARD) if "train" in done else {}
+    refuse_damage(folder, done)
     return RunResults(
         name,
         settings,
         dump(config) if config else "",
-        folder.record(),
-        _read_history(history) if history.is_file() else [],
-        _read_card(train / CARD) if "train" in done else {},
+        _read_record(folder),
+        _read_history(history) if history.is_file() and _is_present(folder, faults) else [],
+        card,
         metrics,
         {test: rocs for test, (rocs, _) in curves.items()},
         {test: prs for test, (_, prs) in curves.items()},
-        explain_missing(folder, config),
-        _hash_files(folder, metrics),
+        explain_missing(folder, config, faults),
+        _hash_files(folder, metrics, done),
     )
 
 
@@ -274,8 +279,9 @@ def read_cohort(folder: RunFolder, name: str, users: Sequence[str]) -> Cohort:
     config = _read_config(folder) or Config()
     found: dict[str, list[dict[str, str]]] = {"ingest": [], "masks": []}
     for stage, file in (("ingest", "manifest.csv"), ("masks", "qc.csv")):
-        if folder.stage_record(stage) is not None:
+        if not folder.find_fault(stage):
             found[stage] = read_table(folder.stage_dir(stage) / file)
+    refuse_damage(folder, [stage for stage, lines in found.items() if lines])
     return Cohort(
         name,
         users,
@@ -283,7 +289,7 @@ def read_cohort(folder: RunFolder, name: str, users: Sequence[str]) -> Cohort:
         found["masks"],
         task=config.data.labels.task,
         on_suspect=config.masks.on_suspect,
-        missing=explain_missing(folder, config),
+        missing=explain_missing(folder, config, find_faults(folder)),
     )
 
 
@@ -300,6 +306,10 @@ def read_evaluated(folder: RunFolder, config: Config, name: str) -> RunResults:
             f"{folder.path}: stage 'evaluate' is not finished, expected a run with scores",
             fix=f"isnet evaluate {folder.path}",
         )
+    faults = find_faults(folder)
+    for stage in ("evaluate", "heatmap"):
+        if stage in faults and folder.stage_record(stage) is not None:
+            raise _refuse_result(folder, stage, faults[stage])
     path = folder.stage_dir("evaluate") / METRICS
     metrics = _read_metrics(path)
     _check_hash(path, record, METRICS)
@@ -309,24 +319,81 @@ def read_evaluated(folder: RunFolder, config: Config, name: str) -> RunResults:
         name,
         settings,
         metrics=metrics,
-        missing=explain_missing(folder, config),
+        missing=explain_missing(folder, config, faults),
         config=config,
         folder=folder,
         images={row.key: row for row in rows},
     )
 
 
-def explain_missing(folder: RunFolder, config: Config | None) -> dict[str, str]:
-    """Stage -> why there is nothing of it and how to make it, for stages that are not done."""
+def find_faults(folder: RunFolder) -> dict[str, str]:
+    """Stage -> why its result may not be shown as that of the run's settings, where that is so.
+
+    Besides `RunFolder.find_fault`: the result was made with other settings than ``isnet.yaml`` has.
+
+    Raises:
+        IsnetError: Kind "config", when ``isnet.yaml`` is damaged.
+    """
+    path = folder.path / "isnet.yaml"
+    config = load(path) if path.is_file() else None
     found = {}
     for stage in STAGES:
-        if folder.stage_record(stage) is not None:
-            continue
+        fault = folder.find_fault(stage)
+        if not fault and config is not None and folder.owner(stage) is folder:
+            fault = _compare_settings(folder, stage, config)
+        if fault:
+            found[stage] = fault
+    return found
+
+
+def refuse_damage(folder: RunFolder, stages: Iterable[str]) -> None:
+    """Refuses files that are not as their stage wrote them.
+
+    Raises:
+        IsnetError: Kind "data", naming the file.
+    """
+    for stage in stages:
+        if folder.owner(stage) is folder and (damage := folder.find_damage(stage)):
+            raise IsnetError(
+                "data",
+                f"{folder.path}: {damage}, expected the file that isnet {stage} wrote",
+                fix=f"isnet {stage} {folder.path} --overwrite",
+            )
+
+
+def _compare_settings(folder: RunFolder, stage: str, config: Config) -> str:
+    recorded = (folder.stage_record(stage) or {}).get("settings")
+    if recorded is None:
+        return ""
+    with contextlib.suppress(IsnetError):  # settings that no stage takes are no other settings
+        if hash_settings(stage_module(stage), config) != recorded:
+            return "was made with other settings than isnet.yaml has now"
+    return ""
+
+
+def _is_present(folder: RunFolder, faults: Mapping[str, str]) -> bool:
+    """Whether the history is that of the present training, finished or going on."""
+    return "train" not in faults or folder.stage_record("train") is None
+
+
+def _refuse_result(folder: RunFolder, stage: str, fault: str) -> IsnetError:
+    return IsnetError(
+        "data",
+        f"{folder.path}: stage '{stage}' {fault}, expected results that belong together",
+        fix=f"isnet {stage} {folder.path} --overwrite",
+    )
+
+
+def explain_missing(
+    folder: RunFolder, config: Config | None, faults: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Stage -> why there is nothing of it and how to make it, for those of `find_faults`."""
+    found = {}
+    for stage, fault in (find_faults(folder) if faults is None else faults).items():
         owner = folder.owner(stage)
-        entry = owner.record()["stages"].get(stage)
-        state = "was started and is not finished" if entry else "has not been run"
+        again = " --overwrite" if folder.stage_record(stage) is not None else ""
         name = owner.path.absolute().name
-        found[stage] = f"stage '{stage}' {state}; isnet {stage} CONFIG -o {name} makes it."
+        found[stage] = f"stage '{stage}' {fault}; isnet {stage} CONFIG -o {name}{again} makes it."
     if config is not None and config.evaluate.model is not None and "train" in found:
         found["train"] = "this run evaluates the model of another run."
     return found
@@ -431,6 +498,13 @@ def damaged(path: Path, expected: str, stage: str = "") -> IsnetError:
     )
 
 
+def _read_record(folder: RunFolder) -> dict[str, Any]:
+    """``run.json`` without the entry of the page itself."""
+    record = folder.record()
+    stages = {name: entry for name, entry in record["stages"].items() if name != REPORT}
+    return {**record, "stages": stages}
+
+
 def _read_config(folder: RunFolder) -> Config | None:
     """The resolved configuration, absolute paths shortened to their last part."""
     path = folder.path / "isnet.yaml"
@@ -463,12 +537,16 @@ def _shorten_paths(value: Any) -> Any:
     return value
 
 
-def _hash_files(folder: RunFolder, metrics: Mapping[str, Any]) -> list[FileHash]:
+def _hash_files(
+    folder: RunFolder, metrics: Mapping[str, Any], done: Collection[str]
+) -> list[FileHash]:
     """Tables and records that are read, those that exist, with their hashes."""
     parts = [part for versions in metrics.get("sets", {}).values() for part in versions.values()]
     tables = [f for part in parts for f in part.get("files", ()) if f.endswith(".csv")]
     found = []
     for stage, names in (*READ.items(), ("evaluate", tables)):
+        if stage not in done:
+            continue
         outputs = (folder.stage_record(stage) or {}).get("outputs", {})
         for name in names:
             path = folder.stage_dir(stage) / name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isnet_cli.core.files import write_text
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.run_folder import RECORD, RunFolder
+from isnet_cli.core.run_folder import RECORD, RunFolder, watch_runs
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.leftovers import clear_leftovers
 from isnet_cli.report.blocks import Picture
@@ -44,18 +44,23 @@ def build_report(folders: Sequence[RunFolder], output: Path, context: RunContext
     _check_folders(folders)
     names = name_runs(folders)
     context.say(f"report: {', '.join(names)}")
-    maps = draw_run_maps(folders)
-    runs = [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
-    chosen = choose_images(runs, folders)
-    cohorts, tiles = _read_cohorts(folders, names)
-    pictures = ReportPictures(maps, chosen, tiles, NOTE if any(maps) else "")
-    content = _render_fitting(runs, cohorts, pictures)
+    with watch_runs(folders):
+        content = _build_content(folders, names)
     clear_leftovers(output.parent, deep=False)
     write_text(output, content)
     size = len(content.encode("utf-8"))
     if size >= LARGE:
         context.warn("report", f"{output}: {size / 1e6:.1f} MB, more than {LARGE / 1e6:g} MB")
     return output
+
+
+def _build_content(folders: Sequence[RunFolder], names: Sequence[str]) -> str:
+    maps = draw_run_maps(folders)
+    runs = [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+    chosen = choose_images(runs, folders)
+    cohorts, tiles = _read_cohorts(folders, names)
+    pictures = ReportPictures(maps, chosen, tiles, NOTE if any(maps) else "")
+    return _render_fitting(runs, cohorts, pictures)
 
 
 def _render_fitting(

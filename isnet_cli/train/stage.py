@@ -65,6 +65,23 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     Raises:
         IsnetError: As `read_method_settings`, `find_segmenter`, `teacher_folder` and `hash_start`.
     """
+    network = find_segmenter(config)
+    return hash_of(
+        settings(config),
+        folder.require("ingest")["outputs"],
+        folder.require("masks")["outputs"],
+        *hash_start(config),
+        *([] if network is None else [network.sha256]),
+        *(found for one in split_phases(config) if (found := teacher_hash(one.config))),
+    )
+
+
+def settings(config: Config) -> list[Any]:
+    """What of the configuration the trained model depends on.
+
+    Raises:
+        IsnetError: As `read_method_settings`.
+    """
     phases = [phase.config for phase in split_phases(config)]
     used = {name: record for one in phases for name, record in read_method_settings(one).items()}
     several: list[Any] = [LABELS_FORMAT] if config.data.labels.task == "multilabel" else []
@@ -73,31 +90,23 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     several += [[name, form] for name, form in forms.items() if form > 1]
     if "isnet" in used and config.train.settings_of("isnet").variant == "stochastic":
         several.append(STOCHASTIC_FORMAT)
-    network = find_segmenter(config)
-    if network is not None:
-        several.append(network.sha256)
-    taught = [found for one in phases if (found := teacher_hash(one))]
-    return hash_of(
+    return [
         FORMAT,
         config.seed,
         config.model.model_dump(exclude={"pretrained"}),
         config.bias.model_dump(),
         _training(config, used),
-        config.data.labels.model_dump(),
+        config.data.labels.model_dump(exclude={"file"}),
         config.masks.on_suspect,
         config.machine.deterministic,
-        folder.require("ingest")["outputs"],
-        folder.require("masks")["outputs"],
-        *hash_start(config),
         *several,
-        *taught,
-    )
+    ]
 
 
 def _training(config: Config, used: dict[str, MethodSettings]) -> dict[str, Any]:
     """The section ``train``, of the settings those that are used; not where a teacher lies."""
-    settings = {name: record.model_dump(exclude={"teacher"}) for name, record in used.items()}
-    return {**config.train.model_dump(), "settings": settings}
+    own = {name: record.model_dump(exclude={"teacher"}) for name, record in used.items()}
+    return {**config.train.model_dump(), "settings": own}
 
 
 def preflight(config: Config) -> None:

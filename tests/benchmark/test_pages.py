@@ -26,13 +26,12 @@ def cell(root: Path, data: str, method: str, seed: int, split: str) -> Cell:
 def test_one_page_a_data_setting_when_the_images_are_the_same(tmp_path: Path) -> None:
     cells = [cell(tmp_path, "d", m, 0, "d-seed-0") for m in ("a", "bb", "ccc")]
     cells.append(cell(tmp_path, "alone", "a", 0, "d-seed-0"))
-    new = {f"cells/{one.name}" for one in cells}
-    assert compare_cells(cells, new, tmp_path, RunContext()) == ["compare-d.html"]
+    assert compare_cells(cells, tmp_path, RunContext()) == ["compare-d.html"]
     page = tmp_path / "compare-d.html"
     before = page.stat().st_mtime_ns
-    assert compare_cells(cells, set(), tmp_path, RunContext()) == ["compare-d.html"]
+    assert compare_cells(cells, tmp_path, RunContext()) == ["compare-d.html"]
     assert page.stat().st_mtime_ns == before
-    assert compare_cells(cells[:2], set(), tmp_path, RunContext()) == ["compare-d.html"]
+    assert compare_cells(cells[:2], tmp_path, RunContext()) == ["compare-d.html"]
     assert page.stat().st_mtime_ns > before
 
 
@@ -47,7 +46,7 @@ def test_one_page_a_seed_when_images_are_split_by_seed(
 
     monkeypatch.setattr(benchmark_pages, "compare_runs", noted)
     cells = [cell(tmp_path, "d", m, s, f"d-seed-{s}") for s in (0, 1) for m in ("a", "bb")]
-    pages = compare_cells(cells, set(), tmp_path, RunContext())
+    pages = compare_cells(cells, tmp_path, RunContext())
     assert pages == ["compare-d-seed-0.html", "compare-d-seed-1.html"]
     assert compared == {f"compare-d-seed-{s}.html": [f"a/seed-{s}", f"bb/seed-{s}"] for s in (0, 1)}
 
@@ -79,5 +78,5 @@ def test_a_comparison_that_is_not_possible_is_a_warning(tmp_path: Path) -> None:
     two = replace(cell(tmp_path, "d", "bb", 0, "y"), images="x")
     said: list[str] = []
     context = RunContext(warn=lambda category, text: said.append(text))
-    assert compare_cells([one, two], set(), tmp_path, context) == []
+    assert compare_cells([one, two], tmp_path, context) == []
     assert any(text.startswith("compare-d.html: ") for text in said)

@@ -63,7 +63,8 @@ def test_run_makes_everything(finished: tuple[Path, Done]) -> None:
         assert (run / name).is_file(), name
     assert (run / "train/model.safetensors").is_file()
     assert (run / "evaluate/metrics.json").is_file()
-    assert len(list((run / "heatmap").rglob("*_*.png"))) == 2 + 1  # maps, contact sheet
+    assert len(list((run / "heatmap").rglob("*--*.png"))) == 2
+    assert (run / "heatmap/test/contact_sheet.png").is_file()
 
 
 def test_the_recorded_configuration_is_the_run(finished: tuple[Path, Done]) -> None:
@@ -75,7 +76,7 @@ def test_the_log_is_whole_lines_of_events(finished: tuple[Path, Done]) -> None:
     lines = (finished[0] / "out/run/log.jsonl").read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in lines]
     started = [event["stage"] for event in events if event["event"] == "stage_started"]
-    assert started == list(STAGES)
+    assert started == [*STAGES, "report"]
 
 
 def test_nothing_but_the_run_folder_was_written(finished: tuple[Path, Done]) -> None:

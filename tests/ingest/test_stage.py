@@ -108,7 +108,7 @@ def test_input_is_untouched_and_only_the_stage_folder_is_written(tmp_path: Path)
     run_ingest(tmp_path / "out" / "run", settings)
     assert tree(folder, times=True) == before
     written = {path.split("/")[1] for path in tree(tmp_path / "out")}
-    assert written == {"ingest", "run.json", "isnet.yaml", ".lock"}
+    assert written == {"ingest", "run.json", "isnet.yaml", ".lock", ".products"}
 
 
 def test_a_second_run_does_no_work(tmp_path: Path) -> None:
@@ -530,7 +530,10 @@ def test_a_given_mask_that_cannot_be_used_stays_lost_under_hidden_names(tmp_path
     (folder / "masks/03.png").write_bytes(b"damaged")
     hidden = config(folder, privacy={"rename": True}, masks={"files": str(folder / "masks")})
     run_ingest(tmp_path / "run", hidden)
-    states = [Path(row.mask_file).exists() for row in rows(tmp_path / "run").values()]
+    states = [
+        (tmp_path / "run/ingest" / row.mask_file).exists()
+        for row in rows(tmp_path / "run").values()
+    ]
     assert states.count(False) == 1
 
 
@@ -583,7 +586,7 @@ def test_renamed_runs_say_no_name_of_the_input(tmp_path: Path) -> None:
     found = rows(tmp_path / "run")
     assert all(len(key) == 16 and set(key) <= set("0123456789abcdef") for key in found)
     assert all(row.path == "" for row in found.values())
-    assert all(load_mask(row.mask_file).any() for row in found.values())
+    assert all(load_mask(tmp_path / "run/ingest" / row.mask_file).any() for row in found.values())
     assert "SECRETNAME" not in "\n".join(tree(tmp_path / "run"))
     assert not [p for p in (tmp_path / "run").rglob("*") if _holds(p, b"SECRETNAME")]
     assert "SECRETNAME" not in "\n".join([*messages.lines, *messages.warned])
@@ -659,11 +662,13 @@ def test_the_fingerprint_follows_settings_and_inputs(tmp_path: Path) -> None:
         update={"machine": settings.machine.model_copy(update={"workers": 3})}
     )
     assert ingest.fingerprint(faster, run) == before
+    os.utime(folder / "xrays/00.png", ns=(1, 1))
+    assert ingest.fingerprint(settings, run) == before  # content counts, not a time
     seen = {before}
     for change in (
         lambda: config(folder, max_side=512),
         lambda: config(folder, seed=1),
-        lambda: _touched(folder / "xrays/00.png", folder),
+        lambda: _replaced(folder / "xrays/00.png", folder),
         lambda: _written(folder / "labels.csv", folder),
         lambda: _written(folder / "salt", folder, rewrite=False),
         lambda: _added(folder),
@@ -673,8 +678,11 @@ def test_the_fingerprint_follows_settings_and_inputs(tmp_path: Path) -> None:
     assert len(seen) == 8
 
 
-def _touched(path: Path, folder: Path) -> Config:
-    os.utime(path, ns=(1, 1))
+def _replaced(path: Path, folder: Path) -> Config:
+    """Another content of the same size, and the clock set back."""
+    before = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     return config(folder)
 
 
@@ -709,3 +717,24 @@ def test_settings_that_cannot_be_meant(tmp_path: Path, data: dict, found: str) -
         run_ingest(tmp_path / "run", config(two_classes(tmp_path), **data))
     assert caught.value.message.startswith(found)
     assert caught.value.fix
+
+
+def test_a_run_without_its_inputs_keeps_what_it_has(tmp_path: Path) -> None:
+    settings = config(mixed(tmp_path / "input"), sets=SETS)
+    assert run_ingest(tmp_path / "run", settings).status == "done"
+    (tmp_path / "input").rename(tmp_path / "elsewhere")
+    messages = Messages()
+    assert run_ingest(tmp_path / "run", settings, messages).status == "current"
+    assert any("not there" in line for line in messages.lines)
+    with pytest.raises(IsnetError):  # other settings need them
+        run_ingest(tmp_path / "run", settings.model_copy(update={"seed": 5}))
+
+
+def test_times_of_the_input_do_not_count_and_its_content_does(tmp_path: Path) -> None:
+    folder = two_classes(tmp_path)
+    assert run_ingest(tmp_path / "run", config(folder)).status == "done"
+    os.utime(folder / "xrays/00.png", ns=(1, 1))
+    assert run_ingest(tmp_path / "run", config(folder)).status == "current"
+    png(folder / "xrays/00.png", 99)
+    os.utime(folder / "xrays/00.png", ns=(1, 1))
+    assert run_ingest(tmp_path / "run", config(folder)).status == "done"

@@ -117,6 +117,7 @@ def test_multilabel_curves_leave_unknown_labels_out(tmp_path: Path) -> None:
              "4,,tb,0.2,0.5"]  # fmt: skip
     for name in ("test", "montgomery"):
         (root / name / "standard" / "predictions.csv").write_text("\n".join(lines))
+    folder.finish("evaluate", "again", [root / "metrics.json"], {})
     curves = read_run(folder, "one").rocs["test", "standard"]
     assert [(c.name, c.fpr[-1], c.tpr[-1]) for c in curves] == [("normal", 1, 1), ("tb", 1, 1)]
     assert all(0.0 in c.fpr and 1.0 in c.tpr for c in curves)

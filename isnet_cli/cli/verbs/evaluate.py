@@ -10,7 +10,7 @@ import typer
 from isnet_cli.cli.options import ModelRun, RunOptions, Target, with_options
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import configure_test_sets
+from isnet_cli.cli.shortforms import configure_test_sets, use_images_of_run
 from isnet_cli.cli.source import Source, make_options, require_run, resolve_source
 from isnet_cli.errors import IsnetError
 
@@ -41,7 +41,9 @@ def evaluate(
         if tables:
             raise IsnetError("usage", "--labels without --test NAME=PATH")
         found = _own_sets(source, model, options)
-        extra = make_options([("--model", "evaluate.model", model if model != found.run else None)])
+        extra = use_images_of_run(found, options.output, ["evaluate"])
+        other = model if model != found.run else None
+        extra += make_options([("--model", "evaluate.model", other)])
         return run_stages(session, options, found, ["ingest", "masks", "evaluate"], extra)
 
     return execute("evaluate", options, body)

@@ -10,7 +10,7 @@ import typer
 from isnet_cli.cli.options import ModelRun, RunOptions, Target, with_options
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import configure_heatmaps
+from isnet_cli.cli.shortforms import configure_heatmaps, use_images_of_run
 from isnet_cli.cli.source import Source, make_options, require_run, resolve_source
 from isnet_cli.errors import IsnetError
 
@@ -75,6 +75,7 @@ def heatmap(
         )
         if found.images is None:
             other = model if model != found.run else None
+            extra += use_images_of_run(found, options.output, ["heatmap"])
             extra += make_options([("--model", "heatmap.model", other)])
         elif model is None:
             raise IsnetError(

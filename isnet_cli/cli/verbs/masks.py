@@ -161,7 +161,9 @@ def _compared(session: Session, result: Result, truth: Path) -> Result:
     from isnet_cli.core.run_folder import RunFolder
     from isnet_cli.masks.agreement import score_masks
 
-    summary = score_masks(RunFolder(Path(result.document["run"])), truth, session.context())
+    folder = RunFolder(Path(result.document["run"]))
+    with folder.lock():
+        summary = score_masks(folder, truth, session.context())
     lines = "\n".join(f"  {line}" for line in format_agreement(summary))
     return Result({**result.document, "truth": summary}, f"{result.text}\n\n{lines}\n", result.code)
 

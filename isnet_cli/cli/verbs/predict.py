@@ -10,8 +10,8 @@ import typer
 from isnet_cli.cli.options import RunOptions, Target, with_options
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import configure_prediction
-from isnet_cli.cli.source import make_options, resolve_source
+from isnet_cli.cli.shortforms import configure_prediction, use_images_of_run
+from isnet_cli.cli.source import make_options, require_run, resolve_source
 from isnet_cli.errors import IsnetError
 
 Model = Annotated[
@@ -40,20 +40,25 @@ def predict(
     """Predict images without labels, and flag uncertain ones."""
 
     def body(session: Session) -> Result:
-        if source is None and options.config is None:
+        unnamed = source is None and options.config is None
+        if unnamed and model is None:
             raise IsnetError(
                 "usage", "no images to predict", fix="isnet predict IMAGES --model RUN"
             )
-        found = resolve_source(source, options.config)
+        run = require_run(model, "--model") if unnamed and model is not None else source
+        found = resolve_source(run, options.config)
         formats = maps.split(",") if maps else None
         stages = ["ingest", "masks", "predict", *(["heatmap"] if formats else [])]
         if found.images is None:
+            other = model if model != found.run else None
             pairs = [
-                ("--model", "predict.model", model),
-                ("--model", "heatmap.model", model if formats else None),
+                ("--model", "predict.model", other),
+                ("--model", "heatmap.model", other if formats else None),
                 ("--maps", "heatmap.formats", formats),
             ]
-            return run_stages(session, options, found, stages, make_options(pairs))
+            users = [stage for stage in stages if stage in ("predict", "heatmap")]
+            own_images = use_images_of_run(found, options.output, users)
+            return run_stages(session, options, found, stages, [*own_images, *make_options(pairs)])
         if model is None:
             raise IsnetError(
                 "usage",

@@ -27,7 +27,8 @@ def report(options: ScreenOptions, runs: Reported, output: Page = None) -> int:
 
     def body(session: Session) -> Result:
         from isnet_cli.config.load import load
-        from isnet_cli.core.pipeline import open_run
+        from isnet_cli.core.pipeline import open_run, run_stage, stage_module
+        from isnet_cli.core.run_folder import REPORT
         from isnet_cli.report.write import build_report
 
         if output is None and len(runs) > 1:
@@ -35,7 +36,12 @@ def report(options: ScreenOptions, runs: Reported, output: Page = None) -> int:
         configs = [load(require_run(path, "RUN") / "isnet.yaml") for path in runs]
         session.hide_names(*configs)
         folders = [open_run(path, one) for path, one in zip(runs, configs, strict=True)]
-        path = build_report(folders, output or runs[0] / "report.html", session.context())
+        place = runs[0] / "report.html"
+        if len(runs) == 1 and (output is None or output.absolute() == place.absolute()):
+            stage = stage_module(REPORT)
+            run_stage(stage, configs[0], folders[0], session.context(), force=True)
+            return Result({"report": str(place)}, str(place))
+        path = build_report(folders, output or place, session.context())
         return Result({"report": str(path)}, str(path))
 
     return execute("report", options, body)

@@ -68,6 +68,9 @@ class StageRecord(Record):
     fingerprint: Text
     outputs: Annotated[dict[File, Hash] | None, NotNull] = None
     summary: Annotated[dict[str, Any] | None, NotNull] = None
+    products: Annotated[Hash | None, NotNull] = None
+    settings: str | None = None
+    made_from: dict[str, Hash] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _whole(self) -> StageRecord:
@@ -152,8 +155,11 @@ class RunRecord(Record):
     """``run.json``."""
 
     schema_: int = Field(alias="schema")
-    stages: dict[Literal["ingest", "masks", "train", "evaluate", "predict", "heatmap"], StageRecord]
+    stages: dict[
+        Literal["ingest", "masks", "train", "evaluate", "predict", "heatmap", "report"], StageRecord
+    ]
     versions: dict[str, str] = Field(default_factory=dict)
+    upstream: str = ""  # the run with the images, relative to this one
 
     @model_validator(mode="after")
     def _figures(self) -> RunRecord:

@@ -7,6 +7,7 @@ Beside ``NAME.html`` lie ``NAME.json`` (every figure of the page) and the same f
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from isnet_cli import __version__
+from isnet_cli.config.load import plain
 from isnet_cli.config.schema import Config
+from isnet_cli.core.files import fingerprint as hash_of
 from isnet_cli.core.files import sha256_file, write_csv, write_json, write_text
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.run_folder import RunFolder
+from isnet_cli.core.run_folder import STAGES, RunFolder, watch_runs
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.leftovers import clear_leftovers
+from isnet_cli.guard.opening import read_text
 from isnet_cli.report.compare.common_tests import (
     CommonTests,
     check_runs,
@@ -34,6 +38,7 @@ from isnet_cli.report.render import render
 from isnet_cli.report.results import (
     METRICS,
     RunResults,
+    find_faults,
     find_predictions,
     name_runs,
     read_evaluated,
@@ -100,6 +105,51 @@ def compare_runs(
     """
     _check_runs(runs)
     places = _place_files(output, overwrite)
+    with watch_runs([folder for folder, _ in runs]):
+        content, page = _build(runs, output, context, chosen)
+    clear_leftovers(output.parent, deep=False)
+    write_text(output, page)
+    for name, (rows, columns) in TABLES.items():
+        write_csv(places[name], columns, rows(content))
+    tables = {path.name: sha256_file(path) for key, path in places.items() if key != "json"}
+    content["made"] = {"from": hash_sources(runs, chosen), "files": tables}
+    write_json(places["json"], content)  # last: it says that the others are whole
+    return ComparisonFiles(content, output, list(places.values()))
+
+
+def is_page_of(
+    page: Path, runs: Sequence[tuple[RunFolder, Config]], chosen: ChosenPairs | None
+) -> bool:
+    """Whether a page and the files beside it are there, whole, and of the runs' present results."""
+    try:
+        made = json.loads(read_text(page.with_suffix(".json")))["made"]
+        whole = all(sha256_file(page.with_name(n)) == h for n, h in made["files"].items())
+        return whole and page.name in made["files"] and made["from"] == hash_sources(runs, chosen)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def hash_sources(runs: Sequence[tuple[RunFolder, Config]], chosen: ChosenPairs | None) -> str:
+    """Hash of all that a comparison shows: results by their files' hashes, settings, names."""
+    parts: list[Any] = [SCHEMA, __version__, dataclasses.asdict(chosen) if chosen else None]
+    for (folder, config), name in zip(runs, name_runs([one for one, _ in runs]), strict=True):
+        entries = {stage: folder.stage_record(stage) for stage in STAGES}
+        results = {
+            stage: [entry["fingerprint"], entry["outputs"], entry.get("products")]
+            for stage, entry in entries.items()
+            if entry is not None
+        }
+        parts.append([name, results, find_faults(folder), plain(config)])
+    return hash_of(parts)
+
+
+def _build(
+    runs: Sequence[tuple[RunFolder, Config]],
+    output: Path,
+    context: RunContext,
+    chosen: ChosenPairs | None,
+) -> tuple[dict[str, Any], str]:
+    """Content of the JSON file, and the page."""
     names = name_runs([folder for folder, _ in runs])
     found = [
         read_evaluated(folder, config, name)
@@ -113,12 +163,7 @@ def compare_runs(
     maps = draw_run_maps([folder for folder, _ in runs])
     content = _build_content(found, common, maps, context, chosen)
     page = render(build_compare_page(content, build_maps_section(found, maps, NOTE), output.stem))
-    write_json(places["json"], content)
-    for name, (rows, columns) in TABLES.items():
-        write_csv(places[name], columns, rows(content))
-    clear_leftovers(output.parent, deep=False)
-    write_text(output, page)
-    return ComparisonFiles(content, output, list(places.values()))
+    return content, page
 
 
 def _check_runs(runs: Sequence[tuple[RunFolder, Config]]) -> None:
