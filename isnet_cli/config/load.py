@@ -332,7 +332,14 @@ def _join(draft: _Draft, key: Key, text: str) -> str:
     if text.startswith("~"):
         message = f"found '{text}': ~ is not expanded, write the whole path"
         draft.problems.append(Problem(draft.origin(key), dotted(key), message))
-    return os.path.normpath(draft.base(key) / text)
+    whole = os.path.normpath(draft.base(key) / text)
+    long = len(os.fsencode(whole)) > 4000 or any(
+        len(os.fsencode(part)) > 255 for part in whole.split(os.sep)
+    )
+    if "\0" in text or long:
+        what = "a path longer than file systems allow" if long else "a path with a null byte"
+        draft.problems.append(Problem(draft.origin(key), dotted(key), f"found {what}"))
+    return whole
 
 
 def _refusal(draft: _Draft) -> IsnetError:

@@ -20,6 +20,7 @@ Key = tuple[str | int, ...]
 MAX_CHARACTERS = 1_000_000
 MAX_NODES = 20_000
 MAX_DEPTH = 40
+MAX_DIGITS = 100  # of a number
 
 _BASE = "tag:yaml.org,2002:"
 _WORD = "tag:isnet:word"  # yes/no/on/off: booleans of YAML 1.1, words of YAML 1.2
@@ -229,6 +230,9 @@ class _Builder:
             return None
         if tag == f"{_BASE}bool":
             return text.lower() == "true"
+        if tag in (f"{_BASE}int", f"{_BASE}float") and len(text) > MAX_DIGITS:
+            self._fault(node, key, f"a number of {len(text)} digits, expected {MAX_DIGITS} at most")
+            text = "0"
         if tag == f"{_BASE}int":
             return int(text, 8 if text[:2] == "0o" else 16 if text[:2] == "0x" else 10)
         if tag == f"{_BASE}float":
