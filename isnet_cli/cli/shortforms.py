@@ -64,9 +64,9 @@ def use_images_of_run(source: Source, output: Path | None, stages: Sequence[str]
     from isnet_cli.core.pipeline import open_run
 
     run = source.run.absolute()
-    images = open_run(run, load(run / RECORD)).owner("ingest").path.absolute()
-    chosen = {stage: (_record(run).get(stage) or {}).get("model") or run for stage in stages}
-    pairs = [("-o", f"{stage}.model", Path(str(model))) for stage, model in chosen.items()]
+    config = load(run / RECORD)
+    images = open_run(run, config).owner("ingest").path.absolute()
+    pairs = [("-o", f"{stage}.model", getattr(config, stage).model or str(run)) for stage in stages]
     return make_options([("-o", "upstream", images), *pairs])
 
 
