@@ -144,7 +144,7 @@ def test_a_process_is_asked_and_its_answer_kept(
     found, complete = measure_costs(bench, cells, 2, tmp_path, RunContext())
     assert complete
     assert found["standard"] == {"why": "2"}
-    log = tmp_path / "logs" / "cost.isnet.log"
+    log = tmp_path / "logs" / "cost--isnet.log"
     assert found["isnet"] == {"why": f"the process ended with code 3, see {log}"}
     assert asked[0][:2] == ["-m", "isnet_cli.benchmark.cost"]
 
