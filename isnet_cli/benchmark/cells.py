@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from isnet_cli.benchmark.pool import Task
-from isnet_cli.config.benchmark import Benchmark, Keys, row_lines
+from isnet_cli.config.benchmark import TUNE, Benchmark, Keys, list_trials, row_lines
 from isnet_cli.config.load import Option, changed_keys, load, plain, rooted
 from isnet_cli.config.load import refusal as config_refusal
 from isnet_cli.config.schema import Config
@@ -30,6 +31,7 @@ WORST: tuple[Plan, ...] = ("outdated", "depends", "continue", "new", "current")
 UNLIKE = ("name", "machine", "upstream")  # keys that no result depends on
 OF_IMAGES = ("data", "masks", "seed")  # all that images and masks depend on
 EXAMPLES = 5
+Choices = Mapping[tuple[str, str], int]  # data setting and row -> number of the chosen settings
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class Cell:
         images: Name of the run whose images and masks it uses; "" for one that the user named.
         waits: Rows of methods whose cells of the same seed and data setting come first.
         place: Where the file has its method's row, for messages.
+        trial: Number of the settings that it tries, from 1; 0 where the row tries none.
+        tried: These settings.
+        final: Whether it is in the tables: its settings are given, or were chosen.
     """
 
     data: str
@@ -53,11 +58,14 @@ class Cell:
     images: str = ""
     waits: tuple[str, ...] = ()
     place: str = ""
+    trial: int = 0
+    tried: Keys = field(default_factory=dict)
+    final: bool = True
 
     @property
     def name(self) -> str:
         """Its place below the folder of cells."""
-        return cell_name(self.data, self.method, self.seed)
+        return cell_name(self.data, self.method, self.seed, self.trial)
 
 
 @dataclass(frozen=True)
@@ -73,18 +81,22 @@ class CellGrid:
     images: Mapping[str, Config]
 
 
-def cell_name(data: str, method: str, seed: int) -> str:
-    """``DATA/METHOD/seed-N``."""
-    return f"{data}/{method}/seed-{seed}"
+def cell_name(data: str, method: str, seed: int, trial: int = 0) -> str:
+    """``DATA/METHOD/seed-N``, or ``DATA/METHOD~TRIAL/seed-N``."""
+    return f"{data}/{method}{f'~{trial}' if trial else ''}/seed-{seed}"
 
 
-def make_grid(bench: Benchmark, file: Path, output: Path) -> CellGrid:
+def make_grid(
+    bench: Benchmark, file: Path, output: Path, choices: Choices = MappingProxyType({})
+) -> CellGrid:
     """Loads the pipeline of every cell; nothing is read but configurations.
 
     Args:
         bench: The benchmark.
         file: Where it was read, for messages.
         output: Its folder.
+        choices: Number of the chosen settings of rows that try several. Without a choice the first
+            seed tries them all, and the other seeds wait.
 
     Raises:
         IsnetError: Kind "config", with every fault of every cell, by row of the file.
@@ -95,16 +107,32 @@ def make_grid(bench: Benchmark, file: Path, output: Path) -> CellGrid:
     for seed in bench.seeds:
         for data in bench.data:
             for method in bench.methods:
-                try:
-                    layers = _list_layers(bench, file, lines, data, method)
-                    cells.append(_make_cell(bench, layers, output.absolute(), data, method, seed))
-                except IsnetError as error:
-                    faults |= dict.fromkeys(error.details or (error.message,))
+                for trial, tried in _list_tried(bench, method, seed, choices.get((data, method))):
+                    try:
+                        layers = _list_layers(bench, file, lines, data, method, tried)
+                        cell = _make_cell(bench, layers, output.absolute(), data, method, seed)
+                    except IsnetError as error:
+                        faults |= dict.fromkeys(error.details or (error.message,))
+                        continue
+                    final = trial in (0, choices.get((data, method)))
+                    cells.append(replace(cell, trial=trial, tried=tried, final=final))
     for cell in cells:
         faults |= dict.fromkeys(_find_cycle(cell, cells, file))
     if faults:
         raise refuse_cells(file, list(faults))
     return _share_images(bench, cells, output.absolute())
+
+
+def _list_tried(
+    bench: Benchmark, method: str, seed: int, chosen: int | None
+) -> list[tuple[int, Keys]]:
+    """Numbers and keys of what a row does with a seed."""
+    trials = list(enumerate(list_trials(bench.methods[method]), 1))
+    if not trials:
+        return [(0, {})]
+    if seed == bench.seeds[0]:
+        return trials
+    return [one for one in trials if one[0] == chosen]
 
 
 def refuse_cells(file: Path, faults: list[str]) -> IsnetError:
@@ -129,7 +157,7 @@ class _Layer:
 
 
 def _list_layers(
-    bench: Benchmark, file: Path, lines: Mapping[Any, int], data: str, method: str
+    bench: Benchmark, file: Path, lines: Mapping[Any, int], data: str, method: str, tried: Keys
 ) -> list[_Layer]:
     """What makes a cell, the last word last."""
     found = [
@@ -137,19 +165,28 @@ def _list_layers(
         _Layer(file, lines, ("set",), bench.set),
         _Layer(file, lines, ("data", data), bench.data[data] or {}),
     ]
-    row = _Layer(file, lines, ("methods", method), bench.methods[method] or {})
-    return [*found, replace(row, keys=_add_method(method, row))]
+    given = {key: v for key, v in (bench.methods[method] or {}).items() if key != TUNE}
+    row = _Layer(file, lines, ("methods", method), given)
+    trial = _Layer(file, lines, ("methods", method, TUNE), tried)
+    own = replace(row, keys=_add_method(method, row, varied=bool(tried)))
+    return [*found, own, trial]
 
 
-def _add_method(name: str, row: _Layer) -> Keys:
-    """The row's keys; a row that is called as a method trains by it."""
+def _add_method(name: str, row: _Layer, *, varied: bool) -> Keys:
+    """The row's keys; a row that is called as a method trains by it.
+
+    Args:
+        name: Of the row.
+        row: Its keys.
+        varied: Whether it tries settings besides.
+    """
     section = row.keys.get("train")
     if "train.method" in row.keys or (isinstance(section, dict) and "method" in section):
         return row.keys
     try:
         registry.parts(name)
     except ValueError as error:
-        if row.keys:
+        if row.keys or varied:
             return row.keys  # a variant of the base's own method
         raise IsnetError("config", f"{row.place()}: {error}") from error
     return {**row.keys, "train.method": name}
@@ -174,6 +211,8 @@ def _make_cell(
                 "config",
                 f"{place}: '{value}': no such row, expected one of {', '.join(bench.methods)}",
             )
+        if list_trials(bench.methods[found[1]]):
+            raise IsnetError("config", f"{place}: '{value}': a row that tries several settings")
         waits[found[1]] = None
         return str(output / CELLS / cell_name(data, found[1], seed)) + (found[2] or "")
 
@@ -190,7 +229,7 @@ def _make_cell(
         options.append(Option("phantoms", "data.labels.file", str(images / LABELS)))
     base = None if bench.base is None else Path(bench.base)
     config = load(base, (), options)
-    return Cell(data, method, seed, config, waits=tuple(waits), place=layers[-1].place())
+    return Cell(data, method, seed, config, waits=tuple(waits), place=layers[-2].place())
 
 
 def _find_cycle(cell: Cell, cells: list[Cell], file: Path) -> Iterator[str]:
@@ -247,7 +286,8 @@ def list_tasks(bench: Benchmark, grid: CellGrid) -> list[Task]:
     for cell in grid.cells:
         waits = [f"{IMAGE_RUNS}/{cell.images}"] if cell.images else []
         waits += [f"{CELLS}/{cell_name(cell.data, row, cell.seed)}" for row in cell.waits]
-        cells.append(Task(f"{CELLS}/{cell.name}", cell.config, until, tuple(waits)))
+        last = until if cell.final else "train"  # what is not chosen sees no test image
+        cells.append(Task(f"{CELLS}/{cell.name}", cell.config, last, tuple(waits)))
     return [*images, *cells]
 
 
@@ -281,6 +321,7 @@ def find_states(bench: Benchmark, grid: CellGrid, output: Path) -> dict[str, Tas
 def _find_cell_state(bench: Benchmark, cell: Cell, path: Path, *, sound: bool) -> TaskState:
     """The state of a cell; not `sound`: what it needs will change or is not there yet."""
     stages = ("train", "evaluate", *(("heatmap",) if bench.heatmaps else ()))
+    stages = stages if cell.final else stages[:1]
     if sound:
         return _find_state(cell.config, path, stages)
     folder = RunFolder(path)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from isnet_cli.config.load import dump
@@ -240,7 +241,7 @@ def run_tasks(
     context: RunContext,
     *,
     jobs: int,
-    current: Sequence[str] = (),
+    ended: Mapping[str, Ended] = MappingProxyType({}),
     watch: Watch = Watch(),
 ) -> dict[str, Ended]:
     """Brings all tasks to an end; a failure is noted and the others go on.
@@ -253,11 +254,14 @@ def run_tasks(
         launch: Starts one.
         context: Side effects.
         jobs: How many run at once.
-        current: Names of tasks that have nothing to do.
+        ended: What became of tasks before this call, by name: nothing is done about them.
         watch: What to report about them.
+
+    Returns:
+        `ended`, and what became of the others.
     """
     pool = _Pool(tasks, launch, context, jobs, watch)
-    pool.ended = {name: Ended("current") for name in current}
+    pool.ended = dict(ended)
     pool.count = sum(watch.counted(task) for task in tasks if task.name in pool.ended)
     with context.progress.bar("benchmark", pool.total) as bar:
         bar.advance(pool.count)
@@ -310,7 +314,7 @@ class _Pool:
             elif len(states) == len(task.waits) and len(self.running) < self.jobs:
                 self.running[task.name] = (task, self.launch(task), time.monotonic())
         bar.advance(0, running=self._running())
-        return len(self.ended) < len({task.name for task in self.tasks})
+        return any(task.name not in self.ended for task in self.tasks)
 
     def _running(self) -> str:
         """Names of the running tasks, and how far they are."""

@@ -24,6 +24,7 @@ from isnet_cli.benchmark.cells import (
     TaskState,
     find_states,
     list_tasks,
+    make_grid,
     refuse_cells,
 )
 from isnet_cli.benchmark.cost import Measure, measure_costs
@@ -56,6 +57,13 @@ from isnet_cli.benchmark.tables import (
     build_cost_table,
     build_score_tables,
     render_markdown,
+)
+from isnet_cli.benchmark.tuning import COLUMNS as COLUMNS_TRIED
+from isnet_cli.benchmark.tuning import (
+    TUNING,
+    build_tuning_table,
+    choose_settings,
+    read_trials,
 )
 from isnet_cli.config.benchmark import Benchmark
 from isnet_cli.config.load import dump
@@ -131,9 +139,7 @@ def run_benchmark(
     _preflight(bench, grid, file)
     with RunFolder(output).lock():
         _make_images(bench, output, context)
-        found = find_states(bench, grid, output)
-        if not overwrite:
-            _check_states(found, output)
+        ended = _find_ended(bench, grid, output, overwrite=overwrite)
         write_text(output / CONFIG, dump(bench))
         threads = share_threads(jobs)
         start = launch or make_launcher(output, threads, overwrite=overwrite)
@@ -149,11 +155,32 @@ def run_benchmark(
             after=so_far,
             counted=lambda task: task.name.startswith(f"{CELLS}/"),
         )
-        ended = run_tasks(
-            list_tasks(bench, grid), start, context, jobs=jobs, watch=watch,
-            current=[name for name, state in found.items() if state.plan == "current"],
-        )  # fmt: skip
+        tasks = list_tasks(bench, grid)
+        ended = run_tasks(tasks, start, context, jobs=jobs, ended=ended, watch=watch)
+        choices = choose_settings(bench, read_trials(bench, grid, output, ended), ended)
+        if choices and not any(one.status == "stopped" for one in ended.values()):
+            grid = make_grid(bench, file, output, choices)
+            chosen = {f"{CELLS}/{cell.name}" for cell in grid.cells if cell.trial and cell.final}
+            before = {name: one for name, one in ended.items() if name not in chosen}
+            current = _find_ended(bench, grid, output, overwrite=overwrite)
+            before |= {name: one for name, one in current.items() if name in chosen}
+            tasks = list_tasks(bench, grid)
+            ended = run_tasks(tasks, start, context, jobs=jobs, ended=before, watch=watch)
         return _finish(bench, grid, output, context, ended, measure)
+
+
+def _find_ended(
+    bench: Benchmark, grid: CellGrid, output: Path, *, overwrite: bool
+) -> dict[str, Ended]:
+    """Tasks that have nothing to do.
+
+    Raises:
+        IsnetError: Kind "config", when finished results of other settings are in the way.
+    """
+    found = find_states(bench, grid, output)
+    if not overwrite:
+        _check_states(found, output)
+    return {name: Ended("current") for name, state in found.items() if state.plan == "current"}
 
 
 def plan_benchmark(
@@ -233,7 +260,7 @@ def _finish(
 
 def _list_finished(grid: CellGrid, ended: Mapping[str, Ended]) -> list[Cell]:
     good = {name for name, one in ended.items() if one.status in ("current", "done")}
-    return [cell for cell in grid.cells if f"{CELLS}/{cell.name}" in good]
+    return [cell for cell in grid.cells if cell.final and f"{CELLS}/{cell.name}" in good]
 
 
 def _record(
@@ -250,6 +277,9 @@ def _record(
     results = read_results(_list_finished(grid, ended), output)
     methods = list(bench.methods)
     tables = build_score_tables(results, methods, len(bench.seeds))
+    trials = read_trials(bench, grid, output, ended)
+    tuned = build_tuning_table(bench, trials, choose_settings(bench, trials, ended))
+    tables += [tuned] if tuned is not None else []
     tables += [build_cost_table(cost, methods)] if cost else []
     content = _build_content(bench, grid, output, ended, cost or {}, pages, complete=complete)
     _write_tables(output, bench, results, tables, content)
@@ -275,6 +305,7 @@ def _build_content(
         cells.append(
             {
                 "data": cell.data, "method": cell.method, "seed": cell.seed, "run": name,
+                **({"trial": cell.trial, "chosen": cell.final} if cell.trial else {}),
                 "images": f"{IMAGE_RUNS}/{cell.images}" if cell.images else cell.config.upstream,
                 "status": one.status, "seconds": None if seconds is None else round(seconds, 1),
             }
@@ -315,6 +346,8 @@ def _write_tables(
     write_csv(folder / "scores.csv", COLUMNS, list_score_rows(results))
     for kind in (BIAS, DOMAINS):
         write_csv(folder / f"{kind}.csv", FIGURE_COLUMNS, _list_figures(tables, kind))
+    if any(table.kind == TUNING for table in tables):
+        write_csv(folder / "tuning.csv", COLUMNS_TRIED, _list_figures(tables, TUNING))
     write_csv(folder / "cost.csv", COST_COLUMNS, _list_figures(tables, COST))
     write_csv(folder / "failed.csv", FAILED_COLUMNS, content["failed"])
     states = [cell["status"] for cell in content["cells"]]

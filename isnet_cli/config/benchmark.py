@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +24,7 @@ DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # n
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Keys = dict[str, Any]  # dotted key of the pipeline -> value, as with --set
 
+TUNE = "tune"  # key of a row of methods
 ALL: Mapping[str, Keys | None] = {"all": None}  # one data setting, the base's own
 
 
@@ -42,6 +45,14 @@ class Phantoms(Section):
     seed: Seed = 0
 
 
+class Tune(Section):
+    """How the settings of rows with ``tune`` are chosen: on validation images alone."""
+
+    # figure of the kept epoch that decides: AUC with swapped backgrounds, AUC, classification loss
+    by: Literal["swapped", "auc", "loss"] = "swapped"
+    budget: Count = 6  # settings that a row may try, at most
+
+
 class Benchmark(Section):
     """A whole benchmark."""
 
@@ -57,6 +68,7 @@ class Benchmark(Section):
     images_seed: Annotated[Seed | None, Word("cell")] = None
     methods: dict[str, Keys | None] = Field(default_factory=dict)
     data: dict[str, Keys | None] = Field(default_factory=lambda: dict(ALL))
+    tune: Tune = Tune()
     heatmaps: bool = False  # also draw the relevance maps of each cell
     cost: Annotated[Cost | None, Word("none", default=False)] = Cost()
 
@@ -84,7 +96,40 @@ def check(bench: Benchmark) -> list[tuple[Key, str]]:
             other = seen.setdefault(name.casefold(), name)
             if other != name:
                 faults.append(((table, name), f"differs from '{other}' in nothing but case"))
+    for name, row in bench.methods.items():
+        faults += [
+            (("methods", name, TUNE), text) for text in _find_tuning_faults(bench, row or {})
+        ]
+    faults += [
+        (("data", name, TUNE), "settings are chosen for methods; write tune into their rows")
+        for name, row in bench.data.items()
+        if TUNE in (row or {})
+    ]
     return faults
+
+
+def _find_tuning_faults(bench: Benchmark, row: Keys) -> list[str]:
+    if TUNE not in row:
+        return []
+    given = row[TUNE]
+    if not isinstance(given, dict) or not given or not all(isinstance(v, list) and v for v in given.values()):
+        return ["expected KEY: [VALUE, ...] lines below"]
+    n = prod(len(values) for values in given.values())
+    if n > bench.tune.budget:
+        return [f"{n} settings, expected 1 to tune.budget ({bench.tune.budget})"]
+    return [f"{key} is set in the row, too" for key in given if key in row]
+
+
+def list_trials(row: Keys | None) -> list[Keys]:
+    """Settings that a row of methods tries, in order: every combination; empty where it has none.
+
+    Args:
+        row: Keys of the row, checked.
+    """
+    given: dict[str, list[Any]] = (row or {}).get(TUNE, {})
+    if not given:
+        return []
+    return [dict(zip(given, values, strict=True)) for values in product(*given.values())]
 
 
 FORM = Form(Benchmark, (("base",), ("root",)), (("version",),), check, "isnet benchmark")

@@ -227,7 +227,7 @@ def test_current_tasks_are_not_started_and_let_others_begin(tmp_path: Path) -> N
     order: list[str] = []
     tasks = [task("a"), task("b", "a")]
     launch = programs(tmp_path, {}, order)
-    found = run_tasks(tasks, launch, RunContext(), jobs=1, current=["a"])
+    found = run_tasks(tasks, launch, RunContext(), jobs=1, ended={"a": Ended("current")})
     assert order == ["b"]
     assert found["a"] == Ended("current")
 
@@ -275,7 +275,7 @@ def test_what_is_said_of_each_and_done_after_it(tmp_path: Path) -> None:
         programs(tmp_path, texts),
         RunContext(progress=shown, say=said.append),
         jobs=1,
-        current=["c"],
+        ended={"c": Ended("current")},
         watch=Watch(
             describe=lambda one: "its last line",
             remark=lambda one: "a remark" if one.name == "a" else "",

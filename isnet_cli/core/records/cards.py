@@ -50,6 +50,16 @@ def read_head(path: Path, *, version: bool = True) -> dict[str, Any]:
     return content
 
 
+def read_validation(path: Path) -> dict[str, float | None]:
+    """Figures of the validation images at the epoch that a model's card is of, by name.
+
+    Raises:
+        IsnetError: As `read_card`.
+    """
+    found: dict[str, float | None] = read_card(path).get("validation", {})
+    return found
+
+
 def _check_version(content: dict[str, Any], path: Path) -> None:
     if content.get("schema") != CARD_SCHEMA:
         raise IsnetError(
