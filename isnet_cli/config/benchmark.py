@@ -112,7 +112,11 @@ def _find_tuning_faults(bench: Benchmark, row: Keys) -> list[str]:
     if TUNE not in row:
         return []
     given = row[TUNE]
-    if not isinstance(given, dict) or not given or not all(isinstance(v, list) and v for v in given.values()):
+    if (
+        not isinstance(given, dict)
+        or not given
+        or not all(isinstance(v, list) and v for v in given.values())
+    ):
         return ["expected KEY: [VALUE, ...] lines below"]
     n = prod(len(values) for values in given.values())
     if n > bench.tune.budget:

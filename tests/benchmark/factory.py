@@ -21,6 +21,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
 from isnet_cli.dataset.evaluation_sets import BIASED
+from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.inference.predictor import CARD, WEIGHTS
 from isnet_cli.report.compare.figures import EMPTY
@@ -28,6 +29,7 @@ from isnet_cli.train.setup import build_net
 from tests.cli.factory import isnet, write_inputs
 from tests.report.compare.factory import write_evaluation
 
+DIVERGES = 1000.0  # a learning rate at which a made-up training fails
 QUICK = """\
   train.epochs: 1
   evaluate.background: false
@@ -80,7 +82,9 @@ def make_stages_quick(patch: pytest.MonkeyPatch) -> None:
 
 
 def _train(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
-    build_net(config, 2)  # refuses a network that does not exist
+    build_net(config, 2)
+    if config.train.optimizer.lr >= DIVERGES:
+        raise IsnetError("weights", "training diverged in epoch 1")
     root = folder.stage_dir("train")
     epochs = [{"epoch": epoch} for epoch in range(config.train.epochs)]
     write_csv(root / "history.csv", ["epoch"], epochs)

@@ -144,7 +144,10 @@ def test_references_inside_nested_settings(tmp_path: Path) -> None:
         ({"methods": "  x: {train.method: nothing}\n"}, "methods.x: train.method: 'nothing'"),
         ({"set": "  train.epochs: many\n"}, "b.yaml:5: set: train.epochs: found 'many'"),
         (
-            {"data": "  several: {data.labels.task: multilabel}\n", "methods": "  isnet: {}\n"},
+            {
+                "data": "  several: {data.labels.task: multilabel}\n",
+                "methods": "  isnet: {train.settings.isnet.variant: selective}\n",
+            },
             "does not exist with data.labels.task: multilabel",
         ),
     ],

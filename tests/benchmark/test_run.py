@@ -158,22 +158,23 @@ def test_settings_of_a_method_are_checked_before_anything_is_written(tmp_path: P
 
 
 def test_a_failing_cell_is_a_row_and_is_tried_again(tmp_path: Path, quick: None) -> None:
-    methods = "  standard: {}\n  broken: {train.method: standard, model.arch: nothing}\n"
+    methods = "  standard: {}\n  broken: {train.method: standard, train.optimizer.lr: 1000.0}\n"
     methods += (
-        "  after: {train.method: standard, model.pretrained: 'cell:broken/train/x.safetensors'}\n"
+        "  after: {train.method: standard, model.normalisation: none,"
+        " model.pretrained: 'cell:broken/train/x.safetensors'}\n"
     )
     file, output = write(tmp_path, methods=methods), tmp_path / "out"
     found = go(file, output)
     assert found.complete
     first, second = found.content["failed"]
     assert (first["task"], first["status"], first["code"]) == (
-        "cells/all/broken/seed-0", "failed", 3,
+        "cells/all/broken/seed-0", "failed", 5,
     )  # fmt: skip
-    assert first["error"].startswith("error[config]: model.arch: ")
+    assert first["error"].startswith("error[weights]: training diverged")
     assert second["status"] == "blocked"
     assert [row[0] for row in found.tables[0].rows] == ["standard"]
     assert "cells/all/broken/seed-0" in (output / "benchmark.md").read_text()
-    file.write_text(file.read_text().replace("nothing", "small").replace("x.saf", "model.saf"))
+    file.write_text(file.read_text().replace("1000.0", "0.1").replace("x.saf", "model.saf"))
     again = go(file, output)
     assert again.content["failed"] == []
     assert [cell["status"] for cell in again.content["cells"]] == ["current", "done", "done"]
