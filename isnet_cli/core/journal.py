@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from isnet_cli.core.files import sha256_file, write_text
+from isnet_cli.core.files import is_inside, sha256_file, write_text
 from isnet_cli.guard.opening import read_text
 
 NAME = ".unfinished.jsonl"
@@ -89,7 +89,9 @@ class Journal:
 
     def _intact(self, files: dict[str, str]) -> bool:
         return all(
-            (self._folder / name).is_file() and sha256_file(self._folder / name) == digest
+            is_inside(name)
+            and (self._folder / name).is_file()
+            and sha256_file(self._folder / name) == digest
             for name, digest in files.items()
         )
 
@@ -101,8 +103,10 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
     """
     root = folder.resolve()
     for name in names:
+        if not is_inside(name):
+            continue
         path = (folder / name).resolve()
-        if not name or not path.is_relative_to(root) or not path.is_file():
+        if not path.is_relative_to(root) or not path.is_file():
             continue
         path.unlink()
         for parent in path.parents:
@@ -119,7 +123,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     for line in read_text(path, errors="replace").splitlines():
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             break
         if not isinstance(entry, dict) or not ("fingerprint" in entry or entry.keys() >= _FIELDS):
             break

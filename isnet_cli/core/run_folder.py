@@ -244,11 +244,12 @@ class RunFolder:
 
         Raises:
             IsnetError: Kind "machine", when another process holds it, or the folder cannot be
-                written to.
+                written to; kind "data", when a link in it leads out.
         """
         with contextlib.ExitStack() as held:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
+                refuse_links(self.path)
                 if os.path.lexists(self.path / LOCK):
                     check_regular(self.path / LOCK)
                 holder = _read_holder(self.path / HOLDER)
@@ -339,6 +340,26 @@ def _read_holder(path: Path) -> str:
 def _digest(entry: Mapping[str, Any]) -> str:
     """What later stages see of a result."""
     return hash_of(entry["outputs"])
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuses a run folder with a link through which results would land elsewhere.
+
+    The folder itself may be a link. Linked files below its top are replaced, not written through.
+
+    Raises:
+        IsnetError: Kind "data", naming the link.
+    """
+    root = Path(os.path.realpath(folder))
+    for top, folders, names in os.walk(folder):
+        for name in [*folders, *(names if top == str(folder) else ())]:
+            path = Path(top, name)
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                raise IsnetError(
+                    "data",
+                    f"{path}: a link that leads out of the run folder, expected a file or folder",
+                    fix="put a copy in its place; the run folder as a whole may be a link",
+                )
 
 
 def _now() -> str:

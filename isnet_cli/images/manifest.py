@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from isnet_cli.core.files import is_inside
 from isnet_cli.core.records.read import FaultyFileError, parse_csv, read_rows, read_text
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.opening import open_text
@@ -98,6 +99,9 @@ def read_qc(masks: Path) -> list[dict[str, str]]:
 def _parse_row(path: Path, line: int, cells: dict[str, str]) -> Row:
     if not cells["key"]:
         raise _make_fault(path, line, "no key, expected the image's name")
+    for name in ("key", "image_file"):
+        if cells[name] and not is_inside(cells[name]):
+            raise _make_fault(path, line, f"{name} '{cells[name]}', expected a name in the run")
     if cells["status"] not in STATUSES:
         raise _make_fault(path, line, f"status '{cells['status']}', expected ok or skipped")
     values: dict[str, str | int] = dict(cells)

@@ -101,3 +101,27 @@ def test_a_forged_journal_cannot_delete_outside_the_folder(tmp_path: Path) -> No
     with Journal(folder, "new"):
         pass
     assert outside.exists()
+
+
+@pytest.mark.parametrize("name", ["../precious", "/precious", "a\0b", "..\\precious"])
+def test_files_of_a_foreign_journal_are_removed_inside_its_folder_alone(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "precious").write_text("x", encoding="utf-8")
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    lines = [{"fingerprint": "f0"}, {"part": "a", "content": 1, "files": {name: "0"}}]
+    (folder / NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for fingerprint in ("f0", "f1"):
+        with Journal(folder, fingerprint) as journal:
+            assert journal.get("a") is None
+    assert (tmp_path / "precious").is_file()
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"part": ' + "9" * 5000 + "}"])
+def test_a_line_that_json_cannot_hold_ends_the_journal(tmp_path: Path, line: str) -> None:
+    interrupted(tmp_path)
+    with (tmp_path / NAME).open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    with Journal(tmp_path, "f1") as journal:
+        assert journal.get("b") is not None

@@ -86,3 +86,23 @@ def test_a_run_of_version_0_1_0_is_refused_with_what_to_do(tmp_path: Path) -> No
     with pytest.raises(IsnetError, match="cannot read"):
         RunFolder(tmp_path).begin("ingest", "f")
     assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == old
+
+
+@pytest.mark.parametrize("name", ["masks", "heatmap/test", "log.jsonl", "run.json"])
+def test_a_link_that_leads_out_of_a_run_is_refused(tmp_path: Path, name: str) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    (run / name).parent.mkdir(parents=True)
+    other.mkdir()
+    (run / name).symlink_to(other)
+    with pytest.raises(IsnetError, match="leads out of the run folder"), RunFolder(run).lock():
+        pass
+    assert list(other.iterdir()) == []
+
+
+def test_a_run_folder_may_be_a_link_and_have_links_to_its_own_parts(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "masks").mkdir(parents=True)
+    (run / "same").symlink_to(run / "masks")
+    (tmp_path / "link").symlink_to(run)
+    with RunFolder(tmp_path / "link").lock():
+        assert (run / ".lock").exists()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isnet_cli.core.files import write_csv
+from isnet_cli.core.files import is_inside, write_csv
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import is_manifest, read_manifest, rows_to_dicts
 from isnet_cli.images.types import ROW_FIELDS, Identity, Row
@@ -16,7 +16,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r
 ROWS = st.lists(
     st.builds(
         Row,
-        key=TEXT.filter(bool),
+        key=TEXT.filter(is_inside),
         path=TEXT,
         frame=st.integers(0, 9),
         height=st.integers(0, 9999),
@@ -92,6 +92,15 @@ def test_broken_manifests_are_refused_by_line(
     assert caught.value.message.startswith(str(path))
     assert found in caught.value.message
     assert caught.value.fix == "isnet ingest CONFIG"
+
+
+@pytest.mark.parametrize("column", ["key", "image_file"])
+@pytest.mark.parametrize("name", ["../a", "/etc/a", "a/../../b", "a\\b", "..", "a\0b"])
+def test_names_that_lead_out_of_the_run_are_refused(tmp_path: Path, column: str, name: str) -> None:
+    path = write(tmp_path / "m.csv", [replace(Row("a"), **{column: name})])
+    with pytest.raises(IsnetError, match=column if "\0" not in name else "manifest|name") as caught:
+        read_manifest(path)
+    assert caught.value.kind == "data"
 
 
 def test_the_spacing_as_numbers() -> None:

@@ -115,11 +115,14 @@ class Zygote:
         out, err = self._place / "out", self._place / "err"
         for path in (out, err):
             path.write_bytes(b"")
+        scratch = self._place / "tmp"
+        scratch.mkdir(exist_ok=True)
         request = {
             "commands": [[str(word) for word in words] for words in commands], "cwd": str(cwd),
             "after": after, "step": step, "fail": fail, "largest": largest,
             "writable": [*map(str, writable), *([str(self._place)] if writable else [])],
-            "tweaks": list(tweaks), "env": environment, "stdout": str(out), "stderr": str(err),
+            "tweaks": list(tweaks), "env": {"TMPDIR": str(scratch), **environment},
+            "stdout": str(out), "stderr": str(err),
         }  # fmt: skip
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")

@@ -189,13 +189,24 @@ class _Watch:
             writes = any(letter in (mode or "") for letter in "wax+")
             if writes or (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)):
                 self.change(arguments[0])
-        elif event in RUNS:
+        elif event in RUNS and not _is_own(event, arguments):
             self.started.append(f"{event} {str(arguments[:2])[:200]}")
 
     def report(self) -> bytes:
         """What was seen, for the prepared process."""
         seen = {"steps": self.steps, "outside": self.outside[:9], "started": self.started[:9]}
         return json.dumps(seen).encode()
+
+
+def _is_own(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether it is the traffic with worker processes: their results, through pipes and sockets."""
+    if event == "socket.connect":
+        return isinstance(arguments[1], (str, bytes))  # on this machine
+    if event == "pickle.find_class":
+        return str(arguments[0]).startswith(("isnet_", "numpy", "pathlib", "multiprocessing"))
+    return event == "os.fork" or (
+        event == "subprocess.Popen" and "multiprocessing" in str(arguments[1])
+    )
 
 
 def _await(child: int, deadline: float) -> bool:

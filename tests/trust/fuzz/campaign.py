@@ -132,14 +132,14 @@ class _Worker:
         self.process.start()
         theirs.close()
         self.batch: list[tuple[str, int]] = []
-        self.done: list[Result] = []
+        self.gone = self.started = False
 
     @property
     def busy(self) -> bool:
         return bool(self.batch)
 
     def give(self, batch: list[tuple[str, int]]) -> None:
-        self.batch, self.done = batch, []
+        self.batch = batch
         self.now[0], self.now[1] = 0.0, 0.0
         self.pipe.send(batch)
 
@@ -147,8 +147,9 @@ class _Worker:
         try:
             found: list[Result] = self.pipe.recv()
         except (EOFError, OSError):
+            self.gone = True
             return []
-        self.batch = []
+        self.batch, self.started = [], True
         return found
 
     def look(self) -> tuple[list[tuple[str, int]], Result] | None:
@@ -159,8 +160,10 @@ class _Worker:
         hung = start > 0 and time.monotonic() - start > SLOW + 5
         if self.process.is_alive() and not hung:
             return None
-        if not hung and self.pipe.poll():
+        if not hung and not self.gone and self.pipe.poll():
             return None  # its last results are on their way
+        if start == 0 and self.started is False:
+            raise RuntimeError("a process that reads mutants does not start")
         self.process.kill()
         self.process.join()
         source, seed = self.batch[number]

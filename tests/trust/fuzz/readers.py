@@ -65,12 +65,9 @@ class Readers:
 
     def __init__(self, sources: Sequence[Source], home: Path, place: Path) -> None:
         self.place = place
+        self.config = home / "c.yaml"  # its inputs stay where they are
         self.home = place / "home"
         shutil.copytree(home, self.home)
-        text = (self.home / "run/isnet.yaml").read_text(encoding="utf-8")
-        (self.home / "run/isnet.yaml").write_text(
-            text.replace(str(home), str(self.home)), encoding="utf-8"
-        )
         shutil.copytree(self.home / "run", self.home / "half")
         self._unfinish(self.home / "half")
         self.sound: dict[str, Any] = {}
@@ -200,7 +197,7 @@ class Readers:
             folder.record()
             for stage in STAGES:
                 folder.stage_record(stage)
-            outcome = self._command("run", self.home / "c.yaml", "-o", run, "--dry-run")
+            outcome = self._command("run", self.config, "-o", run, "--dry-run")
             if outcome.kind == "fault":
                 return outcome
             read_run(folder, "run")
@@ -235,7 +232,7 @@ class Readers:
         """The training that a kill interrupted goes on."""
         kept = {path: path.read_bytes() for path in self._state(run)}
         try:
-            return self._command("train", self.home / "c.yaml", "-o", run)
+            return self._command("train", self.config, "-o", run)
         finally:
             for path in self._state(run):
                 path.unlink()

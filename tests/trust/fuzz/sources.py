@@ -159,7 +159,7 @@ def _tables() -> list[Source]:
 
 def make_home(home: Path) -> None:
     """Inputs, configurations and a finished run in an empty folder."""
-    write_all(home)
+    write_all(home, light=True)
     words = ("run", str(home / "c.yaml"), "-o", str(home / "run"), "-q")
     with contextlib.redirect_stdout(io.StringIO()):
         assert main(words) == 0

@@ -22,9 +22,10 @@ def test_two_processes_on_one_run(zygote: Zygote, tmp_path: Path) -> None:
     """One does the work, the other is refused; the result is that of one alone."""
     work = tmp_path / "work"
     write_all(work, light=True)
+    shutil.copytree(work, tmp_path / "base")
     assert zygote.isnet(*RUN, cwd=work, tweaks=SALT).code == 0
     right = work.rename(tmp_path / "right")
-    write_all(work, light=True)
+    shutil.copytree(tmp_path / "base", work)
     ends = zygote.together([RUN, RUN, RUN], cwd=work, tweaks=SALT)
     codes = sorted(ended.code for ended in ends)
     assert codes[0] == 0, ends[0].err
@@ -84,13 +85,10 @@ def test_a_run_copied_to_another_place_and_only_read(
 def test_a_clock_that_jumps_changes_nothing(zygote: Zygote, tmp_path: Path, tweak: str) -> None:
     work = tmp_path / "work"
     write_all(work, light=True)
+    shutil.copytree(work, tmp_path / "base")
     whole = zygote.isnet(*RUN, cwd=work, tweaks=SALT)
     right = work.rename(tmp_path / "right")
-    write_all(work, light=True)
-    for source, copy in ((right, work),):  # files of the same age
-        for path in source.rglob("*"):
-            if (copy / path.relative_to(source)).is_file():
-                shutil.copystat(path, copy / path.relative_to(source))
+    shutil.copytree(tmp_path / "base", work)
     assert zygote.isnet(*RUN, cwd=work, tweaks=SALT, step=whole.steps // 2).killed
     assert zygote.isnet(*RUN, cwd=work, tweaks=(*SALT, tweak)).code == 0
     assert find_differences(right, work) == []

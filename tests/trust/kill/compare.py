@@ -12,7 +12,7 @@ from typing import Any
 
 IGNORED = ("log.jsonl", ".lock")  # events with their times; empty files that the system locks
 TIMES = {"started", "finished", "seconds", "images_per_second"}
-TIMED = {"history.csv"}  # files with such times: their hash differs too
+TIMED = {"history.csv", "report.html"}  # files with such times: their hash differs too
 TIME = re.compile(rb"20\d\d-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 
 
@@ -45,7 +45,10 @@ def _list(folder: Path) -> set[str]:
 
 
 def _json(content: bytes) -> Any:
-    return _drop(json.loads(content))
+    tree = json.loads(content)
+    if isinstance(tree, dict) and "report" in (tree.get("stages") or {}):
+        del tree["stages"]["report"]["fingerprint"]  # of a page that shows times
+    return _drop(tree)
 
 
 def _drop(value: Any) -> Any:
@@ -63,6 +66,11 @@ def _journal(content: bytes) -> Any:
     """What is known of each file, but for its time of change."""
     lines = [json.loads(line) for line in content.splitlines()]
     return sorted(json.dumps({k: v for k, v in one.items() if k != "part"}) for one in lines)
+
+
+def _inputs(content: bytes) -> Any:
+    """Hashes of the input files, but for the stamps that have their times."""
+    return sorted(row["sha256"] for row in csv.DictReader(io.StringIO(content.decode())))
 
 
 def _checkpoint(content: bytes) -> Any:
@@ -87,6 +95,7 @@ CLEANERS: tuple[tuple[str, Callable[[bytes], Any]], ...] = (
     (r"(^|/)(run|benchmark)\.json$|(^|/)logs/.*\.json$", _json),
     (r"(^|/)report\.html$", lambda content: TIME.sub(b"T", content)),
     (r"(^|/)ingest/\.unfinished\.jsonl$", _journal),
+    (r"(^|/)ingest/\.inputs\.csv$", _inputs),
     (r"(^|/)history\.csv$", _csv),
     (r"(^|/)last\.ckpt$", _checkpoint),
 )
