@@ -178,8 +178,6 @@ def _training(config: Config) -> Iterator[Fault]:
         yield ("train", "precision"), "the z+ rule of variant dual needs float32"
     if train.schedule.milestones != sorted(set(train.schedule.milestones)):
         yield ("train", "schedule", "milestones"), "expected epochs in rising order"
-    if isinstance(train.class_weights, list) and min(train.class_weights, default=1.0) < 0:
-        yield ("train", "class_weights"), "weights must not be negative"
     if shapes is not None and len(set(shapes)) < len(shapes):
         yield ("bias", "shapes"), "a shape is named twice"
     if shapes is not None and len(shapes) < 2:

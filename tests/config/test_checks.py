@@ -85,7 +85,6 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         {"data": {"labels": {"classes": ["a", "b"]}}, "train": {"class_weights": [1.0]}},
         "1 weights for 2 classes",
     ),
-    ("train.class_weights", {"train": {"class_weights": [1.0, -1.0]}}, "not be negative"),
     (
         "train.precision",
         {"train": {"precision": "mixed", "settings": {"isnet": {"variant": "dual"}}}},

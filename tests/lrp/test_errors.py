@@ -122,7 +122,7 @@ def _twice(net: Small, x: Tensor) -> Tensor:
 FIRST: dict[str, tuple[Callable[[Small, Tensor], Any], str]] = {
     "no first layer": (lambda n, x: n.head(n.stem(x.tanh())), "use zb=None"),
     "pooled image": (lambda n, x: n.head(n.stem(nn.functional.avg_pool2d(x, 2))), "use zb=None"),
-    "normalised image": (lambda n, x: n.head(n.stem((x - 0.5) / 0.2)), "use zb=None"),
+    "squared image": (lambda n, x: n.head(n.stem(x * x)), "use zb=None"),
     "two readers of the image": (
         lambda n, x: n.head(n.stem(x)) + x.mean((1, 2, 3)).view(-1, 1), "use zb=None",
     ),

@@ -90,7 +90,7 @@ def test_a_signal_stops_the_cells_in_good_order(file: Path) -> None:
     assert process.returncode == 143, (out, err)
     assert b'"incomplete"' in out
     assert cell.is_file()
-    log = Path("out/logs/cells.all.standard.seed-0.log").read_text()
+    log = Path("out/logs/cells--all--standard--seed-0.log").read_text()
     assert "stopped in good order" in log
 
 
@@ -111,7 +111,9 @@ def test_failed_cells_are_named_and_have_their_code(
         return in_process(output, overwrite=overwrite)
 
     monkeypatch.setattr("isnet_cli.benchmark.run.make_launcher", make_launcher)
-    done = isnet("benchmark", file, "-o", "out", "--set", "model.arch=nothing", "--no-progress")
+    done = isnet(
+        "benchmark", file, "-o", "out", "--set", "train.class_weights=[1.0]", "--no-progress"
+    )
     assert done.code == 7, done.err
-    assert "warning[benchmark]: cells/all/standard/seed-0: error[config]: model.arch" in done.err
+    assert "warning[benchmark]: cells/all/standard/seed-0: error[config]: train.class" in done.err
     assert done.out.splitlines()[0] == "not done:"
