@@ -136,7 +136,6 @@ def test_nothing_is_overwritten_unasked(work: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (("predict", "--model", "tb"), 2, "no images to predict"),
         (("predict", "new"), 2, "needs a trained model"),
         (("predict", "nowhere", "--model", "tb"), 4, "no such file or folder"),
         (("predict", "texts", "--model", "tb"), 4, "none of 2 files can be used"),
@@ -145,7 +144,7 @@ def test_nothing_is_overwritten_unasked(work: Path) -> None:
         (("predict", "new", "--model", "raw"), 5, "not trained"),
         (("predict", "new", "--model", "cut"), 5, "SHA-256"),
         (("predict", "new", "--model", "torn"), 5, "not JSON"),
-        (("predict", "new", "--model", "bare"), 5, "lacks"),
+        (("predict", "new", "--model", "bare"), 5, "classes: missing"),
     ],
 )
 def test_what_lacks_is_named(work: Path, words: tuple[str, ...], code: int, text: str) -> None:
