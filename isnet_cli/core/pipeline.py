@@ -210,6 +210,22 @@ def _update(
     force: bool = False,
     replace: bool = True,
 ) -> Outcome:
+    """Brings a stage up to date; one that is so already says again what the user should know."""
+    outcome = _do_update(stage, config, folder, context, force=force, replace=replace)
+    if outcome.status == "current":
+        getattr(stage, "remind", lambda folder, context: None)(folder, context)
+    return outcome
+
+
+def _do_update(
+    stage: Stage,
+    config: Config,
+    folder: RunFolder,
+    context: RunContext,
+    *,
+    force: bool,
+    replace: bool,
+) -> Outcome:
     name = stage.NAME
     if folder.owner(name) is not folder:
         summary = folder.require(name)["summary"]

@@ -41,6 +41,7 @@ class Stage(Protocol):
     * ``settings(config)``: what of the configuration the result depends on.
     * ``find_lost(config, folder, prepared)``: what the result was made from outside the run and is
       not there any more, in words, or "". A finished result with the same settings then stays.
+    * ``remind(folder, context)`` warns again of what holds for a result that is up to date.
     * ``LATE = True``: inputs are hashed while they are read, so that the fingerprint of a first run
       is asked for after it.
     """

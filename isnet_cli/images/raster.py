@@ -36,6 +36,7 @@ from isnet_cli.images.pictures.decoders import (
     read_whole,
     turn_array,
 )
+from isnet_cli.images.pictures.strips import decode_strips, has_checked_strips
 from isnet_cli.images.quiet import mute_stderr
 from isnet_cli.images.sanity import check_colour, luma
 from isnet_cli.images.types import XRay
@@ -159,7 +160,9 @@ def _heed_stderr(kind: Format) -> contextlib.AbstractContextManager[list[bool]]:
 
 def _takes_bytes(image: Any, kind: Format) -> bool:
     """Whether more than Pillow's decoder is needed; several pages are not looked at one by one."""
-    return kind != "tiff" or is_unusual_tiff(image) or getattr(image, "is_animated", False)
+    if kind != "tiff" or is_unusual_tiff(image) or has_checked_strips(image):
+        return True
+    return bool(getattr(image, "is_animated", False))
 
 
 def _add_notes(image: XRay, notes: tuple[str, ...]) -> XRay:
@@ -230,6 +233,10 @@ def _read_page(image: Any, kind: Format, scale: Scale, content: bytes) -> XRay:
         turned, doubts = decode_jpeg(content, _read_orientation(image))
         samples = _read_eight_bit(turned, 8)
         samples = replace(samples, notes=(*samples.notes, *doubts))
+    elif kind == "tiff" and has_checked_strips(image):
+        array, doubts = decode_strips(content, image)
+        samples = _read_samples(image, kind, scale, array)
+        samples = replace(samples, notes=(*samples.notes, *doubts))
     else:
         samples = _read_samples(image, kind, scale)
     pixels = stretch(samples.pixels, scale)
@@ -273,9 +280,15 @@ def _read_orientation(image: Any) -> int:
         return 1
 
 
-def _read_samples(image: Any, kind: Format, scale: Scale) -> _Samples:
+def _read_samples(
+    image: Any, kind: Format, scale: Scale, array: NDArray[Any] | None = None
+) -> _Samples:
+    """One page; `array` is what it holds, where it has been decoded already."""
     bits = _read_bits(image, kind)
-    turned = _turn_upright(image)
+    if array is None:
+        turned = _turn_upright(image)
+    else:
+        turned = Image.fromarray(np.ascontiguousarray(turn_array(array, _read_orientation(image))))
     if turned.mode in _EIGHT_BIT_LIKE:
         return _read_eight_bit(turned, bits)
     if turned.mode not in ("I", "F") and not turned.mode.startswith("I;16"):

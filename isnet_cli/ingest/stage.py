@@ -16,7 +16,7 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
 from isnet_cli.core.workers import make_budget, run_tasks, worker_count
 from isnet_cli.errors import UnreadableImage
-from isnet_cli.images.manifest import rows_to_dicts
+from isnet_cli.images.manifest import read_manifest, rows_to_dicts
 from isnet_cli.images.mask_files import PAIR, load_mask, save_mask
 from isnet_cli.images.types import ROW_FIELDS, Row
 from isnet_cli.ingest import reading
@@ -31,6 +31,7 @@ from isnet_cli.ingest.summary import (
     report_rows,
     report_warnings,
     summarise_rows,
+    warn_of_notes,
 )
 
 NAME = "ingest"
@@ -127,6 +128,11 @@ def run(
     copies = [root / name for name in renamed if (root / name).is_file()]
     outputs = [root / name for name in (MANIFEST, SKIPPED, UNMATCHED)]
     return StageResult(outputs, summarise_rows(rows, config), products=[*kept, *copies])
+
+
+def remind(folder: RunFolder, context: RunContext) -> None:
+    """Warns of notes that most of the images have, as the stage did when it read them."""
+    warn_of_notes(read_manifest(folder.stage_dir(NAME) / MANIFEST), context)
 
 
 def _refuse_unsound(rows: Sequence[Row], config: Config) -> list[Finding]:

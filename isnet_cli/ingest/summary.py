@@ -55,9 +55,7 @@ def report_warnings(
     """Warns of doubtful sets, of notes on most images, and of images of unknown patients."""
     for finding in findings:
         context.warn("data", finding.text + (f" ({finding.fix})" if finding.fix else ""))
-    used = [row.notes for row in rows if row.status == "ok"]
-    for finding in find_common_notes(used):
-        context.warn("data", finding.text + (f" ({finding.fix})" if finding.fix else ""))
+    warn_of_notes(rows, context)
     unknown = [row for row in rows if row.status == "ok" and row.set and not row.patient]
     if unknown and config.data.split.group == "patient":
         context.warn(
@@ -65,6 +63,13 @@ def report_warnings(
             f"the patient of {len(unknown)} images is unknown: each counts as a patient of its own"
             " (data.columns.patient names the column, or a pattern of the path)",
         )
+
+
+def warn_of_notes(rows: Sequence[Row], context: RunContext) -> None:
+    """Warns of notes that most of the images have."""
+    used = [row.notes for row in rows if row.status == "ok"]
+    for finding in find_common_notes(used):
+        context.warn("data", finding.text + (f" ({finding.fix})" if finding.fix else ""))
 
 
 def report_rows(rows: Sequence[Row], config: Config, context: RunContext) -> None:

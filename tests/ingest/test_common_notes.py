@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from isnet_cli.ingest.common_notes import find_common_notes
+from tests.images.dicom.factory import image_values
+from tests.images.factory import png_bytes
+from tests.ingest.factory import Messages, config, png, run_ingest
 
 NARROW = "narrow: spans 6% of its range of bits"
 
@@ -49,3 +54,17 @@ def test_what_the_reader_does_as_a_rule_is_no_warning(note: str) -> None:
 )
 def test_any_other_note_is(note: str) -> None:
     assert len(find_common_notes([f"rescale; {note}"] * 4)) == 1
+
+
+def test_a_later_command_repeats_the_warning(tmp_path: Path) -> None:
+    for seed in range(3):
+        path = png(tmp_path / f"xrays/{seed}.png", seed)
+        path.write_bytes(png_bytes(image_values(12, seed=seed), 16))
+    settings, folder = config(tmp_path), tmp_path / "run"
+    told = []
+    for status in ("done", "current"):
+        messages = Messages()
+        assert run_ingest(folder, settings, messages).status == status
+        told.append([text for text in messages.warned if NARROW in text])
+    assert len(told[0]) == 1
+    assert told[1] == told[0]

@@ -14,7 +14,7 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.types import Row
-from isnet_cli.masks.make import Maker, ahead
+from isnet_cli.masks.make import Line, Maker, ahead, take_given_mask
 from isnet_models.lung_unet import LungUNet
 from tests.masks.factory import SIZES, given_masks, ingested, lungs, settings, write_mask
 
@@ -30,6 +30,11 @@ def maker(folder: RunFolder, network: LungUNet | None = None) -> Maker:
     return Maker(settings(), ingest, root, sources, network, torch.device("cpu"))
 
 
+def take_given(make: Maker, rows: list[Row]) -> list[Line]:
+    """What worker processes do, in this one."""
+    return [take_given_mask(make.given_only(row)) for row in rows]
+
+
 def test_left_and_right_masks_become_one(tmp_path: Path) -> None:
     pairs = {}
     for number, (key, size) in enumerate(SIZES.items()):
@@ -41,7 +46,7 @@ def test_left_and_right_masks_become_one(tmp_path: Path) -> None:
         pairs[key] = "|".join(map(str, files))
     folder = ingested(tmp_path / "run", pairs)
     make = maker(folder)
-    assert [line["verdict"] for line in make.make(rows_of(folder))] == ["ok"] * 4
+    assert [line["verdict"] for line in take_given(make, rows_of(folder))] == ["ok"] * 4
     for key, size in SIZES.items():
         assert np.array_equal(load_mask(make.path(key)), lungs(size))
 
@@ -55,7 +60,7 @@ def test_each_fault_of_a_given_mask_has_its_reason(tmp_path: Path) -> None:
     given["b/four"].write_bytes(b"no picture")
     folder = ingested(tmp_path / "run", given)
     make = maker(folder)
-    lines = {line["key"]: line for line in make.make(rows_of(folder))}
+    lines = {line["key"]: line for line in take_given(make, rows_of(folder))}
     assert {key: line["reason"].partition(":")[0] for key, line in lines.items()} == {
         "a/one": "mask_size", "a/two": "mask_values",
         "three": "mask_missing", "b/four": "mask_unreadable",
@@ -71,7 +76,7 @@ def test_an_empty_given_mask_is_missing(tmp_path: Path) -> None:
     empty = write_mask(tmp_path / "m.png", np.zeros(SIZES["three"], bool))
     folder = ingested(tmp_path / "run", {"three": empty})
     row = next(row for row in rows_of(folder) if row.key == "three")
-    (line,) = maker(folder).make([row])
+    (line,) = take_given(maker(folder), [row])
     assert (line["verdict"], line["reason"].partition(":")[0]) == ("missing", "empty")
 
 

@@ -22,6 +22,8 @@ _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
 _TAILS = (b"\x55\xaa" * 512 + END, b"\x13\xd7\x71" * 341 + END)
 LAST = 3  # bytes: the last data of a stream, padding and a stuffed zero aside
 MIN_STREAM = 1024  # bytes; shorter streams are not tried
+MAX_CODES = 256  # of a Huffman table
+_SCAN, _CODE_TABLES = 0xDA, 0xC4  # markers
 _COUNT = re.compile(r"\b\d+\b")
 
 
@@ -68,7 +70,7 @@ def read_stream_header(stream: bytes) -> StreamHeader:
 
 
 def decode_stream(
-    stream: bytes, header: StreamHeader, photometric: str = ""
+    stream: bytes, header: StreamHeader, photometric: str = "", *, signed: bool = False
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Decodes one frame.
 
@@ -77,6 +79,7 @@ def decode_stream(
         header: From `read_stream_header`, checked for size by the caller.
         photometric: Declared by the file around it; decides the meaning of colours where the stream
             does not.
+        signed: Whether samples may be in two's complement of 16 bits.
 
     Returns:
         Integers [rows, columns] or RGB [rows, columns, 3], and the decoder's doubts in short words.
@@ -93,7 +96,21 @@ def decode_stream(
         raise UnreadableImage(
             "unreadable", f"the {header.kind} decoder gives another size or depth than declared"
         )
+    notes += _find_excess(array, header, signed)
     return array.reshape(shape), (*notes, *_check_end(stream, header))
+
+
+def _find_excess(array: NDArray[Any], header: StreamHeader, signed: bool) -> tuple[str, ...]:
+    """A note on values that the stream's own bits cannot hold, as a damaged lossless one gives."""
+    if header.signed or header.precision >= 16 or array.dtype.itemsize == 1:
+        return ()
+    if int(array.max()) < 1 << header.precision:
+        return ()
+    if signed:  # some encoders keep the sign in all 16 bits
+        half, beyond = 1 << (header.precision - 1), array[array >= 1 << header.precision]
+        if int(beyond.min()) >= (1 << 16) - half:
+            return ()
+    return (f"damaged: values beyond the {header.precision} bits of the {header.kind} data",)
 
 
 def _decode(
@@ -119,12 +136,16 @@ def _find_misfit(
 
     The decoder keeps its warnings to itself. A damaged stream mostly asks for more data than it
     has, so that other data behind it change the picture, or for less, so that its last bytes do
-    not matter.
+    not matter, or holds codes without a meaning, so that a meaning for them changes the picture.
     """
     end = stream.rfind(END, -4096)
     if end < MIN_STREAM:
         return ()
-    fits = np.array_equal(_decode_jpeg(stream[:end] + _TAILS[0], header, own_colours), array)
+    other = _fill_code_tables(stream[:end]) + _TAILS[0]
+    try:
+        fits = np.array_equal(_decode_jpeg(other, header, own_colours), array)
+    except UnreadableImage:  # unusual tables: without them
+        fits = np.array_equal(_decode_jpeg(stream[:end] + _TAILS[0], header, own_colours), array)
     if (
         fits
         and any(  # two tails: one of them begins with other bits than those cut off
@@ -136,6 +157,45 @@ def _find_misfit(
     ):
         return ()
     return ("damaged: the JPEG data do not fit the picture",)
+
+
+def _fill_code_tables(stream: bytes) -> bytes:
+    """`stream` with a meaning for each Huffman code that its tables leave without one.
+
+    New codes follow those that are there and stand for the category 1; the code of 16 ones, which
+    the standard keeps free, gets none (T.81 annex C).
+    """
+    parts, at = [stream[:2]], 2
+    while at + 4 <= len(stream) and stream[at] == 0xFF and stream[at + 1] != _SCAN:
+        size = 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+        segment = stream[at : at + size]
+        if segment[1] == _CODE_TABLES:
+            body = _fill_tables(segment[4:])
+            segment = segment[:2] + (len(body) + 2).to_bytes(2, "big") + body
+        parts.append(segment)
+        at += size
+    return b"".join([*parts, stream[at:]])
+
+
+def _fill_tables(body: bytes) -> bytes:
+    done = b""
+    while len(body) >= 17:
+        counts = list(body[1:17])
+        total = sum(counts)
+        longest = max((length for length in range(16) if counts[length]), default=0)
+        free = (1 << (longest + 1)) - sum(
+            count << (longest - length) for length, count in enumerate(counts[: longest + 1])
+        )
+        added = [0] * 16
+        if free > 0:
+            added[longest] = free - 1
+            added[longest + 1 :] = [1] * (15 - longest)
+        if total and free > 0 and total + sum(added) <= MAX_CODES:
+            counts = [count + more for count, more in zip(counts, added, strict=True)]
+        new = b"\1" * (sum(counts) - total)
+        done += body[:1] + bytes(counts) + body[17 : 17 + total] + new
+        body = body[17 + total :]
+    return done + body
 
 
 def _decode_jpeg_8(stream: bytes, header: StreamHeader, notes: list[str]) -> NDArray[Any]:
@@ -198,7 +258,9 @@ def _decode_other(stream: bytes, header: StreamHeader, photometric: str) -> NDAr
 
     try:
         if header.kind == "JPEG-LS":
-            array = np.asarray(imagecodecs.jpegls_decode(stream))
+            # CharLS takes seconds to minutes for data that end without a marker
+            closed = stream if END in stream[-4:] else stream + END
+            array = np.asarray(imagecodecs.jpegls_decode(closed))
         else:
             array = np.asarray(imagecodecs.jpeg2k_decode(stream, planar=False, numthreads=1))
     except Exception as error:

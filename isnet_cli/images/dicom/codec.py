@@ -135,7 +135,7 @@ def _split_frames(ds: Any, data: bytes, frames: int) -> list[bytes]:
         offsets = (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)
     found = list(generate_frames(data, number_of_frames=frames, extended_offsets=offsets))
     if len(found) < max(1, frames):
-        raise UnreadableImage("truncated", f"{len(found)} frames are there, {frames} are declared")
+        raise UnreadableImage("truncated", f"{frames} frames are declared, {len(found)} found")
     return found[:frames]
 
 
@@ -160,6 +160,8 @@ def decode_pixels(ds: Any, module: PixelModule, source: PixelSource | None = Non
         raw, precision = _decode_frames(source, module, notes)
         if precision:  # the streams' own depth
             width, stored, high = _fit_stream(precision, module, notes)
+            if module.samples == 1 and int(raw.max()) >> precision:  # more than they state
+                width = 16
     if module.samples == 3:
         return Samples(raw, module.stored, _merge(notes))
     found: Stored = fit_to_bits(
@@ -264,7 +266,7 @@ def _decode_frames(
         _check_stream(header, module)
     frames, precision = [], max(header.precision for header in headers)
     for stream, header in zip(source.frames, headers, strict=True):
-        array, doubts = decode_stream(stream, header, module.photometric)
+        array, doubts = decode_stream(stream, header, module.photometric, signed=module.signed)
         notes += doubts
         frames.append(_make_unsigned(array, precision) if module.samples == 1 else array)
     return np.stack(frames), precision

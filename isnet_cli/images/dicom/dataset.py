@@ -65,7 +65,10 @@ def _read(metered: MeteredFile, limits: Limits, header: bool) -> Any:
     file.seek(0)
     with _own_faults(metered):
         longest = LONG_VALUE if header else None
-        return filereader.dcmread(file, force=True, stop_before_pixels=header, defer_size=longest)
+        ds = filereader.dcmread(file, force=True, stop_before_pixels=header, defer_size=longest)
+    if not header and not len(ds):  # the library drops all of it when its end is missing
+        raise UnreadableImage("truncated", "the data set ends in the middle of an element")
+    return ds
 
 
 @contextlib.contextmanager

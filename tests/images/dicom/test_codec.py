@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import time
 from pathlib import Path
 
 import imagecodecs
@@ -326,6 +327,53 @@ def test_code_stream_without_a_frame_header(stream: bytes) -> None:
     with pytest.raises(UnreadableImage) as caught:
         codec.read_stream_header(stream)
     assert caught.value.reason == "bad_header"
+
+
+def test_damage_of_lossless_jpeg_is_noted() -> None:
+    """Codes without a meaning, and values beyond the bits, which the decoder passes over."""
+    values = image_values(12)
+    stream = jpeg_lossless(values, 12)
+    rng = np.random.default_rng(0)
+    far = noted = 0
+    for _ in range(40):
+        damaged = bytearray(stream)
+        damaged[int(rng.integers(80, len(stream) - 2))] ^= int(rng.integers(1, 256))
+        content = dicom_bytes(values, syntax="lossless70", streams=[bytes(damaged)])
+        found = decoded_dataset(pydicom.dcmread(io.BytesIO(content)))
+        if np.mean(np.abs(found.frames[0] - values) > 400) > 0.001:
+            far += 1
+            noted += any(note.startswith("damaged: ") for note in found.notes)
+    assert far > 20
+    assert noted >= 0.9 * far
+
+
+def test_values_beyond_the_bits_of_a_lossless_stream_are_not_masked() -> None:
+    values = image_values(12)
+    values[5, 5:9] = 5000
+    content = dicom_bytes(values, syntax="lossless70", streams=[jpeg_lossless(values, 12)])
+    found = decoded_dataset(pydicom.dcmread(io.BytesIO(content)))
+    assert (found.frames[0] == np.minimum(values, 4095)).all()
+    assert "damaged: values beyond the 12 bits of the JPEG data" in found.notes
+    assert any("beyond 12 bits clipped" in note for note in found.notes)
+
+
+def test_signs_in_all_sixteen_bits_of_a_lossless_stream_are_no_damage() -> None:
+    values = image_values(12, signed=True)
+    stream = jpeg_lossless(values & 0xFFFF, 12)
+    content = dicom_bytes(values, signed=True, syntax="lossless70", streams=[stream])
+    found = decoded_dataset(pydicom.dcmread(io.BytesIO(content)))
+    assert (found.frames[0] == values).all()
+    assert not found.notes
+
+
+def test_jpeg_ls_that_is_cut_off_is_refused_at_once() -> None:
+    values = image_values(12, size=(24, 30))
+    stream = jpeg_ls(values, 12)
+    start = time.process_time()
+    for kept in range(200, len(stream) - 40, 7):
+        with pytest.raises(UnreadableImage):
+            decoded(dicom_bytes(values, syntax="jpegls", streams=[stream[:kept]]))
+    assert time.process_time() - start < 5
 
 
 def test_simpleitk_alone_would_invert_monochrome1(tmp_path: Path) -> None:
