@@ -7,7 +7,6 @@ whatever else the machine does meets both alike.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import resource
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from isnet_cli.benchmark.cells import Cell
@@ -30,6 +30,9 @@ from isnet_cli.config.benchmark import Benchmark
 from isnet_cli.config.load import dump, load, plain
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import fingerprint, write_json, write_text
+from isnet_cli.core.records.read import Record, read_record
+from isnet_cli.core.records.schemas import Count, Hash, Number
+from isnet_cli.core.records.sealed import read_sealed, write_sealed
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import installed_versions
 from isnet_cli.core.runtime import choose_device, make_deterministic, make_generator
@@ -64,6 +67,18 @@ class CostRequest:
     steps: int
     batch_size: int
     images: int
+
+
+class Request(Record):
+    """A `CostRequest` as it is handed to another process."""
+
+    model_config = ConfigDict(**{**Record.model_config, "extra": "forbid"})
+
+    config: str
+    classes: Count
+    steps: Count
+    batch_size: Count
+    images: Count
 
 
 @dataclass(frozen=True)
@@ -275,7 +290,7 @@ def measure_costs(
     for cell in cells:
         if cell.data == cells[0].data:
             chosen.setdefault(cell.method, cell)
-    kept, found = _read_kept(output), dict[str, dict[str, Any]]()
+    kept, found = _read_kept(output, context), dict[str, dict[str, Any]]()
     ask = measure or (lambda request, name: _measure_in_process(request, name, output, context))
     with context.progress.bar("cost", len(chosen)) as bar:
         for name, cell in chosen.items():
@@ -290,7 +305,7 @@ def measure_costs(
                 if figures is None:
                     return found, False
                 kept[key] = figures
-                write_json(output / RECORD, kept)
+                write_sealed(output / RECORD, {"measured": kept})
             found[name] = figures
             bar.advance(1, method=name)
     return found, True
@@ -303,12 +318,30 @@ def _fingerprint_request(cell: Cell, classes: int, bench: Benchmark) -> str:
     return fingerprint(FORMAT, parts, classes, plain(bench)["cost"], installed_versions(), threads)
 
 
-def _read_kept(output: Path) -> dict[str, dict[str, Any]]:
-    try:
-        found: dict[str, dict[str, Any]] = json.loads(read_text(output / RECORD))
-    except (OSError, ValueError):
+class Figures(Record):
+    """The answer of one measurement: figures by name, or ``why`` there are none."""
+
+    __pydantic_extra__: dict[str, Number | str | None]
+    why: str | None = None
+
+
+class Kept(Record):
+    """``cost.json``: figures by the hash of what was measured."""
+
+    measured: dict[Hash, Figures]
+
+
+def _read_kept(output: Path, context: RunContext) -> dict[str, dict[str, Any]]:
+    """What an earlier call measured; a damaged record is left, and everything measured again."""
+    if not (output / RECORD).exists():
         return {}
-    return found if isinstance(found, dict) else {}
+    try:
+        found = read_sealed(output / RECORD, Kept, what="measured costs", fix="")
+    except IsnetError as error:
+        context.warn("data", f"{error.message}: costs are measured again")
+        return {}
+    measured: dict[str, dict[str, Any]] = found["measured"]
+    return measured
 
 
 def _measure_in_process(
@@ -332,8 +365,7 @@ def _measure_in_process(
             process.wait()
     if not answer.is_file():
         return {"why": f"the process ended with code {process.returncode}, see {log}"}
-    figures: dict[str, Any] = json.loads(read_text(answer))
-    return figures
+    return read_record(answer, Figures, what="measured costs", fix="the same command again")
 
 
 def main(words: list[str]) -> int:
@@ -341,7 +373,8 @@ def main(words: list[str]) -> int:
 
     What cannot be measured is no failure: the reason stands in place of the figures.
     """
-    request = CostRequest(**json.loads(read_text(Path(words[0]))))
+    asked = read_record(Path(words[0]), Request, what="a request", fix="isnet benchmark CONFIG")
+    request = CostRequest(**asked)
     try:
         found = measure_cost(request)
     except IsnetError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -15,11 +14,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
+from pydantic import Field
+
 from isnet_cli.config.load import dump
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_text
+from isnet_cli.core.records.read import Record, parse_json, read_record
 from isnet_cli.core.run_context import PARENT, Bar, RunContext
-from isnet_cli.errors import EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_TERMINATED
+from isnet_cli.errors import EXIT_INTERRUPTED, EXIT_SKIPPED, EXIT_TERMINATED, IsnetError
 from isnet_cli.guard.opening import open_regular, read_text
 
 EVENTS = "log.jsonl"  # of a run
@@ -30,6 +32,21 @@ SHOWN = 3  # names beside the bar
 LOOK_SECONDS = 2.0  # between two looks at how far the running ones are
 STOPPED = (EXIT_INTERRUPTED, EXIT_TERMINATED)
 Status = Literal["current", "done", "failed", "blocked", "stopped"]
+
+
+class TaskError(Record):
+    """Why a command ended with an error."""
+
+    kind: str
+    message: str = ""
+    details: list[str] = Field(default_factory=list)
+
+
+class TaskDocument(Record):
+    """What a command prints with ``--json``, as far as it is shown again."""
+
+    warnings: list[Any] = Field(default_factory=list)
+    error: TaskError | None = None
 
 
 def locate_log(output: Path, name: str) -> Path:
@@ -47,7 +64,7 @@ def read_progress(run: Path, epochs: int) -> str:
     try:
         with open_regular(run / EVENTS) as file:
             file.seek(-min(TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
-            event = json.loads(file.read().splitlines()[-1])
+            event = parse_json(file.read().splitlines()[-1].decode())
         if event["event"] == "epoch":
             return f"{event['epoch']:.0f}/{epochs}"
         return str(event.get("stage", "")) if event["event"] == "stage_started" else ""
@@ -74,10 +91,15 @@ def describe_signal(code: int) -> str:
 def count_warnings(output: Path, name: str) -> str:
     """How many warnings a finished task printed, and where they are; "" without any."""
     log = locate_log(output, name)
-    try:
-        count = len(json.loads(read_text(log.with_suffix(".json")))["warnings"])
-    except (OSError, ValueError, KeyError, TypeError):
+    document = log.with_suffix(".json")
+    if not document.is_file():
         return ""
+    try:
+        count = len(
+            read_record(document, TaskDocument, what="a command's result", fix="")["warnings"]
+        )
+    except IsnetError as error:
+        return error.message
     return f"{count} warning{'' if count == 1 else 's'}, see {log}" if count else ""
 
 
@@ -85,11 +107,14 @@ def read_failure(output: Path, name: str) -> str:
     """The error line of a task that failed: of its document, else the last line it printed."""
     log = locate_log(output, name)
     try:
-        found: Mapping[str, Any] = json.loads(read_text(log.with_suffix(".json")))["error"]
+        document = read_record(
+            log.with_suffix(".json"), TaskDocument, what="a command's result", fix=""
+        )
+        found: Mapping[str, Any] = document["error"]
         fault = f"error[{found['kind']}]: {found.get('message', '')}"
         details = [f"; {line}" for line in found.get("details", [])[:1]]
         return "".join([fault, *details])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (IsnetError, KeyError, TypeError):
         text = read_text(log, errors="replace") if log.is_file() else ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return lines[-1] if lines else ""

@@ -8,7 +8,6 @@ trainings and evaluations), ``benchmark.json``, ``benchmark.md``, ``tables/``, `
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,13 +66,15 @@ from isnet_cli.benchmark.tuning import (
 )
 from isnet_cli.config.benchmark import Benchmark
 from isnet_cli.config.load import dump
-from isnet_cli.core.files import refuse_foreign, write_csv, write_json, write_text
+from isnet_cli.core.files import refuse_foreign, write_csv, write_text
 from isnet_cli.core.pipeline import preflight
+from isnet_cli.core.records.read import Record
+from isnet_cli.core.records.schemas import NotNegative
+from isnet_cli.core.records.sealed import read_sealed, write_sealed
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.demo.images import make_images
 from isnet_cli.errors import IsnetError
-from isnet_cli.guard.opening import read_text
 from isnet_cli.phantoms.collection import plan_images
 from isnet_cli.train.setup import read_method_settings
 
@@ -141,12 +142,13 @@ def run_benchmark(
         _make_images(bench, output, context)
         ended = _find_ended(bench, grid, output, overwrite=overwrite)
         write_text(output / CONFIG, dump(bench))
+        before = _read_seconds(output, context)
         threads = share_threads(jobs)
         start = launch or make_launcher(output, threads, overwrite=overwrite)
 
         def so_far(ended: Mapping[str, Ended]) -> None:
             with contextlib.suppress(IsnetError):  # reported at the end
-                _record(bench, grid, output, ended)
+                _record(bench, grid, output, ended, before)
 
         watch = Watch(
             describe=lambda task: read_failure(output, task.name),
@@ -161,12 +163,12 @@ def run_benchmark(
         if choices and not any(one.status == "stopped" for one in ended.values()):
             grid = make_grid(bench, file, output, choices)
             chosen = {f"{CELLS}/{cell.name}" for cell in grid.cells if cell.trial and cell.final}
-            before = {name: one for name, one in ended.items() if name not in chosen}
+            kept = {name: one for name, one in ended.items() if name not in chosen}
             current = _find_ended(bench, grid, output, overwrite=overwrite)
-            before |= {name: one for name, one in current.items() if name in chosen}
+            kept |= {name: one for name, one in current.items() if name in chosen}
             tasks = list_tasks(bench, grid)
-            ended = run_tasks(tasks, start, context, jobs=jobs, ended=before, watch=watch)
-        return _finish(bench, grid, output, context, ended, measure)
+            ended = run_tasks(tasks, start, context, jobs=jobs, ended=kept, watch=watch)
+        return _finish(bench, grid, output, context, ended, before, measure)
 
 
 def _find_ended(
@@ -245,17 +247,18 @@ def _finish(
     output: Path,
     context: RunContext,
     ended: Mapping[str, Ended],
+    before: Mapping[str, float],
     measure: Measure | None,
 ) -> Outcome:
     """Figures, tables and pages of what is finished."""
-    found = _record(bench, grid, output, ended)
+    found = _record(bench, grid, output, ended, before)
     if any(one.status == "stopped" for one in ended.values()):
         return found
     cells = _list_finished(grid, ended)
     pages = compare_cells(cells, output, context)
     classes = read_results(cells[:1], output).classes
     cost, complete = measure_costs(bench, cells, classes, output, context, measure)
-    return _record(bench, grid, output, ended, cost, pages, complete=complete)
+    return _record(bench, grid, output, ended, before, cost, pages, complete=complete)
 
 
 def _list_finished(grid: CellGrid, ended: Mapping[str, Ended]) -> list[Cell]:
@@ -268,6 +271,7 @@ def _record(
     grid: CellGrid,
     output: Path,
     ended: Mapping[str, Ended],
+    before: Mapping[str, float],
     cost: Mapping[str, Mapping[str, Any]] | None = None,
     pages: Sequence[str] = (),
     *,
@@ -281,7 +285,7 @@ def _record(
     tuned = build_tuning_table(bench, trials, choose_settings(bench, trials, ended))
     tables += [tuned] if tuned is not None else []
     tables += [build_cost_table(cost, methods)] if cost else []
-    content = _build_content(bench, grid, output, ended, cost or {}, pages, complete=complete)
+    content = _build_content(bench, grid, before, ended, cost or {}, pages, complete=complete)
     _write_tables(output, bench, results, tables, content)
     return Outcome(content, tables, complete)
 
@@ -289,14 +293,13 @@ def _record(
 def _build_content(
     bench: Benchmark,
     grid: CellGrid,
-    output: Path,
+    before: Mapping[str, float],
     ended: Mapping[str, Ended],
     cost: Mapping[str, Mapping[str, Any]],
     pages: Sequence[str],
     *,
     complete: bool,
 ) -> dict[str, Any]:
-    before = _read_seconds(output)
     cells = []
     for cell in grid.cells:
         name = f"{CELLS}/{cell.name}"
@@ -326,13 +329,29 @@ def _build_content(
     }
 
 
-def _read_seconds(output: Path) -> dict[str, float]:
-    """Durations by run, from the record of an earlier call."""
-    try:
-        cells = json.loads(read_text(output / RECORD))["cells"]
-        return {one["run"]: one["seconds"] for one in cells if one["seconds"] is not None}
-    except (OSError, ValueError, KeyError, TypeError):
+class CellRecord(Record):
+    """A cell in ``benchmark.json``."""
+
+    run: str
+    seconds: NotNegative | None
+
+
+class BenchmarkRecord(Record):
+    """``benchmark.json``, as far as a later call uses it."""
+
+    cells: list[CellRecord]
+
+
+def _read_seconds(output: Path, context: RunContext) -> dict[str, float]:
+    """Durations by run, from the record of an earlier call; none where it is damaged."""
+    if not (output / RECORD).exists():
         return {}
+    try:
+        found = read_sealed(output / RECORD, BenchmarkRecord, what="a benchmark's record", fix="")
+    except IsnetError as error:
+        context.warn("data", f"{error.message}: durations of finished cells are not known")
+        return {}
+    return {one["run"]: one["seconds"] for one in found["cells"] if one["seconds"] is not None}
 
 
 def _write_tables(
@@ -355,7 +374,7 @@ def _write_tables(
     note = f"{len(states) - left} of {len(states)} cells have ended: not complete" if left else ""
     write_text(output / PAGE, render_markdown(bench.name, tables, content["failed"], note))
     shown = [table.document for table in tables]
-    write_json(output / RECORD, {**content, "tables": shown})
+    write_sealed(output / RECORD, {**content, "tables": shown})
 
 
 def _list_figures(tables: Sequence[BenchmarkTable], kind: str) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Set
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from isnet_cli.errors import IsnetError
@@ -50,20 +50,6 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` as indented JSON by rename; NaN is refused."""
     write_text(path, format_json(content, allow_nan=False) + "\n")
-
-
-def is_inside(name: str) -> bool:
-    """Whether a relative name, as records of a run have it, stays inside its folder.
-
-    Args:
-        name: With POSIX separators; read from a file that anybody may have written.
-    """
-    return (
-        bool(name)
-        and not any(sign in name for sign in "\\\0")
-        and not PurePosixPath(name).is_absolute()
-        and ".." not in PurePosixPath(name).parts
-    )
 
 
 def without_nan(figures: Mapping[str, float]) -> dict[str, float | None]:

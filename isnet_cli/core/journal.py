@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from isnet_cli.core.files import is_inside, sha256_file, write_text
+from isnet_cli.core.files import sha256_file, write_text
+from isnet_cli.core.records.read import find_name_fault
 from isnet_cli.guard.opening import read_text
 
 NAME = ".unfinished.jsonl"
 _FIELDS = {"part", "content", "files"}
+Entry = dict[str, Any]
 
 
 def name_part(*words: str) -> str:
@@ -23,9 +26,10 @@ def name_part(*words: str) -> str:
 class Journal:
     """Parts that are done, one JSON line each; valid for one fingerprint of the stage.
 
-    A part counts only when its line is whole and every file it made still has its hash. Lines of
-    another fingerprint are dropped, and their files removed. Leaving the ``with`` block without an
-    exception after `complete` removes the journal.
+    A part counts only when its line is as it was written (each has a hash, of the fingerprint too)
+    and every file it made still has its hash; any other is done again. Lines of another fingerprint
+    are dropped, and their files removed. Leaving the ``with`` block without an exception after
+    `complete` removes the journal.
 
     Args:
         folder: The stage's folder; created when missing.
@@ -36,10 +40,12 @@ class Journal:
         self._folder = folder
         self._path = folder / NAME
         self._complete = False
+        self._fingerprint = fingerprint
         folder.mkdir(parents=True, exist_ok=True)
-        self._parts = self._load(fingerprint)
-        start = [{"fingerprint": fingerprint}, *self._parts.values()]
-        write_text(self._path, "".join(json.dumps(entry) + "\n" for entry in start))
+        self._parts = self._load()
+        start = [json.dumps({"fingerprint": fingerprint}) + "\n"]
+        start += [_line(entry, fingerprint) for entry in self._parts.values()]
+        write_text(self._path, "".join(start))
         self._file = self._path.open("a", encoding="utf-8")
 
     def __enter__(self) -> Journal:
@@ -71,17 +77,16 @@ class Journal:
         hashes = {path.relative_to(self._folder).as_posix(): sha256_file(path) for path in files}
         entry = {"part": part, "content": content, "files": hashes}
         self._parts[part] = entry
-        self._file.write(json.dumps(entry) + "\n")
+        self._file.write(_line(entry, self._fingerprint))
         self._file.flush()
 
     def complete(self) -> None:
         """Declares the stage's outputs written: the journal is no longer needed."""
         self._complete = True
 
-    def _load(self, fingerprint: str) -> dict[str, dict[str, Any]]:
-        lines = _lines(self._path)
-        entries = [line for line in lines if "part" in line]
-        if not lines or lines[0].get("fingerprint") != fingerprint:
+    def _load(self) -> dict[str, Entry]:
+        fingerprint, entries = _read(self._path)
+        if fingerprint != self._fingerprint:
             for entry in entries:
                 remove_files(self._folder, entry["files"])
             return {}
@@ -89,9 +94,7 @@ class Journal:
 
     def _intact(self, files: dict[str, str]) -> bool:
         return all(
-            is_inside(name)
-            and (self._folder / name).is_file()
-            and sha256_file(self._folder / name) == digest
+            (self._folder / name).is_file() and sha256_file(self._folder / name) == digest
             for name, digest in files.items()
         )
 
@@ -103,7 +106,7 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
     """
     root = folder.resolve()
     for name in names:
-        if not is_inside(name):
+        if find_name_fault(name):
             continue
         path = (folder / name).resolve()
         if not path.is_relative_to(root) or not path.is_file():
@@ -115,17 +118,43 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
             parent.rmdir()
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """Whole lines of a journal; a line cut short by a kill ends it."""
+def _line(entry: Entry, fingerprint: str) -> str:
+    """A part as it is written: with the hash of its own text and of what it was made from."""
+    return json.dumps({"sha256": _digest(entry, fingerprint), **entry}) + "\n"
+
+
+def _digest(entry: Entry, fingerprint: str) -> str:
+    text = json.dumps({"fingerprint": fingerprint, **entry})
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(path: Path) -> tuple[str, list[Entry]]:
+    """Fingerprint of a journal, and its parts whose lines are whole; ("", []) without any."""
     if not path.is_file():
-        return []
-    found = []
-    for line in read_text(path, errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(entry, dict) or not ("fingerprint" in entry or entry.keys() >= _FIELDS):
-            break
-        found.append(entry)
-    return found
+        return "", []
+    head, *lines = read_text(path, errors="replace").split("\n")
+    try:
+        fingerprint = json.loads(head)["fingerprint"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "", []
+    if not isinstance(fingerprint, str):
+        return "", []
+    return fingerprint, [entry for line in lines if (entry := _parse(line, fingerprint))]
+
+
+def _parse(line: str, fingerprint: str) -> Entry | None:
+    """The part of one line; None when the line was cut short or changed."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or entry.keys() != {*_FIELDS, "sha256"}:
+        return None
+    digest = entry.pop("sha256")
+    named = entry["files"] if isinstance(entry["files"], dict) else {"": ""}
+    if not isinstance(entry["part"], str) or any(map(find_name_fault, named)):
+        return None
+    try:
+        return entry if _digest(entry, fingerprint) == digest else None
+    except RecursionError:
+        return None

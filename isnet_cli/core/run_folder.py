@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import platform
 import sys
@@ -19,12 +18,20 @@ from filelock import FileLock, Timeout
 
 from isnet_cli import __version__
 from isnet_cli.core.files import fingerprint as hash_of
-from isnet_cli.core.files import read_csv, sha256_file, write_csv, write_json, write_text
-from isnet_cli.core.records.read import Record, check_record, read_record
+from isnet_cli.core.files import sha256_file, write_csv, write_json, write_text
+from isnet_cli.core.records.read import (
+    FaultyFileError,
+    Record,
+    check_record,
+    parse_json,
+    read_record,
+    read_rows,
+    read_text,
+)
 from isnet_cli.core.records.schemas import RunRecord
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.leftovers import clear_leftovers
-from isnet_cli.guard.opening import check_regular, read_text
+from isnet_cli.guard.opening import check_regular
 
 STAGES = ("ingest", "masks", "train", "evaluate", "heatmap")
 SHARED_STAGES = ("ingest", "masks")  # taken from the upstream run where there is one
@@ -39,6 +46,7 @@ RECORD = "run.json"
 SCHEMA = 2  # of run.json, and of every file of the run
 LOCK, HOLDER = ".lock", ".holder.json"
 PRODUCTS = ".products"  # tables of the files of each stage, with size and hash
+TABLES = (".csv", ".json")  # outputs that are compared whenever a later stage reads the stage
 PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "pydicom", "SimpleITK", "numpy")
 
 
@@ -53,6 +61,7 @@ class RunFolder:
     def __init__(self, path: Path, upstream: RunFolder | None = None) -> None:
         self.path = path
         self.upstream = upstream
+        self._products: dict[str, dict[str, str]] = {}  # of stages whose pictures were read
 
     def stage_dir(self, stage: str) -> Path:
         """Folder of one stage's outputs: this run's, or the upstream run's for shared stages."""
@@ -112,9 +121,8 @@ class RunFolder:
         table = self._product_table(stage)
         if found := _compare_file(table, None, entry["products"]):
             return f"{table.relative_to(self.owner(stage).path)} {found}"
-        for line in read_csv(table):
-            size = int(line["bytes"]) if line["bytes"].isdecimal() else -1
-            if found := _compare_file(root / line["file"], size, line["sha256"]):
+        for line in _read_products(table):
+            if found := _compare_file(root / line["file"], int(line["bytes"]), line["sha256"]):
                 return f"{stage}/{line['file']} {found}"
         return ""
 
@@ -152,19 +160,58 @@ class RunFolder:
         return self.owner(stage).path / PRODUCTS / f"{stage}.csv"
 
     def require(self, stage: str) -> dict[str, Any]:
-        """Record of a stage that must be finished.
+        """Record of a stage that must be finished, and whose tables are as it wrote them.
+
+        Its tables and records (`TABLES`) are hashed each time: they are small, and size and time of
+        change would say nothing in a copy of the run. Its pictures are compared where they are read
+        (`refuse_change`), weights with the hash in their card.
 
         Raises:
-            IsnetError: Kind "data", when it is not.
+            IsnetError: Kind "data", when it is not finished, or such a file is gone or was changed.
         """
-        entry = self.stage_record(stage)
+        entry, owner = self.stage_record(stage), self.owner(stage).path
         if entry is None:
             raise IsnetError(
                 "data",
-                f"{self.owner(stage).path}: stage '{stage}' is not finished",
-                fix=f"isnet {stage} CONFIG -o {self.owner(stage).path}   or   isnet run CONFIG",
+                f"{owner}: stage '{stage}' is not finished",
+                fix=f"isnet {stage} CONFIG -o {owner}   or   isnet run CONFIG",
             )
+        for name, digest in entry["outputs"].items():
+            if not name.endswith(TABLES):
+                continue
+            if found := _compare_file(self.stage_dir(stage) / name, None, digest):
+                raise _refuse_file(stage, name, found, owner)
         return entry
+
+    def refuse_change(self, stage: str, name: str) -> None:
+        """Refuses a picture of a finished stage that is not as the stage wrote it.
+
+        Args:
+            stage: The stage.
+            name: Of the file, relative to the stage's folder; what the stage did not record (a
+                result without a table of its files) is taken as it is.
+
+        Raises:
+            IsnetError: Kind "data", when it is gone or was changed, or the table of files was.
+        """
+        digest = self._list_products(stage).get(name)
+        if digest is None:
+            return
+        if found := _compare_file(self.stage_dir(stage) / name, None, digest):
+            raise _refuse_file(stage, name, found, self.owner(stage).path)
+
+    def _list_products(self, stage: str) -> dict[str, str]:
+        """SHA-256 of each product of a finished stage, by name; read once."""
+        if stage not in self._products:
+            entry, table = self.stage_record(stage) or {}, self._product_table(stage)
+            found: dict[str, str] = {}
+            if digest := entry.get("products"):
+                if fault := _compare_file(table, None, digest):
+                    owner = self.owner(stage).path
+                    raise _refuse_file(stage, f"../{PRODUCTS}/{table.name}", fault, owner)
+                found = {line["file"]: line["sha256"] for line in _read_products(table)}
+            self._products[stage] = found
+        return self._products[stage]
 
     def fits(self, upstream: RunFolder) -> bool:
         """Whether the results here were made from the images and masks that `upstream` has."""
@@ -223,6 +270,7 @@ class RunFolder:
         self._update(stage, entry)
 
     def _update(self, stage: str, entry: dict[str, Any]) -> None:
+        self._products.pop(stage, None)
         record = self.record()
         record["stages"][stage] = entry
         record["versions"] = installed_versions()
@@ -321,6 +369,22 @@ def _compare_file(path: Path, size: int | None, digest: str) -> str:
     return "was changed since it was written"
 
 
+def _refuse_file(stage: str, name: str, found: str, owner: Path) -> IsnetError:
+    return IsnetError(
+        "data",
+        f"{owner}: {os.path.normpath(f'{stage}/{name}')} {found}, expected the file that isnet"
+        f" {stage} wrote",
+        fix=f"isnet {stage} {owner}   makes it again; or copy the file again from a whole run",
+    )
+
+
+def _read_products(table: Path) -> list[dict[str, str]]:
+    return read_rows(
+        table, ("file", "bytes", "sha256"), files=("file",), numbers=("bytes",),
+        fix="isnet run CONFIG   makes again what is not as it was",
+    )  # fmt: skip
+
+
 def _describe_file(path: Path, root: Path) -> dict[str, str]:
     size = str(path.stat().st_size)
     return {"file": path.relative_to(root).as_posix(), "bytes": size, "sha256": sha256_file(path)}
@@ -329,9 +393,9 @@ def _describe_file(path: Path, root: Path) -> dict[str, str]:
 def _read_holder(path: Path) -> str:
     """Which process has the lock, where it could be found out; for a message."""
     try:
-        found = json.loads(read_text(path))
+        found = parse_json(read_text(path))
         number, host = int(found["process"]), str(found["host"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FaultyFileError, OSError, ValueError, KeyError, TypeError, OverflowError):
         return ""
     where = "on this machine" if host == platform.node() else f"on {host}"
     return f" (process {number} {where})"

@@ -168,15 +168,21 @@ def load_dataset(
         classes: Class names.
         config: The configuration.
         context: Side effects (progress).
+
+    Raises:
+        IsnetError: Kind "data", when an image or a mask is damaged, or was changed since its stage
+            wrote it.
     """
     h, w = config.model.input
     ingest, masks_folder = folder.stage_dir("ingest"), folder.stage_dir("masks")
 
     def load(row: Row) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
         frame = Frame((row.height, row.width), (h, w))
+        folder.refuse_change("ingest", row.image_file)
         image = frame.to_network(load_image(ingest / row.image_file))
         mask = np.zeros((h, w), bool)
         if qc.get(row.key, "missing") != "missing":
+            folder.refuse_change("masks", f"{row.key}.png")
             mask = frame.mask_to_network(load_mask(str(masks_folder / f"{row.key}.png")))
         image = standardise(image, mask, frame.inner, config.model.standardise)
         return np.rint(image.clip(0, 1) * DEPTH).astype(np.uint16), mask

@@ -126,6 +126,7 @@ def _small_masks(predictor: Predictor, rows: Sequence[Row]) -> NDArray[np.bool_]
     folder = predictor.folder.stage_dir("masks")
 
     def load(row: Row) -> NDArray[np.bool_]:
+        predictor.folder.refuse_change("masks", f"{row.key}.png")
         mask = load_mask(folder / f"{row.key}.png")
         return Frame((row.height, row.width), (h, w)).mask_to_network(mask)
 

@@ -23,8 +23,8 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal, name_part, remove_files
 from isnet_cli.core.names import make_names
+from isnet_cli.core.records.metrics import Metrics
 from isnet_cli.core.records.read import read_record
-from isnet_cli.core.records.schemas import Metrics
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult

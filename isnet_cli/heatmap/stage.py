@@ -318,7 +318,8 @@ def _written(root: Path) -> set[str]:
     if not (root / INDEX).is_file():
         return set()
     lines = read_rows(
-        root / INDEX, ("set", "version", "key"), fix="isnet heatmap CONFIG --overwrite"
-    )
+        root / INDEX, ("set", "version", "key"), fix="isnet heatmap CONFIG --overwrite",
+        files=FILES,
+    )  # fmt: skip
     named = {line[kind] for line in lines for kind in FILES if line.get(kind)}
     return named | list_sheets(lines)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from isnet_cli.core.files import is_inside
-from isnet_cli.core.records.read import FaultyFileError, parse_csv, read_rows, read_text
+from isnet_cli.core.records.read import (
+    FaultyFileError,
+    find_name_fault,
+    parse_csv,
+    read_rows,
+    read_text,
+)
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.opening import open_text
 from isnet_cli.images.mask_files import PAIR
@@ -50,7 +55,8 @@ def read_manifest(path: Path) -> list[Row]:
 
     Raises:
         IsnetError: Kind "data": missing, another table, a cell that is not a whole number where one
-            is expected, an unknown status, or the same key twice; names file and line.
+            is expected, an unknown status, a name that leads out of the folder, or the same key
+            twice; names file and line.
     """
     try:
         names, records = parse_csv(read_text(path))
@@ -99,11 +105,14 @@ def read_qc(masks: Path) -> list[dict[str, str]]:
 def _parse_row(path: Path, line: int, cells: dict[str, str]) -> Row:
     if not cells["key"]:
         raise _make_fault(path, line, "no key, expected the image's name")
-    for name in ("key", "image_file"):
-        if cells[name] and not is_inside(cells[name]):
-            raise _make_fault(path, line, f"{name} '{cells[name]}', expected a name in the run")
     if cells["status"] not in STATUSES:
         raise _make_fault(path, line, f"status '{cells['status']}', expected ok or skipped")
+    for name in ("key", "image_file"):
+        if cells[name] and (found := find_name_fault(cells[name])):
+            raise _make_fault(path, line, f"{name} '{cells[name]:.60}', {found}")
+    for part in cells["mask_file"].split(PAIR) if cells["mask_file"] else []:
+        if not _is_absolute(part) and (found := find_name_fault(part)):
+            raise _make_fault(path, line, f"mask_file '{part:.60}', {found}")
     values: dict[str, str | int] = dict(cells)
     for name in INTEGERS:
         if not cells[name].isascii() or not cells[name].isdigit() or len(cells[name]) > DIGITS:
@@ -112,6 +121,13 @@ def _parse_row(path: Path, line: int, cells: dict[str, str]) -> Row:
     if not _is_spacing(cells["spacing"]):
         raise _make_fault(path, line, f"spacing '{cells['spacing']}', expected 'row;column' in mm")
     return Row(**values)  # type: ignore[arg-type]
+
+
+def _is_absolute(name: str) -> bool:
+    """Whether it is the whole path of an input, on this system or on the one that read it."""
+    if "\0" in name:
+        return False
+    return PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
 
 
 def _is_spacing(text: str) -> bool:

@@ -243,7 +243,13 @@ def _make_all(
     ):
         given = _take_given(maker, chunks, config, context)
         going = _until([chunk for chunk in chunks if not sources[chunk[0].key]], context)
-        for lines in chain(given, ahead(pool, maker.make, going, depth=2 * workers)):
+
+        def make(chunk: list[Row]) -> list[dict[str, Any]]:
+            for row in chunk:
+                folder.refuse_change("ingest", row.image_file)
+            return maker.make(chunk)
+
+        for lines in chain(given, ahead(pool, make, going, depth=2 * workers)):
             for line in lines:
                 absent = line["verdict"] == "missing"
                 written = [] if absent else further.written(line["key"])

@@ -22,12 +22,12 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core.files import sha256_file
 from isnet_cli.core.pipeline import hash_settings, stage_module
 from isnet_cli.core.records.cards import CARD, read_head
+from isnet_cli.core.records.metrics import Metrics
 from isnet_cli.core.records.read import read_record, read_rows
-from isnet_cli.core.records.schemas import Metrics
 from isnet_cli.core.run_folder import REPORT, STAGES, RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
-from isnet_cli.images.types import Row
+from isnet_cli.images.types import ROW_FIELDS, Row
 from isnet_cli.labels.values import UnknownValueError, parse_label
 from isnet_cli.output.curves import PrecisionRecall, Roc, thin_curve
 from isnet_cli.output.figures import number
@@ -41,6 +41,17 @@ READ: Mapping[str, Sequence[str]] = {  # stage -> tables and records that a page
     "train": ("history.csv", "model.json"),
     "evaluate": (METRICS,),
     "heatmap": ("index.csv",),
+}
+FILE_COLUMNS = ("image_file", "png", "npz")
+COLUMNS: Mapping[str, Sequence[str]] = {  # table -> what pages read of it
+    "manifest.csv": ROW_FIELDS,
+    "qc.csv": ("key", "verdict", "reason", "area"),
+    "index.csv": (
+        *("set", "version", "key", "label", "target", "predicted", "probability", "outside_share"),
+        *("error", "png", "npz"),
+    ),
+    PREDICTIONS: ("key", "label", "predicted"),
+    "background.csv": ("key", "variant", "predicted", "flipped"),
 }
 Cells = Mapping[str, str]  # one line of a CSV file
 TestKey = tuple[str, str]  # set, version
@@ -313,6 +324,7 @@ def read_evaluated(folder: RunFolder, config: Config, name: str) -> RunResults:
     path = folder.stage_dir("evaluate") / METRICS
     metrics = _read_metrics(path)
     _check_hash(path, record, METRICS)
+    folder.require("ingest")
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     settings = plain(config)
     return RunResults(
@@ -460,7 +472,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
         IsnetError: Kind "data", when it is missing or damaged.
     """
     with _named(path, "CSV"):
-        return read_rows(path, fix=_remake(path))
+        return read_rows(path, COLUMNS.get(path.name, ()), fix=_remake(path), files=FILE_COLUMNS)
 
 
 @contextmanager

@@ -78,6 +78,45 @@ def test_a_line_cut_short_ends_the_journal(tmp_path: Path, tail: str) -> None:
         assert journal.get("c") == 3
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_an_edited_line_is_done_again_and_the_others_are_kept(tmp_path: Path, number: int) -> None:
+    interrupted(tmp_path)
+    lines = (tmp_path / NAME).read_text().splitlines()
+    changed = {0: ('"f1"', '"f0"'), 1: ("0.3", "0.4"), 2: ('"b"', '"a"')}[number]
+    lines[number] = lines[number].replace(*changed)
+    (tmp_path / NAME).write_text("\n".join(lines) + "\n")
+    with Journal(tmp_path, "f1") as journal:
+        assert [journal.get(name) is not None for name in ("a", "b")] == [
+            number == 2, number == 1,
+        ]  # fmt: skip
+
+
+def test_lines_of_another_journal_do_not_count(tmp_path: Path) -> None:
+    interrupted(tmp_path, "f1")
+    text = (tmp_path / NAME).read_text()
+    (tmp_path / NAME).write_text(text.replace('{"fingerprint": "f1"}', '{"fingerprint": "f2"}'))
+    with Journal(tmp_path, "f2") as journal:
+        assert journal.get("a") is None
+
+
+def test_a_torn_line_in_the_middle_costs_that_line_alone(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    head, first, second = (tmp_path / NAME).read_text().splitlines()
+    (tmp_path / NAME).write_text(f"{head}\n{first[:40]}\n{second}\n")
+    with Journal(tmp_path, "f1") as journal:
+        assert journal.get("a") is None
+        assert journal.get("b") == {"value": 0.1 + 0.2}
+
+
+def test_numbers_keys_and_texts_come_back_as_json_has_them(tmp_path: Path) -> None:
+    with Journal(tmp_path, "f") as journal:
+        journal.add("a", {2: float("nan"), 10: [float("inf"), 1e-320], "é\u2028": (1,)})
+    with Journal(tmp_path, "f") as journal:
+        found = journal.get("a")
+    assert list(found) == ["2", "10", "é\u2028"]
+    assert found["10"] == [float("inf"), 1e-320]
+
+
 def test_remove_stays_inside_the_folder_and_clears_empty_subfolders(tmp_path: Path) -> None:
     folder = tmp_path / "stage"
     (folder / "x" / "y").mkdir(parents=True)

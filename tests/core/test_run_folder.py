@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import time
 from pathlib import Path
 
@@ -30,6 +31,44 @@ def test_a_stage_is_current_only_while_all_agrees(tmp_path: Path) -> None:
     assert folder.require("ingest")["summary"] == {"skipped": 2}
     (folder.stage_dir("ingest") / "manifest.csv").write_text("changed")
     assert not folder.is_current("ingest", "f1")
+
+
+@pytest.mark.parametrize("how", ["changed", "gone"])
+def test_a_table_that_is_not_as_written_is_refused_when_it_is_read(
+    tmp_path: Path, how: str
+) -> None:
+    folder = finished(tmp_path / "run")
+    table = folder.stage_dir("ingest") / "manifest.csv"
+    written = table.stat().st_mtime_ns
+    if how == "gone":
+        table.unlink()
+    else:
+        table.write_text("y")  # the same size, and the same time
+        os.utime(table, ns=(written, written))
+    with pytest.raises(IsnetError, match=f"ingest/manifest.csv .*{how}") as caught:
+        RunFolder(tmp_path / "run").require("ingest")
+    assert caught.value.kind == "data"
+    assert caught.value.fix.startswith(f"isnet ingest {tmp_path / 'run'}")
+    with pytest.raises(IsnetError, match=how):
+        RunFolder(tmp_path / "two", folder).require("ingest")
+
+
+def test_a_picture_that_is_not_as_written_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    root = folder.stage_dir("masks")
+    (root / "x").mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        (root / f"x/{name}.png").write_text(name)
+    folder.finish("masks", "f", [], {}, products=[root / "x/a.png", root / "x/b.png"])
+    moved = RunFolder((tmp_path / "run").rename(tmp_path / "moved"))
+    (moved.path / "masks/x/b.png").write_text("c")
+    for name in ("x/a.png", "x/c.png"):  # the second is none of the recorded files
+        moved.refuse_change("masks", name)
+    with pytest.raises(IsnetError, match=r"masks/x/b\.png was changed"):
+        moved.refuse_change("masks", "x/b.png")
+    (moved.path / ".products/masks.csv").write_text("file,bytes,sha256\n")
+    with pytest.raises(IsnetError, match=r"\.products/masks\.csv was changed"):
+        RunFolder(moved.path).refuse_change("masks", "x/b.png")
 
 
 def test_a_begun_stage_is_not_done(tmp_path: Path) -> None:

@@ -298,7 +298,7 @@ def test_skipped_images_are_not_looked_at(tmp_path: Path) -> None:
     ("sets", "asked", "kind", "match"),
     [
         ({"test": 2}, ["tset"], "config", "no image in set tset, expected some of test"),
-        ({"train": 2}, None, "data", "no image outside the training set"),
+        ({"train": 2}, None, "data", "no image outside the sets train and val"),
     ],
 )
 def test_sets_that_do_not_exist(
@@ -384,6 +384,9 @@ def test_fingerprint_follows_images_and_model(tmp_path: Path) -> None:
     edit_rows(folder, lambda row: {"source": "B"})
     seen.add(evaluate.fingerprint(small_config(), folder))
     save_random_model(folder.path / "train", epoch=2)
+    with pytest.raises(IsnetError, match=r"train/model\.json was changed since it was written"):
+        evaluate.fingerprint(small_config(), folder)
+    folder.finish("train", "t2", [folder.path / "train" / "model.json"], {})
     seen.add(evaluate.fingerprint(small_config(), folder))
     assert len(seen) == 3
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isnet_cli.core.files import is_inside, write_csv
+from isnet_cli.core.files import write_csv
+from isnet_cli.core.records.read import find_name_fault
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import is_manifest, read_manifest, rows_to_dicts
 from isnet_cli.images.types import ROW_FIELDS, Identity, Row
@@ -16,7 +17,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r
 ROWS = st.lists(
     st.builds(
         Row,
-        key=TEXT.filter(is_inside),
+        key=TEXT.filter(lambda text: not find_name_fault(text)),
         path=TEXT,
         frame=st.integers(0, 9),
         height=st.integers(0, 9999),
@@ -76,6 +77,10 @@ def broken(path: Path, old: str, new: str) -> Path:
         (",5,", ",-5,", ":2: height '-5', expected a whole number"),
         ("\nc,", "\na/b,", ":3: key 'a/b' a second time"),
         (",,ok", ",ok", ":2: another number of cells"),
+        ("a/b,", "../b,", ":2: key '../b', expected a name inside the folder"),
+        ("a/b,", "/b,", ":2: key '/b', expected a name inside the folder"),
+        ("a/b,", "C:b,", ":2: key 'C:b', expected a name inside the folder"),
+        ("a/b,", "a\\b,", ":2: key 'a\\b', expected a name inside the folder"),
         *(
             (",0.1;0.2", f",{bad}", ":2: spacing")
             for bad in ("0.1", "x;1", "0;1", "1;inf", "1;2;3")

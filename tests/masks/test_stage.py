@@ -206,6 +206,9 @@ def test_a_image_named_like_the_contact_sheet_is_refused(tmp_path: Path) -> None
     folder = ingested(tmp_path / "run")
     manifest = folder.stage_dir("ingest") / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("\nthree,", "\nContact_Sheet,"))
+    with pytest.raises(IsnetError, match=r"ingest/manifest\.csv was changed since it was written"):
+        run_stage(masks, settings(), folder, RunContext())
+    folder.finish("ingest", "x", [manifest], {})
     with pytest.raises(IsnetError, match="contact sheet has this name"):
         run_stage(masks, settings(), folder, RunContext())
 

@@ -277,6 +277,12 @@ def test_patients_come_from_a_run_that_knows_them(tmp_path: Path) -> None:
     for i in range(12):
         text = text.replace(f"{i:012x}", "")
     path.write_text(text, encoding="utf-8")
+    with pytest.raises(IsnetError, match=r"ingest/manifest\.csv was changed"):
+        read_evaluated(*opened(folders[0]), "x")
+    folders[0].finish("ingest", "ingest", [path], {})
+    root = folders[0].stage_dir("evaluate")
+    outputs = [root / "metrics.json", root / "test/standard/predictions.csv"]
+    folders[0].finish("evaluate", "evaluate", outputs, {})
     runs = [read_evaluated(*opened(folder), "x") for folder in folders]
     tables = [read_predictions(run, TEST, run.classes) for run in runs]
     assert pair_tests(runs, tables)[0].sample.clusters == 12

@@ -6,8 +6,9 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,6 +22,9 @@ from isnet_cli.text.forms import from_csv
 MAX_BYTES = 256_000_000  # of one file
 MAX_CELL = 1_000_000  # characters of one CSV cell
 EXAMPLES = 5  # faults that a message shows
+KEY = "key"  # column of all tables: an image's name, from which names of files are made
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 class Record(BaseModel):
@@ -110,6 +114,13 @@ def find_faults(content: Any, schema: type[Record]) -> list[str]:
     if not isinstance(content, dict):
         return [f"found {name_type(content)}, expected an object {{...}}"]
     try:
+        return _list_faults(content, schema)
+    except RecursionError:
+        return ["nested too deep"]
+
+
+def _list_faults(content: dict[str, Any], schema: type[Record]) -> list[str]:
+    try:
         schema.model_validate(content)
     except ValidationError as error:
         absent = [item["loc"] for item in error.errors() if item["type"] == "missing"]
@@ -121,8 +132,6 @@ def find_faults(content: Any, schema: type[Record]) -> list[str]:
             if key not in lacking or "expected one value more" not in text
         ]
         return [*missing, *others]
-    except RecursionError:
-        return ["nested too deep"]
     return []
 
 
@@ -134,10 +143,7 @@ def parse_json(text: str) -> Any:
             deep.
     """
     try:
-        return json.loads(
-            text, parse_constant=_refuse_constant, parse_float=_read_float,
-            object_pairs_hook=_read_object,
-        )  # fmt: skip
+        return json.loads(text, **STRICT)
     except json.JSONDecodeError as error:
         raise FaultyFileError(f"not JSON, {error.msg}", error.lineno) from error
     except RecursionError as error:
@@ -175,6 +181,7 @@ def read_rows(
     numbers: Collection[str] | Callable[[str], bool] = (),
     shares: Callable[[str], bool] = lambda name: False,
     unique: str = "",
+    files: Collection[str] = (),
     kind: Kind = "data",
 ) -> list[dict[str, str]]:
     """Rows of a CSV that `write_csv` wrote; every value is a string.
@@ -187,6 +194,7 @@ def read_rows(
         numbers: Columns whose cells are empty or finite numbers, or what says so of a column.
         shares: Says of a column whether its cells are empty or numbers from 0 to 1.
         unique: Column whose cells are all different and not empty.
+        files: Columns of names of files in the run, or empty cells; `KEY` always is one.
         kind: Of the error.
 
     Raises:
@@ -204,19 +212,23 @@ def read_rows(
     if lacking:
         raise fault(1, f"no column {', '.join(lacking)}, expected {', '.join(columns)}")
     numeric = numbers if callable(numbers) else numbers.__contains__
-    checked = [name for name in names if numeric(name)]
-    limited = [name for name in names if shares(name)]
+    checks: dict[str, list[Callable[[str], str]]] = {
+        name: [
+            *([_find_number_fault] if numeric(name) else []),
+            *([_find_share_fault] if shares(name) else []),
+            *([find_name_fault] if name == KEY or name in files else []),
+        ]
+        for name in names
+    }
+    checked = [(name, found) for name, found in checks.items() if found]
     seen = set[str]()
     for line, row in rows:
         for name, allowed in (values or {}).items():
             if row[name] not in allowed:
                 raise fault(line, f"{name} '{row[name]}', expected {' or '.join(sorted(allowed))}")
-        for name in checked:
-            if row[name] and not _is_finite(row[name]):
-                raise fault(line, f"{name} '{row[name]}', expected a number")
-        for name in limited:
-            if row[name] and not (_is_finite(row[name]) and 0 <= float(row[name]) <= 1):
-                raise fault(line, f"{name} '{row[name]}', expected a number from 0 to 1")
+        for name, tests in checked:
+            for found in filter(None, (test(row[name]) for test in tests if row[name])):
+                raise fault(line, f"{name} '{row[name]:.60}', {found}")
         if unique:
             if not row[unique]:
                 raise fault(line, f"no {unique}, expected one in each line")
@@ -224,6 +236,21 @@ def read_rows(
                 raise fault(line, f"{unique} '{row[unique]}' a second time, expected each once")
             seen.add(row[unique])
     return [row for _, row in rows]
+
+
+def find_name_fault(name: str) -> str:
+    """Why a recorded name is none of a file in its folder, or "".
+
+    What a run's tables and records name is read and written: a name from outside (``..``, absolute,
+    with a drive, or with what another system takes for a separator) must not lead elsewhere.
+    """
+    if not name or name in (".", "./"):
+        return "expected the name of a file"
+    if _CONTROL.search(name):
+        return "expected a name without control characters"
+    if "\\" in name or _DRIVE.match(name) or PurePosixPath(name).is_absolute():
+        return "expected a name inside the folder, its parts separated by /"
+    return "expected a name inside the folder, without .." if ".." in name.split("/") else ""
 
 
 def parse_csv(
@@ -235,6 +262,8 @@ def parse_csv(
         FaultyFileError: No header, a name twice, another number of cells, a null byte, or a cell
             that does not end.
     """
+    if "\0" in text:
+        raise FaultyFileError("a null byte", text[: text.index("\0")].count("\n") + 1)
     before = csv.field_size_limit(MAX_CELL)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -273,6 +302,15 @@ def name_type(value: Any) -> str:
     return next((name for kind, name in kinds if isinstance(value, kind)), type(value).__name__)
 
 
+def _find_number_fault(cell: str) -> str:
+    return "" if _is_finite(cell) else "expected a number"
+
+
+def _find_share_fault(cell: str) -> str:
+    sound = _is_finite(cell) and 0 <= float(cell) <= 1
+    return "" if sound else "expected a number from 0 to 1"
+
+
 def _is_finite(text: str) -> bool:
     try:
         return math.isfinite(float(text))
@@ -298,3 +336,10 @@ def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise FaultyFileError(f"not JSON, key '{twice}' twice")
     return found
+
+
+STRICT: Mapping[str, Any] = {  # options of `json.loads`
+    "parse_constant": _refuse_constant,
+    "parse_float": _read_float,
+    "object_pairs_hook": _read_object,
+}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,7 +17,7 @@ from pydantic import (
 )
 
 from isnet_cli.config.schema import Data, Masks
-from isnet_cli.core.records.read import Record
+from isnet_cli.core.records.read import Record, find_name_fault
 from isnet_models.methods import registry
 
 Number = StrictFloat | StrictInt
@@ -48,13 +47,28 @@ def _refuse_null(value: Any) -> Any:
     return value
 
 
+def _refuse_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"found {str(value).lower()}, expected a number")
+    return value
+
+
+def _check_settings(schema: type[BaseModel], found: dict[str, Any], name: str) -> None:
+    """The settings of a method; a fault is put in words, since it is one of another schema."""
+    try:
+        schema.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["settings", name, *map(str, first["loc"])])
+        raise ValueError(f"{place}: {first['msg']}") from error
+
+
 NotNull = BeforeValidator(_refuse_null)  # of keys that may be absent
 
 
 def _inside(name: str) -> str:
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise ValueError(f"found {name!r}, expected a file inside the stage's folder")
+    if fault := find_name_fault(name):
+        raise ValueError(f"found {name!r:.60}, {fault}")
     return name
 
 
@@ -224,7 +238,7 @@ class ModelCard(Record):
     arch: Text
     method: Text
     input: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=2, max_length=2)]
-    channels: Literal[1, 3]
+    channels: Annotated[Literal[1, 3], BeforeValidator(_refuse_truth)]
     dropout: Annotated[Number, Field(ge=0, lt=1)]
     standardise: Literal["none", "lungs", "bands"] = "none"
     heatmap: HeatmapRules
@@ -251,14 +265,12 @@ class ModelCard(Record):
                 f"thresholds: {len(self.thresholds)}, expected one for each of"
                 f" {len(self.classes)} classes"
             )
-        if isinstance(self.channels, bool):
-            raise ValueError(f"channels: found {self.channels}, expected 1 or 3")
         try:
             entries = registry.parts(self.method)
         except ValueError as error:
             raise ValueError(f"method: {error}") from error
         for entry in entries:
-            entry.settings_class().model_validate(self.settings.get(entry.name, {}))
+            _check_settings(entry.settings_class(), self.settings.get(entry.name, {}), entry.name)
         return self
 
 
@@ -277,31 +289,3 @@ class RangeRecord(Record):
 
     identity: Text
     ranges: dict[Text, Range]
-
-
-class Scores(Record):
-    """One set and version in ``metrics.json``."""
-
-    n: Count
-    files: Annotated[list[File], Field(min_length=1)]
-    macro: dict[str, Any]
-    per_class: dict[str, dict[str, Any]]
-
-
-class Metrics(Record):
-    """``metrics.json``."""
-
-    task: Literal["multiclass", "multilabel"]
-    classes: Annotated[list[Text], Field(min_length=1)]
-    sets: dict[str, dict[str, Scores]]
-
-    @model_validator(mode="after")
-    def _same_classes(self) -> Metrics:
-        for name, versions in self.sets.items():
-            for version, found in versions.items():
-                if set(found.per_class) != set(self.classes):
-                    raise ValueError(
-                        f"sets.{name}.{version}.per_class: expected the classes"
-                        f" {', '.join(self.classes)}"
-                    )
-        return self

@@ -8,16 +8,19 @@ corners are in pixels, (0, 0) being the outer corner of the first pixel.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, StrictInt, model_validator
 
 from isnet_cli.config.schema import Limits
+from isnet_cli.core.records.read import STRICT, FaultyFileError, Record, check_record
+from isnet_cli.core.records.schemas import Text
 from isnet_cli.errors import IsnetError, UnreadableImage, explain_error
 from isnet_cli.guard.opening import parse_json, read_bytes
 from isnet_cli.guard.sizes import check_pixels
@@ -26,6 +29,50 @@ Mask = NDArray[np.bool_]
 COST = 4  # bytes that drawing takes per pixel
 MAX_CORNERS = 200_000  # of one picture: a lung has some hundred
 LUNG = "lung"  # categories with this word, where there are any; else all
+
+
+Id = StrictInt | Annotated[str, Field(min_length=1)]
+
+
+class CocoImage(Record):
+    """A picture; its size is checked when its mask is drawn."""
+
+    id: Id
+    file_name: Text
+    height: StrictInt
+    width: StrictInt
+
+
+class CocoCategory(Record):
+    """What annotations are of."""
+
+    id: Id
+    name: str
+
+
+class CocoAnnotation(Record):
+    """An outline; looked at when it is drawn: a faulty one costs its picture alone."""
+
+    image_id: Id
+    category_id: Id | None = None
+    segmentation: list[Any] | dict[str, Any]
+
+
+class CocoFile(Record):
+    """The annotation file."""
+
+    images: list[CocoImage]
+    annotations: list[CocoAnnotation]
+    categories: list[CocoCategory] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> CocoFile:
+        for name, items in (("images", self.images), ("categories", self.categories)):
+            count = Counter(item.id for item in items)
+            twice = [key for key, number in count.items() if number > 1]
+            if twice:
+                raise ValueError(f"{name}: id {twice[0]!r:.40} a second time, expected each once")
+        return self
 
 
 @dataclass(frozen=True)
@@ -54,28 +101,32 @@ def read_coco(path: Path, limits: Limits | None = None) -> list[Outlines]:
         IsnetError: Kind "data": not JSON, or not a COCO annotation file.
     """
     limits = limits or Limits()
+    fix = "data.masks: such a .json, or a folder of mask pictures"
     try:
         content = read_bytes(path, limits.table_bytes)
-        tree = parse_json(content, memory=limits.memory_bytes)
-        pictures = {
-            item["id"]: (str(item["file_name"]), int(item["height"]), int(item["width"]))
-            for item in tree["images"]
-        }
-        names = {c["id"]: str(c["name"]).casefold() for c in tree.get("categories", [])}
-        lungs = {number for number, name in names.items() if LUNG in name}
-        parts: dict[Any, list[Any]] = defaultdict(list)
-        for item in tree["annotations"]:
-            if not lungs or item["category_id"] in lungs:
-                parts[item["image_id"]].append(item["segmentation"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        tree = parse_json(
+            content, memory=limits.memory_bytes, object_pairs_hook=STRICT["object_pairs_hook"]
+        )  # NaN of an outline is found when it is drawn
+    except (OSError, ValueError) as error:
+        why = explain_error(error, (FaultyFileError,))
         raise IsnetError(
             "data",
-            f"{path}: not a COCO annotation file ({explain_error(error)}), expected images"
-            " (id, file_name, height, width) and annotations (image_id, segmentation)",
-            fix="data.masks: such a .json, or a folder of mask pictures",
+            f"{path}: not a COCO annotation file ({why}), expected images (id, file_name, height,"
+            " width) and annotations (image_id, segmentation)",
+            fix=fix,
         ) from error
+    check_record(tree, CocoFile, path, what="a COCO annotation file", fix=fix)
+    pictures = {item["id"]: item for item in tree["images"]}
+    names = {c["id"]: c["name"].casefold() for c in tree.get("categories", [])}
+    lungs = {number for number, name in names.items() if LUNG in name}
+    parts: dict[Any, list[Any]] = defaultdict(list)
+    for item in tree["annotations"]:
+        if not lungs or item.get("category_id") in lungs:
+            parts[item["image_id"]].append(item["segmentation"])
     return [
-        Outlines(*pictures[number], tuple(parts[number])) for number in pictures if number in parts
+        Outlines(item["file_name"], item["height"], item["width"], tuple(parts[number]))
+        for number, item in pictures.items()
+        if number in parts
     ]
 
 

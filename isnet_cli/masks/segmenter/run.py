@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import model_validator
 
 from isnet_cli.config.load import dump, plain
 from isnet_cli.config.segmenter import NO_START, Segmenter
 from isnet_cli.core import files, runtime
+from isnet_cli.core.records.read import Record
+from isnet_cli.core.records.schemas import Count, File, Hash, NotNull
+from isnet_cli.core.records.sealed import read_sealed, write_sealed
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import LOCK, RunFolder, installed_versions
 from isnet_cli.core.training_loop import CHECKPOINT
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.memory import keep_freed_memory
-from isnet_cli.guard.opening import read_text
 from isnet_cli.images.mask_files import PAIR
 from isnet_cli.masks.segmenter.examples import (
     Example,
@@ -38,6 +40,7 @@ from isnet_models.weights import save_weights
 FORMAT = 1  # goes up when the same settings and images give another network
 RECORD, HISTORY, SCORES, SKIPPED = "training.json", "history.csv", "images.csv", "skipped.csv"
 CONFIG = "training.yaml"  # the resolved configuration
+AGAIN = "isnet masks train CONFIG --overwrite   trains again"
 TASK = (
     "Segments both lungs (heart excluded) on frontal chest X-rays; probability of lung per pixel."
 )
@@ -86,10 +89,15 @@ def run(config: Segmenter, output: Path, context: RunContext, *, replace: bool =
     identity = _identity(config, pairs, start)
     _check_folder(output, identity, replace)
     with RunFolder(output).lock():
-        done = _finished(config, output, identity)
+        try:
+            done = _finished(config, output, identity)
+        except IsnetError:
+            if not replace:
+                raise
+            done = None
         if done is not None:
             return done
-        files.write_json(output / RECORD, {"identity": identity, "versions": installed_versions()})
+        write_sealed(output / RECORD, {"identity": identity, "versions": installed_versions()})
         files.write_text(output / CONFIG, dump(config))
         return _run(config, output, context, pairs, start, identity)
 
@@ -139,8 +147,14 @@ def _run(
     files.write_csv(output / SCORES, FIELDS, rows)
     summary = {"best_epoch": training.best_epoch, "figures": figures(rows)}
     files.write_json(weights.with_suffix(".json"), {**facts, "figures": summary["figures"]})
+    made = (
+        weights,
+        weights.with_suffix(".json"),
+        *(output / n for n in (HISTORY, SCORES, SKIPPED)),
+    )
+    hashes = {path.name: files.sha256_file(path) for path in made if path.is_file()}
     record = {"identity": identity, "versions": installed_versions(), "summary": summary}
-    files.write_json(output / RECORD, {**record, "sha256": sha256, "skipped": len(skipped)})
+    write_sealed(output / RECORD, {**record, "skipped": len(skipped), "files": hashes})
     (output / CHECKPOINT).unlink(missing_ok=True)
     return Outcome(weights, "done", summary, len(skipped))
 
@@ -217,7 +231,7 @@ def _check_folder(output: Path, identity: str, replace: bool) -> None:
                 " training",
                 fix=f"-o {output / 'lung-unet'}",
             )
-    elif not replace and _record(output).get("identity") != identity:
+    elif not replace and _record(output)["identity"] != identity:
         raise IsnetError(
             "usage",
             f"{output}: a training of other settings or images",
@@ -226,23 +240,48 @@ def _check_folder(output: Path, identity: str, replace: bool) -> None:
 
 
 def _finished(config: Segmenter, output: Path, identity: str) -> Outcome | None:
-    """The earlier result when it is whole and of the same settings and images."""
+    """The earlier result when it is whole and of the same settings and images.
+
+    Raises:
+        IsnetError: Kind "data": a file of it is gone or was changed.
+    """
+    if not (output / RECORD).is_file():
+        return None
     record = _record(output)
+    if record["identity"] != identity or "summary" not in record:
+        return None
+    for name, digest in record["files"].items():
+        path = output / name
+        if not path.is_file() or files.sha256_file(path) != digest:
+            found = "was changed since it was written" if path.is_file() else "is gone"
+            raise IsnetError("data", f"{path}: {found}", fix=AGAIN)
     weights = output / f"{config.name}.safetensors"
-    if record.get("identity") != identity or "summary" not in record or not weights.is_file():
-        return None
-    if files.sha256_file(weights) != record["sha256"] or not weights.with_suffix(".json").is_file():
-        return None
     return Outcome(weights, "current", record["summary"], record["skipped"])
 
 
+class TrainingRecord(Record):
+    """``training.json``; all but the first two keys once the training is done."""
+
+    identity: Hash
+    versions: dict[str, str]
+    summary: Annotated[dict[str, Any] | None, NotNull] = None
+    skipped: Annotated[Count | None, NotNull] = None
+    files: Annotated[dict[File, Hash] | None, NotNull] = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> TrainingRecord:
+        if len({value is None for value in (self.summary, self.skipped, self.files)}) > 1:
+            raise ValueError("expected summary, skipped and files, or none of them")
+        return self
+
+
 def _record(output: Path) -> dict[str, Any]:
-    """The record of an earlier training; empty when there is none or it is damaged."""
-    try:
-        found = json.loads(read_text(output / RECORD))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    """The record of an earlier training.
+
+    Raises:
+        IsnetError: Kind "data": it is damaged, or was changed.
+    """
+    return read_sealed(output / RECORD, TrainingRecord, what="a record of a training", fix=AGAIN)
 
 
 def _none_usable(

@@ -7,23 +7,26 @@ Beside ``NAME.html`` lie ``NAME.json`` (every figure of the page) and the same f
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from isnet_cli import __version__
 from isnet_cli.config.load import plain
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import fingerprint as hash_of
-from isnet_cli.core.files import sha256_file, write_csv, write_json, write_text
+from isnet_cli.core.files import sha256_file, write_csv, write_text
+from isnet_cli.core.records.read import Record
+from isnet_cli.core.records.schemas import File, Hash
+from isnet_cli.core.records.sealed import read_sealed, write_sealed
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import STAGES, RunFolder, watch_runs
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.leftovers import clear_leftovers
-from isnet_cli.guard.opening import read_text
 from isnet_cli.report.compare.common_tests import (
     CommonTests,
     check_runs,
@@ -113,8 +116,21 @@ def compare_runs(
         write_csv(places[name], columns, rows(content))
     tables = {path.name: sha256_file(path) for key, path in places.items() if key != "json"}
     content["made"] = {"from": hash_sources(runs, chosen), "files": tables}
-    write_json(places["json"], content)  # last: it says that the others are whole
+    write_sealed(places["json"], content)  # last: it says that the others are whole
     return ComparisonFiles(content, output, list(places.values()))
+
+
+class Made(Record):
+    """What a comparison was made from, and the files that were."""
+
+    from_: Hash = Field(alias="from")
+    files: dict[File, Hash]
+
+
+class PageRecord(Record):
+    """``NAME.json`` beside a page, as far as it says whether the page is whole."""
+
+    made: Made
 
 
 def is_page_of(
@@ -122,11 +138,12 @@ def is_page_of(
 ) -> bool:
     """Whether a page and the files beside it are there, whole, and of the runs' present results."""
     try:
-        made = json.loads(read_text(page.with_suffix(".json")))["made"]
+        content = read_sealed(page.with_suffix(".json"), PageRecord, what="a comparison", fix="")
+        made = content["made"]
         whole = all(sha256_file(page.with_name(n)) == h for n, h in made["files"].items())
         return whole and page.name in made["files"] and made["from"] == hash_sources(runs, chosen)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+    except (IsnetError, OSError, ValueError):
+        return False  # made again
 
 
 def hash_sources(runs: Sequence[tuple[RunFolder, Config]], chosen: ChosenPairs | None) -> str:

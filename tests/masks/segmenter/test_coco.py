@@ -135,7 +135,7 @@ def test_only_lungs_are_taken_where_categories_tell(tmp_path: Path) -> None:
     ids=str,
 )
 def test_other_json_is_refused(tmp_path: Path, tree: Any) -> None:
-    with pytest.raises(IsnetError, match="not a COCO annotation file") as caught:
+    with pytest.raises(IsnetError, match="a COCO annotation file") as caught:
         read_coco(write(tmp_path / "a.json", tree))
     assert caught.value.kind == "data"
 
