@@ -16,11 +16,12 @@ from isnet_cli.images.find import collect_images
 from isnet_cli.images.header_scan import drop_placeholder, scan_header
 from isnet_cli.images.mask_files import find_masks
 from isnet_cli.ingest.label_sources import describe_labels
+from isnet_cli.labels.csv_table import read_table
 from isnet_cli.labels.join import join_labels
-from isnet_cli.labels.join_keys import ImageName
+from isnet_cli.labels.join_keys import ImageName, RowFinder
 from isnet_cli.labels.path_patterns import propose_patient_pattern
 from isnet_cli.labels.repeated import Repeated
-from isnet_cli.labels.tables import LabelTable, read_folder_labels, read_labels
+from isnet_cli.labels.tables import LabelTable, interpret_table, read_folder_labels
 
 TABLE_SUFFIXES = {".csv", ".tsv"}
 SAMPLED = 200  # files whose first bytes are looked at, spread over the folder
@@ -98,7 +99,8 @@ def _add_labels(base: Survey, folder: Path, labels: Path | None, names: list[Ima
         try:
             readings.append(_read_as_labels(path, names, base.images))
         except IsnetError as error:
-            notes.append(f"{path.name}: not used as labels ({error.message.partition(': ')[2]})")
+            what = error.message.partition(": ")[2]
+            notes.append(f"{path.name}: not used as labels ({what}); {error.fix}")
     if not readings:
         paths = [name.path for name in names]
         return _add_folder_labels(base, paths, notes)
@@ -125,6 +127,8 @@ def _read_as_labels(path: Path, names: list[ImageName], root: Path) -> _Reading:
 
     One class per image, else several; one row per image, else several.
     """
+    cells = read_table(path)
+    finder = RowFinder(names, cells, [root])
     faults: list[tuple[bool, IsnetError]] = []  # whether the table was read, and what was wrong
     ways: tuple[tuple[str, Repeated], ...] = (
         *(("multiclass", "refuse"), ("multilabel", "refuse")),
@@ -134,8 +138,10 @@ def _read_as_labels(path: Path, names: list[ImageName], root: Path) -> _Reading:
         labels = Labels.model_validate({"file": str(path), "task": task})
         table = None
         try:
-            table = read_labels(labels, Columns())
-            found = join_labels(names, table, labels, [root], repeated, propose=False)
+            table = interpret_table(cells, labels, Columns())
+            found = join_labels(
+                names, table, labels, [root], repeated, finder=finder, propose=False
+            )
         except IsnetError as error:
             faults.append((table is not None, error))
         else:

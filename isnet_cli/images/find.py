@@ -323,5 +323,6 @@ def normalise_path(text: str) -> str:
 
 def strip_suffix(name: str) -> str:
     """A file name without an image suffix; other dots belong to the name (UIDs have many)."""
-    base, suffix = os.path.splitext(name)
-    return base if suffix.lower() in IMAGE_SUFFIXES else name
+    base, _, suffix = name.rpartition(".")
+    known = f".{suffix.lower()}" in IMAGE_SUFFIXES
+    return base if known and base.rpartition("/")[2].strip(".") else name

@@ -22,6 +22,7 @@ ROLE_NAMES: dict[str, tuple[str, ...]] = {
     "view": (  # the first ones decide
         *("view", "viewposition", "projection", "viewpositions", "projections", "imageview"),
         *("frontallateral", "appa", "paap", "viewcodesequencecodemeaning"),
+        *("palat", "palateral", "aplat", "aplateral", "paaplat", "frontlat", "imageprojection"),
     ),
     "modality": ("modality", "modalities", "imagingmodality", "imagemodality"),
     "body_part": ("bodypart", "bodypartexamined", "examinedbodypart", "bodyregion", "anatomy"),
@@ -37,6 +38,7 @@ FILE_NAMES = (
     *("imagepath", "imagename", "imageindex", "imageid", "img", "imgpath", "imgname", "dicom"),
     *("dicompath", "dicomfile", "dicomid", "film", "xray", "key", "name", "stem", "id"),
     *("newfilename", "originalfilename", "imagefilename"),
+    *("datei", "dateiname", "bild", "bilddatei", "archivo", "imagen", "fichier"),
 )
 FOLDER_NAMES = (  # of a column whose folders belong before the file names of another
     *("folder", "dir", "directory", "imagedir", "imagefolder", "imagedirectory", "subfolder"),
@@ -58,7 +60,11 @@ NOT_LABELS = (  # numbers about the patient or the file, never a finding
     *("age", "patientage", "sex", "gender", "patientsex", "patientgender", "followup", "height"),
     *("width", "bits", "frame", "index", "row", "no", "nr", "number", "fold", "appa"),
     *("pediatric", "paediatric", "istrain", "istest", "isval"),
+    *("smoker", "smoking", "pregnant", "portable", "inpatient", "vaccinated", "race", "ethnicity"),
+    *("survival", "survived", "died", "deceased", "dead", "intubated", "extubated", "ventilated"),
+    *("icu", "inicu", "wenticu", "neededsupplementalo2", "alter", "geschlecht", "edad", "sexo"),
 )
+_ADDED = re.compile(r"[(\[{][^()\[\]{}]*[)\]}]\s*$")  # a unit or a remark: ``Diagnosis (ICD)``
 _REPEATED = re.compile(r" \(\d+\)$")  # as `csv_table` tells equal headers apart
 INDEX_NAMES = re.compile(r"column\d+|unnamed\d*|index|row|no|nr|number")
 
@@ -76,9 +82,11 @@ def plain(name: str) -> str:
 
 
 def is_named(name: str, names: Sequence[str]) -> bool:
-    """Whether a column has one of the usual names, also with ``_DICOM`` behind it."""
+    """Whether a column has one of the usual names, also with ``_DICOM`` or brackets behind it."""
     word = plain(name)
-    return word in names or (word.endswith("dicom") and word.removesuffix("dicom") in names)
+    if word in names or (word.endswith("dicom") and word.removesuffix("dicom") in names):
+        return True
+    return bool(word) and plain(_ADDED.sub("", name)) in names
 
 
 def list_named(table: CsvTable, names: Sequence[str]) -> list[str]:

@@ -88,7 +88,9 @@ def read_table(path: Path, delimiter: str = "auto", limits: Limits | None = None
             "data", f"{path}: empty, expected a header line and rows", fix="check data.labels.file"
         )
     header_line, header = records[0]
-    widest = max((_count_cells(cells) for _, cells in records[1:]), default=len(header))
+    widest = len(header)
+    if len(records) > 1:
+        widest = max(_count_cells(cells) for _, cells in records[1:])
     header = _join_fragments(header, widest, found)
     columns = _name_columns(path, header_line, header)
     if len(columns) * len(records) > limits.cells:
@@ -104,6 +106,8 @@ def read_table(path: Path, delimiter: str = "auto", limits: Limits | None = None
             fix="check data.labels.file",
         )
     kept = _choose_columns(header, columns, rows)
+    if len(kept) < len(columns):
+        rows = [tuple(row[i] for i in kept) for row in rows]
     notes = []
     if widest < len(columns):
         lost = ", ".join(repr(name) for name in columns[widest:][:5])
@@ -116,7 +120,7 @@ def read_table(path: Path, delimiter: str = "auto", limits: Limits | None = None
     return CsvTable(
         path,
         tuple(columns[i] for i in kept),
-        tuple(tuple(row[i] for i in kept) for row in rows),
+        tuple(rows),
         tuple(lines),
         found,
         encoding,
@@ -192,12 +196,15 @@ def _read_records(
         _iterate_lines(text), delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t"
     )
     records, count = [], 0
+    marks = any(mark in text for mark in INVISIBLE)
     try:
         for cells in reader:
             count += len(cells)
             if count > limits.cells:
                 raise _too_many_cells(path, f"more than {limits.cells} cells", limits)
-            trimmed = [cell.strip().strip(INVISIBLE).strip() for cell in cells]
+            trimmed = [cell.strip() for cell in cells]
+            if marks:
+                trimmed = [cell.strip(INVISIBLE).strip() for cell in trimmed]
             if any(trimmed):
                 records.append((reader.line_num + skipped, trimmed))
     except csv.Error as error:
@@ -221,7 +228,10 @@ def _iterate_lines(text: str) -> Iterator[str]:
 
 def _count_cells(cells: list[str]) -> int:
     """Cells of a row without the empty ones at its end."""
-    return max((place for place, cell in enumerate(cells, start=1) if cell), default=0)
+    count = len(cells)
+    while count and not cells[count - 1]:
+        count -= 1
+    return count
 
 
 def _join_fragments(header: list[str], width: int, delimiter: str) -> list[str]:
@@ -282,6 +292,8 @@ def _name_columns(path: Path, line: int, header: list[str]) -> tuple[str, ...]:
 def _fit_row(
     path: Path, line: int, cells: list[str], width: int, delimiter: str
 ) -> tuple[str, ...]:
+    if len(cells) == width:
+        return tuple(cells)
     if any(cells[width:]):
         raise IsnetError(
             "data",

@@ -8,8 +8,9 @@ one image are one meaning when they agree, or when `data.repeated` says how to m
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -36,8 +37,7 @@ from isnet_cli.labels.join_keys import (
     ID_KINDS,
     ImageName,
     Matches,
-    find_rows,
-    find_rows_by_end,
+    RowFinder,
     read_keys,
     read_row_keys,
 )
@@ -148,6 +148,7 @@ def join_labels(
     roots: Sequence[Path],
     repeated: Repeated = "refuse",
     *,
+    finder: RowFinder | None = None,
     propose: bool = True,
 ) -> Join:
     """Finds the row of each image.
@@ -158,6 +159,7 @@ def join_labels(
         labels: The way to join (`Labels.key`) and the least share of images that must match.
         roots: Folders, besides the label file's own, that relative paths may start from.
         repeated: What to make of rows of one image that differ in their label.
+        finder: What is known already of these images, this table and these roots.
         propose: A refusal tries what would work.
 
     Returns:
@@ -173,11 +175,12 @@ def join_labels(
             f"{table.csv.path}: no image to label, expected at least one",
             fix="check data.images",
         )
+    finder = finder or RowFinder(images, table.csv, roots)
     least = max(1.0, labels.min_match * len(images) - 1e-9)
     attempts: list[Attempt] = []
     for pairs in _list_pairs(table, labels):
         tried = [
-            _try_column(images, table, kind, column, roots, labels, repeated)
+            _try_column(finder, table, kind, column, labels.task, repeated)
             for kind, column in pairs
         ]
         found = [attempt for attempt in tried if attempt is not None]
@@ -185,10 +188,10 @@ def join_labels(
         good = [a for a in found if not a.ambiguous and a.images >= least]
         if good:
             best = max(good, key=lambda a: (a.images, -a.rank))
-            trial = _Trial(images, table, labels, roots, repeated) if propose else None
+            trial = _Trial(finder, table, labels, repeated) if propose else None
             _refuse_contradiction(best, good, table, images, attempts, trial)
             return Join(best, tuple(attempts), format_match_table(attempts, images, table))
-    raise build_refusal(attempts, images, table, labels, roots, repeated, propose=propose)
+    raise build_refusal(attempts, finder, table, labels, repeated, propose=propose)
 
 
 def _list_pairs(table: LabelTable, labels: Labels) -> Iterator[list[tuple[str, str]]]:
@@ -217,15 +220,19 @@ def _list_pairs(table: LabelTable, labels: Labels) -> Iterator[list[tuple[str, s
         for column in _find_id_columns(table)
         if (kind, column) not in known
     ]
+    named += [(kind, x) for kind in kinds if kind in FILE_KINDS for x in _find_pairs(table, kind)]
     yield named
     yield folders
-    guess = labels.key == "auto"  # then no stems and no columns of numbers
+    free = _find_free_columns(table)
+    if labels.key == "auto":  # then no stems and no columns of numbers
+        kinds = ("path", "name")
+        free = [name for name in free if _is_text(table.csv.column(name))]
+    known |= set(named)
     yield [
         (kind, column)
         for kind in kinds
-        for column in _find_free_columns(table)
-        if not guess or (kind in {"path", "name"} and _is_text(table.csv.column(column)))
-        if (kind, column) not in known | set(named) and kind != FOLDER
+        for column in free
+        if (kind, column) not in known and kind != FOLDER
     ]
 
 
@@ -244,6 +251,14 @@ def _find_usual_columns(table: LabelTable, kind: str) -> list[str]:
     return found
 
 
+def _find_pairs(table: LabelTable, kind: str) -> list[str]:
+    """Columns of hospital, set or patient, where images may lie in folders called like these."""
+    roles = table.roles
+    files = [x for x in table.csv.columns if is_named(x, USUAL[kind]) and x not in roles.used()]
+    folders = filter(None, (roles.source, roles.set, roles.patient))
+    return [f"{folder}/{file}" for folder in folders for file in files]
+
+
 def _find_id_columns(table: LabelTable) -> list[str]:
     """Columns of identifiers, which may be what the images' files are called.
 
@@ -256,8 +271,7 @@ def _find_id_columns(table: LabelTable) -> list[str]:
 
 
 def _is_telling(cells: Sequence[str]) -> bool:
-    filled = [cell for cell in cells if cell]
-    return sum(len(cell) > 5 or not cell.isdigit() for cell in filled) * 2 > len(filled)
+    return _hold_mostly(cells, lambda cell: len(cell) > 5 or not cell.isdigit())
 
 
 def _find_free_columns(table: LabelTable) -> list[str]:
@@ -272,36 +286,36 @@ def _find_free_columns(table: LabelTable) -> list[str]:
 
 def _is_text(cells: Sequence[str]) -> bool:
     """Whether most cells contain a letter, as file names do and measurements do not."""
-    filled = [cell for cell in cells if cell]
-    return sum(any(c.isalpha() for c in cell) for cell in filled) * 2 > len(filled)
+    return _hold_mostly(cells, lambda cell: any(sign.isalpha() for sign in cell))
+
+
+def _hold_mostly(cells: Sequence[str], test: Callable[[str], bool]) -> bool:
+    """Whether more than half of the filled cells pass a test."""
+    count = Counter(cells)
+    del count[""]
+    return sum(n for cell, n in count.items() if test(cell)) * 2 > count.total()
 
 
 def _try_column(
-    images: Sequence[ImageName],
-    table: LabelTable,
-    kind: str,
-    column: str,
-    roots: Sequence[Path],
-    labels: Labels,
-    repeated: Repeated,
+    finder: RowFinder, table: LabelTable, kind: str, column: str, task: str, repeated: Repeated
 ) -> Attempt | None:
     """Tries the join by one column; None when no image has this kind of key."""
-    found = find_rows(images, table.csv, column, kind, roots)
+    found = finder.find(column, kind)
     if found is None:
         return None
     claimed = found
     if kind in FILE_KINDS and any(found):
         # a name in the table may mean an image in a subfolder that has no row of its own
-        by_end = find_rows_by_end(images, table.csv, column, kind, roots)
+        by_end = finder.find_by_end(column, kind)
         claimed = [rows or others for rows, others in zip(found, by_end, strict=True)]
-    judge = _Judge(table, column, kind, _count_claims(claimed), labels.task, repeated)
+    judge = _Judge(table, column, kind, _count_claims(claimed), task, repeated)
     judged: dict[int, _Verdict] = {}  # by identity: images that fit the same rows share one list
     chosen: list[int | None] = []
     stated: list[LabelRow | None] = []
     used: set[int] = set()
     examples: list[str] = []
     ambiguous = conflicts = 0
-    for image, rows in zip(images, found, strict=True):
+    for image, rows in zip(finder.images, found, strict=True):
         if id(rows) not in judged:
             judged[id(rows)] = judge(rows)
         verdict = judged[id(rows)]
@@ -437,10 +451,9 @@ def format_match_table(
 class _Trial:
     """The same join with other settings, to propose only what works."""
 
-    images: Sequence[ImageName]
+    finder: RowFinder
     table: LabelTable
     labels: Labels
-    roots: Sequence[Path]
     repeated: Repeated
 
     def works(self, *, repeated: Repeated | None = None, **labels: object) -> bool:
@@ -448,7 +461,15 @@ class _Trial:
         changed = self.labels.model_copy(update=labels)
         chosen = repeated or self.repeated
         try:
-            join_labels(self.images, self.table, changed, self.roots, chosen, propose=False)
+            join_labels(
+                self.finder.images,
+                self.table,
+                changed,
+                self.finder.roots,
+                chosen,
+                finder=self.finder,
+                propose=False,
+            )
         except IsnetError:
             return False
         return True
@@ -468,18 +489,18 @@ class _Trial:
 
 def build_refusal(
     attempts: Sequence[Attempt],
-    images: Sequence[ImageName],
+    finder: RowFinder,
     table: LabelTable,
     labels: Labels,
-    roots: Sequence[Path],
     repeated: Repeated = "refuse",
     *,
     propose: bool = True,
 ) -> IsnetError:
     """The error that says why none of the attempts is good enough, with the match table."""
+    images = finder.images
     best = max(attempts, key=lambda a: (a.images + a.ambiguous, -a.rank), default=None)
     details = format_match_table(attempts, images, table) if attempts else ()
-    trial = _Trial(images, table, labels, roots, repeated) if propose else None
+    trial = _Trial(finder, table, labels, repeated) if propose else None
     if best is not None and best.conflicts:
         return IsnetError(
             "data",
@@ -552,7 +573,7 @@ def _try_keys(trial: _Trial | None, columns: Sequence[str]) -> list[str]:
 
 def _try_all_keys(trial: _Trial | None, attempts: Sequence[Attempt]) -> list[str]:
     """The strongest settings of the key that work."""
-    if trial is None or len(trial.images) + len(trial.table.rows) > TRIED_CELLS // 100:
+    if trial is None or len(trial.finder.images) + len(trial.table.rows) > TRIED_CELLS // 100:
         return []
     keys = [key for key in ("file", "stem") if trial.works(key=key)][:1]
     found = [f"data.labels.key: {key}" for key in keys]
@@ -571,21 +592,32 @@ def _suggest_remedy(
     for attempt in attempts:
         fruitless = not attempt.images and not attempt.ambiguous
         known = attempt.kind in {"stem", "accession", "patient"}
-        if fruitless and known and _match_without_zeros(images, table, attempt):
+        if fruitless and known and _match_as_numbers(images, table, attempt):
             return (
-                f"column '{attempt.column}' matches without leading zeros:"
-                " a spreadsheet may have dropped them"
+                f"column '{attempt.column}' matches without leading zeros and decimals:"
+                " a spreadsheet may have changed its numbers"
+            )
+        if fruitless and _hold_mostly(read_keys(table.csv, attempt.column), _is_rounded):
+            return (
+                f"column '{attempt.column}' holds rounded numbers such as 1.23E+17: a spreadsheet"
+                " has changed them; take the table as it was published"
             )
     return ""
 
 
-def _match_without_zeros(images: Sequence[ImageName], table: LabelTable, attempt: Attempt) -> bool:
-    """Whether an image's key is in the attempt's column when leading zeros do not count."""
+def _is_rounded(cell: str) -> bool:
+    return bool(re.fullmatch(r"\d([.,]\d+)?E\+\d+", cell))
+
+
+def _match_as_numbers(images: Sequence[ImageName], table: LabelTable, attempt: Attempt) -> bool:
+    """Whether an image's key is in the column when leading zeros and ``.0`` do not count."""
     names = [
         strip_suffix(image.path.name)
         if attempt.kind == "stem"
         else getattr(image.identity, attempt.kind)
         for image in images
     ]
-    cells = {cell.lstrip("0") for cell in read_keys(table.csv, attempt.column)}
+    cells = {
+        re.sub(r"[.,]0+$", "", cell).lstrip("0") for cell in read_keys(table.csv, attempt.column)
+    }
     return bool(({name.lstrip("0") for name in names} - {""}) & cells)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
 
-from isnet_cli.images.find import list_places, normalise_path, strip_suffix
+from isnet_cli.images.find import (
+    list_places,
+    normalise_path,
+    normalise_slashes,
+    strip_suffix,
+)
 from isnet_cli.images.types import Identity
 from isnet_cli.labels.csv_table import CsvTable
 
@@ -20,6 +28,8 @@ ALONE = {"name alone": "name", "stem alone": "stem"}  # whatever the folders are
 ID_KINDS = ("uid", "accession", "patient")
 Matches = list[list[int]]  # rows that fit, for each image
 Key = tuple[str, ...]  # components of a path, or one identifier
+DEPTH = 4  # components of a path that tell whether it can be an image's
+Rows = Mapping[int, Sequence[Key]]  # forms of the cells that may fit an image, by row
 
 
 @dataclass(frozen=True)
@@ -37,65 +47,264 @@ class ImageName:
     identity: Identity = field(default_factory=Identity)
 
 
-def find_rows(
-    images: Sequence[ImageName], table: CsvTable, column: str, kind: str, roots: Sequence[Path]
-) -> Matches | None:
-    """Finds the rows whose cell fits each image.
+class RowFinder:
+    """Finds the rows of a table that fit images; what it learns of a column, it keeps.
 
-    Images that fit the same rows share one list, so that it need be judged only once.
-
-    * ``path``: the cell, from the table's folder or one of `roots`, is the image's file. A cell
-      without an image suffix fits the file with any or none.
-    * ``name``: the image's absolute path ends like the cell, so ``a/1.png`` fits ``x/a/1.png`` but
-      neither ``1.png`` nor ``b/1.png``. Where the column has folders and one of its cells is the
-      path of an image, the cells start at a known folder: the others then name whole paths too.
-      Where no cell fits, the folders that all cells begin with are left out (a tree that was
-      moved), and the rest must be the image's whole path below the first root. Where none fits
-      then, a cell may start anywhere above the root: it ends like the image's path below it, and
-      fits the image with the longest such path.
-    * ``stem``: as ``name``, whatever the suffixes and the case.
-    * ``name alone``, ``stem alone``: the last component only.
-    * ``uid``, ``accession``, ``patient``: the cell is the identifier in the image's header.
-    * ``folder``: the cell is a folder that the image lies in, or its number, so ``501`` and
-      ``s501`` fit ``p10/s501/1.png``.
+    Tables have many more rows than there are images. So the images' forms are indexed, and of a
+    column only the cells whose last components can be an image's are compared.
 
     Args:
         images: What is known of each image.
         table: The label file.
-        column: The column that may hold keys, or two columns ``FOLDER/FILE``, whose cells together
-            are a path.
-        kind: One of the kinds above.
         roots: Folders, besides the table's own, that relative paths may start from.
-
-    Returns:
-        Row indices for each image, or None when no image has this kind of key.
     """
-    cells = read_keys(table, column)
-    if kind in ID_KINDS:
-        return _match_identifiers(images, cells, kind)
-    if kind == FOLDER:
-        return _match_folders(images, cells, roots)
-    if kind in ALONE:
-        return _match_last_parts(images, cells, ALONE[kind], roots)
-    exact = _match_paths(images, table, cells, roots)
-    if kind == "path":
-        return exact
-    list_forms = _list_forms(kind)
-    inside = [list_forms(_split(_inside(image.path, roots))) for image in images]
-    cell_parts = [_split_cell(cell) for cell in cells]
-    whole = [_list_last_forms(parts, list_forms) for parts in cell_parts]
-    has_folders = any(len(parts) > 1 for forms in cell_parts for parts in forms)
-    if any(exact) and has_folders:
-        found = _match_equal(inside, whole)
-    else:
-        found = _match_ends(_list_absolute_forms(images, kind), whole)
-        if not any(exact) and not any(found):
-            depth = _count_common_folders([forms[0] for forms in cell_parts if forms])
-            rests = [[parts[depth:] for parts in forms] for forms in cell_parts]
-            found = _match_equal(inside, [_list_last_forms(parts, list_forms) for parts in rests])
-            if not any(found):
-                found = _match_moved(inside, _list_absolute_forms(images, kind), whole)
-    return [_unite(a, b) for a, b in zip(exact, found, strict=True)]
+
+    def __init__(self, images: Sequence[ImageName], table: CsvTable, roots: Sequence[Path]) -> None:
+        self.images = images
+        self.table = table
+        self.roots = roots
+        self._absolute: dict[str, list[list[Key]]] = {}
+        self._inside: dict[str, list[list[Key]]] = {}
+        self._columns: dict[tuple[str, bool], _Column] = {}
+
+    def find(self, column: str, kind: str) -> Matches | None:
+        """Finds the rows whose cell fits each image.
+
+        Images that fit the same rows share one list, so that it need be judged only once.
+
+        * ``path``: the cell, from the table's folder or one of the roots, is the image's file. A
+          cell without an image suffix fits the file with any or none.
+        * ``name``: the image's absolute path ends like the cell, so ``a/1.png`` fits ``x/a/1.png``
+          but neither ``1.png`` nor ``b/1.png``. Where the column has folders and one of its cells
+          is the path of an image, the cells start at a known folder: the others then name whole
+          paths too. Where no cell fits, the folders that all cells begin with are left out (a tree
+          that was moved), and the rest must be the image's whole path below the first root. Where
+          none fits then, a cell may start anywhere above the root: it ends like the image's path
+          below it, and fits the image with the longest such path.
+        * ``stem``: as ``name``, whatever the suffixes and the case.
+        * ``name alone``, ``stem alone``: the last component only.
+        * ``uid``, ``accession``, ``patient``: the cell is the identifier in the image's header.
+        * ``folder``: the cell is a folder that the image lies in, or its number, so ``501`` and
+          ``s501`` fit ``p10/s501/1.png``.
+
+        Args:
+            column: The column that may hold keys, or two columns ``FOLDER/FILE``, whose cells
+                together are a path.
+            kind: One of the kinds above.
+
+        Returns:
+            Row indices for each image, or None when no image has this kind of key.
+        """
+        if kind in ID_KINDS:
+            return self._match_identifiers(column, kind)
+        if kind == FOLDER:
+            return self._match_folders(column)
+        if kind in ALONE:
+            return self._match_last_parts(column, ALONE[kind])
+        read = self._read_column(column)
+        exact = self._match_paths(read)
+        if kind == "path":
+            return exact
+        list_forms = _list_forms(kind)
+        whole = _list_row_forms(read.parts, list_forms)
+        if any(exact) and read.has_folders:
+            found = _match_equal(self._list_inside(kind), whole)
+        else:
+            found = _match_ends(self._list_absolute(kind), whole)
+            if not any(exact) and not any(found):
+                found = self._match_elsewhere(read, kind, whole)
+        return [_unite(a, b) for a, b in zip(exact, found, strict=True)]
+
+    def find_by_end(self, column: str, kind: str) -> Matches:
+        """Finds the rows that could mean each image: its path ends like the cell.
+
+        Args:
+            column: The column of file names.
+            kind: ``path``, ``name`` or ``stem``: how suffixes and case count.
+        """
+        rows = _list_row_forms(self._read_column(column).parts, _list_forms(kind))
+        return _match_ends(self._list_absolute(kind), rows)
+
+    @cached_property
+    def _ends(self) -> frozenset[Key]:
+        """Last components of the images' whole paths, as `_fold_cell` writes them."""
+        paths = [form for forms in self._list_absolute("stem") for form in forms]
+        return frozenset(path[-n:] for path in paths for n in range(1, DEPTH + 1))
+
+    @cached_property
+    def _starts(self) -> frozenset[Key]:
+        """The images' paths below the first root, or their ends, in the same form."""
+        return frozenset(form[-DEPTH:] for forms in self._list_inside("stem") for form in forms)
+
+    def _read_column(self, column: str, *, alone: bool = False) -> _Column:
+        """A column of paths; `alone`: only their last components count."""
+        if (column, alone) not in self._columns:
+            may_fit = self._may_fit_alone if alone else self._may_fit
+            cells = read_keys(self.table, column)
+            distinct = set(cells)
+            parts = {
+                cell: _split_cell(cell)
+                for cell in distinct
+                if any(may_fit(parts) for parts in _fold_cell(cell))
+            }
+            rows = [row for row, cell in enumerate(cells) if cell in parts]
+            self._columns[column, alone] = _Column(
+                {row: cells[row] for row in rows},
+                {row: parts[cells[row]] for row in rows},
+                distinct,
+            )
+        return self._columns[column, alone]
+
+    def _may_fit_alone(self, parts: Key) -> bool:
+        return parts[-1:] in self._ends
+
+    def _may_fit(self, parts: Key) -> bool:
+        """Whether a cell can be the end of an image's path, or end like its path below the root."""
+        if parts[-DEPTH:] in self._ends:
+            return True
+        return any(parts[-n:] in self._starts for n in range(1, min(DEPTH, len(parts)) + 1))
+
+    def _list_absolute(self, kind: str) -> list[list[Key]]:
+        """Forms of the images' whole paths."""
+        kind = "stem" if kind == "stem" else "name"
+        if kind not in self._absolute:
+            list_forms = _list_forms(kind)
+            paths = (os.path.abspath(image.path) for image in self.images)
+            self._absolute[kind] = [list_forms(_split(path)) for path in paths]
+        return self._absolute[kind]
+
+    def _list_inside(self, kind: str) -> list[list[Key]]:
+        """Forms of the images' paths below the first root."""
+        if kind not in self._inside:
+            list_forms = _list_forms(kind)
+            paths = (_inside(image.path, self.roots) for image in self.images)
+            self._inside[kind] = [list_forms(_split(path)) for path in paths]
+        return self._inside[kind]
+
+    def _match_identifiers(self, column: str, kind: str) -> Matches | None:
+        values = [getattr(image.identity, kind).strip() for image in self.images]
+        if not any(values):
+            return None
+        cells = read_keys(self.table, column)
+        return _match_equal(
+            [[(value,)] if value else [] for value in values],
+            _keep_wanted(cells, {value for value in values if value}),
+        )
+
+    def _match_folders(self, column: str) -> Matches:
+        names = [
+            {
+                form
+                for part in _split(_inside(image.path, self.roots))[:-1]
+                for form in _list_numbers(part)
+            }
+            for image in self.images
+        ]
+        cells = [cell.casefold() for cell in read_keys(self.table, column)]
+        return _match_equal(
+            [[(form,) for form in sorted(forms)] for forms in names],
+            _keep_wanted(cells, {form for forms in names for form in forms}),
+        )
+
+    def _match_last_parts(self, column: str, kind: str) -> Matches:
+        rows = _list_row_forms(self._read_column(column, alone=True).parts, _list_forms(kind))
+        return _match_equal(
+            [[form[-1:] for form in forms] for forms in self._list_inside(kind)],
+            {row: [form[-1:] for form in forms] for row, forms in rows.items()},
+        )
+
+    def _match_paths(self, read: _Column) -> Matches:
+        """Rows whose cell is the image's file, from one of the folders that cells may start at."""
+        folders = (self.table.path.parent, *self.roots)
+        bases = list(dict.fromkeys(os.path.abspath(base) for base in folders))
+        paths = (normalise_path(os.path.abspath(image.path)) for image in self.images)
+        forms = [_list_name_forms((path,)) for path in paths]
+        keys = {
+            row: [
+                _list_name_forms((place,))[-1]
+                for text in _decode(cell)
+                for place in list_places(text, bases)
+            ]
+            for row, cell in read.cells.items()
+        }
+        return _match_equal(forms, keys)
+
+    def _match_elsewhere(self, read: _Column, kind: str, whole: Rows) -> Matches:
+        """Rows whose path starts at a folder that is not there: a tree that was moved."""
+        list_forms = _list_forms(kind)
+        inside = self._list_inside(kind)
+        depth = read.count_common_folders()
+        rests = {row: [key[depth:] for key in keys] for row, keys in read.parts.items()}
+        found = _match_equal(inside, _list_row_forms(rests, list_forms))
+        return found if any(found) else _match_moved(inside, self._list_absolute(kind), whole)
+
+
+class _Column(NamedTuple):
+    """A column of file names.
+
+    Attributes:
+        cells: The cells whose last components can be an image's, by row.
+        parts: Their components, in each way of reading them.
+        distinct: All different cells.
+    """
+
+    cells: Mapping[int, str]
+    parts: Rows
+    distinct: AbstractSet[str]
+
+    @property
+    def has_folders(self) -> bool:
+        """Whether a cell has more than one component."""
+        return any(
+            ("/" in cell or "\\" in cell or not _is_plain(cell))
+            and any(len(parts) > 1 for parts in _split_cell(cell))
+            for cell in self.distinct
+        )
+
+    def count_common_folders(self) -> int:
+        """How many leading folders all paths have in common."""
+        common: Key | None = None
+        start = ""
+        for cell in self.distinct:
+            if start and cell.startswith(start) and _is_plain(cell):
+                continue
+            for parts in _split_cell(cell)[:1]:
+                folders = parts[:-1]
+                longest = len(folders) if common is None else min(len(common), len(folders))
+                same = _count_same(zip(common or folders, folders, strict=False), longest)
+                common = folders[:same]
+                start = "/".join((*common, ""))
+            if common == ():
+                break
+        return len(common or ())
+
+
+_ODD = re.compile(r"%|://|(?:^|[/\\])(?:\.{0,2}(?:[/\\]|$))")
+
+
+def _is_plain(cell: str) -> bool:
+    """Whether a cell reads as a path in one way, without ``.``, ``..`` and empty components."""
+    return not _ODD.search(cell, 1 if cell[:1] in "/\\" else 0)
+
+
+def _fold_cell(cell: str) -> list[Key]:
+    """Components as `_list_stem_forms` gives them, in each way of reading a cell."""
+    if not _is_plain(cell):
+        return [form for parts in _split_cell(cell) for form in _list_stem_forms(parts)]
+    path = strip_suffix(normalise_slashes(cell).lstrip("/")).casefold()
+    return [tuple(path.split("/"))] if path else []
+
+
+def _keep_wanted(cells: Sequence[str], wanted: AbstractSet[str]) -> dict[int, list[Key]]:
+    return {row: [(cell,)] for row, cell in enumerate(cells) if cell and cell in wanted}
+
+
+def _list_row_forms(paths: Rows, list_forms: Callable[[Key], list[Key]]) -> dict[int, list[Key]]:
+    """The form that each spelling of a row's cell has."""
+    return {
+        row: [form for parts in spellings for form in list_forms(parts)[-1:]]
+        for row, spellings in paths.items()
+    }
 
 
 def read_keys(table: CsvTable, column: str) -> list[str]:
@@ -121,96 +330,24 @@ def _find_places(table: CsvTable, column: str) -> tuple[int | None, int]:
     return next((places[a], places[b]) for a, b in pairs if b != column and b in places)
 
 
-def find_rows_by_end(
-    images: Sequence[ImageName], table: CsvTable, column: str, kind: str, roots: Sequence[Path]
-) -> Matches:
-    """Finds the rows that could mean each image: its path ends like the cell.
-
-    Args:
-        images: What is known of each image.
-        table: The label file.
-        column: The column of file names.
-        kind: ``path``, ``name`` or ``stem``: how suffixes and case count.
-        roots: As in `find_rows`.
-    """
-    list_forms = _list_forms(kind)
-    cells = [_split_cell(cell) for cell in read_keys(table, column)]
-    rows = [_list_last_forms(parts, list_forms) for parts in cells]
-    return _match_ends(_list_absolute_forms(images, kind), rows)
-
-
-def _match_identifiers(
-    images: Sequence[ImageName], cells: Sequence[str], kind: str
-) -> Matches | None:
-    values = [getattr(image.identity, kind).strip() for image in images]
-    if not any(values):
-        return None
-    return _match_equal([[(v,)] if v else [] for v in values], [[(c,)] if c else [] for c in cells])
-
-
-def _match_folders(
-    images: Sequence[ImageName], cells: Sequence[str], roots: Sequence[Path]
-) -> Matches:
-    names = [
-        {form for part in _split(_inside(image.path, roots))[:-1] for form in _list_numbers(part)}
-        for image in images
-    ]
-    return _match_equal(
-        [[(form,) for form in sorted(forms)] for forms in names],
-        [[(cell.casefold(),)] if cell else [] for cell in cells],
-    )
-
-
 def _list_numbers(folder: str) -> list[str]:
     """A folder's name as cells may write it: in full, and its number alone."""
     number = re.fullmatch(r"[^\W\d_]{1,10}[-_ ]?(\d+)", folder)
     return [folder.casefold(), *([number.group(1)] if number else [])]
 
 
-def _match_last_parts(
-    images: Sequence[ImageName], cells: Sequence[str], kind: str, roots: Sequence[Path]
-) -> Matches:
-    list_forms = _list_forms(kind)
-    names = [
-        [form[-1:] for form in list_forms(_split(_inside(image.path, roots)))] for image in images
-    ]
-    cell_names = [
-        [form[-1:] for form in _list_last_forms(_split_cell(cell), list_forms)] for cell in cells
-    ]
-    return _match_equal(names, cell_names)
-
-
-def _match_paths(
-    images: Sequence[ImageName], table: CsvTable, cells: Sequence[str], roots: Sequence[Path]
-) -> Matches:
-    """Rows whose cell is the image's file, from one of the folders that cells may start at."""
-    bases = list(dict.fromkeys(os.path.abspath(base) for base in (table.path.parent, *roots)))
-    forms = [_list_name_forms((normalise_path(os.path.abspath(image.path)),)) for image in images]
-    keys = [
-        [
-            _list_name_forms((place,))[-1]
-            for text in _decode(cell)
-            for place in list_places(text, bases)
-        ]
-        for cell in cells
-    ]
-    return _match_equal(forms, keys)
-
-
 def _match_moved(
-    images: Sequence[Sequence[Key]],
-    absolute: Sequence[Sequence[Key]],
-    rows: Sequence[Sequence[Key]],
+    images: Sequence[Sequence[Key]], absolute: Sequence[Sequence[Key]], rows: Rows
 ) -> Matches:
     """Rows whose path ends like the image's; each row fits the longest such paths alone.
 
     Of several rows that fit an image, those with most folders of its absolute path are meant.
     """
     known = {key for forms in images for key in forms}
-    longest = []
-    for keys in rows:
+    longest = {}
+    for row, keys in rows.items():
         ends = [key[-n:] for key in keys for n in range(len(key), 0, -1) if key[-n:] in known]
-        longest.append([key for key in ends if len(key) == max(map(len, ends))])
+        longest[row] = [key for key in ends if len(key) == max(map(len, ends))]
     found = _match_equal(images, longest)
     return [
         _choose_nearest(forms, fits, rows) if len(fits) > 1 else fits
@@ -218,9 +355,7 @@ def _match_moved(
     ]
 
 
-def _choose_nearest(
-    forms: Sequence[Key], fits: list[int], rows: Sequence[Sequence[Key]]
-) -> list[int]:
+def _choose_nearest(forms: Sequence[Key], fits: list[int], rows: Rows) -> list[int]:
     shared = {
         row: max((_count_shared(form, key) for form in forms for key in rows[row]), default=0)
         for row in fits
@@ -232,21 +367,25 @@ def _choose_nearest(
 def _count_shared(one: Key, other: Key) -> int:
     """How many last components two paths have in common."""
     pairs = zip(reversed(one), reversed(other), strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+    return _count_same(pairs, min(len(one), len(other)))
 
 
-def _match_ends(images: Sequence[Sequence[Key]], rows: Sequence[Sequence[Key]]) -> Matches:
+def _count_same(pairs: Iterable[tuple[str, str]], longest: int) -> int:
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), longest)
+
+
+def _match_ends(images: Sequence[Sequence[Key]], rows: Rows) -> Matches:
     """Rows whose path is the end of the image's path."""
-    lengths = sorted({len(key) for keys in rows for key in keys} - {0})
+    lengths = sorted({len(key) for keys in rows.values() for key in keys} - {0})
     ends = [[parts[-n:] for parts in forms for n in lengths if n <= len(parts)] for forms in images]
     return _match_equal(ends, rows)
 
 
-def _match_equal(images: Sequence[Sequence[Key]], rows: Sequence[Sequence[Key]]) -> Matches:
+def _match_equal(images: Sequence[Sequence[Key]], rows: Rows) -> Matches:
     """Rows that share a form with the image."""
     of_key: dict[Key, list[int]] = defaultdict(list)
     wanted = {key for forms in images for key in forms}
-    for row, keys in enumerate(rows):
+    for row, keys in rows.items():
         for key in keys:
             if key in wanted:
                 of_key[key].append(row)
@@ -268,16 +407,6 @@ def _unite(one: list[int], two: list[int]) -> list[int]:
     if not one or not two:
         return one or two
     return one if one is two else list(dict.fromkeys(one + two))
-
-
-def _list_absolute_forms(images: Sequence[ImageName], kind: str) -> list[list[Key]]:
-    list_forms = _list_forms(kind)
-    return [list_forms(_split(os.path.abspath(image.path))) for image in images]
-
-
-def _list_last_forms(paths: Sequence[Key], list_forms: Callable[[Key], list[Key]]) -> list[Key]:
-    """The form that each spelling of a cell has."""
-    return [form for parts in paths for form in list_forms(parts)[-1:]]
 
 
 def _split_cell(cell: str) -> list[Key]:
@@ -305,25 +434,14 @@ def _list_name_forms(parts: Key) -> list[Key]:
     """
     if not parts:
         return []
-    bare = (*parts[:-1], "~" + strip_suffix(parts[-1]))
-    return (
-        [bare, (*parts[:-1], "=" + parts[-1])] if strip_suffix(parts[-1]) != parts[-1] else [bare]
-    )
+    stem = strip_suffix(parts[-1])
+    bare = (*parts[:-1], "~" + stem)
+    return [bare, (*parts[:-1], "=" + parts[-1])] if stem != parts[-1] else [bare]
 
 
 def _list_stem_forms(parts: Key) -> list[Key]:
     return (
         [tuple(part.casefold() for part in (*parts[:-1], strip_suffix(parts[-1])))] if parts else []
-    )
-
-
-def _count_common_folders(cells: Sequence[Key]) -> int:
-    """How many leading folders all paths have in common."""
-    folders = [parts[:-1] for parts in cells if parts]
-    first, last = (min(folders), max(folders)) if folders else ((), ())
-    return next(
-        (n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
-        min(len(first), len(last)),
     )
 
 

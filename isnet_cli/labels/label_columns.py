@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from statistics import median
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from isnet_cli.config.schema import Labels
@@ -32,6 +32,8 @@ LABEL_NAMES = (  # tiers: a column of an earlier tier wins
         *("diagnosis", "diagnoses", "disease", "diseases", "finding", "findings"),
         *("findinglabels", "findinglabel", "category", "outcome", "pathology", "pathologies"),
         *("imagelabel", "imagelabels", "classlabel", "labelname", "groundtruth", "truelabel"),
+        *("diagnose", "befund", "klasse", "diagnostico", "diagnostic", "hallazgos", "etiqueta"),
+        *("etiquetas", "clase", "problem", "problems", "abnormality", "abnormalities"),
     ),
     ("y", "gt", "encodedpixels", "haspneumo"),
 )
@@ -108,48 +110,59 @@ def find_label_columns(table: CsvTable, labels: Labels, taken: frozenset[str]) -
     )
 
 
-def judge_cells(cells: Sequence[str]) -> str:
+def judge_cells(cells: Iterable[str]) -> str:
     """Why a column holds no classes, as the rest of a sentence; empty when it may."""
-    filled = [cell for cell in cells if not is_missing(cell)]
+    filled = _count_filled(cells)
     if not filled:
         return "is empty"
-    if read_run_lengths(cells) is not None:
+    if read_run_lengths(filled) is not None:
         return ""
-    numbers = [cell for cell in filled if _NUMBER.fullmatch(cell)]
+    numbers = {cell: n for cell, n in filled.items() if _NUMBER.fullmatch(cell)}
     fraction = next((cell for cell in numbers if _FRACTION.fullmatch(cell)), None)
-    if fraction is not None and len(numbers) * 2 > len(filled):
+    if fraction is not None and sum(numbers.values()) * 2 > filled.total():
         return f"holds numbers with fractions such as {fraction}: measurements, no classes"
-    return _judge_names(filled) if len(filled) >= JUDGED else ""
+    return _judge_names(filled) if filled.total() >= JUDGED else ""
 
 
-def _judge_names(cells: Sequence[str]) -> str:
+def _count_filled(cells: Iterable[str]) -> Counter[str]:
+    """How often each cell occurs, without those for 'not available'.
+
+    Tables are long and their cells repeat, so that cells are judged once each.
+    """
+    return Counter({cell: n for cell, n in Counter(cells).items() if not is_missing(cell)})
+
+
+def _judge_names(cells: Counter[str]) -> str:
     separator = find_separator(cells)
-    names = [name for cell in cells for name in split_names(cell, separator) or ()]
-    if len({fold_name(name) for name in names}) > 0.9 * len(names) > 0:
+    names: Counter[str] = Counter()
+    for cell, n in cells.items():
+        for name in split_names(cell, separator) or ():
+            names[name] += n
+    count = names.total()
+    if len({fold_name(name) for name in names}) > 0.9 * count > 0:
         return "has another value in nearly every row, as identifiers and reports do"
-    if names and median(map(len, names)) > LONG:
+    if sum(n for name, n in names.items() if len(name) > LONG) * 2 > count:
         return "holds long texts, as reports do"
     return ""
 
 
 def describe_cells(cells: Sequence[str]) -> str:
     """What the cells of a label column are, in words."""
-    filled = [cell for cell in cells if not is_missing(cell)]
-    if read_run_lengths(cells) is not None:
+    filled = _count_filled(cells)
+    if read_run_lengths(filled) is not None:
         return "its cells are run-length masks, so yes where there is one"
-    if has_lists(cells):
-        separator = find_separator(cells)
-        several = sum(len(split_names(cell, separator) or ()) != 1 for cell in filled)
-        return f"{several} of {len(filled)} cells name several findings"
-    distinct = len(set(filled))
-    return f"{distinct} different values in {len(filled)} cells"
+    separator = find_separator(filled)
+    several = sum(n for x, n in filled.items() if len(split_names(x, separator) or ()) != 1)
+    if several:
+        return f"{several} of {filled.total()} cells name several findings"
+    return f"{len(filled)} different values in {filled.total()} cells"
 
 
 def _judge_weak(cells: Sequence[str]) -> str:
     """Whole numbers of many values under a weak name are places or counts."""
-    filled = {cell for cell in cells if not is_missing(cell)}
+    filled = _count_filled(cells)
     numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in filled)
-    if numbers > MANY and read_run_lengths(cells) is None:
+    if numbers > MANY and read_run_lengths(filled) is None:
         return f"holds {numbers} different numbers"
     return ""
 
@@ -166,9 +179,9 @@ def _list_odd(table: CsvTable, names: Sequence[str]) -> list[str]:
     """Columns that would be findings but for a few cells, each with such a cell."""
     found = []
     for name in names:
-        cells = [cell for cell in table.column(name) if not is_missing(cell)]
+        cells = _count_filled(table.column(name))
         odd = [cell for cell in cells if not is_finding([cell, "1"])]
-        if 0 < len(odd) * 5 < len(cells):
+        if 0 < sum(cells[cell] for cell in odd) * 5 < cells.total():
             found.append(f"'{name}', which also holds '{odd[0][:20]}'")
     return found
 
@@ -191,11 +204,14 @@ def _propose(
     """What to type: only what was tried on the cells."""
     classes = []
     for name in _list_free(table, taken):
-        cells = [cell for cell in table.column(name) if not is_missing(cell)]
+        cells = _count_filled(table.column(name))
+        if len(cells) > 10 * MANY:
+            continue
         kinds = {fold_name(cell) for cell in cells}
-        recurring = 2 <= len(kinds) <= min(MANY, len(cells) // 2)
-        words = recurring and not _NUMBER.fullmatch(cells[0]) and not judge_cells(cells)
-        if plain(name) and words and (labels.task == "multilabel" or not has_lists(cells)):
+        recurring = 2 <= len(kinds) <= min(MANY, cells.total() // 2)
+        words = recurring and not _NUMBER.fullmatch(next(iter(cells)))
+        words = words and not judge_cells(cells.elements())
+        if plain(name) and words and (labels.task == "multilabel" or not has_lists(tuple(cells))):
             classes.append(name)
     choices = [f"data.labels.columns: [{name}]" for name in classes[:3]]
     if len(findings) > 1 and labels.task == "multiclass":

@@ -63,7 +63,7 @@ def find_separator(cells: Iterable[str]) -> str:
     A sign counts when at least half of the names that it joins occur in other cells too, alone or
     in other company: the parts of ``Mass, left`` do not.
     """
-    distinct = {cell for cell in cells if cell and _strip_brackets(cell) is None}
+    distinct = {cell for cell in set(cells) if cell and _strip_brackets(cell) is None}
     for separator in SEPARATORS:
         joined = [cell for cell in distinct if separator in cell]
         if joined and _parts_recur(joined, distinct, separator):

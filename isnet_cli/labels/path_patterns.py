@@ -10,7 +10,7 @@ from isnet_cli.labels.column_names import PATH
 
 # What stands before a patient's number, from sure to likely.
 _WORDS = (
-    r"patients?|patientid|subjects?|subj|sub|patid|pat|pt|person|pid",
+    r"patients?|patientid|subjects?|subj|sub|patid|pat|pt|person|pid|participant|proband|paciente",
     r"p|case|id",
     r"",
 )

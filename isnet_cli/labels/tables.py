@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from isnet_cli.config.schema import Columns, Labels, Limits
 from isnet_cli.errors import IsnetError
@@ -32,6 +34,8 @@ from isnet_cli.labels.values import (
     read_run_lengths,
 )
 
+_Cell = TypeVar("_Cell", bound=Hashable)
+_Value = TypeVar("_Value")
 MAX_CLASS_FOLDERS = 20
 PLAIN_FOLDERS = {  # folders of these names hold images or masks, not a class
     *("image", "images", "img", "imgs", "film", "films", "xray", "xrays", "png", "jpg", "jpeg"),
@@ -93,17 +97,12 @@ class LabelTable:
 def read_labels(
     labels: Labels, columns: Columns, *, outside: bool = False, limits: Limits | None = None
 ) -> LabelTable:
-    """Reads the CSV of `labels` and finds out what each row means.
-
-    Multi-class: one column of class names, kept as written, or several 0/1 columns with exactly
-    one 1 a row. Multi-label: several 0/1 columns, or one column of lists of names. Names that
-    differ in nothing but case, blanks or the form of letters are one class.
+    """Reads the CSV of `labels` and finds out what each row means, as `interpret_table` does.
 
     Args:
         labels: The file and how to read it.
         columns: Its optional columns.
-        outside: The images belong to a test set of their own: they may all be of one class and need
-            not have all configured ones.
+        outside: As in `interpret_table`.
         limits: What the file may be; None: the defaults.
 
     Raises:
@@ -112,21 +111,44 @@ def read_labels(
     if labels.file is None:
         raise ValueError("labels.file is not set")
     table = read_table(Path(labels.file), labels.delimiter, limits)
+    return interpret_table(table, labels, columns, outside=outside)
+
+
+def interpret_table(
+    table: CsvTable, labels: Labels, columns: Columns, *, outside: bool = False
+) -> LabelTable:
+    """Finds out what each row of a label file means.
+
+    Multi-class: one column of class names, kept as written, or several 0/1 columns with exactly
+    one 1 a row. Multi-label: several 0/1 columns, or one column of lists of names. Names that
+    differ in nothing but case, blanks or the form of letters are one class.
+
+    Args:
+        table: The file.
+        labels: How to read its labels.
+        columns: Its optional columns.
+        outside: The images belong to a test set of their own: they may all be of one class and need
+            not have all configured ones.
+
+    Raises:
+        IsnetError: Kind "data"; names file, line, what was found and what was expected.
+    """
     roles = find_roles(table, labels, columns)
     texts, classes, warnings = _read_label_texts(table, roles.label, labels, 1 if outside else 2)
     statements = _read_statements(table, roles)
+    masks = zip(*(_read_cells(table, name) for name in roles.mask), strict=True)
     rows = tuple(
-        LabelRow(
-            line,
-            text,
-            source=_read_cell(table, row, roles.source),
-            patient=_read_cell(table, row, roles.patient),
-            view=stated.view,
-            masks=tuple(mask for name in roles.mask if (mask := _read_cell(table, row, name))),
-            set=parse_set(_read_cell(table, row, roles.set)),
-            fault=stated.fault,
+        map(
+            LabelRow,
+            table.lines,
+            texts,
+            _read_cells(table, roles.source),
+            _read_cells(table, roles.patient),
+            [stated.view for stated in statements],
+            [tuple(filter(None, names)) for names in masks] if roles.mask else repeat(()),
+            _map_cells(_read_cells(table, roles.set), parse_set),
+            [stated.fault for stated in statements],
         )
-        for line, row, text, stated in zip(table.lines, table.rows, texts, statements, strict=True)
     )
     odd = Counter(stated.odd for stated in statements if stated.odd)
     if odd:
@@ -140,15 +162,12 @@ def read_labels(
 
 def _read_statements(table: CsvTable, roles: Roles) -> list[Statement]:
     columns = [roles.view, roles.modality, roles.body_part]
-    places = [[table.columns.index(name) for name in names] for names in columns]
-    known: dict[tuple[tuple[str, ...], ...], Statement] = {}
-    found = []
-    for row in table.rows:
-        cells = tuple(tuple(row[place] for place in group) for group in places)
-        if cells not in known:
-            known[cells] = read_statement(*cells)
-        found.append(known[cells])
-    return found
+    if not any(columns):
+        return [Statement()] * len(table.rows)
+    groups = [
+        zip(*map(table.column, names), strict=True) if names else repeat(()) for names in columns
+    ]
+    return _map_cells(list(zip(*groups, strict=False)), lambda cells: read_statement(*cells))
 
 
 def read_folder_labels(
@@ -241,9 +260,17 @@ def _read_named_folders(
     return rows if any(row.label for row in rows) else None
 
 
-def _read_cell(table: CsvTable, row: tuple[str, ...], name: str) -> str:
-    text = row[table.columns.index(name)] if name else ""
-    return "" if is_missing(text) else text
+def _read_cells(table: CsvTable, name: str) -> list[str]:
+    """A column with empty cells for 'not available'; no name: a column of these."""
+    if not name:
+        return [""] * len(table.rows)
+    return _map_cells(table.column(name), lambda cell: "" if is_missing(cell) else cell)
+
+
+def _map_cells(cells: Sequence[_Cell], function: Callable[[_Cell], _Value]) -> list[_Value]:
+    """What a function makes of each cell; equal cells, of which there are many, are read once."""
+    known = {cell: function(cell) for cell in dict.fromkeys(cells)}
+    return [known[cell] for cell in cells]
 
 
 Texts = tuple[list[str], tuple[str, ...], tuple[str, ...]]  # per row, classes, warnings
@@ -266,7 +293,7 @@ def _read_class_names(table: CsvTable, column: str, labels: Labels, least: int) 
     several = _list_several(cells)
     if several and not {cells[place] for place in several} <= set(labels.classes or ()):
         _refuse_lists(table, column, cells, several)
-    names = [next(iter(split_names(cell) or ()), "") for cell in cells]
+    names = _map_cells(cells, lambda cell: next(iter(split_names(cell) or ()), ""))
     spelled, warnings = _merge_spellings(table, column, Counter(filter(None, names)), labels)
     names = [spelled[name] if name else "" for name in names]
     found = Counter(filter(None, names))
@@ -292,7 +319,7 @@ def _read_column(table: CsvTable, column: str) -> list[str]:
 def _list_several(cells: Sequence[str]) -> list[int]:
     """Places of the cells that name several findings, or none in brackets."""
     separator = find_separator(cells)
-    lists = [split_names(cell, separator) for cell in cells]
+    lists = _map_cells(cells, lambda cell: split_names(cell, separator))
     return [place for place, names in enumerate(lists) if names is not None and len(names) != 1]
 
 
@@ -323,17 +350,25 @@ def _merge_spellings(
 
 
 def _read_one_hot(table: CsvTable, columns: tuple[str, ...], labels: Labels, least: int) -> Texts:
-    texts = []
-    for line, values in _parse_finding_rows(table, columns, labels):
-        positive = [name for name, value in values.items() if value == 1.0]
-        if len(positive) > 1 or (not positive and None not in values.values()):
-            raise IsnetError(
-                "data",
-                f"{table.path}:{line}: {len(positive)} of the columns {list_names(columns)}"
-                " say yes, expected exactly one, since data.labels.task is multiclass",
-                fix="data.labels.task: multilabel   or one column of class names",
-            )
-        texts.append(positive[0] if positive else "")
+    def choose(values: tuple[float | None, ...]) -> str | None:
+        """The one class of a row, nothing when it is unknown; None: it has none or several."""
+        positive = [name for name, value in zip(columns, values, strict=True) if value == 1.0]
+        if len(positive) == 1:
+            return positive[0]
+        return "" if not positive and None in values else None
+
+    rows = list(zip(*_parse_findings(table, columns, labels), strict=True))
+    chosen = _map_cells(rows, choose)
+    if None in chosen:
+        place = chosen.index(None)
+        raise IsnetError(
+            "data",
+            f"{table.path}:{table.lines[place]}: {rows[place].count(1.0)} of the columns"
+            f" {list_names(columns)} say yes, expected exactly one, since data.labels.task is"
+            " multiclass",
+            fix="data.labels.task: multilabel   or one column of class names",
+        )
+    texts = [text or "" for text in chosen]
     classes = order_classes(Counter(t for t in texts if t), labels, str(table.path), least)
     ordered = classes if labels.classes is not None else columns
     classes = tuple(name for name in ordered if name in classes)
@@ -346,29 +381,29 @@ def _read_findings(table: CsvTable, columns: tuple[str, ...], labels: Labels, le
         order_classes(Counter(columns), labels, f"{table.path}: label columns", least)
         chosen = tuple(name for name in labels.classes if name in columns)
     _check_names(table, chosen)
-    texts = [encode_findings(values) for _, values in _parse_finding_rows(table, chosen, labels)]
+    rows = list(zip(*_parse_findings(table, chosen, labels), strict=True))
+    texts = _map_cells(rows, lambda row: encode_findings(dict(zip(chosen, row, strict=True))))
     return texts, chosen, ()
 
 
-def _parse_finding_rows(
+def _parse_findings(
     table: CsvTable, columns: tuple[str, ...], labels: Labels
-) -> list[tuple[int, Mapping[str, float | None]]]:
-    cells = [(name, _read_column(table, name)) for name in columns]
-    rows: list[tuple[int, Mapping[str, float | None]]] = []
-    for place, line in enumerate(table.lines):
-        values = {}
-        for name, column in cells:
-            try:
-                values[name] = parse_finding(column[place], labels.uncertain)
-            except UnknownValueError as error:
-                raise IsnetError(
-                    "data",
-                    f"{table.path}:{line}: '{column[place]}' in column '{name}', expected 1, 0,"
-                    " -1 (uncertain), yes, no, true, false, pos, neg, or nothing",
-                    fix="mend the cell, or set data.labels.columns or data.labels.task",
-                ) from error
-        rows.append((line, values))
-    return rows
+) -> list[list[float | None]]:
+    """The values of each column."""
+    found = []
+    for name in columns:
+        cells = _read_column(table, name)
+        try:
+            found.append(_map_cells(cells, lambda cell: parse_finding(cell, labels.uncertain)))
+        except UnknownValueError as error:  # of the first such cell
+            place = cells.index(str(error))
+            raise IsnetError(
+                "data",
+                f"{table.path}:{table.lines[place]}: '{cells[place]}' in column '{name}', expected"
+                " 1, 0, -1 (uncertain), yes, no, true, false, pos, neg, or nothing",
+                fix="mend the cell, or set data.labels.columns or data.labels.task",
+            ) from error
+    return found
 
 
 def _read_name_lists(table: CsvTable, column: str, labels: Labels, least: int) -> Texts:
@@ -376,7 +411,7 @@ def _read_name_lists(table: CsvTable, column: str, labels: Labels, least: int) -
     separator = find_separator(cells)
     if not separator:  # these never belong to a name
         separator = next((sign for sign in "|;" if any(sign in cell for cell in cells)), "")
-    lists = [split_names(cell, separator) for cell in cells]
+    lists = _map_cells(cells, lambda cell: split_names(cell, separator))
     count = Counter(name for names in lists for name in names or ())
     spelled, warnings = _merge_spellings(table, column, count, labels)
     found = Counter(spelled[name] for names in lists for name in names or ())
@@ -389,13 +424,13 @@ def _read_name_lists(table: CsvTable, column: str, labels: Labels, least: int) -
             " expected rows with and without it",
             fix="name the label column: data.labels.columns: [NAME]",
         )
-    texts = [
-        ""
-        if names is None
-        else encode_findings({c: float(c in {spelled[name] for name in names}) for c in classes})
-        for names in lists
-    ]
-    return texts, classes, tuple(warnings)
+
+    def write(cell: str) -> str:
+        names = split_names(cell, separator)
+        here = {spelled[name] for name in names or ()}
+        return "" if names is None else encode_findings({c: float(c in here) for c in classes})
+
+    return _map_cells(cells, write), classes, tuple(warnings)
 
 
 def _check_names(table: CsvTable, names: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 from isnet_cli.images.dicom import header
 
@@ -54,9 +54,9 @@ def parse_finding(cell: str, uncertain: str) -> float | None:
     raise UnknownValueError(cell)
 
 
-def is_finding(cells: list[str]) -> bool:
+def is_finding(cells: Iterable[str]) -> bool:
     """Whether a column holds nothing but 0/1 cells, at least one of them yes or no."""
-    words = {cell.lower() for cell in cells}
+    words = {cell.lower() for cell in set(cells)}
     return words <= MISSING | POSITIVE | NEGATIVE | UNCERTAIN and bool(
         words & (POSITIVE | NEGATIVE)
     )
@@ -114,11 +114,11 @@ def parse_view(cell: str) -> str:
     return "lateral" if words and words <= LATERAL else "unknown"
 
 
-def read_run_lengths(cells: Sequence[str]) -> list[str] | None:
+def read_run_lengths(cells: Collection[str]) -> list[str] | None:
     """Cells of run-length masks as 1 (there is one) and 0 (``-1``); None for other columns."""
-    filled = [cell for cell in cells if not is_missing(cell)]
-    masks = sum(bool(_RUNS.fullmatch(cell)) for cell in filled)
-    if not masks or masks + filled.count("-1") < len(filled):
+    distinct = {cell for cell in set(cells) if not is_missing(cell)}
+    masks = distinct - {"-1"}
+    if not masks or not all(_RUNS.fullmatch(cell) for cell in masks):
         return None
     return [cell if is_missing(cell) else "0" if cell == "-1" else "1" for cell in cells]
 

@@ -22,7 +22,7 @@ from isnet_cli.labels.join import (
     join_labels,
     needs_headers,
 )
-from isnet_cli.labels.join_keys import ImageName
+from isnet_cli.labels.join_keys import ImageName, RowFinder
 from isnet_cli.labels.tables import LabelRow, LabelTable, read_labels
 
 ROOT = Path("/data/xrays")
@@ -257,6 +257,33 @@ def test_a_path_is_not_joined_to_a_longer_one_when_the_first_folder_is_known(
     assert lines(joined(tmp_path, "file,label\na/2.png,x\nb,y\n", images[1:])) == [2]
 
 
+@pytest.mark.parametrize("column", ["hospital", "split", "patient_id"])
+def test_folders_called_like_a_hospital_a_set_or_a_patient(tmp_path: Path, column: str) -> None:
+    images = [image(f"{folder}/{n}.png") for folder in ("A1", "B2") for n in (1, 2)]
+    text = f"image,{column},label\n1.png,B2,x\n2.png,B2,y\n1.png,A1,y\n2.png,A1,x\n"
+    found = joined(tmp_path, text, images)
+    assert found.chosen.column == f"{column}/image"
+    assert lines(found) == [4, 5, 2, 3]
+
+
+def test_names_of_columns_with_units_and_in_other_languages(tmp_path: Path) -> None:
+    images = [image("1.png"), image("2.png")]
+    for header in ("Image [file],Diagnosis (ICD)", "Datei,Befund", "archivo,Etiquetas"):
+        found = joined(tmp_path, f"{header}\n2.png,x\n1.png,y\n", images)
+        assert lines(found) == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("cells", "hint"), [(("1.0", "2.0"), "decimals"), (("2.1E+17", "2.2E+17"), "rounded")]
+)
+def test_numbers_that_a_spreadsheet_changed_are_said(
+    tmp_path: Path, cells: tuple[str, str], hint: str
+) -> None:
+    with pytest.raises(IsnetError) as caught:
+        joined(tmp_path, f"id,label\n{cells[0]},x\n{cells[1]},y\n", [image("1"), image("2")])
+    assert hint in caught.value.details[1]
+
+
 def test_lost_leading_zeros_are_recognised_and_not_repaired(tmp_path: Path) -> None:
     images = [image("001.png"), image("002.png")]
     with pytest.raises(IsnetError) as caught:
@@ -418,14 +445,14 @@ def test_a_refusal_speaks_of_the_best_attempt(tmp_path: Path) -> None:
 
 
 def test_a_refusal_without_any_attempt_lists_the_columns() -> None:
-    error = build_refusal([], IMAGES, TABLE, Labels(), [])
+    error = build_refusal([], RowFinder(IMAGES, TABLE.csv, []), TABLE, Labels())
     assert "none of the columns 'file', 'label'" in error.details[1]
     assert "min_match:" not in error.fix
 
 
 def test_an_ambiguous_attempt_shows_examples() -> None:
     attempts = [Attempt("stem", "file", (None,) * 3, 2, ("a: lines 2, 3 differ",))]
-    error = build_refusal(attempts, IMAGES, TABLE, Labels(), [])
+    error = build_refusal(attempts, RowFinder(IMAGES, TABLE.csv, []), TABLE, Labels())
     assert "ambiguous for 2 of 3 images" in error.message
     assert error.details[0] == "e.g. a: lines 2, 3 differ"
 

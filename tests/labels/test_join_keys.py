@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from isnet_cli.images.find import list_places, normalise_path, normalise_slashes, strip_suffix
 from isnet_cli.images.types import Identity
 from isnet_cli.labels.csv_table import CsvTable
-from isnet_cli.labels.join_keys import ImageName, find_rows
+from isnet_cli.labels.join_keys import ImageName, RowFinder
 
 ROOT = Path("/data/xrays")
 
@@ -17,7 +18,7 @@ def fits(cells: list[str], names: list[str], kind: str) -> list[list[int]] | Non
         Path("/data/labels.csv"), ("file",), tuple((c,) for c in cells),
         tuple(range(2, 2 + len(cells))), ",", "utf-8",
     )  # fmt: skip
-    return find_rows([ImageName(ROOT / n, n) for n in names], table, "file", kind, [ROOT])
+    return RowFinder([ImageName(ROOT / n, n) for n in names], table, [ROOT]).find("file", kind)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +59,29 @@ def test_folders_that_all_rows_begin_with_are_left_out() -> None:
 def test_identifiers() -> None:
     table = CsvTable(Path("/l.csv"), ("id",), (("7",), ("07",), ("",)), (2, 3, 4), ",", "utf-8")
     images = [ImageName(ROOT / "a", "a", Identity("07", "7", ""))]
-    assert find_rows(images, table, "id", "patient", [ROOT]) == [[1]]
-    assert find_rows(images, table, "id", "accession", [ROOT]) == [[0]]
-    assert find_rows(images, table, "id", "uid", [ROOT]) is None
+    finder = RowFinder(images, table, [ROOT])
+    assert finder.find("id", "patient") == [[1]]
+    assert finder.find("id", "accession") == [[0]]
+    assert finder.find("id", "uid") is None
+
+
+@pytest.mark.parametrize("deep", ["", "train/p{}/s1/"])
+def test_only_rows_that_may_fit_are_taken_apart(deep: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{deep.format(n)}{'view1' if deep else n}.jpg" for n in range(3000)]
+    rows = tuple((f"Top-small/{name}" if deep else name,) for name in names)
+    table = CsvTable(ROOT / "l.csv", ("file",), rows, tuple(range(2, 3002)), ",", "utf-8")
+    images = [ImageName(ROOT / name, name) for name in names[::1000]]
+    seen = Counter[str]()
+
+    def count(cell: str) -> list[tuple[str, ...]]:
+        seen[cell] += 1
+        return [tuple(cell.split("/"))]
+
+    monkeypatch.setattr("isnet_cli.labels.join_keys._split_cell", count)
+    finder = RowFinder(images, table, [ROOT])
+    found = [finder.find("file", kind) for kind in ("path", "name", "stem")]
+    assert found[1] == found[2] == [[0], [1000], [2000]]
+    assert seen.total() < 20
 
 
 def test_small_parts() -> None:

@@ -20,6 +20,8 @@ from isnet_cli.labels.path_patterns import find_in_path, is_pattern, propose_pat
          ["sub-01", "sub-01", "sub-02"]),
         (("Patient 3/1.png", "Patient 3/2.png", "patient 4/1.png"),
          ["Patient 3", "Patient 3", "patient 4"]),
+        (("Proband001/1.png", "Proband001/2.png", "Proband002/1.png"),
+         ["Proband001", "Proband001", "Proband002"]),
         (("P1/1.png", "P1/2.png", "P12/1.png"), ["P1", "P1", "P12"]),
         (("10001/1.png", "10001/2.png", "20023/9.png"), ["10001", "10001", "20023"]),
         (("tb/p1_1.png", "tb/p1_2.png", "normal/p2_1.png"), ["p1", "p1", "p2"]),
