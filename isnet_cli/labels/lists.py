@@ -20,6 +20,7 @@ _QUOTES = {"'": "'", '"': '"', "\u2018": "\u2019", "\u201c": "\u201d", "`": "`"}
 # Where a closing quote ends an item: before a separator, a bracket, another quote, or the end.
 _AFTER_ITEM = re.compile(r"\s*(?:[,;|\[\]{}]|$)|\s+[uUbBrR]?['\"\u2018\u201c`]")
 _BETWEEN_QUOTED = re.compile(r"['\"\u2019\u201d`]\s*[,;|]\s*['\"\u2018\u201c`]")
+_WHOLE = re.compile(r"[+-]?\d+,0+")
 _NOTHING = {"none", "nan", "null"}  # items without quotes that stand for no name
 
 
@@ -61,11 +62,13 @@ def find_separator(cells: Iterable[str]) -> str:
     """The sign that joins several names in the cells of a column; empty when none does.
 
     A sign counts when at least half of the names that it joins occur in other cells too, alone or
-    in other company: the parts of ``Mass, left`` do not.
+    in other company: the parts of ``Mass, left`` do not. ``1,0`` is a number with a decimal comma.
     """
     distinct = {cell for cell in set(cells) if cell and _strip_brackets(cell) is None}
     for separator in SEPARATORS:
         joined = [cell for cell in distinct if separator in cell]
+        if separator == "," and all(_WHOLE.fullmatch(cell) for cell in joined):
+            continue
         if joined and _parts_recur(joined, distinct, separator):
             return separator
     return ""

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Mapping
 from isnet_cli.images.dicom import header
 
 MISSING = {"", "nan", "na", "n/a", "null", "#n/a"}
-POSITIVE = {"1", "1.0", "pos", "positive", "yes", "y", "true", "t", "present"}
-NEGATIVE = {"0", "0.0", "neg", "negative", "no", "n", "false", "f", "absent"}
-UNCERTAIN = {"-1", "-1.0", "?", "u", "unc", "uncertain", "unclear", "equivocal", "possible"}
+POSITIVE = {"1", "1.0", "1,0", "pos", "positive", "yes", "y", "true", "t", "present"}
+NEGATIVE = {"0", "0.0", "0,0", "neg", "negative", "no", "n", "false", "f", "absent"}
+UNCERTAIN = {"-1", "-1.0", "-1,0", "?", "u", "unc", "uncertain", "unclear", "equivocal", "possible"}
 FRONTAL = {"posteroanterior", "anteroposterior"}  # besides the words of DICOM headers
 LATERAL = {"l", "llat", "rlat", "llateral", "rlateral"}
 SETS = {
@@ -125,7 +125,7 @@ def read_run_lengths(cells: Collection[str]) -> list[str] | None:
 
 def parse_set(cell: str) -> str:
     """Name of a set: usual words for train, val and test become these, others stay."""
-    word = cell.lower()
+    word = re.sub(r"[\s_-]", "", cell.lower())
     for name, words in SETS.items():
         if word in words:
             return name

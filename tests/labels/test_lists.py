@@ -84,6 +84,8 @@ def test_a_sign_joins_names_when_they_occur_elsewhere(cells: list[str], separato
 def test_columns_of_lists_are_recognised() -> None:
     assert has_lists(["['a']", "['a', 'b']"])
     assert has_lists(["['a']", "[]"])
+    assert not has_lists(["1,0", "0,0", "-1,0"])
+    assert has_lists(["1,0", "0", "1", "1,0,2", "2"])
     assert not has_lists(["['a']", "['b']"])
     assert not has_lists(["a", "b", ""])
 

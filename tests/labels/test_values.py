@@ -47,6 +47,7 @@ def test_anything_else_is_unknown(cell: str) -> None:
 def test_finding_columns_are_told_from_others() -> None:
     assert is_finding(["1", "0", "", "-1"])
     assert is_finding(["yes", "No"])
+    assert is_finding(["1,0", "0,0", "-1,0"])
     assert not is_finding(["", "nan"])
     assert not is_finding(["-1", "-1"])
     assert not is_finding(["1", "2"])
