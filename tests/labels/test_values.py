@@ -102,7 +102,7 @@ def test_views(cell: str, view: str) -> None:
 
 
 def test_set_names_and_missing_cells() -> None:
-    cells = ("Training", "VALID", "dev", "test", "hospitalB", "nan")
+    cells = ("Training", "VALID", "dev", "hold-out", "hospitalB", "nan")
     assert [parse_set(cell) for cell in cells] == ["train", "val", "val", "test", "hospitalB", ""]
     assert is_missing("N/A")
     assert not is_missing("none")  # a class of this name is common
