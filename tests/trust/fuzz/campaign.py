@@ -6,6 +6,7 @@ By hand, one mutant again: ``python -m tests.trust.fuzz.campaign 'dicom j2k' 471
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import sys
@@ -14,7 +15,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tests.trust.fuzz.sources import Source, make_home, make_sources
 SLOW = 20.0  # seconds for one file
 HEAVY = 1 << 30  # bytes that one file may add
 STEP = 25  # files per message
+RESULTS = "results.jsonl"
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,10 @@ def list_cases(sources: Sequence[Source], cases: int, first: int) -> Iterator[tu
 
 
 def run_campaign(cases: Sequence[tuple[str, int]], place: Path, processes: int = 2) -> Campaign:
-    """Reads all mutants; a process that dies or hangs takes one mutant with it."""
+    """Reads all mutants; a process that dies or hangs takes one mutant with it.
+
+    Results are also written to `RESULTS` in `place` as they come.
+    """
     began = time.monotonic()
     home = place / "home"
     home.mkdir(parents=True)
@@ -112,7 +117,10 @@ def run_campaign(cases: Sequence[tuple[str, int]], place: Path, processes: int =
         ready = wait([worker.pipe for worker in workers if worker.busy], timeout=0.2)
         for worker in workers:
             if worker.pipe in ready:
-                campaign.results += worker.take()
+                found = worker.take()
+                campaign.results += found
+                with (place / RESULTS).open("a", encoding="utf-8") as file:
+                    file.writelines(json.dumps(asdict(result)) + "\n" for result in found)
     for worker in workers:
         worker.end()
     campaign.seconds = time.monotonic() - began
