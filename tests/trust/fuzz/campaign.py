@@ -26,7 +26,8 @@ from tests.trust.fuzz.mutate import mutate
 from tests.trust.fuzz.readers import Kind, Outcome, Readers
 from tests.trust.fuzz.sources import Source, make_home, make_sources
 
-SLOW = 20.0  # seconds for one file
+SLOW = 20.0  # seconds of the processor for one file
+HUNG = 120.0  # seconds of the clock, on a machine that has other work too
 HEAVY = 1 << 30  # bytes that one file may add
 STEP = 25  # files per message
 RESULTS = "results.jsonl"
@@ -42,7 +43,7 @@ class Result:
         kind: As of `Outcome`.
         detail: As of `Outcome`.
         damage: What was done to the file, in a word.
-        seconds: Of reading.
+        seconds: Of the processor, for reading.
         growth: Memory added at its peak, bytes.
     """
 
@@ -80,13 +81,13 @@ def make_mutant(source: Source, seed: int) -> tuple[bytes, str]:
 
 
 def list_cases(sources: Sequence[Source], cases: int, first: int) -> Iterator[tuple[str, int]]:
-    """(source, seed) of about `cases` mutants, in turn, by the sources' shares."""
+    """(source, seed) of about `cases` mutants by the sources' shares, well mixed."""
     total = sum(source.share for source in sources)
     counts = {s.name: max(1, round(cases * s.share / total)) for s in sources}
-    for number in range(max(counts.values())):
-        for source in sources:
-            if number < counts[source.name]:
-                yield source.name, first + number
+    order = [(number / count, name, number) for name, count in counts.items()
+             for number in range(count)]  # fmt: skip
+    for _, name, number in sorted(order):
+        yield name, first + number
 
 
 def run_campaign(cases: Sequence[tuple[str, int]], place: Path, processes: int = 2) -> Campaign:
@@ -165,7 +166,7 @@ class _Worker:
         if not self.busy:
             return None
         number, start = int(self.now[0]), self.now[1]
-        hung = start > 0 and time.monotonic() - start > SLOW + 5
+        hung = start > 0 and time.monotonic() - start > HUNG
         if self.process.is_alive() and not hung:
             return None
         if not hung and not self.gone and self.pipe.poll():
@@ -175,7 +176,7 @@ class _Worker:
         self.process.kill()
         self.process.join()
         source, seed = self.batch[number]
-        word = f"hung for {SLOW:g} s" if hung else f"died with {self.process.exitcode}"
+        word = f"hung for {HUNG:g} s" if hung else f"died with {self.process.exitcode}"
         result = Result(source, seed, "fault", word, "", time.monotonic() - start if hung else 0, 0)
         # those before it are read again: their results were lost with the process
         return [*self.batch[:number], *self.batch[number + 1 :]], result
@@ -192,14 +193,17 @@ def _work(pipe: Connection, now: Any, home: str, place: str) -> None:
         os.chdir(own)
         sources = make_sources(Path(home))
         readers = Readers(list(sources.values()), Path(home), Path(own))
+        for source in sources.values():  # imports what the readers import
+            readers.read(source, source.content)
         while (batch := pipe.recv()) is not None:
             results = []
             for number, (name, seed) in enumerate(batch):
                 content, damage = make_mutant(sources[name], seed)
                 before = _reset_peak()
                 now[0], now[1] = float(number), time.monotonic()
+                began = time.process_time()
                 outcome = readers.read(sources[name], content)
-                seconds = time.monotonic() - now[1]
+                seconds = time.process_time() - began
                 now[1] = 0.0
                 growth = _peak() - before
                 results.append(

@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ from isnet_models.weights import load_weights
 from tests.trust.fuzz.sources import Source
 
 FAR = 0.01  # mean difference of accepted pixels (of 0 to 1) from the sound file's: another picture
+COMMANDS = 5  # one in so many mutants of a run's records is also given to a whole command
 MASK_REASONS = {"mask_missing", "mask_unreadable", "mask_values", "mask_size"}
 PYTHON = re.compile(r"\b[A-Z]\w*(Error|Exception|Warning|Interrupt)\b|Traceback")
 Kind = Literal["same", "far, noted", "far, silent", "skipped", "refused", "accepted", "fault"]
@@ -197,12 +199,13 @@ class Readers:
             folder.record()
             for stage in STAGES:
                 folder.stage_record(stage)
-            outcome = self._command("run", self.config, "-o", run, "--dry-run")
-            if outcome.kind == "fault":
-                return outcome
+            if zlib.crc32(content) % COMMANDS == 0:
+                outcome = self._command("run", self.config, "-o", run, "--dry-run")
+                if outcome.kind == "fault":
+                    return outcome
             read_run(folder, "run")
             read_cohort(folder, "run", ())
-            return outcome
+            return Outcome("accepted")
         finally:
             path.write_bytes(kept)
 
