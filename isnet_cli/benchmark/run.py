@@ -85,8 +85,6 @@ WAITING = Ended("stopped")  # a cell whose turn is still to come
 OWN = {
     "logs",
     PHANTOMS,
-    ".lock",
-    ".holder.json",
 }  # of a benchmark that ended before its record was written
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 RECORD = "isnet.yaml"
 DATE = "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]"  # pattern of file names
 OWN = {
-    ".lock",
-    ".holder.json",
     "log.jsonl",
     RECORD,
     "crash.txt",

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from isnet_cli.errors import IsnetError
-from isnet_cli.guard.leftovers import name_temporary
+from isnet_cli.guard.leftovers import is_temporary, name_temporary
 from isnet_cli.guard.opening import open_regular, open_text
 from isnet_cli.text.forms import for_csv, format_json, from_csv
+
+LOCK, HOLDER = ".lock", ".holder.json"  # of an output folder while a process works in it
 
 
 @contextlib.contextmanager
@@ -102,7 +104,8 @@ def refuse_foreign(output: Path, mark: str, own: Set[str], what: str) -> None:
     Args:
         output: The folder.
         mark: File that only a folder of ours has.
-        own: Names that may lie in a folder without it.
+        own: Names that may lie in a folder without it, besides the lock and what a process that
+            was killed left half written.
         what: ``run`` or ``benchmark``, for messages.
 
     Raises:
@@ -112,7 +115,8 @@ def refuse_foreign(output: Path, mark: str, own: Set[str], what: str) -> None:
         return
     if not output.is_dir():
         raise IsnetError("usage", f"{output}: a file, expected a folder for the {what}")
-    foreign = sorted({path.name for path in output.iterdir()} - own)
+    names = {path.name for path in output.iterdir()} - own - {LOCK, HOLDER}
+    foreign = sorted(name for name in names if not is_temporary(name))
     if foreign:
         raise IsnetError(
             "usage",

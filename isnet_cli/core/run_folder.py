@@ -17,8 +17,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from isnet_cli import __version__
+from isnet_cli.core.files import HOLDER, LOCK, sha256_file, write_csv, write_json, write_text
 from isnet_cli.core.files import fingerprint as hash_of
-from isnet_cli.core.files import sha256_file, write_csv, write_json, write_text
 from isnet_cli.core.records.read import (
     FaultyFileError,
     Record,
@@ -44,7 +44,6 @@ SOURCES: Mapping[str, tuple[str, ...]] = {  # stage -> stages that it reads
 }
 RECORD = "run.json"
 SCHEMA = 2  # of run.json, and of every file of the run
-LOCK, HOLDER = ".lock", ".holder.json"
 PRODUCTS = ".products"  # tables of the files of each stage, with size and hash
 TABLES = (".csv", ".json")  # outputs that are compared whenever a later stage reads the stage
 PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "pydicom", "SimpleITK", "numpy")

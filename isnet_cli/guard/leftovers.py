@@ -42,6 +42,11 @@ def name_temporary(path: Path) -> Path:
     return path.with_name(f".{stem}.{_owner()}.tmp{path.suffix}")
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file has a name as `name_temporary` gives it, whoever made it."""
+    return _NAME.fullmatch(name) is not None
+
+
 def name_folder_prefix() -> str:
     """How the name of a temporary folder outside of all output folders begins; it holds no data."""
     return f"{_PREFIX}{_owner()}-"

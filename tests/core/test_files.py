@@ -21,6 +21,7 @@ from isnet_cli.core.files import (
     write_text,
 )
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.leftovers import name_temporary
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
@@ -78,3 +79,12 @@ def test_an_output_folder_is_new_or_our_own(tmp_path: Path) -> None:
     refuse(tmp_path)
     with pytest.raises(IsnetError, match="a file, expected a folder for the run"):
         refuse(tmp_path / "mark")
+
+
+def test_what_a_killed_process_left_is_not_foreign(tmp_path: Path) -> None:
+    for name in (".lock", ".holder.json", name_temporary(tmp_path / "isnet.yaml").name):
+        (tmp_path / name).touch()
+    refuse_foreign(tmp_path, "run.json", set(), "run")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(IsnetError, match=r"holds other files \(notes.txt\)"):
+        refuse_foreign(tmp_path, "run.json", set(), "run")

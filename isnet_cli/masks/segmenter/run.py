@@ -19,7 +19,7 @@ from isnet_cli.core.records.read import Record
 from isnet_cli.core.records.schemas import Count, File, Hash, NotNull
 from isnet_cli.core.records.sealed import read_sealed, write_sealed
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.run_folder import LOCK, RunFolder, installed_versions
+from isnet_cli.core.run_folder import RunFolder, installed_versions
 from isnet_cli.core.training_loop import CHECKPOINT
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.memory import keep_freed_memory
@@ -217,21 +217,10 @@ def _stamps(pair: Pair) -> list[tuple[int, int]]:
 
 def _check_folder(output: Path, identity: str, replace: bool) -> None:
     """Refuses a folder of other things, and of a training of other settings unless `replace`."""
-    if not output.exists():
+    files.refuse_foreign(output, RECORD, set(), "training")
+    if not (output / RECORD).is_file() or replace:
         return
-    if not output.is_dir():
-        raise IsnetError("usage", f"{output}: a file, expected a folder for the training")
-    record = output / RECORD
-    if not record.is_file():
-        foreign = sorted(path.name for path in output.iterdir() if path.name != LOCK)
-        if foreign:
-            raise IsnetError(
-                "usage",
-                f"{output}: holds other files ({foreign[0]}), expected a new folder or one of a"
-                " training",
-                fix=f"-o {output / 'lung-unet'}",
-            )
-    elif not replace and _record(output)["identity"] != identity:
+    if _record(output)["identity"] != identity:
         raise IsnetError(
             "usage",
             f"{output}: a training of other settings or images",

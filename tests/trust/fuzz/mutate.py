@@ -410,7 +410,7 @@ def _json(content: bytes, rng: Rng) -> tuple[bytes, str] | None:
     if rng.random() < 0.05:
         text = _pick((b"[" * 100_000, b'{"a":' * 5000, b"NaN", b"1e999", b"9" * 6000, b"null"), rng)
         return text, "whole"
-    places = list(_places(tree))
+    places = list(_places(tree)) if isinstance(tree, (dict, list)) else []
     if not places:
         return None
     parent, key = _pick(places, rng)
