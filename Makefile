@@ -40,7 +40,7 @@ test-networks: venv
 
 # The trials start two processes of their own. Their figures are printed at the end.
 test-trust: venv
-	$(BIN)/python -m pytest -n 0 -m "trust or slow" tests/trust
+	$(BIN)/python -m pytest -n 0 -m "trust or slow" tests/trust tests/e2e/test_mutated_runs.py
 
 lint: venv
 	$(BIN)/ruff check .

@@ -247,7 +247,8 @@ def _check_relevance(net: nn.Module, config: Config, device: torch.device) -> No
     try:
         with _grey_images(net, config, device) as x:
             if "range" in registry.needs(config.train.method):
-                build_map_method(config).maps(net, x, create_graph=False)
+                chance = torch.Generator().manual_seed(0)
+                build_map_method(config).maps(net, x, create_graph=False, generator=chance)
             else:
                 relevance(net, x, "predicted", family="flex")
     except RelevanceError as error:

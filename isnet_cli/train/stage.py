@@ -65,9 +65,10 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     Raises:
         IsnetError: As `read_method_settings`, `find_segmenter`, `teacher_folder` and `hash_start`.
     """
+    used = settings(config)  # refuses an unknown method
     network = find_segmenter(config)
     return hash_of(
-        settings(config),
+        used,
         folder.require("ingest")["outputs"],
         folder.require("masks")["outputs"],
         *hash_start(config),

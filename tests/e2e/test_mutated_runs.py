@@ -167,24 +167,34 @@ def check(run: TrainedRun, place: Path, name: str, count: int, names: tuple[str,
     assert not faults, f"{len(faults)} of {count}:\n" + "\n".join(faults[:20])
 
 
-@pytest.mark.parametrize("name", RECORDS[:3])
+FEW = pytest.param(4, marks=pytest.mark.slow)  # mutants of each file in the slower tests
+MANY = pytest.param(60, marks=pytest.mark.trust)
+
+
+@pytest.mark.parametrize("name", RECORDS[:2])
 def test_some_mutants_end_in_order(finished_run: TrainedRun, tmp_path: Path, name: str) -> None:
-    check(finished_run, tmp_path, name, 3, ("evaluate",))
+    check(finished_run, tmp_path, name, 2, ("heatmap",))
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("count", [FEW, MANY])
 @pytest.mark.parametrize("name", [*RECORDS, *TABLES, *BINARIES])
-def test_mutants_end_in_order(finished_run: TrainedRun, tmp_path: Path, name: str) -> None:
-    check(finished_run, tmp_path, name, 60, ("evaluate", "heatmap", "train", "run", "predict"))
+def test_mutants_end_in_order(
+    finished_run: TrainedRun, tmp_path: Path, name: str, count: int
+) -> None:
+    check(finished_run, tmp_path, name, count, ("evaluate", "heatmap", "train", "run", "predict"))
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("count", [FEW, MANY])
 @pytest.mark.parametrize("name", [*RECORDS, *TABLES, "isnet.yaml"])
 def test_reports_of_mutants_end_in_order(
-    finished_run: TrainedRun, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    finished_run: TrainedRun,
+    tmp_path: Path,
+    name: str,
+    count: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("isnet_cli.report.drawings.svg_text", lambda figure: "<svg/>")
-    check(finished_run, tmp_path, name, 60, ("report",))
+    check(finished_run, tmp_path, name, count, ("report",))
 
 
 def test_a_damaged_journal_is_begun_anew(finished_run: TrainedRun, tmp_path: Path) -> None:

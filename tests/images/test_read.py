@@ -54,7 +54,7 @@ def test_the_name_does_not_matter(tmp_path: Path, name: str) -> None:
         (b"PK\x03\x04" + bytes(60), "not_image", "zip"),
         (b"name,label\n", "not_image", "a text file"),
         (bytes(132), "not_image", "unknown format"),
-        (bytes(128) + b"DICM", "no_pixels", "without pixel data"),
+        (bytes(128) + b"DICM", "truncated", "ends in the middle"),
         (bytes(128) + b"DICM" + bytes(range(256)), None, ""),
     ],
 )

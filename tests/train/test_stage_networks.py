@@ -87,8 +87,12 @@ def test_a_missing_segmenter_is_told_before_any_work(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "size", "said"),
     [
-        ("vit", [32, 48], "train.method vit: patches of 8 px .* 32 x 48 px"),
-        ("multitask_unet", [32, 32], "train.method multitask_unet: .*depth 9 needs images of 256"),
+        ("vit", [32, 48], "model.input: vit does not take .*patches of 8 px .* 32 x 48 px"),
+        (
+            "multitask_unet",
+            [32, 32],
+            "model.input: multitask_unet does .*depth 9 needs images of 256",
+        ),
     ],
 )
 def test_images_of_a_wrong_size_are_refused_before_any_work(
