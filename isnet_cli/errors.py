@@ -15,6 +15,7 @@ EXIT_BUG = 1
 EXIT_SKIPPED = 7
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+LONGEST = 3000  # characters of a message
 
 
 class IsnetError(Exception):
@@ -22,7 +23,8 @@ class IsnetError(Exception):
 
     Args:
         kind: Category, printed as ``error[kind]``; decides the exit code.
-        message: ``where: what was found, what was expected``; no patient identity.
+        message: ``where: what was found, what was expected``; no patient identity. The middle of
+            a very long one is left out: what was found may be a text of any length.
         fix: What to type or change; empty when nothing can be said.
         details: Further lines (at most five examples of many, then a count).
     """
@@ -30,11 +32,12 @@ class IsnetError(Exception):
     def __init__(
         self, kind: Kind, message: str, *, fix: str = "", details: tuple[str, ...] = ()
     ) -> None:
+        message = _shorten(message)
         super().__init__(message)
         self.kind: Kind = kind
         self.message = message
         self.fix = fix
-        self.details = details
+        self.details = tuple(_shorten(line) for line in details)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """All parts, for another process."""
@@ -53,6 +56,11 @@ class IsnetError(Exception):
         return "\n".join(lines)
 
 
+def _shorten(text: str) -> str:
+    """The text, or its beginning and its end."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
+
+
 def _rebuild(kind: Kind, message: str, fix: str, details: tuple[str, ...]) -> IsnetError:
     return IsnetError(kind, message, fix=fix, details=details)
 
@@ -66,6 +74,7 @@ class UnreadableImage(Exception):  # noqa: N818 - a row in the skipped list, not
     """
 
     def __init__(self, reason: str, detail: str) -> None:
+        detail = _shorten(detail)
         super().__init__(detail)
         self.reason = reason
         self.detail = detail

@@ -27,6 +27,18 @@ def test_a_image_that_cannot_be_used() -> None:
     assert (fault.reason, str(fault)) == ("too_small", fault.detail)
 
 
+def test_what_was_found_may_be_of_any_length() -> None:
+    """Both ends of a message stay: where it is, and what was expected."""
+    text = f"model.json: {'x' * 100_000}: unknown key, expected a known one"
+    for shown in (
+        IsnetError("data", text, details=(text,)).render(), UnreadableImage("a", text).detail,
+    ):  # fmt: skip
+        assert len(shown) < 6000
+        assert "model.json: x" in shown
+        assert shown.endswith("x: unknown key, expected a known one")
+    assert IsnetError("data", "y" * 3000).message == "y" * 3000
+
+
 def every_exception(base: type[BaseException] = Exception) -> list[type[BaseException]]:
     found = [base]
     for kind in base.__subclasses__():
