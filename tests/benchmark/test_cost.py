@@ -155,4 +155,4 @@ def test_a_process_of_its_own_measures(tmp_path: Path) -> None:
     found, complete = measure_costs(BENCH, [broken], 2, tmp_path, RunContext())
     assert complete
     assert "nothing" in found["standard"]["why"]
-    assert (tmp_path / "logs" / "cost.standard.log").is_file()
+    assert (tmp_path / "logs" / "cost--standard.log").is_file()

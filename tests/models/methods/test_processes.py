@@ -21,6 +21,9 @@ Gradients = list[Tensor]
 def _gradients(name: str, parts: list[slice]) -> Gradients:
     """Mean over `parts` of the batch; running statistics, so that halves of a batch add up."""
     case = prepare(name)
+    base = case.method.base
+    if getattr(base.settings, "variant", "") == "auto":  # stochastic: each part would draw anew
+        base.settings = base.settings.model_copy(update={"variant": "selective"})
     data = batch(IMAGES, size=case.size)
     case.net.double().eval().zero_grad()
     if case.method.context.teacher is not None:

@@ -160,7 +160,7 @@ def test_every_module_is_imported_with_the_declared_packages_alone(
         f"    assert package.__file__.startswith({str(bare)!r}), package.__file__\n"
         "    for entry in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
         "        importlib.import_module(entry.name)\n"
-        "for name in ('pytest', 'hypothesis', 'captum', 'zennit', 'ruff', 'imagecodecs'):\n"
+        "for name in ('pytest', 'hypothesis', 'captum', 'zennit', 'ruff'):\n"
         "    assert importlib.util.find_spec(name) is None, name\n"
     )
     python = str(bare / "bin" / "python")
