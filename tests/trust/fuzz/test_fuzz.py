@@ -57,7 +57,8 @@ def read_past() -> list[tuple[str, int]]:
         return [(row["source"], int(row["seed"])) for row in csv.DictReader(file)]
 
 
-@pytest.mark.trust
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_some_mutants_and_all_that_were_faults_once(sources: list[Source], tmp_path: Path) -> None:
     cases = [*read_past(), *list_cases(sources, 1200, SEED)]
     campaign = run_campaign(cases, tmp_path)
