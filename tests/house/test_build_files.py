@@ -169,7 +169,7 @@ def test_make_sets_itself_up_once(checkout: Path) -> None:
     assert make(checkout, "make", "test-slow")[1] == [SLOW]
     assert make(checkout, "make", "test-all")[1] == [FAST, SLOW]
     assert make(checkout, "make", "test-networks")[1] == ["-m pytest -m exhaustive"]
-    trust = "-m pytest -n 0 -m trust or slow tests/trust"
+    trust = "-m pytest -n 0 -m trust or slow tests/trust tests/e2e/test_mutated_runs.py"
     assert make(checkout, "make", "test-trust")[1] == [trust]
     assert make(checkout, "make", "lint")[1] == ["check .", "format --check .", ""]
     assert make(checkout, "make", "demo")[1] == ["demo"]
