@@ -45,7 +45,13 @@ from isnet_cli.train.setup import (
     prepare_network,
     read_method_settings,
 )
-from isnet_cli.train.start import describe_start, find_normalisation, hash_start, load_start
+from isnet_cli.train.start import (
+    check_start,
+    describe_start,
+    find_normalisation,
+    hash_start,
+    load_start,
+)
 from isnet_cli.train.teacher import load_teacher, teacher_folder, teacher_hash
 from isnet_cli.train.validation import Validator
 from isnet_models.methods import registry
@@ -123,7 +129,7 @@ def preflight(config: Config) -> None:
     for phase in split_phases(config):
         read_method_settings(phase.config)
         teacher_folder(phase.config)
-    hash_start(config)
+    check_start(config)
     card = find_segmenter(config)
     if card is not None:
         load_segmenter(card)

@@ -113,21 +113,29 @@ def describe_start(config: Config, fit: Fit, normalisation: Normalisation | None
     return [f"{name}: {first}", *(f"  {line}" for line in rest), f"  {step}"]
 
 
-def hash_start(config: Config) -> list[Any]:
-    """What a training's fingerprint has to say of its start; empty when it is random.
+def check_start(config: Config) -> None:
+    """Refuses a start that cannot be one; the file is not read.
 
     Raises:
         IsnetError: Kind "weights", when the file is missing; as `find_normalisation`.
     """
     file = config.model.pretrained
-    normalisation = find_normalisation(config)
-    said: list[Any] = [] if normalisation is None else [asdict(normalisation)]
-    if file is None:
-        return said
-    if not Path(file).is_file():
+    find_normalisation(config)
+    if file is not None and not Path(file).is_file():
         raise IsnetError(
             "weights",
             f"model.pretrained: {file}: no such file",
             fix="the path of a .safetensors, .pth, .pt or .bin file, or none",
         )
-    return [sha256_file(Path(file)), *said]
+
+
+def hash_start(config: Config) -> list[Any]:
+    """What a training's fingerprint has to say of its start; empty when it is random.
+
+    Raises:
+        IsnetError: As `check_start`.
+    """
+    check_start(config)
+    file, normalisation = config.model.pretrained, find_normalisation(config)
+    said: list[Any] = [] if normalisation is None else [asdict(normalisation)]
+    return said if file is None else [sha256_file(Path(file)), *said]

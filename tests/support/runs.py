@@ -21,6 +21,17 @@ QC_FIELDS = (
 SETS = {"train": 12, "val": 6, "test": 6}
 
 
+class Stopper:
+    """Asks for a stop at the n-th question."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
 def small_config(**sections: dict[str, Any]) -> Config:
     """A configuration for seconds: small network, 32 px, two epochs; sections are merged."""
     base: dict[str, dict[str, Any]] = {

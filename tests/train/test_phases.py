@@ -24,7 +24,7 @@ from isnet_cli.train.weight_mean import WeightMean
 from isnet_models.backbones import build_backbone
 from isnet_models.methods.base import Batch
 from isnet_models.methods.standard import Standard
-from tests.support.runs import make_run, small_config
+from tests.support.runs import Stopper, make_run, small_config
 
 CPU = torch.device("cpu")
 BEFORE = [{"method": "background_mix", "share": 0.6, "lr_factor": 2.0}]
@@ -36,17 +36,6 @@ def in_parts(**section: Any) -> Any:
         train={**base, **section},
         model={"arch": "small", "input": [32, 32], "dropout": 0.3},
     )
-
-
-class Stopper:
-    """Asks for a stop at the n-th question."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from isnet_cli.inference.model_files import load_model
 from isnet_cli.stats.scores import THRESHOLD_RULE
 from isnet_cli.train import stage as train
 from isnet_models.methods.standard import Standard
-from tests.support.runs import make_run, small_config
+from tests.support.runs import Stopper, make_run, small_config
 from tests.support.trained import TrainedRun
 
 
@@ -28,17 +28,6 @@ def _weights(path: Path) -> dict[str, torch.Tensor]:
 
 def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-class Stopper:
-    """Asks for a stop at the n-th question."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 @pytest.mark.parametrize("method", ["standard", "isnet"])
