@@ -19,10 +19,11 @@ from isnet_cli.config.schema import Bias, Config
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import derive_seed
-from isnet_cli.core.workers import Lost, make_budget, run_tasks, worker_count
+from isnet_cli.core.workers import make_budget, run_tasks, worker_count
 from isnet_cli.dataset.standardise import standardise
 from isnet_cli.dataset.synthetic_marks import assign_shapes, choose_shape, draw_shape, make_rng
 from isnet_cli.errors import IsnetError, UnreadableImage
+from isnet_cli.guard.worker import Lost
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.manifest import locate_masks, read_manifest, read_qc
 from isnet_cli.images.mask_files import load_mask

@@ -26,8 +26,9 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core.pseudonyms import new_salt
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.core.workers import Lost, make_budget, run_tasks, worker_count
+from isnet_cli.core.workers import make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError, UnreadableImage
+from isnet_cli.guard.worker import Lost
 from isnet_cli.images.header_scan import HeaderFacts
 from isnet_cli.images.kept import limit_size, save_image
 from isnet_cli.images.read import read_images

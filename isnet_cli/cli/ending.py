@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+from isnet_cli.core.run_context import WATCHER
+
 GRACE_SECONDS = 10.0  # for a stop in good order
 SECOND_SECONDS = 2.0  # once a second signal came
 LAST_SECONDS = 1.0  # for the last words
@@ -37,7 +39,7 @@ def end_in_time(
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     watcher = threading.Thread(
-        target=_watch, args=(reader, codes, last_words), name="end in time", daemon=True
+        target=_watch, args=(reader, codes, last_words), name=WATCHER, daemon=True
     )
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     watcher.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 import signal
@@ -191,6 +190,8 @@ def _foreign_texts(verbose: int) -> Iterator[None]:
         place = filename.partition("site-packages/")[2] or filename
         said = f": {message}" if place.startswith("torch/") else ""
         write_error(for_line(f"{category.__name__} at {place}:{lineno}{said}"))
+
+    import logging  # not for `isnet --help`
 
     nowhere = logging.NullHandler()  # Python prints what no handler takes
     logging.root.addHandler(nowhere)

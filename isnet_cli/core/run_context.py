@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 PARENT = "ISNET_PARENT"  # environment: id of the process without which this one stops
+WATCHER = "end in time"  # name of the thread that waits for signals, and holds nothing meanwhile
 
 
 class Progress(Protocol):

@@ -1,18 +1,17 @@
 """Work on many files in several processes; one that dies or hangs costs one file, not the batch.
 
 Each process has a budget of time and memory for a task. Only a process of its own can be held to
-that: nothing ends a decoder inside this one. Processes are made by Python's fork server, which
-starts once per command and has the modules loaded.
+that: nothing ends a decoder inside this one. Few tasks get a copy of this process where that is
+sound (`_may_fork`); otherwise processes are made by Python's fork server, which starts once per
+command and has the modules loaded.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import enum
+import functools
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -24,7 +23,9 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any, Generic, TypeVar
 
 from isnet_cli.config.schema import Limits
-from isnet_cli.guard.memory import keep_freed_memory, limit_memory, read_memory, return_freed_memory
+from isnet_cli.core.run_context import WATCHER
+from isnet_cli.guard.memory import read_memory, read_waiting
+from isnet_cli.guard.worker import Budget, Lost, serve
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -33,29 +34,6 @@ POLL_SECONDS = 0.05  # between two looks at time, memory and the wish to stop
 PAUSE_SECONDS = 5.0  # a longer gap between two looks was no work: the machine slept
 SMALL = 16_384  # bytes of a task that may wait in a process's pipe
 TRIES = 2  # of a task whose process died: it may have died of something else
-ALARM_SECONDS = 15.0  # beyond the budget, after which the system ends a process without a parent
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl(2)
-
-
-class Lost(enum.Enum):
-    """Why a task has no result."""
-
-    CRASHED = "crashed"
-    SLOW = "too_slow"
-    LARGE = "too_large"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What one task may take.
-
-    Attributes:
-        seconds: Time.
-        memory: Bytes of the process that does it, as the system counts them (resident).
-    """
-
-    seconds: float
-    memory: int
 
 
 def make_budget(limits: Limits) -> Budget:
@@ -139,8 +117,17 @@ class _Worker:
     connection: Connection
     tasks: deque[int] = field(default_factory=deque)
     began: float = 0.0
+    waited: float = 0.0  # for a processor, until `began`
     done: int = 0
     ready: bool = False
+
+    def start_clock(self) -> None:
+        """A task begins now."""
+        self.began, self.waited = time.monotonic(), read_waiting(self.process.pid)
+
+    def measure(self, now: float) -> float:
+        """Seconds since the task began in which this process could work."""
+        return now - self.began - max(0.0, read_waiting(self.process.pid) - self.waited)
 
     def end(self) -> None:
         """Ends the process at once."""
@@ -167,7 +154,7 @@ class _Pool(Generic[Task, Result]):
         self.again: deque[int] = deque()  # tasks that get a fresh process for themselves
         self.tries: dict[int, int] = {}
         self.proven = self.barred = False  # that processes start here; that none does
-        self.context = _make_context(function.__module__)
+        self.context = _make_context(function, len(tasks), budget)
         self.looked = time.monotonic()
 
     def work(self, stop: Callable[[], bool]) -> Iterator[tuple[int, Result | Lost]]:
@@ -200,7 +187,7 @@ class _Pool(Generic[Task, Result]):
         for _ in range(wanted if self.workers else max(1, wanted)):
             here, there = self.context.Pipe()
             process = self.context.Process(
-                target=_serve, args=(there, self.function, self.budget), daemon=True
+                target=serve, args=(there, self.function, self.budget), daemon=True
             )
             try:
                 process.start()
@@ -232,7 +219,7 @@ class _Pool(Generic[Task, Result]):
     def _send(self, worker: _Worker, index: int) -> None:
         worker.tasks.append(index)
         if len(worker.tasks) == 1:
-            worker.began = time.monotonic()
+            worker.start_clock()
         with contextlib.suppress(OSError):  # a dead process: `_receive` finds out
             worker.connection.send((index, self.tasks[index]))
 
@@ -241,7 +228,7 @@ class _Pool(Generic[Task, Result]):
             answer = worker.connection.recv()
         except (EOFError, OSError):
             return self._lose(worker, Lost.CRASHED)
-        worker.began = time.monotonic()
+        worker.start_clock()
         if answer is None:
             worker.ready = self.proven = True
             return []
@@ -265,7 +252,8 @@ class _Pool(Generic[Task, Result]):
         self.looked = now
         found: list[tuple[int, Result | Lost]] = []
         for worker in [w for w in self.workers if w.tasks and w.ready]:
-            if now - worker.began > self.budget.seconds:
+            late = now - worker.began > self.budget.seconds
+            if late and worker.measure(now) > self.budget.seconds:
                 found += self._lose(worker, Lost.SLOW)
             elif read_memory(worker.process.pid) > self.budget.memory:
                 found += self._lose(worker, Lost.LARGE)
@@ -291,112 +279,32 @@ class _Pool(Generic[Task, Result]):
         return [(index, why)]
 
 
-def _make_context(module: str) -> Any:
-    """The fork server with `module` loaded; new interpreters where there is no such thing.
-
-    Forking this process would be unsafe beside its threads.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+def _make_context(function: Callable[[Any], Any], tasks: int, budget: Budget | None) -> Any:
+    """How processes are made: copies of this one, by a fork server, or new interpreters."""
+    methods = multiprocessing.get_all_start_methods()
+    if tasks < FEW and "fork" in methods and _may_fork(budget):
+        return multiprocessing.get_context("fork")
+    if "forkserver" not in methods:
         return multiprocessing.get_context("spawn")
+    while isinstance(function, functools.partial):
+        function = function.func
+    module = function.__module__
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([module] if module != "__main__" else [])
     return context
 
 
-def _serve(connection: Connection, function: Callable[[Any], Any], budget: Budget | None) -> None:
-    """What a process does: one task after the other, until its parent closes the connection."""
-    _settle()
-    connection.send(None)
-    while True:
-        try:
-            index, task = connection.recv()
-        except (EOFError, OSError):
-            return
-        result, fault = None, None
-        try:
-            if budget is not None:
-                _hold_to(budget)
-            result = function(task)
-        except MemoryError:
-            result = Lost.LARGE
-        except Exception as error:  # the parent raises it
-            fault = _make_portable(error)
-        _set_alarm(0.0)
-        connection.send((index, result, fault))
-        if result is Lost.LARGE:
-            return
+def _may_fork(budget: Budget | None) -> bool:
+    """Whether a copy of this process is sound, and small enough for the budget.
 
-
-def _make_portable(error: Exception) -> Exception:
-    """The error, or its kind where it cannot go to another process."""
-    try:
-        ForkingPickler.loads(ForkingPickler.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__} in a worker process")
-    return error
-
-
-def _hold_to(budget: Budget) -> None:
-    """Lets allocations beyond the budget fail, and the system end what hangs without a parent."""
-    if read_memory() > budget.memory // 2:
-        return_freed_memory()
-    limit_memory(max(0, budget.memory - read_memory()))
-    _set_alarm(budget.seconds + ALARM_SECONDS)
-
-
-def _set_alarm(seconds: float) -> None:
-    """Lets the system end this process after a time; 0: no longer."""
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
-def _settle() -> None:
-    """What each process does first: leave interrupts to the parent, and end when it ends.
-
-    It keeps freed memory: large images would go to the system and back.
-
-    Ctrl-C reaches every process of the terminal, and the parent alone decides what to do. A killed
-    parent sends no signal: its processes would wait for work for ever. A thread that waits for its
-    end cannot act while a decoder holds Python's lock; the system can.
+    A copy has no thread but the one that made it, and whatever lock another one held stays locked.
+    So there must be none that works: no thread of Python's but the one that waits for signals, and
+    none of torch's. (Those of numpy's linear algebra are ended before and started again after.) It
+    costs milliseconds, where a fork server costs as much as the start of a command.
     """
-    keep_freed_memory()
-    _say_nothing()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    if sys.platform.startswith("linux"):  # the fork server ends with the parent, this one with it
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
-    _let_server_end()
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _let_server_end() -> None:
-    """Closes what keeps the fork server alive: this process would, and so itself, after a parent.
-
-    Python's fork server ends when all that hold the other end of a pipe have; it gives that end to
-    each of its children, which then could start processes themselves. These do not.
-    """
-    from multiprocessing import forkserver
-
-    server = getattr(forkserver, "_forkserver", None)
-    handle = getattr(server, "_forkserver_alive_fd", None)
-    if server is not None and isinstance(handle, int):
-        with contextlib.suppress(OSError):
-            os.close(handle)
-        server._forkserver_alive_fd = None
-
-
-def _say_nothing() -> None:
-    """What libraries print may quote the input; what matters goes to the parent as a result."""
-    with contextlib.suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    if not sys.platform.startswith("linux") or "torch" in sys.modules:
+        return False
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    others = {thread.name for thread in threading.enumerate()} - {threading.main_thread().name}
+    return others <= {WATCHER} and (budget is None or read_memory() < budget.memory // 4)

@@ -8,10 +8,11 @@ from typing import Any
 
 from isnet_cli.core import files
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.workers import Lost, run_tasks, worker_count
+from isnet_cli.core.workers import run_tasks, worker_count
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.leftovers import clear_leftovers
 from isnet_cli.guard.opening import read_text
+from isnet_cli.guard.worker import Lost
 from isnet_cli.phantoms.collection import COLUMNS, ImagePlan, draw_image
 
 FORMAT = 3  # raise when the same plan writes other files

@@ -62,3 +62,15 @@ def limit_memory(more: int) -> None:
     _, highest = resource.getrlimit(resource.RLIMIT_DATA)
     limit = data + more if highest == resource.RLIM_INFINITY else min(data + more, highest)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, highest))
+
+
+def read_waiting(process: int) -> float:
+    """Seconds for which a process was ready but had no processor; 0 where the system does not tell.
+
+    On a machine with other work that is no fault of the file that it reads.
+    """
+    try:
+        with open(f"/proc/{process}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0

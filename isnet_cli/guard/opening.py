@@ -11,7 +11,6 @@ import io
 import json
 import os
 import stat
-import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -153,6 +152,8 @@ def open_archive(path: str | Path, most: int = JSON_BYTES) -> BinaryIO:
         OSError: As `open_regular`.
         ValueError: It is no zip file, or its parts would take more.
     """
+    import zipfile  # every command imports this module, few need that one
+
     file = open_regular(path)
     try:
         with zipfile.ZipFile(file) as archive:

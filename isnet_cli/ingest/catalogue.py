@@ -15,8 +15,9 @@ from isnet_cli.config.schema import Config, Labels
 from isnet_cli.core.files import sha256_file
 from isnet_cli.core.names import make_name
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
+from isnet_cli.core.workers import describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.worker import Lost
 from isnet_cli.images.find import Collected, collect_images, number_keys
 from isnet_cli.images.header_scan import HeaderFacts, scan_header
 from isnet_cli.images.mask_files import PAIR, find_masks, list_pictures

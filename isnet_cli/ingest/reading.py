@@ -13,8 +13,9 @@ from isnet_cli.core.files import atomic_path, fingerprint, sha256_file
 from isnet_cli.core.journal import Journal
 from isnet_cli.core.pseudonyms import pseudonym
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
+from isnet_cli.core.workers import describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import UnreadableImage, explain_error
+from isnet_cli.guard.worker import Lost
 from isnet_cli.images.find import name_frame
 from isnet_cli.images.kept import limit_size, save_image
 from isnet_cli.images.read import read_images

@@ -11,8 +11,9 @@ from isnet_cli.config.schema import Limits
 from isnet_cli.core import files
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
+from isnet_cli.core.workers import describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError, UnreadableImage
+from isnet_cli.guard.worker import Lost
 from isnet_cli.images.manifest import read_manifest, read_qc
 from isnet_cli.images.mask_files import find_masks, load_mask
 from isnet_cli.images.types import Row

@@ -17,8 +17,9 @@ from isnet_cli.core.journal import Journal, remove_files
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
-from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
+from isnet_cli.core.workers import describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError
+from isnet_cli.guard.worker import Lost
 from isnet_cli.images.manifest import locate_masks, read_manifest, read_qc
 from isnet_cli.images.mask_files import PAIR
 from isnet_cli.images.types import Row

@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.core.workers import Budget, Lost, run_tasks, worker_count
+from isnet_cli.core import workers
+from isnet_cli.core.workers import run_tasks, worker_count
+from isnet_cli.guard.memory import read_waiting
+from isnet_cli.guard.worker import Budget, Lost
 
 
 def double(number: int) -> int:
@@ -63,9 +67,10 @@ def test_work_goes_on_where_processes_cannot_start(monkeypatch: pytest.MonkeyPat
     def refuse(self: object) -> None:
         raise OSError(11, "no more processes")
 
-    monkeypatch.setattr(multiprocessing.get_context("forkserver").Process, "start", refuse)
-    found = dict(run_tasks(_here_only, range(5), 2))
-    assert found == {n: n for n in range(5)}
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+    for count in (5, 50):
+        found = dict(run_tasks(_here_only, range(count), 2))
+        assert found == {n: n for n in range(count)}
 
 
 def _here_only(number: int) -> int:
@@ -107,7 +112,7 @@ def slow(number):
         ctypes.PyDLL(None).sleep(600)
     time.sleep(0.2)
 if __name__ == "__main__":
-    list(run_tasks(slow, range(10_000), 2))
+    list(run_tasks(slow, range(int(sys.argv[3])), 2))
 """
 
 
@@ -121,26 +126,75 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
 @pytest.mark.parametrize("state", ["working", "hanging"])
+@pytest.mark.parametrize("tasks", [20, 10_000])
 def test_processes_end_with_a_killed_parent(
-    state: str, tmp_path: Path, child_environment: dict[str, str]
+    state: str, tasks: int, tmp_path: Path, child_environment: dict[str, str]
 ) -> None:
     script, notes = tmp_path / "script.py", tmp_path / "notes"
     script.write_text(ORPHANS)
     notes.mkdir()
     parent = subprocess.Popen(
-        [sys.executable, str(script), str(notes), state], env=child_environment
+        [sys.executable, str(script), str(notes), state, str(tasks)], env=child_environment
     )
     until = time.monotonic() + 60
     while len(list(notes.iterdir())) < 2 and time.monotonic() < until:
         time.sleep(0.05)
-    workers_ = [int(path.name) for path in notes.iterdir()]
-    assert len(workers_) == 2
-    assert all(map(alive, workers_))
+    started = [int(path.name) for path in notes.iterdir()]
+    assert len(started) == 2
+    assert all(map(alive, started))
+    os.kill(started[0], signal.SIGTERM)  # as to a whole service: the parent alone decides
     parent.kill()
     parent.wait()
-    while any(map(alive, workers_)) and time.monotonic() < until:
+    while any(map(alive, started)) and time.monotonic() < until:
         time.sleep(0.05)
-    assert not any(map(alive, workers_))
+    assert not any(map(alive, started))
+
+
+HOW = """
+import os, sys, threading
+from isnet_cli.core.run_context import WATCHER
+from isnet_cli.core.workers import Budget, run_tasks
+def tell(number):
+    return "forkserver" if "isnet_worker" not in sys.modules else "fork"
+if __name__ == "__main__":
+    sys.modules["isnet_worker"] = sys  # only a copy of this process has it
+    case, done = sys.argv[1], threading.Event()
+    if case == "torch":
+        sys.modules["torch"] = sys
+    if case in ("thread", "watcher"):
+        name = WATCHER if case == "watcher" else "work"
+        threading.Thread(target=done.wait, name=name, daemon=True).start()
+    tasks = range(100 if case == "many" else 3)
+    print({how for _, how in run_tasks(tell, tasks, 1, budget=Budget(60, 1 << 30))})
+    print("multiprocessing.forkserver" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks on Linux alone")
+@pytest.mark.parametrize(
+    ("case", "how"),
+    [("few", "fork"), ("watcher", "fork"), ("thread", "forkserver"), ("torch", "forkserver"),
+     ("many", "forkserver")],
+)  # fmt: skip
+def test_few_tasks_get_a_copy_where_no_thread_works(
+    case: str, how: str, tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(HOW)
+    done = subprocess.run(
+        [sys.executable, str(script), case],
+        env=child_environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [f"{{'{how}'}}", str(how == "forkserver")]
+
+
+def test_a_large_process_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory would count against the budget of each task."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(workers.threading, "enumerate", lambda: [])
+    monkeypatch.setattr(workers, "read_memory", lambda: 1 << 28)
+    assert workers._may_fork(None) == workers._may_fork(Budget(20, 2 << 30))
+    assert not workers._may_fork(Budget(20, 1 << 28))
 
 
 def hang(number: int) -> int:
@@ -165,6 +219,25 @@ def test_a_task_that_hangs_in_c_code_is_ended() -> None:
     found = dict(run_tasks(hang, range(4), 1, budget=Budget(0.3, 1 << 30)))
     assert found == {0: 0, 1: Lost.SLOW, 2: 2, 3: 3}
     assert time.monotonic() - began < 10
+
+
+def rest(number: int) -> int:
+    time.sleep(0.8)
+    return number
+
+
+def test_waiting_for_a_processor_is_not_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with other work is no fault of the file."""
+    tight = Budget(0.2, 1 << 30)
+    assert dict(run_tasks(rest, [5], 1, budget=tight)) == {0: Lost.SLOW}
+    monkeypatch.setattr(workers, "read_waiting", lambda pid: time.monotonic())
+    assert dict(run_tasks(rest, [5], 1, budget=tight)) == {0: 5}
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="needs Linux")
+def test_the_system_tells_how_long_a_process_waited() -> None:
+    assert 0 <= read_waiting(os.getpid()) < 1e6
+    assert read_waiting(2**30) == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")

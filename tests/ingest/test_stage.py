@@ -15,9 +15,9 @@ import pytest
 from isnet_cli.config.load import dump
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.core.workers import Lost
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.leftovers import name_temporary
+from isnet_cli.guard.worker import Lost
 from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.read import read_images

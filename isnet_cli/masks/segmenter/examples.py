@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from isnet_cli.config.schema import Limits
 from isnet_cli.config.segmenter import Pairs
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.workers import Lost, describe_loss, make_budget, run_tasks, worker_count
+from isnet_cli.core.workers import describe_loss, make_budget, run_tasks, worker_count
 from isnet_cli.errors import IsnetError, UnreadableImage
+from isnet_cli.guard.worker import Lost
 from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
 from isnet_cli.masks.segmenter.pairs import Pair, read_mask
 from isnet_cli.phantoms.phantom import make_phantoms
-from isnet_models.lung_unet import SIZE
 
+SIZE = (256, 256)  # of isnet_models.lung_unet, which loads torch: worker processes need none
 Part = Literal["train", "validation", "held_out"]
 PHANTOM = "phantom"  # how names and sources of phantoms begin
 PHANTOM_SEED = 1_000_003  # of no demonstration and no test

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.resize import Frame
 from isnet_cli.masks.segmenter.examples import (
+    SIZE,
     Example,
     is_phantom,
     make_phantom_examples,
@@ -22,6 +25,7 @@ from isnet_cli.masks.segmenter.examples import (
     weigh_images,
 )
 from isnet_cli.masks.segmenter.pairs import Pair, find_pairs
+from isnet_models import lung_unet
 from tests.masks.factory import lungs, write_mask
 from tests.masks.segmenter.factory import write_pairs
 
@@ -30,6 +34,13 @@ def fake(patient: str, source: str = "north", name: str | None = None) -> Exampl
     blank = np.zeros((2, 2))
     pair = Pair(name or patient, Path(), "", patient, source)
     return Example(pair, (2, 2), blank.astype(np.float16), blank.astype(np.uint8))
+
+
+def test_processes_that_read_pairs_need_no_torch(child_environment: dict[str, str]) -> None:
+    """It takes seconds to load, and most of a small machine's memory."""
+    code = "import sys, isnet_cli.masks.segmenter.examples; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], env=child_environment, check=True)
+    assert lung_unet.SIZE == SIZE
 
 
 def test_images_that_cannot_be_used_become_rows(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tests.trust.fuzz.sources import Source, make_home, make_sources
 
 SEED = int(os.environ.get("ISNET_TRUST_SEED", "0"))
 WHOLE = int(os.environ.get("ISNET_TRUST_MUTANTS", "100000"))
+PROCESSES = int(os.environ.get("ISNET_TRUST_PROCESSES", "2"))
 PAST = Path(__file__).with_name("past_faults.csv")  # mutants that were not accounted for once
 KINDS = ("same", "far, noted", "far, silent", "accepted", "skipped", "refused", "fault")
 
@@ -79,10 +80,10 @@ def test_a_mutant_follows_from_its_seed(sources: list[Source]) -> None:
 
 
 @pytest.mark.trust
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(6 * 3600)
 def test_many_mutants(sources: list[Source], tmp_path: Path, figures: Figures) -> None:
     cases = list(list_cases(sources, WHOLE, SEED))
-    campaign = run_campaign(cases, tmp_path)
+    campaign = run_campaign(cases, tmp_path, PROCESSES)
     _show(campaign, figures)
     assert len(campaign.results) == len(cases)
     assert describe(campaign.faults) == ""
