@@ -10,7 +10,8 @@ from isnet_cli.benchmark.tables import STANDARD
 from isnet_cli.core.pipeline import open_run
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.errors import IsnetError
-from isnet_cli.report.compare.write import ChosenPairs, compare_runs, is_page_of
+from isnet_cli.report.compare.ownership import ChosenPairs, is_page_of
+from isnet_cli.report.compare.write import compare_runs
 
 MOST = 6  # runs of which every pair is tested; time, page and correction grow with their square
 FAMILY = (

@@ -13,18 +13,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from isnet_cli import __version__
-from isnet_cli.config.load import plain
 from isnet_cli.config.schema import Config
-from isnet_cli.core.files import fingerprint as hash_of
 from isnet_cli.core.files import sha256_file, write_csv, write_text
-from isnet_cli.core.records.read import Record
-from isnet_cli.core.records.schemas import File, Hash
-from isnet_cli.core.records.sealed import read_sealed, write_sealed
+from isnet_cli.core.records.sealed import write_sealed
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.run_folder import STAGES, RunFolder, watch_runs
+from isnet_cli.core.run_folder import RunFolder, watch_runs
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.leftovers import clear_leftovers
 from isnet_cli.report.compare.common_tests import (
@@ -34,6 +28,13 @@ from isnet_cli.report.compare.common_tests import (
     pair_tests,
 )
 from isnet_cli.report.compare.figures import TABLES, build_document
+from isnet_cli.report.compare.ownership import (
+    SCHEMA,
+    ChosenPairs,
+    hash_sources,
+    is_own,
+    mark_unfinished,
+)
 from isnet_cli.report.compare.page import build_compare_page
 from isnet_cli.report.compare.seeds import find_training_seed, group_by_seed
 from isnet_cli.report.pictures import NOTE, MapPicture, draw_run_maps
@@ -41,7 +42,6 @@ from isnet_cli.report.render import render
 from isnet_cli.report.results import (
     METRICS,
     RunResults,
-    find_faults,
     find_predictions,
     name_runs,
     read_evaluated,
@@ -49,21 +49,7 @@ from isnet_cli.report.results import (
 from isnet_cli.report.sections.maps import build_maps_section
 from isnet_cli.stats.comparison import Comparison, choose_draws, compare_models, correct_comparisons
 
-SCHEMA = 2
 SEED = 0  # of the draws of patients: the same comparison gives the same figures
-
-
-@dataclass(frozen=True)
-class ChosenPairs:
-    """Pairs of runs that are tested, where not every pair is.
-
-    Attributes:
-        pairs: Numbers of the first and the second run of each.
-        family: What they are, as the page says it.
-    """
-
-    pairs: tuple[tuple[int, int], ...]
-    family: str
 
 
 @dataclass(frozen=True)
@@ -92,13 +78,14 @@ def compare_runs(
     """Compares runs that were evaluated on the same images.
 
     The same files give the same page, byte for byte. Tests that the runs do not share are left out
-    with a warning.
+    with a warning. A page that an earlier call made of the same runs, or did not finish, is made
+    again.
 
     Args:
         runs: At least two evaluated runs with their settings, in the order of rows.
         output: The HTML file; the others lie beside it.
         context: Side effects.
-        overwrite: Replace files of an earlier comparison.
+        overwrite: Replace files of another comparison, and of others.
         chosen: Pairs of runs that are tested; None: all.
 
     Raises:
@@ -107,57 +94,18 @@ def compare_runs(
             evaluated, a damaged file. Kind "weights": probabilities that are not finite.
     """
     _check_runs(runs)
-    places = _place_files(output, overwrite)
+    places = _place_files(output, runs, overwrite)
     with watch_runs([folder for folder, _ in runs]):
         content, page = _build(runs, output, context, chosen)
     clear_leftovers(output.parent, deep=False)
-    write_text(output, page)
-    for name, (rows, columns) in TABLES.items():
-        write_csv(places[name], columns, rows(content))
-    tables = {path.name: sha256_file(path) for key, path in places.items() if key != "json"}
-    content["made"] = {"from": hash_sources(runs, chosen), "files": tables}
-    write_sealed(places["json"], content)  # last: it says that the others are whole
+    with mark_unfinished(output, runs):
+        write_text(output, page)
+        for name, (rows, columns) in TABLES.items():
+            write_csv(places[name], columns, rows(content))
+        tables = {path.name: sha256_file(path) for key, path in places.items() if key != "json"}
+        content["made"] = {"from": hash_sources(runs, chosen), "files": tables}
+        write_sealed(places["json"], content)  # last: it says that the others are whole
     return ComparisonFiles(content, output, list(places.values()))
-
-
-class Made(Record):
-    """What a comparison was made from, and the files that were."""
-
-    from_: Hash = Field(alias="from")
-    files: dict[File, Hash]
-
-
-class PageRecord(Record):
-    """``NAME.json`` beside a page, as far as it says whether the page is whole."""
-
-    made: Made
-
-
-def is_page_of(
-    page: Path, runs: Sequence[tuple[RunFolder, Config]], chosen: ChosenPairs | None
-) -> bool:
-    """Whether a page and the files beside it are there, whole, and of the runs' present results."""
-    try:
-        content = read_sealed(page.with_suffix(".json"), PageRecord, what="a comparison", fix="")
-        made = content["made"]
-        whole = all(sha256_file(page.with_name(n)) == h for n, h in made["files"].items())
-        return whole and page.name in made["files"] and made["from"] == hash_sources(runs, chosen)
-    except (IsnetError, OSError, ValueError):
-        return False  # made again
-
-
-def hash_sources(runs: Sequence[tuple[RunFolder, Config]], chosen: ChosenPairs | None) -> str:
-    """Hash of all that a comparison shows: results by their files' hashes, settings, names."""
-    parts: list[Any] = [SCHEMA, __version__, dataclasses.asdict(chosen) if chosen else None]
-    for (folder, config), name in zip(runs, name_runs([one for one, _ in runs]), strict=True):
-        entries = {stage: folder.stage_record(stage) for stage in STAGES}
-        results = {
-            stage: [entry["fingerprint"], entry["outputs"], entry.get("products")]
-            for stage, entry in entries.items()
-            if entry is not None
-        }
-        parts.append([name, results, find_faults(folder), plain(config)])
-    return hash_of(parts)
 
 
 def _build(
@@ -198,21 +146,24 @@ def _check_runs(runs: Sequence[tuple[RunFolder, Config]]) -> None:
         seen.add(place)
 
 
-def _place_files(output: Path, overwrite: bool) -> dict[str, Path]:
+def _place_files(
+    output: Path, runs: Sequence[tuple[RunFolder, Config]], overwrite: bool
+) -> dict[str, Path]:
     """Where each file goes, the page first.
 
     Raises:
-        IsnetError: Kind "usage", when the page is no HTML file or something is in the way.
+        IsnetError: Kind "usage", when the page is no HTML file or something else is in the way.
     """
     if output.suffix.lower() not in {".html", ".htm"}:
         raise IsnetError("usage", f"-o {output}: expected the name of an HTML file, as x.html")
     places = {"html": output, "json": output.with_suffix(".json")}
     places |= {name: output.with_name(f"{output.stem}_{name}.csv") for name in TABLES}
     there = [path for path in places.values() if path.exists()]
-    if any(path.is_dir() for path in there) or (there and not overwrite):
+    free = overwrite or not there or is_own(output, there, runs)
+    if any(path.is_dir() for path in there) or not free:
         raise IsnetError(
             "usage",
-            f"{there[0]}: exists, expected a new file",
+            f"{there[0]}: exists and is no page of these runs as isnet compare wrote it",
             fix="-o FILE writes another one; --overwrite replaces it and the files beside it",
         )
     return places

@@ -15,7 +15,9 @@ from isnet_cli.core.records.sealed import SEAL
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
-from isnet_cli.report.compare.write import ChosenPairs, ComparisonFiles, compare_runs
+from isnet_cli.report.compare import write
+from isnet_cli.report.compare.ownership import ChosenPairs
+from isnet_cli.report.compare.write import ComparisonFiles, compare_runs
 from tests.report.compare.factory import compared_run, images, opened
 from tests.report.factory import make_report_run
 from tests.report.page_reader import Page
@@ -152,6 +154,55 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     assert not (tmp_path / "c.html").exists()
     compare(pair, tmp_path / "c.html", overwrite=True)
     assert (tmp_path / "c_tests.csv").read_text().startswith("set,version,first")
+
+
+@pytest.mark.parametrize("name", ["write_text", "write_csv", "write_sealed"])
+def test_an_unfinished_page_is_made_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a kill: nothing is cleaned up, and the same command goes on."""
+    pair = [compared_run(tmp_path / name, noise=i) for i, name in enumerate("ab")]
+    right = compare(pair, tmp_path / "right" / "c.html")
+    original = getattr(write, name)
+    for calls in range(4 if name == "write_csv" else 1):
+        left = [calls]
+
+        def killed(*words: object, left: list[int] = left) -> None:
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            original(*words)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(write, name, killed)
+            with pytest.raises(KeyboardInterrupt):
+                compare(pair, tmp_path / "here" / "c.html")
+        found = compare(pair, tmp_path / "here" / "c.html")
+        for one, other in zip(right.files, found.files, strict=True):
+            assert one.read_bytes() == other.read_bytes()
+        assert sorted((tmp_path / "here").iterdir()) == sorted(found.files)
+
+
+def test_a_page_on_the_same_runs_follows_their_results(tmp_path: Path) -> None:
+    pair = [compared_run(tmp_path / name, noise=i) for i, name in enumerate("ab")]
+    before = compare(pair, tmp_path / "c.html").page.read_bytes()
+    assert compare(pair, tmp_path / "c.html").page.read_bytes() == before
+    shutil.rmtree(tmp_path / "b")
+    pair[1] = compared_run(tmp_path / "b", noise=5)
+    after = compare(pair, tmp_path / "c.html").page.read_bytes()
+    assert after != before
+    assert after == compare(pair, tmp_path / "d" / "c.html").page.read_bytes()
+
+
+def test_pages_of_others_are_not_replaced(tmp_path: Path) -> None:
+    runs = [compared_run(tmp_path / name, noise=i) for i, name in enumerate("abc")]
+    compare(runs[:2], tmp_path / "c.html")
+    with pytest.raises(IsnetError, match=r"c\.html: exists and is no page of these runs"):
+        compare(runs, tmp_path / "c.html")
+    (tmp_path / "c_scores.csv").write_text("mine")
+    with pytest.raises(IsnetError, match="exists and is no page of these runs"):
+        compare(runs[:2], tmp_path / "c.html")
+    assert (tmp_path / "c_scores.csv").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["c", "c.json", "c.csv"])
