@@ -90,6 +90,9 @@ class _FastLoader(_Loader):
             setattr(self, name, getattr(events, name))
 
 
+_HALF = re.compile(r"[\ud800-\udfff]")
+_LONE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")  # others: bytes, as Python writes them (PEP 383)
+
 # where libyaml may read more than PyYAML's own parser: control characters, breaks other than a
 # line feed, byte order marks, characters beyond the first plane, block text, directives, '?'
 _OTHERWISE = re.compile(r"[^\n\x20-\x7e\xa0-\u1fff\u2030-\ud7ff]|[|>%?]")
@@ -237,6 +240,19 @@ class _Builder:
             return int(text, 8 if text[:2] == "0o" else 16 if text[:2] == "0x" else 10)
         if tag == f"{_BASE}float":
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        return self._join_halves(node, key, text)
+
+    def _join_halves(self, node: yaml.Node, key: Key, text: str) -> str:
+        """JSON writes a character beyond the first plane as two escapes, which are one character.
+
+        A half alone is no character, but for those that stand for bytes of a file's name.
+        """
+        if not _HALF.search(text):
+            return text
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        if _LONE.search(text):
+            self._fault(node, key, "half a character (\\ud800 to \\udfff), expected text")
+            return ""
         return text
 
     def _fault(self, node: yaml.Node, key: Key, message: str) -> None:

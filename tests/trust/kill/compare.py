@@ -13,6 +13,7 @@ from typing import Any
 IGNORED = ("log.jsonl", ".lock")  # events with their times; empty files that the system locks
 TIMES = {"started", "finished", "seconds", "images_per_second"}
 TIMED = {"history.csv", "report.html"}  # files with such times: their hash differs too
+STATED = re.compile(rb"history\.csv</td>\s*<td>([0-9a-f]{64})")  # the report names it with its hash
 TIME = re.compile(rb"20\d\d-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 
 
@@ -48,7 +49,15 @@ def _json(content: bytes) -> Any:
     tree = json.loads(content)
     if isinstance(tree, dict) and "report" in (tree.get("stages") or {}):
         del tree["stages"]["report"]["fingerprint"]  # of a page that shows times
+    for entry in (tree.get("stages") or {}).values() if isinstance(tree, dict) else ():
+        entry.pop("made_from", None)  # hashes of the records of earlier stages, with their times
     return _drop(tree)
+
+
+def _page(content: bytes) -> bytes:
+    for found in STATED.findall(content):
+        content = content.replace(found, b"H")
+    return TIME.sub(b"T", content)
 
 
 def _drop(value: Any) -> Any:
@@ -94,7 +103,7 @@ def _plain(value: Any) -> Any:
 
 CLEANERS: tuple[tuple[str, Callable[[bytes], Any]], ...] = (
     (r"(^|/)(run|benchmark)\.json$|(^|/)logs/.*\.json$", _json),
-    (r"(^|/)report\.html$", lambda content: TIME.sub(b"T", content)),
+    (r"(^|/)report\.html$", _page),
     (r"(^|/)ingest/\.unfinished\.jsonl$", _journal),
     (r"(^|/)ingest/\.inputs\.csv$", _inputs),
     (r"(^|/)history\.csv$", _csv),
