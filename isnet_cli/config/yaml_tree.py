@@ -91,7 +91,7 @@ class _FastLoader(_Loader):
 
 
 _HALF = re.compile(r"[\ud800-\udfff]")
-_LONE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")  # others: bytes, as Python writes them (PEP 383)
+_LONE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")  # others: bytes of names (PEP 383)
 
 # where libyaml may read more than PyYAML's own parser: control characters, breaks other than a
 # line feed, byte order marks, characters beyond the first plane, block text, directives, '?'

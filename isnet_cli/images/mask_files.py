@@ -17,6 +17,8 @@ from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.guard.opening import NotAFile
 from isnet_cli.guard.sizes import check_pixels
 from isnet_cli.images.find import IMAGE_SUFFIXES, normalise_path, strip_suffix
+from isnet_cli.images.pictures.decoders import check_png, decode_jpeg, read_whole
+from isnet_cli.images.pictures.strips import decode_strips, has_checked_strips
 from isnet_cli.images.raster import open_picture
 
 Mask = NDArray[np.bool_]
@@ -137,6 +139,8 @@ def _load_one(path: Path, limits: Limits, formats: tuple[str, ...]) -> Mask:
         with open_picture(path, formats, limits) as image:
             cost = 10 + 2 * len(image.getbands())  # bytes: channels twice, counting their levels
             check_pixels(image.width, image.height, 1, cost, limits)
+            if formats != OWN:
+                _refuse_damage(path, image, limits)
             return binarise(
                 _pick_channel(np.asarray(_drop_palette(ImageOps.exif_transpose(image))))
             )
@@ -153,6 +157,20 @@ def _load_one(path: Path, limits: Limits, formats: tuple[str, ...]) -> Mask:
         raise UnreadableImage(
             "mask_unreadable", f"{path.name}: not a picture that can be read, expected PNG or TIFF"
         ) from error
+
+
+def _refuse_damage(path: Path, image: Any, limits: Limits) -> None:
+    """Raises where a checksum or a decoder says that the pixels are not those that were saved."""
+    doubts: tuple[str, ...] = ()
+    if image.format == "PNG":
+        doubts = check_png(read_whole(path, limits))
+    elif image.format == "JPEG" and image.mode in ("L", "RGB"):
+        doubts = decode_jpeg(read_whole(path, limits), 1)[1]
+    elif image.format == "TIFF" and has_checked_strips(image):
+        doubts = decode_strips(read_whole(path, limits), image)[1]
+    damage = [words for words in doubts if words.startswith("damaged")]
+    if damage:
+        raise UnreadableImage("mask_unreadable", damage[0])
 
 
 def _drop_palette(image: Image.Image) -> Image.Image:

@@ -43,6 +43,8 @@ from isnet_cli.config.yaml_tree import MAX_CHARACTERS, Problem, parse, write
         ("{a: 1, 2: b}", {"a": 1, 2: "b"}),
         (".inf", math.inf),
         ("-.INF", -math.inf),
+        (r'"\ud83d\ude00"', "\U0001f600"),  # as JSON writes it
+        (r'"\udcff"', "\udcff"),  # a byte of a file's name
     ],
 )
 def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
@@ -51,6 +53,13 @@ def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
     assert tree.problems == []
     assert tree.value == {"k": value}
     assert type(tree.value["k"]) is type(value)
+
+
+@pytest.mark.parametrize("text", [r"\ud83d", r"\ude00\ud83d", r"a\udfff", r"\ud800\udcff\udc00"])
+def test_half_a_character_is_refused(text: str) -> None:
+    tree = parse(f'a: b\nfiles: "{text}"')
+    assert [(line, key) for line, key, _ in tree.problems] == [(2, ("files",))]
+    assert "half a character" in tree.problems[0][2]
 
 
 def test_nan() -> None:

@@ -147,6 +147,32 @@ def test_lost_damaged_and_unequal_files_have_their_own_reasons(tmp_path: Path) -
     assert unequal.value.reason == "mask_size"
 
 
+@pytest.mark.parametrize("form", ["png", "tiff", "jpeg"])
+def test_a_mask_whose_checksum_or_decoder_tells_damage_is_refused(
+    tmp_path: Path, form: str
+) -> None:
+    """A decoder may give pixels all the same: other lungs, without a word."""
+    buffer = io.BytesIO()
+    options = {"compression": "tiff_adobe_deflate"} if form == "tiff" else {}
+    Image.fromarray(disc().astype(np.uint8) * np.uint8(255)).save(buffer, form, **options)
+    sound, path = buffer.getvalue(), tmp_path / f"m.{form}"
+    path.write_bytes(sound)
+    assert np.array_equal(load_mask(path), disc())
+    damaged = bytearray(sound)
+    if form == "png":
+        at = sound.index(b"IEND") - 5  # the last byte of the pixels' checksum
+        damaged[at] ^= 1
+    elif form == "tiff":
+        with Image.open(path) as image:
+            damaged[image.tag_v2[273][0] + image.tag_v2[279][0] - 1] ^= 1
+    else:
+        del damaged[-30:-2]
+    path.write_bytes(damaged)
+    with pytest.raises(UnreadableImage, match=rf"m\.{form}: .*(damage|end before)") as caught:
+        load_mask(path)
+    assert caught.value.reason == "mask_unreadable"
+
+
 def test_pictures_that_are_too_large_or_say_two_things(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

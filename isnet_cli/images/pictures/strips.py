@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom.code_streams import END, decode_stream, read_stream_header
 
-DEFLATE, PACKBITS, JPEG = (8, 32946), 32773, 7  # values of the tag Compression
+LZW, DEFLATE, PACKBITS, JPEG = 5, (8, 32946), 32773, 7  # values of the tag Compression
 HORIZONTAL = 2  # of Predictor
 MAX_STRIPS = 1 << 16
 _DAMAGED = ("damaged: a strip of the TIFF page does not decode to what it should",)
@@ -46,7 +46,7 @@ class _Layout(NamedTuple):
 def has_checked_strips(image: Any) -> bool:
     """Whether a page of a TIFF is compressed so that `decode_strips` can tell damage."""
     compression = _first(image, 259)
-    return compression in (*DEFLATE, PACKBITS, JPEG) and 273 in image.tag_v2
+    return compression in (LZW, *DEFLATE, PACKBITS, JPEG) and 273 in image.tag_v2
 
 
 def decode_strips(content: bytes, image: Any) -> tuple[NDArray[Any] | None, tuple[str, ...]]:
@@ -69,7 +69,7 @@ def decode_strips(content: bytes, image: Any) -> tuple[NDArray[Any] | None, tupl
     if layout.bits > 32 or (layout.width * layout.bits * layout.samples) < 1:
         return None, ()
     row = (layout.width * layout.bits * layout.samples + 7) // 8
-    unpack = _inflate if compression in DEFLATE else _unpack_bits
+    unpack = _inflate if compression in DEFLATE else _unlzw if compression == LZW else _unpack_bits
     done = []
     for part, rows in zip(layout.parts, layout.rows, strict=True):
         plain = unpack(part, rows * row, max(layout.rows) * row)
@@ -107,6 +107,8 @@ def _find_strips(content: bytes, image: Any) -> _Layout | None:
     )
     rows = [min(step, height - top) for top in range(0, height, step)]
     parts = [content[start : start + size] for start, size in zip(starts, sizes, strict=True)]
+    if _first(image, 259) == LZW and any(part[:1] == b"\0" for part in parts):
+        return None  # codes in the other order of bits, as before TIFF 5.0
     return _Layout(parts, rows, width, bits[0], samples, plain)
 
 
@@ -137,6 +139,16 @@ def _unpack_bits(part: bytes, size: int, full: int) -> bytes | None:
 
     try:
         plain = imagecodecs.packbits_decode(part, out=2 * full + 1024)
+    except Exception:
+        return None
+    return bytes(plain[:size]) if len(plain) in (size, full) else None
+
+
+def _unlzw(part: bytes, size: int, full: int) -> bytes | None:
+    import imagecodecs
+
+    try:
+        plain = imagecodecs.lzw_decode(part, out=full + 1024)
     except Exception:
         return None
     return bytes(plain[:size]) if len(plain) in (size, full) else None

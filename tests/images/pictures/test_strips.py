@@ -29,7 +29,7 @@ def tiff(image: Image.Image, compression: str, **tags: int) -> bytes:
     return saved(image, "TIFF", compression=compression, tiffinfo=info, strip_size=9000)
 
 
-@pytest.mark.parametrize("compression", ["tiff_adobe_deflate", "packbits"])
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
 @pytest.mark.parametrize("values", [GREY8, GREY16])
 @pytest.mark.parametrize("tags", [{}, {"t274": 6}, {"t317": 2}])
 def test_strips_give_what_pillow_gives(tmp_path: Path, compression, values, tags) -> None:
@@ -43,8 +43,9 @@ def test_strips_give_what_pillow_gives(tmp_path: Path, compression, values, tags
 
 @pytest.mark.parametrize("mode", ["RGB", "LA", "1"])
 def test_layouts_that_pillow_decodes_are_checked_too(tmp_path: Path, mode: str) -> None:
-    content = tiff(Image.fromarray(GREY8).convert(mode), "tiff_adobe_deflate")
-    assert read(tmp_path, content).notes == ()
+    for compression in ("tiff_adobe_deflate", *(("tiff_lzw",) if mode != "1" else ())):
+        content = tiff(Image.fromarray(GREY8).convert(mode), compression)
+        assert read(tmp_path, content).notes == ()
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
@@ -88,3 +89,23 @@ def test_packed_bytes_of_another_length_are_noted(tmp_path: Path) -> None:
     damaged[start] ^= 1  # the length of a run
     notes = read(tmp_path, bytes(damaged)).notes
     assert notes == ("damaged: a strip of the TIFF page does not decode to what it should",)
+
+
+@pytest.mark.parametrize("how", ["cut", "a code without a meaning"])
+def test_damaged_lzw_strips_are_noted(tmp_path: Path, how: str) -> None:
+    """LZW has no checksum: its length and its codes tell."""
+    path = tmp_path / "sound"
+    path.write_bytes(tiff(Image.fromarray(GREY8), "tiff_lzw"))
+    with Image.open(path) as image:
+        start, size = image.tag_v2[273][1], image.tag_v2[279][1]
+    damaged = bytearray(path.read_bytes())
+    if how == "cut":
+        damaged[start + size - 40 : start + size] = bytes(40)
+    else:
+        damaged[start + 2 : start + 5] = b"\xff\xff\xff"
+    try:
+        notes = read(tmp_path, bytes(damaged)).notes
+    except UnreadableImage as fault:
+        assert fault.reason in {"unreadable", "truncated"}  # noqa: PT017 - both are right
+    else:
+        assert any(note.startswith("damaged: ") for note in notes)
