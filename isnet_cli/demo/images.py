@@ -38,8 +38,7 @@ def make_images(folder: Path, plans: list[ImagePlan], context: RunContext) -> No
         IsnetError: Kind "data", when the folder holds images that this function did not write.
         KeyboardInterrupt: When a stop was asked for; the next call continues.
     """
-    identity = files.fingerprint(FORMAT, [asdict(plan) for plan in plans])
-    _check(folder, identity)
+    identity = refuse_others(folder, plans)
     files.write_json(folder / RECORD, {"identity": identity, "images": len(plans)})
     clear_leftovers(folder)
     missing = [plan for plan in plans if not _paths(folder, plan)[0].is_file()]
@@ -63,18 +62,23 @@ def make_images(folder: Path, plans: list[ImagePlan], context: RunContext) -> No
         files.write_csv(folder / LABELS, COLUMNS, rows)
 
 
-def _check(folder: Path, identity: str) -> None:
-    """Refuses a folder with images of another origin."""
-    if not (folder / IMAGES).exists():
-        return
+def refuse_others(folder: Path, plans: list[ImagePlan]) -> str:
+    """Refuses a folder with images of another origin; returns what tells these images from others.
+
+    Raises:
+        IsnetError: Kind "data", when `make_images` did not write the images that are there.
+    """
+    identity = files.fingerprint(FORMAT, [asdict(plan) for plan in plans])
     record = folder / RECORD
-    if record.is_file() and f'"{identity}"' in read_text(record):
-        return
-    raise IsnetError(
-        "data",
-        f"{folder}: holds images of another demonstration (other seed or version), or of your own",
-        fix="choose an empty folder with -o DIR, or move this one aside",
-    )
+    ours = record.is_file() and f'"{identity}"' in read_text(record)
+    if (folder / IMAGES).exists() and not ours:
+        raise IsnetError(
+            "data",
+            f"{folder}: holds images of another demonstration (other seed or version), or of your"
+            " own",
+            fix="choose an empty folder with -o DIR, or move this one aside",
+        )
+    return identity
 
 
 def _paths(folder: Path, plan: ImagePlan) -> tuple[Path, Path, Path]:

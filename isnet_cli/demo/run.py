@@ -20,11 +20,18 @@ from isnet_cli.core.events import EventLog
 from isnet_cli.core.pipeline import open_run, run_pipeline
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
-from isnet_cli.demo.images import IMAGES, LABELS, count_images, locate_lungs, make_images
+from isnet_cli.demo.images import (
+    IMAGES,
+    LABELS,
+    count_images,
+    locate_lungs,
+    make_images,
+    refuse_others,
+)
 from isnet_cli.guard.opening import read_text
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.mask_files import load_mask
-from isnet_cli.phantoms.collection import plan_images
+from isnet_cli.phantoms.collection import ImagePlan, plan_images
 from isnet_cli.report.write import build_report
 
 CONFIG, REPORT = "demo.yaml", "report.html"
@@ -115,20 +122,31 @@ def run_demo(
         true lungs), ``images``, ``runs``, ``config``, ``seconds``.
 
     Raises:
-        IsnetError: From the stages; kind "data", when `output` holds other images.
+        IsnetError: From the stages; kind "data", when `output` holds other images; kind "machine",
+            when another process works in it.
         KeyboardInterrupt: When a stop was asked for.
     """
     began, scale = time.monotonic(), scale or Scale()
     output = output.absolute()
     plans = plan_images(scale.patients_a, scale.patients_b, seed, scale.side)
+    refuse_others(output, plans)
+    with RunFolder(output).lock():
+        found = _make_all(output, plans, context, seed, scale.overrides)
+    return {**found, "seconds": round(time.monotonic() - began, 1)}
+
+
+def _make_all(
+    output: Path, plans: list[ImagePlan], context: RunContext, seed: int, overrides: tuple[str, ...]
+) -> dict[str, Any]:
+    """Images, both runs, the report; what `run_demo` returns, but for the time."""
     make_images(output, plans, context)
     config = output / CONFIG
     text = format_demo_yaml(IMAGES, LABELS, seed)
     if not config.is_file() or read_text(config) != text:
         files.write_text(config, text)
     isnet, standard = output / "isnet", output / "standard"
-    plain = (f'upstream="{isnet}"', "train.method=standard", *scale.overrides)
-    with_loss = _one_run(isnet, config, scale.overrides, context)  # makes images and masks for both
+    plain = (f'upstream="{isnet}"', "train.method=standard", *overrides)
+    with_loss = _one_run(isnet, config, overrides, context)  # makes images and masks for both
     found = {"standard": _one_run(standard, config, plain, context), "isnet": with_loss}
     folders = [RunFolder(isnet), RunFolder(standard, RunFolder(isnet))]
     report = build_report(folders, output / REPORT, context)
@@ -139,7 +157,6 @@ def run_demo(
         "images": count_images(plans),
         "runs": {"standard": str(standard), "isnet": str(isnet)},
         "config": str(config),
-        "seconds": round(time.monotonic() - began, 1),
     }
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from isnet_cli.config.load import load
 from isnet_cli.core.run_context import RunContext
+from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.demo.run import Scale, format_demo_yaml, run_demo
+from isnet_cli.errors import IsnetError
 from isnet_cli.images.dicom.writer import invent_person
 from isnet_cli.phantoms.collection import plan_images
 from tests.support.paths import ROOT
@@ -101,6 +103,24 @@ def test_a_second_call_does_no_work_and_says_the_same(demo: Any) -> None:
     assert {k: v for k, v in again.items() if k not in seconds} == {
         k: v for k, v in document.items() if k not in seconds
     }
+
+
+def test_one_process_at_a_time_works_in_the_folder(tmp_path: Path) -> None:
+    """Also not while one makes images, which no run's lock protects."""
+    with (
+        RunFolder(tmp_path / "demo").lock(),
+        pytest.raises(IsnetError, match="in use by another isnet process") as caught,
+    ):
+        run_demo(tmp_path / "demo", RunContext())
+    assert caught.value.kind == "machine"
+    assert not (tmp_path / "demo" / "images").exists()
+
+
+def test_a_folder_of_others_gets_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with pytest.raises(IsnetError, match="holds images of another demonstration"):
+        run_demo(tmp_path, RunContext())
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 def test_a_stop_interrupts(tmp_path: Path) -> None:
