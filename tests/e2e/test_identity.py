@@ -6,6 +6,7 @@ failure somewhere on the way; all that comes out is searched, whatever its form.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset
 
 from isnet_cli.ingest import reading
 from tests.cli.factory import CONFIG, SIZE, Done, isnet
@@ -49,7 +52,8 @@ def write_named(folder: Path, count: int = 10) -> list[str]:
             Image.fromarray((pixels * 255).astype(np.uint8)).save(path.with_suffix(".png"))
         else:
             stored = np.rint(pixels * 4095).astype(np.int64)
-            path.with_suffix(".dcm").write_bytes(dicom_bytes(stored, **every_text(number)))
+            content = dicom_bytes(stored, **every_text(number))
+            path.with_suffix(".dcm").write_bytes(add_private(content))
         mask = folder / "masks" / f"{name_of(number)}.png"
         mask.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(lungs(SIZE).astype(np.uint8) * 255).save(mask)
@@ -75,6 +79,31 @@ def every_text(number: int) -> dict[str, Any]:
         if wanted and keyword and keyword not in PLAIN and (vr in lengths or vr == "DA"):
             found[keyword] = DATE if vr == "DA" else f"Quonzex{number}{keyword}"[: lengths[vr]]
     return found
+
+
+def add_private(content: bytes) -> bytes:
+    """The file with canaries where no dictionary of DICOM looks.
+
+    Private elements of odd groups, in a sequence too, elements of the file's meta group, the
+    preamble, and the padding at the end.
+    """
+    ds = pydicom.dcmread(io.BytesIO(content))
+    for group in (0x0009, 0x0019, 0x0029, 0x7FE1):
+        block = ds.private_block(group, "QUONZEX WARD", create=True)
+        block.add_new(0x10, "LO", "Quonzex^Anna")
+        block.add_new(0x11, "UN", b"Quonzex\0Anna")
+        block.add_new(0x12, "OB", b"Quonzex!")
+        item = Dataset()
+        item.private_block(group, "QUONZEX", create=True).add_new(0x01, "PN", "Quonzex^Anna")
+        block.add_new(0x13, "SQ", [item])
+    ds.file_meta.SourceApplicationEntityTitle = "QUONZEX"
+    ds.file_meta.PrivateInformationCreatorUID = "1.2.3"
+    ds.file_meta.PrivateInformation = b"Quonzex!"
+    ds.preamble = b"Quonzex".ljust(128, b"\0")
+    ds.add_new(0xFFFCFFFC, "OB", b"Quonzex!")  # Data Set Trailing Padding
+    file = io.BytesIO()
+    ds.save_as(file, enforce_file_format=True)
+    return file.getvalue()
 
 
 def write_config(folder: Path, rows: list[str], changes: str = "") -> Path:
@@ -270,7 +299,7 @@ def test_without_renaming_files_are_named_and_headers_are_not(tmp_path: Path) ->
         stored = np.rint(image(number, number % 2 == 1, SIZE) * 4095).astype(np.int64)
         path = tmp_path / f"xrays/f{number}.dcm"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(dicom_bytes(stored, **every_text(number)))
+        path.write_bytes(add_private(dicom_bytes(stored, **every_text(number))))
         rows.append(f"f{number},{'sick' if number % 2 else 'well'}")
     config = write_config(tmp_path, rows)
     words = ["--set", "data.privacy.rename=false", "--set", "masks.on_suspect=keep", "-vv"]

@@ -257,6 +257,8 @@ class ModelCard(Record):
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes: a name twice, expected each once")
         several = self.task == "multilabel"
+        if several and any(set(name) & {";", "="} for name in self.classes):
+            raise ValueError("classes: a name with ';' or '=', which part findings in tables")
         if several != (self.thresholds is not None):
             expected = "one per class" if several else "null"
             raise ValueError(f"thresholds: expected {expected} for the task {self.task}")

@@ -87,6 +87,23 @@ def test_sound_records_pass(content: Any, schema: type[Record]) -> None:
     assert find_faults(content, schema) == []
 
 
+def test_a_name_that_parts_findings_is_refused_where_there_are_several() -> None:
+    """`predicted` joins names by semicolons: two classes would read as three."""
+    for names, task, sound in (
+        (["a;b", "c"], "multiclass", True),
+        (["a;b", "c"], "multilabel", False),
+        (["a=b", "c"], "multilabel", False),
+        (["a b", "c"], "multilabel", True),
+    ):
+        thresholds = [0.5, 0.5] if task == "multilabel" else None
+        card = {**CARD, "classes": names, "task": task, "thresholds": thresholds}
+        if sound:
+            ModelCard.model_validate(card)
+        else:
+            with pytest.raises(ValueError, match="part findings"):
+                ModelCard.model_validate(card)
+
+
 def list_places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     items = value.items() if isinstance(value, dict) else enumerate(value)
     found = []
