@@ -588,9 +588,15 @@ def _make_curves(
     lines = _read_prediction_lines(path, classes)
     try:
         truths = encode_labels([line["label"] for line in lines], classes, str(metrics.get("task")))
-        columns = [[float(line[f"p_{name}"]) for line in lines] for name in classes]
     except (ValueError, TypeError) as error:
         raise damaged(path, "labels and probabilities of the classes", "evaluate") from error
+    columns = [
+        [
+            _check_probability(f"{path}:{n}", name, line[f"p_{name}"])
+            for n, line in enumerate(lines, 2)
+        ]
+        for name in classes
+    ]
     rocs, prs = [], []
     for name, p, truth in zip(classes, columns, truths.T, strict=True):
         points, steps = roc_points(p, truth), pr_points(p, truth)

@@ -128,9 +128,9 @@ def test_aliases_are_copied() -> None:
 def test_a_bomb_of_aliases_is_refused_quickly() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    start = time.monotonic()
+    start = time.process_time()
     problems = parse("\n".join(lines)).problems
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
     assert len(problems) == 1
     assert "more than" in problems[0][2]
 

@@ -49,6 +49,21 @@ def no_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isnet_cli.report.drawings.svg_text", lambda figure: "<svg/>")
 
 
+@pytest.mark.slow
+def test_one_image_validates_and_a_batch_is_larger_than_the_set(fresh: Path) -> None:
+    """Scores without a value for want of images end nothing."""
+    sets = {"train": 0.75, "val": 0.09, "test": 0.16}
+    words = [
+        w for name, part in sets.items() for w in ("--set", f"data.sets.{name}.fraction={part}")
+    ]
+    done = isnet("run", "c.yaml", "-o", "out", "--set", "train.batch_size=64", "--json", *words)
+    assert done.code == 0, done.err
+    assert sum(done.document["stages"][0]["summary"]["sets"]["val"].values()) == 1
+    assert "data.sets.val: no image of class" in done.err
+    scores = json.loads((fresh / "out/evaluate/metrics.json").read_text(encoding="utf-8"))
+    assert scores["sets"]["test"]["standard"]["n"] == 2
+
+
 def test_run_makes_everything(finished: tuple[Path, Done]) -> None:
     folder, done = finished
     assert done.code == 0, done.err

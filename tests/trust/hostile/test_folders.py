@@ -172,6 +172,30 @@ def test_a_teacher_and_a_model_with_hostile_cards(
     check_harmless(zygote.isnet(*words, cwd=work, writable=[work]), work)
 
 
+@pytest.mark.parametrize(
+    "file",
+    ["isnet.yaml", "run.json", "train/model.json", "train/model.safetensors", "train/history.csv",
+     "ingest/manifest.csv", "masks/qc.csv", "evaluate/metrics.json"],
+)  # fmt: skip
+def test_pipes_in_the_place_of_files_of_a_run_and_of_a_teacher(
+    zygote: Zygote, work: Path, file: str
+) -> None:
+    """Whoever opened one would wait for ever for somebody to write."""
+    (work / "run" / file).unlink()
+    os.mkfifo(work / "run" / file)
+    teacher = "train.settings.distillation.teacher=run"
+    for words in (
+        ("predict", "xrays", "--model", "run", "-o", "found", "-d", "cpu"),
+        ("heatmap", "xrays", "--model", "run", "-o", "maps", "-d", "cpu"),
+        ("evaluate", "run"),
+        ("report", "run", "-o", "report.html"),
+        ("train", "c.yaml", "-o", "two", "--set", "train.method=distillation", "--set", teacher),
+    ):
+        ended = zygote.isnet(*words, cwd=work, writable=[work], after=240)
+        assert not ended.killed, words
+        check_harmless(ended, work)
+
+
 def test_html_in_every_text_of_a_run(zygote: Zygote, work: Path) -> None:
     """Class names, keys and settings of a stranger's run are text in the pages."""
     run = work / "run"
