@@ -80,9 +80,9 @@ def _patterns(config: Config) -> Iterator[Fault]:
 
 def _methods(config: Config) -> Iterator[Fault]:
     yield from _method(config, ("train", "method"), config.train.method)
-    for number, part in enumerate(config.train.before):
+    for number, part in enumerate(config.train.parts_before):
         yield from _method(config, ("train", "before", number, "method"), part.method)
-    share = sum(part.share for part in config.train.before)
+    share = sum(part.share for part in config.train.parts_before)
     if share >= 1:
         yield (
             ("train", "before"),
@@ -103,7 +103,7 @@ def _method(config: Config, key: Key, method: str) -> Iterator[Fault]:
 
 
 def _has(config: Config, method: str) -> bool:
-    methods = [config.train.method, *(part.method for part in config.train.before)]
+    methods = [config.train.method, *(part.method for part in config.train.parts_before)]
     with contextlib.suppress(ValueError):  # an unknown method is a fault of its own
         return method in {entry.name for one in methods for entry in registry.parts(one)}
     return False
@@ -167,6 +167,11 @@ def _classes(config: Config) -> Iterator[Fault]:
 
 def _training(config: Config) -> Iterator[Fault]:
     train, shapes = config.train, config.bias.shapes
+    if train.early_stop.patience and train.select == "last":
+        yield (
+            ("train", "early_stop", "patience"),
+            "stopping early needs a figure to stop by; train.select: loss, auc or swapped",
+        )
     if train.schedule.warmup_epochs >= train.epochs:
         yield (
             ("train", "schedule", "warmup_epochs"),

@@ -272,10 +272,10 @@ class Bias(Section):
 class Optimizer(Section):
     """The optimiser."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
-    lr: Positive = 1e-2
+    name: Literal["sgd", "adamw"] = "adamw"
+    lr: Positive = 1e-3
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
 
 
 class Schedule(Section):
@@ -336,10 +336,25 @@ class Before(Section):
     lr_factor: Positive = 1.0  # times train.optimizer.lr
 
 
+START = Before(method="background_mix", share=0.6, lr_factor=2.0)  # of an ISNet
+
+
+def _needs_start(method: str, isnet: Any) -> bool:
+    """Whether `START` comes before `method` where nothing is said.
+
+    Args:
+        method: A method of the registry.
+        isnet: Settings of the ISNet, as given or checked; None: the defaults.
+    """
+    preset = isnet.get("preset") if isinstance(isnet, dict) else getattr(isnet, "preset", None)
+    return preset != "paper" and "isnet" in {entry.name for entry in registry.parts(method)}
+
+
 class Train(Section):
     """Training of the classifier."""
 
-    before: list[Before] = []  # what comes first, in order; its epochs count among `epochs`
+    # what comes first, in order; its epochs count among `epochs`; auto: see `parts_before`
+    before: Annotated[list[Before] | None, Word("auto")] = None
     method: str = DEFAULT_METHOD  # a name, or name+addition
     settings: Annotated[dict[str, MethodSettings], PerMethod()] = {}  # of methods, by name
     epochs: Count = 60
@@ -355,8 +370,10 @@ class Train(Section):
     class_weights: Literal["none", "balanced"] | list[Positive] = "none"
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     augment: Augment = Augment()
-    select: Literal["loss", "auc", "swapped"] = "loss"  # checkpoint by validation loss, AUC,
-    # or AUC on validation images with swapped backgrounds
+    select: Literal["last", "loss", "auc", "swapped"] = (
+        "last"  # the last epoch, or that of the best
+    )
+    # validation loss, AUC, or AUC on validation images with swapped backgrounds
     early_stop: EarlyStop = EarlyStop()
 
     @model_validator(mode="before")
@@ -368,11 +385,26 @@ class Train(Section):
             return values
         try:
             methods = [values.get("method", DEFAULT_METHOD)]
-            methods += [part["method"] for part in values.get("before", [])]
+            before = values.get("before", "auto")
+            if before in (None, "auto"):
+                mixed = _needs_start(methods[0], given.get("isnet"))
+                before = [{"method": START.method}] if mixed else []
+            methods += [part["method"] for part in before]
             used = [entry for method in methods for entry in registry.parts(method)]
         except (AttributeError, KeyError, TypeError, ValueError):  # faults of their own
             return values
         return {**values, "settings": {**{entry.name: {} for entry in used}, **given}}
+
+    @property
+    def parts_before(self) -> list[Before]:
+        """What comes before `method`.
+
+        ``auto``: before an ISNet with its default settings, `START`; before others and before an
+        ISNet with the papers' constants, nothing.
+        """
+        if self.before is not None:
+            return self.before
+        return [START] if _needs_start(self.method, self.settings.get("isnet")) else []
 
     def settings_of(self, method: str) -> Any:
         """The settings record of a method of the registry, by its name."""

@@ -44,13 +44,13 @@ model:
   input: [224, 224]\0rows, columns
 
 train:
-  method: isnet\0or standard: the same training without the heat-map loss
-  epochs: 60
+  method: isnet\0after background_mix; or standard: without the heat-map loss
+  epochs: 60\0both parts together
   batch_size: 16
-  optimizer: {{name: sgd, lr: 0.01}}
+  optimizer: {{name: adamw, lr: 0.001}}
   settings:
     isnet:
-      heatmap_weight: 0.7\0share of the heat-map loss, 0 to 1
+      heatmap_weight: 0.5\0share of the heat-map loss, 0 to 1
       variant: auto\0by the classes; or selective, stochastic, flex, original, dual
 
 heatmap:

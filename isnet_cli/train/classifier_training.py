@@ -22,7 +22,13 @@ from isnet_cli.train.validation import Validator
 from isnet_cli.train.weight_mean import WeightMean
 from isnet_models.methods.base import Batch, Method
 
-SELECT = {"loss": ("val_loss", -1), "auc": ("val_auc", 1), "swapped": ("val_swapped_auc", 1)}
+# figure that chooses the epoch, and 1 where more of it is better; None: the last epoch
+SELECT = {
+    "last": None,
+    "loss": ("val_loss", -1),
+    "auc": ("val_auc", 1),
+    "swapped": ("val_swapped_auc", 1),
+}
 
 
 STATISTICS_IMAGES = 1024  # from which BatchNorm's statistics of mean weights are taken, at most
@@ -115,8 +121,8 @@ class ClassifierTraining(TrainingLoop[Batch]):
         """
         self.mean.set_statistics(self._statistics_batches(epoch), self.method)
         found = self.validator(self.mean.net, self.method, epoch)
-        name = SELECT[self.config.train.select][0]
-        if math.isnan(found[name]):
+        name = (SELECT[self.config.train.select] or ("",))[0]
+        if name and math.isnan(found[name]):
             raise IsnetError(
                 "data",
                 f"train.select: {name}, by which the best epoch is chosen, cannot be computed of"

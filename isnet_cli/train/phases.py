@@ -39,7 +39,7 @@ def split_phases(config: Config) -> list[Phase]:
     """
     train, phases, first = config.train, [], 0
     done = 0.0
-    for part in train.before:
+    for part in train.parts_before:
         done += part.share
         end = min(round(done * train.epochs), train.epochs - 1)
         if end > first:
@@ -49,7 +49,7 @@ def split_phases(config: Config) -> list[Phase]:
                 Phase(_part(config, part.method, end - first, optimizer), 0, first, last=False)
             )
             first = end
-    whole = config if not train.before else _part(
+    whole = config if not train.parts_before else _part(
         config, train.method, train.epochs - first, train.optimizer
     )  # fmt: skip
     phases.append(Phase(whole, 0, first, last=True))
@@ -85,7 +85,7 @@ def check_phases(config: Config) -> None:
         IsnetError: Kind "config".
     """
     last = registry.parts(config.train.method)[0]
-    for number, part in enumerate(config.train.before):
+    for number, part in enumerate(config.train.parts_before):
         first = registry.parts(part.method)[0]
         if first.load().build.__func__ is not last.load().build.__func__:  # type: ignore[attr-defined]
             raise IsnetError(

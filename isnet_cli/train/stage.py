@@ -252,7 +252,7 @@ def _prepare_phase(
     prepare_network(method, net)
     card = make_card(config, classes, net, ranges, len(images.train), len(images.val), start)
     if phase.last:
-        card["before"] = [part.model_dump() for part in whole.train.before]
+        card["before"] = [part.model_dump() for part in whole.train.parts_before]
     validator = Validator(images.val, images.version, config.evaluate.batch_size, images.device)
     training = ClassifierTraining(
         config, net, method, images.train, validator, images.version, place, identity,

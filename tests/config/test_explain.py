@@ -32,7 +32,7 @@ def test_a_value_inside_a_union_is_found() -> None:
 def test_choices_are_listed() -> None:
     ((key, text),) = faults({"train": {"select": "best"}})
     assert key == ("train", "select")
-    assert text == "found 'best', expected 'loss', 'auc' or 'swapped'"
+    assert text == "found 'best', expected 'last', 'loss', 'auc' or 'swapped'"
 
 
 def test_locate_drops_what_the_tree_has_not() -> None:

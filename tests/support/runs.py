@@ -37,7 +37,7 @@ def small_config(**sections: dict[str, Any]) -> Config:
     base: dict[str, dict[str, Any]] = {
         "model": {"arch": "small", "input": [32, 32]},
         "train": {
-            "epochs": 2, "batch_size": 4, "optimizer": {"name": "adamw", "lr": 1e-3},
+            "before": [], "epochs": 2, "batch_size": 4, "optimizer": {"name": "adamw", "lr": 1e-3},
             "settings": {
                 "isnet": {"heatmap_weight": 0.5, "variant": "flex"},
                 "grad_input": {"heatmap_weight": 0.5},

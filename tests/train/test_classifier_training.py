@@ -30,7 +30,7 @@ from tests.support.runs import make_run, small_config
     "select",
     [
         "swapped",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in SELECT if name != "swapped"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("loss", "auc")),
     ],
 )
 def test_the_best_epoch_is_kept(tmp_path: Path, select: str) -> None:
@@ -38,11 +38,21 @@ def test_the_best_epoch_is_kept(tmp_path: Path, select: str) -> None:
     config = small_config(train={"select": select, "epochs": 3, "method": "standard"})
     summary = run_stage(train, config, folder, RunContext()).summary
     history = read_csv(folder.path / "train" / "history.csv")
-    name, sign = SELECT[select]
+    chosen = SELECT[select]
+    assert chosen is not None
+    name, sign = chosen
     values = [sign * float(row[name]) for row in history]
     first_best = values.index(max(values)) + 1
     assert summary["best_epoch"] == first_best
     assert load_model(folder.path, torch.device("cpu")).card["epoch"] == first_best
+
+
+def test_the_last_epoch_is_kept_by_default(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    config = small_config(train={"epochs": 3, "method": "standard"})
+    assert config.train.select == "last"
+    assert run_stage(train, config, folder, RunContext()).summary["best_epoch"] == 3
+    assert load_model(folder.path, torch.device("cpu")).card["epoch"] == 3
 
 
 def test_each_epoch_begins_with_its_own_chance_and_ends_with_figures(

@@ -122,9 +122,9 @@ class RelevanceLossSettings(MethodSettings):
     """
 
     preset: Literal["default", "paper"] = "default"
-    heatmap_weight: Share | dict[Epoch, Share] = 0.7
+    heatmap_weight: Share | dict[Epoch, Share] = 0.5
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
-    layers: Literal["none", "auto"] | tuple[str, ...] = "none"
+    layers: Literal["none", "auto"] | tuple[str, ...] = "auto"
     layer_decay: Share = 0.8
     loss: Literal["isnet", "energy"] = "isnet"
     background_weight: Weight = 1.0
@@ -133,7 +133,7 @@ class RelevanceLossSettings(MethodSettings):
     pooling_decay: Literal["share"] | Share = "share"
     margin: Annotated[float, Field(ge=0.0, le=0.25)] = 0.0
     saturation: Positive = 1.0
-    relevance_range: Literal["estimate", "estimate_low"] | Range | dict[str, Range] = "estimate"
+    relevance_range: Literal["estimate", "estimate_low"] | Range | dict[str, Range] = "estimate_low"
     range_epochs: Count = 3
     foreground: Literal["l2", "hybrid", "l1"] = "hybrid"
     batch_norm_gradient: Literal["constant", "full"] = "constant"
