@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from phantom_lab import Stage, read_recipe, split_list
+from phantom_lab import Stage, read_recipe, share_epochs, split_list
 from torch import nn
 
 from isnet_cli.config.schema import Config
@@ -54,25 +54,26 @@ CPU = torch.device("cpu")
 SIDE, PATCH, HELD_OUT = 28, 4, 500
 PARTS = {"train": "train", "test": "t10k"}
 SWAP = "background_mix.feather=0:background_mix.brightness=false"
+START = f"background_mix:{SWAP}:part=0.6 then "
 PRESETS = {
     "standard": "standard",
     "background_mix": f"background_mix:{SWAP}",
     "masked_mix": "masked_mix:feather=0",
     "rrr": "rrr:gradient_weight=0.1",
-    "isnet": "isnet:relevance_range=[1,none]",
+    "isnet": f"{START}isnet:layers=none",
+    "isnet-alone": "isnet:start=false:layers=none:relevance_range=[1,none]",
     "isnet-paper": "isnet:preset=paper:relevance_range=[1,25]",
     **{
-        f"isnet-{name}": f"isnet:variant={name}:relevance_range=[1,none]"
+        f"isnet-{name}": f"{START}isnet:variant={name}:layers=none"
         for name in ("selective", "stochastic", "flex", "original")
     },
-    "isnet-energy": "isnet:loss=energy",
-    "isnet+background_mix": f"isnet+background_mix:relevance_range=[1,none]:{SWAP}",
-    "background_mix then isnet": f"background_mix:{SWAP} then isnet:relevance_range=[1,none]",
-    "grad_input": "grad_input:relevance_range=[1,none]",
+    "isnet-energy": f"{START}isnet:loss=energy:layers=none",
+    "isnet+background_mix": f"{START}isnet+background_mix:layers=none:{SWAP}",
+    "grad_input": "grad_input:relevance_range=[1,none]:layers=none",
 }
 DEFAULT = (
-    "standard,background_mix,masked_mix,rrr,isnet,isnet-paper,isnet-selective,isnet-flex,"
-    "isnet-original,isnet-energy,isnet+background_mix,background_mix then isnet,grad_input"
+    "standard,background_mix,masked_mix,rrr,isnet,isnet-alone,isnet-paper,isnet-selective,"
+    "isnet-flex,isnet-original,isnet-energy,isnet+background_mix,grad_input"
 )
 PUBLISHED = (  # average, worst class, %
     ("no guidance", 63.9, 22.4),
@@ -148,6 +149,7 @@ def configure(stage: Stage, seed: int, epochs: int, rate: float, batch: int) -> 
             "seed": seed,
             "evaluate": {"batch_size": 500},
             "train": {
+                "before": [],
                 "method": stage.method,
                 "settings": stage.settings,
                 "epochs": epochs,
@@ -171,8 +173,7 @@ def train(
     )
     images, val = take(digits, slice(HELD_OUT, None)), take(digits, slice(HELD_OUT))
     first = 0
-    for stage in stages:
-        own = stage.epochs or max(1, epochs // len(stages))
+    for stage, own in zip(stages, share_epochs(stages, epochs), strict=True):
         config = configure(stage, seed, own, stage.lr, batch)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)

@@ -14,10 +14,11 @@ A method is NAME:key=value:key=value, stages are joined by " then " and hand the
     isnet+background_mix:isnet.heatmap_weight=0.5:background_mix.share=0.5
     background_mix:epochs=20 then isnet:epochs=10:lr=0.001
 
-Keys are settings of the method; `epochs`, `lr`, `average` (epochs of the mean of the weights) and
-`marks` (true, false) belong to the stage. Steps are shared out evenly among the stages that do not
-say their epochs. PRESETS below have short names,
-and `NAME=recipe` gives a recipe one.
+Keys are settings of the method; `epochs` or `part` (of the steps, 0 to 1), `lr`, `average` (epochs
+of the mean of the weights) and `marks` (true, false) belong to the stage; steps that no stage asks
+for are shared out evenly among the others. A method alone is trained as a run trains it by default:
+an ISNet after its start (`start=false`: without), at the half of the rate. PRESETS below have short
+names, and `NAME=recipe` gives a recipe one.
 
 Of ill test images without marks, by the map of the class ill minus that of the class normal
 (LRP-Flex, zB):
@@ -42,7 +43,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ import yaml
 from numpy.typing import NDArray
 from torch import nn
 
-from isnet_cli.config.schema import Config
+from isnet_cli.config.schema import Config, Train
 from isnet_cli.core.files import fingerprint
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.runtime import make_deterministic
@@ -76,11 +77,13 @@ from isnet_models.methods import registry
 CPU = torch.device("cpu")
 CLASSES = [DISEASE, NORMAL]
 DRAWN = 2  # phantoms are drawn at twice the side and reduced
-STEPS, BATCH, RATE = 840, 32, 0.003
+STEPS, BATCH, RATE = 1240, 32, 0.002
 PRESETS = {
     "standard_clean": "standard:marks=false",  # the yardstick
+    "isnet_alone": "isnet:start=false",
+    "isnet_paper": "isnet:preset=paper",
 }
-DEFAULT = "standard_clean,standard,background_mix,isnet,isnet+background_mix,rrr"
+DEFAULT = "standard_clean,standard,background_mix,isnet,isnet_alone,isnet_paper,rrr"
 KINDS = ("pixels", "lungs", "lesions", "ill")
 VERSIONS: tuple[Version, ...] = ("biased", "standard", "deceiving")
 
@@ -92,6 +95,7 @@ class Stage:
     method: str
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     epochs: int | None = None
+    part: float | None = None
     lr: float = RATE
     average: float = 0.0
     marks: bool = True
@@ -120,20 +124,37 @@ class Images:
 
 def read_recipe(text: str, rate: float = RATE) -> list[Stage]:
     """The stages of a recipe, as the module's docstring describes it; `rate` is the default."""
-    return [_read_stage(part.strip(), rate) for part in PRESETS.get(text, text).split(" then ")]
+    parts = PRESETS.get(text, text).split(" then ")
+    if len(parts) > 1:
+        return [_read_stage(part.strip(), rate)[0] for part in parts]
+    last, start = _read_stage(parts[0], rate)
+    before = Train.model_validate({"method": last.method, "settings": last.settings}).parts_before
+    if not (start and before):
+        return [last]
+    (first,) = before
+    slow = replace(last, lr=last.lr / first.lr_factor)
+    return [replace(last, method=first.method, settings={}, part=first.share), slow]
 
 
-def _read_stage(text: str, rate: float) -> Stage:
+def share_epochs(stages: Sequence[Stage], total: int) -> list[int]:
+    """Epochs of each stage, at least one, of `total` in all."""
+    given = [s.epochs or (round(s.part * total) if s.part else 0) for s in stages]
+    rest = max(0, total - sum(given)) // max(1, given.count(0))
+    return [max(1, epochs or rest) for epochs in given]
+
+
+def _read_stage(text: str, rate: float) -> tuple[Stage, bool]:
+    """A stage, and whether what comes before it by default is wanted."""
     method, *words = re.split(r":(?![^\[{]*[\]}])", text)
     parts = registry.parts(method)
     settings: dict[str, dict[str, Any]] = {}
-    own: dict[str, Any] = {"lr": rate}
+    own: dict[str, Any] = {"lr": rate, "start": True}
     for word in words:
         name, equal, value = word.partition("=")
         if not equal:
             raise ValueError(f"'{word}': expected key=value")
         read = yaml.safe_load(value)
-        if name in ("epochs", "lr", "average", "marks"):
+        if name in ("epochs", "part", "lr", "average", "marks", "start"):
             own[name] = read
             continue
         given, _, key = name.rpartition(".")
@@ -141,7 +162,8 @@ def _read_stage(text: str, rate: float) -> Stage:
         if not (given or fits):
             raise ValueError(f"'{name}': {method} has no such setting")
         settings.setdefault(given or fits[0], {})[key] = read
-    return Stage(method, settings, **own)
+    start = bool(own.pop("start"))
+    return Stage(method, settings, **own), start
 
 
 def split_list(text: str) -> list[str]:
@@ -157,16 +179,13 @@ def configure(stage: Stage, seed: int, epochs: int, side: int) -> Config:
             "model": {"arch": "small", "input": side},
             "bias": {"kind": "shapes", "shapes": ["triangle", "circle"], "size": 0.15},
             "train": {
+                "before": [],
                 "method": stage.method,
                 "settings": stage.settings,
                 "epochs": epochs,
                 "batch_size": BATCH,
                 "average_epochs": float(stage.average),
                 "optimizer": {"name": "adamw", "lr": float(stage.lr), "weight_decay": 0.01},
-                "augment": {
-                    "rotate": 0.0, "translate": 0.0, "scale": 0.0, "flip": True, "contrast": 0.3,
-                    "brightness": 0.15,
-                },
             },
         }
     )  # fmt: skip
@@ -230,12 +249,10 @@ def train(
     """Trains stage after stage; the network of the last epoch, and the number of all steps."""
     side, done = images["train"].pixels.shape[-1], 0
     per_epoch = -(-len(images["train"].ill) // BATCH)
-    open_stages = sum(stage.epochs is None for stage in stages)
-    rest = round(steps / per_epoch) - sum(stage.epochs or 0 for stage in stages)
     before: list[dict[str, Any]] = []
     net: nn.Module | None = None
-    for stage in stages:
-        epochs = stage.epochs or max(1, rest // open_stages)
+    shared = share_epochs(stages, round(steps / per_epoch))
+    for stage, epochs in zip(stages, shared, strict=True):
         config = configure(stage, seed, epochs, side)
         before.append({**config.model_dump(mode="json"), "marks": stage.marks})
         identity = fingerprint(len(images["train"].ill), before)

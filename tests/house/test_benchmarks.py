@@ -132,6 +132,12 @@ def test_recipes_name_stages_methods_and_settings(lab: ModuleType) -> None:
     config = lab.configure(second, 0, 2, 32)
     assert config.train.settings_of("background_mix").share == 0.5
     assert not lab.read_recipe("standard_clean")[0].marks
+    start, isnet = lab.read_recipe("isnet:heatmap_weight=0.4")
+    assert (start.method, start.part, start.lr) == ("background_mix", 0.6, lab.RATE)
+    assert (isnet.method, isnet.lr) == ("isnet", lab.RATE / 2)
+    assert len(lab.read_recipe("isnet_alone")) == len(lab.read_recipe("isnet_paper")) == 1
+    assert lab.share_epochs((start, isnet), 43) == [26, 17]
+    assert lab.share_epochs((first, second, second), 10) == [3, 3, 3]
     assert lab.split_list("isnet:relevance_range=[1,25],rrr") == [
         "isnet:relevance_range=[1,25]", "rrr",
     ]  # fmt: skip

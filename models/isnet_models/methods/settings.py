@@ -129,7 +129,7 @@ class RelevanceLossSettings(MethodSettings):
     loss: Literal["isnet", "energy"] = "isnet"
     background_weight: Weight = 1.0
     foreground_weight: Weight = 1.0
-    pooling_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
+    pooling_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.04
     pooling_decay: Literal["share"] | Share = "share"
     margin: Annotated[float, Field(ge=0.0, le=0.25)] = 0.0
     saturation: Positive = 1.0
