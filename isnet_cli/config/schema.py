@@ -347,7 +347,7 @@ def _needs_start(method: str, isnet: Any) -> bool:
         isnet: Settings of the ISNet, as given or checked; None: the defaults.
     """
     preset = isnet.get("preset") if isinstance(isnet, dict) else getattr(isnet, "preset", None)
-    return preset != "paper" and "isnet" in {entry.name for entry in registry.parts(method)}
+    return preset != "paper" and "isnet" in method.split("+")
 
 
 class Train(Section):

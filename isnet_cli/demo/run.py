@@ -69,17 +69,11 @@ bias:
 
 model: {{arch: small, input: 96}}
 
-train:
+train:                          # 36 epochs with backgrounds of other images, 24 of the ISNet
   method: isnet
   epochs: 60
-  batch_size: 32
-  optimizer: {{name: adamw, lr: 0.003, weight_decay: 0.01}}
-  settings:
-    isnet:
-      preset: paper
-      heatmap_weight: 0.6
-      relevance_range: [1, 25]  # few images: three plain epochs are too short to estimate them
-  augment: {{rotate: 0, translate: 0, scale: 0, flip: true, contrast: 0.3, brightness: 0.15}}
+  batch_size: 16
+  optimizer: {{name: adamw, lr: 0.001}}
 
 heatmap:
   sets: [test, hospital_b]

@@ -42,6 +42,9 @@ train.augment.scale train.augment.spectrum train.augment.translate
 train.accumulate train.average_epochs train.before
 train.batch_size train.class_weights train.clip_norm train.early_stop.patience train.epochs
 train.precision
+train.settings.background_mix.brightness train.settings.background_mix.feather
+train.settings.background_mix.fill train.settings.background_mix.partner
+train.settings.background_mix.share train.settings.standard
 train.settings.isnet.background_weight train.settings.isnet.batch_norm_gradient
 train.settings.isnet.batch_share train.settings.isnet.bounded_first_layer
 train.settings.isnet.epsilon train.settings.isnet.every_steps train.settings.isnet.foreground

@@ -34,14 +34,14 @@ class Stopper:
 
 def small_config(**sections: dict[str, Any]) -> Config:
     """A configuration for seconds: small network, 32 px, two epochs; sections are merged."""
+    loss = {"heatmap_weight": 0.5, "layers": "none", "relevance_range": "estimate"}
     base: dict[str, dict[str, Any]] = {
         "model": {"arch": "small", "input": [32, 32]},
         "train": {
             "before": [], "epochs": 2, "batch_size": 4, "optimizer": {"name": "adamw", "lr": 1e-3},
             "settings": {
-                "isnet": {"heatmap_weight": 0.5, "variant": "flex"},
-                "grad_input": {"heatmap_weight": 0.5},
-                "softmax_grad_input": {"heatmap_weight": 0.5},
+                "isnet": {**loss, "variant": "flex"}, "grad_input": loss,
+                "softmax_grad_input": loss,
             },
         },
         "evaluate": {"intervals": {"draws": 1000, "bootstrap": 200}},

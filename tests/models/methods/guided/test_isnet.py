@@ -19,7 +19,11 @@ def test_isnet_total_is_the_weighted_sum() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
     loss = HeatmapLossSettings(foreground_weight=2.0, share=0.1)
     method: Method = isnet(
-        heatmap_weight={0: 0.25, 2: 0.5}, variant="flex", foreground_weight=2.0, pooling_share=0.1
+        heatmap_weight={0: 0.25, 2: 0.5},
+        variant="flex",
+        foreground_weight=2.0,
+        pooling_share=0.1,
+        layers="none",
     )
     maps = relevance(net, data.images, "all", zb=(0.0, 1.0)).maps
     heat = heatmap_loss(maps, data.masks, loss).total
@@ -75,7 +79,7 @@ def test_pooling_and_margin_reach_the_loss() -> None:
     ):
         loss = HeatmapLossSettings(low=1.0, high=25.0, **constants)
         heat = heatmap_loss(maps, data.masks, loss).total
-        method = isnet(**{"variant": "selective", "heatmap_weight": 0.5, **given})
+        method = isnet(**{"variant": "selective", "heatmap_weight": 0.5, "layers": "none", **given})
         total = method.losses(net, data, 0).total
         assert total.item() == pytest.approx((0.5 * ce + 0.5 * heat).item(), rel=1e-4)
 

@@ -21,7 +21,9 @@ LOSS = HeatmapLossSettings(share=0.2, low=0.01, high=0.2)
 
 
 def method(**settings: object) -> SoftmaxGradInput:
-    found = GradInputSettings(heatmap_weight=0.4, pooling_share=0.2, **settings)  # type: ignore[arg-type]
+    found = GradInputSettings(
+        **{"heatmap_weight": 0.4, "pooling_share": 0.2, "layers": "none"} | settings
+    )  # type: ignore[arg-type]
     return SoftmaxGradInput(found, Context(ranges={"every map": (0.01, 0.2)}))
 
 
