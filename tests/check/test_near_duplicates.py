@@ -99,3 +99,17 @@ def test_pairs_equal_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_blank_image_has_a_hash() -> None:
     assert not hash_image(np.zeros((70, 90), np.float32)).any()
+
+
+def test_the_index_finds_what_each_with_each_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    hashes = rng.random((400, BITS)) < 0.5
+    for copy in range(200, 400):  # 200 copies, from 0 to 31 bits away
+        hashes[copy] = hashes[copy - 200]
+        hashes[copy, rng.choice(BITS, copy % 32, replace=False)] ^= True
+    hashes[7] = hashes[9] = hashes[11]
+    expected = list(find_near_duplicates(hashes))
+    assert len(expected) >= 200
+    monkeypatch.setattr("isnet_cli.check.near_duplicates.EXACT", 10)
+    monkeypatch.setattr("isnet_cli.check.near_duplicates._PAIRS", 16)
+    assert list(find_near_duplicates(hashes)) == expected

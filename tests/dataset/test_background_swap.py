@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from isnet_cli.dataset.background_swap import choose_partners
+from isnet_cli.dataset import background_swap
+from isnet_cli.dataset.background_swap import CANDIDATES, choose_partners
 
 
 def test_partners_are_of_another_class_and_fit() -> None:
@@ -52,3 +54,38 @@ def test_partners_take_the_lungs_that_overlap_best() -> None:
         masks[i, top : top + 6, 3:9] = True
     labels = np.array([0, 1, 1, 1], np.float32)
     assert choose_partners(masks, labels, np.random.default_rng(0), step=1)[0] == 2
+
+
+@pytest.mark.parametrize("same", [False, True])
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("listed", [2**25, 100])
+def test_partners_are_those_of_the_slow_way(
+    same: bool, several: bool, listed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each image's own list of what fits, and a draw from it."""
+    monkeypatch.setattr(background_swap, "LISTED", listed)
+    rng = np.random.default_rng(1)
+    masks = rng.random((90, 8, 8)) < 0.5
+    labels = rng.integers(-1, 3, 90).astype(np.float32)
+    if several:
+        labels = rng.choice([0, 1, np.nan], (90, 2)).astype(np.float32)
+    patients = [f"p{n}" if n else "" for n in rng.integers(0, 30, 90)]
+    expected, chance = [], np.random.default_rng(2)
+    find = background_swap._agree if same else background_swap._differ
+    for i in range(90):
+        fits = find(labels, i)
+        fits[i] = False
+        if patients[i]:
+            fits &= np.array([person != patients[i] for person in patients])
+        found = np.flatnonzero(fits)
+        if not len(found):
+            expected.append(-1)
+            continue
+        drawn = chance.choice(found, min(CANDIDATES, len(found)), replace=False)
+        shared = (masks[drawn] & masks[i]).sum((1, 2))
+        union = (masks[drawn] | masks[i]).sum((1, 2))
+        expected.append(drawn[int(np.argmax(shared.astype(np.float32) / union))])
+    ours = choose_partners(
+        masks, labels, np.random.default_rng(2), same=same, patients=patients, step=1
+    )
+    assert ours.tolist() == expected
