@@ -42,7 +42,8 @@ from torch import nn
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.runtime import derive_seed, make_deterministic
-from isnet_cli.dataset.image_dataset import DEPTH, ImageDataset
+from isnet_cli.dataset.image_dataset import ImageDataset
+from isnet_cli.dataset.records import DEPTH, KeptRecords, RecordForm
 from isnet_cli.images.types import Row
 from isnet_cli.train.classifier_training import ClassifierTraining
 from isnet_cli.train.relevance_range import find_ranges
@@ -131,14 +132,15 @@ def load_digits(folder: Path, part: str, classes: int, seed: int, config: Config
     masks = np.broadcast_to(mask_corners(), pixels.shape)
     names = [str(digit) for digit in range(classes)]
     rows = [Row(f"{part}{i}", label=str(label)) for i, label in enumerate(labels)]
-    has_mask = np.ones(len(rows), bool)
-    return ImageDataset(pixels, masks, has_mask, labels.astype(np.float32), rows, names, config)
+    form = RecordForm(SIDE, SIDE)
+    records, places = KeptRecords(form, form.make(pixels, masks)), np.arange(len(rows))
+    return ImageDataset(records, places, labels.astype(np.float32), rows, names, config)
 
 
 def take(dataset: ImageDataset, at: slice) -> ImageDataset:
     return ImageDataset(
-        dataset.images[at], dataset.masks[at], dataset.has_mask[at], dataset.labels[at],
-        dataset.rows[at], dataset.classes, dataset.config,
+        dataset.records, dataset.places[at], dataset.labels[at], dataset.rows[at],
+        dataset.classes, dataset.config,
     )  # fmt: skip
 
 

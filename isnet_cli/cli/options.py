@@ -29,6 +29,14 @@ StopAfter = Annotated[
         help="Stop in good order after 90s, 45m or 8h, with code 0; for queues.",
     ),
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do every N-th part of the images, from the I-th; isnet merge puts them together.",
+    ),
+]
 ModelRun = Annotated[
     Path | None,
     typer.Option("--model", metavar="RUN", help="Run folder whose trained model is used."),

@@ -24,6 +24,8 @@ from isnet_cli.cli.terminal.summaries import (
     format_scores,
     format_shifts,
 )
+from isnet_cli.core.parallel.processes import are_several
+from isnet_cli.core.parallel.shares import Share, read_share
 from isnet_cli.errors import EXIT_SKIPPED, IsnetError
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def run_stages(
     *,
     report: bool = False,
     more: Sequence[Path] = (),
+    shard: str | None = None,
 ) -> Result:
     """Loads the configuration, opens the run, and brings `stages` up to date.
 
@@ -61,6 +64,7 @@ def run_stages(
         extra: Further keys of the configuration that were typed.
         report: Write ``report.html`` once every stage is done.
         more: Folders of input files that the configuration does not name.
+        shard: Which share of the last of `stages` to do alone, as it was typed; None: everything.
 
     Raises:
         IsnetError: For everything that the user can mend.
@@ -69,20 +73,90 @@ def run_stages(
     from isnet_cli.core.pipeline import open_run
     from isnet_cli.core.run_folder import REPORT
 
+    if shard is not None:
+        session.share = _read_shard(shard, options, source)
+    session.join()
     config = load(source.config, options.overrides, [*extra, *make_machine_options(options)])
     session.hide_names(config, more=more)
-    output = options.output or source.run or choose_output(config, typed=source.typed)
-    check_output(output)
-    check_output_apart(config, output)
+    output = _find_output(session, options, source, config)
     if options.dry_run:
         return _plan(config, output, stages)
-    if options.restart:
+    if options.restart and session.processes.leads:
         _move_aside(output, session)
+    session.processes.wait()
     folder = open_run(output, config)
+    if not session.share.whole:
+        return _do_share(session, options, config, folder, stages[-1])
     outcomes = _run(session, options, config, folder, [*stages, *([REPORT] if report else [])])
     shown = [one for one in outcomes if one.stage != REPORT or one.status == "incomplete"]
     result = _result(session, output, shown)
     return _with_report(folder, outcomes, result) if report else result
+
+
+def _find_output(session: Session, options: RunOptions, source: Source, config: Config) -> Path:
+    """The run folder, the same for all processes of the command, which must have one task.
+
+    Raises:
+        IsnetError: As `check_output` and `refuse_differences`.
+    """
+    if not session.processes.leads:
+        output = Path(session.processes.broadcast(None))
+    else:
+        output = options.output or source.run or choose_output(config, typed=source.typed)
+        check_output(output)
+        check_output_apart(config, output)
+        session.processes.broadcast(str(output))
+    if session.processes.count > 1:
+        from isnet_cli.config.load import dump
+        from isnet_cli.core.files import fingerprint
+        from isnet_cli.core.parallel.processes import refuse_differences
+        from isnet_cli.core.run_folder import installed_versions
+
+        versions = {f"version of {name}": text for name, text in installed_versions().items()}
+        same = {"the configuration": fingerprint(dump(config)), **versions}
+        refuse_differences(session.processes, same)
+    return output
+
+
+def _read_shard(text: str, options: RunOptions, source: Source) -> Share:
+    """The share that was typed; all commands have to name one run.
+
+    Raises:
+        IsnetError: Kind "usage".
+    """
+    share = read_share(text)
+    if are_several():
+        raise IsnetError(
+            "usage", "--shard with torchrun, expected one of both", fix="torchrun shares by itself"
+        )
+    if options.output is None and source.run is None:
+        raise IsnetError(
+            "usage",
+            "--shard without a run folder, expected the same one for every shard",
+            fix="-o DIR, or the run folder in place of the configuration",
+        )
+    if options.restart:
+        raise IsnetError(
+            "usage", "--restart with --shard: other shards may be at work", fix="--overwrite"
+        )
+    return share
+
+
+def _do_share(
+    session: Session, options: RunOptions, config: Config, folder: RunFolder, stage: str
+) -> Result:
+    from isnet_cli.core.events import EventLog
+    from isnet_cli.core.pipeline import run_share
+
+    session.folder, session.event = folder.path, EventLog(folder.path)
+    outcome = run_share(stage, config, folder, session.context(), replace=options.overwrite)
+    if outcome.status == "share":
+        session.console.say(f"when all {session.share.count} are done:  isnet merge {folder.path}")
+    lines = [str(folder.path), f"  {stage}  shard {session.share.name}: {outcome.status}"]
+    entry = {"stage": stage, "status": outcome.status, "summary": outcome.summary}
+    code = session.stop_code if outcome.status == "incomplete" else 0
+    document = {"run": str(folder.path), "status": outcome.status, "stages": [entry]}
+    return Result(document, "\n".join(lines), code)
 
 
 def _run(
@@ -96,7 +170,9 @@ def _run(
     from isnet_cli.core.pipeline import run_pipeline
 
     output = folder.path
-    session.folder, session.event = output, EventLog(output)
+    session.folder = output
+    if session.processes.leads:
+        session.event = EventLog(output)
     session.console.say(f"run folder: {output}")
 
     def after(outcome: Outcome) -> None:
@@ -123,7 +199,8 @@ def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Resu
     doubted = any(outcome.stage == "predict" for outcome in outcomes)
     counted = [o for o in outcomes if not (doubted and o.stage == "masks")]  # no mask: a doubt
     skipped = sum(int(outcome.summary.get("skipped", 0)) for outcome in counted)
-    code = session.stop_code if incomplete else EXIT_SKIPPED if skipped else 0
+    several = session.processes.count > 1  # torchrun takes every code but 0 for a failure
+    code = session.stop_code if incomplete else EXIT_SKIPPED if skipped and not several else 0
     lines = [str(output), *(f"  {format_outcome(outcome)}" for outcome in outcomes)]
     for outcome in outcomes:
         if outcome.stage == "evaluate":

@@ -20,6 +20,8 @@ from isnet_cli.cli.options import ScreenOptions
 from isnet_cli.cli.terminal.console import Console
 from isnet_cli.cli.terminal.crash import explain_machine_fault, format_trace, write_crash_file
 from isnet_cli.cli.terminal.streams import write_error
+from isnet_cli.core.parallel.processes import ALONE, Processes, are_several, join_processes
+from isnet_cli.core.parallel.shares import WHOLE, Share
 from isnet_cli.core.run_context import PARENT, RunContext
 from isnet_cli.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, IsnetError
 from isnet_cli.guard.leftovers import clear_outside, name_folder_prefix
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from isnet_cli.config.schema import Config
 
 SCHEMA = 2  # of the JSON documents
+TOGETHER = ("run", "ingest", "masks", "train", "evaluate", "predict", "heatmap")  # by torchrun
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 STOPPED = "stopped; the same command continues"
 _STOPPED: dict[str, Any] = {"error": {"kind": "stopped"}}
@@ -59,6 +62,8 @@ class Session:
         folder: The run folder, once known; a crash report goes there.
         event: Appends to the run's log, once there is a run.
         stop_code: Exit code of the signal that asked for a stop; 0 when none came.
+        processes: Those that torchrun started, once they have met.
+        share: The part of a stage that was asked for.
     """
 
     def __init__(self, verb: str, options: ScreenOptions) -> None:
@@ -69,6 +74,8 @@ class Session:
         self.folder: Path | None = None
         self.event: Callable[..., None] = lambda name, **fields: None
         self.stop_code = 0
+        self.processes: Processes = ALONE
+        self.share: Share = WHOLE
         self._deadline: float | None = None
         self._parent = os.environ.pop(PARENT, None)  # not for processes of our own
 
@@ -91,6 +98,16 @@ class Session:
         orphaned = self._parent is not None and str(os.getppid()) != self._parent
         return late or orphaned or self.stop_code != 0
 
+    def join(self) -> None:
+        """Meets the other processes of this command; all but process 0 fall silent.
+
+        Raises:
+            IsnetError: As `join_processes`.
+        """
+        self.processes = join_processes()
+        if not self.processes.leads:
+            self.console.fall_silent()
+
     def hide_names(self, *configs: Config, more: Iterable[Path] = ()) -> None:
         """With ``data.privacy.rename``, nothing printed or logged shows a name of the input.
 
@@ -112,6 +129,8 @@ class Session:
             warn=self._warn,
             event=self._event,
             stop_requested=self.stop_requested,
+            processes=self.processes,
+            share=self.share,
         )
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -147,7 +166,9 @@ def execute(verb: str, options: ScreenOptions, body: Callable[[Session], Result]
         ):
             for number in handlers:
                 signal.signal(number, session.on_signal)
+            _refuse_several(verb)
             result = body(session)
+            session.processes.leave()
         return _delivered(session, options, result)
     except IsnetError as error:
         return _failed(session, options, error)
@@ -159,6 +180,20 @@ def execute(verb: str, options: ScreenOptions, body: Callable[[Session], Result]
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _refuse_several(verb: str) -> None:
+    """Refuses torchrun for verbs whose processes would all do the same.
+
+    Raises:
+        IsnetError: Kind "usage".
+    """
+    if are_several() and verb not in TOGETHER:
+        raise IsnetError(
+            "usage",
+            f"isnet {verb} in several processes, expected one",
+            fix=f"isnet {verb} without torchrun; several can do: {', '.join(TOGETHER)}",
+        )
 
 
 def _broken_off(session: Session, options: ScreenOptions, code: int) -> None:
@@ -231,6 +266,8 @@ def _no_cache_outside() -> Iterator[None]:
 
 
 def _failed(session: Session, options: ScreenOptions, error: IsnetError) -> int:
+    if not session.processes.is_first_to_fail():
+        return error.exit_code  # one error is printed, not one of each process
     session.console.fail(error)
     if error.__cause__ is not None:
         session.console.trace(format_trace(error.__cause__))
@@ -250,6 +287,8 @@ def _crashed(session: Session, options: ScreenOptions, error: Exception) -> int:
     if fault is not None:
         fault.__cause__ = error
         return _failed(session, options, fault)
+    if not session.processes.is_first_to_fail():
+        return EXIT_BUG
     written = write_crash_file(session.folder, error)
     session.console.trace(format_trace(error))
     name = type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
 import json
 import math
@@ -42,6 +43,24 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Writes `content` to `path` by rename."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Writes a secret that only its owner may read, unless another process was quicker."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = name_temporary(path)
+    try:
+        own.write_bytes(content)
+        own.chmod(0o600)
+        os.link(own, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        os.replace(own, path)  # a file system without second names
+    finally:
+        own.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -116,7 +135,7 @@ def refuse_foreign(output: Path, mark: str, own: Set[str], what: str) -> None:
     if not output.is_dir():
         raise IsnetError("usage", f"{output}: a file, expected a folder for the {what}")
     names = {path.name for path in output.iterdir()} - own - {LOCK, HOLDER}
-    foreign = sorted(name for name in names if not is_temporary(name))
+    foreign = sorted(n for n in names if not (is_temporary(n) or n.startswith(f"{LOCK}-")))
     if foreign:
         raise IsnetError(
             "usage",

@@ -10,10 +10,13 @@ from types import TracebackType
 from typing import Any
 
 from isnet_cli.core.files import sha256_file, write_text
+from isnet_cli.core.parallel.shares import WHOLE, Share, parse_name
 from isnet_cli.core.records.read import find_name_fault
 from isnet_cli.guard.opening import read_text
 
 NAME = ".unfinished.jsonl"
+SHARE_NAME = ".unfinished-{}.jsonl"  # of one of several commands or processes
+SHARE = "share"  # part of a journal that says that its share is done
 _FIELDS = {"part", "content", "files"}
 Entry = dict[str, Any]
 
@@ -31,21 +34,28 @@ class Journal:
     are dropped, and their files removed. Leaving the ``with`` block without an exception after
     `complete` removes the journal.
 
+    Several commands or processes that each do a share have a journal each; that of the whole takes
+    their parts over.
+
     Args:
         folder: The stage's folder; created when missing.
         fingerprint: Of the stage; results made from anything else are not used.
+        share: What is to be done.
     """
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
-        self._folder = folder
-        self._path = folder / NAME
+    def __init__(self, folder: Path, fingerprint: str, share: Share = WHOLE) -> None:
+        self._folder, self._share = folder, share
+        self._path = folder / (NAME if share.whole else SHARE_NAME.format(share.name))
         self._complete = False
         self._fingerprint = fingerprint
+        self._before: dict[str, Entry] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._parts = self._load()
         start = [json.dumps({"fingerprint": fingerprint}) + "\n"]
         start += [_line(entry, fingerprint) for entry in self._parts.values()]
         write_text(self._path, "".join(start))
+        for other in list_shares(folder) if share.whole else ():
+            other.unlink()
         self._file = self._path.open("a", encoding="utf-8")
 
     def __enter__(self) -> Journal:
@@ -63,7 +73,7 @@ class Journal:
 
     def get(self, part: str) -> Any:
         """The recorded result of `part`, or None when it has to be done."""
-        entry = self._parts.get(part)
+        entry = self._parts.get(part) or self._before.get(part)
         return None if entry is None else entry["content"]
 
     def add(self, part: str, content: Any, files: Iterable[Path] = ()) -> None:
@@ -80,23 +90,65 @@ class Journal:
         self._file.write(_line(entry, self._fingerprint))
         self._file.flush()
 
+    def end_share(self) -> None:
+        """Records that nothing of the share is left to do."""
+        self.add(name_part(SHARE, self._share.name), None)
+
     def complete(self) -> None:
         """Declares the stage's outputs written: the journal is no longer needed."""
         self._complete = True
 
     def _load(self) -> dict[str, Entry]:
-        fingerprint, entries = _read(self._path)
-        if fingerprint != self._fingerprint:
-            for entry in entries:
-                remove_files(self._folder, entry["files"])
-            return {}
-        return {entry["part"]: entry for entry in entries if self._intact(entry["files"])}
+        found, foreign = dict[str, Entry](), list[Entry]()
+        for path in [self._path, *(list_shares(self._folder) if self._share.whole else ())]:
+            fingerprint, entries = _read(path)
+            if fingerprint != self._fingerprint:
+                foreign += entries
+                continue
+            found |= {e["part"]: e for e in entries if self._intact(e["files"])}
+        ours = {name for entry in found.values() for name in entry["files"]}
+        for entry in foreign:
+            remove_files(self._folder, entry["files"].keys() - ours)
+        if not self._share.whole:  # what was done before it was shared out
+            fingerprint, entries = _read(self._folder / NAME)
+            known = entries if fingerprint == self._fingerprint else []
+            self._before = {e["part"]: e for e in known if self._intact(e["files"])}
+        return found
 
     def _intact(self, files: dict[str, str]) -> bool:
         return all(
             (self._folder / name).is_file() and sha256_file(self._folder / name) == digest
             for name, digest in files.items()
         )
+
+
+def list_shares(folder: Path) -> list[Path]:
+    """Journals of the shares of a stage, by share."""
+    found = {}
+    for path in folder.glob(SHARE_NAME.format("*")):
+        share = parse_name(path.name.removeprefix(".unfinished-").removesuffix(".jsonl"))
+        if share is not None:
+            found[share.count, share.index] = path
+    return [path for _, path in sorted(found.items())]
+
+
+def find_shares(folder: Path) -> tuple[int, list[int]]:
+    """Into how many shares a stage was divided last, and which (from 1) are not finished.
+
+    Returns:
+        (0, []) where it was not divided.
+    """
+    finished: dict[int, set[int]] = {}
+    for path in list_shares(folder):
+        share = parse_name(path.name.removeprefix(".unfinished-").removesuffix(".jsonl"))
+        assert share is not None  # noqa: S101 - it was listed
+        done = finished.setdefault(share.count, set())
+        if any(entry["part"] == name_part(SHARE, share.name) for entry in _read(path)[1]):
+            done.add(share.index + 1)
+    if not finished:
+        return 0, []
+    count = max(finished)
+    return count, [number for number in range(1, count + 1) if number not in finished[count]]
 
 
 def remove_files(folder: Path, names: Iterable[str]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -13,9 +14,11 @@ from isnet_cli.config.load import changed_keys, dump, plain
 from isnet_cli.config.schema import Config
 from isnet_cli.config.yaml_tree import parse
 from isnet_cli.core.files import fingerprint as hash_of
+from isnet_cli.core.parallel.locks import refuse_other_settings, register_share
+from isnet_cli.core.parallel.together import run_together
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import STAGES, RunFolder
-from isnet_cli.core.stage import Stage
+from isnet_cli.core.stage import Stage, StageResult
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.memory import keep_freed_memory
 from isnet_cli.guard.opening import read_text
@@ -32,7 +35,7 @@ STAGE_MODULES = {
 EXAMPLES = 5  # changed keys that a message names
 UNKNOWN = "unknown"  # fingerprint of a first run until its inputs are read
 USERS = ("evaluate", "predict", "heatmap")  # stages with a key `model`
-Status = Literal["current", "done", "incomplete"]
+Status = Literal["current", "done", "incomplete", "share"]
 Plan = Literal["current", "new", "continue", "outdated", "depends"]
 
 
@@ -43,7 +46,7 @@ class Outcome:
     Attributes:
         stage: Name of the stage.
         status: ``current``: nothing had to be done; ``done``; ``incomplete``: stopped in good
-            order, the same call continues.
+            order, the same call continues; ``share``: the share that was asked for is done.
         summary: The stage's figures.
     """
 
@@ -141,9 +144,9 @@ def run_pipeline(
     outcomes: list[Outcome] = []
     keep_freed_memory()
     preflight(config, stages)
-    with folder.lock():
+    with folder.lock() if context.processes.leads else contextlib.nullcontext():
         for name in stages:
-            if context.stop_requested():
+            if context.processes.any(context.stop_requested()):
                 outcomes.append(Outcome(name, "incomplete"))
                 break
             outcome = _update(stage_module(name), config, folder, context, replace=replace)
@@ -212,9 +215,22 @@ def _update(
 ) -> Outcome:
     """Brings a stage up to date; one that is so already says again what the user should know."""
     outcome = _do_update(stage, config, folder, context, force=force, replace=replace)
-    if outcome.status == "current":
+    if outcome.status == "current" and context.processes.leads:
         getattr(stage, "remind", lambda folder, context: None)(folder, context)
     return outcome
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A stage that has been recorded as begun.
+
+    Attributes:
+        digest: Its fingerprint; `UNKNOWN` where that is asked for after it.
+        sources: Digests of the results that it is made from.
+    """
+
+    digest: str
+    sources: dict[str, str]
 
 
 def _do_update(
@@ -226,13 +242,78 @@ def _do_update(
     force: bool,
     replace: bool,
 ) -> Outcome:
+    shared = _prepare(stage, config)
+    processes = context.processes
+    begun: Outcome | _Begun | None = None
+    if processes.leads:
+        begun = _begin(stage, config, folder, context, shared, force=force, replace=replace)
+    if processes.count == 1:
+        if isinstance(begun, Outcome):
+            return begun
+        assert begun is not None  # noqa: S101 - one process alone leads
+        result = stage.run(config, folder, context, **shared)
+        return _finish(stage, config, folder, context, shared, begun, result)
+    if found := processes.broadcast(asdict(begun) if isinstance(begun, Outcome) else None):
+        return Outcome(**found)
+    done = run_together(stage, config, folder, context, shared)
+    outcome = None
+    if done is not None:
+        assert isinstance(begun, _Begun)  # noqa: S101 - process 0 has begun
+        outcome = _finish(stage, config, folder, context, shared, begun, done)
+    return Outcome(**processes.broadcast(None if outcome is None else asdict(outcome)))
+
+
+def run_share(
+    name: str, config: Config, folder: RunFolder, context: RunContext, *, replace: bool = True
+) -> Outcome:
+    """Does the share of `context` of a stage; `run_stage` then finds it done.
+
+    Args:
+        name: Of the stage.
+        config: The whole configuration.
+        folder: The run; other commands may do their shares at the same time.
+        context: Side effects, and the share.
+        replace: As in `run_stage`.
+
+    Returns:
+        Status ``share`` when the share is done, ``incomplete`` when a stop was asked for, else as
+        `run_stage`.
+
+    Raises:
+        IsnetError: As `run_stage`; kind "config", when another share is at work on other settings.
+    """
+    stage = stage_module(name)
+    keep_freed_memory()
+    preflight(config, [name])
+    with folder.lock(context.share):
+        with register_share(folder.path):
+            refuse_other_settings(folder.path, dump(config), context.share)
+            shared = _prepare(stage, config)
+            begun = _begin(stage, config, folder, context, shared, force=False, replace=replace)
+        if isinstance(begun, Outcome):
+            return begun
+        result = stage.run(config, folder, context, **shared)
+    status: Status = "incomplete" if context.stop_requested() else "share"
+    return Outcome(name, status, result.summary)
+
+
+def _begin(
+    stage: Stage,
+    config: Config,
+    folder: RunFolder,
+    context: RunContext,
+    shared: dict[str, Any],
+    *,
+    force: bool,
+    replace: bool,
+) -> Outcome | _Begun:
+    """The outcome of a stage that is up to date; else it is recorded as begun."""
     name = stage.NAME
     if folder.owner(name) is not folder:
         summary = folder.require(name)["summary"]
         if damage := folder.find_damage(name):
             raise _damaged_upstream(name, folder, damage)
         return Outcome(name, "current", summary)
-    shared = _prepare(stage, config)
     finished = folder.stage_record(name)
     if not force and finished is not None and (lost := _find_lost(stage, config, folder, shared)):
         context.say(f"{name}: {lost}: what the run holds of it is used")
@@ -250,20 +331,33 @@ def _do_update(
     sources = _find_sources(name, config, folder)
     folder.begin(name, digest)
     context.event("stage_started", stage=name)
-    result = stage.run(config, folder, context, **shared)
+    return _Begun(digest, sources)
+
+
+def _finish(
+    stage: Stage,
+    config: Config,
+    folder: RunFolder,
+    context: RunContext,
+    shared: dict[str, Any],
+    begun: _Begun,
+    result: StageResult,
+) -> Outcome:
+    name = stage.NAME
     if not result.complete:
         context.event("stage_incomplete", stage=name)
         return Outcome(name, "incomplete", result.summary)
-    if sources != _find_sources(name, config, folder):
+    if begun.sources != _find_sources(name, config, folder):
         raise _changed_meanwhile(name, folder)
+    late = begun.digest == UNKNOWN
     folder.finish(
         name,
-        stage.fingerprint(config, folder, **shared) if late else digest,
+        stage.fingerprint(config, folder, **shared) if late else begun.digest,
         result.outputs,
         result.summary,
         products=result.products,
         settings=hash_settings(stage, config),
-        made_from=sources,
+        made_from=begun.sources,
     )
     context.event("stage_done", stage=name)
     return Outcome(name, "done", result.summary)

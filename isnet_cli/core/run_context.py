@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from isnet_cli.core.parallel.processes import ALONE, Processes
+from isnet_cli.core.parallel.shares import WHOLE, Share
+
 PARENT = "ISNET_PARENT"  # environment: id of the process without which this one stops
 WATCHER = "end in time"  # name of the thread that waits for signals, and holds nothing meanwhile
 
@@ -61,6 +64,8 @@ class RunContext:
         warn: Prints one warning ``category, text`` on stderr and keeps it for the run's record.
         event: Appends one event (name and JSON-able fields, no identity) to the run's log.
         stop_requested: True once the user or the queue asked for an orderly stop.
+        processes: Those that do the same work together; only process 0 writes.
+        share: The part of a stage that is to be done; a stage that does less is incomplete.
     """
 
     progress: Progress = field(default_factory=SilentProgress)
@@ -68,3 +73,5 @@ class RunContext:
     warn: Callable[[str, str], None] = lambda category, text: None
     event: Callable[..., None] = lambda name, **fields: None
     stop_requested: Callable[[], bool] = lambda: False
+    processes: Processes = ALONE
+    share: Share = WHOLE

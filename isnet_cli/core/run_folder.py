@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import platform
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,24 +12,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from isnet_cli import __version__
-from isnet_cli.core.files import HOLDER, LOCK, sha256_file, write_csv, write_json, write_text
 from isnet_cli.core.files import fingerprint as hash_of
+from isnet_cli.core.files import sha256_file, write_csv, write_json, write_text
+from isnet_cli.core.parallel.locks import hold_run
+from isnet_cli.core.parallel.shares import WHOLE, Share
 from isnet_cli.core.records.read import (
-    FaultyFileError,
     Record,
     check_record,
-    parse_json,
     read_record,
     read_rows,
-    read_text,
 )
 from isnet_cli.core.records.schemas import RunRecord
 from isnet_cli.errors import IsnetError
-from isnet_cli.guard.leftovers import clear_leftovers
-from isnet_cli.guard.opening import check_regular
 
 STAGES = ("ingest", "masks", "train", "evaluate", "heatmap")
 SHARED_STAGES = ("ingest", "masks")  # taken from the upstream run where there is one
@@ -283,51 +276,9 @@ class RunFolder:
         """Writes the resolved configuration as ``isnet.yaml`` of the run."""
         write_text(self.path / "isnet.yaml", text)
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Holds the run for this process; the system frees it when the process ends, however.
-
-        What a killed process left half written in the run is removed first.
-
-        Raises:
-            IsnetError: Kind "machine", when another process holds it, or the folder cannot be
-                written to; kind "data", when a link in it leads out.
-        """
-        with contextlib.ExitStack() as held:
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                refuse_links(self.path)
-                if os.path.lexists(self.path / LOCK):
-                    check_regular(self.path / LOCK)
-                holder = _read_holder(self.path / HOLDER)
-                held.enter_context(FileLock(self.path / LOCK, timeout=0))
-                clear_leftovers(self.path, locked=True)
-                write_json(self.path / HOLDER, {"process": os.getpid(), "host": platform.node()})
-            except Timeout as error:
-                raise IsnetError(
-                    "machine",
-                    f"{self.path}: in use by another isnet process{holder}",
-                    fix="wait for it, or choose another folder with -o",
-                ) from error
-            except NotImplementedError as error:  # a file system without locks
-                raise IsnetError(
-                    "machine",
-                    f"{self.path}: its file system has no locks, without which two processes could"
-                    " write at once",
-                    fix="-o DIR on another file system",
-                ) from error
-            except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-                    raise
-                raise IsnetError(
-                    "machine",
-                    f"{self.path}: cannot be written to ({(error.strerror or '').lower()})",
-                    fix="-o DIR writes elsewhere; what the run holds is used from where it is",
-                ) from error
-            try:
-                yield
-            finally:
-                (self.path / HOLDER).unlink(missing_ok=True)
+    def lock(self, share: Share = WHOLE) -> contextlib.AbstractContextManager[None]:
+        """Holds the run for this process, as `hold_run`."""
+        return hold_run(self.path, share)
 
 
 @contextlib.contextmanager
@@ -389,40 +340,9 @@ def _describe_file(path: Path, root: Path) -> dict[str, str]:
     return {"file": path.relative_to(root).as_posix(), "bytes": size, "sha256": sha256_file(path)}
 
 
-def _read_holder(path: Path) -> str:
-    """Which process has the lock, where it could be found out; for a message."""
-    try:
-        found = parse_json(read_text(path))
-        number, host = int(found["process"]), str(found["host"])
-    except (FaultyFileError, OSError, ValueError, KeyError, TypeError, OverflowError):
-        return ""
-    where = "on this machine" if host == platform.node() else f"on {host}"
-    return f" (process {number} {where})"
-
-
 def _digest(entry: Mapping[str, Any]) -> str:
     """What later stages see of a result."""
     return hash_of(entry["outputs"])
-
-
-def refuse_links(folder: Path) -> None:
-    """Refuses a run folder with a link through which results would land elsewhere.
-
-    The folder itself may be a link. Linked files below its top are replaced, not written through.
-
-    Raises:
-        IsnetError: Kind "data", naming the link.
-    """
-    root = Path(os.path.realpath(folder))
-    for top, folders, names in os.walk(folder):
-        for name in [*folders, *(names if top == str(folder) else ())]:
-            path = Path(top, name)
-            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
-                raise IsnetError(
-                    "data",
-                    f"{path}: a link that leads out of the run folder, expected a file or folder",
-                    fix="put a copy in its place; the run folder as a whole may be a link",
-                )
 
 
 def _now() -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from isnet_cli.errors import IsnetError
 
 if TYPE_CHECKING:
     import torch
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # torch on a CPU
 
 
 def choose_device(name: str) -> torch.device:
@@ -66,3 +70,44 @@ def make_generator(seed: int, *purpose: object) -> torch.Generator:
 def thread_count(setting: int | None) -> int:
     """Number of threads that read or write files: `setting`, or min(4, cores) when it is None."""
     return setting if setting is not None else min(4, os.cpu_count() or 1)
+
+
+@contextmanager
+def explain_limits(images: int) -> Iterator[None]:
+    """Says what to set when memory does not suffice, or BatchNorm gets a single value per channel.
+
+    Args:
+        images: In a batch, about.
+
+    Raises:
+        IsnetError: Kind "machine" or "config", in place of torch's errors.
+    """
+    import torch
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _no_memory(images) from error
+    except RuntimeError as error:
+        if any(words in str(error) for words in NO_MEMORY):
+            raise _no_memory(images) from error
+        raise
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise IsnetError(
+            "config",
+            "train.batch_size: a batch of one image whose map has shrunk to one pixel gives"
+            " BatchNorm a single value per channel, expected two or more",
+            fix="--set train.batch_size=8 (and two training images at least), or a larger"
+            " model.input",
+        ) from error
+
+
+def _no_memory(images: int) -> IsnetError:
+    return IsnetError(
+        "machine",
+        f"memory of the device: too little for batches of about {images} images",
+        fix=f"--set train.batch_size={max(1, images // 2)} --set train.accumulate=2, a smaller"
+        " model.input, or train.settings.isnet.memory_gb and recompute_maps",
+    )

@@ -42,6 +42,9 @@ class Stage(Protocol):
     * ``find_lost(config, folder, prepared)``: what the result was made from outside the run and is
       not there any more, in words, or "". A finished result with the same settings then stays.
     * ``remind(folder, context)`` warns again of what holds for a result that is up to date.
+    * ``TOGETHER = True``: several processes run it at once, and it tells them what to do.
+    * ``SHARES = True``: it does the share of the images that its context names, and what a share
+      has done need not be done again.
     * ``LATE = True``: inputs are hashed while they are read, so that the fingerprint of a first run
       is asked for after it.
     """

@@ -10,12 +10,13 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from isnet_cli.core.files import atomic_path, without_nan
+from isnet_cli.core.parallel.processes import ALONE, Processes
+from isnet_cli.core.parallel.step_figures import Reading, StepFigures, describe_fault
 from isnet_cli.core.records.checkpoints import (
     FIX,
     check_checkpoint,
@@ -23,6 +24,7 @@ from isnet_cli.core.records.checkpoints import (
     load_checkpoint,
 )
 from isnet_cli.core.run_context import Bar, RunContext
+from isnet_cli.core.runtime import explain_limits
 from isnet_cli.errors import IsnetError
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ __all__ = [
 ]  # fmt: skip
 
 CHECKPOINT = "last.ckpt"
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # torch on a CPU
+SHOW_SECONDS = 1.0  # between two readings of a step's figures, for which the host waits
 Batch = TypeVar("Batch")
 
 
@@ -118,6 +120,7 @@ class TrainingLoop(ABC, Generic[Batch]):
         settings: What the training asks of the loop.
         checkpoint: File of the state; None for a throw-away training without state or history.
         identity: Hash of what the training depends on; a checkpoint of another is not continued.
+        processes: Those that train together; process 0 writes.
     """
 
     def __init__(
@@ -127,11 +130,13 @@ class TrainingLoop(ABC, Generic[Batch]):
         settings: LoopSettings,
         checkpoint: Path | None = None,
         identity: str = "",
+        processes: Processes = ALONE,
     ) -> None:
         self.net, self.optimizer, self.settings = net, optimizer, settings
         self.path, self.identity = checkpoint, identity
         self.device = next(net.parameters()).device
         self.progress = Progress()
+        self.processes = processes
         self._images = 0  # of the step whose gradients are being added up
 
     @abstractmethod
@@ -146,9 +151,15 @@ class TrainingLoop(ABC, Generic[Batch]):
     def compute_loss(self, batch: Batch, epoch: int) -> StepLosses:
         """Loss of `batch`; the network is in training mode."""
 
+    def end_epoch(self) -> None:
+        """Follows the last step of an epoch, however it ended."""
+
     def learning_rate(self, epoch: int, step: int) -> float | None:
         """The rate of the step; None leaves the optimiser's."""
         return None
+
+    def join_gradients(self) -> None:
+        """Follows each backward pass of a step's last batch, before its update."""
 
     def after_step(self, epoch: int, step: int) -> None:
         """Follows each update of the weights."""
@@ -223,41 +234,67 @@ class TrainingLoop(ABC, Generic[Batch]):
         )
 
     def _train_epoch(self, bar: Bar, context: RunContext) -> bool:
-        settings, epoch, began = self.settings, self.progress.epoch, time.monotonic()
+        epoch, began = self.progress.epoch, time.monotonic()
         self.begin_epoch(epoch)
-        sums: dict[str, float] = {}
-        images: dict[str, int] = {}
         self.net.train()
-        for step in range(settings.steps):
-            if context.stop_requested():
-                return False
-            with explain_limits(self.settings.images // settings.steps or 1):
-                losses = self.compute_loss(self.make_batch(epoch, step), epoch)
-                figures = self._update_weights(losses, epoch, step)
-            for name, value in figures.items():
-                sums[name] = sums.get(name, 0.0) + value * losses.images
-                images[name] = images.get(name, 0) + losses.images
-            shown = {name: figures[name] for name in settings.shown if name in figures}
-            number = f"{settings.first + epoch + 1}/{settings.total or settings.epochs}"
-            bar.advance(1, epoch=number, **shown)
-        means = {f"train_{name}": value / images[name] for name, value in sums.items()}
+        figures = StepFigures(self.device)
+        try:
+            done = self._train_steps(epoch, figures, bar, context)
+        except Exception:
+            self._check_steps(epoch, figures.read())  # what a network of NaN does is no news
+            raise
+        finally:
+            self.end_epoch()
+        if not done:
+            return False
+        found = figures.read()
+        self._check_steps(epoch, found)
         seconds = time.monotonic() - began
         self._check_weights(epoch)
         if self.path is not None:
+            means = {f"train_{name}": value for name, value in found.means.items()}
             self._record_epoch(means, seconds, bar, context)
         self.progress.epoch = epoch + 1
-        if self.path is not None:
+        if self.path is not None and self.processes.leads:
             self._save(self.path)
             context.event("epoch", **without_nan(self.progress.history[-1]))
         return True
 
-    def _update_weights(self, losses: StepLosses, epoch: int, step: int) -> dict[str, float]:
-        """One step of the optimiser, or a part of one; figures of the batch by name.
+    def _train_steps(self, epoch: int, figures: StepFigures, bar: Bar, context: RunContext) -> bool:
+        """All steps of an epoch; False when a stop was asked for."""
+        settings, shown = self.settings, time.monotonic()
+        number = f"{settings.first + epoch + 1}/{settings.total or settings.epochs}"
+        for step in range(settings.steps):
+            if self.processes.any(context.stop_requested()):
+                return False
+            with explain_limits(settings.images // settings.steps or 1):
+                self.train_step(self.make_batch(epoch, step), epoch, step, figures)
+            if time.monotonic() - shown < SHOW_SECONDS and step < settings.steps - 1:
+                bar.advance(1, epoch=number)
+                continue
+            found, shown = figures.read(), time.monotonic()
+            self._check_steps(epoch, found)
+            last = {name: found.last[name] for name in settings.shown if name in found.last}
+            bar.advance(1, epoch=number, **last)
+        return True
+
+    def train_step(self, batch: Batch, epoch: int, step: int, figures: StepFigures) -> None:
+        """Loss, gradients and a step of the optimiser; the host does not wait for the device.
 
         The gradient of a step over several batches is that of the mean over all their images.
-        """
-        import torch
 
+        Args:
+            batch: The batch of `step`.
+            epoch: From 0.
+            step: From 0.
+            figures: Takes what the step says.
+        """
+        losses = self.compute_loss(batch, epoch)
+        values = self._update_weights(losses, epoch, step)
+        figures.add(values, losses.images)
+
+    def _update_weights(self, losses: StepLosses, epoch: int, step: int) -> dict[str, Tensor]:
+        """One step of the optimiser, or a part of one; figures of the batch by name."""
         n = self.settings.accumulate
         first, last = step % n == 0, step % n == n - 1 or step == self.settings.steps - 1
         rate = self.learning_rate(epoch, step)
@@ -271,29 +308,40 @@ class TrainingLoop(ABC, Generic[Batch]):
         total.backward()  # type: ignore[no-untyped-call]
         values = {"loss": losses.total.detach(), **losses.parts}
         if last:
-            if n > 1:
-                for parameter in self.net.parameters():
-                    if parameter.grad is not None:
-                        parameter.grad.div_(self._images)
-            values["norm"] = torch.nn.utils.clip_grad_norm_(
-                self.net.parameters(), self.settings.clip_norm
-            )
-        figures = {name: float(value) for name, value in values.items()}
-        if not all(math.isfinite(value) for value in figures.values()):
-            norm = f", gradient norm {figures['norm']:g}" if last else ""
-            raise self._diverged(epoch, f"loss {figures['loss']:g}{norm}")
-        if last:
+            self.join_gradients()
+            values["norm"] = self._finish_gradients()
             self.optimizer.step()
             self.after_step(epoch, step)
-        return figures
+        return values
+
+    def _finish_gradients(self) -> Tensor:
+        """Divides and clips the gradients that were added up; their norm before."""
+        from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+        parameters = [p for p in self.net.parameters() if p.grad is not None]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.settings.accumulate > 1:
+            for gradient in gradients:
+                gradient.div_(self._images)
+        norm = get_total_norm(gradients)
+        if math.isfinite(self.settings.clip_norm):
+            clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
+        return norm
+
+    def _check_steps(self, epoch: int, found: Reading) -> None:
+        """Makes sure that losses and gradients of all steps so far are finite numbers."""
+        if found.bad_step is not None:
+            raise self._diverged(epoch, describe_fault(found.bad), step=found.bad_step)
 
     def _check_weights(self, epoch: int) -> None:
         """Makes sure that weights, running statistics and means of both are finite numbers."""
         import torch
 
         state = {"": self.net.state_dict(), **self.extra_state()}
-        for name, tensor in _list_tensors(state):
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        looked = [(name, t) for name, t in _list_tensors(state) if t.is_floating_point()]
+        sound = torch.stack([torch.isfinite(t).all().to(self.device) for _, t in looked])
+        for (name, _), fine in zip(looked, sound.tolist(), strict=True):
+            if not fine:
                 raise self._diverged(epoch, f"{name.lstrip('.')} holds NaN or infinity")
 
     def _validate(self, epoch: int) -> dict[str, float]:
@@ -306,10 +354,12 @@ class TrainingLoop(ABC, Generic[Batch]):
                 raise self._diverged(epoch, f"{name} {value:g}")
         return figures
 
-    def _diverged(self, epoch: int, found: str) -> IsnetError:
+    def _diverged(self, epoch: int, found: str, step: int | None = None) -> IsnetError:
+        number = self.settings.first + epoch + 1
+        place = "" if step is None else f", step {step + 1} of {self.settings.steps}"
         return IsnetError(
             "weights",
-            f"{self.settings.title} diverged in epoch {self.settings.first + epoch + 1}: {found}",
+            f"{self.settings.title} diverged in epoch {number}{place}: {found}",
             fix=self.settings.advice,
         )
 
@@ -322,13 +372,14 @@ class TrainingLoop(ABC, Generic[Batch]):
             "epoch": settings.first + epoch + 1.0,
             "lr": self.optimizer.param_groups[0]["lr"],
             **means,
-            **self._validate(epoch),
+            **self.processes.broadcast(self._validate(epoch)),
         }
         name, sign = settings.select or ("", 1)
         value, best = row[name] if name else math.nan, self.progress.best
         if best is None or sign * value > sign * best["value"] or math.isnan(best["value"]):
             self.progress.best = {"value": value, "epoch": epoch + 1.0}
-            self.keep_best(row)
+            if self.processes.leads:
+                self.keep_best(row)
         row["seconds"], row["images_per_second"] = seconds, settings.images / seconds
         self.progress.history.append(row)
         shown = {name: row[name] for name in settings.shown if name in row}
@@ -354,47 +405,6 @@ def _list_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from _list_tensors(inner, f"{name}.{key}" if name else str(key))
     elif hasattr(value, "is_floating_point"):
         yield name, value
-
-
-@contextmanager
-def explain_limits(images: int) -> Iterator[None]:
-    """Says what to set when memory does not suffice, or BatchNorm gets a single value per channel.
-
-    Args:
-        images: In a batch, about.
-
-    Raises:
-        IsnetError: Kind "machine" or "config", in place of torch's errors.
-    """
-    import torch
-
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise _no_memory(images) from error
-    except RuntimeError as error:
-        if any(words in str(error) for words in NO_MEMORY):
-            raise _no_memory(images) from error
-        raise
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise IsnetError(
-            "config",
-            "train.batch_size: a batch of one image whose map has shrunk to one pixel gives"
-            " BatchNorm a single value per channel, expected two or more",
-            fix="--set train.batch_size=8 (and two training images at least), or a larger"
-            " model.input",
-        ) from error
-
-
-def _no_memory(images: int) -> IsnetError:
-    return IsnetError(
-        "machine",
-        f"memory of the device: too little for batches of about {images} images",
-        fix=f"--set train.batch_size={max(1, images // 2)} --set train.accumulate=2, a smaller"
-        " model.input, or train.settings.isnet.memory_gb and recompute_maps",
-    )
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -96,16 +96,49 @@ def draw_shape(
     Returns:
         [h, w] float32, 0 to 1.
     """
-    h, w = image.shape
-    stamp, cover = _rimmed(shape, max(4, round(size * min(h, w))))
-    stamp, cover = stamp[:h, :w], cover[:h, :w]
+    side = find_side(image.shape, size)
+    stamp, cover = cut_stamp(shape, side, image.shape)
     height, width = stamp.shape
-    top, left = _place(lungs, height, width, rng)
+    top, left = place_shape(lungs, shape, side, rng)
     out = np.array(image, np.float32)
     area = out[top : top + height, left : left + width]
     area *= 1 - cover
     area += stamp * np.float32(intensity)
     return out
+
+
+def find_side(shape: tuple[int, ...], size: float) -> int:
+    """Side of a mark in px on an image of `shape` [h, w], of which it is the share `size`."""
+    return max(4, round(size * min(shape)))
+
+
+def cut_stamp(
+    shape: str, side: int, limit: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What a mark covers with its grey level, and what it covers with its rim, each [a, b].
+
+    Args:
+        shape: One of `SHAPES`, or ``text:WORD``.
+        side: As `find_side` gives it.
+        limit: Rows and columns that the mark may take.
+    """
+    stamp, cover = _rimmed(shape, side)
+    return stamp[: limit[0], : limit[1]], cover[: limit[0], : limit[1]]
+
+
+def place_shape(
+    lungs: NDArray[np.bool_], shape: str, side: int, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Top left corner at which `draw_shape` draws.
+
+    Args:
+        lungs: [h, w].
+        shape: As in `cut_stamp`.
+        side: See there.
+        rng: As in `draw_shape`.
+    """
+    height, width = cut_stamp(shape, side, lungs.shape)[0].shape
+    return _place(lungs, height, width, rng)
 
 
 @functools.lru_cache(maxsize=64)

@@ -123,8 +123,8 @@ def check_masks(train: ImageDataset) -> None:
     Raises:
         IsnetError: Kind "data".
     """
-    share = train.masks.reshape(len(train), -1).mean(axis=1)
-    if not ((share > 0) & (share < 1)).any():
+    shares = (masks.reshape(len(masks), -1).mean(axis=1) for masks in train.iterate_masks())
+    if not any(((share > 0) & (share < 1)).any() for share in shares):
         raise IsnetError(
             "data",
             f"set 'train': the masks of all {len(train)} images are empty or full, expected lungs"

@@ -69,10 +69,13 @@ def attack_set(bench: Bench, name: str, rows: Sequence[Row]) -> Attacked | None:
         return None
     chosen = choose_attacked(predictor, name, rows)
     bounds: dict[str, list[float]] = {region: [] for region in REGIONS}
-    for batch in split_into_chunks(chosen, predictor.config.evaluate.batch_size):
+    batches = split_into_chunks(chosen, predictor.config.evaluate.batch_size)
+    for number, batch in enumerate(batches):
         raise_if_stopped(bench.context)
         note = name_part(name, "attack", batch[0].key, batch[-1].key)
         content = bench.journal.get(note)
+        if content is None and not bench.context.share.owns(number):
+            continue
         if content is None:
             content = _attack_batch(predictor, batch)
             bench.journal.add(note, content)

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
@@ -39,7 +41,7 @@ from isnet_cli.dataset.evaluation_sets import (
     select_version,
     split_into_chunks,
 )
-from isnet_cli.dataset.image_dataset import Version
+from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import attack, background
 from isnet_cli.evaluate.background_scores import summarise_background
@@ -63,6 +65,7 @@ from isnet_cli.stats.shift import Test
 from isnet_models.methods.segmentation.segment_then_classify import LungsOnly
 
 NAME = "evaluate"
+SHARES = True
 FORMAT = 5  # raise when the same inputs give another result
 SCHEMA = 2  # of metrics.json
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
@@ -118,10 +121,15 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     steps += sum(len(attack.choose_attacked(predictor, n, r)) for n, r in sets.items())
     try:
         with (
-            Journal(root, _work_identity(config, folder)) as journal,
+            Journal(root, _work_identity(config, folder), context.share) as journal,
             context.progress.bar("evaluate", steps) as bar,
         ):
             work = _Work(predictor, why, journal, bar, context)
+            if not context.share.whole:
+                for name, images in sets.items():
+                    _ask_model(work, name, images)
+                journal.end_share()
+                return StageResult([], {}, complete=False)
             places = make_names(sets)
             tests: dict[tuple[str, str], Test] = {}
             results = {
@@ -203,10 +211,7 @@ def _test_set(
     work: _Work, root: Path, name: str, rows: list[Row], tests: dict[tuple[str, str], Test]
 ) -> dict[Version, dict[str, Any]]:
     """Metrics of a set in each version; writes their files to `root` and adds to `tests`."""
-    parts = _predict_set(work, name, rows)
-    bench = background.Bench(work.predictor, work.journal, work.bar, work.context)
-    cut = background.examine(bench, name, rows, tuple(parts))
-    attacked = attack.attack_set(bench, name, rows)
+    parts, cut, attacked = _ask_model(work, name, rows)
     found = {
         version: _write_version(root, name, version, part, cut, tests)
         for version, part in parts.items()
@@ -223,13 +228,26 @@ def _test_set(
     return found
 
 
+def _ask_model(
+    work: _Work, name: str, rows: list[Row]
+) -> tuple[dict[Version, _Part], background.Examined, attack.Attacked | None]:
+    """All answers of the model on a set; only those of a share, where one was asked for."""
+    parts = _predict_set(work, name, rows)
+    bench = background.Bench(work.predictor, work.journal, work.bar, work.context)
+    cut = background.examine(bench, name, rows, tuple(parts))
+    return parts, cut, attack.attack_set(bench, name, rows)
+
+
 def _predict_set(work: _Work, name: str, rows: list[Row]) -> dict[Version, _Part]:
     """Predictions in each version, chunk by chunk."""
     names = list_versions(rows, work.predictor.config)
     parts = {version: _Part(work.why) for version in names}
-    for chunk in split_into_chunks(rows, choose_chunk_size(work.predictor.config)):
+    chunks = split_into_chunks(rows, choose_chunk_size(work.predictor.config))
+    for number, chunk in enumerate(chunks):
         note = name_part(name, chunk[0].key, chunk[-1].key)
         content = work.journal.get(note)
+        if content is None and not work.context.share.owns(number):
+            continue
         if content is None:
             content = _predict_chunk(work, chunk, names)
             work.journal.add(note, content)
@@ -248,24 +266,37 @@ def _predict_chunk(work: _Work, rows: Sequence[Row], names: Sequence[Version]) -
     dataset = predictor.load(rows)
     found: dict[str, Any] = {}
     for version in names:
+        chosen = select_version(rows, version)
         p: list[list[float]] = []
-        outside: list[float | None] = []
-        for batch in split_into_chunks(
-            select_version(rows, version), predictor.config.evaluate.batch_size
-        ):
-            raise_if_stopped(work.context)
-            images, masks = predictor.batch(dataset, batch, version)
-            if work.why:
-                seen = predictor.predict(images)
-                outside += [None] * len(batch)
-            else:
-                seen, maps = predictor.explain(images, "predicted")
-                shares = outside_share(maps[:, 0], masks)
-                outside += [None if np.isnan(share) else float(share) for share in shares]
-            p += seen.probabilities.tolist()
-            work.bar.advance(len(batch))
+        outside: list[float | None] = [None] * len(chosen)
+        if chosen:
+            logits, maps, lungs = _answer_on_device(work, dataset, chosen, version)
+            p = predictor.seen(logits).probabilities.tolist()
+            if maps is not None:
+                shares = outside_share(maps.float().cpu().numpy(), lungs.cpu().numpy())
+                outside = [None if np.isnan(share) else float(share) for share in shares]
         found[version] = {"p": p, "outside": outside}
     return found
+
+
+def _answer_on_device(
+    work: _Work, dataset: ImageDataset, chosen: Sequence[int], version: Version
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Logits [n, K], maps [n, C, h, w] or None, and lungs [n, h, w]; the host waits for nothing."""
+    predictor = work.predictor
+    logits, maps, lungs = [], [], []
+    for batch in split_into_chunks(chosen, predictor.config.evaluate.batch_size):
+        raise_if_stopped(work.context)
+        images, masks = predictor.batch_on_device(dataset, batch, version)
+        if work.why:
+            logits.append(predictor.answer(images))
+        else:
+            y, R = predictor.relate(images, "predicted")
+            logits.append(y)
+            maps.append(R[:, 0])
+        lungs.append(masks)
+        work.bar.advance(len(batch))
+    return torch.cat(logits), torch.cat(maps) if maps else None, torch.cat(lungs)
 
 
 def _write_version(

@@ -21,6 +21,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal, remove_files
 from isnet_cli.core.names import make_names
+from isnet_cli.core.parallel.shares import WHOLE, Share
 from isnet_cli.core.records.read import read_rows
 from isnet_cli.core.run_context import Bar, RunContext
 from isnet_cli.core.run_folder import RunFolder
@@ -62,6 +63,7 @@ from isnet_cli.labels.values import parse_label
 from isnet_cli.output.dicom.writer import KINDS, prepare_dicom
 
 NAME = "heatmap"
+SHARES = True
 FORMAT = 3  # raise when the same inputs give another result
 INDEX = "index.csv"
 BATCH = 8  # images explained at a time, at most
@@ -112,7 +114,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     steps *= 2 if config.heatmap.scale == "set" else 1
     try:
         with (
-            Journal(root, _work(config, folder)) as journal,
+            Journal(root, _work(config, folder), context.share) as journal,
             context.progress.bar("heatmap", steps) as bar,
         ):
             maker = _MapMaker(journal, bar, context)
@@ -127,8 +129,13 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
                     writers = [replace(writer, limit=limit) for writer in writers]
                 for writer in writers:
                     made_here = maker.maps(writer, images)
+                    if not context.share.whole:
+                        continue
                     write_sheet(writer, made_here)
                     lines += made_here
+            if not context.share.whole:
+                journal.end_share()
+                return StageResult([], {}, complete=False)
             files.write_csv(root / INDEX, COLUMNS, lines)
             remove_files(root, old - _written(root))
             journal.complete()
@@ -196,20 +203,28 @@ class _MapMaker:
     context: RunContext
 
     def maps(self, writer: MapWriter, images: Sequence[Row]) -> list[Line]:
-        """Makes and writes the maps of a set in one version: lines of the index."""
-        return [line for lines in self._each(writer, images, "", _write_maps) for line in lines]
+        """Makes and writes the maps of a set in one version: lines of the index.
+
+        Of a share, only its chunks are made.
+        """
+        found = self._each(writer, images, "", _write_maps, self.context.share)
+        return [line for lines in found for line in lines]
 
     def limits(self, writer: MapWriter, images: Sequence[Row]) -> list[float]:
-        """The colour limit that each of those maps would take alone."""
-        return [
-            limit for some in self._each(writer, images, "limit/", _find_limits) for limit in some
-        ]
+        """The colour limit that each of those maps would take alone; every share needs them all."""
+        found = self._each(writer, images, "limit/", _find_limits, WHOLE)
+        return [limit for some in found for limit in some]
 
-    def _each(self, writer: MapWriter, images: Sequence[Row], kind: str, work: Work) -> list[Any]:
+    def _each(
+        self, writer: MapWriter, images: Sequence[Row], kind: str, work: Work, share: Share
+    ) -> list[Any]:
         rows = [images[i] for i in select_version(images, writer.version)]
-        for chunk in split_into_chunks(rows, choose_chunk_size(writer.predictor.config)):
-            self._chunk(writer, chunk, kind, work)
-        return [self.journal.get(kind + writer.part(row)) for row in rows]
+        chunks = split_into_chunks(rows, choose_chunk_size(writer.predictor.config))
+        for number, chunk in enumerate(chunks):
+            if share.owns(number):
+                self._chunk(writer, chunk, kind, work)
+        found = [self.journal.get(kind + writer.part(row)) for row in rows]
+        return found if share.whole else [content for content in found if content is not None]
 
     def _chunk(self, writer: MapWriter, rows: Sequence[Row], kind: str, work: Work) -> None:
         """Does what is not done of a chunk.

@@ -109,10 +109,22 @@ class Predictor:
         self, dataset: ImageDataset, indices: Sequence[int], version: Version
     ) -> tuple[Tensor, NDArray[np.bool_]]:
         """Images [B, C, h, w] in [0, 1] and trusted masks [B, h, w] (empty where there is none)."""
-        images, masks = dataset.batch(indices, version=version)
-        lungs = masks[:, 0].numpy() > 0
-        lungs &= np.array([self.trusted(dataset.rows[i]) for i in indices])[:, None, None]
-        return images, lungs
+        images, lungs = self.batch_on_device(dataset, indices, version, torch.device("cpu"))
+        return images, lungs.numpy()
+
+    def batch_on_device(
+        self,
+        dataset: ImageDataset,
+        indices: Sequence[int],
+        version: Version,
+        device: torch.device | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As `batch`, as tensors on `device` (None: the network's), for which nothing waits."""
+        images, masks = dataset.batch(indices, version=version, device=device or self.device)
+        trusted = torch.tensor([self.trusted(dataset.rows[i]) for i in indices])
+        return images, (masks[:, 0] > 0) & trusted.to(masks.device, non_blocking=True)[
+            :, None, None
+        ]
 
     def predict(self, images: Tensor) -> Seen:
         """Looks at `images` [B, C, h, w] in [0, 1].
@@ -120,8 +132,17 @@ class Predictor:
         Raises:
             IsnetError: Kind "machine", when the device's memory does not suffice.
         """
+        return self.seen(self.answer(images))
+
+    def answer(self, images: Tensor) -> Tensor:
+        """Logits [B, K] of `images` [B, C, h, w] in [0, 1], on the network's device.
+
+        Raises:
+            IsnetError: As `predict`.
+        """
         with memory_guard(len(images)), torch.inference_mode():
-            return self.seen(self.model.net(images.to(self.device)))
+            logits: Tensor = self.model.net(images.to(self.device, non_blocking=True))
+            return logits
 
     def look(self, images: Tensor) -> tuple[Seen, NDArray[np.float64]]:
         """As `predict`, with the features [B, F] that the last layer decides from."""
@@ -142,10 +163,33 @@ class Predictor:
         Raises:
             IsnetError: As `predict`.
         """
+        logits, maps = self.relate(images, target, rules, check=True)
+        return self.seen(logits), maps.float().cpu().numpy()
+
+    def relate(
+        self,
+        images: Tensor,
+        target: Target | Tensor,
+        rules: Mapping[str, Any] | None = None,
+        *,
+        check: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [B, K] and maps [B, K', C, h, w] as `explain`, on the network's device.
+
+        Args:
+            images: As in `explain`, and so are `target` and `rules`.
+            target: See there.
+            rules: See there.
+            check: Look at the pixels, for which the host waits for the device.
+
+        Raises:
+            IsnetError: As `predict`.
+        """
         options = {**self._rules(), **(rules or {})}
         with memory_guard(len(images)):
-            found = relevance(self.model.net, images.to(self.device), target, **options)
-            return self.seen(found.logits), found.maps.float().cpu().numpy()
+            there = images.to(self.device, non_blocking=True)
+            found = relevance(self.model.net, there, target, check=check, **options)
+            return found.logits, found.maps
 
     def seen(self, logits: Tensor) -> Seen:
         """Logits [B, K] of a forward pass, with their probabilities."""

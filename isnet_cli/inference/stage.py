@@ -40,6 +40,7 @@ from isnet_cli.inference.predictor import (
 from isnet_cli.inference.uncertainty import COLUMNS, FLAGS, Flagger, Limits, read_limits
 
 NAME = "predict"
+SHARES = True
 FORMAT = 2  # raise when the same inputs give another result
 PREDICTIONS = "predictions.csv"
 NONE = "(none)"  # in counts: images of a multi-label model without any predicted label
@@ -92,10 +93,13 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     root = folder.stage_dir(NAME)
     try:
         with (
-            Journal(root, _work_identity(config, folder)) as journal,
+            Journal(root, _work_identity(config, folder), context.share) as journal,
             context.progress.bar("predict", len(rows)) as bar,
         ):
             lines = _Work(predictor, limits, _reasons(folder), journal, bar, context).lines(rows)
+            if not context.share.whole:
+                journal.end_share()
+                return StageResult([], {"images": len(lines)}, complete=False)
             if not any(_answered(line, predictor) for line in lines):
                 raise IsnetError(
                     "weights",
@@ -172,9 +176,12 @@ class _Work:
     def lines(self, rows: Sequence[Row]) -> list[Line]:
         """A line of the table for each image, chunk by chunk."""
         found: list[Line] = []
-        for chunk in split_into_chunks(rows, choose_chunk_size(self.predictor.config)):
+        chunks = split_into_chunks(rows, choose_chunk_size(self.predictor.config))
+        for number, chunk in enumerate(chunks):
             note = name_part(chunk[0].key, chunk[-1].key)
             content = self.journal.get(note)
+            if content is None and not self.context.share.owns(number):
+                continue
             if content is None:
                 content = self._chunk(chunk)
                 self.journal.add(note, content)

@@ -217,19 +217,21 @@ def read_files(
         context: Side effects.
 
     Returns:
-        What became of each file, in order; None when a stop was requested before the end.
+        What became of each file, in order; None when a stop was requested before the end, or
+        only a share was asked for.
     """
     data = config.data
     settings = (data.dicom.model_dump(), data.scale, data.max_side, data.view)
     options = fingerprint(FORMAT, *settings, config.limits.model_dump())
-    with Journal(root, options) as journal:
+    with Journal(root, options, context.share) as journal:
         parts = [_name_part(candidate, salt, config) for candidate in candidates]
         facts: list[FileFacts | None] = []
         for candidate, part in zip(candidates, parts, strict=True):
             early = find_early_fault(candidate, config, name_image(candidate, config, salt))
             known = journal.get(part) if early is None else None
             facts.append(early if known is None else FileFacts.from_dict(known))
-        to_read = [i for i, found in enumerate(facts) if found is None]
+        share = context.share
+        to_read = [i for i, found in enumerate(facts) if found is None and share.owns(i)]
         tasks = [_make_task(candidates[i], config, root, salt) for i in to_read]
         for place, found in _read_tasks(tasks, config, context):
             i = to_read[place]
@@ -238,6 +240,8 @@ def read_files(
                 journal.add(parts[i], found.to_dict(), [root / name for name in found.images()])
             if context.stop_requested():
                 break
+        else:
+            journal.end_share()
     return [found for found in facts if found is not None] if None not in facts else None
 
 

@@ -36,6 +36,7 @@ from isnet_cli.ingest.summary import (
 
 NAME = "ingest"
 LATE = True  # files are hashed while they are read
+SHARES = True
 FORMAT = 3  # raised when the same input gives another manifest
 MANIFEST, SKIPPED, UNMATCHED = "manifest.csv", "skipped.csv", "unmatched.csv"
 SALT = ".salt"
@@ -150,8 +151,7 @@ def _find_salt(config: Config, root: Path) -> bytes:
         return read_salt(Path(config.data.privacy.salt_file))
     path = root / SALT
     if not path.exists():
-        files.write_bytes(path, new_salt())
-        path.chmod(0o600)
+        files.write_once(path, new_salt())
     return read_salt(path)
 
 

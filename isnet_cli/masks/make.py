@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,25 +26,6 @@ if TYPE_CHECKING:
     from isnet_models.lung_unet import LungUNet
 
 Line = dict[str, Any]
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-def ahead(
-    pool: Executor, function: Callable[[T], R], items: Iterable[T], depth: int
-) -> Iterator[R]:
-    """`function` of each item, in order; at most `depth` + 1 items are begun ahead of their turn.
-
-    Raises:
-        Exception: Whatever `function` raised, at that item's turn.
-    """
-    waiting: deque[Future[R]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > depth:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files, runtime
 from isnet_cli.core.journal import Journal, remove_files
+from isnet_cli.core.parallel.ahead import ahead
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
@@ -32,13 +33,14 @@ from isnet_cli.masks.contact_sheet import (
     pages,
     tile,
 )
-from isnet_cli.masks.make import Maker, ahead, take_given_mask
+from isnet_cli.masks.make import Maker, take_given_mask
 from isnet_cli.masks.quality import QC_FIELDS
 from isnet_cli.masks.viewer_files import MaskFiles
 from isnet_cli.output.dicom.writer import prepare_dicom
 from isnet_models.registry import Card, WeightsError, find_card
 
 NAME = "masks"
+SHARES = True
 FORMAT = 2  # goes up when the same settings and images give other masks or figures
 NO_NETWORK = "none"  # value of masks.model: given files only
 QC = "qc.csv"
@@ -87,10 +89,12 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     root = folder.stage_dir(NAME)
     before = _keys_before(root)
     prepare_dicom(config.masks.formats, root)
-    with Journal(root, _work(config, folder)) as journal:
+    with Journal(root, _work(config, folder), context.share) as journal:
         done = _make_all(rows, sources, config, folder, context, journal)
         lines = [line for row in rows if (line := journal.get(row.key)) is not None]
-        if not done:
+        if done and not context.share.whole:
+            journal.end_share()
+        if not done or not context.share.whole:
             return StageResult([], _summary(lines), complete=False)
         files.write_csv(root / QC, QC_FIELDS, lines)
         _write_sheets(lines, {row.key: row for row in rows}, folder, context)
@@ -224,8 +228,8 @@ def _make_all(
     """Makes what the journal does not have yet; False when it was asked to stop before the end."""
     chunks = [
         chunk
-        for chunk in _chunks(rows, sources, config.masks.batch_size)
-        if any(journal.get(row.key) is None for row in chunk)
+        for number, chunk in enumerate(_chunks(rows, sources, config.masks.batch_size))
+        if context.share.owns(number) and any(journal.get(row.key) is None for row in chunk)
     ]
     if not chunks:
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isnet_cli.config.schema import Config, Optimizer, Schedule
+from isnet_cli.core.parallel.processes import ALONE, Processes
 from isnet_cli.core.runtime import derive_seed, make_generator
 from isnet_cli.core.training_loop import CHECKPOINT, LoopSettings, StepLosses, TrainingLoop
-from isnet_cli.dataset.augment import augment
+from isnet_cli.dataset.feed import Feed, draw_parts
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
+from isnet_cli.train.sharing import Sharing
 from isnet_cli.train.validation import Validator
 from isnet_cli.train.weight_mean import WeightMean
 from isnet_models.methods.base import Batch, Method
@@ -31,6 +33,7 @@ SELECT = {
 }
 
 
+ALL = Sharing()  # of one process, which has all of each batch
 STATISTICS_IMAGES = 1024  # from which BatchNorm's statistics of mean weights are taken, at most
 
 
@@ -49,6 +52,7 @@ class ClassifierTraining(TrainingLoop[Batch]):
         on_best: Called with the network and the epoch's figures when it is the best so far.
         first: Epochs of the network's trainings before this one, which go on in its chance.
         total: Epochs of all of them; 0: there is no other.
+        processes: Those that share each batch.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class ClassifierTraining(TrainingLoop[Batch]):
         on_best: Callable[[nn.Module, dict[str, float]], None],
         first: int = 0,
         total: int = 0,
+        processes: Processes = ALONE,
     ) -> None:
         settings = LoopSettings(
             epochs=config.train.epochs,
@@ -80,7 +85,8 @@ class ClassifierTraining(TrainingLoop[Batch]):
             advice="lower train.optimizer.lr, or set train.clip_norm: 1.0",
         )
         optimizer = build_optimizer(config.train.optimizer, net)
-        super().__init__(net, optimizer, settings, directory / CHECKPOINT, identity)
+        super().__init__(net, optimizer, settings, directory / CHECKPOINT, identity, processes)
+        self.sharing = Sharing(processes)
         self.config, self.method, self.dataset = config, method, dataset
         self.validator, self.version, self.on_best = validator, version, on_best
         self.mean = WeightMean(net, config.train.average_epochs, settings)
@@ -88,21 +94,30 @@ class ClassifierTraining(TrainingLoop[Batch]):
     def begin_epoch(self, epoch: int) -> None:
         """Seeds dropout, augmentation and the method, and orders the images."""
         seed, number = self.config.seed, self.settings.first + epoch
-        torch.manual_seed(derive_seed(seed, "dropout", number))
-        self.changes = make_generator(seed, "augment", number)
+        self.sharing.seed_dropout(seed, "dropout", number)
+        changes = make_generator(seed, "augment", number)
         self.method.begin_epoch(epoch, make_generator(seed, "target", number))
         self.batches = split_into_batches(self.config, self.dataset, number)
+        self.feed = self._feed(self.batches, changes)
 
     def make_batch(self, epoch: int, step: int) -> Batch:
         """Augmented images with masks and labels."""
-        return make_training_batch(
-            self.config, self.dataset, self.batches[step], self.version, self.changes, self.device
-        )
+        self.whole = len(self.batches[step])
+        return next(self.feed)
+
+    def end_epoch(self) -> None:
+        """Ends the threads that read ahead."""
+        self.feed.close()
 
     def compute_loss(self, batch: Batch, epoch: int) -> StepLosses:
         """The method's loss."""
-        losses = self.method.losses(self.net, batch, epoch)
-        return StepLosses(losses.total, len(batch.images), losses.parts)
+        with self.sharing.within(self.whole):
+            losses = self.method.losses(self.net, batch, epoch)
+        return StepLosses(losses.total, self.whole, losses.parts)
+
+    def join_gradients(self) -> None:
+        """Sums those of the processes."""
+        self.sharing.sum_gradients(self.net.parameters())
 
     def learning_rate(self, epoch: int, step: int) -> float:
         """The scheduled rate."""
@@ -132,14 +147,19 @@ class ClassifierTraining(TrainingLoop[Batch]):
             )
         return {**found, **self.method.figures(epoch)}
 
-    def _statistics_batches(self, epoch: int) -> Iterator[Batch]:
+    def _statistics_batches(self, epoch: int) -> Generator[Batch]:
         """Training images of the epoch for BatchNorm's statistics, augmented anew."""
         number = self.settings.first + epoch
         changes = make_generator(self.config.seed, "statistics", number)
-        for indices in self.batches[: math.ceil(STATISTICS_IMAGES / self.config.train.batch_size)]:
-            yield make_training_batch(
-                self.config, self.dataset, indices, self.version, changes, self.device
-            )
+        few = self.batches[: math.ceil(STATISTICS_IMAGES / self.config.train.batch_size)]
+        for indices, batch in zip(few, self._feed(few, changes), strict=True):
+            with self.sharing.within(len(indices)):
+                yield batch
+
+    def _feed(self, batches: Iterable[NDArray[np.int64]], changes: torch.Generator) -> Feed:
+        return feed_training(
+            self.config, self.dataset, batches, self.version, changes, self.device, self.sharing
+        )
 
     def keep_best(self, row: dict[str, float]) -> None:
         """Hands the network on, or that of the mean."""
@@ -154,28 +174,28 @@ class ClassifierTraining(TrainingLoop[Batch]):
         self.mean.load(state["mean"])
 
 
-def make_training_batch(
+def feed_training(
     config: Config,
     dataset: ImageDataset,
-    indices: NDArray[np.int64],
+    batches: Iterable[NDArray[np.int64]],
     version: Version,
     changes: torch.Generator,
     device: torch.device,
-) -> Batch:
-    """Images of `indices` with masks and labels, augmented, on `device`.
+    sharing: Sharing = ALL,
+) -> Feed:
+    """Batches of images with masks and labels, augmented, on `device`, in order.
 
     Args:
         config: The configuration.
         dataset: All training images.
-        indices: [B].
+        batches: Indices of each batch.
         version: Synthetic bias of the images.
         changes: Source of the augmentation's chance (on the CPU).
         device: Of the network.
+        sharing: Says what this process has of each batch.
     """
-    images, masks = dataset.batch(indices, version=version)
-    images, masks = augment(images, masks, config.train.augment, changes)
-    labels = dataset.targets(indices)
-    return Batch(images.to(device), masks.to(device), labels.to(device))
+    parts = draw_parts(batches, config.model.input, config.train.augment, changes)
+    return Feed(dataset, sharing.cut(parts), version, device)
 
 
 def weigh_classes(config: Config, dataset: ImageDataset) -> Tensor | None:

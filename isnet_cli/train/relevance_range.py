@@ -15,25 +15,29 @@ from torch import nn
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.files import write_json
+from isnet_cli.core.parallel.processes import ALONE, Processes
 from isnet_cli.core.records.read import read_record
 from isnet_cli.core.records.schemas import RangeRecord
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.runtime import derive_seed, make_generator
+from isnet_cli.core.runtime import make_generator
 from isnet_cli.core.training_loop import LoopSettings, StepLosses, TrainingLoop
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.train.classifier_training import (
     build_optimizer,
-    make_training_batch,
+    feed_training,
     split_into_batches,
 )
 from isnet_cli.train.setup import Ranges, build_map_method, build_net, has_no_end, write_ranges
+from isnet_cli.train.sharing import Sharing
 from isnet_cli.train.start import load_start
 from isnet_lrp.losses.relevance_range import Bound, RangeEstimator
+from isnet_lrp.targets import draw_chances
 from isnet_models.methods import registry
 from isnet_models.methods.base import EVERY_MAP, Batch, Range, classification_loss
 from isnet_models.methods.guided.isnet import MapLossMethod
 from isnet_models.methods.settings import RelevanceLossSettings
+from isnet_models.ranks import join_shares, take_share
 
 
 def find_ranges(
@@ -81,7 +85,7 @@ def find_ranges(
         ranges = estimate_ranges(config, dataset, version, device, context)
     else:
         ranges = measure_ranges(config, trained, dataset, version, context)
-    if ranges is not None:
+    if ranges is not None and context.processes.leads:
         write_json(path, {"identity": identity, "ranges": write_ranges(ranges)})
     return ranges
 
@@ -134,7 +138,7 @@ def estimate_ranges(
     Raises:
         IsnetError: Kind "data", when the maps hold no relevance to measure.
     """
-    training = RangeTraining(config, dataset, version, device)
+    training = RangeTraining(config, dataset, version, device, context.processes)
     if not training.run(context):
         return None
     return _read_values(config, training.method, training.estimator)
@@ -166,10 +170,11 @@ def measure_ranges(
     device = next(net.parameters()).device
     net.eval()
     try:
-        for indices in context.progress.track(batches, "relevance range", len(batches)):
-            if context.stop_requested():
+        feed = feed_training(config, dataset, batches, version, changes, device)
+        for batch in context.progress.track(feed, "relevance range", len(batches)):
+            if context.processes.any(context.stop_requested()):
+                feed.close()
                 return None
-            batch = make_training_batch(config, dataset, indices, version, changes, device)
             maps, _ = method.maps(net, batch.images, create_graph=False, generator=targets)
             estimator.update(maps)
     finally:
@@ -200,11 +205,18 @@ class RangeTraining(TrainingLoop[Batch]):
         dataset: Training images with labels.
         version: Synthetic bias of the dataset.
         device: Where to work.
+        processes: Those that share each batch.
     """
 
     def __init__(
-        self, config: Config, dataset: ImageDataset, version: Version, device: torch.device
+        self,
+        config: Config,
+        dataset: ImageDataset,
+        version: Version,
+        device: torch.device,
+        processes: Processes = ALONE,
     ) -> None:
+        self.sharing = Sharing(processes)
         self.method = build_map_method(config, len(dataset.classes))
         settings = LoopSettings(
             epochs=self.method.settings.range_epochs,
@@ -216,32 +228,44 @@ class RangeTraining(TrainingLoop[Batch]):
         net = build_net(config, len(dataset.classes))
         load_start(net, config)
         net.to(device)
-        super().__init__(net, build_optimizer(config.train.optimizer, net), settings)
+        optimizer = build_optimizer(config.train.optimizer, net)
+        super().__init__(net, optimizer, settings, processes=processes)
         self.config, self.dataset, self.version = config, dataset, version
         self.estimator = RangeEstimator(dual=self.method.rule.family == "dual")
 
     def begin_epoch(self, epoch: int) -> None:
         """Seeds dropout, augmentation and the stochastic target, and orders the images."""
         seed = self.config.seed
-        torch.manual_seed(derive_seed(seed, "cuts", epoch))
-        self.changes = make_generator(seed, "cuts augment", epoch)
+        self.sharing.seed_dropout(seed, "cuts", epoch)
+        changes = make_generator(seed, "cuts augment", epoch)
         self.targets = make_generator(seed, "cuts target", epoch)
         self.batches = split_into_batches(self.config, self.dataset, epoch)
+        self.feed = feed_training(
+            self.config, self.dataset, self.batches, self.version, changes, self.device,
+            self.sharing,
+        )  # fmt: skip
 
     def make_batch(self, epoch: int, step: int) -> Batch:
         """Augmented images with labels."""
-        return make_training_batch(
-            self.config, self.dataset, self.batches[step], self.version, self.changes, self.device
-        )
+        self.whole = len(self.batches[step])
+        return next(self.feed)
+
+    def end_epoch(self) -> None:
+        """Ends the threads that read ahead."""
+        self.feed.close()
 
     def compute_loss(self, batch: Batch, epoch: int) -> StepLosses:
         """The classification loss alone; in the last epoch the maps are measured first."""
-        if epoch == self.settings.epochs - 1:
-            self.net.eval()  # maps of the running statistics; the step below trains on
-            maps, _ = self.method.maps(
-                self.net, batch.images, create_graph=False, generator=self.targets
-            )
-            self.estimator.update(maps)
-            self.net.train()
-        loss = classification_loss(self.net(batch.images), batch.labels)
-        return StepLosses(loss, len(batch.images))
+        with self.sharing.within(self.whole):
+            if epoch == self.settings.epochs - 1:
+                self.net.eval()  # maps of the running statistics; the step below trains on
+                draws = take_share(draw_chances(self.whole, self.targets), dim=1)
+                maps, _ = self.method.maps(self.net, batch.images, create_graph=False, draws=draws)
+                self.estimator.update({name: join_shares(part) for name, part in maps.items()})
+                self.net.train()
+            logits, labels = join_shares(self.net(batch.images)), join_shares(batch.labels)
+            return StepLosses(classification_loss(logits, labels), self.whole)
+
+    def join_gradients(self) -> None:
+        """Sums those of the processes."""
+        self.sharing.sum_gradients(self.net.parameters())

@@ -19,7 +19,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.runtime import choose_device, make_deterministic
 from isnet_cli.core.stage import StageResult
-from isnet_cli.dataset.image_dataset import ImageDataset, Version, list_classes, load_dataset
+from isnet_cli.dataset.image_dataset import ImageDataset, Version, list_classes, pack_datasets
 from isnet_cli.dataset.training_images import (
     check_classes,
     check_masks,
@@ -31,7 +31,11 @@ from isnet_cli.inference.model_files import WEIGHTS, load_model, save_model
 from isnet_cli.inference.uncertainty import find_limits, save_limits
 from isnet_cli.output.figures import curves_figure
 from isnet_cli.output.plotting import svg_text
-from isnet_cli.train.classifier_training import ClassifierTraining, weigh_classes
+from isnet_cli.train.classifier_training import (
+    ClassifierTraining,
+    split_into_batches,
+    weigh_classes,
+)
 from isnet_cli.train.model_card import describe_validation, make_card, name_network
 from isnet_cli.train.phases import Phase, check_phases, list_needs, split_phases
 from isnet_cli.train.relevance_range import describe_ranges, find_ranges
@@ -45,6 +49,7 @@ from isnet_cli.train.setup import (
     prepare_network,
     read_method_settings,
 )
+from isnet_cli.train.sharing import refuse_to_share
 from isnet_cli.train.start import (
     check_start,
     describe_start,
@@ -59,6 +64,7 @@ from isnet_models.methods.settings import MethodSettings
 from isnet_models.pretrained import Fit
 
 NAME = "train"
+TOGETHER = True
 FORMAT = 2  # raised when the same input gives another model
 LABELS_FORMAT = 2  # the same for models of several labels alone: 2: thresholds by F1
 STOCHASTIC_FORMAT = "stochastic 2"  # the same for that variant alone: 2: validation draws nothing
@@ -168,15 +174,15 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         f"{len(train_rows)} images, {len(val_rows)} for validation, "
         f"{sum(excluded.values())} left out"
     )
-    train = load_dataset(train_rows, folder, qc, classes, config, context)
-    val = load_dataset(val_rows, folder, qc, classes, config, context)
+    directory, identity = folder.stage_dir(NAME), fingerprint(config, folder)
+    train, val = pack_datasets(
+        [train_rows, val_rows], folder, qc, classes, config, directory, context
+    )
     check_classes(train, val, context)
     if masked:
         check_masks(train)
     marked = config.bias.kind == "shapes" and config.bias.train
     images = _Images(train, val, "biased" if marked else "standard", device)
-    directory, identity = folder.stage_dir(NAME), fingerprint(config, folder)
-
     net = build_net(config, len(classes)).to(device)
     start = load_start(net, config)
     if start is not None:
@@ -192,8 +198,9 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         if training is None:
             return StageResult([], {"epoch": phase.first}, complete=False)
         finished = training.run(context)
+        context.processes.wait()  # its files are written
         history += [{"phase": float(phase.number), **row} for row in training.progress.history]
-        if history:
+        if history and context.processes.leads:
             _write_history(directory, history, len(phases))
         summary = _summary(training, history, excluded, images)
         if not finished:
@@ -202,6 +209,8 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             kept = load_model(directory / phase.folder, device)
             net.load_state_dict(kept.net.state_dict())
         earlier = part
+    if not context.processes.leads:
+        return StageResult([], summary)
     best = load_model(directory, device)
     batch_size = config.evaluate.batch_size
     limits = find_limits(best, train, val, images.version, batch_size)
@@ -249,17 +258,23 @@ def _prepare_phase(
     weights = None if weights is None else weights.to(images.device)
     teacher = load_teacher(config, classes, images.device)
     method = build_method(config, ranges, weights, teacher, len(classes))
+    refuse_to_share(
+        method, config.train.method, split_into_batches(config, images.train, 0), context.processes
+    )
     prepare_network(method, net)
     card = make_card(config, classes, net, ranges, len(images.train), len(images.val), start)
     if phase.last:
         card["before"] = [part.model_dump() for part in whole.train.parts_before]
     validator = Validator(images.val, images.version, config.evaluate.batch_size, images.device)
+    validator = Validator(
+        images.val, images.version, config.evaluate.batch_size, images.device, context.processes
+    )
     training = ClassifierTraining(
         config, net, method, images.train, validator, images.version, place, identity,
         lambda best, row: save_model(
             place, best, {**card, **validator.thresholds(best), **describe_validation(row)}
         ),
-        first=phase.first, total=whole.train.epochs,
+        first=phase.first, total=whole.train.epochs, processes=context.processes,
     )  # fmt: skip
     if training.restore() and training.progress.epoch < config.train.epochs:
         context.say(f"continuing after epoch {phase.first + training.progress.epoch}")

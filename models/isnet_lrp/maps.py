@@ -58,6 +58,7 @@ def relevance(
     delta: float = 0.01,
     probability: float = 0.5,
     generator: torch.Generator | None = None,
+    draws: Tensor | None = None,
     classes: Tensor | None = None,
     batch_norm: Literal["constant", "full"] = "constant",
     precision: Literal["float32", "mixed"] = "float32",
@@ -91,6 +92,7 @@ def relevance(
         delta: Offset of the selective target of LRP-Flex, >= 0.
         probability: Of the predicted class in the stochastic target.
         generator: Random source of the stochastic target (on the CPU).
+        draws: Chance of the stochastic target drawn before, [2, B] in [0, 1), instead.
         classes: Class of the selective contrast, int64 [B]; None: the smallest logit.
         batch_norm: BatchNorm in training mode. "constant": batch statistics are constants of the
             pass, so no relevance of one image lands on another. "full": as the published code, to
@@ -130,7 +132,7 @@ def relevance(
     logits, hidden = _record(net, image, recorder, layers)
     explained = "every-logit-at-once" if family == "dual" else target
     with nullcontext() if create_graph else torch.no_grad():
-        chosen = _chosen(logits, explained, probability, generator, classes, check)
+        chosen = _chosen(logits, explained, probability, generator, draws, classes, check)
         call = Recording(
             recorder, image, logits, bounds, epsilon, hidden, mixed, memory, checkpoint
         )
@@ -143,6 +145,7 @@ def _chosen(
     target: Target | Tensor,
     probability: float,
     generator: torch.Generator | None,
+    draws: Tensor | None,
     classes: Tensor | None,
     check: bool,
 ) -> Tensor | None:
@@ -150,8 +153,9 @@ def _chosen(
     if isinstance(target, str) and target in ("all", "every-logit-at-once"):
         return None
     return choose_classes(
-        logits, target, probability=probability, generator=generator, classes=classes, check=check
-    )
+        logits, target, probability=probability, generator=generator, draws=draws, classes=classes,
+        check=check,
+    )  # fmt: skip
 
 
 def _run_families(

@@ -33,10 +33,10 @@ RUN = CONFIG | {
 SURFACE = {  # removing an option with_options one version with a warning; new knobs go to the YAML
     "init": SCREEN | {"DIR", "--labels", "--output"},
     "check": CONFIG | {"SOURCE", "--labels", "--schema", "--resolved", "--limit"},
-    "ingest": RUN | {"SOURCE", "--labels"},
+    "ingest": RUN | {"SOURCE", "--labels", "--shard"},
     "masks": RUN
     | {"SOURCE", "--labels", "--files", "--model", "--threshold", "--keep", "--dilate", "--flip"}
-    | {"--no-flip", "--format", "--identity", "--truth", "--qc-fail-above"},
+    | {"--no-flip", "--format", "--identity", "--truth", "--qc-fail-above", "--shard"},
     "masks train": SCREEN
     | {"CONFIG", "--set", "--output", "--device", "--epochs", "--seed", "--overwrite"}
     | {"--stop-after"},
@@ -44,9 +44,11 @@ SURFACE = {  # removing an option with_options one version with a warning; new k
     | {"SOURCE", "--images", "--labels", "--masks", "--arch", "--method", "--epochs"}
     | {"--batch-size", "--lr", "--heatmap-weight", "--list-methods", "--stop-after"},
     "evaluate": RUN | {"SOURCE", "--model", "--test", "--labels"},
-    "predict": RUN | {"SOURCE", "--model", "--maps"},
+    "predict": RUN | {"SOURCE", "--model", "--maps", "--shard"},
     "heatmap": RUN
-    | {"SOURCE", "--model", "--target", "--limit", "--method", "--format", "--identity"},
+    | {"SOURCE", "--model", "--target", "--limit", "--method", "--format", "--identity"}
+    | {"--shard"},
+    "merge": RUN | {"RUN"},
     "run": RUN | {"SOURCE", "--labels", "--until", "--stop-after"},
     "report": SCREEN | {"RUN...", "--output"},
     "compare": SCREEN | {"RUN...", "--output", "--overwrite"},

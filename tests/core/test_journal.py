@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from isnet_cli.core.journal import NAME, Journal, remove_files
+from isnet_cli.core.journal import NAME, Journal, find_shares, list_shares, remove_files
+from isnet_cli.core.parallel.shares import Share
 
 
 def interrupted(folder: Path, fingerprint: str = "f1") -> None:
@@ -164,3 +165,47 @@ def test_a_line_that_json_cannot_hold_ends_the_journal(tmp_path: Path, line: str
         file.write(line + "\n")
     with Journal(tmp_path, "f1") as journal:
         assert journal.get("b") is not None
+
+
+def do_share(folder: Path, share: Share, part: str, fingerprint: str = "f1") -> None:
+    with Journal(folder, fingerprint, share) as journal:
+        file = folder / f"{part}.bin"
+        file.write_bytes(part.encode())
+        journal.add(part, {"part": part}, [file])
+        journal.end_share()
+
+
+def test_shares_keep_journals_of_their_own_which_the_whole_takes_over(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    do_share(tmp_path, Share(0, 2), "c")
+    assert find_shares(tmp_path) == (2, [2])
+    do_share(tmp_path, Share(1, 2), "d")
+    assert find_shares(tmp_path) == (2, [])
+    with Journal(tmp_path, "f1", Share(0, 2)) as journal:  # again: its own parts, and those before
+        assert [journal.get(name) is None for name in "abcd"] == [False, False, False, True]
+    with Journal(tmp_path, "f1") as journal:
+        assert all(journal.get(name) is not None for name in "abcd")
+        assert list_shares(tmp_path) == []
+        journal.complete()
+    assert find_shares(tmp_path) == (0, [])
+    assert (tmp_path / "d.bin").exists()
+
+
+def test_shares_of_other_settings_are_dropped_with_their_files(tmp_path: Path) -> None:
+    do_share(tmp_path, Share(0, 2), "c", "f2")
+    do_share(tmp_path, Share(1, 2), "d", "f1")
+    with Journal(tmp_path, "f1") as journal:
+        assert journal.get("c") is None
+        assert journal.get("d") is not None
+    assert not (tmp_path / "c.bin").exists()
+    assert (tmp_path / "d.bin").exists()
+
+
+def test_names_that_are_no_shares_are_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / ".unfinished-notes.jsonl"
+    other.write_text("mine")
+    interrupted(tmp_path)
+    assert list_shares(tmp_path) == []
+    with Journal(tmp_path, "f1") as journal:
+        journal.complete()
+    assert other.read_text() == "mine"

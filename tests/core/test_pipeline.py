@@ -11,7 +11,17 @@ import pytest
 from isnet_cli.config.load import load
 from isnet_cli.config.schema import Config
 from isnet_cli.core import pipeline
-from isnet_cli.core.pipeline import Outcome, open_run, plan, run_pipeline, run_stage, stage_module
+from isnet_cli.core.parallel.locks import hold_run
+from isnet_cli.core.parallel.shares import Share
+from isnet_cli.core.pipeline import (
+    Outcome,
+    open_run,
+    plan,
+    run_pipeline,
+    run_share,
+    run_stage,
+    stage_module,
+)
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import STAGES, RunFolder
 from isnet_cli.core.stage import StageResult
@@ -230,3 +240,29 @@ def test_every_stage_module_keeps_the_contract(name: str) -> None:
     assert name == module.NAME
     assert callable(module.run)
     assert callable(module.fingerprint)
+
+
+def test_a_share_is_done_and_then_the_whole(stages: Stages, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    shares = [RunContext(share=Share(i, 2)) for i in (0, 1)]
+    stages["ingest"].complete = False  # as a stage that did a share
+    assert [run_share("ingest", Config(), folder, c).status for c in shares] == ["share"] * 2
+    stopped = RunContext(share=Share(0, 2), stop_requested=lambda: True)
+    assert run_share("ingest", Config(), folder, stopped).status == "incomplete"
+    assert folder.stage_record("ingest") is None
+    stages["ingest"].complete = True
+    assert run_stage(stages["ingest"], Config(), folder, RunContext()).status == "done"
+    assert run_share("ingest", Config(), folder, shares[0]).status == "current"
+
+
+def test_shares_need_the_same_settings_and_finished_stages(stages: Stages, tmp_path: Path) -> None:
+    folder, second = RunFolder(tmp_path / "run"), RunContext(share=Share(1, 2))
+    with pytest.raises(IsnetError, match="stage 'ingest' is not finished"):
+        run_share("masks", Config(), folder, second)
+    stages["ingest"].complete = False
+    run_share("ingest", Config(), folder, RunContext(share=Share(0, 2)))
+    with (
+        hold_run(folder.path, Share(0, 2)),
+        pytest.raises(IsnetError, match="shard 1of2 is at work with other settings"),
+    ):
+        run_share("ingest", changed(data__max_side=100), folder, second)

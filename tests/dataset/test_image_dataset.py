@@ -31,7 +31,7 @@ def test_images_reach_the_network_with_16_bits(tmp_path: Path) -> None:
     assert images.dtype == torch.float32
     assert len(torch.unique(images)) > 1000  # far more grey levels than 8 bits have
     assert set(torch.unique(masks).tolist()) == {0.0, 1.0}
-    assert dataset.has_mask.tolist() == [True, True, True, False, True, True]
+    assert dataset.has_mask().tolist() == [True, True, True, False, True, True]
     assert dataset.targets([0, 1]).tolist() == [0, 1]
 
 
@@ -40,7 +40,7 @@ def test_bias_versions_differ_outside_the_lungs_only(tmp_path: Path) -> None:
         tmp_path, bias={"kind": "shapes"}, model={"arch": "small", "input": [96, 96]}
     )
     clean, own, other = (dataset.image(1, v) for v in ("standard", "biased", "deceiving"))
-    lungs = dataset.masks[1]
+    lungs = next(dataset.iterate_masks())[1]
     for drawn in (own, other):
         assert np.array_equal(drawn[lungs], clean[lungs])
         assert np.abs(drawn - clean).max() > 0.3

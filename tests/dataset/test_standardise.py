@@ -133,11 +133,11 @@ def test_a_dataset_s_images_are_standardised_before_shapes_are_drawn(
     model = {"arch": "small", "input": [64, 64], "standardise": how}
     images = make_dataset(tmp_path, model=model, bias={"kind": "shapes", "intensity": 0.5})
     for i in (0, 1, 2):
-        inside = images.masks[i]
+        inside = next(images.iterate_masks())[i]
         assert images.image(i)[inside].mean() == pytest.approx(MEAN, abs=0.01)
         assert images.image(i)[inside].std() == pytest.approx(SPREAD, abs=0.01)
         plain, drawn = images.image(i), images.image(i, "biased")
         changed = drawn[plain != drawn]
         assert (np.abs(changed - 0.5) < 1e-4).sum() > 9  # the shape has its own grey level
         assert np.array_equal(plain[inside], drawn[inside])
-    assert len(np.unique(images.images[0])) > 900  # far more grey levels than 8 bits have
+    assert len(np.unique(images.image(0))) > 900  # far more grey levels than 8 bits have

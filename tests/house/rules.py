@@ -35,6 +35,7 @@ ARROWS: dict[str, set[str]] = {
     "demo": SHARED | {"report"},
     "benchmark": SHARED | SLICES | {"report", "demo"},
     "cli": SHARED | SLICES | {"report", "benchmark", "demo"},
+    "__main__": {"cli"},
 }
 MODELS_FROM = (  # need no torch
     *("isnet_models.methods.registry", "isnet_models.methods.settings", "isnet_models.registry"),

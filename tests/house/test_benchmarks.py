@@ -178,3 +178,27 @@ def test_a_decoy_tells_the_digit_in_training_alone(monkeypatch: pytest.MonkeyPat
     assert not changed[:, ~corners].any()
     for image, digit, where in zip(found, digits, changed, strict=True):
         assert set(image[where].tolist()) == {255 - 25 * int(digit)}
+
+
+ABSENT = ("pydicom", "SimpleITK", "highdicom", "segmentation_models_pytorch", "imagecodecs",
+          "simplejpeg", "matplotlib", "jinja2", "captum", "zennit")  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_gpu_script_runs_on_a_bare_machine(tmp_path: Path) -> None:
+    """Without a GPU, on small images, and without the libraries that such a machine may lack."""
+    code = (
+        f"import runpy, sys; sys.modules.update(dict.fromkeys({ABSENT!r}))\n"
+        f"sys.argv = ['gpu.py', '--out', {str(tmp_path)!r}]\n"
+        f"runpy.run_path({str(ROOT / 'benchmarks/gpu.py')!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert not [name for name, part in found.items() if "failed" in part]
+    for key, entry in found["numbers"].items():
+        if key.endswith("float32 gradient"):
+            assert entry["cosine"] > 0.9999
+            assert entry["ratio"] == pytest.approx(1, abs=1e-3)
+    assert found["training"]["resnet18 isnet batch 4"]["finite"]
+    assert found["engine"]["resnet18 one map"]["ratio"] > 1

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.types import Row
-from isnet_cli.masks.make import Line, Maker, ahead, take_given_mask
+from isnet_cli.masks.make import Line, Maker, take_given_mask
 from isnet_models.lung_unet import LungUNet
 from tests.masks.factory import SIZES, given_masks, ingested, lungs, settings, write_mask
 
@@ -141,28 +139,3 @@ def test_flips_average_the_image_and_its_mirror_image(tmp_path: Path) -> None:
     flipped.make([row])
     after = load_mask(make.path("three"))
     assert 2 * (before & after).sum() / (before.sum() + after.sum()) > 0.99
-
-
-def test_results_come_in_order_and_only_a_few_are_begun() -> None:
-    begun: list[int] = []
-
-    def square(number: int) -> int:
-        begun.append(number)
-        return number**2
-
-    with ThreadPoolExecutor(3) as pool:
-        results = ahead(pool, square, range(100), depth=4)
-        assert next(results) == 0
-        assert len(begun) <= 5
-        assert list(results) == [number**2 for number in range(1, 100)]
-
-
-def test_a_failure_comes_at_its_turn() -> None:
-    def inverse(number: int) -> float:
-        return 1 / number
-
-    with ThreadPoolExecutor(2) as pool:
-        results = ahead(pool, inverse, [2, 0, 1], depth=5)
-        assert next(results) == 0.5
-        with pytest.raises(ZeroDivisionError):
-            next(results)

@@ -13,7 +13,9 @@ import torch
 from isnet_cli.config.load import load
 from isnet_cli.core.pipeline import open_run, run_pipeline
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.training_loop import explain_limits
+from isnet_cli.core.runtime import explain_limits
+from isnet_cli.dataset.image_dataset import ImageDataset
+from isnet_cli.dataset.records import KeptRecords
 from isnet_cli.dataset.training_images import check_classes, check_masks
 from isnet_cli.errors import IsnetError
 from isnet_cli.train.setup import check_size
@@ -104,12 +106,18 @@ def test_weights_of_classes_are_positive(weights: str) -> None:
     assert "class_weights" in caught.value.render()
 
 
+def keep_masks(dataset: ImageDataset, value: bool) -> KeptRecords:
+    form = dataset.records.form
+    shape = (len(dataset), form.height, form.width)
+    return KeptRecords(form, form.make(np.zeros(shape, np.uint16), np.full(shape, value)))
+
+
 def test_masks_that_say_nothing_are_refused(tmp_path: Path) -> None:
     dataset, _ = make_dataset(tmp_path)
     check_masks(dataset)
     for value in (False, True):
         with pytest.raises(IsnetError, match="masks of all 9 images are empty or full"):
-            check_masks(replace(dataset, masks=np.full_like(dataset.masks, value)))
+            check_masks(replace(dataset, records=keep_masks(dataset, value)))
 
 
 def test_findings_with_one_answer_alone_cannot_be_learnt(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from isnet_cli.dataset.records import KeptRecords
 from isnet_cli.train.validation import Validator, probabilities
 from isnet_models.backbones import build_backbone
 from isnet_models.methods.background.background_mix import BackgroundMix
@@ -24,7 +25,10 @@ def test_validation_restores_the_mode_and_needs_masks_to_swap(tmp_path: Path) ->
     found = Validator(dataset, "standard", 4, torch.device("cpu"))(net, Standard(), 0)
     assert net.training
     assert set(found) == {"val_loss", "val_classification", "val_auc", "val_swapped_auc"}
-    dataset.has_mask[0] = False
+    form = dataset.records.form
+    kept = dataset.records.kept.copy()
+    kept[0, 2 * 32 * 32 :] = 0
+    dataset = dataclasses.replace(dataset, records=KeptRecords(form, kept))
     found = Validator(dataset, "standard", 4, torch.device("cpu"))(net, Standard(), 0)
     assert math.isnan(found["val_swapped_auc"])
 

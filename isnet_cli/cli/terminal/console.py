@@ -32,6 +32,7 @@ class Console:
     Attributes:
         names: Names of the input that nothing printed may show.
         warnings: All that were given, as printed.
+        mute: Whether nothing but failures is printed.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: int = 0, progress: bool = True) -> None:
@@ -39,6 +40,7 @@ class Console:
         self.verbose = verbose
         self.names = HiddenNames()
         self.warnings: list[str] = []
+        self.mute = False
         terminal = is_terminal()
         self._colour = terminal and not os.environ.get("NO_COLOR")
         self._live: LiveProgress | None = None
@@ -58,12 +60,19 @@ class Console:
             for line in lines:
                 self._write(line)
 
+    def fall_silent(self) -> None:
+        """Prints nothing more but failures: another process of this command speaks."""
+        self.mute = self.quiet = True
+        self.verbose = 0
+        self.progress = SilentProgress()
+
     def warn(self, category: str, text: str) -> str:
         """Prints one warning, keeps it in `warnings`, and returns its text as printed."""
         text = for_line(self.names.hide(text))
         line = f"warning[{category}]: {text}"
         self.warnings.append(line)
-        self._write(line, _YELLOW)
+        if not self.mute:
+            self._write(line, _YELLOW)
         return text
 
     def fail(self, error: IsnetError) -> None:
@@ -93,7 +102,8 @@ class Console:
         Raises:
             IsnetError: Kind "machine", when stdout cannot be written.
         """
-        write_result(for_terminal(self.names.hide(text)))
+        if not self.mute:
+            write_result(for_terminal(self.names.hide(text)))
 
     def document(self, content: dict[str, Any]) -> None:
         """The command's result as one JSON document, on stdout.
@@ -101,7 +111,8 @@ class Console:
         Raises:
             IsnetError: Kind "machine", when stdout cannot be written.
         """
-        write_result(format_json(self.names.hide_all(content), only_ascii=True, default=str))
+        if not self.mute:
+            write_result(format_json(self.names.hide_all(content), only_ascii=True, default=str))
 
     def _write(self, text: str, colour: str = "") -> None:
         text = for_line(self.names.hide(text))

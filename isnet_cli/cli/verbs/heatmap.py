@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isnet_cli.cli.options import ModelRun, RunOptions, Target, with_options
+from isnet_cli.cli.options import ModelRun, RunOptions, Shard, Target, with_options
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import configure_heatmaps, use_images_of_run
@@ -59,6 +59,7 @@ def heatmap(
     method: Method = None,
     formats: Formats = None,
     identity: Keep = None,
+    shard: Shard = None,
 ) -> int:
     """Draw where a trained model sees its evidence."""
 
@@ -86,7 +87,8 @@ def heatmap(
         else:
             found, base = configure_heatmaps(require_run(model, "--model"), found.images)
             extra = [*base, *extra]
-        return run_stages(session, options, found, ["ingest", "masks", "heatmap"], extra)
+        stages = ["ingest", "masks", "heatmap"]
+        return run_stages(session, options, found, stages, extra, shard=shard)
 
     return execute("heatmap", options, body)
 

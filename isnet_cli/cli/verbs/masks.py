@@ -14,6 +14,7 @@ from isnet_cli.cli.options import (
     RunOptions,
     ScreenOptions,
     Seed,
+    Shard,
     StopAfter,
     Target,
     with_options,
@@ -103,6 +104,7 @@ def masks(
     identity: Identity = None,
     truth: Truth = None,
     qc_fail_above: FailAbove = 0.05,
+    shard: Shard = None,
 ) -> int:
     """Make lung masks of X-rays, with a quality table."""
 
@@ -129,7 +131,10 @@ def masks(
             ["ingest", "masks"],
             [*make_image_options(found), *extra, *_dilation(dilate)],
             more=[] if truth is None else [truth],
+            shard=shard,
         )
+        if shard is not None:
+            return result
         if truth is not None and result.document["status"] == "done":
             result = _compared(session, result, truth)
         return _judged(session, result, qc_fail_above)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isnet_cli.cli.options import RunOptions, Target, with_options
+from isnet_cli.cli.options import RunOptions, Shard, Target, with_options
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import configure_prediction, use_images_of_run
@@ -35,7 +35,11 @@ Maps = Annotated[
 
 @with_options(RunOptions)
 def predict(
-    options: RunOptions, source: Target = None, model: Model = None, maps: Maps = None
+    options: RunOptions,
+    source: Target = None,
+    model: Model = None,
+    maps: Maps = None,
+    shard: Shard = None,
 ) -> int:
     """Predict images without labels, and flag uncertain ones."""
 
@@ -58,7 +62,8 @@ def predict(
             ]
             users = [stage for stage in stages if stage in ("predict", "heatmap")]
             own_images = use_images_of_run(found, options.output, users)
-            return run_stages(session, options, found, stages, [*own_images, *make_options(pairs)])
+            own = [*own_images, *make_options(pairs)]
+            return run_stages(session, options, found, stages, own, shard=shard)
         if model is None:
             raise IsnetError(
                 "usage",
@@ -68,6 +73,6 @@ def predict(
         found, extra, warning = configure_prediction(model, found.images, formats)
         if warning:
             session.console.warn("model", warning)
-        return run_stages(session, options, found, stages, extra)
+        return run_stages(session, options, found, stages, extra, shard=shard)
 
     return execute("predict", options, body)

@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from isnet_cli.cli.options import LabelFile, RunOptions, StopAfter, Target, with_options
+from isnet_cli.cli.options import (
+    LabelFile,
+    RunOptions,
+    Shard,
+    StopAfter,
+    Target,
+    with_options,
+)
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import make_image_options
@@ -44,7 +51,9 @@ def run(
 
 
 @with_options(RunOptions)
-def ingest(options: RunOptions, source: Target = None, labels: LabelFile = None) -> int:
+def ingest(
+    options: RunOptions, source: Target = None, labels: LabelFile = None, shard: Shard = None
+) -> int:
     """Read X-rays and labels into images and a manifest."""
 
     def body(session: Session) -> Result:
@@ -53,6 +62,6 @@ def ingest(options: RunOptions, source: Target = None, labels: LabelFile = None)
             *make_image_options(found),
             *make_options([("--labels", "data.labels.file", labels)]),
         ]
-        return run_stages(session, options, found, ["ingest"], extra)
+        return run_stages(session, options, found, ["ingest"], extra, shard=shard)
 
     return execute("ingest", options, body)

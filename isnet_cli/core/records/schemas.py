@@ -291,3 +291,14 @@ class RangeRecord(Record):
 
     identity: Text
     ranges: dict[Text, Range]
+
+
+class PackedCard(Record):
+    """``images.json``, beside the packed images of a training."""
+
+    identity: Hash
+    images: Count
+    bytes: Count
+    height: Count
+    width: Count
+    content_sha256: Hash

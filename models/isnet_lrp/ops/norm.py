@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from isnet_lrp.record.graph import Local, Op, Signals
 
@@ -94,6 +95,20 @@ def invert_deviation(x: Tensor, eps: float) -> Tensor:
     return (x.var(-1, correction=0, keepdim=True) + eps).rsqrt()
 
 
+def count_values(x: Tensor) -> int | Tensor:
+    """Values of a channel whose statistics BatchNorm took just now.
+
+    A `TorchFunctionMode` that takes them of other processes' images too gives another number here.
+
+    Args:
+        x: [B, C, ...].
+    """
+    if has_torch_function_unary(x):
+        found: int | Tensor = handle_torch_function(count_values, (x,), x)
+        return found
+    return x.numel() // x.shape[1]
+
+
 def record_batch_norm(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
     """BatchNorm; its statistics are constants of the pass unless "full" is given."""
 
@@ -112,20 +127,21 @@ def record_batch_norm(recorder: Recorder, name: str, func: Any, args: Any, kwarg
 
     x, running_mean, running_var, gamma, beta, training, momentum, eps = parse(*args, **kwargs)
     rules = recorder.rules
-    if training and x.numel() == x.shape[1]:
-        raise ValueError(f"Expected more than 1 value per channel when training, got {x.shape}")
     through = training and rules.full_batch_norm and not (rules.block or rules.values)
     inner = x.view_as(x) if through else x
     y, mean, invstd = torch.native_batch_norm(
         inner, gamma, beta, running_mean, running_var, training, momentum, eps
     )
+    n = count_values(x) if training else 0
+    if isinstance(n, int) and n == 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got {x.shape}")
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("BatchNorm in evaluation mode without running statistics")
         mean, invstd = running_mean, (running_var + eps).rsqrt()
     mean, invstd = mean.detach(), invstd.detach()
     if training and rules.full_batch_norm:  # also in LRP-Flex, for the zB rule
-        invstd = _unbiased(invstd, x.numel() // x.shape[1], eps)
+        invstd = _unbiased(invstd, n, eps)
     op = BatchNorm(
         name, (), gamma=gamma, beta=beta, mean=mean, invstd=invstd,
         value=x if rules.values or (rules.block and training) else None, batch=training,
@@ -136,7 +152,7 @@ def record_batch_norm(recorder: Recorder, name: str, func: Any, args: Any, kwarg
     return y
 
 
-def _unbiased(invstd: Tensor, n: int, eps: float) -> Tensor:
+def _unbiased(invstd: Tensor, n: int | Tensor, eps: float) -> Tensor:
     """1/sqrt(var·n/(n-1) + eps) from 1/sqrt(var + eps).
 
     Source: docs/lrp.md, section 2.2, training mode.

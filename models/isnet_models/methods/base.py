@@ -14,6 +14,7 @@ from isnet_lrp.losses.relevance_range import Bound
 from isnet_models.backbones import build_backbone
 from isnet_models.methods.settings import MethodSettings, NoSettings
 from isnet_models.normalise import Normalisation
+from isnet_models.ranks import join_shares
 
 Range = tuple[Bound, Bound]  # C1 and C2
 EVERY_MAP = "every map"  # the key of a range that holds for all supervised maps
@@ -111,6 +112,7 @@ class Method:
     Settings: ClassVar[type[MethodSettings]] = NoSettings  # the registry names it too
     form: ClassVar[int] = 1  # raised when the same settings give another model
     bounded: ClassVar[bool] = True  # whether the first layer reads the image itself (rule zB)
+    shares: ClassVar[bool] = False  # whether processes that share a batch learn what one learns
 
     def __init__(
         self, settings: Any = None, context: Context | None = None, inner: Method | None = None
@@ -118,6 +120,11 @@ class Method:
         self.settings: Any = self.Settings() if settings is None else settings
         self.context = context or Context()
         self.inner = inner
+
+    @property
+    def shared(self) -> bool:
+        """Whether this method and what it is added to can share batches among processes."""
+        return self.shares and (self.inner is None or self.inner.shared)
 
     @property
     def base(self) -> Method:
@@ -190,8 +197,10 @@ class Method:
         return None if self.inner is None else self.inner.lungs(net, images)
 
     def classification(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """`classification_loss` with the context's class weights."""
-        return classification_loss(logits, labels, self.context.class_weights)
+        """`classification_loss` of all images of a batch, with the context's class weights."""
+        return classification_loss(
+            join_shares(logits), join_shares(labels), self.context.class_weights
+        )
 
 
 class Addition(Method):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import nn
 
 from isnet_models.methods.base import Batch, Losses, Method
@@ -9,6 +11,8 @@ from isnet_models.methods.base import Batch, Losses, Method
 
 class Standard(Method):
     """Classification loss alone."""
+
+    shares: ClassVar[bool] = True
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Cross-entropy of the batch."""

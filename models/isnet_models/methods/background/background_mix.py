@@ -22,6 +22,7 @@ from isnet_models.backgrounds import (
 )
 from isnet_models.methods.base import Addition, Batch, Losses
 from isnet_models.methods.settings import BackgroundMixSettings
+from isnet_models.ranks import count_images, join_shares, take_share
 
 
 class BackgroundMix(Addition):
@@ -37,6 +38,7 @@ class BackgroundMix(Addition):
     """
 
     Settings = BackgroundMixSettings
+    shares = True
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """The inner method's losses; "mixed" is the changed images' share of the batch."""
@@ -44,7 +46,7 @@ class BackgroundMix(Addition):
             return self.trained.losses(net, batch, epoch)
         changed, which = self.mixed(batch)
         found = self.trained.losses(net, changed, epoch)
-        return replace(found, parts={**found.parts, "mixed": which.float().mean()})
+        return replace(found, parts={**found.parts, "mixed": join_shares(which.float()).mean()})
 
     def mixed(self, batch: Batch) -> tuple[Batch, Tensor]:
         """The batch with some backgrounds changed, and which images they are (bool [B]).
@@ -53,7 +55,8 @@ class BackgroundMix(Addition):
         it is. With noise the host waits for the device: it draws for the changed images alone.
         """
         s, images, masks = self.settings, batch.images, batch.masks
-        drawn = torch.rand(len(images), generator=self.generator) < s.share
+        chance = torch.rand(count_images(images), generator=self.generator)
+        drawn = take_share(chance) < s.share
         fits = find_usable_masks(masks)
         if s.fill == "image":
             partners = draw_partners(masks, batch.labels, s.partner, self.generator)

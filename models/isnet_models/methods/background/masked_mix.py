@@ -23,6 +23,7 @@ from isnet_models.backgrounds import (
 from isnet_models.divergence import average_where, measure_disagreement
 from isnet_models.methods.base import Addition, Batch, Losses
 from isnet_models.methods.settings import MaskedMixSettings
+from isnet_models.ranks import count_images, join_shares, take_share
 
 
 class MaskedMix(Addition):
@@ -42,6 +43,7 @@ class MaskedMix(Addition):
     """
 
     Settings = MaskedMixSettings
+    shares = True
     form = 2  # 1 left a third of the images whole, whose backgrounds went on telling the class
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
@@ -50,12 +52,12 @@ class MaskedMix(Addition):
             return self.trained.losses(net, batch, epoch)
         changed, which = self.mixed(batch)
         found = self.trained.losses(net, changed, epoch)
-        parts = {**found.parts, "mixed": which.float().mean()}
+        parts = {**found.parts, "mixed": join_shares(which.float()).mean()}
         if self.settings.consistency_weight == 0:
             return replace(found, parts=parts)
         whole = self.logits(net, batch.images)
         apart = measure_disagreement(whole, found.logits, several=batch.labels.dim() == 2)
-        held = average_where(apart, which)
+        held = average_where(join_shares(apart), join_shares(which))
         total = found.total + self.settings.consistency_weight * held
         return replace(found, total=total, parts={**parts, "consistency": held.detach()})
 
@@ -66,7 +68,7 @@ class MaskedMix(Addition):
         the host waits for the device: it draws for the bare images alone.
         """
         s, g, masks = self.settings, self.generator, batch.masks
-        chance = torch.rand(len(masks), generator=g)
+        chance = take_share(torch.rand(count_images(masks), generator=g))
         usable = find_usable_masks(masks)
         partners = draw_partners(masks, batch.labels, "any", g)
         paired = usable & (partners >= 0)

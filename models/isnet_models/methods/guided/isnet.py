@@ -20,7 +20,7 @@ from isnet_lrp.losses.deep_supervision import MapLossSettings, deep_supervision_
 from isnet_lrp.losses.energy import EnergyLossSettings
 from isnet_lrp.losses.heatmap import HeatmapLossSettings
 from isnet_lrp.maps import Family
-from isnet_lrp.targets import Target
+from isnet_lrp.targets import Target, draw_chances
 from isnet_models.methods.base import EVERY_MAP, Batch, Context, Losses, Method, Range
 from isnet_models.methods.settings import (
     GradInputSettings,
@@ -29,6 +29,7 @@ from isnet_models.methods.settings import (
     RelevanceLossSettings,
     Variant,
 )
+from isnet_models.ranks import count_images, join_shares, take_share
 
 PIXELS = (0.0, 1.0)  # bounds of the zB rule: what image pixels can be
 INPUT = "input"  # name of the image's own map among the supervised layers
@@ -84,6 +85,7 @@ class MapLossMethod(Method):
     """
 
     Settings: ClassVar[type[MethodSettings]] = RelevanceLossSettings
+    shares: ClassVar[bool] = True
 
     def __init__(
         self, settings: Any = None, context: Context | None = None, inner: Method | None = None
@@ -122,6 +124,7 @@ class MapLossMethod(Method):
         *,
         create_graph: bool,
         generator: torch.Generator | None = None,
+        draws: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Maps of a batch, and the logits of the same forward pass.
 
@@ -130,6 +133,7 @@ class MapLossMethod(Method):
             images: [B, C, H, W] in [0, 1].
             create_graph: Whether the maps will be differentiated.
             generator: Chance of the stochastic variant (on the CPU).
+            draws: That chance, drawn before; see `relevance`.
 
         Returns:
             ({"input": [B, K', C, H, W], layer: [B, K', C_l, h, w], ...}, [B, K]).
@@ -140,7 +144,7 @@ class MapLossMethod(Method):
             net, images, rule.target, family=rule.family, epsilon=rule.epsilon,
             zb=PIXELS if rule.bounded else None, layers=() if s.layers == "none" else s.layers,
             create_graph=create_graph, delta=rule.delta, probability=rule.probability,
-            generator=generator,
+            generator=generator, draws=draws,
             batch_norm=s.batch_norm_gradient,
             precision="mixed" if self.context.autocast else "float32",
             memory=None if s.memory_gb == "unlimited" else int(s.memory_gb * 1e9),
@@ -165,13 +169,19 @@ class MapLossMethod(Method):
             classification = self.classification(logits, batch.labels)
             parts = {"classification": classification.detach()}
             return Losses((1 - P) * classification, logits, parts)
-        B = len(batch.images)
+        B = count_images(batch.images)
         n = self._mapped(B) if training else B
         chance = self.generator if training else torch.Generator().manual_seed(0)
-        maps, logits = self.maps(net, batch.images[:n], create_graph=training, generator=chance)
+        drawn = None
+        if self.rule.target == "stochastic":
+            drawn = take_share(draw_chances(n, chance), dim=1)
+        own = len(take_share(torch.empty(n)))
+        maps, logits = self.maps(net, batch.images[:own], create_graph=training, draws=drawn)
         if n < B:
-            logits = torch.cat([logits, net(batch.images[n:])])
-        heat = deep_supervision_loss(maps, batch.masks[:n], self.map_loss, s.layer_decay)
+            logits = torch.cat([logits, net(batch.images[own:])])
+        maps = {name: join_shares(part, n) for name, part in maps.items()}
+        masks = join_shares(batch.masks[:own], n)
+        heat = deep_supervision_loss(maps, masks, self.map_loss, s.layer_decay)
         classification = self.classification(logits, batch.labels)
         parts = {
             "classification": classification.detach(),

@@ -13,6 +13,7 @@ from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.divergence import average_where
 from isnet_models.methods.base import Batch, Losses, Method
 from isnet_models.methods.settings import RRRSettings
+from isnet_models.ranks import count_images, join_shares
 
 
 class RRR(Method):
@@ -25,6 +26,7 @@ class RRR(Method):
     """
 
     Settings = RRRSettings
+    shares = True
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Loss of the batch.
@@ -39,11 +41,12 @@ class RRR(Method):
             logits = net(images)
             summed = log_probabilities(logits, batch.labels).sum()
             if s.per_batch:
-                summed = summed / len(images)
+                summed = summed / count_images(images)
             (slope,) = torch.autograd.grad(summed, images, create_graph=training, retain_graph=True)
         logits = logits if training else logits.detach()
-        counts = find_usable_masks(batch.masks)
-        penalty = outside(slope, batch.masks, counts)
+        masks = join_shares(batch.masks)
+        counts = find_usable_masks(masks)
+        penalty = outside(join_shares(slope), masks, counts)
         classification = self.classification(logits, batch.labels)
         parts = {
             "classification": classification.detach(),

@@ -12,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from isnet_models.divergence import average_where
 from isnet_models.methods.base import Batch, Losses, Method, NetSpec
 from isnet_models.methods.settings import MethodSettings, MultitaskSettings
+from isnet_models.ranks import join_shares
 
 GRID = 7  # side of the head's pooled features
 
@@ -86,6 +87,7 @@ class MultitaskUNet(Method):
     """
 
     Settings: ClassVar[type[MethodSettings]] = MultitaskSettings
+    shares: ClassVar[bool] = True
 
     @classmethod
     def build(cls, spec: NetSpec) -> nn.Module:
@@ -111,7 +113,9 @@ class MultitaskUNet(Method):
             classes, pixels = net.both(images)
         logits = classes.to(images.dtype)
         classification = self.classification(logits, batch.labels)
-        segmentation = segmentation_loss(pixels.to(images.dtype), batch.masks)
+        segmentation = segmentation_loss(
+            join_shares(pixels.to(images.dtype)), join_shares(batch.masks)
+        )
         parts = {
             "classification": classification.detach(), "segmentation": segmentation.detach()
         }  # fmt: skip

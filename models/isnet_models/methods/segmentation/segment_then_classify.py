@@ -89,6 +89,7 @@ class SegmentThenClassify(Method):
     """
 
     Settings: ClassVar[type[MethodSettings]] = SegmentSettings
+    shares: ClassVar[bool] = True
     bounded: ClassVar[bool] = False  # the bounds of a blackened pixel are 0 and 0
 
     @classmethod

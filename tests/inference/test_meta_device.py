@@ -1,0 +1,33 @@
+"""A trained model on the meta device, whose values cannot be read: nothing waits for them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from isnet_cli.images.manifest import read_manifest
+from isnet_cli.inference.predictor import open_predictor
+from tests.evaluate.factory import make_trained
+from tests.support.runs import small_config
+
+META = torch.device("meta")
+
+
+def test_answers_and_maps_stay_on_the_device(tmp_path: Path) -> None:
+    folder = make_trained(tmp_path / "run", sets={"test": 5})
+    config = small_config(bias={"kind": "shapes"})
+    found = open_predictor(config, None, folder)
+    found.model.net.to(META)
+    predictor = replace(found, device=META)
+    rows = read_manifest(folder.path / "ingest" / "manifest.csv")
+    dataset = predictor.load(rows)
+    for version in ("standard", "biased"):
+        images, lungs = predictor.batch_on_device(dataset, range(5), version)
+        assert (images.device, lungs.device) == (META, META)
+        assert predictor.answer(images).shape == (5, 2)
+        for target in ("predicted", "all"):
+            logits, maps = predictor.relate(images, target)
+            assert (logits.device, maps.device) == (META, META)
+            assert maps.shape == (5, 1 if target == "predicted" else 2, 1, 32, 32)
