@@ -58,7 +58,8 @@ from isnet_cli.core.files import fingerprint
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.runtime import make_deterministic
 from isnet_cli.core.workers import run_tasks, worker_count
-from isnet_cli.dataset.image_dataset import DEPTH, ImageDataset, Version, encode_labels
+from isnet_cli.dataset.image_dataset import ImageDataset, Version, encode_labels
+from isnet_cli.dataset.records import DEPTH, KeptRecords, RecordForm
 from isnet_cli.images.resize import Frame
 from isnet_cli.images.types import Row
 from isnet_cli.phantoms.collection import DISEASE, NORMAL
@@ -118,8 +119,9 @@ class Images:
             for i, ill in enumerate(self.ill)
         ]
         labels = encode_labels(rows, CLASSES, "multiclass")
-        covered = np.asarray(self.lungs.any(axis=(1, 2)))
-        return ImageDataset(self.pixels, self.lungs, covered, labels, rows, CLASSES, config)
+        form = RecordForm(*self.pixels.shape[1:])
+        records = KeptRecords(form, form.make(self.pixels, self.lungs))
+        return ImageDataset(records, np.arange(len(rows)), labels, rows, CLASSES, config)
 
 
 def read_recipe(text: str, rate: float = RATE) -> list[Stage]:

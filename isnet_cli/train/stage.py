@@ -265,7 +265,6 @@ def _prepare_phase(
     card = make_card(config, classes, net, ranges, len(images.train), len(images.val), start)
     if phase.last:
         card["before"] = [part.model_dump() for part in whole.train.parts_before]
-    validator = Validator(images.val, images.version, config.evaluate.batch_size, images.device)
     validator = Validator(
         images.val, images.version, config.evaluate.batch_size, images.device, context.processes
     )
