@@ -206,18 +206,16 @@ def measure_speed(folder: Path, images: int, side: int, workers: int) -> None:
     training = make_training(folder, config, dataset)
     training.begin_epoch(0)
     training.net.train()
-    figures, waited, made, steps = StepFigures(CPU), 0.0, 0.0, 12
+    figures, before, asked, steps = StepFigures(CPU), 0.0, 0.0, 12
     for step in range(steps + 2):
         if step == 2:
-            began, waited, made = time.perf_counter(), 0.0, 0.0
-        asked = time.perf_counter()
-        raw = next(training.feed.waiting)
-        waited += time.perf_counter() - asked
-        asked = time.perf_counter()
-        batch = training.feed.finish(raw)
-        made += time.perf_counter() - asked
-        training.whole = len(batch.images)
+            began, before, asked = time.perf_counter(), training.feed.waited, 0.0
+        start = time.perf_counter()
+        batch = training.make_batch(0, step)
+        asked += time.perf_counter() - start
         training.train_step(batch, 0, step, figures)
+    waited = training.feed.waited - before
+    made = asked - waited
     wall = time.perf_counter() - began
     training.end_epoch()
     waits, makes = 100 * waited / wall, 100 * made / wall

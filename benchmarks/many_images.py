@@ -116,10 +116,9 @@ def measure_stages(folder: Path, count: int, every: int) -> None:
         run_stage(stage_module(name), config, run, context)
         end = os.times()
         own = end.user + end.system - used.user - used.system
-        children = end.children_user + end.children_system - used.children_user
         print(
-            f"{name}: {count} images in {time.perf_counter() - began:.0f} s, {own:.0f} s of this"
-            f" process and {children:.0f} s of its workers; {read_memory() / 1e6:.0f} MB",
+            f"{name}: {count} images in {time.perf_counter() - began:.0f} s, {own:.0f} s of them"
+            f" of this process's processor; {read_memory() / 1e6:.0f} MB",
             flush=True,
         )
         began = time.perf_counter()

@@ -48,12 +48,11 @@ class Journal:
         self._path = folder / (NAME if share.whole else SHARE_NAME.format(share.name))
         self._complete = False
         self._fingerprint = fingerprint
-        self._before: dict[str, Entry] = {}
+        self._before: dict[str, str] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._parts = self._load()
         start = [json.dumps({"fingerprint": fingerprint}) + "\n"]
-        start += [_line(entry, fingerprint) for entry in self._parts.values()]
-        write_text(self._path, "".join(start))
+        write_text(self._path, "".join([*start, *self._parts.values()]))
         for other in list_shares(folder) if share.whole else ():
             other.unlink()
         self._file = self._path.open("a", encoding="utf-8")
@@ -73,8 +72,8 @@ class Journal:
 
     def get(self, part: str) -> Any:
         """The recorded result of `part`, or None when it has to be done."""
-        entry = self._parts.get(part) or self._before.get(part)
-        return None if entry is None else entry["content"]
+        line = self._parts.get(part) or self._before.get(part)
+        return None if line is None else json.loads(line)["content"]
 
     def add(self, part: str, content: Any, files: Iterable[Path] = ()) -> None:
         """Records that `part` is done.
@@ -86,8 +85,9 @@ class Journal:
         """
         hashes = {path.relative_to(self._folder).as_posix(): sha256_file(path) for path in files}
         entry = {"part": part, "content": content, "files": hashes}
-        self._parts[part] = entry
-        self._file.write(_line(entry, self._fingerprint))
+        line = _line(entry, self._fingerprint)
+        self._parts[part] = line  # as text: of 100,000 parts, objects would take a quarter GB
+        self._file.write(line)
         self._file.flush()
 
     def end_share(self) -> None:
@@ -98,21 +98,25 @@ class Journal:
         """Declares the stage's outputs written: the journal is no longer needed."""
         self._complete = True
 
-    def _load(self) -> dict[str, Entry]:
-        found, foreign = dict[str, Entry](), list[Entry]()
+    def _load(self) -> dict[str, str]:
+        """Lines of parts that are intact, by part."""
+        found, foreign, ours = dict[str, str](), list[Entry](), set[str]()
         for path in [self._path, *(list_shares(self._folder) if self._share.whole else ())]:
             fingerprint, entries = _read(path)
             if fingerprint != self._fingerprint:
                 foreign += entries
                 continue
-            found |= {e["part"]: e for e in entries if self._intact(e["files"])}
-        ours = {name for entry in found.values() for name in entry["files"]}
+            for entry in entries:
+                if self._intact(entry["files"]):
+                    found[entry["part"]] = _line(entry, fingerprint)
+                    ours |= entry["files"].keys()
         for entry in foreign:
             remove_files(self._folder, entry["files"].keys() - ours)
         if not self._share.whole:  # what was done before it was shared out
             fingerprint, entries = _read(self._folder / NAME)
             known = entries if fingerprint == self._fingerprint else []
-            self._before = {e["part"]: e for e in known if self._intact(e["files"])}
+            intact = (entry for entry in known if self._intact(entry["files"]))
+            self._before = {entry["part"]: _line(entry, fingerprint) for entry in intact}
         return found
 
     def _intact(self, files: dict[str, str]) -> bool:

@@ -43,7 +43,7 @@ class XRay:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One line of ``ingest/manifest.csv``; all fields are written, none identifies a patient.
 

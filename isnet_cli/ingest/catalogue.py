@@ -28,7 +28,7 @@ LISTS = {".csv", ".tsv", ".txt"}  # files that name images; their content counts
 FEW_HEADERS = 2000  # headers are quick: processes pay off only for more
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A file that may be an image.
 

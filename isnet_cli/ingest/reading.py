@@ -56,7 +56,7 @@ class ReadTask:
     limits: Limits = field(default_factory=Limits)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FrameFacts:
     """What is recorded of one frame of a file; nothing of it identifies a patient.
 
@@ -87,7 +87,7 @@ class FrameFacts:
     reason: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """What is recorded of one file.
 
