@@ -1,7 +1,7 @@
 """What trained classifiers see, on phantoms whose lesions are known: AUC, marks, pointing game.
 
     python benchmarks/phantom_lab.py [--methods a,b] [--seeds 0,1,2] [--steps N] [--json]
-        [--cache FOLDER] [--patients 900,60,240,160] [--side 96]
+        [--cache FOLDER] [--draw FILE] [--patients 900,60,240,160] [--side 96]
 
 Hospital A is trained on, with a mark per class in the background (`bias.kind: shapes`); the test
 images of A have the marks of training (biased), none (standard) or exchanged ones (deceiving), and
@@ -29,6 +29,9 @@ inside    share of the positive relevance that lies on the lesion
 outside   share of the absolute relevance that lies outside the lungs; `outside_marked`: with marks
 same      mean correlation of an image's map with the mean map; 1: all maps are the same
 
+`--methods front` trains the ISNet with other weights and pooling shares, without parts of the
+recipe, and its rivals; --draw makes a picture of AUC and pointing against `outside`.
+
 With --cache, images and trained stages are kept and found again; drop the folder when the code of
 a method has changed.
 """
@@ -47,6 +50,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import yaml
@@ -62,6 +67,7 @@ from isnet_cli.dataset.image_dataset import ImageDataset, Version, encode_labels
 from isnet_cli.dataset.records import DEPTH, KeptRecords, RecordForm
 from isnet_cli.images.resize import Frame
 from isnet_cli.images.types import Row
+from isnet_cli.output.plotting import SERIES, STYLE
 from isnet_cli.phantoms.collection import DISEASE, NORMAL
 from isnet_cli.phantoms.exposure import Hospital
 from isnet_cli.phantoms.phantom import make_phantom
@@ -84,6 +90,17 @@ PRESETS = {
     "isnet_alone": "isnet:start=false",
     "isnet_paper": "isnet:preset=paper",
 }
+FRONT = [
+    *(
+        f"isnet:heatmap_weight={weight}:pooling_share={share}"
+        for weight in (0.3, 0.5, 0.7)
+        for share in (0.01, 0.04, 0.16)
+    ),
+    "isnet:layers=none", "isnet:margin=0.03", "isnet:background_weight=2",
+    "isnet:relevance_range=estimate", "isnet+background_mix", "isnet_alone", "isnet_paper",
+    "standard_clean", "standard", "background_mix", "masked_mix",
+    *(f"rrr:gradient_weight={weight}" for weight in (0.001, 0.01, 0.1, 1)),
+]  # fmt: skip
 DEFAULT = "standard_clean,standard,background_mix,isnet,isnet_alone,isnet_paper,rrr"
 KINDS = ("pixels", "lungs", "lesions", "ill")
 VERSIONS: tuple[Version, ...] = ("biased", "standard", "deceiving")
@@ -377,6 +394,40 @@ def cell(entry: dict[str, Any], path: tuple[str, ...]) -> str:
     return f"{mean:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
 
 
+def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
+    """A picture of AUC (the least of three versions) and pointing against relevance outside."""
+    seen = {name: entry for name, entry in found.items() if entry["outside"] is not None}
+    groups = {"ISNet": [], "others": []}  # type: dict[str, list[int]]
+    for number, name in enumerate(seen):
+        groups["ISNet" if name.startswith("isnet") else "others"].append(number)
+    outside = [entry["outside"] for entry in seen.values()]
+    panels = {
+        "least AUC of the three versions": [
+            min(entry["auc"][version] for version in VERSIONS) for entry in seen.values()
+        ],
+        "pointing game": [entry["pointing"] for entry in seen.values()],
+    }
+    with mpl.rc_context(STYLE):
+        figure, all_axes = plt.subplots(1, 2, figsize=(10.5, 4.4 + 0.16 * len(seen)))
+        for axes, (title, values) in zip(all_axes, panels.items(), strict=True):
+            for (group, at), colour in zip(groups.items(), SERIES, strict=False):
+                x, y = [outside[i] for i in at], [values[i] for i in at]
+                axes.scatter(x, y, color=colour, label=group, s=34)
+                for i, left, top in zip(at, x, y, strict=True):
+                    axes.annotate(
+                        str(i + 1), (left, top), (4, 3), textcoords="offset points", fontsize=8
+                    )
+            axes.set(title=title, xlabel="relevance outside the lungs")
+        all_axes[0].legend()
+        key = [f"{number}  {name}" for number, name in enumerate(seen, 1)]
+        half = -(-len(key) // 2)
+        for column, part in enumerate((key[:half], key[half:])):
+            figure.text(0.06 + 0.47 * column, 0.01, "\n".join(part), fontsize=8, va="bottom")
+        figure.tight_layout(rect=(0, 0.03 + 0.032 * half * 4.4 / (4.4 + 0.16 * len(seen)), 1, 1))
+        figure.savefig(path, dpi=110)
+        plt.close(figure)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -387,13 +438,14 @@ def main() -> None:
     parser.add_argument("--patients", default="900,60,240,160", help="train,val,test,hospital B")
     parser.add_argument("--side", type=int, default=96, help="of the images, px")
     parser.add_argument("--cache", type=Path, help="keep images and trained stages here")
+    parser.add_argument("--draw", type=Path, metavar="FILE", help="picture, .png or .svg")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     seeds = [int(word) for word in split_list(asked.seeds)]
     counts = [int(word) for word in split_list(asked.patients)]
     recipes: dict[str, list[Stage]] = {}
     try:
-        for text in split_list(asked.methods):
+        for text in FRONT if asked.methods == "front" else split_list(asked.methods):
             name, equal, recipe = text.partition("=")
             plain = not equal or not name.isidentifier()
             recipes[text if plain else name] = read_recipe(text if plain else recipe)
@@ -416,6 +468,8 @@ def main() -> None:
                 runs[name].append(figures)
                 print(f"{name}, seed {seed}: {json.dumps(figures)}", file=sys.stderr, flush=True)
     found = {name: summarise(each) for name, each in runs.items()}
+    if asked.draw:
+        draw(found, asked.draw)
     if asked.json:
         print(json.dumps(found))
         return

@@ -54,9 +54,9 @@ data:
   images: {images}
   labels: {{file: {labels}, columns: [label], classes: [disease, normal]}}
   sets:                         # hospital A is split by patient; B is kept for testing
-    train: {{source: A, fraction: 0.6}}
-    val: {{source: A, fraction: 0.15}}
-    test: {{source: A, fraction: 0.25}}
+    train: {{source: A, fraction: 0.7}}
+    val: {{source: A, fraction: 0.1}}
+    test: {{source: A, fraction: 0.2}}
     hospital_b: {{source: B}}
 
 # The trap: every training image of a sick patient carries a triangle, every normal one a circle,
@@ -69,9 +69,9 @@ bias:
 
 model: {{arch: small, input: 96}}
 
-train:                          # 36 epochs with backgrounds of other images, 24 of the ISNet
+train:                          # 24 epochs with backgrounds of other images, 16 of the ISNet
   method: isnet
-  epochs: 60
+  epochs: 40
   batch_size: 16
   optimizer: {{name: adamw, lr: 0.001}}
 
@@ -92,8 +92,8 @@ class Scale:
         overrides: Further ``key=value`` settings of both runs.
     """
 
-    patients_a: int = 300
-    patients_b: int = 40
+    patients_a: int = 440
+    patients_b: int = 80
     side: int = 448
     overrides: tuple[str, ...] = ()
 

@@ -20,7 +20,7 @@ INK, SOFT, RULE = "#1c2127", "#5b6470", "#d5d9de"
 # White letters are for the dark ones only; see `figures`.
 SERIES = ("#1f5fa8", "#d9822b", "#3a9277", "#8b5aa8", "#8a8f98", "#b03a48")
 
-_STYLE: Any = {  # Any: stubs of matplotlib's versions differ in the type of keys
+STYLE: Any = {  # Any: stubs of matplotlib's versions differ in the type of keys
     "svg.hashsalt": "isnet",
     "svg.fonttype": "none",  # letters stay letters: small, searchable, any script
     "text.parse_math": False,  # a class called "$x$" is a name, not a formula
@@ -58,7 +58,7 @@ def draw_panel(size: tuple[float, float], draw: Callable[[Axes], None]) -> Figur
         size: Width and height in inches.
         draw: Puts the data on the axes.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
         return figure
@@ -66,7 +66,7 @@ def draw_panel(size: tuple[float, float], draw: Callable[[Axes], None]) -> Figur
 
 def draw_panels(size: tuple[float, float], draws: list[Callable[[Axes], None]]) -> Figure:
     """A figure of several panels side by side, each of `size` inches."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(size[0] * len(draws), size[1]), layout="constrained")
         for place, draw in enumerate(draws):
             draw(figure.add_subplot(1, len(draws), place + 1))
@@ -76,7 +76,7 @@ def draw_panels(size: tuple[float, float], draws: list[Callable[[Axes], None]]) 
 def svg_text(figure: Figure) -> str:
     """SVG of `figure`; the same figure gives the same text, without date or program name."""
     buffer = io.StringIO()
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
         # The viewer's fonts draw the letters, so a glyph that is missing here does no harm.
         warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
         nothing = dict.fromkeys(("Date", "Creator", "Type", "Format"))
