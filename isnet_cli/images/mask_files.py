@@ -18,6 +18,7 @@ from isnet_cli.guard.opening import NotAFile
 from isnet_cli.guard.sizes import check_pixels
 from isnet_cli.images.find import IMAGE_SUFFIXES, normalise_path, strip_suffix
 from isnet_cli.images.pictures.decoders import check_png, decode_jpeg, read_whole
+from isnet_cli.images.pictures.directories import check_directories
 from isnet_cli.images.pictures.strips import decode_strips, has_checked_strips
 from isnet_cli.images.raster import open_picture
 
@@ -166,8 +167,10 @@ def _refuse_damage(path: Path, image: Any, limits: Limits) -> None:
         doubts = check_png(read_whole(path, limits))
     elif image.format == "JPEG" and image.mode in ("L", "RGB"):
         doubts = decode_jpeg(read_whole(path, limits), 1)[1]
-    elif image.format == "TIFF" and has_checked_strips(image):
-        doubts = decode_strips(read_whole(path, limits), image)[1]
+    elif image.format == "TIFF":
+        doubts = check_directories(path, limits.frames)
+        if has_checked_strips(image):
+            doubts = (*doubts, *decode_strips(read_whole(path, limits), image)[1])
     damage = [words for words in doubts if words.startswith("damaged")]
     if damage:
         raise UnreadableImage("mask_unreadable", damage[0])

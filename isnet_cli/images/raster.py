@@ -36,6 +36,7 @@ from isnet_cli.images.pictures.decoders import (
     read_whole,
     turn_array,
 )
+from isnet_cli.images.pictures.directories import check_directories
 from isnet_cli.images.pictures.strips import decode_strips, has_checked_strips
 from isnet_cli.images.quiet import mute_stderr
 from isnet_cli.images.sanity import check_colour, luma
@@ -137,6 +138,8 @@ def read_raster(
             pages = _list_pages(image, kind, limits)
             found = [_read_page(page, kind, scale, content) for page in pages]
             doubts = check_png(content) if kind == "png" else ()
+        if kind == "tiff":
+            doubts = check_directories(path, limits.frames)
         doubts = (*doubts, *(("damaged: the TIFF decoder warns",) if wrote else ()))
         return [_add_notes(image, doubts) for image in found]
     except UnidentifiedImageError:
