@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SCHEMA = 2  # of the JSON documents
 TOGETHER = ("run", "ingest", "masks", "train", "evaluate", "predict", "heatmap")  # by torchrun
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_FONTS = "MPLCONFIGDIR"  # variable: where matplotlib keeps its list of fonts
 STOPPED = "stopped; the same command continues"
 _STOPPED: dict[str, Any] = {"error": {"kind": "stopped"}}
 _CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
@@ -161,7 +162,7 @@ def execute(verb: str, options: ScreenOptions, body: Callable[[Session], Result]
     try:
         with (
             _foreign_texts(options.verbose),
-            _no_cache_outside(),
+            _own_temporary_folder(),
             end_in_time(_CODES, lambda code: _broken_off(session, options, code)),
         ):
             for number in handlers:
@@ -242,27 +243,53 @@ def _foreign_texts(verbose: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _no_cache_outside() -> Iterator[None]:
-    """Keeps matplotlib from writing its font list into the user's home; nothing stays behind."""
-    name = "MPLCONFIGDIR"
-    if name in os.environ:
-        yield
-        return
+def _own_temporary_folder() -> Iterator[None]:
+    """One folder for all that libraries put into the system's place for temporary files.
+
+    Those are the sockets and shared memory of worker processes, and matplotlib's list of fonts,
+    which would go into the user's home. The folder is named so that the next start removes it
+    after a kill.
+    """
+    names = {"TMPDIR": os.environ.get("TMPDIR"), _FONTS: os.environ.get(_FONTS)}
+    before, place = tempfile.tempdir, _find_temporary_place()
     try:
-        # where there is no such place, only what draws needs one, and says so
-        clear_outside(Path(tempfile.gettempdir()))
+        # where there is no such place, only what needs one fails, and says so
+        if place is None:
+            raise FileNotFoundError
+        clear_outside(Path(place))
         folder = tempfile.TemporaryDirectory(
-            prefix=name_folder_prefix(), ignore_cleanup_errors=True
+            prefix=name_folder_prefix(), dir=place, ignore_cleanup_errors=True
         )
     except OSError:
         yield
         return
     with folder:
-        os.environ[name] = folder.name
+        tempfile.tempdir = os.environ["TMPDIR"] = folder.name
+        os.environ.setdefault(_FONTS, folder.name)
         try:
             yield
         finally:
-            os.environ.pop(name, None)
+            tempfile.tempdir = before
+            for name, value in names.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
+
+
+def _find_temporary_place() -> str | None:
+    """The folder that `tempfile` would choose, without the file that it writes there to try it.
+
+    A process that is killed meanwhile would leave that one behind, under a name of nobody's.
+    """
+    if tempfile.tempdir is not None:
+        return tempfile.tempdir
+    if os.name == "nt":
+        return tempfile.gettempdir()
+    named = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
+    for folder in (*named, "/tmp", "/var/tmp", "/usr/tmp", os.curdir):  # noqa: S108 - as Python's
+        if folder and os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK):
+            return os.path.abspath(folder)
+    return None
 
 
 def _failed(session: Session, options: ScreenOptions, error: IsnetError) -> int:

@@ -7,6 +7,9 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -16,7 +19,7 @@ from typing import Any
 import pytest
 
 from isnet_cli.cli.options import ScreenOptions
-from isnet_cli.cli.session import Result, Session, _no_cache_outside, execute
+from isnet_cli.cli.session import Result, Session, _own_temporary_folder, execute
 from isnet_cli.errors import IsnetError
 
 Body = Callable[[Session], Result]
@@ -206,16 +209,57 @@ def test_foreign_warnings_are_silent_since_they_may_quote_values(
     assert not recwarn.list
 
 
-def test_matplotlib_writes_nowhere_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_libraries_leave_lies_in_one_folder_that_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written beside it, not even for a moment: a kill would leave it behind."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.delenv("MPLCONFIGDIR", raising=False)
-    with _no_cache_outside():
+    opened = []
+    monkeypatch.setattr(tempfile, "_get_default_tempdir", lambda *a: opened.append(a))
+    with _own_temporary_folder():
         folder = Path(os.environ["MPLCONFIGDIR"])
-        assert folder.is_dir()
-    assert not folder.exists()
+        assert list(tmp_path.iterdir()) == [folder]
+        assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(folder)
+        (folder / "fontlist.json").touch()
+        (Path(tempfile.mkdtemp()) / "socket").touch()
+    assert list(tmp_path.iterdir()) == []
     assert "MPLCONFIGDIR" not in os.environ
+    assert (tempfile.tempdir, os.environ["TMPDIR"], opened) == (None, str(tmp_path), [])
     monkeypatch.setenv("MPLCONFIGDIR", "/chosen")
-    with _no_cache_outside():
+    with _own_temporary_folder():
         assert os.environ["MPLCONFIGDIR"] == "/chosen"
+    assert os.environ["MPLCONFIGDIR"] == "/chosen"
+
+
+def test_a_folder_of_a_killed_process_goes_with_the_next_start(
+    tmp_path: Path, child_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import os, signal, tempfile\n"
+        "from isnet_cli.cli.session import _own_temporary_folder\n"
+        "with _own_temporary_folder():\n"
+        "    open(os.path.join(tempfile.mkdtemp(prefix='pymp-'), 'x'), 'w').close()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**child_environment, "TMPDIR": str(tmp_path)}
+    killed = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith("isnet-")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with _own_temporary_folder():
+        assert not left.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_place_for_temporary_files_commands_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with _own_temporary_folder():
+        assert tempfile.tempdir == str(tmp_path / "gone")
 
 
 def test_a_log_that_fails_does_not_hide_the_error(
