@@ -23,7 +23,7 @@ from isnet_cli.images.sanity import check_sanity
 from isnet_cli.images.types import XRay
 from isnet_cli.ingest.catalogue import Candidate, stamp_file
 
-FORMAT = 1  # of the kept images and what is recorded about them
+FORMAT = 2  # of the kept images and what is recorded about them
 PASSING = frozenset(
     {"missing", "no_access", "crashed", "changed", "too_slow"}
 )  # may be cured by the next run

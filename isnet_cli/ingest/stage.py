@@ -37,7 +37,7 @@ from isnet_cli.ingest.summary import (
 NAME = "ingest"
 LATE = True  # files are hashed while they are read
 SHARES = True
-FORMAT = 3  # raised when the same input gives another manifest
+FORMAT = 4  # raised when the same input gives another manifest
 MANIFEST, SKIPPED, UNMATCHED = "manifest.csv", "skipped.csv", "unmatched.csv"
 SALT = ".salt"
 GIVEN = "given_masks"  # copies of given masks under pseudonyms

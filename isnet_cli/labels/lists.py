@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from isnet_cli.labels.values import is_missing
 
-SEPARATORS = ("|", ";", "\n", ",")  # of cells without brackets, from strong to weak
+# of cells without brackets, from strong to weak; the last ones are common within names too
+SEPARATORS = ("|", ";", "\uff1b", "\n", "\t", ",", "\uff0c", "\u3001")
+WEAK = ("/", "+", "&", " and ")
 _WRAPPED = re.compile(  # list(...), array(..., dtype=object), set(...)
     r"(?:np\.|numpy\.)?(?:array|list|tuple|set|frozenset)"
     r"\((.*?)(?:,\s*dtype\s*=[^()\[\]]*)?\)",
@@ -70,6 +72,11 @@ def find_separator(cells: Iterable[str]) -> str:
         if separator == "," and all(_WHOLE.fullmatch(cell) for cell in joined):
             continue
         if joined and _parts_recur(joined, distinct, separator):
+            return separator
+    alone = {fold_name(cell) for cell in distinct}
+    for separator in WEAK:
+        parts = [part for cell in distinct if separator in cell for part in cell.split(separator)]
+        if parts and {fold_name(part) for part in parts} <= alone:
             return separator
     return ""
 

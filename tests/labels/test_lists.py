@@ -75,6 +75,16 @@ def test_apostrophes_and_commas_belong_to_names() -> None:
         (["A B", "A", "B"], ""),
         (["['A', 'B']", "['A']"], ""),
         ([], ""),
+        (["edema\uff1bmass", "mass", "edema"], "\uff1b"),
+        (["edema\u3001mass", "mass"], "\u3001"),
+        (["edema\tmass", "mass"], "\t"),
+        (["edema / mass", "mass", "edema"], "/"),
+        (["edema + mass", "mass", "edema"], "+"),
+        (["edema & mass", "mass", "Edema"], "&"),
+        (["edema and mass", "mass", "edema"], " and "),
+        (["edema / mass", "mass", "nodule"], ""),  # one of them is no name elsewhere
+        (["signs of COPD and CHF", "CHF"], ""),
+        (["n/a or 1/2", "normal"], ""),
     ],
 )
 def test_a_sign_joins_names_when_they_occur_elsewhere(cells: list[str], separator: str) -> None:
