@@ -131,7 +131,6 @@ def test_multilabel_curves_leave_unknown_labels_out(tmp_path: Path) -> None:
         ("evaluate/metrics.json", None),
         ("train/model.json", "no json"),
         ("evaluate/test/standard/predictions.csv", "key,label\n1,tb\n"),
-        ("evaluate/test/standard/predictions.csv", "key,label,p_normal,p_tb\n1,tb,x,y\n"),
     ],
 )
 def test_damaged_files_of_finished_stages_are_named(
@@ -146,6 +145,17 @@ def test_damaged_files_of_finished_stages_are_named(
         read_run(folder, "one")
     assert path.name in caught.value.message
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("cell", ["x", "inf", "nan", "1.5", ""])
+def test_curves_are_drawn_of_probabilities_alone(tmp_path: Path, cell: str) -> None:
+    """sklearn would refuse some of them in words of its own, and take others."""
+    folder = make_report_run(tmp_path / "run", stages=SCORED)
+    path = tmp_path / "run/evaluate/test/standard/predictions.csv"
+    path.write_text(f"key,label,p_normal,p_tb\n1,tb,0.5,0.5\n2,tb,{cell},0.5\n")
+    with pytest.raises(IsnetError, match=rf"predictions\.csv:3: p_normal is '{cell}'") as caught:
+        read_run(folder, "one")
+    assert "isnet evaluate CONFIG --overwrite" in caught.value.fix
 
 
 @pytest.mark.parametrize("file", ["ingest/manifest.csv", "masks/qc.csv"])
