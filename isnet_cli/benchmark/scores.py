@@ -17,7 +17,7 @@ from isnet_cli.stats.seeds import summarise_runs
 
 RATES = ("f1", "auc", "precision", "recall", "specificity")
 SINGLE = ("accuracy", "balanced_accuracy")
-OUTSIDE = "relevance_outside"
+OUTSIDE, POINTING = "relevance_outside", "pointing"
 OF_CELL = {"method": "interval"}  # the method of an interval; that of a training is another
 COLUMNS = (
     *("data", "method", "seed", "set", "version", "score"),
@@ -113,6 +113,8 @@ def _collect_figures(run: RunResults, test: TestKey) -> dict[str, dict[str, Any]
     found[OUTSIDE] = {**EMPTY, "value": outside["mean"], "why": outside["why"]}
     found |= {name: reliance[name] for name in ("flips", "gap_auc")}
     found["auc_lungs_removed"] = reliance["auc"]["lungs_removed"]
+    if reliance["findings"]["n"]:
+        found[POINTING] = reliance["findings"]["pointing"]
     return found
 
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isnet_cli.benchmark.scores import OUTSIDE, BenchmarkScores, RowSummary, SeedScore, summarise
+from isnet_cli.benchmark.scores import (
+    OUTSIDE,
+    POINTING,
+    BenchmarkScores,
+    RowSummary,
+    SeedScore,
+    summarise,
+)
 from isnet_cli.config.benchmark import ALL
 from isnet_cli.dataset.evaluation_sets import BIASED
 from isnet_cli.text.forms import for_markdown
@@ -32,6 +39,10 @@ ON_BIASED = (
     "biased: with the shapes seen in training, where a classifier that reads them scores high, so "
     "nothing is bold; deceiving: with the shapes of another class. Outside lungs: mean share of "
     "|relevance| outside the lungs on biased images"
+)
+POINTS = (
+    "pointing: share of annotated findings that the strongest place of the map lies on, without "
+    "shapes; tables/scores.csv has it for every version"
 )
 TWO_CLASSES = "two classes: recall and specificity, averaged over both, are the same number"
 
@@ -95,6 +106,7 @@ def build_score_tables(
                     for v in BIASED
                 ]
                 columns.append(_Column("outside lungs", "biased", OUTSIDE, rising=False))
+                columns += _list_pointing(results, data, name)
                 tables.append(_build_table(results, methods, seeds, data, name, BIAS, columns))
     for data, tests in results.tests.items():
         for name in dict.fromkeys(test[0] for test in tests):
@@ -102,8 +114,16 @@ def build_score_tables(
                 _Column(head, "standard", score, ranged=score == "macro_f1")
                 for score, head in DOMAIN_SCORES.items()
             ]
+            columns += _list_pointing(results, data, name)
             tables.append(_build_table(results, methods, seeds, data, name, DOMAINS, columns))
     return tables
+
+
+def _list_pointing(results: BenchmarkScores, data: str, name: str) -> list[_Column]:
+    """The column of maps that point at annotated findings, where any row has it."""
+    place = (data, name, "standard", POINTING)
+    known = {(key[0], *key[2:]) for key in results.figures}
+    return [_Column("pointing", "standard", POINTING)] if place in known else []
 
 
 def find_standard_row(results: BenchmarkScores, data: str, methods: Sequence[str]) -> str | None:
@@ -135,6 +155,7 @@ def _build_table(
         }
         found.append(summarise(values, standard, rising=column.rising))
         counts = {row: max(counts[row], len(values[row])) for row in rows}
+    pointing = any(column.score == POINTING for column in columns)
     words = {row: row if counts[row] == seeds else f"{row} ({counts[row]} of {seeds} seeds)"
              for row in rows}  # fmt: skip
     domain = "i.i.d." if name == results.reference[data] else "o.o.d."
@@ -151,7 +172,7 @@ def _build_table(
                            for column, one in zip(columns, found, strict=True))]
             for row in rows
         ],
-        _list_notes(found, standard, kind, results.classes),
+        _list_notes(found, standard, kind, results.classes, pointing=pointing),
         [
             {
                 "data": data, "set": name, "kind": domain, "method": row,
@@ -165,7 +186,12 @@ def _build_table(
 
 
 def _list_notes(
-    columns: Sequence[Mapping[str, RowSummary]], standard: str | None, kind: str, classes: int
+    columns: Sequence[Mapping[str, RowSummary]],
+    standard: str | None,
+    kind: str,
+    classes: int,
+    *,
+    pointing: bool,
 ) -> list[str]:
     """Notes for readers of a table of scores."""
     shown = [one for column in columns for one in column.values() if one.mean is not None]
@@ -174,6 +200,7 @@ def _list_notes(
     notes += [SEEDS] if several else []
     notes.append(explain_marks(standard, several=several))
     notes += [ON_BIASED] if kind == BIAS else []
+    notes += [POINTS] if pointing else []
     return notes + ([TWO_CLASSES] if kind == DOMAINS and classes == 2 else [])
 
 

@@ -205,7 +205,8 @@ def _blanks(*keys: str) -> list[Option]:
     """Keys that the run's own images had and these images do not."""
     from isnet_cli.config.load import Option
 
-    return [Option("--model", key, None) for key in (*keys, "upstream", "masks.files")]
+    own = ("upstream", "masks.files", "evaluate.annotations")
+    return [Option("--model", key, None) for key in (*keys, *own)]
 
 
 def _label_settings(run: Path) -> dict[str, Any]:

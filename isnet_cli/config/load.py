@@ -32,6 +32,8 @@ PATHS: tuple[tuple[str, ...], ...] = (  # keys whose values are paths; "*" is an
     ("model", "pretrained"),
     ("train", "settings", "*", "teacher"),
     ("evaluate", "model"),
+    ("evaluate", "annotations"),
+    ("evaluate", "annotations", "*"),
     ("predict", "model"),
     ("heatmap", "model"),
 )
@@ -44,6 +46,7 @@ WORDS: Mapping[tuple[str, ...], str] = {  # what a path may be instead: see `sch
     ("masks", "files"): "auto",
     ("model", "pretrained"): "none",
     ("evaluate", "model"): "own",
+    ("evaluate", "annotations"): "none",
     ("predict", "model"): "own",
     ("heatmap", "model"): "own",
 }

@@ -437,6 +437,9 @@ class Evaluate(Section):
     segmenter: bool = True  # false: a model that cuts out the lungs gets the whole image
     background: bool = True  # also images without lungs, lungs alone, swapped backgrounds
     attack: bool = False  # also how far background pixels must change to change the prediction
+    # findings drawn into test images: a .csv of boxes, a COCO .json or a folder of masks; of all
+    # sets, or {set: path}
+    annotations: Annotated[str | dict[str, str] | None, Word("none")] = None
     # set that the others are compared with
     reference: Annotated[str | None, Word("first")] = None
     intervals: Intervals = Intervals()
@@ -464,6 +467,7 @@ class Heatmap(Section):
     region: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5  # of dicom-seg: share of the relevance
     identity: Literal["remove", "keep"] = "remove"  # of DICOM outputs
     limit: Annotated[Count | None, Word("all", default=False)] = 50  # images per set
+    check: bool = False  # also sanity checks of the maps: shuffled weights, deletion, insertion
 
 
 class Limits(Section):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.demo.images import (
     IMAGES,
     LABELS,
+    LESIONS,
     count_images,
     locate_lungs,
     make_images,
@@ -75,6 +76,9 @@ train:                          # 24 epochs with backgrounds of other images, 16
   batch_size: 16
   optimizer: {{name: adamw, lr: 0.001}}
 
+evaluate:
+  annotations: {lesions}   # where the disease was drawn: do the maps point at it?
+
 heatmap:
   sets: [test, hospital_b]
   limit: 6
@@ -110,10 +114,11 @@ def run_demo(
         scale: Size; the default takes some minutes on two cores.
 
     Returns:
-        ``report`` (path), ``macro_f1``, ``auc`` and ``outside`` (mean share of relevance outside
-        the lungs), each per method and version of the test images (``hospital_b``: the other
-        hospital's images, without stamps); ``lung_dice`` (agreement of the lung masks with the
-        true lungs), ``images``, ``runs``, ``config``, ``seconds``.
+        ``report`` (path), ``macro_f1``, ``auc``, ``outside`` (mean share of relevance outside the
+        lungs) and ``pointing`` (share of drawn lesions that maps point at), each per method and
+        version of the test images (``hospital_b``: the other hospital's images, without stamps);
+        ``lung_dice`` (agreement of the lung masks with the true lungs), ``images``, ``runs``,
+        ``config``, ``seconds``.
 
     Raises:
         IsnetError: From the stages; kind "data", when `output` holds other images; kind "machine",
@@ -156,10 +161,13 @@ def _make_all(
 
 def format_demo_yaml(images: str, labels: str, seed: int = 0) -> str:
     """The configuration that users read, change and run, for files at the given paths."""
-    return TEXT.format(images=images, labels=labels, seed=seed)
+    lesions = (PurePosixPath(images).parent / LESIONS).as_posix()
+    return TEXT.format(images=images, labels=labels, lesions=lesions, seed=seed)
 
 
-_FIGURES = {"macro_f1": "macro_f1", "auc": "macro_auc", "outside": "outside"}
+_FIGURES = {
+    "macro_f1": "macro_f1", "auc": "macro_auc", "outside": "outside", "pointing": "pointing",
+}  # fmt: skip
 
 
 def _one_run(
@@ -186,8 +194,8 @@ def _table(found: dict[str, dict[str, Any]], key: str) -> dict[str, dict[str, fl
     """One figure per method and version of the test images."""
     return {
         name: {
-            **{version: sets["test"][version][key] for version in VERSIONS},
-            OTHER: sets[OTHER]["standard"][key],
+            **{version: sets["test"][version].get(key) for version in VERSIONS},
+            OTHER: sets[OTHER]["standard"].get(key),
         }
         for name, sets in found.items()
     }

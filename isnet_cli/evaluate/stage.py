@@ -3,7 +3,8 @@
 Written for each set and version: ``predictions.csv`` (key, label, predicted, ``p_<class>`` ...,
 outside_share), ``metrics.json``, ``roc.svg``, ``pr.svg``, ``confusion.svg``, ``reliability.svg``,
 ``background.csv`` (predictions on cut and pasted images, see
-`isnet_cli.evaluate.background_scores`); and one ``metrics.json`` of all, with the differences
+`isnet_cli.evaluate.background_scores`), ``localisation.csv`` (maps against annotated findings,
+`isnet_cli.evaluate.localisation`); and one ``metrics.json`` of all, with the differences
 between tests. With ``bias.kind: shapes`` each labelled set is tested in three versions of the same
 images: biased (as in training), standard (no shape) and deceiving (no class keeps its own shape).
 """
@@ -11,7 +12,7 @@ images: biased (as in training), standard (no shape) and deceiving (no class kee
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isnet_cli.annotations.read import check_annotations, hash_annotations
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal, name_part, remove_files
@@ -45,6 +47,8 @@ from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import attack, background
 from isnet_cli.evaluate.background_scores import summarise_background
+from isnet_cli.evaluate.localisation import Figures, Plan, measure_set, plan_sets
+from isnet_cli.evaluate.localisation_scores import add_localisation, summarise_pointing
 from isnet_cli.evaluate.scoring import (
     compute_shifts,
     reference_set,
@@ -72,20 +76,32 @@ METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 OFF = "evaluate.relevance is false"
 
 
+def preflight(config: Config) -> None:
+    """Refuses annotations that cannot be read, before anything is trained.
+
+    Raises:
+        IsnetError: Kind "data".
+    """
+    check_annotations(config)
+
+
 def fingerprint(config: Config, folder: RunFolder) -> str:
     """Hash of the model, the images, the masks and the settings that the figures depend on.
 
     Raises:
         IsnetError: When ingest, masks or the model are missing.
     """
-    return files.fingerprint(settings(config), *dependencies(config, config.evaluate.model, folder))
+    parts = [*dependencies(config, config.evaluate.model, folder), *hash_annotations(config)]
+    return files.fingerprint(settings(config), *parts)
 
 
 def settings(config: Config) -> list[Any]:
     """What of the configuration the figures depend on."""
+    heat, drawn = config.heatmap, config.evaluate.annotations
     unused = {"model", "batch_size", *(["segmenter"] if config.evaluate.segmenter else [])}
-    own = config.evaluate.model_dump(exclude=unused)
-    return [NAME, FORMAT, own, config.seed, *shared_settings(config)]  # seed: pairs, intervals
+    own = config.evaluate.model_dump(exclude=unused if drawn else {*unused, "annotations"})
+    maps = [heat.method, heat.family] if drawn else []
+    return [NAME, FORMAT, own, *maps, config.seed, *shared_settings(config)]  # seed: intervals
 
 
 def _work_identity(config: Config, folder: RunFolder) -> str:
@@ -111,6 +127,10 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     check_labels(sets, predictor.classes, predictor.task)
     _warn_about(sets, context)
     why = _no_relevance(predictor, context)
+    try:
+        plans = plan_sets(predictor, sets, rows, context)
+    except Stopped:
+        return StageResult([], {}, complete=False)
     root = folder.stage_dir(NAME)
     old = _written(root)
     steps = sum(len(select_version(r, v)) for r in sets.values() for v in list_versions(r, config))
@@ -119,12 +139,15 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         for r in sets.values()
     )
     steps += sum(len(attack.choose_attacked(predictor, n, r)) for n, r in sets.items())
+    steps += sum(
+        plans[name].count_steps(v) for name, r in sets.items() for v in list_versions(r, config)
+    )
     try:
         with (
             Journal(root, _work_identity(config, folder), context.share) as journal,
             context.progress.bar("evaluate", steps) as bar,
         ):
-            work = _Work(predictor, why, journal, bar, context)
+            work = _Work(predictor, why, journal, bar, context, plans)
             if not context.share.whole:
                 for name, images in sets.items():
                     _ask_model(work, name, images)
@@ -150,6 +173,9 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     return StageResult(outputs, _summary(results, deltas))
 
 
+Measured = dict[Version, list[Figures]]  # of annotated findings
+
+
 @dataclass(frozen=True)
 class _Work:
     """What every prediction needs.
@@ -160,6 +186,7 @@ class _Work:
         journal: Notes of finished chunks.
         bar: Progress.
         context: Side effects.
+        plans: Set -> the annotated findings to measure.
     """
 
     predictor: Predictor
@@ -167,6 +194,7 @@ class _Work:
     journal: Journal
     bar: Bar
     context: RunContext
+    plans: Mapping[str, Plan]
 
 
 @dataclass(frozen=True)
@@ -211,7 +239,7 @@ def _test_set(
     work: _Work, root: Path, name: str, rows: list[Row], tests: dict[tuple[str, str], Test]
 ) -> dict[Version, dict[str, Any]]:
     """Metrics of a set in each version; writes their files to `root` and adds to `tests`."""
-    parts, cut, attacked = _ask_model(work, name, rows)
+    parts, cut, attacked, pointed = _ask_model(work, name, rows)
     found = {
         version: _write_version(root, name, version, part, cut, tests)
         for version, part in parts.items()
@@ -223,6 +251,9 @@ def _test_set(
         files.write_csv(root / "standard" / attack.TABLE, list(attack.COLUMNS), lines)
         plain["files"].append(f"{root.name}/standard/{attack.TABLE}")
     for version, content in found.items():
+        add_localisation(
+            work.predictor, work.plans[name], pointed[version], root / version, content
+        )
         whole = {"set": name, "version": version, **content}
         files.write_json(root / version / METRICS, whole)
     return found
@@ -230,12 +261,14 @@ def _test_set(
 
 def _ask_model(
     work: _Work, name: str, rows: list[Row]
-) -> tuple[dict[Version, _Part], background.Examined, attack.Attacked | None]:
+) -> tuple[dict[Version, _Part], background.Examined, attack.Attacked | None, Measured]:
     """All answers of the model on a set; only those of a share, where one was asked for."""
     parts = _predict_set(work, name, rows)
     bench = background.Bench(work.predictor, work.journal, work.bar, work.context)
     cut = background.examine(bench, name, rows, tuple(parts))
-    return parts, cut, attack.attack_set(bench, name, rows)
+    attacked, plan = attack.attack_set(bench, name, rows), work.plans[name]
+    pointed = {version: measure_set(bench, name, plan, version) for version in parts}
+    return parts, cut, attacked, pointed
 
 
 def _predict_set(work: _Work, name: str, rows: list[Row]) -> dict[Version, _Part]:
@@ -369,6 +402,7 @@ def _summary(
             name: {
                 version: {
                     **summarise_scores(content),
+                    **summarise_pointing(content["localisation"]),
                     "outside": content["relevance_outside"]["mean"],
                     "background": summarise_background(content["background"]),
                 }

@@ -61,6 +61,7 @@ def _overlay(found: ImageMap, facts: list[str]) -> NDArray[np.uint8]:
         facts,
         limit=found.colour_limit,
         signed=found.method.signed,
+        findings=[resize_mask(one, size) for one in found.findings],
     )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.heatmap.explainers import METHODS, Method
 from isnet_cli.images.resize import Frame, resize
+from isnet_cli.inference.explainers import METHODS, Method
 from isnet_cli.output.colours import relevance_limit, smooth
 from isnet_cli.output.images import compose_panel, png_bytes
 from isnet_cli.output.nifti import nifti_bytes
@@ -83,6 +83,7 @@ class ImageMap:
         method: How it was made.
         limit: Colour limit shared with other images; None: the map's own.
         spacing: Pixel spacing of the original image (row, column), mm, or None.
+        findings: Annotated findings, each a mask on the image's grid.
     """
 
     map: FloatImage
@@ -98,6 +99,7 @@ class ImageMap:
     method: Method = METHODS["lrp"]
     limit: float | None = None
     spacing: tuple[float, float] | None = None
+    findings: tuple[NDArray[np.bool_], ...] = ()
 
     @property
     def conservation_error(self) -> float:
@@ -147,6 +149,7 @@ def npz_bytes(found: ImageMap) -> bytes:
     image, of the input. ``inner``: (top, left, height, width) of the image in the input.
     ``spacing``: (row, column) of the original image in mm, NaN when unknown. ``method``,
     ``target`` (class name), ``logit``, ``probability``, ``outside_share``, ``conservation_error``.
+    ``findings`` [N, H, W]: annotated findings on the kept image's pixels, where there are any.
     """
     size = found.image.shape
     arrays = {
@@ -164,6 +167,8 @@ def npz_bytes(found: ImageMap) -> bytes:
         "outside_share": np.array(found.outside),
         "conservation_error": np.array(found.conservation_error),
     }
+    if found.findings:
+        arrays["findings"] = np.stack(found.findings)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -185,6 +190,7 @@ def panel_png(found: ImageMap, title: str, facts: list[str]) -> bytes:
         signed=found.method.signed,
         amount=found.method.amount,
         scale=SCALE if found.limit else EVEN,
+        findings=found.findings,
     )
     return png_bytes(picture)
 

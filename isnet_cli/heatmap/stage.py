@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from isnet_cli.annotations.findings import Drawing, draw_all
+from isnet_cli.annotations.read import hash_annotations, read_all_annotations
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal, remove_files
@@ -39,7 +42,7 @@ from isnet_cli.dataset.evaluation_sets import (
 )
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
-from isnet_cli.heatmap.explainers import check_method, explain, read_method
+from isnet_cli.heatmap import check
 from isnet_cli.heatmap.files import own_limit, shared_limit
 from isnet_cli.heatmap.writer import (
     COLUMNS,
@@ -51,8 +54,10 @@ from isnet_cli.heatmap.writer import (
     list_sheets,
     write_sheet,
 )
+from isnet_cli.images.kept import read_size
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
+from isnet_cli.inference.explainers import check_method, explain, read_method
 from isnet_cli.inference.predictor import (
     Predictor,
     dependencies,
@@ -76,13 +81,16 @@ def fingerprint(config: Config, folder: RunFolder) -> str:
     Raises:
         IsnetError: When ingest, masks or the model are missing.
     """
-    return files.fingerprint(settings(config), *dependencies(config, config.heatmap.model, folder))
+    parts = [*dependencies(config, config.heatmap.model, folder), *hash_annotations(config)]
+    return files.fingerprint(settings(config), *parts)
 
 
 def settings(config: Config) -> list[Any]:
     """What of the configuration the maps depend on."""
-    own = config.heatmap.model_dump(exclude={"model"})
-    return [NAME, FORMAT, own, *shared_settings(config)]
+    unused = {"model"} if config.heatmap.check else {"model", "check"}
+    own = config.heatmap.model_dump(exclude=unused)
+    drawn = config.evaluate.annotations
+    return [NAME, FORMAT, own, *([drawn] if drawn else []), *shared_settings(config)]
 
 
 def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
@@ -104,6 +112,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     sets = choose_sets(rows, config.heatmap.sets, "heatmap.sets")
     check_labels(sets, predictor.classes, predictor.task)
     chosen = {name: choose_images(images, config.heatmap.limit) for name, images in sets.items()}
+    drawn = read_all_annotations(config, folder, chosen, rows, needed=False)
     root = folder.stage_dir(NAME)
     prepare_dicom(config.heatmap.formats, root)
     old = _written(root)
@@ -112,6 +121,8 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
         len(select_version(r, v)) for r in chosen.values() for v in list_versions(r, config)
     )
     steps *= 2 if config.heatmap.scale == "set" else 1
+    checked = _choose_checked(config, sets)
+    steps += check.count_steps(checked)
     try:
         with (
             Journal(root, _work(config, folder), context.share) as journal,
@@ -122,8 +133,12 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             for name, images in chosen.items():
                 looks = list_versions(images, config)
                 writers = [
-                    MapWriter(predictor, root, name, version, places[name]) for version in looks
-                ]
+                    MapWriter(
+                        predictor, root, name, version, places[name],
+                        annotations=drawn[name].findings if name in drawn else {},
+                    )
+                    for version in looks
+                ]  # fmt: skip
                 if config.heatmap.scale == "set":
                     limit = shared_limit([x for w in writers for x in maker.limits(w, images)])
                     writers = [replace(writer, limit=limit) for writer in writers]
@@ -136,6 +151,11 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             if not context.share.whole:
                 journal.end_share()
                 return StageResult([], {}, complete=False)
+            verdicts = {}
+            if checked:
+                verdicts = check.Checker(predictor, checked, journal, bar, context).run(root)
+            else:
+                remove_files(root, check.list_files())
             files.write_csv(root / INDEX, COLUMNS, lines)
             remove_files(root, old - _written(root))
             journal.complete()
@@ -144,10 +164,21 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     sheets = sorted(list_sheets(lines))
     products = sorted({root / line[kind] for line in lines for kind in FILES if line.get(kind)})
     return StageResult(
-        [root / INDEX, *(root / name for name in sheets)],
-        _summary(lines, chosen),
+        [
+            root / INDEX,
+            *(root / name for name in (*sheets, *(check.list_files() if checked else []))),
+        ],
+        {**_summary(lines, chosen), **check.summarise_verdicts(verdicts)},
         products=products,
     )
+
+
+def _choose_checked(config: Config, sets: dict[str, list[Row]]) -> list[Row]:
+    """The images of the sanity checks, as even over sets and labels as they allow."""
+    if not config.heatmap.check:
+        return []
+    each = -(-check.MOST // len(sets))
+    return [row for rows in sets.values() for row in choose_images(rows, each)][: check.MOST]
 
 
 def _work(config: Config, folder: RunFolder) -> str:
@@ -239,16 +270,43 @@ class _MapMaker:
         if not todo:
             return
         dataset = writer.predictor.load(rows)
+        drawn = {} if kind else _draw_findings(writer, [rows[i] for i in todo], self.context)
         for batch in split_into_chunks(range(len(rows)), _batch_size(writer.predictor.config)):
             if todo.isdisjoint(batch):
                 continue
             raise_if_stopped(self.context)
             found = _explain(writer.predictor, dataset, batch, writer.version)
-            lacking = {index: found[index] for index in batch if index in todo}
+            lacking = {
+                index: replace(found[index], findings=drawn.get(rows[index].key, ()))
+                for index in batch
+                if index in todo
+            }
             done = work(writer, dataset, lacking)
             for index, (content, written) in zip(lacking, done, strict=True):
                 self.journal.add(kind + writer.part(rows[index]), content, written)
                 self.bar.advance()
+
+
+def _draw_findings(
+    writer: MapWriter, rows: Sequence[Row], context: RunContext
+) -> dict[str, list[tuple[str, NDArray[np.bool_]]]]:
+    """Annotated findings of images at the kept images' size; those that cannot be drawn not."""
+    config, ingest = writer.predictor.config, writer.predictor.folder.stage_dir("ingest")
+    tasks = [
+        (row.key, Drawing(one, (row.height, row.width), size, config.limits))
+        for row in rows
+        if (own := writer.annotations.get(row.key))
+        for size in [read_size(ingest / row.image_file)]
+        for one in own
+    ]
+    masks = draw_all([drawing for _, drawing in tasks], config, context.stop_requested)
+    if masks is None:
+        raise Stopped
+    found: dict[str, list[tuple[str, NDArray[np.bool_]]]] = {}
+    for (key, drawing), mask in zip(tasks, masks, strict=True):
+        if not isinstance(mask, str):
+            found.setdefault(key, []).append((drawing.finding.label, mask))
+    return found
 
 
 def _find_limits(

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from isnet_cli.annotations.findings import Finding
 from isnet_cli.core import files
 from isnet_cli.core.journal import name_part
 from isnet_cli.core.names import SEPARATOR, make_names
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.guard.opening import open_regular
 from isnet_cli.heatmap.dicom import map_to_dicom
-from isnet_cli.heatmap.explainers import Method, describe_method, read_method
 from isnet_cli.heatmap.files import (
     ImageMap,
     nifti_map,
@@ -29,6 +29,7 @@ from isnet_cli.images.kept import load_image
 from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.resize import Frame, resize_mask
 from isnet_cli.images.types import Row
+from isnet_cli.inference.explainers import Method, describe_method, read_method
 from isnet_cli.inference.predictor import Predictor
 from isnet_cli.output.dicom.writer import KINDS, DicomWriter, open_dicom
 from isnet_cli.output.images import SheetStyle, contact_sheet, panel_parts, png_bytes
@@ -61,6 +62,7 @@ class Explained:
         maps: Explained class -> map [C, h, w].
         mask: Trusted lungs [h, w], empty where there are none.
         totals: Explained class -> what its map should sum to, where the method promises that.
+        findings: Annotated findings: label as written, mask at the kept image's size.
     """
 
     logits: NDArray[np.float64]
@@ -68,6 +70,7 @@ class Explained:
     maps: Mapping[int, NDArray[np.float32]]
     mask: NDArray[np.bool_]
     totals: Mapping[int, float] = field(default_factory=dict)
+    findings: Sequence[tuple[str, NDArray[np.bool_]]] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class MapWriter:
         version: Of the images.
         place: Folder of the set in `root`.
         limit: Colour limit of all maps, per pixel of the network's input; None: of each its own.
+        annotations: Key of an image -> findings to draw in it.
     """
 
     predictor: Predictor
@@ -89,6 +93,7 @@ class MapWriter:
     version: Version
     place: str
     limit: float | None = None
+    annotations: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
 
     @property
     def biased(self) -> bool:
@@ -139,11 +144,22 @@ class MapWriter:
                 read_method(self.predictor),
                 self.limit,
                 row.pixel_spacing,
+                self._choose_findings(found, target),
             )
             line, written = self._write_map(row, image_map, str(measured.why[0]), dicom)
             lines.append(line if line["error"] == NOT_FINITE else {**line, **shared})
             paths += written
         return lines, paths
+
+    def _choose_findings(self, found: Explained, target: int) -> tuple[NDArray[np.bool_], ...]:
+        """Findings to draw over the map of a class; of several labels, not those of others."""
+        several = self.predictor.task == "multilabel"
+        name = self.predictor.classes[target].casefold()
+        return tuple(
+            mask
+            for label, mask in found.findings
+            if mask.any() and (not several or label.casefold() in ("", name))
+        )
 
     def _picture(
         self, dataset: ImageDataset, index: int
@@ -252,13 +268,14 @@ def write_sheet(writer: MapWriter, lines: Sequence[Line]) -> None:
     captions = [_caption(line) for line in pictured[:TILES]]
     many = len(pictured) if len(pictured) <= TILES else f"{TILES} of {len(pictured)}"
     method = read_method(writer.predictor)
+    drawn = " Cyan: annotated findings." if writer.annotations else ""
     version = f" ({writer.version})" if writer.biased else ""
     heading = [
         f"{method.title}, set {writer.set}{version}: {many} maps of "
         f"{len(images)} image{'s'[: len(images) > 1]}",
         f"Sorted by the share of {method.amount} outside the lungs, largest first. Below each map: "
         f"{'its' if method.of_class else 'the predicted'} class, the probability of the class, the "
-        f"share outside. {_colours(method)}",
+        f"share outside. {_colours(method)}{drawn}",
     ]
     columns = min(SHEET_COLUMNS, max(3, len(tiles)))
     sheet = contact_sheet(tiles, captions, columns, style=SheetStyle(CELL, 13, 2), heading=heading)

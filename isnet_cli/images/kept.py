@@ -5,6 +5,8 @@ They have 16 bits, or 8 where that loses nothing: images that came with 8 and we
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,18 +55,35 @@ def save_image(path: Path, pixels: NDArray[np.float32]) -> None:
     Image.fromarray(levels).save(path, format="PNG", compress_level=_COMPRESSION)
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """(height, width) of a kept image, px, from its header.
+
+    Raises:
+        IsnetError: As `load_image`.
+    """
+    with _open_kept(path) as image:
+        return image.height, image.width
+
+
 def load_image(path: Path) -> NDArray[np.float32]:
     """Reads a kept image as float32 [H, W], 0 to 1.
 
     Raises:
         IsnetError: Kind "data", when the file is missing, damaged, or not a grey PNG.
     """
+    with _open_kept(path) as image:
+        white = _BYTE_WHITE if image.mode == "L" else WHITE
+        levels = np.asarray(image)
+    return levels.astype(np.float32) / np.float32(white)
+
+
+@contextlib.contextmanager
+def _open_kept(path: Path) -> Iterator[Image.Image]:
     try:
         with open_regular(path) as file, Image.open(file, formats=("PNG",)) as image:
             if image.mode != "L" and not image.mode.startswith("I"):
                 raise ValueError(f"a PNG of mode {image.mode}")
-            white = _BYTE_WHITE if image.mode == "L" else WHITE
-            levels = np.asarray(image)
+            yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         found = "no such file" if isinstance(error, FileNotFoundError) else "not a kept image"
         raise IsnetError(
@@ -72,4 +91,3 @@ def load_image(path: Path) -> NDArray[np.float32]:
             f"{path}: {found}, expected a grey PNG written by isnet ingest",
             fix="isnet ingest CONFIG",
         ) from error
-    return levels.astype(np.float32) / np.float32(white)

@@ -124,12 +124,12 @@ def find_masks(folder: Path, names: Sequence[str]) -> list[str]:
     by_name = _index_masks(folder)
     count: dict[str, int] = defaultdict(int)
     for name in names:
-        count[_take_last_part(name)] += 1
+        count[take_last_part(name)] += 1
     found = []
     for name in names:
-        masks = by_name.get(_take_last_part(name), [])
-        exact = [mask for mask in masks if _has_same_end(mask[0], name)]
-        if not exact and count[_take_last_part(name)] == 1:
+        masks = by_name.get(take_last_part(name), [])
+        exact = [mask for mask in masks if has_same_end(mask[0], name)]
+        if not exact and count[take_last_part(name)] == 1:
             exact = masks
         found.append(_join_pair(folder, name, exact))
     return found
@@ -216,7 +216,7 @@ def _index_masks(folder: Path) -> dict[str, list[tuple[str, str, Path]]]:
         relative = PurePosixPath(normalise_path(path.relative_to(folder).as_posix()))
         whole = relative.with_name(strip_suffix(relative.name)).as_posix()
         for name, side in _list_meanings(whole):
-            by_name[_take_last_part(name)].append((name, side, path))
+            by_name[take_last_part(name)].append((name, side, path))
     if not by_name:
         raise IsnetError(
             "data", f"{folder}: no picture found, expected lung masks", fix="check masks.files"
@@ -254,11 +254,12 @@ def _list_meanings(whole: str) -> Iterator[tuple[str, str]]:
             yield whole[: -len(ending)], ""
 
 
-def _take_last_part(name: str) -> str:
+def take_last_part(name: str) -> str:
+    """The last part of a key or path, in the form in which names are compared."""
     return name.rpartition("/")[2].casefold()
 
 
-def _has_same_end(mask: str, key: str) -> bool:
+def has_same_end(mask: str, key: str) -> bool:
     """Whether the shorter of two paths is the end of the longer, folder by folder."""
     a, b = mask.casefold().split("/"), key.casefold().split("/")
     size = min(len(a), len(b))

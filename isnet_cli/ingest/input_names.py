@@ -45,6 +45,9 @@ def find_input_names(configs: Sequence[Config], more: Iterable[Path] = ()) -> Hi
         shown.update(_list_settings(plain(config)))
         if config.masks.files is not None:
             names.update(_walk(Path(config.masks.files)))
+        drawn = config.evaluate.annotations
+        for place in drawn.values() if isinstance(drawn, dict) else [drawn] if drawn else []:
+            names.update(_walk(Path(place)) if Path(place).is_dir() else _list_cells(Path(place)))
         with contextlib.suppress(IsnetError):  # then nothing of the input was read
             for collection in Catalogue(config).collections:
                 _add_images(collection, names, shown)

@@ -24,6 +24,7 @@ def compose_capture(
     *,
     limit: float | None = None,
     signed: bool = True,
+    findings: Sequence[Mask] = (),
 ) -> RGB:
     """The overlay [H, W, 3] with a dark box at the lower left: a colour bar and `lines`.
 
@@ -34,13 +35,14 @@ def compose_capture(
         lines: Short texts; each is cut to the box.
         limit: As in `overlay`.
         signed: As in `compose_panel`.
+        findings: As in `overlay`.
 
     Raises:
         ValueError: When shapes differ or values are not finite.
     """
     check_arrays(image, relevance, mask)
     strongest = limit if limit is not None and limit > 0 else relevance_limit(relevance)
-    picture = Image.fromarray(overlay(image, relevance, mask, limit=strongest))
+    picture = Image.fromarray(overlay(image, relevance, mask, limit=strongest, findings=findings))
     unit = max(9, min(image.shape) // 52)
     letters = font(unit)
     width = min(round(_WIDTH * picture.width), 24 * unit)

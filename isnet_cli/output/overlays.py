@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -13,6 +15,7 @@ Mask = NDArray[np.bool_]
 RGB = NDArray[np.uint8]
 
 OUTLINE = (255, 214, 10)  # yellow: apart from the blue and the red of relevance, and from grey
+FINDING = (0, 226, 226)  # cyan: annotated findings; brighter than relevance's blue, no yellow
 
 
 def grey(image: FloatImage) -> RGB:
@@ -29,14 +32,21 @@ def image_tile(image: FloatImage, mask: Mask | None = None, *, side: int = 192) 
     return draw_outline(grey(scale_image(image, size)), small, width=1.5)
 
 
-def draw_outline(picture: RGB, mask: Mask | None, *, width: float | None = None) -> RGB:
-    """`picture` [H, W, 3] with the border of `mask` [H, W] as a smooth yellow line.
+def draw_outline(
+    picture: RGB,
+    mask: Mask | None,
+    *,
+    width: float | None = None,
+    colour: tuple[int, int, int] = OUTLINE,
+) -> RGB:
+    """`picture` [H, W, 3] with the border of `mask` [H, W] as a smooth line, yellow for lungs.
 
     Args:
         picture: Grey or coloured image.
         mask: Lungs true, or None for no line.
         width: Line width in px; default 1/220 of the shorter side (at least 1.5 px), so that the
             line survives when a large image is shown small.
+        colour: Of the line.
     """
     if mask is None:
         return picture
@@ -47,8 +57,15 @@ def draw_outline(picture: RGB, mask: Mask | None, *, width: float | None = None)
     distance = np.abs(soft - 0.5) / np.maximum(slope, 1e-3)  # px, to first order
     cover = np.clip(line / 2 + 0.5 - distance, 0.0, 1.0)[..., None]
     cover *= (np.abs(soft - 0.5) < 0.48)[..., None]
-    drawn = picture * (1 - cover) + np.asarray(OUTLINE, np.float32) * cover
+    drawn = picture * (1 - cover) + np.asarray(colour, np.float32) * cover
     return levels(drawn / 255)
+
+
+def draw_findings(picture: RGB, findings: Sequence[Mask]) -> RGB:
+    """`picture` [H, W, 3] with the border of each finding [H, W] as a cyan line."""
+    for finding in findings:
+        picture = draw_outline(picture, finding, colour=FINDING)
+    return picture
 
 
 def overlay(
@@ -58,6 +75,7 @@ def overlay(
     *,
     limit: float | None = None,
     smoothing: float = 0.0,
+    findings: Sequence[Mask] = (),
 ) -> RGB:
     """Relevance in colour over the image, lungs outlined: red speaks for the class, blue against.
 
@@ -67,6 +85,7 @@ def overlay(
         mask: [H, W] lungs, or None.
         limit: Magnitude of the strongest colour; default the 99.5th percentile of |relevance|.
         smoothing: Standard deviation in px of a Gaussian, for display; 0 shows the raw map.
+        findings: [H, W] each, outlined in cyan.
 
     Returns:
         uint8 RGB [H, W, 3].
@@ -78,7 +97,7 @@ def overlay(
     shown = smooth(relevance, smoothing)
     strongest = limit if limit is not None and limit > 0 else relevance_limit(shown)
     colours = blend(image, shown, strongest)
-    return draw_outline(levels(colours), mask)
+    return draw_findings(draw_outline(levels(colours), mask), findings)
 
 
 def scale_image(values: FloatImage, size: tuple[int, int]) -> FloatImage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,13 @@ from PIL import Image, ImageDraw
 from isnet_cli.output.colours import LIMIT_PERCENTILE, blend, relevance_limit, smooth
 from isnet_cli.output.lettering import fit, font, wrap
 from isnet_cli.output.overlays import (
+    FINDING,
     OUTLINE,
     RGB,
     FloatImage,
     Mask,
     check_arrays,
+    draw_findings,
     draw_outline,
     grey,
     levels,
@@ -96,6 +99,7 @@ def compose_panel(
     signed: bool = True,
     amount: str = "|relevance|",
     scale: str = "",
+    findings: Sequence[Mask] = (),
 ) -> RGB:
     """A picture to show: the outlined image, the overlay beside it, a colour bar and the words.
 
@@ -111,6 +115,7 @@ def compose_panel(
         signed: Whether values may speak against the class; otherwise the bar begins at 0.
         amount: What the colour limit is a percentile of.
         scale: Where a given `limit` comes from.
+        findings: [H, W] each, outlined in both pictures.
 
     Returns:
         uint8 RGB on white paper.
@@ -121,6 +126,7 @@ def compose_panel(
     check_arrays(image, relevance, mask)
     layout = Layout(height, _width(image.shape, height))
     image, relevance, small = _resized(image, relevance, mask, layout)
+    drawn = [scale_image(one.astype(np.float32), (layout.width, height)) >= 0.5 for one in findings]
     shown = smooth(relevance, smoothing)
     strongest = limit if limit is not None and limit > 0 else relevance_limit(shown)
     letters = font(layout.unit)
@@ -133,11 +139,12 @@ def compose_panel(
     draw = ImageDraw.Draw(sheet)
     heading = font(round(1.3 * layout.unit), bold=True)
     draw.text((layout.unit, layout.unit), fit(title, heading, layout.text_width), _INK, heading)
-    sheet.paste(Image.fromarray(draw_outline(grey(image), small)), (layout.unit, layout.top))
-    coloured = overlay(image, shown, small, limit=strongest)
+    outlined = draw_findings(draw_outline(grey(image), small), drawn)
+    sheet.paste(Image.fromarray(outlined), (layout.unit, layout.top))
+    coloured = overlay(image, shown, small, limit=strongest, findings=drawn)
     sheet.paste(Image.fromarray(coloured), (layout.second, layout.top))
     _colour_bar(sheet, layout, strongest, signed=signed)
-    _legend(draw, layout, has_mask=small is not None)
+    _legend(draw, layout, has_mask=small is not None, has_findings=bool(drawn))
     for number, (line, ink) in enumerate(words):
         draw.text((layout.unit, layout.line(number)), line, ink, letters)
     return np.asarray(sheet)
@@ -191,14 +198,20 @@ def colour_ramp(size: tuple[int, int], *, signed: bool) -> RGB:
     return levels(blend(np.full_like(ramp, _BAR_GREY), ramp, 1.0))
 
 
-def _legend(draw: ImageDraw.ImageDraw, layout: Layout, *, has_mask: bool) -> None:
+def _legend(
+    draw: ImageDraw.ImageDraw, layout: Layout, *, has_mask: bool, has_findings: bool
+) -> None:
     unit, letters = layout.unit, font(layout.unit)
+    lines = [(OUTLINE, "lung outline")] if has_mask else []
+    lines += [(FINDING, "annotated finding")] if has_findings else []
     if not has_mask:
-        draw.text((unit, layout.bar), "no lung mask", _SOFT, letters)
-        return
-    middle = layout.bar + unit // 2
-    draw.line((unit, middle, 3 * unit, middle), OUTLINE, max(2, unit // 5))
-    draw.text((round(3.6 * unit), layout.bar - unit // 6), "lung outline", _INK, letters)
+        place = (unit, layout.bar + round(1.25 * unit) * len(lines))
+        draw.text(place, "no lung mask", _SOFT, letters)
+    for number, (colour, words) in enumerate(lines):
+        top = layout.bar + round(1.25 * unit) * number
+        middle = top + unit // 2
+        draw.line((unit, middle, 3 * unit, middle), colour, max(2, unit // 5))
+        draw.text((round(3.6 * unit), top - unit // 6), words, _INK, letters)
 
 
 def _note(scale: str, amount: str, smoothing: float) -> str:

@@ -12,6 +12,8 @@ from isnet_cli.report.sections.about import build_about_section, build_limits_se
 from isnet_cli.report.sections.background import build_background_section
 from isnet_cli.report.sections.calibration import build_calibration_section
 from isnet_cli.report.sections.cohort import build_cohort_section, build_masks_section
+from isnet_cli.report.sections.localisation import build_localisation_section
+from isnet_cli.report.sections.map_check import build_map_check_section
 from isnet_cli.report.sections.maps import build_images_section, build_maps_section
 from isnet_cli.report.sections.scores import build_scores_section
 from isnet_cli.report.sections.setup import build_configuration_section, build_versions_section
@@ -32,6 +34,7 @@ def build_page(
     areas = [area for cohort in cohorts if (area := cohort.outside_area) is not None]
     even = sum(areas) / len(areas) if areas else None
     masks, maps, images = _build_picture_sections(runs, cohorts, pictures)
+    findings, check = build_localisation_section(runs), build_map_check_section(runs)
     return Report(
         "Report on " + _join_names([run.name for run in runs]),
         "Chest X-ray classification: cohort, lung masks, training, scores, and where the "
@@ -46,8 +49,10 @@ def build_page(
             build_shift_section(runs),
             build_background_section(runs),
             build_reliance_section(runs, even),
+            *([findings] if findings else []),
             maps,
             images,
+            *([check] if check else []),
             build_configuration_section(runs),
             build_versions_section(runs),
             build_limits_section(),

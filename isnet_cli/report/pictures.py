@@ -304,6 +304,7 @@ def _draw_overlay(source: MapSource, line: Cells, side: int) -> RGB:
         seen = outlined_image
     with open_archive(root / line["npz"]) as file, np.load(file, allow_pickle=False) as arrays:
         relevance = np.asarray(arrays["relevance"], np.float32)
+        drawn = np.asarray(arrays["findings"], bool) if "findings" in arrays else ()
     lungs = _read_lungs(source.folder, key, kept, source.qc[key])
     size = _fit_size(kept.shape, side)
     image = resize(kept, size)
@@ -312,7 +313,8 @@ def _draw_overlay(source: MapSource, line: Cells, side: int) -> RGB:
         grey = Image.fromarray(_shrink(seen, side)).convert("L")
         image = np.asarray(grey, np.float32) / np.float32(255)
     small = None if lungs is None else resize_mask(lungs, size)
-    return overlay(image, resize(relevance, size), small, smoothing=SMOOTHING)
+    findings = [resize_mask(one, size) for one in drawn]
+    return overlay(image, resize(relevance, size), small, smoothing=SMOOTHING, findings=findings)
 
 
 def _read_lungs(

@@ -22,6 +22,7 @@ from isnet_cli.config.schema import Config
 from isnet_cli.core.files import sha256_file
 from isnet_cli.core.pipeline import hash_settings, stage_module
 from isnet_cli.core.records.cards import CARD, read_head
+from isnet_cli.core.records.map_check import MapCheck
 from isnet_cli.core.records.metrics import Metrics
 from isnet_cli.core.records.read import read_record, read_rows
 from isnet_cli.core.run_folder import REPORT, STAGES, RunFolder
@@ -35,12 +36,13 @@ from isnet_cli.stats.scores import pr_points, roc_points
 
 SCORES = "the scores of isnet evaluate"
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+CHECK = "check/check.json"
 READ: Mapping[str, Sequence[str]] = {  # stage -> tables and records that a page is made from
     "ingest": ("manifest.csv",),
     "masks": ("qc.csv",),
     "train": ("history.csv", "model.json"),
     "evaluate": (METRICS,),
-    "heatmap": ("index.csv",),
+    "heatmap": ("index.csv", CHECK),
 }
 FILE_COLUMNS = ("image_file", "png", "npz")
 COLUMNS: Mapping[str, Sequence[str]] = {  # table -> what pages read of it
@@ -92,6 +94,7 @@ class RunResults:
         config: The configuration itself, for a comparison.
         folder: The run, for a comparison.
         images: Key -> line of the manifest, for a comparison.
+        map_check: ``heatmap/check/check.json``; empty where the maps were not checked.
     """
 
     name: str
@@ -108,6 +111,7 @@ class RunResults:
     config: Config = field(default_factory=Config)
     folder: RunFolder = field(default_factory=lambda: RunFolder(Path()))
     images: Mapping[str, Row] = field(default_factory=dict)
+    map_check: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:
@@ -159,6 +163,10 @@ class RunResults:
     def attack(self, test: TestKey) -> Mapping[str, Any]:
         """What changes of background pixels alone do to predictions; empty without any."""
         return find_cell(self.scores(test), "attack")
+
+    def localisation(self, test: TestKey) -> Mapping[str, Any]:
+        """Maps against annotated findings on one (set, version); empty without any."""
+        return find_cell(self.scores(test), "localisation")
 
     def list_files(self, test: TestKey, *names: str) -> list[str]:
         """Those of the test's files that are called `names`, relative to the run folder."""
@@ -273,7 +281,16 @@ def read_run(folder: RunFolder, name: str) -> RunResults:
         {test: prs for test, (_, prs) in curves.items()},
         explain_missing(folder, config, faults),
         _hash_files(folder, metrics, done),
+        map_check=_read_map_check(folder) if "heatmap" in done else {},
     )
+
+
+def _read_map_check(folder: RunFolder) -> dict[str, Any]:
+    path = folder.stage_dir("heatmap") / CHECK
+    if CHECK not in (folder.stage_record("heatmap") or {}).get("outputs", {}):
+        return {}
+    with _named(path, "the checks of isnet heatmap --check"):
+        return read_record(path, MapCheck, what="checks of maps", fix="")
 
 
 def read_cohort(folder: RunFolder, name: str, users: Sequence[str]) -> Cohort:

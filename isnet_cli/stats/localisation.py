@@ -12,7 +12,7 @@ from scipy import ndimage
 NO_FINDING = "no finding is marked in this image"
 NO_RELEVANCE = "the map has no positive relevance"
 NOT_FINITE = "the map holds NaN or infinity"
-BLUR, SLACK = 1.0, 2  # px at maps of 96 px
+BLUR, SLACK, SIDE = 1.0, 2, 96  # px at maps of `SIDE` px
 
 _Floats = NDArray[np.float64]
 
@@ -26,13 +26,21 @@ class Localisation:
         inside_share: Positive relevance on the finding / all positive relevance, 0 to 1.
         chance: Area of the finding, with its slack, inside the lungs / area of the lungs: how often
             a place drawn at random from the lungs hits. Without lungs, those of the whole image.
+        area: The same without slack: the share that a map even over the lungs has on the finding.
         why: Reason for each NaN, "" where there is a value.
     """
 
     hit: _Floats
     inside_share: _Floats
     chance: _Floats
+    area: _Floats
     why: NDArray[np.str_]
+
+
+def scale_tolerance(size: tuple[int, int]) -> tuple[float, int]:
+    """`BLUR` and `SLACK` for maps of another size (height, width): the same share of the image."""
+    scale = min(size) / SIDE
+    return BLUR * scale, round(SLACK * scale)
 
 
 def measure_localisation(
@@ -86,15 +94,15 @@ def measure_localisation(
         [~marked.any(axis=(1, 2)), ~finite, total == 0],
         [NO_FINDING, NOT_FINITE, NO_RELEVANCE], default="",
     )  # fmt: skip
-    hit, share, chance = (np.full(len(R), np.nan) for _ in range(3))
+    hit, share, chance, area = (np.full(len(R), np.nan) for _ in range(4))
     for i in np.flatnonzero(why == ""):
         near = _grow(marked[i], slack)
         smooth = ndimage.gaussian_filter(positive[i], blur)
         hit[i] = near.flat[int(smooth.argmax())]
         share[i] = positive[i][marked[i]].sum() / total[i]
         if field[i].any():
-            chance[i] = near[field[i]].mean()
-    return Localisation(hit, share, chance, why)
+            chance[i], area[i] = near[field[i]].mean(), marked[i][field[i]].mean()
+    return Localisation(hit, share, chance, area, why)
 
 
 def _grow(mask: NDArray[np.bool_], slack: int) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from isnet_cli.benchmark.tables import (
     FIGURE_COLUMNS,
     ON_BIASED,
     ONE_SEED,
+    POINTS,
     SEEDS,
     TWO_CLASSES,
     build_cost_table,
@@ -163,3 +164,19 @@ def test_the_page_is_a_page_of_tables() -> None:
     assert lines[-1] == "| cells/x | error\\[data\\]: gone |"
     widths = {line.replace("\\|", "").count("|") for line in lines[4:7]}
     assert widths == {8}
+
+
+def test_pointing_is_a_column_where_findings_are_annotated() -> None:
+    found = biased(0)
+    found["d", "isnet", "test", "standard", "pointing"] = [figure(0, 0.75, 0.5, 0.9)]
+    tables = build_score_tables(
+        results(found, {"standard": STANDARD, "isnet": ISNET}), ["isnet"], 1
+    )
+    for table in tables:
+        assert table.head[-1] == "pointing"
+        assert table.rows[0][-1].startswith("0.750")
+        assert POINTS in table.notes
+    assert (
+        POINTS
+        not in build_score_tables(results(biased(0), {"isnet": ISNET}), ["isnet"], 1)[0].notes
+    )

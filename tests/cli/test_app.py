@@ -47,7 +47,7 @@ SURFACE = {  # removing an option with_options one version with a warning; new k
     "predict": RUN | {"SOURCE", "--model", "--maps", "--shard"},
     "heatmap": RUN
     | {"SOURCE", "--model", "--target", "--limit", "--method", "--format", "--identity"}
-    | {"--shard"},
+    | {"--check", "--shard"},
     "merge": RUN | {"RUN"},
     "run": RUN | {"SOURCE", "--labels", "--until", "--stop-after"},
     "report": SCREEN | {"RUN...", "--output"},

@@ -90,8 +90,9 @@ def _type(  # noqa: PLR0911 - one branch per kind of type
 ) -> st.SearchStrategy[Any]:
     word = next((mark.word for mark in bounds if isinstance(mark, Word)), None)
     if word is not None:
-        (plain,) = (part for part in get_args(annotation) if part is not type(None))
-        return st.just(word) | _type(plain, [b for b in bounds if not isinstance(b, Word)], key)
+        plain = [part for part in get_args(annotation) if part is not type(None)]
+        rest = [b for b in bounds if not isinstance(b, Word)]
+        return st.just(word) | st.one_of(*(_type(part, rest, key) for part in plain))
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type(inside[0], list(inside[1].metadata), key)

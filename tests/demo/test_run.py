@@ -52,7 +52,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
 @pytest.mark.slow
 def test_document_has_a_figure_for_each_method_and_version(demo: Any) -> None:
     _, document, _ = demo
-    for figure in ("macro_f1", "auc", "outside"):
+    for figure in ("macro_f1", "auc", "outside", "pointing"):
         assert list(document[figure]) == ["standard", "isnet"]
         for values in document[figure].values():
             assert list(values) == COLUMNS

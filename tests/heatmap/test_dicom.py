@@ -19,8 +19,8 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.heatmap import stage as heatmap
 from isnet_cli.heatmap.dicom import find_region, region_threshold
-from isnet_cli.heatmap.explainers import METHODS
 from isnet_cli.images.resize import Frame
+from isnet_cli.inference.explainers import METHODS
 from isnet_cli.output.dicom.writer import prepare_dicom
 from tests.evaluate.factory import edit_rows, make_trained
 from tests.heatmap.test_files import KEPT, NETWORK, ORIGINAL, blob, image_map

@@ -10,7 +10,6 @@ import pytest
 import SimpleITK
 from PIL import Image
 
-from isnet_cli.heatmap.explainers import METHODS
 from isnet_cli.heatmap.files import (
     SMOOTHING,
     ImageMap,
@@ -27,6 +26,7 @@ from isnet_cli.heatmap.files import (
     smoothing,
 )
 from isnet_cli.images.resize import Frame
+from isnet_cli.inference.explainers import METHODS
 from isnet_cli.output.colours import relevance_limit, smooth
 
 ORIGINAL, KEPT, NETWORK = (600, 480), (300, 240), (64, 64)

@@ -510,3 +510,43 @@ def test_a_shared_scale_survives_an_interruption(tmp_path: Path) -> None:
     )
     assert run_stage(heatmap, settings(scale="set"), cut, RunContext()).status == "done"
     assert tree(cut.path / "heatmap") == tree(whole.path / "heatmap")
+
+
+def test_annotated_findings_are_drawn_and_kept(tmp_path: Path) -> None:
+    folder = make_trained(tmp_path / "run", sets={"test": 2})
+    boxes = tmp_path / "b.csv"
+    boxes.write_text("image,x,y,width,height\ntest/001,10,10,20,16\ntest/001,30,30,12,12\n")
+    config = small_config(heatmap={"formats": ["png", "npz"]})
+    drawn = small_config(heatmap={"formats": ["png", "npz"]}, evaluate={"annotations": str(boxes)})
+    before, plain = heatmap.fingerprint(drawn, folder), heatmap.fingerprint(config, folder)
+    assert before != plain
+    run_stage(heatmap, config, folder, RunContext())
+    bare = {line["key"]: line for line in index(folder)}
+    without = {key: (folder.path / "heatmap" / bare[key]["png"]).read_bytes() for key in bare}
+    run_stage(heatmap, drawn, folder, RunContext(), replace=True)
+    for key, picture in without.items():
+        content = arrays(folder, bare[key]["npz"])
+        now = (folder.path / "heatmap" / bare[key]["png"]).read_bytes()
+        assert (now != picture) == (key == "test/001")
+        assert ("findings" in content) == (key == "test/001")
+    found = arrays(folder, bare["test/001"]["npz"])["findings"]
+    assert [np.argwhere(one).min(0).tolist() for one in found] == [[10, 10], [30, 30]]
+    assert [int(one.sum()) for one in found] == [20 * 16, 12 * 12]
+    boxes.write_text("image,x,y,width,height\nother,10,10,20,16\n")
+    assert heatmap.fingerprint(drawn, folder) != before
+    run_stage(heatmap, drawn, folder, RunContext(), replace=True)  # images without any are fine
+    assert "findings" not in arrays(folder, bare["test/001"]["npz"])
+
+
+def test_a_map_of_a_label_shows_the_findings_of_that_label(tmp_path: Path) -> None:
+    folder = make_trained(tmp_path / "run", sets={"test": 1}, multilabel=True)
+    predictor = open_predictor(small_config(data={"labels": {"task": "multilabel"}}), None, folder)
+    masks = [np.eye(3, dtype=bool) for _ in range(4)]
+    masks[3][:] = False
+    found = writer.Explained(
+        np.zeros(2), np.zeros(2), {}, np.zeros((3, 3), bool),
+        findings=list(zip(["Sick", "old", "", ""], masks, strict=True)),
+    )  # fmt: skip
+    maps = MapWriter(predictor, tmp_path, "test", "standard", "test")
+    assert [id(m) for m in maps._choose_findings(found, 0)] == [id(masks[0]), id(masks[2])]
+    assert [id(m) for m in maps._choose_findings(found, 1)] == [id(masks[1]), id(masks[2])]

@@ -14,7 +14,16 @@ PACKAGES = {"isnet_cli": ROOT, "isnet_models": ROOT / "models", "isnet_lrp": ROO
 
 # Folder of isnet_cli -> folders it may import. `errors` is a single module.
 FLOOR = {"core", "config", "errors", "guard", "text"}
-SHARED = FLOOR | {"images", "labels", "dataset", "stats", "output", "phantoms", "inference"}
+SHARED = FLOOR | {
+    "images",
+    "labels",
+    "annotations",
+    "dataset",
+    "stats",
+    "output",
+    "phantoms",
+    "inference",
+}
 SLICES = {"ingest", "masks", "train", "evaluate", "heatmap", "check"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
@@ -25,6 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "images": FLOOR,
     "phantoms": FLOOR | {"images"},
     "labels": FLOOR | {"images"},
+    "annotations": FLOOR | {"images", "labels"},
     "dataset": FLOOR | {"images", "labels"},
     "stats": FLOOR,
     "output": FLOOR | {"images"},  # DICOM files refer to the source of an image

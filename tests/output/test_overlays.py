@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isnet_cli.output.overlays import OUTLINE, draw_outline, grey, image_tile, overlay
+from isnet_cli.output.overlays import FINDING, OUTLINE, draw_outline, grey, image_tile, overlay
 from tests.output.factory import close_to, scene
 
 
@@ -86,3 +86,21 @@ def test_image_tile_keeps_the_aspect_ratio_and_outlines() -> None:
     assert tile.shape == (96, 40, 3)
     assert close_to(tile, OUTLINE, 60).any()
     assert not close_to(image_tile(image, side=96), OUTLINE, 60).any()
+
+
+def test_findings_are_lines_of_their_own_colour_over_everything_else() -> None:
+    image, mask, finding = (
+        np.zeros((60, 60), np.float32),
+        np.zeros((60, 60), bool),
+        np.zeros((60, 60), bool),
+    )
+    mask[5:55, 5:55], finding[20:40, 20:40] = True, True
+    bare = overlay(image, image, mask)
+    drawn = overlay(image, image, mask, findings=[finding])
+    changed = np.argwhere((bare != drawn).any(axis=-1))
+    assert changed.min() >= 17
+    assert changed.max() <= 42
+    line = drawn[30, 17:23].astype(int)
+    assert (line[:, 1:] == line[:, 1:2]).all()  # cyan over black, faint to both sides
+    assert line.max(axis=0).tolist() == pytest.approx(FINDING, abs=95)
+    assert (drawn[30, 30] == bare[30, 30]).all()

@@ -12,6 +12,7 @@ from isnet_cli.stats.localisation import (
     average,
     measure_localisation,
     measure_sameness,
+    scale_tolerance,
 )
 
 
@@ -59,6 +60,16 @@ def test_chance_is_the_findings_part_of_the_lungs() -> None:
     assert measure_localisation(maps, findings, slack=0).chance == pytest.approx(16 / 400)
     assert measure_localisation(maps, findings, slack=1).chance == pytest.approx(32 / 400)
     assert np.isnan(measure_localisation(maps, findings, 0 * lungs).chance).all()
+    assert measure_localisation(maps, findings, lungs, slack=3).area == pytest.approx(8 / 200)
+    assert np.isnan(measure_localisation(maps, findings, 0 * lungs).area).all()
+    even = measure_localisation(np.where(lungs, 0.3, 0.0), findings, lungs)
+    assert even.inside_share == pytest.approx(even.area)
+
+
+def test_tolerances_are_the_same_share_of_maps_of_any_size() -> None:
+    assert scale_tolerance((96, 96)) == (1.0, 2)
+    assert scale_tolerance((192, 256)) == (2.0, 4)
+    assert scale_tolerance((224, 224)) == (pytest.approx(7 / 3), 5)
 
 
 def test_channels_are_summed() -> None:

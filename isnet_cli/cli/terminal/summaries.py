@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from isnet_cli.core.pipeline import Outcome
 
 SCORES = {"n": "images", "macro_f1": "macro F1", "macro_auc": "AUC", "outside": "outside lungs"}
+POINTING = {"pointing": "map on finding"}
 VARIANTS = {
     "full": "full", "lungs_only": "lungs only", "lungs_removed": "no lungs",
     "other_class": "other class", "same_class": "same class",
@@ -31,14 +32,17 @@ def format_outcome(outcome: Outcome) -> str:
 
 def format_scores(summary: dict[str, Any]) -> list[str]:
     """The scores of `evaluate` with their 95 % intervals, one line per set and version."""
+    sets = summary.get("sets", {})
+    pointed = any("pointing" in one for versions in sets.values() for one in versions.values())
+    shown = {**SCORES, **(POINTING if pointed else {})}
     rows = [
-        [name, version, *(_ranged(figures, key) for key in SCORES)]
-        for name, versions in summary.get("sets", {}).items()
+        [name, version, *(_ranged(figures, key) for key in shown)]
+        for name, versions in sets.items()
         for version, figures in versions.items()
     ]
     if not rows:
         return []
-    return format_table(["set", "version", *SCORES.values()], rows).splitlines()
+    return format_table(["set", "version", *shown.values()], rows).splitlines()
 
 
 def format_shifts(summary: dict[str, Any]) -> list[str]:
@@ -110,6 +114,13 @@ def format_demo(document: dict[str, Any]) -> str:
         [name, *(_score(found[version]) for version in versions)] for name, found in scores.items()
     ]
     head = ["macro F1", *versions]
+    pointing = document.get("pointing", {})
+    if pointing:
+        rows.append(["map on lesion", *([""] * len(versions))])
+        rows += [
+            [f"  {name}", *(_percent(found[version]) for version in versions)]
+            for name, found in pointing.items()
+        ]
     return f"{format_table(head, rows)}\n\nreport: {document['report']}"
 
 

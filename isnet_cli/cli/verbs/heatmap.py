@@ -48,6 +48,10 @@ Keep = Annotated[
     ),
 ]
 
+Check = Annotated[
+    bool, typer.Option("--check", help="Also check the maps: shuffled weights, deletion.")
+]
+
 
 @with_options(RunOptions)
 def heatmap(
@@ -59,6 +63,7 @@ def heatmap(
     method: Method = None,
     formats: Formats = None,
     identity: Keep = None,
+    check: Check = False,
     shard: Shard = None,
 ) -> int:
     """Draw where a trained model sees its evidence."""
@@ -72,6 +77,7 @@ def heatmap(
                 ("--method", "heatmap.method", method),
                 ("--format", "heatmap.formats", formats.split(",") if formats else None),
                 ("--identity", "heatmap.identity", identity),
+                ("--check", "heatmap.check", check or None),
             ]
         )
         if found.images is None:

@@ -171,6 +171,35 @@ class Attack(Record):
         return self
 
 
+class FindingScores(Record):
+    """What maps say of findings of one class, or of all."""
+
+    n: Count
+    images: Count = 0
+    findings: Count = 0
+    pointing: Cell | None = None
+    chance: Figure = None
+    inside_share: Cell | None = None
+    lungs_share: Figure = None
+    ratio: Cell | None = None
+    why: str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> FindingScores:
+        for name in ("pointing", "inside_share", "ratio") if self.n else ():
+            if getattr(self, name) is None:
+                raise ValueError(f"{name}: missing")
+        return self
+
+
+class Localisation(FindingScores):
+    """Maps against annotated findings."""
+
+    map: str = ""
+    per_class: dict[str, FindingScores] = Field(default_factory=dict)
+    left_out: dict[str, Count] = Field(default_factory=dict)
+
+
 class TestScores(Scored):
     """One set and version."""
 
@@ -180,6 +209,7 @@ class TestScores(Scored):
     relevance_outside: Outside | None = None
     background: Reliance | None = None
     attack: Attack | None = None
+    localisation: Localisation | None = None
 
 
 class Differences(Record):

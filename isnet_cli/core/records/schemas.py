@@ -133,10 +133,12 @@ class SetSummary(Record):
     macro_f1: Number | None = None
     macro_auc: Number | None = None
     outside: Number | None = None
+    pointing: Number | None = None
     n_range: Ends | None = None
     macro_f1_range: Ends | None = None
     macro_auc_range: Ends | None = None
     outside_range: Ends | None = None
+    pointing_range: Ends | None = None
     background: Background = Background()
 
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from isnet_cli.annotations.coco import Outlines, draw, read_coco
 from isnet_cli.config.schema import Limits
 from isnet_cli.config.segmenter import Pairs
 from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.find import collect_images, make_printable, strip_suffix
 from isnet_cli.images.mask_files import PAIR, Mask, find_masks, load_mask
 from isnet_cli.labels.csv_table import read_table
-from isnet_cli.masks.segmenter.coco import Outlines, draw, read_coco
 
 NEEDED, KNOWN = ("file", "mask"), ("patient", "source", "label")  # columns of the table
 ALONE = "images"  # the source, where none is given

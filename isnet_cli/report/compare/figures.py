@@ -16,6 +16,7 @@ VARIANTS = ("full", "lungs_only", "lungs_removed", "other_class", "same_class")
 RATES = ("precision", "recall", "specificity", "f1", "auc", "ap")  # of one class
 EMPTY: Mapping[str, None] = dict.fromkeys(("value", "low", "high", "sd", "method", "why"))
 NOT_MEASURED = "not measured"
+FINDING_FIGURES = ("pointing", "inside_share", "ratio")  # of maps against annotations
 SEED_SCORES = ("macro_f1", "macro_auc", "macro_ap", "accuracy", "balanced_accuracy", "brier")
 FigureCell = dict[str, Any]
 CsvRow = dict[str, Any]
@@ -50,9 +51,12 @@ def collect_reliance(run: RunResults, test: TestKey) -> dict[str, Any]:
     Returns:
         ``n`` images that were cut and pasted; ``auc``: variant -> cell of the macro AUC; ``flips``,
         ``gap_f1``, ``gap_auc``: cells; ``outside``: ``n``, ``mean``, ``p95``, ``why`` of the
-        relevance outside the lungs; ``why`` where nothing was measured.
+        relevance outside the lungs; ``findings``: ``n`` annotated ones, ``chance``, and the cells
+        ``pointing``, ``inside_share``, ``ratio`` of `summarise_localisation`; ``why`` where nothing
+        was measured.
     """
     found = run.scores(test)
+    findings = _collect_findings(run, test)
     cut = found.get("background") or {"n": 0, "why": NOT_MEASURED}
     shares = found.get("relevance_outside") or {"n": 0, "why": NOT_MEASURED}
     outside = {name: shares.get(name) for name in ("n", "mean", "p95", "why")}
@@ -61,6 +65,7 @@ def collect_reliance(run: RunResults, test: TestKey) -> dict[str, Any]:
         return {
             "n": 0, "why": cut.get("why"), "auc": dict.fromkeys(VARIANTS, nothing),
             "flips": nothing, "gap_f1": nothing, "gap_auc": nothing, "outside": outside,
+            "findings": findings,
         }  # fmt: skip
     areas = {
         name: make_cell(entry, entry.get("intervals") or {}, ("macro", "auc"))
@@ -71,8 +76,17 @@ def collect_reliance(run: RunResults, test: TestKey) -> dict[str, Any]:
         "n": cut["n"], "why": None, "auc": areas,
         "flips": {**_complete_cell(flips), "value": flips["rate"]},
         "gap_f1": _complete_cell(cut["gap"]["f1"]), "gap_auc": _complete_cell(cut["gap"]["auc"]),
-        "outside": outside,
+        "outside": outside, "findings": findings,
     }  # fmt: skip
+
+
+def _collect_findings(run: RunResults, test: TestKey) -> dict[str, Any]:
+    found = run.localisation(test)
+    nothing = {**EMPTY, "why": found.get("why") or NOT_MEASURED}
+    cells = {
+        name: _complete_cell(found[name]) if found.get("n") else nothing for name in FINDING_FIGURES
+    }
+    return {"n": found.get("n", 0), "chance": found.get("chance"), **cells}
 
 
 def make_cell(
@@ -183,6 +197,8 @@ def _describe_seeds(
         figures["flips"] = summarise_runs([c["flips"]["value"] for c in cut])
         figures["gap_auc"] = summarise_runs([c["gap_auc"]["value"] for c in cut])
         figures["relevance_outside"] = summarise_runs([c["outside"]["mean"] for c in cut])
+        if any(c["findings"]["n"] for c in cut):
+            figures["pointing"] = summarise_runs([c["findings"]["pointing"]["value"] for c in cut])
         found.append({"set": test["set"], "version": test["version"], "figures": figures})
     return {"name": group.name, "runs": members, "seeds": list(group.seeds), "tests": found}
 
@@ -228,6 +244,9 @@ def list_reliance_rows(content: Mapping[str, Any]) -> list[CsvRow]:
             where = {"set": test["set"], "version": test["version"], "run": run}
             cells = {f"auc_{name}": cell for name, cell in own["auc"].items()}
             cells |= {name: own[name] for name in ("flips", "gap_f1", "gap_auc")}
+            if own["findings"]["n"]:
+                cells |= {name: own["findings"][name] for name in FINDING_FIGURES}
+                cells["chance"] = {"value": own["findings"]["chance"]}
             outside = own["outside"]
             cells |= {
                 f"relevance_outside_{name}": {"value": outside[name], "why": outside["why"]}

@@ -319,6 +319,8 @@ def build_reliance_section(content: Content, stem: str) -> Section:
             ]
         )
         blocks.append(Notice(" ".join(["No relevance was measured.", *why]), "empty"))
+    if any(one["findings"]["n"] for one in found):
+        blocks.append(_tabulate_findings(content))
     sources = (f"{stem}.json", f"{stem}_reliance.csv")
     return Section("reliance", "Reliance on the background", blocks, sources)
 
@@ -350,6 +352,28 @@ def _tabulate_behaviour(content: Content) -> Table:
         why += [(where, found[name]["why"]) for name in ("flips", "gap_f1", "gap_auc")]
     columns = ("test", "run", "flips", "gap of macro F1", "gap of macro AUC")
     caption = "What exchanged backgrounds change"
+    return Table(columns, rows, caption, numbers_from=HEADS, notes=list_reasons(why))
+
+
+def _tabulate_findings(content: Content) -> Table:
+    rows, why = [], []
+    for test, run, own in _iterate_runs(content):
+        found = own["reliance"]["findings"]
+        names = ("pointing", "inside_share", "ratio")
+        pointing, inside, ratio = (format_figure(found[name]) for name in names)
+        figures = (str(found["n"]), pointing, format_percent(found["chance"]), inside, ratio)
+        rows.append((name_test(content, test), run, *figures))
+        why += [(f"{name_test(content, test)}, {run}", found[name]["why"]) for name in names]
+    columns = (
+        "test",
+        "run",
+        "findings",
+        "strongest place on it",
+        "chance",
+        "relevance on it",
+        "ratio",
+    )
+    caption = "Maps against annotated findings"
     return Table(columns, rows, caption, numbers_from=HEADS, notes=list_reasons(why))
 
 

@@ -52,9 +52,12 @@ def build_maps_section(
     ]
     groups = list(dict.fromkeys(item.group for own in maps for item in own))
     if groups:
+        drawn = any(
+            run.settings.get("evaluate", {}).get("annotations", "none") != "none" for run in runs
+        )
         words = (
             "Red supports the explained class, blue speaks against it. The yellow line is the "
-            f"outline of the lungs. {note}"
+            f"outline of the lungs{', a cyan line that of an annotated finding' * drawn}. {note}"
         )
         blocks.append(Text(words.strip()))
         if chosen:

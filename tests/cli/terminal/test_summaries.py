@@ -121,3 +121,13 @@ def test_predictions_are_counted_with_their_flags() -> None:
     assert cells[8].startswith("most images differ from the training images")
     calm = {**summary, "flags": {"mask": 1, "ood": 5, "margin": 0}, "expected_ood_share": None}
     assert len(format_predictions(calm)) == 7
+
+
+def test_pointing_has_a_column_where_it_was_measured() -> None:
+    plain = {"n": 3, "macro_f1": 0.5, "macro_auc": 0.5, "outside": 0.25}
+    found = {"test": {"standard": {**plain, "pointing": 0.75, "pointing_range": [0.5, 0.9]}}}
+    lines = format_scores({"sets": {**found, "b": {"standard": plain}}})
+    assert lines[0].endswith("map on finding")
+    assert lines[1].endswith("0.750 [0.500, 0.900]")
+    assert lines[2].rstrip().endswith("-")
+    assert "finding" not in format_scores({"sets": {"b": {"standard": plain}}})[0]

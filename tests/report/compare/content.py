@@ -32,7 +32,13 @@ def reliance(value: float | None, outside: float | None = 0.25, why: str = "") -
         "flips": cell(value), "gap_f1": cell(value), "gap_auc": cell(value),
         "outside": {"n": 0 if outside is None else 8, "mean": outside, "p95": outside,
                     "why": why or None},
+        "findings": findings(None),
     }  # fmt: skip
+
+
+def findings(value: float | None) -> dict[str, Any]:
+    cells = {name: cell(value) for name in ("pointing", "inside_share", "ratio")}
+    return {"n": 0 if value is None else 5, "chance": value, **cells}
 
 
 def classes(value: float | None) -> dict[str, Any]:

@@ -122,3 +122,24 @@ def test_scores_of_an_older_run_have_no_intervals(runs: list[RunResults]) -> Non
     found = collect_scores(run, TEST)
     assert (found["macro_f1"]["value"], found["macro_f1"]["low"]) == (0.4, None)
     assert found["brier"]["value"] is None
+
+
+def test_maps_against_findings_are_part_of_reliance() -> None:
+    cell = {"value": 0.75, "low": 0.5, "high": 0.9, "method": "beta"}
+    own = {"n": 8, "chance": 0.3, "pointing": cell, "inside_share": cell, "ratio": cell}
+    run = RunResults("x", metrics={"sets": {"test": {"standard": {"localisation": own}}}})
+    found = collect_reliance(run, TEST)["findings"]
+    assert (found["n"], found["chance"]) == (8, 0.3)
+    assert found["pointing"] == {**cell, "sd": None, "why": None}
+    none = collect_reliance(RunResults("y"), TEST)["findings"]
+    assert (none["n"], none["pointing"]["why"]) == (0, "not measured")
+    test = {
+        "set": "test", "version": "standard",
+        "runs": {name: {"reliance": collect_reliance(r, TEST)} for name, r in
+                 (("x", run), ("y", RunResults("y")))},
+    }  # fmt: skip
+    rows = list_reliance_rows({"tests": [test]})
+    figures = {(row["run"], row["figure"]): row["value"] for row in rows}
+    assert figures["x", "pointing"] == "0.75"
+    assert figures["x", "chance"] == "0.3"
+    assert ("y", "pointing") not in figures

@@ -18,6 +18,7 @@ from isnet_cli.report.compare.sections import build_tests_section as section_of
 from tests.report.compare.content import (
     cell,
     content,
+    findings,
     group,
     one_test,
     pair,
@@ -182,3 +183,13 @@ def test_one_run_without_figures_stands_beside_the_others() -> None:
     assert variants.rows[1][2:] == ("0", *["n/a"] * 5)
     assert outside.rows[1][2:] == ("0", "n/a", "n/a")
     assert outside.notes == ["No lung mask: test, two."]
+
+
+def test_maps_against_findings_have_a_table_where_there_are_any() -> None:
+    test = one_test(0.7)
+    test["runs"]["two"]["reliance"]["findings"] = findings(0.5)
+    section = build_reliance_section(content(tests=[test]), "c")
+    table = only(section, Table)[-1]
+    assert table.caption == "Maps against annotated findings"
+    assert table.rows[0][2:] == ("0", "n/a", "n/a", "n/a", "n/a")
+    assert table.rows[1][2:5] == ("5", "0.500 [0.450, 0.550]", "50.0\xa0%")

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from isnet_cli.annotations.coco import draw, read_coco, read_coco_findings
+from isnet_cli.annotations.tables import read_boxes
 from isnet_cli.cli.app import main
 from isnet_cli.config.benchmark import load_benchmark
 from isnet_cli.config.load import load
@@ -29,7 +31,6 @@ from isnet_cli.images.mask_files import load_mask
 from isnet_cli.images.read import REASONS, read_images
 from isnet_cli.images.types import XRay
 from isnet_cli.labels.tables import read_labels
-from isnet_cli.masks.segmenter.coco import draw, read_coco
 from isnet_cli.report.results import read_cohort, read_run
 from isnet_models.registry import WeightsError
 from isnet_models.weights import load_weights
@@ -163,10 +164,15 @@ class Readers:
         load_segmenter(self._write(content, "lung.yaml"))
         return Outcome("accepted")
 
+    def _boxes(self, source: Source, content: bytes) -> Outcome:
+        read_boxes(self._write(content, "boxes.csv"))
+        return Outcome("accepted")
+
     def _coco(self, source: Source, content: bytes) -> Outcome:
         for outlines in read_coco(self._write(content, "coco.json")):
             with contextlib.suppress(UnreadableImage):
                 draw(outlines)
+        read_coco_findings(self._write(content, "coco.json"))
         return Outcome("accepted")
 
     def _weights(self, source: Source, content: bytes) -> Outcome:

@@ -152,6 +152,7 @@ def _tables() -> list[Source]:
         Source("csv labels", "text", "labels", 3, labels.encode()),
         Source("csv lists", "text", "findings", 2, quoted.encode()),
         Source("csv one-hot utf-16", "text", "findings", 1.5, hot.encode("utf-16")),
+        Source("csv boxes", "text", "boxes", 1.5, BOXES.encode()),
         Source("csv of images", "text", "image_table", 1.5, labels.encode()),
         Source("txt of images", "text", "image_list", 1.5, listed.encode()),
     ]
@@ -174,6 +175,12 @@ def _settings(home: Path) -> list[Source]:
     ]
 
 
+BOXES = """\
+image_id,class_name,x_min,y_min,x_max,y_max,width,height
+a.png,Nodule,10.5,20,30,44.25,48,40
+a.png,Nodule,1,2,30,4,48,40
+b.png,No finding,,,,,30,20
+"""
 COCO = {
     "images": [
         {"id": 1, "file_name": "a.png", "height": 48, "width": 40},

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from isnet_cli.annotations.coco import Outlines, decompress, draw, fill_polygon, read_coco
 from isnet_cli.errors import IsnetError, UnreadableImage
-from isnet_cli.masks.segmenter.coco import Outlines, decompress, draw, fill_polygon, read_coco
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 MASKS = SHAPES.flatmap(lambda shape: arrays(np.bool_, shape))

@@ -12,8 +12,8 @@ import torch
 
 from isnet_cli.config.schema import Heatmap
 from isnet_cli.errors import IsnetError
-from isnet_cli.heatmap import explainers
-from isnet_cli.heatmap.explainers import (
+from isnet_cli.inference import explainers
+from isnet_cli.inference.explainers import (
     METHODS,
     check_method,
     describe_method,

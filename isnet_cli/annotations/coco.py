@@ -1,4 +1,4 @@
-"""Lung masks from a COCO annotation file: polygons and run lengths, plain or compressed.
+"""Masks from a COCO annotation file: polygons, run lengths (plain or compressed) and boxes.
 
 Format: Lin et al., "Microsoft COCO: common objects in context" (arXiv:1405.0312) and its reference
 code, ``cocoapi/common/maskApi.c``: runs go down the columns and begin with background; polygon
@@ -20,7 +20,7 @@ from pydantic import Field, StrictInt, model_validator
 
 from isnet_cli.config.schema import Limits
 from isnet_cli.core.records.read import STRICT, FaultyFileError, Record, check_record
-from isnet_cli.core.records.schemas import Text
+from isnet_cli.core.records.schemas import Number, Text
 from isnet_cli.errors import IsnetError, UnreadableImage, explain_error
 from isnet_cli.guard.opening import parse_json, read_bytes
 from isnet_cli.guard.sizes import check_pixels
@@ -28,6 +28,8 @@ from isnet_cli.guard.sizes import check_pixels
 Mask = NDArray[np.bool_]
 COST = 4  # bytes that drawing takes per pixel
 MAX_CORNERS = 200_000  # of one picture: a lung has some hundred
+EXPECTED = "images (id, file_name, height, width) and annotations (image_id, segmentation or bbox)"
+FAR = 1e9  # px: no picture reaches so far
 LUNG = "lung"  # categories with this word, where there are any; else all
 
 
@@ -58,6 +60,26 @@ class CocoAnnotation(Record):
     segmentation: list[Any] | dict[str, Any]
 
 
+class CocoFinding(Record):
+    """An outline, or a box alone: x, y, width, height in pixels of the picture."""
+
+    image_id: Id
+    category_id: Id | None = None
+    segmentation: list[Any] | dict[str, Any] | None = None
+    bbox: (
+        Annotated[
+            list[Annotated[Number, Field(ge=-FAR, le=FAR)]], Field(min_length=4, max_length=4)
+        ]
+        | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _drawn(self) -> CocoFinding:
+        if not self.segmentation and self.bbox is None:
+            raise ValueError("segmentation: missing, and so is bbox")
+        return self
+
+
 class CocoFile(Record):
     """The annotation file."""
 
@@ -75,9 +97,15 @@ class CocoFile(Record):
         return self
 
 
+class CocoFindings(CocoFile):
+    """The annotation file of findings, which may have boxes in place of outlines."""
+
+    annotations: list[CocoFinding]  # type: ignore[assignment]
+
+
 @dataclass(frozen=True)
 class Outlines:
-    """All lung annotations of one picture.
+    """Annotations of one picture: all of its lungs, or those of one finding.
 
     Attributes:
         file: The picture's name in the annotation file.
@@ -92,6 +120,26 @@ class Outlines:
     parts: tuple[Any, ...]
 
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom, px
+
+
+@dataclass(frozen=True)
+class CocoPicture:
+    """One picture of a file of findings.
+
+    Attributes:
+        file: The picture's name in the annotation file.
+        height: Its rows, px.
+        width: Its columns, px.
+        findings: Category (empty without one), and outline or box.
+    """
+
+    file: str
+    height: int
+    width: int
+    findings: tuple[tuple[str, Outlines | Box], ...]
+
+
 def read_coco(path: Path, limits: Limits | None = None) -> list[Outlines]:
     """Pictures with at least one lung annotation, in the order of the file.
 
@@ -100,22 +148,9 @@ def read_coco(path: Path, limits: Limits | None = None) -> list[Outlines]:
     Raises:
         IsnetError: Kind "data": not JSON, or not a COCO annotation file.
     """
-    limits = limits or Limits()
-    fix = "data.masks: such a .json, or a folder of mask pictures"
-    try:
-        content = read_bytes(path, limits.table_bytes)
-        tree = parse_json(
-            content, memory=limits.memory_bytes, object_pairs_hook=STRICT["object_pairs_hook"]
-        )  # NaN of an outline is found when it is drawn
-    except (OSError, ValueError) as error:
-        why = explain_error(error, (FaultyFileError,))
-        raise IsnetError(
-            "data",
-            f"{path}: not a COCO annotation file ({why}), expected images (id, file_name, height,"
-            " width) and annotations (image_id, segmentation)",
-            fix=fix,
-        ) from error
-    check_record(tree, CocoFile, path, what="a COCO annotation file", fix=fix)
+    tree = _read(
+        path, CocoFile, limits or Limits(), "data.masks: such a .json, or a folder of mask pictures"
+    )
     pictures = {item["id"]: item for item in tree["images"]}
     names = {c["id"]: c["name"].casefold() for c in tree.get("categories", [])}
     lungs = {number for number, name in names.items() if LUNG in name}
@@ -128,6 +163,56 @@ def read_coco(path: Path, limits: Limits | None = None) -> list[Outlines]:
         for number, item in pictures.items()
         if number in parts
     ]
+
+
+def read_coco_findings(path: Path, limits: Limits | None = None) -> list[CocoPicture]:
+    """All pictures with what is drawn in each, in the order of the file.
+
+    Raises:
+        IsnetError: Kind "data": not JSON, or not a COCO annotation file.
+    """
+    tree = _read(
+        path,
+        CocoFindings,
+        limits or Limits(),
+        "evaluate.annotations: such a .json, a .csv or a folder of masks",
+    )
+    names = {c["id"]: c["name"] for c in tree.get("categories", [])}
+    parts: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for item in tree["annotations"]:
+        parts[item["image_id"]].append(item)
+    found = []
+    for picture in tree["images"]:
+        place = picture["file_name"], picture["height"], picture["width"]
+        drawn = [
+            (names.get(item.get("category_id"), ""), _drawn_by(item, place))
+            for item in parts[picture["id"]]
+        ]
+        found.append(CocoPicture(*place, tuple(drawn)))
+    return found
+
+
+def _drawn_by(item: dict[str, Any], place: tuple[str, int, int]) -> Outlines | Box:
+    if item.get("segmentation"):
+        return Outlines(*place, (item["segmentation"],))
+    x, y, width, height = (float(value) for value in item["bbox"])
+    return x, y, x + width, y + height
+
+
+def _read(path: Path, schema: type[Record], limits: Limits, fix: str) -> dict[str, Any]:
+    try:
+        content = read_bytes(path, limits.table_bytes)
+        tree = parse_json(
+            content, memory=limits.memory_bytes, object_pairs_hook=STRICT["object_pairs_hook"]
+        )  # NaN of an outline is found when it is drawn
+    except (OSError, ValueError) as error:
+        why = explain_error(error, (FaultyFileError,))
+        raise IsnetError(
+            "data", f"{path}: not a COCO annotation file ({why}), expected {EXPECTED}", fix=fix
+        ) from error
+    check_record(tree, schema, path, what="a COCO annotation file", fix=fix)
+    found: dict[str, Any] = tree
+    return found
 
 
 def draw(outlines: Outlines, limits: Limits | None = None) -> Mask:
