@@ -192,7 +192,8 @@ class Checker:
         for name, (under, over) in {"deletion": (image, fill), "insertion": (fill, image)}.items():
             made = torch.where(taken, over[None], under[None])
             size = max(1, self.predictor.config.evaluate.batch_size)
-            parts = [self.predictor.predict(part).probabilities for part in made.split(size)]
+            starts = range(0, len(made), size)
+            parts = [self.predictor.predict(made[i : i + size]).probabilities for i in starts]
             found[name] = np.concatenate(parts)[:, target].tolist()
         return found
 

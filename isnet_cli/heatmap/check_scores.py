@@ -68,7 +68,7 @@ def summarise_checks(
         known = np.array([np.nan if v is None else v for v in values], np.float64)
         return mean_cell(known, clusters, draws, seed)
 
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "modules": list(names),
             **{

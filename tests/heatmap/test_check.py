@@ -80,7 +80,7 @@ def _rows(folder: RunFolder) -> list[Any]:
     return read_manifest(folder.stage_dir("ingest") / "manifest.csv")
 
 
-@pytest.mark.parametrize("method", ["gradcam", "integrated_gradients"])
+@pytest.mark.parametrize("method", ["gradcam", "grad_input"])
 def test_every_method_is_checked_and_stops_continue(tmp_path: Path, method: str) -> None:
     whole, parts = (make_trained(tmp_path / n, sets={"test": 3}) for n in ("whole", "parts"))
     config = small_config(heatmap={**NPZ, "method": method}, evaluate={"batch_size": 2})
