@@ -16,6 +16,7 @@ from isnet_cli.stats.map_checks import mean_cell, measure_areas
 from isnet_cli.stats.sample import number_patients
 
 STEPS = 16  # of a curve
+LEAST = 0.01  # difference of areas that counts: below it the probability hardly depends on cells
 LIMIT = 0.5  # rank correlation below which maps count as changed: a convention
 ORDERS = ("map", "random", "lungs")
 KINDS = ("cascading", "independent")
@@ -147,14 +148,15 @@ def judge_shuffled(rank: Mapping[str, Any]) -> str:
 
 
 def judge_curves(gains: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Whether the map's order beats the random one in both curves: ``better``, ``worse``, ``unclear``.
+    """Whether the map's order beats the random one: ``better``, ``worse`` or ``unclear``.
 
-    Better: both differences' intervals lie above 0; worse: one lies below.
-    """  # noqa: E501
+    Better: the intervals of both curves' differences lie above `LEAST`; worse: one lies below
+    -`LEAST`.
+    """
     cells = [gains[shape]["random"] for shape in SHAPES]
-    if any(one["high"] is not None and one["high"] < 0 for one in cells):
+    if any(one["high"] is not None and one["high"] < -LEAST for one in cells):
         return "worse"
-    above = [one["low"] is not None and one["low"] > 0 for one in cells]
+    above = [one["low"] is not None and one["low"] > LEAST for one in cells]
     return "better" if all(above) else "unclear"
 
 

@@ -141,6 +141,8 @@ def test_verdict_on_shuffled_weights(rank: dict[str, Any], verdict: str) -> None
         (cell(0.2, 0.1, 0.3), cell(0.2, -0.1, 0.3), "unclear"),
         (cell(0.2, 0.1, 0.3), cell(-0.2, -0.3, -0.1), "worse"),
         (cell(None), cell(0.2, 0.1, 0.3), "unclear"),
+        (cell(0.002, 0.001, 0.003), cell(0.2, 0.1, 0.3), "unclear"),
+        (cell(-0.002, -0.003, -0.001), cell(0.2, 0.1, 0.3), "unclear"),
     ],
 )
 def test_verdict_on_curves(deletion: Any, insertion: Any, verdict: str) -> None:

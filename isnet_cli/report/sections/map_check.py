@@ -21,13 +21,13 @@ from isnet_cli.report.wording import (
 FILE = "heatmap/check/check.json"
 VERDICTS = {
     "change": "Yes: the maps change when all weights are shuffled.",
-    "stay": "No: the maps stay, whatever the weights are: they show little of what was learned.",
+    "stay": "No: with all weights shuffled the maps are still alike (rank correlation above 0.5).",
     "unclear": "Unclear: the interval of the last group includes the limit, or there is no map.",
 }  # fmt: skip
 ORDERS = {
-    "better": "Yes: both curves are better than in a random order.",
+    "better": "Yes: both curves are better than in a random order, by 0.01 or more.",
     "worse": "No: a curve is worse than in a random order.",
-    "unclear": "Unclear: an interval of the difference from a random order includes 0.",
+    "unclear": "Unclear: a difference from a random order may be below 0.01.",
 }
 
 
