@@ -41,7 +41,7 @@ from isnet_cli.dataset.records import RecordForm  # noqa: E402
 from isnet_cli.images.types import Row  # noqa: E402
 from isnet_cli.train.classifier_training import ClassifierTraining  # noqa: E402
 from isnet_cli.train.validation import Validator  # noqa: E402
-from isnet_lrp import relevance  # noqa: E402
+from isnet_lrp import Choice, Compute, relevance  # noqa: E402
 from isnet_lrp.compiled import compiled_relevance  # noqa: E402
 from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss  # noqa: E402
 from isnet_models.backbones import build_backbone  # noqa: E402
@@ -142,7 +142,8 @@ def make_step(
             loss = nn.functional.cross_entropy(logits.float(), labels)
         else:
             found = engine(x) if engine else relevance(
-                net, x, chosen, zb=BOUNDS, create_graph=True, precision=wanted, check=False
+                net, x, chosen, zb=BOUNDS, create_graph=True,
+                compute=Compute(wanted, check=False),
             )  # fmt: skip
             heat = heatmap_loss(found.maps, masks, settings).total
             loss = (1 - P) * nn.functional.cross_entropy(found.logits, labels) + P * heat
@@ -224,9 +225,9 @@ def learn(
     net.load_state_dict(start)
     chosen: Any = target
     result = relevance(
-        net, x, chosen, zb=BOUNDS, create_graph=True, check=False,
-        precision="float32" if x.dtype == torch.float64 else precision,  # type: ignore[arg-type]
-        generator=torch.Generator().manual_seed(0),
+        net, x, chosen, zb=BOUNDS, create_graph=True,
+        compute=Compute("float32" if x.dtype == torch.float64 else precision, check=False),
+        choice=Choice(generator=torch.Generator().manual_seed(0)),
     )  # fmt: skip
     masks = make_masks(len(x), x.shape[-1], x.device, x.dtype)
     heat = heatmap_loss(result.maps, masks, HeatmapLossSettings()).total

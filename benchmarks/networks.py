@@ -84,7 +84,7 @@ def count_passed(net: nn.Module, x: Tensor) -> Passed:
 
 
 def _kinds(op: Op) -> list[str]:
-    shares = ["half"] if isinstance(op, Local) and op.share < 1 else []
+    shares = ["half"] if isinstance(op, Local) and op.part < 1 else []
     if op.name in ("attention", *PRODUCTS - {"mul", "multiply"}):
         return ["attn", *shares]
     for kind, fits in (

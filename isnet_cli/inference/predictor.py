@@ -25,7 +25,7 @@ from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.types import Row
 from isnet_cli.inference.model_files import WEIGHTS, TrainedModel, load_model
 from isnet_cli.stats.scores import decide
-from isnet_lrp import UnsupportedOperation, relevance
+from isnet_lrp import Compute, UnsupportedOperation, relevance
 from isnet_lrp.targets import Target
 from isnet_models.features import decision_features
 from isnet_models.methods.guided.isnet import PIXELS
@@ -188,7 +188,9 @@ class Predictor:
         options = {**self._rules(), **(rules or {})}
         with memory_guard(len(images)):
             there = images.to(self.device, non_blocking=True)
-            found = relevance(self.model.net, there, target, check=check, **options)
+            found = relevance(
+                self.model.net, there, target, compute=Compute(check=check), **options
+            )
             return found.logits, found.maps
 
     def seen(self, logits: Tensor) -> Seen:

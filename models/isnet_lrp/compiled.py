@@ -16,18 +16,19 @@ from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module
 
 from isnet_lrp.errors import RelevanceError
+from isnet_lrp.families import FLEX
 from isnet_lrp.maps import Relevance
 from isnet_lrp.record.recorder import Recorder, Rules
 from isnet_lrp.record.recording import Bounds, Recording, check_pixels, read_bounds
 from isnet_lrp.record.tracing import trace
 from isnet_lrp.record.visibility import check_visible
 from isnet_lrp.targets import (
+    EVERY,
     TARGETS,
     Target,
     check_classes,
     choose_classes,
     draw_chances,
-    make_flex_seed,
 )
 
 Step = Callable[..., Any]
@@ -152,14 +153,14 @@ class CompiledRelevance:
             with recorder:
                 logits = self.net(image)
             chosen = None
-            if o.target not in ("all", "every-logit-at-once"):
+            if o.target not in EVERY:
                 chosen = choose_classes(
                     logits, o.target, probability=o.probability, draws=given.get("draws"),
                     classes=given.get("classes"),
                 )  # fmt: skip
-            seed = make_flex_seed(logits, o.target, chosen, o.delta)
-            recording = Recording(recorder, image, logits, o.zb, o.epsilon, {})
-            maps, _ = recording.propagate_signals(seed)
+            recording = Recording(recorder, image, logits, o.zb)
+            begin = recording.begin(o.target, chosen, o.delta)
+            maps, _ = recording.propagate(FLEX, FLEX.start(begin))
         return maps.transpose(0, 1), logits
 
     def _compile(self, x: Tensor, given: dict[str, Tensor]) -> Step:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from isnet_lrp.errors import RelevanceError
-from isnet_lrp.ops.activation import Activation, ReLU
-from isnet_lrp.record.graph import Graph
+from isnet_lrp.record.graph import Graph, Place
 from isnet_lrp.record.recorder import Recorder
 
 
@@ -83,6 +84,66 @@ class LayerWatch:
         return note
 
 
+@contextmanager
+def name_modules(net: nn.Module, recorder: Recorder) -> Iterator[None]:
+    """Tells the recorder which module runs, during one forward pass."""
+    thread, running = threading.get_ident(), [""]
+
+    def watch(name: str, module: nn.Module) -> list[RemovableHandle]:
+        def enter(_: nn.Module, args: Any) -> None:
+            if threading.get_ident() == thread:
+                running.append(name)
+                recorder.module = name
+
+        def leave(_: nn.Module, args: Any, output: Any) -> None:
+            if threading.get_ident() == thread:
+                running.pop()
+                recorder.module = running[-1]
+
+        return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+
+    handles: list[RemovableHandle] = []
+    try:
+        for name, module in net.named_modules():
+            handles += watch(name, module)
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def make_masks(
+    found: Mapping[str, tuple[int, Tensor]], conditions: Mapping[str, Sequence[int] | Tensor]
+) -> dict[int, Tensor]:
+    """Factors of the relevance of conditioned layers, by node.
+
+    Args:
+        found: {name: (node, output)}.
+        conditions: {name: channels, or a factor}.
+
+    Raises:
+        RelevanceError: A channel that the layer does not have.
+    """
+    masks: dict[int, Tensor] = {}
+    for name, (node, output) in found.items():
+        given = conditions[name]
+        axis = 2 if output.dim() == 3 else 1
+        if isinstance(given, Tensor):
+            mask = given.to(output)
+        else:
+            channels = output.shape[axis]
+            if not all(0 <= c < channels for c in given):
+                raise RelevanceError(
+                    f"conditions {name!r}: {list(given)}; the layer has channels 0 to "
+                    f"{channels - 1}"
+                )
+            mask = output.new_zeros(channels)
+            mask[torch.tensor(list(given), dtype=torch.long, device=mask.device)] = 1
+            mask = mask.view(-1, *([1] * (output.dim() - 1 - axis)))
+        masks[node] = masks[node] * mask if node in masks else mask
+    return masks
+
+
 def choose_layers(
     recorder: Recorder, image: Tensor, logits: Tensor
 ) -> dict[str, tuple[int, Tensor]]:
@@ -110,12 +171,13 @@ def choose_layers(
         return {}  # the relevance pass says why nothing can be explained
     live, passed = _on_the_way(recorder.graph, end)
     chosen: dict[str, tuple[int, Tensor]] = {}
-    ops = [op for op in recorder.graph.ops if isinstance(op, (ReLU, Activation))]
+    ops = [op for op in recorder.graph.ops if op.place == Place.ACTIVATION]
     for op in ops[1:]:
-        if op.value.dim() == 4 and op.outs[0] in live and _like(op.value, image):
-            size, node = f"{op.value.shape[2]}x{op.value.shape[3]}", op.outs[0]
+        value, node = op.activation(), op.outs[0]
+        if value.dim() == 4 and node in live and _like(value, image):
+            size = f"{value.shape[2]}x{value.shape[3]}"
             if node in passed or size not in chosen or chosen[size][0] not in passed:
-                chosen[size] = node, op.value
+                chosen[size] = node, value
     if not chosen:
         raise RelevanceError(
             "layers='auto': the network has no hidden activations with height and width; "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,21 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from isnet_lrp.errors import RelevanceError
-from isnet_lrp.layers import LayerWatch, choose_layers
+from isnet_lrp.families import BUILT_IN, compose
+from isnet_lrp.family import Family, Rule, find_family
+from isnet_lrp.layers import LayerWatch, choose_layers, make_masks, name_modules
+from isnet_lrp.options import Choice, Compute
 from isnet_lrp.record.recorder import Recorder, Rules, check_visible
 from isnet_lrp.record.recording import Bounds, Recording, check_pixels, read_bounds
 from isnet_lrp.record.tracing import is_tracing
-from isnet_lrp.targets import (
-    TARGETS,
-    Target,
-    choose_classes,
-    make_block_seed,
-    make_flex_seed,
-    make_one_hot,
-)
+from isnet_lrp.targets import EVERY, TARGETS, Target, choose_classes
 
-Family = Literal["flex", "block", "z+", "dual"]
-FAMILIES: tuple[str, ...] = ("flex", "block", "z+", "dual")
+FamilyName = Literal["flex", "block", "z+", "dual"]  # those that a training has settings for
+FAMILIES: tuple[str, ...] = BUILT_IN
 
 
 @dataclass(frozen=True)
@@ -50,21 +46,16 @@ def relevance(
     x: Tensor,
     target: Target | Tensor = "predicted",
     *,
-    family: Family = "flex",
+    family: FamilyName | str = "flex",
     epsilon: float = 0.01,
     zb: Bounds | None = None,
+    rules: Mapping[str | type[nn.Module], Rule] | None = None,
     layers: Sequence[str] | Literal["auto"] = (),
+    conditions: Mapping[str, Sequence[int] | Tensor] | None = None,
     create_graph: bool = False,
-    delta: float = 0.01,
-    probability: float = 0.5,
-    generator: torch.Generator | None = None,
-    draws: Tensor | None = None,
-    classes: Tensor | None = None,
     batch_norm: Literal["constant", "full"] = "constant",
-    precision: Literal["float32", "mixed"] = "float32",
-    memory: int | None = None,
-    checkpoint: bool = False,
-    check: bool = True,
+    choice: Choice | None = None,
+    compute: Compute | None = None,
 ) -> Relevance:
     """Makes layer-wise relevance propagation maps (Bassi et al. 2024; docs/lrp.md, sections 2, 3).
 
@@ -81,30 +72,26 @@ def relevance(
             maps; "max-probability" ("flex"): the largest softmax; or class indices, int64 [B].
         family: "flex": LRP-Flex, epsilon factors at ReLUs. "block": LRP Block, at every affine
             output. "z+": only positive contributions. "dual": z+ map and block map together.
-            Epsilon 0 with "flex" is LRP-0, which is gradient x input.
+            docs/relevance.md has the others. Epsilon 0 with "flex" is LRP-0, which is gradient x
+            input in networks of ReLUs.
         epsilon: Stabiliser, >= 0.
         zb: (low, high) bounds of the pixels, numbers or tensors [C]: the first layer follows the
             zB rule; None: it follows the family's rule. For images normalised by mean and
             s.d. the bounds are (0-mean)/sd and (1-mean)/sd per channel.
+        rules: Rules of some layers, by name or class of the module, for families that carry
+            relevance ("epsilon" and others): {"features.0": ZB(0, 1), nn.Linear: Epsilon(1e-6)}.
         layers: Names of modules whose outputs' relevance is wanted too, or "auto": the last
             activation of each spatial size.
+        conditions: Only relevance that passes through these channels of these layers counts
+            (concept relevance; Achtibat et al. 2023, arXiv 2206.03208): {"layer4": [12, 40]}. The
+            channels are the output's second axis, or its last if it has three. A tensor is a
+            factor of the output's relevance.
         create_graph: True for training: maps can be differentiated with respect to the weights.
-        delta: Offset of the selective target of LRP-Flex, >= 0.
-        probability: Of the predicted class in the stochastic target.
-        generator: Random source of the stochastic target (on the CPU).
-        draws: Chance of the stochastic target drawn before, [2, B] in [0, 1), instead.
-        classes: Class of the selective contrast, int64 [B]; None: the smallest logit.
         batch_norm: BatchNorm in training mode. "constant": batch statistics are constants of the
             pass, so no relevance of one image lands on another. "full": as the published code, to
             compare (LRP-Flex differentiates through them, LRP Block takes the unbiased variance).
-        precision: "float32": all in the type of the images. "mixed": the forward pass so, the
-            relevance pass and the training backward pass in bfloat16 (not for "z+" and "dual").
-        memory: Bytes that the maps of one pass may take: several maps are then made in series,
-            as many at once as fit, at least one; None: all at once.
-        checkpoint: True makes the relevance pass anew in the training backward pass instead of
-            keeping it: less memory for one more pass (not for "z+" and the z+ map of "dual").
-        check: Look at the values of images, bounds and class indices, which waits for the device;
-            False: trust them, as a training does whose images are known.
+        choice: How a class is chosen where the target chooses.
+        compute: Precision, memory, checks.
 
     Returns:
         Maps, logits and layers. Without `create_graph` all are detached.
@@ -114,66 +101,60 @@ def relevance(
         RelevanceError: Unknown family or target, a bad shape, class index, epsilon or layer, NaN
             among the pixels, pixels outside the bounds, or outputs that do not depend on the image.
     """
-    _check(x, target, family, batch_norm)
-    _check_numbers(epsilon, delta, probability)
-    if memory is not None and memory < 0:
-        raise RelevanceError(f"memory {memory}: expected bytes, 0 or more, or None")
+    choice, compute = choice or Choice(), compute or Compute()
+    families = find_family(family)
+    if rules:
+        families = tuple(compose(part, net, rules) for part in families)
+    _check(x, target, family, families, batch_norm)
+    if not 0 <= epsilon < float("inf"):
+        raise RelevanceError(f"epsilon {epsilon}: expected a number >= 0")
+    choice.check()
     bounds = None if zb is None else read_bounds(zb, x)
-    if check and x.numel() > 0 and not is_tracing():
+    if compute.check and x.numel() > 0 and not is_tracing():
         check_pixels(x, bounds)
-    _check_precision(x, family, precision, create_graph)
+    compute.check_for(x, families, create_graph)
     image = x.clone() if x.is_inference() else x.detach()
     if zb is None or not all(p.requires_grad for p in net.parameters()):
         image = image.requires_grad_()
-    block, positive = family in ("block", "dual"), family in ("z+", "dual")
-    full_batch_norm, mixed = batch_norm == "full", precision == "mixed"
-    rules = Rules(epsilon, block, positive, full_batch_norm, mixed)
-    recorder = Recorder(rules, image, stem=zb is not None)
-    logits, hidden = _record(net, image, recorder, layers)
-    explained = "every-logit-at-once" if family == "dual" else target
+    full, mixed = batch_norm == "full", compute.precision == "mixed"
+    asked = Rules.of(families, epsilon, full_batch_norm=full, mixed=mixed)
+    recorder = Recorder(asked, image, stem=zb is not None)
+    masked = conditions or {}
+    logits, hidden, conditioned = _record(net, recorder, layers, tuple(masked), bool(rules))
+    explained: Target | Tensor = target if len(families) == 1 else "every-logit-at-once"
     with nullcontext() if create_graph else torch.no_grad():
-        chosen = _chosen(logits, explained, probability, generator, draws, classes, check)
+        chosen = _chosen(logits, explained, choice, compute.check)
         call = Recording(
-            recorder, image, logits, bounds, epsilon, hidden, mixed, memory, checkpoint
-        )
-        found = _run_families(call, explained, chosen, delta)
+            recorder, image, logits, bounds, hidden, make_masks(conditioned, masked),
+            compute.memory, compute.checkpoint,
+        )  # fmt: skip
+        found = _run(call, families, explained, chosen, choice.delta)
     return found if create_graph else _detached(found)
 
 
-def _chosen(
-    logits: Tensor,
-    target: Target | Tensor,
-    probability: float,
-    generator: torch.Generator | None,
-    draws: Tensor | None,
-    classes: Tensor | None,
-    check: bool,
-) -> Tensor | None:
+def _chosen(logits: Tensor, target: Target | Tensor, choice: Choice, check: bool) -> Tensor | None:
     """The class of every image [B], or None for the targets that concern all logits."""
-    if isinstance(target, str) and target in ("all", "every-logit-at-once"):
+    if isinstance(target, str) and target in EVERY:
         return None
     return choose_classes(
-        logits, target, probability=probability, generator=generator, draws=draws, classes=classes,
-        check=check,
+        logits, target, probability=choice.probability, generator=choice.generator,
+        classes=choice.classes, draws=choice.draws, check=check,
     )  # fmt: skip
 
 
-def _run_families(
-    call: Recording, target: Target | Tensor, chosen: Tensor | None, delta: float
+def _run(
+    call: Recording,
+    families: tuple[Family, ...],
+    target: Target | Tensor,
+    chosen: Tensor | None,
+    delta: float,
 ) -> Relevance:
     """Maps and layers of every family that the record was made for, one after the other."""
-    rules, logits, parts = call.recorder.rules, call.logits, []
-    if rules.values:
-        parts.append(call.propagate_positive(make_one_hot(logits, target, chosen)))
-    if rules.block:
-        zero = call.find_logit_correction()
-        seed = make_block_seed(logits, target, chosen, rules.epsilon, zero)
-        parts.append(call.propagate_signals(seed))
-    if not (rules.values or rules.block):
-        parts.append(call.propagate_signals(make_flex_seed(logits, target, chosen, delta)))
+    begin = call.begin(target, chosen, delta)
+    parts = [call.propagate(family, family.start(begin)) for family in families]
     maps = torch.cat([p[0] for p in parts]).transpose(0, 1)
     deep = {n: torch.cat([p[1][n] for p in parts]).transpose(0, 1) for n in call.hidden}
-    return Relevance(maps, logits, deep)
+    return Relevance(maps, call.logits, deep)
 
 
 def _detached(found: Relevance) -> Relevance:
@@ -182,31 +163,43 @@ def _detached(found: Relevance) -> Relevance:
 
 
 def _record(
-    net: nn.Module, image: Tensor, recorder: Recorder, layers: Sequence[str] | Literal["auto"]
-) -> tuple[Tensor, dict[str, tuple[int, Tensor]]]:
-    """Runs the network; its logits, and the hidden layers (node, activation) by name."""
+    net: nn.Module,
+    recorder: Recorder,
+    layers: Sequence[str] | Literal["auto"],
+    conditions: tuple[str, ...],
+    named: bool,
+) -> tuple[Tensor, dict[str, tuple[int, Tensor]], dict[str, tuple[int, Tensor]]]:
+    """Runs the network; its logits, hidden layers and conditioned ones (node, activation)."""
     check_visible(net)
-    watch = LayerWatch(net, () if layers == "auto" else layers, recorder)
-    with torch.enable_grad(), watch, recorder:
+    automatic, image = layers == "auto", recorder.image
+    watches = [
+        LayerWatch(net, () if automatic else layers, recorder),
+        LayerWatch(net, conditions, recorder),
+    ]
+    with torch.enable_grad(), ExitStack() as stack:
+        for watch in watches:
+            stack.enter_context(watch)
+        if named:
+            stack.enter_context(name_modules(net, recorder))
+        stack.enter_context(recorder)
         logits = net(image)
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise RelevanceError(f"the network returned {found}: expected logits [B, K]")
-    if layers == "auto":
-        return logits, choose_layers(recorder, image, logits)
-    return logits, watch.collect_layers()
+    hidden, conditioned = (watch.collect_layers() for watch in watches)
+    return logits, choose_layers(recorder, image, logits) if automatic else hidden, conditioned
 
 
-def _check(x: Tensor, target: Target | Tensor, family: str, norm: str) -> None:
-    if family not in FAMILIES:
-        raise RelevanceError(f"family {family!r}: expected one of {', '.join(FAMILIES)}")
+def _check(
+    x: Tensor, target: Target | Tensor, family: str, families: tuple[Family, ...], norm: str
+) -> None:
     if isinstance(target, str) and target not in TARGETS:
         raise RelevanceError(
             f"target {target!r}: expected one of {', '.join(TARGETS)} or class indices [B]"
         )
-    if isinstance(target, str) and target == "max-probability" and family != "flex":
+    if isinstance(target, str) and not all(target in part.targets for part in families):
         raise RelevanceError(
-            f"target 'max-probability' with family {family!r}: the rule of the softmax is its "
+            f"target {target!r} with family {family!r}: the rule of the softmax is its "
             "gradient, which belongs to 'flex'"
         )
     if norm not in ("constant", "full"):
@@ -214,31 +207,4 @@ def _check(x: Tensor, target: Target | Tensor, family: str, norm: str) -> None:
     if x.dim() != 4 or not x.is_floating_point():
         raise RelevanceError(
             f"images {tuple(x.shape)} {x.dtype}: expected floating point [B, C, H, W]"
-        )
-
-
-def _check_numbers(epsilon: float, delta: float, probability: float) -> None:
-    if not 0 <= epsilon < float("inf"):
-        raise RelevanceError(f"epsilon {epsilon}: expected a number >= 0")
-    if not delta >= 0:
-        raise RelevanceError(f"delta {delta}: expected >= 0")
-    if not 0 <= probability <= 1:
-        raise RelevanceError(f"probability {probability}: expected a number from 0 to 1")
-
-
-def _check_precision(x: Tensor, family: str, precision: str, create_graph: bool) -> None:
-    if precision not in ("float32", "mixed"):
-        raise RelevanceError(f"precision {precision!r}: expected 'float32' or 'mixed'")
-    if precision == "mixed" and (family not in ("flex", "block") or x.dtype != torch.float32):
-        raise RelevanceError(
-            f"precision 'mixed' with family {family!r} and {x.dtype} images: it exists for float32 "
-            "images with 'flex' and 'block'"
-        )
-    half = x.dtype in (torch.float16, torch.bfloat16)
-    kind = x.device.type
-    autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-    if create_graph and (half or autocast):
-        raise RelevanceError(
-            "a forward pass in half precision turns the gradient of a map loss: leave autocast, "
-            "give float32 images, and use precision='mixed' for speed"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor
 
 from isnet_lrp.errors import RelevanceError
 from isnet_lrp.kernels.epsilon import apply_epsilon_factor, stabilise
+from isnet_lrp.record.graph import Op
 from isnet_lrp.record.tracing import is_tracing
 
 Target = Literal[
     "all", "predicted", "stochastic", "selective", "every-logit-at-once", "max-probability"
 ]
 TARGETS: tuple[str, ...] = get_args(Target)
+EVERY = ("all", "every-logit-at-once")  # targets that concern all logits
 INDEX_TYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
@@ -100,10 +103,39 @@ def make_one_hot(logits: Tensor, target: Target | Tensor, classes: Tensor | None
     return (classes[:, None] == every).to(logits.dtype)[None]
 
 
-def make_flex_seed(
-    logits: Tensor, target: Target | Tensor, classes: Tensor | None, delta: float
-) -> Tensor:
-    """Signal at the logits for LRP-Flex [K', B, K]: the quantity's gradient.
+@dataclass(frozen=True)
+class Begin:
+    """What a pass may begin with.
+
+    Attributes:
+        logits: [B, K].
+        target: What is explained.
+        classes: Class of every image, int64 [B], or None for the targets that concern all logits.
+        epsilon: Stabiliser, >= 0.
+        delta: Offset of the selective target of LRP-Flex, >= 0.
+        zero: Zero-valued correction [K] that makes the logits' biases constants, or None.
+        last: The operation that made the logits, as the pass sees it.
+    """
+
+    logits: Tensor
+    target: Target | Tensor
+    classes: Tensor | None
+    epsilon: float = 0.01
+    delta: float = 0.01
+    zero: Tensor | None = None
+    last: Op | None = None
+
+    def is_target(self, *names: str) -> bool:
+        """Whether the target is one of these."""
+        return isinstance(self.target, str) and self.target in names
+
+    def one_hot(self) -> Tensor:
+        """Which logits every map explains: 0/1 [K', B, K]."""
+        return make_one_hot(self.logits, self.target, self.classes)
+
+
+def start_with_gradient(begin: Begin) -> Tensor:
+    """The gradient of the explained quantity [K', B, K].
 
     Source: docs/lrp.md, section 3.3.
 
@@ -111,38 +143,37 @@ def make_flex_seed(
     its gradient is p·(1/(p+delta) + 1/(1-p+delta))·(e_c - softmax). That of the largest
     probability is p·(e_c - softmax).
     """
-    chosen = make_one_hot(logits, target, classes)
-    if not (isinstance(target, str) and target in ("selective", "max-probability")):
+    chosen, delta = begin.one_hot(), begin.delta
+    if not begin.is_target("selective", "max-probability"):
         return chosen
-    softmax = logits.softmax(1)
+    softmax = begin.logits.softmax(1)
     p = (softmax * chosen[0]).sum(1, keepdim=True)
-    factor = p * (1 / (p + delta) + 1 / (1 - p + delta)) if target == "selective" else p
+    factor = p * (1 / (p + delta) + 1 / (1 - p + delta)) if begin.is_target("selective") else p
     return factor * (chosen - softmax)
 
 
-def make_block_seed(
-    logits: Tensor,
-    target: Target | Tensor,
-    classes: Tensor | None,
-    epsilon: float,
-    zero: Tensor | None,
-) -> Tensor:
+def start_with_logits(begin: Begin) -> Tensor:
+    """Relevance at the logits [K', B, K]: their values; against the others in "selective".
+
+    The relevance of a logit in the selective contrast is that logit times its signal (docs/lrp.md,
+    section 2.10).
+    """
+    if begin.is_target("selective"):
+        return begin.logits * start_with_sites(begin)
+    return begin.one_hot() * begin.logits
+
+
+def start_with_sites(begin: Begin) -> Tensor:
     """Signal at the logits for LRP Block [K', B, K] (docs/lrp.md, sections 2.9, 2.10).
 
     A class' map starts with y/(y + epsilon·sgn y) at its logit y, whose bias is a constant. The
     selective map starts with Z·p'/(Z + epsilon·sgn Z) at each difference Z = y_c - y_k, p' the
     softmax over the classes other than c.
-
-    Args:
-        logits: [B, K].
-        target: See `choose_classes`.
-        classes: See `make_one_hot`.
-        epsilon: Stabiliser.
-        zero: Zero-valued correction [K] that makes the logits' biases constants, or None.
     """
-    y = logits if zero is None else logits + zero
-    chosen = make_one_hot(y, target, classes)
-    if not (isinstance(target, str) and target == "selective"):
+    epsilon = begin.epsilon
+    y = begin.logits if begin.zero is None else begin.logits + begin.zero
+    chosen = begin.one_hot()
+    if not begin.is_target("selective"):
         return apply_epsilon_factor(chosen, y, epsilon)
     Z = (y * chosen[0]).sum(1, keepdim=True) - y
     # exp(-Z)/(sum of the others' exp(-Z) + 1e-5), without overflow.

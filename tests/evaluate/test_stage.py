@@ -26,7 +26,7 @@ from isnet_cli.inference.model_files import load_model
 from isnet_cli.inference.predictor import Predictor, open_predictor
 from isnet_cli.stats.scores import RATES, scores
 from isnet_lrp import relevance
-from isnet_lrp.ops.table import HANDLERS
+from isnet_lrp.record.table import HANDLERS
 from tests.evaluate.factory import (
     SIDE,
     StopAfter,

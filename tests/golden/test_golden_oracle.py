@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isnet_lrp import relevance
+from isnet_lrp import Choice, relevance
 from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
 from tests.golden.tools.asking import is_choice, places, read
 from tests.golden.tools.compare import error
@@ -33,7 +33,7 @@ TARGETS: dict[str, tuple[str, Any]] = {  # golden mode -> target of ours, "label
 def _ours(n: Network, mode: str, epsilon: float, zb: bool, **more: Any) -> Any:
     family, target = TARGETS[mode]
     if target == "contrast":
-        target, more = "selective", {**more, "classes": n.labels}
+        target, more = "selective", {**more, "choice": Choice(n.labels)}
     chosen = n.labels if target == "labels" else target
     bounds = (0.0, 1.0) if zb else None
     return relevance(n.net, n.x, chosen, family=family, epsilon=epsilon, zb=bounds, **more)  # type: ignore[arg-type]

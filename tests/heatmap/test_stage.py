@@ -33,7 +33,7 @@ from isnet_cli.inference.predictor import Predictor, open_predictor
 from isnet_cli.labels.values import parse_label
 from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE, ZERO_MAP
 from isnet_lrp import relevance
-from isnet_lrp.ops.table import HANDLERS
+from isnet_lrp.record.table import HANDLERS
 from isnet_models.explanations.gradcam import grad_cam
 from tests.evaluate.factory import SIDE, StopAfter, edit_rows, make_trained
 from tests.support.runs import lungs, make_run, small_config

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from isnet_lrp.backward import BackwardPass, replace_nonfinite
+from isnet_lrp.families import BLOCK, FLEX
 from isnet_lrp.record.recorder import Recorder, Rules
 from tests.lrp.nets import NETS, build, images
 
@@ -16,7 +17,7 @@ def recorded(
 ) -> tuple[Recorder, Tensor, int]:
     """A recorder, the logits and their node."""
     image = x.clone().requires_grad_()
-    recorder = Recorder(Rules(epsilon, block=block), image)
+    recorder = Recorder(Rules.of([BLOCK if block else FLEX], epsilon), image)
     with recorder:
         logits = net(image)
     node = recorder.find_node(logits)
@@ -25,7 +26,7 @@ def recorded(
 
 
 def signal(recorder: Recorder, epsilon: float, node: int, seed: Tensor) -> Tensor:
-    return BackwardPass(recorder.graph, epsilon, frozenset(), 0).run(node, seed)[0]
+    return BackwardPass(recorder.graph, FLEX, epsilon).run(node, seed)[0]
 
 
 @pytest.mark.parametrize("block", [False, True])
@@ -82,7 +83,7 @@ def test_wanted_slots_get_their_whole_signal() -> None:
     nodes = {name: recorder.find_node(t) for name, t in net.kept.items()}
     seed = torch.randn(logits.shape, dtype=torch.float64)
     wanted = frozenset(s for s in nodes.values() if s is not None)
-    found = BackwardPass(recorder.graph, 0.0, wanted, 0).run(node, seed[None])
+    found = BackwardPass(recorder.graph, FLEX, 0.0, wanted).run(node, seed[None])
     image = x.clone().requires_grad_()
     out = net(image)
     names = [name for name in net.kept if name != "dead"]
@@ -99,8 +100,8 @@ def test_the_pass_ends_at_its_stop() -> None:
     stop = recorder.find_node(net.kept["relu"])
     assert stop is not None
     seed = torch.ones(1, *logits.shape, dtype=torch.float64)
-    whole = BackwardPass(recorder.graph, 0.01, frozenset({stop}), 0).run(node, seed)
-    short = BackwardPass(recorder.graph, 0.01, frozenset(), stop).run(node, seed)
+    whole = BackwardPass(recorder.graph, BLOCK, 0.01, frozenset({stop})).run(node, seed)
+    short = BackwardPass(recorder.graph, BLOCK, 0.01, stop=stop).run(node, seed)
     assert set(short) == {stop}
     assert torch.equal(short[stop], whole[stop])
     assert 0 in whole

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from isnet_lrp import Relevance, RelevanceError, UnsupportedOperation, relevance
+from isnet_lrp import Choice, Relevance, RelevanceError, UnsupportedOperation, relevance
 from isnet_lrp import compiled as module
 from isnet_lrp.compiled import CompiledRelevance, Options, compiled_relevance
 
@@ -119,11 +119,13 @@ def test_chance_and_classes_come_from_outside() -> None:
     quick = CompiledRelevance(net, options, torch.Generator().manual_seed(5), "aot_eager")
     source = torch.Generator().manual_seed(5)
     for _ in range(3):
-        plain = relevance(net, x, "stochastic", probability=0.3, generator=source).maps
+        plain = relevance(
+            net, x, "stochastic", choice=Choice(probability=0.3, generator=source)
+        ).maps
         torch.testing.assert_close(quick(x).maps, plain, rtol=1e-3, atol=1e-6)
     contrast = CompiledRelevance(net, Options("selective"), backend="aot_eager")
     for classes in (torch.tensor([0, 1, 2, 0]), torch.tensor([2, 2, 1, 1])):
-        plain = relevance(net, x, "selective", classes=classes).maps
+        plain = relevance(net, x, "selective", choice=Choice(classes)).maps
         torch.testing.assert_close(contrast(x, classes).maps, plain, rtol=1e-3, atol=1e-6)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from isnet_lrp import RelevanceError, UnsupportedOperation, relevance
+from isnet_lrp import ZB, Choice, Compute, RelevanceError, UnsupportedOperation, relevance
 from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
 
 
@@ -47,15 +47,15 @@ def spoiled(value: float) -> Tensor:
 
 
 ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
-    "family": ({"family": "gamma"}, "expected one of flex, block"),
+    "family": ({"family": "beta"}, "expected one of flex, block"),
     "target": ({"target": "largest"}, "expected one of all, predicted"),
     "target as a list": ({"target": [0, 1]}, r"class indices \[B\]"),
     "negative epsilon": ({"epsilon": -0.01}, "expected a number >= 0"),
     "epsilon NaN": ({"epsilon": float("nan")}, "expected a number >= 0"),
     "infinite epsilon": ({"epsilon": float("inf")}, "expected a number >= 0"),
     "batch norm": ({"batch_norm": "batch"}, "expected 'constant' or 'full'"),
-    "precision": ({"precision": "half"}, "expected 'float32' or 'mixed'"),
-    "mixed z+": ({"precision": "mixed", "family": "z+"}, "with 'flex' and 'block'"),
+    "precision": ({"compute": Compute("half")}, "expected 'float32' or 'mixed'"),
+    "mixed z+": ({"compute": Compute("mixed"), "family": "z+"}, "with 'flex' and 'block'"),
     "NaN": ({"x": spoiled(float("nan"))}, "replace these pixels"),
     "infinity": ({"x": spoiled(float("-inf"))}, "replace these pixels"),
     "no batch axis": ({"x": images()[0]}, r"expected floating point \[B, C, H, W\]"),
@@ -66,7 +66,7 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "one-hot classes": ({"target": torch.eye(3)[:2]}, r"expected int64 \[2\]"),
     "classes as numbers": ({"target": torch.zeros(2)}, r"expected int64 \[2\]"),
     "contrast's classes": (
-        {"target": "selective", "classes": torch.tensor([0, 5])}, "expected 0 to 2",
+        {"target": "selective", "choice": Choice(torch.tensor([0, 5]))}, "expected 0 to 2",
     ),
     "layer": ({"layers": ["conv", "stem"]}, r"named_modules\(\)"),
     "the network itself": ({"layers": [""]}, r"named_modules\(\)"),
@@ -77,8 +77,16 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "zB bounds swapped": ({"zb": (1.0, 0.0)}, "low bound below the high"),
     "layer in zB's": ({"zb": (0.0, 1.0), "layers": ["norm"]}, "name a layer behind"),
     "layer in z+'s": ({"family": "z+", "layers": ["conv"]}, "name the layer behind"),
-    "probability": ({"target": "stochastic", "probability": 1.5}, "from 0 to 1"),
-    "delta": ({"target": "selective", "delta": -1.0}, "expected >= 0"),
+    "probability": ({"target": "stochastic", "choice": Choice(probability=1.5)}, "from 0 to 1"),
+    "memory": ({"compute": Compute(memory=-1)}, "0 or more"),
+    "rules of signals": ({"rules": {"conv": ZB(0, 1)}}, "take 'epsilon'"),
+    "rule of no module": ({"family": "epsilon", "rules": {"stem": ZB(0, 1)}}, "no such module"),
+    "rule of no class": ({"family": "epsilon", "rules": {nn.GRU: ZB(0, 1)}}, "GRU: the network"),
+    "condition of no module": ({"conditions": {"stem": [0]}}, r"named_modules\(\)"),
+    "condition's channel": ({"conditions": {"conv": [0, 4]}}, "channels 0 to 3"),
+    "condition in zB's": ({"zb": (0.0, 1.0), "conditions": {"conv": [0]}}, "name a layer behind"),
+    "condition in z+'s": ({"family": "z+", "conditions": {"conv": [0]}}, "name the layer behind"),
+    "delta": ({"target": "selective", "choice": Choice(delta=-1.0)}, "expected >= 0"),
 }  # fmt: skip
 
 

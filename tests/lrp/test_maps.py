@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import weakref
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import isnet_lrp
-from isnet_lrp import FAMILIES, TARGETS, Relevance, relevance
+from isnet_lrp import FAMILIES, TARGETS, Choice, Relevance, relevance
+from isnet_lrp.family import list_families
+from isnet_lrp.maps import FamilyName
 from tests.lrp.nets import CLASSES, NETS, build, images
 
 
@@ -91,7 +94,7 @@ MAPS = {
 @pytest.mark.parametrize("target", TARGETS)
 def test_shapes(target: str, family: str) -> None:
     net, x = build("vgg_bn"), images(3)
-    if target == "max-probability" and family != "flex":
+    if target == "max-probability" and family not in ("flex", "attnlrp", "cp-lrp", "gradient"):
         with pytest.raises(isnet_lrp.RelevanceError, match="belongs to 'flex'"):
             relevance(net, x, target, family=family)
         return
@@ -108,7 +111,8 @@ def test_shapes(target: str, family: str) -> None:
 
 def test_the_tables_name_every_choice() -> None:
     assert set(TARGETS) == set(MAPS)
-    assert set(FAMILIES) == {"flex", "block", "z+", "dual"}
+    assert FAMILIES[:4] == get_args(FamilyName)
+    assert set(FAMILIES) == set(list_families())
     assert isnet_lrp.relevance is relevance
     options = inspect.signature(relevance).parameters
     documented = inspect.getdoc(relevance) or ""
@@ -131,9 +135,9 @@ def test_targets_pick_from_all_logits_maps() -> None:
     rows = torch.arange(5)
     predicted = relevance(net, x, "predicted").maps[:, 0]
     assert torch.allclose(predicted, every.maps[rows, every.logits.argmax(1)], atol=1e-14)
-    always = relevance(net, x, "stochastic", probability=1.0).maps[:, 0]
+    always = relevance(net, x, "stochastic", choice=Choice(probability=1.0)).maps[:, 0]
     assert torch.allclose(always, predicted, atol=1e-14)
-    never = relevance(net, x, "stochastic", probability=0.0).maps[:, 0]
+    never = relevance(net, x, "stochastic", choice=Choice(probability=0.0)).maps[:, 0]
     others = torch.stack([
         (never - every.maps[rows, (every.logits.argmax(1) + i) % CLASSES]).flatten(1).abs().amax(1)
         for i in range(1, CLASSES)
@@ -145,16 +149,18 @@ def test_delta_and_classes_change_the_selective_map() -> None:
     net, x = build("basic"), images(3)
     plain = relevance(net, x, "selective").maps
     smallest = net(x).argmin(1)
-    assert torch.equal(relevance(net, x, "selective", classes=smallest).maps, plain)
+    assert torch.equal(relevance(net, x, "selective", choice=Choice(smallest)).maps, plain)
     other = (smallest + 1) % CLASSES
-    assert not torch.allclose(relevance(net, x, "selective", classes=other).maps, plain)
+    assert not torch.allclose(relevance(net, x, "selective", choice=Choice(other)).maps, plain)
     p = net(x).softmax(1)[torch.arange(3), smallest]
 
     def kappa(delta: float) -> Tensor:
         return p * (1 - p) * (1 / (p + delta) + 1 / (1 - p + delta))
 
     ratio = (kappa(1.0) / kappa(0.01)).detach().view(3, 1, 1, 1, 1)
-    assert torch.allclose(relevance(net, x, "selective", delta=1.0).maps, ratio * plain, atol=1e-12)
+    assert torch.allclose(
+        relevance(net, x, "selective", choice=Choice(delta=1.0)).maps, ratio * plain, atol=1e-12
+    )
 
 
 def test_bounds_as_numbers_and_as_tensors() -> None:

@@ -15,7 +15,16 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from isnet_lrp import FAMILIES, TARGETS, HeatmapLossSettings, Relevance, heatmap_loss, relevance
+from isnet_lrp import (
+    FAMILIES,
+    TARGETS,
+    Compute,
+    HeatmapLossSettings,
+    Relevance,
+    heatmap_loss,
+    relevance,
+)
+from isnet_lrp.family import find_family
 from isnet_lrp.losses.deep_supervision import deep_supervision_loss
 from isnet_lrp.losses.energy import EnergyLossSettings, energy_loss
 from isnet_lrp.losses.map_distance import map_distance
@@ -30,9 +39,9 @@ QUICK = {"resnet18": FAMILIES, "densenet121": ("flex",), "efficientnet_b0": ("fl
 VARIANTS: dict[str, dict[str, Any]] = {
     "zb per channel": {"zb": (torch.zeros(3, device=META), torch.ones(3, device=META))},
     "full": {"batch_norm": "full"},
-    "mixed": {"precision": "mixed"},
-    "in series": {"memory": 0},
-    "checkpoint": {"checkpoint": True},
+    "mixed": {"compute": Compute("mixed")},
+    "in series": {"compute": Compute(memory=0)},
+    "checkpoint": {"compute": Compute(checkpoint=True)},
     "epsilon 0": {"epsilon": 0.0},
     "evaluation": {"training": False},
 }
@@ -41,8 +50,13 @@ ALL_TARGETS = (*TARGETS, "indices")
 
 def pairs(names: Iterable[str], quick: Callable[[str, str], bool]) -> list[Any]:
     """Every (name, family) that exists, the slow ones marked."""
-    missing = {("vit_b_16", "z+"), ("vit_b_16", "dual"), ("mixed", "z+"), ("mixed", "dual")}
-    missing |= {("max-probability", family) for family in FAMILIES if family != "flex"}
+    parts = {name: find_family(name) for name in FAMILIES}
+    signs = ("z+", "dual", "gamma", "alpha-beta", "epsilon-plus", "epsilon-alpha2-beta1")
+    missing = {("vit_b_16", name) for name in signs}
+    missing |= {("mixed", n) for n, part in parts.items() if not all(f.mixed for f in part)}
+    for name, part in parts.items():
+        if not all("max-probability" in family.targets for family in part):
+            missing.add(("max-probability", name))
     return [
         pytest.param(name, family, marks=[] if quick(name, family) else [pytest.mark.slow])
         for name in names

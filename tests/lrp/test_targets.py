@@ -10,11 +10,13 @@ from torch import Tensor
 
 from isnet_lrp import RelevanceError
 from isnet_lrp.targets import (
+    Begin,
     choose_classes,
     choose_stochastic,
-    make_block_seed,
-    make_flex_seed,
     make_one_hot,
+    start_with_gradient,
+    start_with_logits,
+    start_with_sites,
 )
 
 LOGITS = torch.tensor([[1.0, -1.0, 0.5, 3.0], [0.2, 2.0, -0.7, 0.1]], dtype=torch.float64)
@@ -69,15 +71,19 @@ def test_the_selective_signal_is_the_gradient_of_its_quantity(delta: float) -> N
     p = y.softmax(1)[torch.arange(2), classes]
     q = torch.log(p + delta) - torch.log(1 - p + delta)
     (slope,) = torch.autograd.grad(q.sum(), y)
-    assert torch.allclose(make_flex_seed(LOGITS, "selective", classes, delta)[0], slope, atol=1e-12)
+    assert torch.allclose(
+        start_with_gradient(Begin(LOGITS, "selective", classes, delta=delta))[0], slope, atol=1e-12
+    )
 
 
 def test_the_selective_signal_is_bounded_for_a_class_of_no_chance() -> None:
     logits = torch.tensor([[-400.0, 400.0]])
-    seed = make_flex_seed(logits, "selective", torch.tensor([0]), 0.01)
+    seed = start_with_gradient(Begin(logits, "selective", torch.tensor([0]), delta=0.01))
     assert torch.isfinite(seed).all()
     assert seed.abs().max() < 1e-6
-    assert torch.isfinite(make_block_seed(logits, "selective", torch.tensor([0]), 0.01, None)).all()
+    assert torch.isfinite(
+        start_with_sites(Begin(logits, "selective", torch.tensor([0]), 0.01))
+    ).all()
 
 
 def slow_block_selective(y: Tensor, c: int, epsilon: float) -> list[float]:
@@ -97,13 +103,13 @@ def slow_block_selective(y: Tensor, c: int, epsilon: float) -> list[float]:
 @pytest.mark.parametrize("epsilon", [0.01, 1.0])
 def test_the_block_signals_by_loops(epsilon: float) -> None:
     classes = torch.tensor([1, 0])
-    found = make_block_seed(LOGITS, "selective", classes, epsilon, None)[0]
+    found = start_with_sites(Begin(LOGITS, "selective", classes, epsilon))[0]
     slow = [slow_block_selective(y, int(c), epsilon) for y, c in zip(LOGITS, classes, strict=True)]
     assert torch.allclose(found, torch.tensor(slow, dtype=torch.float64), atol=1e-12)
     factor = LOGITS.abs() / (LOGITS.abs() + epsilon)
-    every = make_block_seed(LOGITS, "all", None, epsilon, None)
+    every = start_with_sites(Begin(LOGITS, "all", None, epsilon))
     assert torch.allclose(every, torch.eye(4).double()[:, None] * factor)
-    at_once = make_block_seed(LOGITS, "every-logit-at-once", None, epsilon, None)
+    at_once = start_with_sites(Begin(LOGITS, "every-logit-at-once", None, epsilon))
     assert torch.allclose(at_once[0], factor)
 
 
@@ -113,8 +119,8 @@ def test_block_signals_have_the_correction_for_biases(target: str) -> None:
     bias = torch.randn(4, dtype=torch.float64, requires_grad=True)
     y = LOGITS + bias
     classes = torch.tensor([1, 0]) if target == "selective" else None
-    corrected = make_block_seed(y, target, classes, 0.3, bias.detach() - bias)  # type: ignore[arg-type]
-    plain = make_block_seed(y, target, classes, 0.3, None)  # type: ignore[arg-type]
+    corrected = start_with_sites(Begin(y, target, classes, 0.3, zero=bias.detach() - bias))  # type: ignore[arg-type]
+    plain = start_with_sites(Begin(y, target, classes, 0.3))  # type: ignore[arg-type]
     assert torch.allclose(corrected, plain)
     weights = torch.randn(corrected.shape, dtype=torch.float64)
     assert torch.autograd.grad((plain * weights).sum(), bias)[0].abs().max() > 1e-3
@@ -124,6 +130,15 @@ def test_block_signals_have_the_correction_for_biases(target: str) -> None:
 def test_signal_of_the_largest_probability_is_its_gradient() -> None:
     y = LOGITS.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(y.softmax(1).amax(1).sum(), y)
-    seed = make_flex_seed(LOGITS, "max-probability", LOGITS.argmax(1), 0.01)
+    seed = start_with_gradient(Begin(LOGITS, "max-probability", LOGITS.argmax(1), delta=0.01))
     assert torch.allclose(seed[0], gradient, atol=1e-15)
     assert seed.abs().sum() > 0.1
+
+
+def test_relevance_starts_with_the_logits() -> None:
+    every = start_with_logits(Begin(LOGITS, "all", None))
+    assert torch.equal(every.sum(0), LOGITS)
+    one = start_with_logits(Begin(LOGITS, "predicted", torch.tensor([3, 1])))
+    assert one.sum(2).tolist() == [[3.0, 2.0]]
+    begin = Begin(LOGITS, "selective", torch.tensor([1, 0]))
+    assert torch.equal(start_with_logits(begin), LOGITS * start_with_sites(begin))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +15,8 @@ from isnet_lrp.errors import UnsupportedOperation
 from isnet_lrp.kernels.convolution import ConvOptions
 from isnet_lrp.kernels.epsilon import stabilise
 from isnet_lrp.ops.norm import BatchNorm
-from isnet_lrp.ops.weighted import Conv, Linear
-from isnet_lrp.record.graph import Graph
+from isnet_lrp.ops.weighted import Weighted
+from isnet_lrp.record.graph import Graph, Place
 from isnet_lrp.record.stem import HINT, Layout, Stem
 
 
@@ -86,25 +86,25 @@ def find_first_layer(graph: Graph, end: int, stem: Layout | Stem | None = None) 
     """
     norm: BatchNorm | None = None
     op = graph.maker[end]
-    while op is not None and not isinstance(op, (Conv, Linear)):
-        if isinstance(op, BatchNorm):
-            norm = op
+    while op is not None and op.place != Place.WEIGHTED:
+        if op.place == Place.NORM:
+            norm = cast("BatchNorm", op)
         if graph.uses[op.ins[0]] != 1:
             raise UnsupportedOperation(
                 f"zB rule: the input of the first layer's {op.name} is read more than once"
             )
         op = graph.maker[op.ins[0]]
-    if op is None or op.output is None or not _alone(graph, op.ins[0]):
+    first = cast("Weighted | None", op)
+    if first is None or first.output is None or not _alone(graph, first.ins[0]):
         raise UnsupportedOperation(
             f"zB rule: the image must be read by one first layer alone; {HINT}"
         )
-    weight = op.weight
-    bias = weight.new_zeros(weight.shape[0]) if op.bias is None else op.bias.detach()
+    weight = first.weight
+    bias = weight.new_zeros(weight.shape[0]) if first.bias is None else first.bias.detach()
     scale = None if norm is None else norm.scale()
     if norm is not None and scale is not None:
         bias = bias * scale + norm.shift()
-    options = op.options if isinstance(op, Conv) else None
-    return FirstLayer(op.output, weight, op.bias, scale, bias, options, stem)
+    return FirstLayer(first.output, weight, first.bias, scale, bias, first.options, stem)
 
 
 def _alone(graph: Graph, node: int) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from isnet_lrp.errors import UnsupportedOperation
 from isnet_lrp.kernels.epsilon import apply_epsilon_factor, apply_recomputed_factor, stabilise
-from isnet_lrp.ops.structure import first_argument
-from isnet_lrp.record.graph import Op, Signals
+from isnet_lrp.ops.structure import PASSING, first_argument
+from isnet_lrp.record.graph import Graph, Local, Op, Place, Signals
+from isnet_lrp.record.sites import Sites, count_channels, gather_denominators, gather_zeros
+from isnet_lrp.record.table import records
 
 if TYPE_CHECKING:
     from isnet_lrp.record.recorder import Recorder
@@ -36,23 +38,50 @@ OFFSET = frozenset({"sigmoid", "expit", "special_expit", "hardsigmoid", "softplu
 
 
 @dataclass(eq=False)
-class ReLU(Op):
+class Elementwise(Op):
+    """A function of each value: relevance passes it unchanged.
+
+    Attributes:
+        value: The output.
+        epsilon: Stabiliser.
+    """
+
+    value: Tensor = None  # type: ignore[assignment]
+    epsilon: float = 0.0
+    place: ClassVar[Place] = Place.ACTIVATION
+
+    def activation(self) -> Tensor:
+        """The output."""
+        return self.value
+
+    def share(self, relevance: Signals, epsilon: float) -> Signals:
+        """The relevance itself."""
+        return relevance
+
+    def takes_in_sites(self) -> bool:
+        """Its factor is that of the site."""
+        return True
+
+
+@dataclass(eq=False)
+class ReLU(Elementwise):
     """ReLU: the signal gets the epsilon factor a/(a+epsilon), a its output.
 
     Source: docs/lrp.md, section 3.1.
 
     Attributes:
-        value: The output a.
-        epsilon: Stabiliser.
         zero: See `apply_epsilon_factor`; LRP Block's convention that biases are constants of the
             denominator.
         denominator: Another pre-activation to divide by, or None: a itself.
     """
 
-    value: Tensor = None  # type: ignore[assignment]
-    epsilon: float = 0.0
     zero: Tensor | None = None
     denominator: Tensor | None = None
+
+    @property
+    def fuses(self) -> str:
+        """Where it divides by its own value."""
+        return "gate" if self.denominator is None else ""
 
     def propagate(self, signals: Signals) -> Signals:
         """g·a/(a+epsilon)."""
@@ -63,9 +92,23 @@ class ReLU(Op):
             return [apply_recomputed_factor(g, self.value, self.denominator, self.epsilon)]
         return [apply_epsilon_factor(g, self.value, self.epsilon, self.zero, positive=True)]
 
+    def nonnegative(self, graph: Graph) -> bool:
+        """Always."""
+        return True
+
+    def make_sites(
+        self, read: Sequence[Sites], inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+    ) -> Sites:
+        """None; it divides by the affine output before it, if there is one."""
+        self.zero = gather_zeros(read[0], count_channels(outputs[0]))
+        self.denominator = gather_denominators(read[0], inputs[0], self.zero)
+        if not read[0]:  # nothing affine before it: relevance passes unchanged
+            self.epsilon = 0.0
+        return ()
+
 
 @dataclass(eq=False)
-class Activation(Op):
+class Activation(Elementwise):
     """An elementwise function f by the proportional rule: the factor f(z)/(z + epsilon·sgn z).
 
     Relevance passes an elementwise function unchanged, f(z)·g = z·g' (identity rule; Achtibat et
@@ -74,15 +117,11 @@ class Activation(Op):
 
     Attributes:
         inner: z.
-        value: f(z).
-        epsilon: Stabiliser.
         offset: f(0).
         function: f itself; at epsilon 0 its slope stands for f(z)/z where z is next to 0.
     """
 
     inner: Tensor = None  # type: ignore[assignment]
-    value: Tensor = None  # type: ignore[assignment]
-    epsilon: float = 0.0
     offset: float = 0.0
     function: Callable[[Tensor], Tensor] | None = None
 
@@ -101,7 +140,40 @@ class Activation(Op):
         z = torch.where(self.inner.abs() < near, sign, self.inner)
         return [g * ((self.function(z) - self.offset) / z).to(g.dtype)]
 
+    def is_gate(self, graph: Graph, passing: frozenset[str]) -> bool:
+        """With f(0) != 0, or saturating and shifted by a number: relu6(x + 3), 1 + tanh."""
+        if self.offset != 0 or self.name not in SATURATING:
+            return self.offset != 0
+        before = graph.maker[self.ins[0]]
+        shifted = before is not None and before.shifts()
+        return shifted or graph.is_gate(self.ins[0], PASSING)
 
+    def saturates(self, graph: Graph, passing: frozenset[str]) -> bool:
+        """By its name."""
+        return self.name in SATURATING
+
+
+@dataclass(eq=False)
+class Slope(Local):
+    """An elementwise function whose rule is its own slope, for families that want it so."""
+
+    place: ClassVar[Place] = Place.ACTIVATION
+
+    def activation(self) -> Tensor:
+        """The output."""
+        return self.outputs[0]
+
+
+def record_slope(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """An elementwise function by its slope, whatever its kind."""
+    before = len(recorder.graph.ops)
+    y = recorder.record_local(name, func, args, kwargs, Slope)
+    if len(recorder.graph.ops) > before:
+        recorder.extend_first(recorder.graph.ops[-1], y)
+    return y
+
+
+@records(RELU)
 def record_relu(
     recorder: Recorder, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Tensor:
@@ -114,6 +186,7 @@ def record_relu(
     return y
 
 
+@records(ACTIVATIONS | OFFSET)
 def record_activation(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Any other elementwise function."""
     x = first_argument(args, kwargs)
@@ -130,10 +203,28 @@ def record_activation(recorder: Recorder, name: str, func: Any, args: Any, kwarg
         found: Tensor = func(z, *args[1:], **rest)
         return found
 
+    return _record(recorder, name, function, x, name in OFFSET, name != "rrelu")
+
+
+def record_any_activation(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """An elementwise function that no table knows; f(0) is looked at."""
+    x = first_argument(args, kwargs)
+    rest = {k: v for k, v in kwargs.items() if k != "input"}
+    return _record(recorder, name, lambda z: func(z, *args[1:], **rest), x, True, True)
+
+
+def _record(
+    recorder: Recorder,
+    name: str,
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    offset: bool,
+    repeatable: bool,
+) -> Tensor:
     y = function(x)
     op = Activation(name, (), inner=x, value=y, epsilon=recorder.rules.epsilon,
-                    offset=_at_zero(function) if name in OFFSET else 0.0,
-                    function=None if name == "rrelu" else function)  # fmt: skip
+                    offset=_at_zero(function) if offset else 0.0,
+                    function=function if repeatable else None)  # fmt: skip
     recorder.record(op, (x,), (y,))
     recorder.extend_first(op, y)
     return y
@@ -154,6 +245,7 @@ def _positive(exponent: Any) -> bool:
     return isinstance(exponent, Tensor) or exponent > 0
 
 
+@records({"glu"})
 def record_glu(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Gated linear unit: the gate is a constant."""
     x = first_argument(args, kwargs)

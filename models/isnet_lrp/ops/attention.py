@@ -1,4 +1,4 @@
-"""Softmax attention: its weights are constants of the relevance pass, the values carry it.
+"""Softmax attention: its weights are constants of the pass, or carry relevance (AttnLRP).
 
 Source: Ali et al., XAI for Transformers: Better Explanations through Conservative Propagation,
 ICML 2022 (arXiv 2202.07304), section 4.1.
@@ -7,6 +7,7 @@ ICML 2022 (arXiv 2202.07304), section 4.1.
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,36 +15,56 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isnet_lrp.errors import UnsupportedOperation
+from isnet_lrp.record.table import Signature, records
 
 if TYPE_CHECKING:
     from isnet_lrp.record.recorder import Recorder
 
 
-def record_attention(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
-    """Scaled dot-product attention, written out so that its weights can be held constant."""
+ATTENTION = Signature("query key value", attn_mask=None, dropout_p=0.0, is_causal=False, scale=None,
+                      enable_gqa=False)  # fmt: skip
 
-    def parse(
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, float, bool, float | None, bool]:
-        return query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
 
-    query, key, value, mask, dropout, causal, scale, grouped = parse(*args, **kwargs)
+@records({"scaled_dot_product_attention"})
+def record_attention(
+    recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any, live: bool = False
+) -> Any:
+    """Scaled dot-product attention, written out.
+
+    Args:
+        recorder: The recording; the next arguments are as of every operation.
+        name: Its name.
+        func: Itself.
+        args: Its arguments.
+        kwargs: Its named arguments.
+        live: Whether its weights carry relevance (to queries and keys), or are constants.
+    """
+    query, key, value, mask, dropout, causal, scale, grouped = ATTENTION.read(args, kwargs)
     if grouped:  # every key and value serves several queries
         times = query.shape[-3] // key.shape[-3]
-        key = key.repeat_interleave(times, -3)
+        with recorder if live else nullcontext():
+            key = key.repeat_interleave(times, -3)
         with recorder:
             value = value.repeat_interleave(times, -3)
-    weights = _weights(query, key, mask, causal=causal, scale=scale)
-    if dropout > 0:
-        weights = F.dropout(weights, dropout)
-    return recorder.record_local("attention", torch.matmul, (weights, value), {})
+    given = mask, causal, scale, dropout
+    return _attend(recorder, (query, key, value), given, live)[0]
+
+
+def _attend(
+    recorder: Recorder,
+    projected: tuple[Tensor, Tensor, Tensor],
+    given: tuple[Tensor | None, bool, float | None, float],
+    live: bool,
+) -> tuple[Tensor, Tensor]:
+    """The weighted values, and the weights [.., queries, keys]."""
+    (query, key, value), (mask, causal, scale, dropout) = projected, given
+    with recorder if live else nullcontext():
+        weights = _weights(query, key, mask, causal=causal, scale=scale)
+        if dropout > 0:
+            weights = F.dropout(weights, dropout)
+        if live:
+            return weights @ value, weights
+    return recorder.record_local("attention", torch.matmul, (weights, value), {}), weights
 
 
 def _weights(
@@ -61,10 +82,11 @@ def _weights(
     return scores.softmax(-1)
 
 
+@records({"multi_head_attention_forward"})
 def record_multi_head_attention(
-    recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any
+    recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any, live: bool = False
 ) -> Any:
-    """`torch.nn.MultiheadAttention` from the operations that have rules.
+    """`torch.nn.MultiheadAttention` from the operations that have rules; see `record_attention`.
 
     Raises:
         UnsupportedOperation: Options that only few networks use: learned biases of keys and
@@ -90,10 +112,8 @@ def record_multi_head_attention(
 
         q, k, v = split(q), split(k), split(v)
     mask = _mask(given, batch, heads)
-    weights = _weights(q, k, mask, causal=False, scale=None)
-    if given.get("training", True) and given.get("dropout_p", 0.0) > 0:
-        weights = F.dropout(weights, given["dropout_p"])
-    out = recorder.record_local("attention", torch.matmul, (weights, v), {})
+    dropout = given.get("dropout_p", 0.0) if given.get("training", True) else 0.0
+    out, weights = _attend(recorder, (q, k, v), (mask, False, None, dropout), live)
     with recorder:
         out = out.permute(2, 0, 1, 3).reshape(length, batch, width)
         out = F.linear(out, given["out_proj_weight"], given["out_proj_bias"])

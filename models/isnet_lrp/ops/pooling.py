@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from isnet_lrp.kernels.convolution import Pair, as_pair
 from isnet_lrp.ops.structure import first_argument
-from isnet_lrp.record.graph import Local, Op, Signals
+from isnet_lrp.record.graph import Graph, Local, Op, Signals
+from isnet_lrp.record.sites import PendingSite, Sites, count_channels
+from isnet_lrp.record.table import Signature, records
 
 if TYPE_CHECKING:
     from isnet_lrp.record.recorder import Recorder
@@ -25,28 +28,48 @@ POOLS = frozenset({
 MAX_POOLS = frozenset({"max_pool2d", "max_pool2d_with_indices"})
 
 
+MAX_POOL = Signature("input kernel_size", stride=None, padding=0, dilation=1, ceil_mode=False,
+                     return_indices=False)  # fmt: skip
+
+
+class Pooling(Op):
+    """What all poolings have in common."""
+
+    pools: ClassVar[bool] = True
+
+    def make_sites(
+        self, read: Sequence[Sites], inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+    ) -> Sites:
+        """All channels."""
+        return (PendingSite(0, count_channels(outputs[0]), pool=True),)
+
+
 @dataclass(eq=False)
-class Pool(Local):
-    """Average pooling or a mean over axes.
+class Pool(Pooling, Local):
+    """Average pooling or a mean over axes."""
 
-    Attributes:
-        value: The output, kept where a family needs it.
-    """
-
-    value: Tensor | None = None
+    routes: ClassVar[bool] = True
 
 
 @dataclass(eq=False)
-class GlobalPool(Op):
+class GlobalPool(Pooling):
     """Mean over height and width to [B, C, 1, 1].
 
     Attributes:
         size: Height and width of the input.
+        inner: The input, kept where a family needs it.
+        value: The output, kept where a family needs it.
     """
 
     size: tuple[int, int] = (1, 1)
     inner: Tensor | None = None
     value: Tensor | None = None
+    routes: ClassVar[bool] = True
+
+    def kept(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Input and output."""
+        assert self.inner is not None and self.value is not None  # noqa: S101, PT018
+        return [self.inner], [self.value]
 
     def propagate(self, signals: Signals) -> Signals:
         """g/(H·W) everywhere."""
@@ -57,7 +80,7 @@ class GlobalPool(Op):
 
 
 @dataclass(eq=False)
-class MaxPool(Op):
+class MaxPool(Pooling):
     """Two-dimensional max pooling; overlapping windows with one winner add their signals.
 
     Attributes:
@@ -91,22 +114,20 @@ class MaxPool(Op):
         ]  # fmt: skip
         return [rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)]
 
+    def kept(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Input and output."""
+        assert self.value is not None  # noqa: S101 - kept for such a family
+        return [self.inner], [self.value]
 
+    def nonnegative(self, graph: Graph) -> bool:
+        """As its input."""
+        return graph.nonnegative(self.ins[0])
+
+
+@records(MAX_POOLS)
 def record_max_pool(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Two-dimensional max pooling."""
-
-    def parse(
-        input: Tensor,  # noqa: A002
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
-        ceil_mode: bool = False,
-        return_indices: bool = False,
-    ) -> tuple[Tensor, Any, Any, Any, Any, bool, bool]:
-        return input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-
-    x, kernel, stride, padding, dilation, ceil, both = parse(*args, **kwargs)
+    x, kernel, stride, padding, dilation, ceil, both = MAX_POOL.read(args, kwargs)
     stride = kernel if stride is None or stride == [] else stride
     y, indices = torch.ops.aten.max_pool2d_with_indices(
         x, as_pair(kernel), as_pair(stride), as_pair(padding), as_pair(dilation), ceil
@@ -119,6 +140,7 @@ def record_max_pool(recorder: Recorder, name: str, func: Any, args: Any, kwargs:
     return (y, indices) if both or name.endswith("with_indices") else y
 
 
+@records(POOLS)
 def record_pool(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Average pooling and means."""
     x = first_argument(args, kwargs)

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from isnet_lrp.errors import UnsupportedOperation
-from isnet_lrp.ops.activation import SATURATING, Activation
-from isnet_lrp.ops.pooling import GlobalPool, Pool
-from isnet_lrp.ops.structure import RESHAPES, ROUTES, SHIFT, Concat, Reshape, Sum
-from isnet_lrp.record.graph import Graph, Local
+from isnet_lrp.ops.structure import PASSING, TEMPLATES
+from isnet_lrp.record.graph import Local, Route
+from isnet_lrp.record.table import records
 
 if TYPE_CHECKING:
     from isnet_lrp.record.recorder import Recorder
@@ -28,8 +27,6 @@ CONSTANTS = frozenset({
 FACTORS = frozenset({"log", "log2", "log10", "logsumexp"})
 # What takes them as factors.
 FACTORS_IN = PRODUCTS | QUOTIENTS | CONSTANTS | {"addcmul", "addcdiv"}
-# What may stand between a gate's function and its product.
-PASSING = ROUTES | RESHAPES | {"mul", "div", "neg", "interpolate", "upsample"}
 MIXING = frozenset({"matmul", "mm", "bmm", "einsum", "linear"})
 
 
@@ -42,6 +39,7 @@ def find_live(recorder: Recorder, values: Any) -> list[Tensor]:
     return []
 
 
+@records(PRODUCTS - {"matmul", "mm"})
 def record_product(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """A product whose n factors that depend on the image get 1/n of its relevance each.
 
@@ -52,13 +50,10 @@ def record_product(recorder: Recorder, name: str, func: Any, args: Any, kwargs: 
     gates = [len(factors) > 1 and is_gate(recorder, t) for t in factors]
     if all(gates):
         gates = [False] * len(factors)
-    before = len(recorder.graph.ops)
-    out = recorder.record_local(name, func, args, kwargs, keep=lambda position: not gates[position])
-    if len(recorder.graph.ops) > before:
-        op = recorder.graph.ops[-1]
-        assert isinstance(op, Local)  # noqa: S101 - just recorded
-        op.share = 1 / gates.count(False)
-    return out
+    return recorder.record_local(
+        name, func, args, kwargs, keep=lambda position: not gates[position],
+        part=1 / max(gates.count(False), 1),
+    )  # fmt: skip
 
 
 def is_gate(recorder: Recorder, tensor: Tensor, kernel: bool = False) -> bool:
@@ -73,38 +68,11 @@ def is_gate(recorder: Recorder, tensor: Tensor, kernel: bool = False) -> bool:
         kernel: Whether it is a convolution's kernel, which gates may mix from learned ones.
     """
     node = recorder.find_node(tensor)
-    return node is not None and _gate(recorder.graph, node, PASSING | MIXING if kernel else PASSING)
+    passing = PASSING | MIXING if kernel else PASSING
+    return node is not None and recorder.graph.is_gate(node, passing)
 
 
-def _gate(graph: Graph, node: int, passing: frozenset[str]) -> bool:
-    op = graph.maker[node]
-    if op is None:
-        return False
-    if isinstance(op, Activation):
-        saturates = op.name in SATURATING
-        return op.offset != 0 or (saturates and _shifted(graph, op.ins[0]))
-    if isinstance(op, Sum) and op.name == SHIFT:
-        return _gate(graph, op.ins[0], passing) or _saturated(graph, op.ins[0])
-    passes = isinstance(op, (Concat, GlobalPool, Pool, Reshape, Sum)) or op.name in passing
-    return passes and all(_gate(graph, before, passing) for before in op.ins)
-
-
-def _saturated(graph: Graph, node: int) -> bool:
-    """Whether a saturating function made a node, but for scale and shape."""
-    op = graph.maker[node]
-    if op is None or len(op.ins) != 1:
-        return False
-    if isinstance(op, Activation):
-        return op.name in SATURATING
-    return op.name in PASSING and _saturated(graph, op.ins[0])
-
-
-def _shifted(graph: Graph, node: int) -> bool:
-    """Whether a number was added to make a node, or a function with f(0) != 0 made it."""
-    op = graph.maker[node]
-    return _gate(graph, node, PASSING) or (isinstance(op, Sum) and op.name == SHIFT)
-
-
+@records(QUOTIENTS)
 def record_quotient(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Quotients: the denominator is a constant, as the statistics of norms.
 
@@ -118,13 +86,23 @@ def record_quotient(recorder: Recorder, name: str, func: Any, args: Any, kwargs:
     return record_first_only(recorder, name, func, args, kwargs)
 
 
-def record_first_only(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+@records(TEMPLATES)
+def record_template(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Operations that move their first argument; the others give shape, type or place."""
+    return record_first_only(recorder, name, func, args, kwargs, Route)
+
+
+@records({"grid_sample", "deform_conv2d"})
+def record_first_only(
+    recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any, kind: type[Local] = Local
+) -> Any:
     """Operations that are linear in their first argument; the others are constants."""
     if not find_live(recorder, args[0] if args else tuple(kwargs.values())[:1]):
         return recorder.record_constant(func(*args, **kwargs))
-    return recorder.record_local(name, func, args, kwargs, keep=lambda position: position == 0)
+    return recorder.record_local(name, func, args, kwargs, kind, lambda position: position == 0)
 
 
+@records({"addcmul", "addcdiv"})
 def record_add_product(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """`addcmul` and `addcdiv`: a + value·b·c and a + value·b/c."""
     a, b, c = args[:3]
@@ -134,8 +112,21 @@ def record_add_product(recorder: Recorder, name: str, func: Any, args: Any, kwar
         return torch.add(a, product if value == 1 else product * value)
 
 
+@records({"lerp"})
 def record_interpolation(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """`lerp`: a + w·(b - a)."""
     a, b, w = args if len(args) == 3 else (*args, *kwargs.values())
     with recorder:
         return torch.add(a, torch.mul(torch.sub(b, a), w))
+
+
+@records(CONSTANTS)
+def record_constant(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Functions whose results carry no relevance."""
+    return recorder.record_constant(func(*args, **kwargs))
+
+
+@records(FACTORS)
+def record_factor(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Functions whose results may only be factors or denominators."""
+    return recorder.record_factor(name, func(*args, **kwargs))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from isnet_lrp.errors import RelevanceWarning
-from isnet_lrp.record.graph import Op, Signals
+from isnet_lrp.record.graph import Graph, Op, Passing, Route, Signals
+from isnet_lrp.record.sites import PendingSite, Sites, count_channels
+from isnet_lrp.record.table import records
 
 if TYPE_CHECKING:
     from isnet_lrp.record.recorder import Recorder
@@ -39,10 +42,12 @@ FOURIER = frozenset({
     "fft_ifftshift", "view_as_real", "view_as_complex", "real", "imag",
 })  # fmt: skip
 # Linear in their inputs that depend on the image: torch's own product is the rule.
-LINEAR = ROUTES | FOURIER | {
-    "neg", "negative", "cumsum", "interpolate", "upsample", "grid_sample", "fold", "diff",
-    "rmatmul", "scatter_add", "index_add",
+LINEAR = FOURIER | {
+    "neg", "negative", "cumsum", "interpolate", "upsample", "fold", "diff", "rmatmul",
+    "scatter_add", "index_add",
 }  # fmt: skip
+# What may stand between a gate's function and its product.
+PASSING = ROUTES | RESHAPES | {"mul", "div", "neg", "interpolate", "upsample"}
 DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout",
                       "alpha_dropout", "feature_alpha_dropout"})  # fmt: skip
 # The winner takes all, as in max pooling.
@@ -68,6 +73,7 @@ class Sum(Op):
 
     sign: tuple[int, ...] = (1,)
     values: tuple[Tensor, ...] = ()
+    routes: ClassVar[bool] = True
 
     def propagate(self, signals: Signals) -> Signals:
         """The same signal to every term."""
@@ -75,6 +81,36 @@ class Sum(Op):
         if g is None:
             return [None] * len(self.ins)
         return [g if s > 0 else -g for s in self.sign]
+
+    def kept(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """The terms and their sum."""
+        return self.values, [sum(v * s for v, s in zip(self.values, self.sign, strict=True))]  # type: ignore[list-item]
+
+    def share(self, relevance: Signals, epsilon: float) -> Signals:
+        """In proportion to the terms; constants among them take nothing."""
+        return relevance if len(self.ins) == 1 else super().share(relevance, epsilon)
+
+    def is_gate(self, graph: Graph, passing: frozenset[str]) -> bool:
+        """Of gates, or a shifted saturating function: relu6(x + 3), 1 + tanh(x)."""
+        if self.name != SHIFT:
+            return super().is_gate(graph, passing)
+        before = graph.maker[self.ins[0]]
+        saturated = before is not None and before.saturates(graph, PASSING)
+        return saturated or graph.is_gate(self.ins[0], passing)
+
+    def shifts(self) -> bool:
+        """Whether one term is a number."""
+        return self.name == SHIFT
+
+    def nonnegative(self, graph: Graph) -> bool:
+        """Not where something is taken away."""
+        return all(s > 0 for s in self.sign) and super().nonnegative(graph)
+
+    def make_sites(
+        self, read: Sequence[Sites], inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+    ) -> Sites:
+        """A sum of several terms is one."""
+        return (PendingSite(0, count_channels(outputs[0])),) if len(self.ins) > 1 else ()
 
 
 @dataclass(eq=False)
@@ -86,12 +122,15 @@ class Concat(Op):
         sizes: Length of every part along it.
         live: Positions of the parts that have nodes.
         before: (node, n) of the latest concatenation of this one's first n parts, or None.
+        whole: The first part's signal may stay a view (its node is that of several parts).
     """
 
     axis: int = 1
     sizes: tuple[int, ...] = ()
     live: tuple[int, ...] = ()
     before: tuple[int, int] | None = None
+    whole: bool = False
+    routes: ClassVar[bool] = True
 
     def propagate(self, signals: Signals) -> Signals:
         """The part of the signal that belongs to each input."""
@@ -99,28 +138,48 @@ class Concat(Op):
         if g is None:
             return [None] * len(self.ins)
         parts = torch.split_with_sizes(g, self.sizes, self.axis + 1)
-        return [parts[i] for i in self.live]
+        # What is kept of a view keeps the whole: the layers' own parts are copied.
+        return [
+            parts[i] if self.whole and i == 0 else parts[i].contiguous() for i in self.live
+        ]  # fmt: skip
 
-    def share_signal(self, g: Tensor, wanted: frozenset[int]) -> list[tuple[int, Tensor]]:
-        """(node, signal) of the inputs, or of an earlier concatenation in place of its parts.
+    def share(self, relevance: Signals, epsilon: float) -> Signals:
+        """Each input has its own part."""
+        return self.propagate(relevance)
+
+    def shorten(self, kept: frozenset[int]) -> Concat:
+        """The same through an earlier concatenation in place of its parts.
 
         A dense block concatenates all its layers before every layer; going through the earlier
         concatenation, its cost is linear in the layers, not quadratic. The sums are the same.
 
         Args:
-            g: Signal of the output.
-            wanted: Nodes that may not stand for others: their own signal is asked for.
+            kept: Nodes that may not stand for others: their own signal is asked for.
         """
-        if self.before is None or self.before[0] in wanted:
-            parts = torch.split_with_sizes(g, self.sizes, self.axis + 1)
-            own = [parts[i].contiguous() for i in self.live]
-            return list(zip(self.ins, own, strict=True))
+        if self.before is None or self.before[0] in kept:
+            return self
         node, n = self.before
         sizes = sum(self.sizes[:n]), *self.sizes[n:]
-        parts = torch.split_with_sizes(g, sizes, self.axis + 1)
-        # What is kept of a view keeps the whole: the layers' own parts are copied.
-        own = [part.contiguous() for part in parts[1:]]
-        return list(zip((node, *self.ins[n:]), (parts[0], *own), strict=True))
+        ins = node, *self.ins[n:]
+        return Concat(self.name, ins, self.outs, self.axis, sizes, tuple(range(len(ins))),
+                      whole=True)  # fmt: skip
+
+    def takes_in_sites(self) -> bool:
+        """The readers of its channels decide."""
+        return self.axis == 1
+
+    def make_sites(
+        self, read: Sequence[Sites], inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+    ) -> Sites:
+        """Those of its parts, where they now stand."""
+        if self.axis != 1:
+            return ()
+        starts = [sum(self.sizes[:i]) for i in self.live]
+        return tuple(p.behind(at) for at, own in zip(starts, read, strict=True) for p in own)
+
+    def joined(self) -> tuple[int, ...]:
+        """Its parts, if they are channels."""
+        return self.ins if self.axis == 1 else ()
 
 
 @dataclass(eq=False)
@@ -132,11 +191,16 @@ class Reshape(Op):
     """
 
     shape: tuple[int, ...] = ()
+    routes: ClassVar[bool] = True
 
     def propagate(self, signals: Signals) -> Signals:
         """The signal in the input's shape."""
         g = signals[0]
         return [None if g is None else g.reshape(g.shape[0], *self.shape)]
+
+    def share(self, relevance: Signals, epsilon: float) -> Signals:
+        """The relevance in the input's shape."""
+        return self.propagate(relevance)
 
 
 def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -145,6 +209,7 @@ def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     return found
 
 
+@records(ADDITIONS)
 def record_sum(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Sums and differences, with constants or between tensors of one shape."""
     a, b = args[0], args[1] if len(args) > 1 else kwargs["other"]
@@ -160,6 +225,7 @@ def record_sum(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any)
     return y
 
 
+@records(CONCATENATIONS)
 def record_concat(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Tensor:
     """Concatenation."""
     parts = list(args[0] if args else kwargs["tensors"])
@@ -174,6 +240,7 @@ def record_concat(recorder: Recorder, name: str, func: Any, args: Any, kwargs: A
     return y
 
 
+@records(RESHAPES)
 def record_reshape(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Views of the same elements."""
     x = args[0]
@@ -188,11 +255,19 @@ def record_reshape(recorder: Recorder, name: str, func: Any, args: Any, kwargs: 
     return y
 
 
+@records(LINEAR | SELECTIONS)
 def record_own_product(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Linear operations, and selections, whose winner takes all."""
     return recorder.record_local(name, func, args, kwargs)
 
 
+@records(ROUTES - TEMPLATES)
+def record_route(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Operations that move values."""
+    return recorder.record_local(name, func, args, kwargs, Route)
+
+
+@records(HOMOGENEOUS)
 def record_homogeneous(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Positively homogeneous functions: their own gradient conserves relevance."""
     warnings.warn(
@@ -204,9 +279,10 @@ def record_homogeneous(recorder: Recorder, name: str, func: Any, args: Any, kwar
     return recorder.record_local(name, func, args, kwargs)
 
 
+@records(DROPOUTS)
 def record_dropout(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
     """Dropout: linear while training, nothing otherwise."""
     given = dict(zip(("input", "p", "training"), args, strict=False)) | kwargs
     if not given.get("training", True) or given.get("p", 0.5) == 0:
         return given["input"]
-    return recorder.record_local(name, func, args, kwargs)
+    return recorder.record_local(name, func, args, kwargs, Passing)

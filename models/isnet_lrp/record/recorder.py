@@ -9,9 +9,9 @@ input (the record needs both) and BatchNorm also gives its statistics.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,15 +19,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
 from isnet_lrp.errors import RelevanceError, UnsupportedOperation
-from isnet_lrp.families.epsilon_sites import EpsilonSites
-from isnet_lrp.ops.norm import BatchNorm
-from isnet_lrp.ops.product import CONSTANTS, FACTORS, FACTORS_IN
+from isnet_lrp.ops import HANDLERS
+from isnet_lrp.ops.product import CONSTANTS, FACTORS_IN
 from isnet_lrp.ops.structure import RESHAPES
-from isnet_lrp.ops.table import HANDLERS, Handler, name_of
-from isnet_lrp.ops.weighted import Conv, Linear
-from isnet_lrp.record.graph import Graph, Local, Op
+from isnet_lrp.record.graph import Graph, Local, Op, Place
 from isnet_lrp.record.inplace import drop_inplace_argument, find_out_of_place, views_overlap
+from isnet_lrp.record.sites import EpsilonSites
 from isnet_lrp.record.stem import Layout, Stem, Stems, check_uniform, find_layout
+from isnet_lrp.record.table import Handler, name_of
 from isnet_lrp.record.visibility import (
     check_visible,
     depends_on_image,
@@ -35,6 +34,9 @@ from isnet_lrp.record.visibility import (
     hidden_tensor_error,
 )
 from isnet_lrp.record.weak_dict import WeakDict
+
+if TYPE_CHECKING:
+    from isnet_lrp.family import Family
 
 CONSTANT = -1
 
@@ -45,17 +47,33 @@ class Rules:
 
     Attributes:
         epsilon: LRP's stabiliser, >= 0.
-        block: Whether LRP Block's epsilon sites are recorded.
-        values: Whether inputs of affine operations are kept (z+).
+        sites: Whether LRP Block's epsilon sites are recorded.
+        values: Whether values are kept, for families that carry relevance.
         full_batch_norm: Whether BatchNorm in training mode is treated as in the published code.
         mixed: Whether relevance pass and training backward pass are computed in bfloat16.
+        records: How the family records operations that it does not record as others do.
     """
 
     epsilon: float
-    block: bool = False
+    sites: bool = False
     values: bool = False
     full_batch_norm: bool = False
     mixed: bool = False
+    records: Mapping[str, Handler] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        families: Sequence[Family],
+        epsilon: float,
+        *,
+        full_batch_norm: bool = False,
+        mixed: bool = False,
+    ) -> Rules:
+        """What the recording of these families depends on."""
+        values = any(family.carries == "relevance" for family in families)
+        sites = any(family.sites for family in families)
+        return cls(epsilon, sites, values, full_batch_norm, mixed, families[0].records)
 
 
 class Recorder(TorchFunctionMode):
@@ -68,23 +86,27 @@ class Recorder(TorchFunctionMode):
 
     Attributes:
         graph: The record.
+        image: The network's input.
         first: (node, tensor) of the last output of the first layer's chain convolution or linear
             layer -> BatchNorm -> activation; None if the network does not start so.
         stem: What stands before the first layer; None where it reads the image itself.
         stems: Followed until the first layer; None where none are wanted.
+        sites: LRP Block's epsilon sites, or None.
+        module: Name of the module that runs, where somebody says so.
     """
 
     def __init__(self, rules: Rules, image: Tensor, *, stem: bool = False) -> None:
         super().__init__()
         self.rules = rules
         self.graph = Graph()
-        self.epsilon_sites = EpsilonSites(self.graph) if rules.block else None
+        self.sites = EpsilonSites(self.graph, rules.epsilon) if rules.sites else None
+        self.module = ""
         self.first: tuple[int, Tensor] | None = None
         self.stem: Layout | Stem | None = None
         self.stems = Stems(image) if stem else None
         self._nodes: WeakDict[int] = WeakDict()
         self._nodes[image] = 0
-        self._image = image
+        self.image = image
         # tensor -> what an in-place operation made of it
         self._replaced: WeakDict[Tensor] = WeakDict()
         # tensor -> weak references to its views
@@ -135,7 +157,7 @@ class Recorder(TorchFunctionMode):
         inplace = inplace or asked
         if inplace:
             func = find_out_of_place(func, name)
-        handler: Handler = HANDLERS.get(name, _constant)
+        handler = self.rules.records.get(name) or HANDLERS.get(name, _unknown)
         out = handler(self, name, func, args, kwargs)
         if self.stems:
             self.stems.follow(self.graph, self.find_node, name, func, args, kwargs, out)
@@ -148,31 +170,27 @@ class Recorder(TorchFunctionMode):
     def record(self, op: Op, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         """Appends an operation, giving nodes to its outputs."""
         op.ins = tuple([self._nodes[t] for t in inputs])
+        op.module = self.module
+        made = () if self.sites is None else self.sites.read(op, inputs, outputs)
         op.outs = tuple([self.graph.add_node() for _ in outputs])
         for node, tensor in zip(op.outs, outputs, strict=True):
             self._nodes[tensor] = node
             if tensor._base is not None:
                 self._views.setdefault(tensor._base, []).append(weakref.ref(tensor))
-        if self.epsilon_sites is not None:
-            self.epsilon_sites.read(op, inputs, outputs)
         self.graph.add(op)
+        if self.sites is not None:
+            self.sites.write(op, made)
 
-    def extend_first(self, op: Op, output: Tensor, *, start: bool = False) -> None:
-        """Lengthens the first layer's chain by an operation that reads its end."""
-        begins = start and self.first is None and self._starts_at(op)
-        if begins and isinstance(op, (Conv, Linear)):
-            op.output = output
-        if begins or (not start and self.first is not None and self._follows(op)):
-            self.first = (op.outs[0], output)
-
-    def _follows(self, op: Op) -> bool:
-        """Whether an operation reads the chain's end and may come behind it."""
-        if self.first is None or op.ins != (self.first[0],):
-            return False
-        before = self.graph.maker[self.first[0]]
-        if isinstance(before, (Conv, Linear)):
-            return True
-        return isinstance(before, BatchNorm) and not isinstance(op, BatchNorm)
+    def extend_first(self, op: Op, output: Tensor) -> None:
+        """Lengthens the first layer's chain by an operation that reads its end, or begins it."""
+        if op.place == Place.WEIGHTED:
+            if self.first is None and self._starts_at(op):
+                op.begin(output)
+                self.first = (op.outs[0], output)
+        elif self.first is not None and op.ins == (self.first[0],):
+            before = self.graph.maker[self.first[0]]
+            if before is not None and before.place < op.place:
+                self.first = (op.outs[0], output)
 
     def record_local(
         self,
@@ -180,8 +198,9 @@ class Recorder(TorchFunctionMode):
         func: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        kind: type[Local] = Local,
+        kind: Callable[..., Local] = Local,
         keep: Callable[[int], bool] = lambda position: True,
+        part: float = 1.0,
     ) -> Any:
         """Runs an operation whose own vector-Jacobian product is its rule.
 
@@ -193,8 +212,9 @@ class Recorder(TorchFunctionMode):
             func: The operation.
             args: Its arguments.
             kwargs: Its named arguments.
-            kind: Class of the record.
+            kind: What makes the record.
             keep: Which of the inputs that depend on the image get a signal, by their order.
+            part: Part of the product that each input gets.
         """
         aliases = _Aliases(self, keep)
         args = tuple(aliases.of(a) for a in args)
@@ -203,6 +223,7 @@ class Recorder(TorchFunctionMode):
         outputs = tuple(t for t in _tensors(out) if t.is_floating_point() or t.is_complex())
         if aliases.made and outputs:
             op = kind(name, (), inputs=tuple(a for _, a in aliases.made), outputs=outputs)
+            op.part = part
             self.record(op, tuple(t for t, _ in aliases.made), outputs)
         return self.record_constant(out)
 
@@ -231,14 +252,15 @@ class Recorder(TorchFunctionMode):
 
     def _starts_at(self, op: Op) -> bool:
         """Whether a layer reads the image, or what affine operations made of its pixels."""
-        stem = None if self.stems is None else self.stems.take(op.ins[0])
-        if self._reads_image(op.ins[0]):
+        read = op.ins[0] if self.sites is None else self.sites.before.get(op.ins[0], op.ins[0])
+        stem = None if self.stems is None else self.stems.take(read)
+        if self._reads_image(read):
             return True
         if stem is None:
             return False
         self.stem = stem
-        if isinstance(op, Conv):
-            self.stem = find_layout(stem, self._image.shape)
+        if op.moves_over_pixels:
+            self.stem = find_layout(stem, self.image.shape)
             check_uniform(stem, self.stem)
         return True
 
@@ -269,7 +291,7 @@ class Recorder(TorchFunctionMode):
 
     def _hidden(self, tensor: Tensor) -> bool:
         seen = {t.grad_fn for t, node in self._nodes.items() if node != CONSTANT}
-        return depends_on_image(tensor, self._image, seen)
+        return depends_on_image(tensor, self.image, seen)
 
     def _factor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         """The function without rule that made one of the arguments, if any."""
@@ -343,19 +365,18 @@ def _same(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _constant(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
-    """Operations whose results carry no relevance, and those without a rule, which raise."""
+def _unknown(recorder: Recorder, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+    """Operations without a rule, which raise, unless their results carry nothing anyway."""
     out = func(*args, **kwargs)
-    if name in FACTORS:
-        return recorder.record_factor(name, out)
-    if name not in CONSTANTS and any(t.requires_grad for t in _tensors(out)):
+    if any(t.requires_grad for t in _tensors(out)):
         raise _no_rule(name)
-    return recorder.record_constant(out)
+    return out
 
 
 def _no_rule(name: str) -> UnsupportedOperation:
     return UnsupportedOperation(
-        f"{name}: no relevance rule for this operation; docs/relevance.md lists those with a rule"
+        f"{name}: no relevance rule for this operation; docs/relevance.md lists those with a rule, "
+        "docs/extend-lrp.md shows how to give it one"
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,12 +12,12 @@ from torch.utils.checkpoint import checkpoint
 from isnet_lrp.backward import BackwardPass, replace_nonfinite
 from isnet_lrp.errors import RelevanceError, UnsupportedOperation
 from isnet_lrp.families.zb import find_first_layer, propagate_zb
-from isnet_lrp.families.zplus import PositivePass
+from isnet_lrp.family import Family
 from isnet_lrp.kernels.mixed import HALF
-from isnet_lrp.ops.activation import Activation, ReLU
-from isnet_lrp.record.graph import Graph
+from isnet_lrp.record.graph import Graph, Place
 from isnet_lrp.record.recorder import Recorder
 from isnet_lrp.record.tracing import is_tracing
+from isnet_lrp.targets import Begin, Target
 
 Bounds = tuple["float | Tensor", "float | Tensor"]
 TOLERANCE = 1e-4  # of the bounds' distance, by which rounded pixels may lie outside
@@ -25,16 +26,15 @@ PER_ACTIVATION = 3  # tensors of an activation's size that a map keeps or needs 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recorded forward pass, ready for the backward pass of any family.
+    """A recorded forward pass, ready for the backward pass of the families it was recorded for.
 
     Attributes:
         recorder: The recording.
         image: The network's input [B, C, H, W].
         logits: Its outputs [B, K].
         zb: Bounds of the zB rule, or None.
-        epsilon: Stabiliser.
         hidden: Layers whose relevance is wanted: {name: (node, activation)}.
-        mixed: Whether signals are bfloat16.
+        masks: Factors of nodes' relevance [C, 1, ..], which restrict the pass.
         memory: Bytes that the maps of one pass may take; None: all maps at once.
         checkpoint: Whether the pass is repeated in the training backward pass instead of kept.
     """
@@ -42,80 +42,81 @@ class Recording:
     recorder: Recorder
     image: Tensor
     logits: Tensor
-    zb: Bounds | None
-    epsilon: float
-    hidden: dict[str, tuple[int, Tensor]]
-    mixed: bool = False
+    zb: Bounds | None = None
+    hidden: dict[str, tuple[int, Tensor]] = field(default_factory=dict)
+    masks: dict[int, Tensor] = field(default_factory=dict)
     memory: int | None = None
     checkpoint: bool = False
 
-    def propagate_signals(self, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Maps [K', B, C, H, W] and layers by signals: relevance is activation times signal.
+    def begin(self, target: Target | Tensor, classes: Tensor | None, delta: float) -> Begin:
+        """What a family's pass may begin with."""
+        node, sites = self._start(), self.recorder.sites
+        pending = () if sites is None else sites.pending.get(node, ())
+        zero = pending[0].zero if len(pending) == 1 else None
+        last, epsilon = self.recorder.graph.maker[node], self.recorder.rules.epsilon
+        return Begin(self.logits, target, classes, epsilon, delta, zero, last)
+
+    def propagate(self, family: Family, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Maps [K', B, C, H, W] and layers of a family.
 
         Args:
-            seed: Signal at the logits [K', B, K].
+            family: The family.
+            seed: What its pass carries, at the logits [K', B, K].
 
         Raises:
-            RelevanceError: The pixels get no signal.
+            RelevanceError: The pixels get no relevance.
         """
         rows = len(seed)
         if self.memory is not None:
             rows = count_maps_that_fit(self.recorder.graph, len(seed), self.memory)
-        parts = [self._signals_once_or_twice(part) for part in torch.split(seed, rows)]
+        parts = [self._once_or_twice(family, part) for part in torch.split(seed, rows)]
         if len(parts) == 1:
             return parts[0]
         deep = {name: torch.cat([p[1][name] for p in parts]) for name in self.hidden}
         return torch.cat([p[0] for p in parts]), deep
 
-    def _signals_once_or_twice(self, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _once_or_twice(self, family: Family, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if not (self.checkpoint and torch.is_grad_enabled()):
-            return self._signals(seed)
+            return self._propagate(family, seed)
         found: tuple[Tensor, dict[str, Tensor]] = checkpoint(
-            self._signals, seed, use_reentrant=False, preserve_rng_state=False
+            self._propagate, family, seed, use_reentrant=False, preserve_rng_state=False
         )
         return found
 
-    def _signals(self, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _propagate(self, family: Family, seed: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         stop, value = self._end()
-        wanted = frozenset(node for node, _ in self.hidden.values())
-        backward = BackwardPass(self.recorder.graph, self.epsilon, wanted, stop)
-        found = backward.run(self._start(), seed.to(HALF) if self.mixed else seed)
-        found = {node: replace_nonfinite(g) for node, g in found.items()}
-        deep = {name: value * found[node] if node in found else
-                value.new_zeros(seed.shape[0], *value.shape)
-                for name, (node, value) in self.hidden.items()}  # fmt: skip
+        nodes = {name: node for name, (node, _) in self.hidden.items()}
+        rules, graph = self.recorder.rules, self.recorder.graph
+        backward = BackwardPass(
+            graph, family, rules.epsilon, frozenset(nodes.values()), stop, self.masks
+        )
+        found = backward.run(self._start(), seed.to(HALF) if rules.mixed else seed)
         if stop not in found:
             raise _independent()
-        return self._pixels(value * found[stop]), deep
+        carried = family.carries == "relevance"
+        self._require(found, [*self.masks, *(nodes.values() if carried else ())])
+        values = dict([*self.hidden.values(), (stop, value)])
 
-    def propagate_positive(self, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Maps [K', B, C, H, W] and layers by the z+ rule.
-
-        Args:
-            chosen: Which logits every map explains, 0/1 [K', B, K].
-
-        Raises:
-            RelevanceError: The pixels get no relevance.
-        """
-        stop, _ = self._end()
-        wanted = frozenset(node for node, _ in self.hidden.values())
-        backward = PositivePass(self.recorder.graph, self.epsilon, wanted, stop)
-        found = backward.run(self._start(), self.logits, chosen)
-        if stop not in found:
-            raise _independent()
-        for name, (node, _) in self.hidden.items():
+        def relevance(node: int) -> Tensor:
             if node not in found:
-                raise RelevanceError(
-                    f"layer {name!r}: no z+ relevance rests on its output, which BatchNorm behind "
-                    "it takes into its own rule, or nothing reads; name the layer behind"
-                )
-        deep = {name: found[node] for name, (node, _) in self.hidden.items()}
-        return self._pixels(found[stop]), deep
+                return values[node].new_zeros(seed.shape[0], *values[node].shape)
+            return found[node] if carried else values[node] * replace_nonfinite(found[node])
 
-    def find_logit_correction(self) -> Tensor | None:
-        """The zero-valued tensor [K] that makes the logits' biases constants, or None."""
-        pending = self.recorder.graph.pending.get(self._start(), ())
-        return pending[0].zero if len(pending) == 1 else None
+        return self._pixels(relevance(stop)), {name: relevance(n) for name, n in nodes.items()}
+
+    def _require(self, found: dict[int, Tensor], nodes: Iterable[int]) -> None:
+        """Layers that no relevance passes by itself are refused."""
+        for node in nodes:
+            if node not in found:
+                names = [name for name, (n, _) in self.hidden.items() if n == node]
+                raise RelevanceError(
+                    f"layer {names[0]!r}: no relevance rests on its output, which BatchNorm behind "
+                    "it takes into its own rule, or nothing reads; name the layer behind"
+                    if names
+                    else "conditions: a layer's output is read by nothing that leads to the "
+                    "logits, or BatchNorm behind it takes it into its own rule: name the layer "
+                    "behind"
+                )
 
     def _start(self) -> int:
         node = self.recorder.find_node(self.logits)
@@ -135,10 +136,12 @@ class Recording:
                 "use zb=None"
             )
         find_first_layer(self.recorder.graph, self.recorder.first[0], self.recorder.stem)
-        for name, (node, _) in self.hidden.items():
+        inner = dict.fromkeys(self.masks, "conditions")
+        inner |= {node: f"layer {name!r}" for name, (node, _) in self.hidden.items()}
+        for node, name in inner.items():
             if node < self.recorder.first[0]:
                 raise RelevanceError(
-                    f"layer {name!r} lies inside the first layer, which the zB rule takes as a "
+                    f"{name} lies inside the first layer, which the zB rule takes as a "
                     "whole: name a layer behind its activation, or use zb=None"
                 )
         return self.recorder.first
@@ -148,7 +151,7 @@ class Recording:
             return relevance
         low, high = read_bounds(self.zb, self.image)
         layer = find_first_layer(self.recorder.graph, self.recorder.first[0], self.recorder.stem)
-        return propagate_zb(self.image, relevance, layer, self.epsilon, low, high)
+        return propagate_zb(self.image, relevance, layer, self.recorder.rules.epsilon, low, high)
 
 
 def _independent() -> RelevanceError:
@@ -160,7 +163,7 @@ def _independent() -> RelevanceError:
 
 def count_maps_that_fit(graph: Graph, maps: int, memory: int) -> int:
     """How many maps may be made in one pass within `memory` bytes, 1 to `maps`."""
-    acts = [op.value for op in graph.ops if isinstance(op, (ReLU, Activation))]
+    acts = [op.activation() for op in graph.ops if op.place == Place.ACTIVATION]
     one = PER_ACTIVATION * sum(a.numel() * a.element_size() for a in acts)
     return max(1, min(maps, memory // max(one, 1)))
 

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from isnet_lrp.errors import UnsupportedOperation
-from isnet_lrp.ops.norm import BatchNorm
 from isnet_lrp.ops.structure import CONCATENATIONS, RESHAPES, SIGNS
-from isnet_lrp.record.graph import Graph, Op
+from isnet_lrp.record.graph import Graph
 
 CASTS = frozenset({"contiguous", "clone", "to", "float", "double", "half", "bfloat16", "type",
                    "type_as", "positive", "cpu", "cuda"})  # fmt: skip
@@ -46,6 +45,12 @@ class Stem:
     constant: Tensor
     factor: Tensor
     pixel: Tensor
+
+    def scaled(self, scale: Tensor, shift: Tensor) -> Stem:
+        """Behind a factor and a term per channel."""
+        shape = (-1, *([1] * (self.constant.dim() - 2)))
+        moved = self.constant * scale.view(shape) + shift.view(shape)
+        return Stem(moved, self.factor * scale.view(shape), self.pixel)
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,8 @@ def _apply(
     (args, kwargs), (factors, _), (numbers, places) = given
     first = stems[0]
     if name == "batch_norm":
-        return _normalise(graph.ops[-1], first)
+        affine = graph.ops[-1].as_affine()
+        return [] if affine is None else [first.scaled(*affine)]
     if name == "pad":
         return _pad(func, given)
     if name in SIGNS and len(stems) == 1 and not kwargs:
@@ -164,17 +170,6 @@ def _apply(
         made[2] = func(*numbers, **places)
     lists = [list(m) if isinstance(m, (tuple, list)) else [m] for m in made]
     return [Stem(*parts) for parts in zip(*lists, strict=True)]
-
-
-def _normalise(norm: Op, first: Stem) -> list[Stem]:
-    """Behind a BatchNorm whose statistics are constants of the pass."""
-    if not isinstance(norm, BatchNorm) or norm.through is not None:
-        return []
-    shape = (-1, *([1] * (first.constant.dim() - 2)))
-    scale = norm.scale()
-    shift = -norm.mean * scale if norm.beta is None else norm.beta - norm.mean * scale
-    moved = first.constant * scale.view(shape) + shift.view(shape)
-    return [Stem(moved, first.factor * scale.view(shape), first.pixel)]
 
 
 def _pad(func: Callable[..., Any], given: tuple[Any, Any, Any]) -> list[Stem]:

@@ -63,7 +63,8 @@ def hidden_tensor_error(tensor: Tensor) -> UnsupportedOperation:
     return UnsupportedOperation(
         f"a tensor of shape {tuple(tensor.shape)} was computed where the recorder cannot see "
         f"it ({maker}): compiled and scripted functions, C++ blocks, autograd Functions and "
-        "reentrant checkpoints cannot be explained; give the plain network"
+        "reentrant checkpoints cannot be explained; give the plain network, or an autograd "
+        "Function a rule by isnet_lrp.register_operation"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isnet_lrp import Relevance, relevance
+from isnet_lrp import Choice, Relevance, relevance
 from tests.golden.tools.folder import Array, UnknownFormError
 
 TARGETS = {
@@ -104,8 +104,9 @@ def ask(
     if target in ("labels", "drawn"):
         target = _classes(labels if target == "labels" else drawn, request.mode)
     more: dict[str, Any] = {}
+    chosen: Tensor | None = None
     if request.mode == "label_selective":
-        more["classes"] = _classes(labels, request.mode)
+        chosen = _classes(labels, request.mode)
     if training:
         more["batch_norm"] = "full"
     if layers:
@@ -115,8 +116,8 @@ def ask(
         more["family"] = family
     bounds = (0.0, 1.0) if request.zb else None
     return relevance(
-        net, x, target, epsilon=request.epsilon, zb=bounds, delta=request.delta,
-        create_graph=create_graph, **more,
+        net, x, target, epsilon=request.epsilon, zb=bounds,
+        choice=Choice(chosen, request.delta), create_graph=create_graph, **more,
     )  # fmt: skip
 
 

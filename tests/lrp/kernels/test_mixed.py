@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isnet_lrp import RelevanceError, relevance
+from isnet_lrp import Compute, RelevanceError, relevance
 from isnet_lrp.kernels.convolution import ConvOptions
 from isnet_lrp.kernels.mixed import apply_linear_mixed, convolve_mixed
 from isnet_models.backbones import build_backbone
@@ -60,7 +60,7 @@ def test_gradient_of_the_map_loss_keeps_its_direction(name: str, variant: str) -
 def test_maps_and_layers_are_float32() -> None:
     net, data = build_backbone("small", 3).eval(), batch()
     asked = {"layers": "auto", "zb": (0.0, 1.0), "create_graph": True}
-    mixed = relevance(net, data.images, "all", precision="mixed", **asked)  # type: ignore[arg-type]
+    mixed = relevance(net, data.images, "all", compute=Compute("mixed"), **asked)  # type: ignore[arg-type]
     exact = relevance(net, data.images, "all", **asked)  # type: ignore[arg-type]
     assert torch.equal(mixed.logits, exact.logits)
     for ours, theirs in zip(
@@ -77,9 +77,9 @@ def test_a_rounded_forward_pass_is_refused_where_a_gradient_is_asked_for() -> No
     with pytest.raises(RelevanceError, match="half precision"):
         relevance(net.bfloat16(), data.images.bfloat16(), create_graph=True)
     with pytest.raises(RelevanceError, match="expected 'float32' or 'mixed'"):
-        relevance(net, data.images, precision="half")  # type: ignore[arg-type]
+        relevance(net, data.images, compute=Compute("half"))  # type: ignore[arg-type]
     with pytest.raises(RelevanceError, match="'flex' and 'block'"):
-        relevance(net.float(), data.images, family="dual", precision="mixed")
+        relevance(net.float(), data.images, family="dual", compute=Compute("mixed"))
 
 
 def test_the_plain_method_uses_autocast() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from isnet_lrp import relevance
+from isnet_lrp import Choice, relevance
 from tests.lrp.nets import CLASSES, NETS, build, images
 from tests.lrp.oracles.dense import Oracle
 from tests.lrp.oracles.flex import flex_derivatives, flex_maps
@@ -81,7 +81,7 @@ def test_selective_maps(name: str, family: str) -> None:
 def test_selective_maps_of_given_classes() -> None:
     net, x, classes = build("basic"), images(3), torch.tensor([2, 0, 1])
     theirs, _ = Oracle(net).maps(x, "selective", classes)
-    ours = relevance(net, x, "selective", family="block", classes=classes).maps
+    ours = relevance(net, x, "selective", family="block", choice=Choice(classes)).maps
     assert error(ours, theirs) < 1e-10
 
 

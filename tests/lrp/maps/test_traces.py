@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from isnet_lrp import RelevanceError, relevance
+from isnet_lrp import Choice, RelevanceError, relevance
 from tests.lrp.nets import build, images
 
 FAMILIES = ("flex", "block", "z+", "dual")
@@ -134,7 +134,9 @@ def test_stochastic_target_draws_from_its_own_generator() -> None:
     net, x = build("vgg"), images(8)
     state = torch.get_rng_state()
     draws = [
-        relevance(net, x, "stochastic", generator=torch.Generator().manual_seed(s)).maps
+        relevance(
+            net, x, "stochastic", choice=Choice(generator=torch.Generator().manual_seed(s))
+        ).maps
         for s in (0, 0, 1)
     ]
     assert torch.equal(draws[0], draws[1])

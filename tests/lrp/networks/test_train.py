@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.network_list import NETWORKS, build, images
-from isnet_lrp import relevance
+from isnet_lrp import Choice, relevance
 from isnet_lrp.losses.energy import energy_loss
 from isnet_lrp.losses.heatmap import HeatmapLossSettings, heatmap_loss
 
@@ -40,12 +40,14 @@ def test_a_few_steps_lower_the_loss(name: str, loss: str) -> None:
     masks = torch.zeros(3, 1, network.size, network.size)
     masks[..., 8:-8, 8:-8] = 1
     labels = torch.tensor([0, 1, 2])
-    usual = relevance(net, x, "selective", classes=labels).maps.abs().sum((1, 2, 3, 4)).mean()
+    usual = (
+        relevance(net, x, "selective", choice=Choice(labels)).maps.abs().sum((1, 2, 3, 4)).mean()
+    )
     # docs/lrp.md, section 4.1
     settings = HeatmapLossSettings(low=usual.item() / 5, high=5 * usual.item())
 
     def losses(create_graph: bool) -> tuple[Tensor, Tensor]:
-        found = relevance(net, x, "selective", classes=labels, create_graph=create_graph)
+        found = relevance(net, x, "selective", choice=Choice(labels), create_graph=create_graph)
         if loss == "energy":
             heat = energy_loss(found.maps, masks).total
         else:

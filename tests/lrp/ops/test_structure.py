@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isnet_lrp.backward import BackwardPass
+from isnet_lrp.families import FLEX
 from isnet_lrp.ops.pooling import GlobalPool, MaxPool, Pool
 from isnet_lrp.ops.structure import Concat, Reshape, Sum
 from isnet_lrp.record.recorder import Recorder, Rules
@@ -33,7 +34,7 @@ def pull_signals(net: Net, x: Tensor, maps: int) -> tuple[Tensor, Tensor, list[o
     g = torch.randn(maps, *y.shape, dtype=x.dtype)
     node = recorder.find_node(y)
     assert node is not None
-    found = BackwardPass(recorder.graph, 0.01, frozenset(), 0).run(node, g)
+    found = BackwardPass(recorder.graph, FLEX, 0.01).run(node, g)
     return found[0], g, list(recorder.graph.ops)
 
 
@@ -85,17 +86,20 @@ def test_a_concatenation_asked_for_does_not_stand_for_its_parts() -> None:
     first = Concat("cat", (1, 2), (3,), axis=1, sizes=(2, 3), live=(0, 1))
     second = Concat("cat", (1, 2, 4), (5,), axis=1, sizes=(2, 3, 1), live=(0, 1, 2), before=(3, 2))
     g = torch.arange(6.0).view(1, 1, 6)
-    assert [node for node, _ in first.share_signal(g[..., :5], frozenset())] == [1, 2]
-    through = second.share_signal(g, frozenset())
-    assert [(node, part.tolist()) for node, part in through] == [
-        (3, [[[0.0, 1.0, 2.0, 3.0, 4.0]]]),
-        (4, [[[5.0]]]),
+    assert first.shorten(frozenset()) is first
+    assert second.shorten(frozenset({3})) is second
+    through = second.shorten(frozenset())
+    parts = through.propagate([g])
+    assert through.ins == (3, 4)
+    assert [part.tolist() for part in parts if part is not None] == [
+        [[[0.0, 1.0, 2.0, 3.0, 4.0]]],
+        [[[5.0]]],
     ]
-    assert [node for node, _ in second.share_signal(g, frozenset({3}))] == [1, 2, 4]
 
 
 def test_own_parts_of_a_signal_keep_nothing_else_alive() -> None:
     op = Concat("cat", (1, 2, 4), (5,), axis=1, sizes=(2, 3, 1), live=(0, 1, 2), before=(3, 2))
     g = torch.randn(1, 2, 6, 4, 4)
-    (_, part) = op.share_signal(g, frozenset())[1]
+    part = op.shorten(frozenset()).propagate([g])[1]
+    assert part is not None
     assert part.untyped_storage().nbytes() == part.numel() * part.element_size()

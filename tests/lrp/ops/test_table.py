@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from isnet_lrp.ops import activation, product, structure
-from isnet_lrp.ops.table import name_of
+from isnet_lrp.record.table import name_of
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_products_of_several_maps_and_outputs() -> None:
     assert torch.allclose(op.propagate([None, g])[0], g * 2 * x)
     assert torch.allclose(op.propagate([g, 3 * g])[0], g * w + 6 * g * x)
     assert torch.allclose(op.propagate([g[:1], None])[0], g[:1] * w)
-    op.share = 0.5
+    op.part = 0.5
     assert torch.allclose(op.propagate([g, None])[0], 0.5 * g * w)
 
 

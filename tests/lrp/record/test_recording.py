@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from isnet_lrp import relevance
+from isnet_lrp import Compute, relevance
 from isnet_lrp.record.recorder import Recorder, Rules
 from isnet_lrp.record.recording import PER_ACTIVATION, count_maps_that_fit
 from isnet_models.backbones import build_backbone
@@ -19,8 +19,8 @@ def test_series_and_checkpoints_change_nothing_in_maps_and_gradients(family: str
         torch.manual_seed(0)
         net, data = build_backbone("small", 3).double().eval(), batch()
         result = relevance(
-            net, data.images.double(), "all", family=family, memory=memory, layers="auto",
-            checkpoint=checkpoint, create_graph=True, zb=(0.0, 1.0),
+            net, data.images.double(), "all", family=family, layers="auto",
+            compute=Compute(memory=memory, checkpoint=checkpoint), create_graph=True, zb=(0.0, 1.0),
         )  # fmt: skip
         (result.maps**2).sum().backward()
         found.append([result.maps, *result.layers.values(), *(p.grad for p in net.parameters())])
@@ -42,7 +42,8 @@ def test_checkpointing_keeps_fewer_tensors() -> None:
             return t
 
         with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-            relevance(net, data.images, "all", checkpoint=checkpoint, create_graph=True)
+            compute = Compute(checkpoint=checkpoint)
+            relevance(net, data.images, "all", compute=compute, create_graph=True)
         kept[checkpoint] = sum(sizes)
     assert kept[True] < 0.6 * kept[False]
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from isnet_lrp import relevance
+from isnet_lrp import Compute, relevance
 from isnet_lrp.losses.map_distance import map_distance
 from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_lrp.targets import choose_classes
@@ -170,6 +170,6 @@ class Distillation(Method):
         found = relevance(
             net, images, classes, family="flex", epsilon=epsilon,
             zb=PIXELS if self.settings.bounded_first_layer else None, create_graph=learning,
-            precision="mixed" if self.context.autocast else "float32", check=False,
+            compute=Compute("mixed" if self.context.autocast else "float32", check=False),
         )  # fmt: skip
         return found.maps[:, 0], found.logits

@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from isnet_lrp import relevance
+from isnet_lrp import Choice, Compute, relevance
 from isnet_lrp.losses.deep_supervision import MapLossSettings, deep_supervision_loss
 from isnet_lrp.losses.energy import EnergyLossSettings
 from isnet_lrp.losses.heatmap import HeatmapLossSettings
-from isnet_lrp.maps import Family
+from isnet_lrp.maps import FamilyName
 from isnet_lrp.targets import Target, draw_chances
 from isnet_models.methods.base import EVERY_MAP, Batch, Context, Losses, Method, Range
 from isnet_models.methods.settings import (
@@ -50,7 +50,7 @@ class MapRule:
         probability: Of the predicted class in the stochastic choice.
     """
 
-    family: Family = "flex"
+    family: FamilyName = "flex"
     target: Target = "selective"
     maps: Literal["K", 1, 2] = 1
     epsilon: float = 0.01
@@ -143,12 +143,16 @@ class MapLossMethod(Method):
         found = relevance(
             net, images, rule.target, family=rule.family, epsilon=rule.epsilon,
             zb=PIXELS if rule.bounded else None, layers=() if s.layers == "none" else s.layers,
-            create_graph=create_graph, delta=rule.delta, probability=rule.probability,
-            generator=generator, draws=draws,
-            batch_norm=s.batch_norm_gradient,
-            precision="mixed" if self.context.autocast else "float32",
-            memory=None if s.memory_gb == "unlimited" else int(s.memory_gb * 1e9),
-            checkpoint=s.recompute_maps, check=False,
+            create_graph=create_graph, batch_norm=s.batch_norm_gradient,
+            choice=Choice(
+                delta=rule.delta, probability=rule.probability, generator=generator,
+                draws=draws,
+            ),
+            compute=Compute(
+                precision="mixed" if self.context.autocast else "float32",
+                memory=None if s.memory_gb == "unlimited" else int(s.memory_gb * 1e9),
+                checkpoint=s.recompute_maps, check=False,
+            ),
         )  # fmt: skip
         return {INPUT: found.maps, **found.layers}, found.logits
 

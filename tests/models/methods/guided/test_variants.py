@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from isnet_lrp import relevance
+from isnet_lrp import Choice, relevance
 from isnet_models.backbones import build_backbone
 from isnet_models.methods.base import Batch
 from isnet_models.methods.guided.isnet import VARIANTS, GradInput, MapLossMethod
@@ -53,7 +53,7 @@ def test_settings_reach_the_engine() -> None:
     ours = _maps("original", net, data.images, epsilon=0.5, bounded_first_layer=False)["input"]
     assert torch.equal(ours, relevance(net, data.images, "all", family="block", epsilon=0.5).maps)
     ours = _maps("selective", net, data.images, selective_offset=0.3)["input"]
-    asked = relevance(net, data.images, "selective", delta=0.3, zb=(0.0, 1.0)).maps
+    asked = relevance(net, data.images, "selective", choice=Choice(delta=0.3), zb=(0.0, 1.0)).maps
     assert torch.equal(ours, asked)
     train = copy.deepcopy(net).train()
     both = [

@@ -1,0 +1,63 @@
+"""The relevance engine's own wheel: its files alone, torch alone, its own licence and page."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+import isnet_lrp
+from tests.house.rules import ROOT
+from tests.house.test_packaging import tracked
+
+FOLDER = ROOT / "packaging" / "isnet_lrp"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    code = f"from hatchling.build import build_wheel; print(build_wheel({str(folder)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=FOLDER, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / done.stdout.split()[-1]
+
+
+def test_it_holds_the_engine_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == tracked("models/isnet_lrp")
+
+
+def test_it_needs_torch_alone_and_has_its_own_page(wheel: Path) -> None:
+    folder = f"isnet_lrp-{isnet_lrp.__version__}.dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        facts = Parser().parsestr(archive.read(f"{folder}/METADATA").decode())
+        assert "Apache License" in archive.read(f"{folder}/licenses/LICENSE").decode()
+    assert facts["Name"] == "isnet-lrp"
+    assert facts.get_all("Requires-Dist") == ["torch>=2.6"]
+    assert facts["License-Expression"] == "Apache-2.0"
+    assert "## Train through maps" in str(facts.get_payload())
+
+
+def test_unpacked_it_explains_a_network_by_itself(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import torch, isnet_lrp\n"
+        f"assert isnet_lrp.__file__.startswith({str(tmp_path)!r})\n"
+        "net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))\n"
+        "print(tuple(isnet_lrp.relevance(net, torch.rand(1, 1, 2, 2)).maps.shape))\n"
+        "assert 'isnet_models' not in sys.modules and 'isnet_cli' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, env={"PATH": ""}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "(1, 1, 1, 2, 2)\n"), done.stderr
