@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from isnet_cli.core.parallel.processes import are_several
 from isnet_cli.errors import IsnetError
 
 if TYPE_CHECKING:
@@ -20,13 +21,20 @@ def choose_device(name: str) -> torch.device:
     """The device called `name`; "auto" is the first GPU, or the CPU.
 
     Raises:
-        IsnetError: Kind "machine", when a device that was asked for is missing.
+        IsnetError: Kind "machine", when a device that was asked for is missing, or one GPU is asked
+            for by several processes, which have one each.
     """
     import torch
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
+    if device.type == "cuda" and device.index is not None and are_several():
+        raise IsnetError(
+            "machine",
+            f"device '{name}' for several processes, expected a GPU for each",
+            fix="--device cuda, which is another GPU for each process",
+        )
     missing = (device.type == "cuda" and not torch.cuda.is_available()) or (
         device.type == "mps" and not torch.backends.mps.is_available()
     )

@@ -10,12 +10,13 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from isnet_cli.core.files import atomic_path, without_nan
-from isnet_cli.core.parallel.processes import ALONE, Processes
+from isnet_cli.core.parallel.processes import ALONE, Processes, explain_loss
 from isnet_cli.core.parallel.step_figures import Reading, StepFigures, describe_fault
 from isnet_cli.core.records.checkpoints import (
     FIX,
@@ -267,7 +268,7 @@ class TrainingLoop(ABC, Generic[Batch]):
         for step in range(settings.steps):
             if self.processes.any(context.stop_requested()):
                 return False
-            with explain_limits(settings.images // settings.steps or 1):
+            with self._explain(settings.images // settings.steps or 1):
                 self.train_step(self.make_batch(epoch, step), epoch, step, figures)
             if time.monotonic() - shown < SHOW_SECONDS and step < settings.steps - 1:
                 bar.advance(1, epoch=number)
@@ -292,6 +293,13 @@ class TrainingLoop(ABC, Generic[Batch]):
         losses = self.compute_loss(batch, epoch)
         values = self._update_weights(losses, epoch, step)
         figures.add(values, losses.images)
+
+    @contextmanager
+    def _explain(self, images: int) -> Iterator[None]:
+        """Says what to do where memory does not suffice, or another process has ended."""
+        lost = explain_loss() if self.processes.count > 1 else nullcontext()
+        with explain_limits(images), lost:
+            yield
 
     def _update_weights(self, losses: StepLosses, epoch: int, step: int) -> dict[str, Tensor]:
         """One step of the optimiser, or a part of one; figures of the batch by name."""
@@ -346,7 +354,7 @@ class TrainingLoop(ABC, Generic[Batch]):
 
     def _validate(self, epoch: int) -> dict[str, float]:
         """The epoch's figures; losses among them have to be finite."""
-        with explain_limits(self.settings.images):
+        with self._explain(self.settings.images):
             figures = self.validate(epoch)
         for name, value in figures.items():
             loss = name in ("val_loss", "val_classification", "val_heatmap")

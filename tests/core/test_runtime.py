@@ -16,6 +16,13 @@ def test_auto_takes_what_there_is_and_asked_for_is_never_replaced() -> None:
         choose_device("cuda:99")
 
 
+def test_one_gpu_is_not_for_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert choose_device("cpu").type == "cpu"
+    with pytest.raises(IsnetError, match="'cuda:0' for several processes, expected a GPU for each"):
+        choose_device("cuda:0")
+
+
 def test_seeds_differ_by_purpose_and_repeat() -> None:
     assert derive_seed(0, "order", 1) == derive_seed(0, "order", 1)
     seeds = {derive_seed(s, p, e) for s in (0, 1) for p in ("order", "augment") for e in (0, 1)}
