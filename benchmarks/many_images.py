@@ -3,10 +3,10 @@
     python benchmarks/many_images.py stages [--images 100000] [--every 10000] [--keep DIR]
     python benchmarks/many_images.py pairs  [--images 100000]
 
-`stages` draws small X-rays with labels and masks, runs both stages and prints, every so many
-images, the time of one image since the line before and the resident memory of the process. `pairs`
-prints the time in which near-duplicates are found among random hashes, and partners for swapped
-backgrounds among random masks.
+`stages` draws small X-rays with labels and masks, runs both stages, packs the images as `train`
+does, and prints, every so many images, the time of one image since the line before and the resident
+memory of the process. `pairs` prints the time in which near-duplicates are found among random
+hashes, and partners for swapped backgrounds among random masks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ from isnet_cli.core.pipeline import run_stage, stage_module
 from isnet_cli.core.run_context import Bar, Progress, RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.dataset.background_swap import choose_partners
+from isnet_cli.dataset.image_dataset import pack_datasets
+from isnet_cli.dataset.training_images import read_verdicts
 from isnet_cli.guard.memory import keep_freed_memory, read_memory
+from isnet_cli.images.manifest import read_manifest
 
 SIDE = 96
 MASKS = 16  # different ones; the files are links to them
@@ -124,6 +127,18 @@ def measure_stages(folder: Path, count: int, every: int) -> None:
         began = time.perf_counter()
         status = run_stage(stage_module(name), config, run, context).status
         print(f"{name}, asked again: {status} in {time.perf_counter() - began:.0f} s", flush=True)
+
+    began, used = time.perf_counter(), time.process_time()
+    rows = read_manifest(run.stage_dir("ingest") / "manifest.csv")
+    pack_datasets(
+        [rows], run, read_verdicts(run), ["sick", "well"], config, folder / "packed", context
+    )
+    print(
+        f"packed at {config.model.input[0]} px in {time.perf_counter() - began:.0f} s,"
+        f" {time.process_time() - used:.0f} s of them of this process's processor;"
+        f" {read_memory() / 1e6:.0f} MB",
+        flush=True,
+    )
 
 
 def measure_pairs(most: int) -> None:
