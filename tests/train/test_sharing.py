@@ -18,9 +18,11 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.dataset.augment import draw_changes
 from isnet_cli.errors import IsnetError
 from isnet_cli.inference.model_files import load_model
+from isnet_cli.train.relevance_range import RangeTraining
 from isnet_cli.train.sharing import Sharing, refuse_to_share
 from isnet_models.methods import registry
-from isnet_models.methods.base import Context
+from isnet_models.methods.base import Batch, Context
+from tests.support.datasets import make_dataset
 from tests.support.runs import Stopper, make_run, small_config
 from tests.support.two_processes import in_processes
 
@@ -30,10 +32,11 @@ CPU = torch.device("cpu")
 
 
 def make_config(**train: object) -> Config:
-    settings = {"isnet": {"variant": "stochastic", "heatmap_weight": 0.5}}
+    settings = {"isnet": {"preset": "paper", "variant": "stochastic", "heatmap_weight": 0.5,
+                          "relevance_range": [1, 25]}}  # fmt: skip
     optimizer = {"name": "sgd", "lr": 1e-3}
     return small_config(
-        train={"epochs": 3, "batch_size": 4, "settings": settings, "optimizer": optimizer,
+        train={"epochs": 2, "batch_size": 4, "settings": settings, "optimizer": optimizer,
                "clip_norm": 5.0, "average_epochs": 0.5, **train},
         evaluate={"batch_size": 2, "intervals": {"draws": 1000, "bootstrap": 200}},
     )  # fmt: skip
@@ -68,10 +71,38 @@ def test_they_train_what_one_trains_and_another_number_goes_on(tmp_path: Path, f
     if first == 3:
         in_processes(partial(work, shared.path, 0, 3), tmp_path, 3)
     else:
-        steps = 3 * 3 + 5  # of the estimate of the range, and into the second epoch
-        in_processes(partial(work, shared.path, steps, 2), tmp_path / "a", 2)
+        in_processes(partial(work, shared.path, 1 + 3 + 1, 2), tmp_path / "a", 2)  # 2nd epoch
         run_pipeline(make_config(), shared, RunContext(), ["train"])
     compare(shared, alone)
+
+
+def measure(processes: Processes, place: Path) -> list[torch.Tensor]:
+    """C1 of the maps and the weights of the throw-away training, in float64."""
+    dataset, config = make_dataset(place, train={"batch_size": 4})
+    training = RangeTraining(config, dataset, "standard", CPU, processes)
+    training.net.double()
+    make = training.make_batch
+
+    def make_double(epoch: int, step: int) -> Batch:
+        batch = make(epoch, step)
+        return Batch(batch.images.double(), batch.masks.double(), batch.labels)
+
+    training.make_batch = make_double  # type: ignore[method-assign]
+    assert training.run(RunContext(processes=processes))
+    low = [pair[0] for pair in training.estimator.values().values()]
+    weights = [p.detach().clone() for p in training.net.parameters()]
+    return [torch.tensor(low, dtype=torch.float64), *weights]
+
+
+def work_on_ranges(place: Path, rank: int) -> list[torch.Tensor]:
+    return measure(Processes(rank, 2), place / str(rank))
+
+
+@pytest.mark.slow  # processes
+def test_the_range_of_relevance_is_that_of_all_images(tmp_path: Path) -> None:
+    found = in_processes(partial(work_on_ranges, tmp_path), tmp_path, 2)
+    for ours, theirs in zip(found, measure(Processes(), tmp_path / "alone"), strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-7, atol=1e-9)
 
 
 def test_shares_of_a_batch_are_dealt_out_in_turn() -> None:
