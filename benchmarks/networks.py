@@ -216,6 +216,7 @@ implementation in float64, and those of the *exact* ones with gradient x input.
 a sigmoid, whose value at 0 is a bias; `coat_tiny` multiplies by its class tokens, so they cannot be set to 0; `efficientvit_b0` computes its attention in float32 whatever the precision.
 
 Not explained: recurrent layers (`sequencer2d_s`: `lstm: no relevance rule for this operation`), compiled and scripted networks.
+`python benchmarks/operations.py` tries one classifier of each of timm's modules, with `--all` every one, by shapes alone.
 """  # noqa: E501 - a page
 
 

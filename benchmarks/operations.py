@@ -50,10 +50,10 @@ def build(name: str) -> Iterator[tuple[nn.Module, Tensor]]:
             try:
                 with META:
                     net = timm.create_model(name, num_classes=3, **options)
-                    channels = net.default_cfg.get("input_size", (3,))[0]
-                    yield net.eval(), torch.rand(1, channels, size, size)
             except (TypeError, AssertionError, RuntimeError, ValueError, KeyError):
                 continue
+            channels = net.default_cfg.get("input_size", (3,))[0]
+            yield net.eval(), torch.rand(1, channels, size, size, device=META)
 
 
 def try_network(name: str) -> tuple[str, str]:
@@ -61,14 +61,15 @@ def try_network(name: str) -> tuple[str, str]:
     why = "no size fits"
     for net, x in build(name):
         try:
-            with torch.no_grad():
+            with META, torch.no_grad():  # what a network makes anew has no values either
                 net(x)
         except Exception as error:  # other networks have errors of their own
-            why = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"
+            why = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:80]}"
             continue
         try:
-            relevance(net, x, "predicted")
-            rules = count_passed(net, x).rules
+            with META:
+                relevance(net, x, "predicted")
+                rules = count_passed(net, x).rules
         except RelevanceError as error:
             return "refused", str(error).split(";")[0]
         return ("rules", " ".join(rules)) if rules else ("exact", "")

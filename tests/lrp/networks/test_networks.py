@@ -192,7 +192,7 @@ def test_z_plus_runs_on_convolutional_networks_and_names_what_it_cannot(
         assert relevance(net, x, family="dual").maps.shape[1] == 2
     else:
         for family in ("z+", "dual"):
-            with pytest.raises(UnsupportedOperation, match=r"(attention|matmul): no z\+ rule"):
+            with pytest.raises(UnsupportedOperation, match=r"(attention|matmul): no rule by signs"):
                 relevance(net, x, family=family)  # type: ignore[arg-type]
 
 
