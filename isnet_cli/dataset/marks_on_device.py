@@ -45,4 +45,4 @@ def _load_stamp(
     shape: str, side: int, h: int, w: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     stamp, cover = (torch.from_numpy(tile.copy()) for tile in cut_stamp(shape, side, (h, w)))
-    return stamp.to(device), cover.to(device)
+    return stamp.to(device, non_blocking=True), cover.to(device, non_blocking=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from isnet_cli.core.records.checkpoints import check_tensors
@@ -34,7 +34,7 @@ class WeightMean:
         steps = max(epochs * settings.steps / settings.accumulate, 1.0)
         self._trained = net
         self._longest = 1 - 1 / steps
-        self._model = AveragedModel(net, avg_fn=self._average) if epochs else None
+        self._model = AveragedModel(net) if epochs else None
 
     @property
     def net(self) -> nn.Module:
@@ -43,8 +43,17 @@ class WeightMean:
 
     def update(self) -> None:
         """Takes a step's new weights in."""
-        if self._model is not None:
-            self._model.update_parameters(self._trained)
+        if self._model is None:
+            return
+        # as AveragedModel.update_parameters, which copies its counter to the device for each tensor
+        n, averaged = int(self._model.n_averaged), self._model.module
+        share = 1 - min(self._longest, n / (n + 1))
+        with torch.no_grad():
+            for mean, own in zip(averaged.parameters(), self._trained.parameters(), strict=True):
+                mean.copy_(own if n == 0 else mean + share * (own - mean))
+            for kept, now in zip(averaged.buffers(), self._trained.buffers(), strict=True):
+                kept.copy_(now)
+        self._model.n_averaged += 1
 
     def set_statistics(self, batches: Iterable[Batch], method: Method) -> None:
         """Gives BatchNorm layers the statistics of the mean weights' own features.
@@ -89,8 +98,3 @@ class WeightMean:
         check_tensors(state, own, "mean")
         if self._model is not None:
             self._model.load_state_dict(state)
-
-    def _average(self, mean: Tensor, weights: Tensor, steps: Tensor | int) -> Tensor:
-        assert self._model is not None  # noqa: S101 - it calls this
-        n = int(self._model.n_averaged)  # kept on the CPU; `steps` may be on a device
-        return mean + (1 - min(self._longest, n / (n + 1))) * (weights - mean)

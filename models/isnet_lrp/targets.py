@@ -81,7 +81,7 @@ def choose_stochastic(
     if K == 1:
         return best
     draws = draw_chances(B, generator) if draws is None else draws
-    draws = draws.to(logits.device)
+    draws = draws.to(logits.device, non_blocking=True)
     other = (best + 1 + (draws[1] * (K - 1)).long().clamp(max=K - 2)) % K
     return torch.where(draws[0] < probability, best, other)
 
@@ -207,4 +207,4 @@ def check_classes(classes: Tensor, logits: Tensor, check: bool = False) -> Tenso
             f"class indices {int(classes.min())} to {int(classes.max())}: the network has "
             f"{K} classes, expected 0 to {K - 1}"
         )
-    return classes.long().to(logits.device)
+    return classes.long().to(logits.device, non_blocking=True)

@@ -227,7 +227,8 @@ def fold_weights(
     for group, rows in enumerate(weight.chunk(groups)):
         behind = stem.channels[group * per : (group + 1) * per]
         known = [i for i, channel in enumerate(behind) if channel >= 0]
-        index = torch.tensor([behind[i] for i in known], dtype=torch.long, device=weight.device)
+        index = torch.tensor([behind[i] for i in known], dtype=torch.long)
+        index = index.to(weight.device, non_blocking=True)
         kept = rows[:, known] if len(known) < per else rows
         empty = rows.new_zeros(len(rows), channels, *rows.shape[2:])
         parts.append(empty.index_add(1, index, kept))
@@ -247,7 +248,7 @@ def map_bounds(
         high: Upper bound per channel of the image [C].
     """
     known = [i for i, channel in enumerate(channels) if channel >= 0]
-    index = torch.tensor([channels[i] for i in known], device=low.device)
+    index = torch.tensor([channels[i] for i in known]).to(low.device, non_blocking=True)
     factor, constant = factor[known], constant[known]
     ends = factor * low[index] + constant, factor * high[index] + constant
     return torch.minimum(*ends), torch.maximum(*ends)
@@ -273,8 +274,8 @@ def _through_pixels(
     weight, shape = layer.fuse_weights(), x.shape[1:]
     factor, constant = stem.factor[0].flatten(), stem.constant[0].flatten()
     places = stem.pixel[0].flatten()
-    known = (places >= 0).nonzero()[:, 0].to(weight.device)
-    index = places[places >= 0].to(weight.device)
+    known = (places >= 0).nonzero()[:, 0].to(weight.device, non_blocking=True)
+    index = places[places >= 0].to(weight.device, non_blocking=True)
     folded = weight.new_zeros(len(weight), shape.numel())
     folded = folded.index_add(1, index, (weight * factor)[:, known])
     positive, negative = _signs(folded)

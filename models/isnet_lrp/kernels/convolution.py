@@ -93,8 +93,8 @@ def transpose_by_phases(
     )
     (sr, Lr), (sc, Lc) = rows.shape, columns.shape
     kernel = torch.nn.functional.pad(weight, (0, 1, 0, 1))  # the last tap is 0
-    kernel = kernel.index_select(2, rows.flatten().to(s.device))
-    kernel = kernel.index_select(3, columns.flatten().to(s.device))
+    kernel = kernel.index_select(2, rows.flatten().to(s.device, non_blocking=True))
+    kernel = kernel.index_select(3, columns.flatten().to(s.device, non_blocking=True))
     O, I = weight.shape[:2]  # noqa: E741 - the field's names
     kernel = kernel.view(O, I, sr, Lr, sc, Lc).permute(1, 2, 4, 0, 3, 5)
     h, w = -(-size[0] // sr), -(-size[1] // sc)

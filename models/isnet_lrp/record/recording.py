@@ -225,7 +225,7 @@ def check_pixels(image: Tensor, bounds: tuple[Tensor, Tensor] | None) -> None:
 
 def _bound(value: float | Tensor, image: Tensor) -> Tensor:
     try:
-        bound = torch.as_tensor(value, dtype=image.dtype, device=image.device)
+        bound = torch.as_tensor(value, dtype=image.dtype).to(image.device, non_blocking=True)
     except (TypeError, ValueError, RuntimeError) as error:
         raise RelevanceError(f"zB bound {value!r}: expected a number or a tensor [C]") from error
     if bound.dim() > 1 or bound.numel() not in (1, image.shape[1]):

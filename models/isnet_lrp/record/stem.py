@@ -273,7 +273,7 @@ def check_uniform(stem: Stem, layout: Layout) -> None:
     same = (factor == layout.factor.detach()[:, None, None]).all()
     constant = stem.constant.detach()
     inner = constant[:, :, rows, columns]
-    known = torch.tensor(layout.channels, device=inner.device) >= 0
+    known = torch.tensor(layout.channels).to(inner.device, non_blocking=True) >= 0
     flat = ((inner == inner[:, :, :1, :1]) | ~known[:, None, None]).all()
     if not bool(same & flat & (constant == constant[:1]).all()):
         raise _elsewhere("changes each pixel in its own way")
