@@ -27,6 +27,7 @@ from isnet_cli.cli.terminal.summaries import (
 from isnet_cli.core.parallel.processes import are_several
 from isnet_cli.core.parallel.shares import Share, read_share
 from isnet_cli.errors import EXIT_SKIPPED, IsnetError
+from isnet_cli.text.forms import for_line
 
 if TYPE_CHECKING:
     from isnet_cli.config.load import Option
@@ -201,7 +202,7 @@ def _result(session: Session, output: Path, outcomes: Sequence[Outcome]) -> Resu
     skipped = sum(int(outcome.summary.get("skipped", 0)) for outcome in counted)
     several = session.processes.count > 1  # torchrun takes every code but 0 for a failure
     code = session.stop_code if incomplete else EXIT_SKIPPED if skipped and not several else 0
-    lines = [str(output), *(f"  {format_outcome(outcome)}" for outcome in outcomes)]
+    lines = [for_line(str(output)), *(f"  {format_outcome(outcome)}" for outcome in outcomes)]
     for outcome in outcomes:
         if outcome.stage == "evaluate":
             lines += ["", *(f"  {line}" for line in format_scores(outcome.summary)), ""]

@@ -140,5 +140,5 @@ def refuse_foreign(output: Path, mark: str, own: Set[str], what: str) -> None:
         raise IsnetError(
             "usage",
             f"{output}: holds other files ({foreign[0]}), expected a new folder or one of a {what}",
-            fix=f"-o {output / what}",
+            fix=f"-o {output}-{what}" if output.name else f"-o {what}",  # inputs may lie in it
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RECORD, RunFolder, watch_runs
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.leftovers import clear_leftovers
+from isnet_cli.guard.opening import open_regular
 from isnet_cli.report.blocks import Picture
 from isnet_cli.report.choose_images import choose_images, limit_images
 from isnet_cli.report.page import build_page, replace_pictures
@@ -18,6 +20,8 @@ from isnet_cli.report.pictures import NOTE, ReportPictures, draw_mask_tiles, dra
 from isnet_cli.report.render import render
 from isnet_cli.report.results import Cohort, RunResults, name_runs, read_cohort, read_run
 
+PAGES = frozenset({".html", ".htm"})
+MARK, HEAD = b'<meta name="generator" content="isnet">', 4096  # of every page; bytes it lies within
 LARGE = 8_000_000  # bytes; mail servers and old browsers start to refuse
 FEWER = (6, 3, 1, 0)  # images in each list of a page that would be too large
 TILES_PER_IMAGE = 4  # masks shown for each of them
@@ -52,6 +56,33 @@ def build_report(folders: Sequence[RunFolder], output: Path, context: RunContext
     if size >= LARGE:
         context.warn("report", f"{output}: {size / 1e6:.1f} MB, more than {LARGE / 1e6:g} MB")
     return output
+
+
+def check_page(output: Path) -> None:
+    """Makes sure that a page lands where nothing is, or on a page of this program.
+
+    Raises:
+        IsnetError: Kind "usage", when it is no HTML file or something else is in the way.
+    """
+    if output.suffix.lower() not in PAGES:
+        raise IsnetError(
+            "usage",
+            f"-o {output}: expected the name of an HTML file",
+            fix="-o NAME.html",
+        )
+    if not os.path.lexists(output):
+        return
+    try:
+        with open_regular(output) as file:
+            ours = MARK in file.read(HEAD)
+    except OSError:  # a folder, a pipe, a link to nothing
+        ours = False
+    if not ours:
+        raise IsnetError(
+            "usage",
+            f"{output}: exists and is no page of isnet",
+            fix="-o FILE writes another one, or move this one aside",
+        )
 
 
 def _build_content(folders: Sequence[RunFolder], names: Sequence[str]) -> str:

@@ -81,6 +81,22 @@ def test_an_output_folder_is_new_or_our_own(tmp_path: Path) -> None:
         refuse(tmp_path / "mark")
 
 
+def test_the_folder_that_is_proposed_lies_in_none_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder in the way may be that of the images, which nothing is written to."""
+    folder = tmp_path / "xrays"
+    folder.mkdir()
+    (folder / "a.png").touch()
+    with pytest.raises(IsnetError) as caught:
+        refuse_foreign(folder, "run.json", set(), "run")
+    assert caught.value.fix == f"-o {tmp_path / 'xrays-run'}"
+    monkeypatch.chdir(folder)
+    with pytest.raises(IsnetError) as caught:
+        refuse_foreign(Path(), "run.json", set(), "run")
+    assert caught.value.fix == "-o run"
+
+
 def test_what_a_killed_process_left_is_not_foreign(tmp_path: Path) -> None:
     for name in (".lock", ".holder.json", name_temporary(tmp_path / "isnet.yaml").name):
         (tmp_path / name).touch()

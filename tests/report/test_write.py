@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from PIL import Image
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
-from isnet_cli.report.write import LARGE, build_report
+from isnet_cli.report.write import LARGE, build_report, check_page
 from tests.report.factory import STAGES, make_report_run
 from tests.report.page_reader import Page
 
@@ -346,3 +347,21 @@ def test_the_browser_test_can_fail(tmp_path: Path) -> None:
     _, asked, console = seen(page, tmp_path, 400)
     assert asked == {"http://canary.example/x.png"}
     assert '"no"' in console[0]
+
+
+def test_a_page_replaces_pages_alone(tmp_path: Path) -> None:
+    """A slip of the hand, or of a shell's completion, costs no table."""
+    page = build_report([make_report_run(tmp_path / "run")], tmp_path / "r.html", RunContext())
+    check_page(page)
+    check_page(tmp_path / "new.HTM")
+    (tmp_path / "mine.html").write_text("<html><body>isnet</body></html>")
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "link.html").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.html")
+    for name in ("mine", "folder", "link", "pipe"):
+        with pytest.raises(IsnetError, match="exists and is no page of isnet") as caught:
+            check_page(tmp_path / f"{name}.html")
+        assert caught.value.kind == "usage"
+    for name in ("labels.csv", "report", "."):
+        with pytest.raises(IsnetError, match="expected the name of an HTML file"):
+            check_page(Path(name))

@@ -29,7 +29,7 @@ def report(options: ScreenOptions, runs: Reported, output: Page = None) -> int:
         from isnet_cli.config.load import load
         from isnet_cli.core.pipeline import open_run, run_stage, stage_module
         from isnet_cli.core.run_folder import REPORT
-        from isnet_cli.report.write import build_report
+        from isnet_cli.report.write import build_report, check_page
 
         if output is None and len(runs) > 1:
             raise IsnetError("usage", "a report on several runs needs a place: -o FILE")
@@ -41,6 +41,7 @@ def report(options: ScreenOptions, runs: Reported, output: Page = None) -> int:
             stage = stage_module(REPORT)
             run_stage(stage, configs[0], folders[0], session.context(), force=True)
             return Result({"report": str(place)}, str(place))
+        check_page(output or place)
         path = build_report(folders, output or place, session.context())
         return Result({"report": str(path)}, str(path))
 
