@@ -92,7 +92,9 @@ class Journal:
 
     def end_share(self) -> None:
         """Records that nothing of the share is left to do."""
-        self.add(name_part(SHARE, self._share.name), None)
+        part = name_part(SHARE, self._share.name)
+        if part not in self._parts:  # a command that went on after a kill finds it there
+            self.add(part, None)
 
     def complete(self) -> None:
         """Declares the stage's outputs written: the journal is no longer needed."""

@@ -175,6 +175,15 @@ def do_share(folder: Path, share: Share, part: str, fingerprint: str = "f1") -> 
         journal.end_share()
 
 
+def test_a_share_that_ends_twice_is_written_once(tmp_path: Path) -> None:
+    """A command that went on after a kill leaves the bytes of one that was not killed."""
+    do_share(tmp_path, Share(0, 1), "c")
+    once = (tmp_path / NAME).read_bytes()
+    with Journal(tmp_path, "f1", Share(0, 1)) as journal:
+        journal.end_share()
+    assert (tmp_path / NAME).read_bytes() == once
+
+
 def test_shares_keep_journals_of_their_own_which_the_whole_takes_over(tmp_path: Path) -> None:
     interrupted(tmp_path)
     do_share(tmp_path, Share(0, 2), "c")

@@ -53,9 +53,13 @@ def test_real_runs(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [run["method"] for run in written["runs"]] == ["isnet", "standard"]
     assert {one["run"] for one in written["maps"]} == {"isnet", "standard"}
     assert tree(made) == before
+    whole = (tmp_path / "compare.html").read_bytes()
+    assert isnet("compare", made / "runs/isnet", made / "runs/standard").code == 0
+    assert (tmp_path / "compare.html").read_bytes() == whole
+    (tmp_path / "compare.html").write_text("mine", encoding="utf-8")
     again = isnet("compare", made / "runs/isnet", made / "runs/standard")
     assert again.code == 2
-    assert "compare.html: exists, expected a new file" in again.err
+    assert "compare.html: exists and is no page of these runs" in again.err
     assert isnet("compare", made / "runs/isnet", made / "runs/standard", "--overwrite").code == 0
 
 

@@ -98,6 +98,8 @@ def _plain(value: Any) -> Any:
         return (str(value.dtype), tuple(value.shape), value.contiguous().numpy().tobytes())
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, float):
+        return repr(value)  # also where it is none: nan
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
