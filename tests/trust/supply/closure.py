@@ -112,6 +112,8 @@ CLASSES = {
     "Python Software Foundation License": "PSF-2.0",
     "ISC License (ISCL)": "ISC", "Historical Permission Notice and Disclaimer (HPND)": "HPND",
     "The Unlicense (Unlicense)": "Unlicense", "OSI Approved": "",
+    "Apache 2.0": "Apache-2.0", "Apache License, Version 2.0": "Apache-2.0",
+    "3-Clause BSD License": "BSD-3-Clause",
     "GNU Lesser General Public License v3 (LGPLv3)": "LGPL-3.0",
     "GNU Lesser General Public License v2 or later (LGPLv2+)": "LGPL-2.1-or-later",
 }  # fmt: skip
@@ -140,6 +142,7 @@ def read_licence(facts: metadata.PackageMetadata) -> str:
     ]
     words = " OR ".join(sorted({one for one in classes if one}))
     free = (facts.get("License") or "").strip().split("\n")[0]
+    free = CLASSES.get(free, free)
     vague = {"BSD", "", "Apache-2.0"}
     return free if free and len(free) < 40 and words in vague else words or free or "unknown"
 
