@@ -126,12 +126,8 @@ def configure_prediction(
     place = model.parent if model.name in (WEIGHTS_NAME, CARD_NAME) else model
     run = place.parent if place.name == CARD.parent.name and is_run(place.parent) else place
     pairs: list[tuple[str, str, Any]] = [
-        ("--model", "predict.model", run),
+        *_one_set(run, images),
         ("--model", "heatmap.model", run),
-        ("--model", "name", make_run_name(images)),
-        ("SOURCE", "data.images", str(images)),
-        ("SOURCE", "data.sets", {IMAGES: {"fraction": 1.0}}),
-        ("SOURCE", "data.split", {"group": "none"}),  # nothing is divided
         ("SOURCE", "heatmap.sets", [IMAGES]),
         ("--maps", "heatmap.formats", maps),
     ]
@@ -147,23 +143,54 @@ def configure_prediction(
             pairs.append(("--model", "masks.on_suspect", "exclude"))
         return Source(run / RECORD), [*make_options(pairs), *_blanks(), limit], ""
     card = _card(model, run)
-    reading = card.get("reading", {})
-    pairs += [
-        ("--model", f"{section}.{key}", reading.get(section, {}).get(key))
-        for section, keys in READING.items()
-        for key in keys
-    ]
-    variant = card.get("settings", {}).get("isnet", {}).get("variant")
-    pairs += [
-        ("--model", "data.labels", {"task": card["task"], "classes": card["classes"]}),
-        ("--model", "train.method", card.get("method")),
-        ("--model", "train.settings.isnet.variant", variant),
-    ]
+    pairs += _from_card(card)
     warning = "" if "reading" in card else (
         f"{run / CARD_NAME} does not say how images were read and masked in training:"
         " the defaults are used"
     )  # fmt: skip
     return Source(), [*make_options(pairs), limit], warning
+
+
+def configure_onnx(model: Path, images: Path) -> tuple[Source, list[Option]]:
+    """Settings that predict images with the model of an ONNX file.
+
+    Returns:
+        As `configure_prediction`, without a warning.
+
+    Raises:
+        IsnetError: As `open_onnx`.
+    """
+    from isnet_cli.inference.onnx_model import open_onnx
+
+    card = open_onnx(model).card
+    return Source(), make_options([*_one_set(model, images), *_from_card(card)])
+
+
+def _one_set(model: Path, images: Path) -> list[tuple[str, str, Any]]:
+    """All images as one set, for a model."""
+    return [
+        ("--model", "predict.model", model),
+        ("--model", "name", make_run_name(images)),
+        ("SOURCE", "data.images", str(images)),
+        ("SOURCE", "data.sets", {IMAGES: {"fraction": 1.0}}),
+        ("SOURCE", "data.split", {"group": "none"}),  # nothing is divided
+    ]
+
+
+def _from_card(card: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
+    """How a model's images are read and what its classes mean, by its card."""
+    reading = card.get("reading", {})
+    variant = card.get("settings", {}).get("isnet", {}).get("variant")
+    return [
+        *(
+            ("--model", f"{section}.{key}", reading.get(section, {}).get(key))
+            for section, keys in READING.items()
+            for key in keys
+        ),
+        ("--model", "data.labels", {"task": card["task"], "classes": card["classes"]}),
+        ("--model", "train.method", card.get("method")),
+        ("--model", "train.settings.isnet.variant", variant),
+    ]
 
 
 def _no_limit() -> Option:

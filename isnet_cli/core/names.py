@@ -88,3 +88,8 @@ def _add_tag(name: str, text: str, digits: int) -> str:
 def _cut(name: str, longest: int) -> str:
     """The first `longest` bytes, whole characters; no dot or dash at the end."""
     return name.encode()[:longest].decode(errors="ignore").rstrip(".-") or "_"
+
+
+def is_onnx(path: str | None) -> bool:
+    """Whether a path names an ONNX file, by its ending."""
+    return path is not None and path.lower().endswith(".onnx")

@@ -14,6 +14,7 @@ from isnet_cli.config.load import changed_keys, dump, plain
 from isnet_cli.config.schema import Config
 from isnet_cli.config.yaml_tree import parse
 from isnet_cli.core.files import fingerprint as hash_of
+from isnet_cli.core.names import is_onnx
 from isnet_cli.core.parallel.locks import refuse_other_settings, register_share
 from isnet_cli.core.parallel.together import run_together
 from isnet_cli.core.run_context import RunContext
@@ -32,6 +33,7 @@ STAGE_MODULES = {
     "heatmap": "isnet_cli.heatmap.stage",
     "report": "isnet_cli.report.stage",
 }  # by name: imports point down, and `isnet --help` must not load what a stage needs
+ONNX_MODULE = "isnet_cli.inference.onnx_stage"  # in place of `predict`
 EXAMPLES = 5  # changed keys that a message names
 UNKNOWN = "unknown"  # fingerprint of a first run until its inputs are read
 USERS = ("evaluate", "predict", "heatmap")  # stages with a key `model`
@@ -55,9 +57,17 @@ class Outcome:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-def stage_module(name: str) -> Stage:
-    """The module of the stage called `name`, imported on demand."""
-    return cast(Stage, importlib.import_module(STAGE_MODULES[name]))
+def stage_module(name: str, config: Config | None = None) -> Stage:
+    """The module of the stage called `name`, imported on demand.
+
+    Args:
+        name: Of the stage.
+        config: The configuration: a model in an ONNX file predicts without torch.
+    """
+    module = STAGE_MODULES[name]
+    if name == "predict" and config is not None and is_onnx(config.predict.model):
+        module = ONNX_MODULE
+    return cast(Stage, importlib.import_module(module))
 
 
 def open_run(path: Path, config: Config) -> RunFolder:
@@ -149,7 +159,7 @@ def run_pipeline(
             if context.processes.any(context.stop_requested()):
                 outcomes.append(Outcome(name, "incomplete"))
                 break
-            outcome = _update(stage_module(name), config, folder, context, replace=replace)
+            outcome = _update(stage_module(name, config), config, folder, context, replace=replace)
             outcomes.append(outcome)
             after(outcome)
             if outcome.status == "incomplete":
@@ -164,7 +174,7 @@ def preflight(config: Config, stages: Sequence[str]) -> None:
         IsnetError: From a stage.
     """
     for name in stages:
-        getattr(stage_module(name), "preflight", lambda config: None)(config)
+        getattr(stage_module(name, config), "preflight", lambda config: None)(config)
 
 
 def plan(config: Config, folder: RunFolder, stages: Sequence[str] = STAGES) -> dict[str, Plan]:
@@ -194,7 +204,7 @@ def _plan_one(name: str, config: Config, folder: RunFolder, earlier_done: bool) 
         return "continue" if name in folder.record()["stages"] else "new"
     if not earlier_done:
         return "depends"
-    stage = stage_module(name)
+    stage = stage_module(name, config)
     shared = _prepare(stage, config)
     if _find_lost(stage, config, folder, shared):
         return "current"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.dataset.image_dataset import Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
 from isnet_cli.labels.values import UnknownValueError, parse_label
+
+if TYPE_CHECKING:
+    from isnet_cli.dataset.image_dataset import Version
 
 TRAINING_SETS = ("train", "val")
 T = TypeVar("T")

@@ -6,7 +6,6 @@ A line for each readable image: key, predicted, ``p_<class>`` ..., and the cells
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +29,7 @@ from isnet_cli.dataset.evaluation_sets import (
 from isnet_cli.errors import IsnetError, explain_error
 from isnet_cli.images.manifest import read_manifest, read_qc
 from isnet_cli.images.types import Row
+from isnet_cli.inference.lines import PREDICTIONS, Line, LineMaker
 from isnet_cli.inference.predictor import (
     Predictor,
     dependencies,
@@ -37,15 +37,11 @@ from isnet_cli.inference.predictor import (
     open_predictor,
     shared_settings,
 )
-from isnet_cli.inference.uncertainty import COLUMNS, FLAGS, Flagger, Limits, read_limits
+from isnet_cli.inference.uncertainty import Limits, read_limits
 
 NAME = "predict"
 SHARES = True
 FORMAT = 2  # raise when the same inputs give another result
-PREDICTIONS = "predictions.csv"
-NONE = "(none)"  # in counts: images of a multi-label model without any predicted label
-
-Line = dict[str, str]
 
 
 def fingerprint(config: Config, folder: RunFolder) -> str:
@@ -85,6 +81,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     limits = read_limits(predictor.model.card, str(place))
     _check_fit(predictor, limits, str(place))
     _warn_about(limits, context)
+    maker = LineMaker(predictor.classes, predictor.thresholds, limits)
     rows = [
         replace(row, label="")
         for row in read_manifest(folder.stage_dir("ingest") / "manifest.csv")
@@ -96,22 +93,22 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             Journal(root, _work_identity(config, folder), context.share) as journal,
             context.progress.bar("predict", len(rows)) as bar,
         ):
-            lines = _Work(predictor, limits, _reasons(folder), journal, bar, context).lines(rows)
+            work = _Work(predictor, maker, _reasons(folder), journal, bar, context)
+            lines = work.lines(rows)
             if not context.share.whole:
                 journal.end_share()
                 return StageResult([], {"images": len(lines)}, complete=False)
-            if not any(_answered(line, predictor) for line in lines):
+            if not any(map(maker.is_answered, lines)):
                 raise IsnetError(
                     "weights",
                     f"{place.parent}: the model answers none of {len(lines)} images with a number",
                     fix="its training diverged, or its files are damaged: train anew",
                 )
-            columns = ["key", "predicted", *_names(predictor), *COLUMNS]
-            files.write_csv(root / PREDICTIONS, columns, lines)
+            files.write_csv(root / PREDICTIONS, maker.columns, lines)
             journal.complete()
     except Stopped:
         return StageResult([], {}, complete=False)
-    return StageResult([root / PREDICTIONS], _summary(lines, predictor, limits))
+    return StageResult([root / PREDICTIONS], maker.summarise(lines))
 
 
 def _check_fit(predictor: Predictor, limits: Limits, place: str) -> None:
@@ -149,17 +146,13 @@ def _reasons(folder: RunFolder) -> dict[str, tuple[str, str]]:
     return {line["key"]: (line["verdict"], line["reason"]) for line in lines}
 
 
-def _names(predictor: Predictor) -> list[str]:
-    return [f"p_{name}" for name in predictor.classes]
-
-
 @dataclass(frozen=True)
 class _Work:
     """What every prediction needs.
 
     Attributes:
         predictor: The model, the run and its settings.
-        limits: Limits of the flags, from the model's card.
+        maker: Makes the lines of the table.
         masks: Verdict on each image's mask, and why.
         journal: Notes of finished chunks.
         bar: Progress.
@@ -167,7 +160,7 @@ class _Work:
     """
 
     predictor: Predictor
-    limits: Limits
+    maker: LineMaker
     masks: dict[str, tuple[str, str]]
     journal: Journal
     bar: Bar
@@ -191,10 +184,9 @@ class _Work:
         return found
 
     def _chunk(self, rows: Sequence[Row]) -> list[Line]:
-        predictor, cloud = self.predictor, self.limits.cloud
-        flagger = Flagger(self.limits, predictor.classes, predictor.thresholds)
+        predictor, cloud = self.predictor, self.maker.limits.cloud
         dataset = predictor.load(rows)
-        found = []
+        found: list[Line] = []
         for batch in split_into_chunks(range(len(rows)), predictor.config.evaluate.batch_size):
             raise_if_stopped(self.context)
             images, _ = predictor.batch(dataset, batch, "standard")
@@ -203,49 +195,8 @@ class _Work:
             else:
                 seen, features = predictor.look(images)
                 distances = cloud.distance(features)
-            decided = predictor.decisions(seen.probabilities)
-            for place, index in enumerate(batch):
-                p, row = seen.probabilities[place], rows[index]
-                line: Line = {"key": row.key}
-                if np.isfinite(seen.logits[place]).all():
-                    line["predicted"] = ";".join(decided[place])
-                    line |= {
-                        name: f"{value:.9g}"
-                        for name, value in zip(_names(predictor), p, strict=True)
-                    }
-                mask = self.masks.get(row.key, ("missing", ""))
-                distance = float(distances[place])
-                line |= flagger.flag_prediction(seen.logits[place], p, distance, mask)
-                found.append(line)
+            keys = [rows[index].key for index in batch]
+            masks = [self.masks.get(key, ("missing", "")) for key in keys]
+            found += self.maker.make(keys, seen.logits, seen.probabilities, distances, masks)
             self.bar.advance(len(batch))
         return found
-
-
-def _answered(line: Line, predictor: Predictor) -> bool:
-    return bool(line.get(_names(predictor)[0]))
-
-
-def _summary(lines: Sequence[Line], predictor: Predictor, limits: Limits) -> dict[str, Any]:
-    answered = [line for line in lines if _answered(line, predictor)]
-    several = predictor.task == "multilabel"
-    said = [
-        name
-        for line in answered
-        for name in (line["predicted"].split(";") if several else [line["predicted"]])
-    ]
-    counted = Counter(name or NONE for name in said)
-    names = [*predictor.classes, *([NONE] if counted[NONE] else [])]
-    known = {
-        "mask": True, "ood": limits.ood_limit is not None, "margin": limits.margin_limit is not None
-    }  # fmt: skip
-    return {
-        "images": len(lines),
-        "uncertain": sum(line["uncertain"] == "1" for line in lines),
-        "skipped": len(lines) - len(answered),
-        "predicted": {name: counted[name] for name in names},
-        "flags": {
-            flag: sum(line[f"flag_{flag}"] == "1" for line in lines) if known[flag] else None
-            for flag in FLAGS
-        },
-        "expected_ood_share": limits.ood_share,
-    }

@@ -27,8 +27,8 @@ from isnet_cli.dataset.training_images import (
     read_verdicts,
 )
 from isnet_cli.images.manifest import read_manifest
+from isnet_cli.inference.fit_limits import find_limits, save_limits
 from isnet_cli.inference.model_files import WEIGHTS, load_model, save_model
-from isnet_cli.inference.uncertainty import find_limits, save_limits
 from isnet_cli.output.figures import curves_figure
 from isnet_cli.output.plotting import svg_text
 from isnet_cli.train.classifier_training import (

@@ -17,6 +17,7 @@ from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.inference import stage as predict
+from isnet_cli.inference.lines import NONE
 from isnet_cli.inference.ood_score import fit_cloud, pack
 from isnet_cli.inference.predictor import open_predictor
 from isnet_models.features import decision_features
@@ -82,7 +83,7 @@ def test_each_image_has_the_networks_answer(tmp_path: Path, multilabel: bool) ->
     summary = outcome.summary
     assert (summary["images"], summary["skipped"], summary["expected_ood_share"]) == (8, 0, 0.02)
     for name, count in summary["predicted"].items():
-        cell = "" if name == predict.NONE else name
+        cell = "" if name == NONE else name
         assert count == sum(cell in line["predicted"].split(";") for line in lines)
     for flag, count in summary["flags"].items():
         assert count == sum(line[f"flag_{flag}"] == "1" for line in lines)

@@ -19,8 +19,9 @@ from isnet_cli.dataset.training_images import read_verdicts
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.resize import Frame
+from isnet_cli.inference.fit_limits import find_limits
 from isnet_cli.inference.model_files import load_model
-from isnet_cli.inference.uncertainty import KEY, Limits, compute_margins, find_limits, read_limits
+from isnet_cli.inference.uncertainty import KEY, Limits, compute_margins, read_limits
 from isnet_cli.phantoms.phantom import make_phantom
 from isnet_cli.train import stage as train
 from isnet_models.features import decision_features

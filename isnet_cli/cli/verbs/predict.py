@@ -10,8 +10,9 @@ import typer
 from isnet_cli.cli.options import RunOptions, Shard, Target, with_options
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.shortforms import configure_prediction, use_images_of_run
+from isnet_cli.cli.shortforms import configure_onnx, configure_prediction, use_images_of_run
 from isnet_cli.cli.source import make_options, require_run, resolve_source
+from isnet_cli.core.names import is_onnx
 from isnet_cli.errors import IsnetError
 
 Model = Annotated[
@@ -20,7 +21,7 @@ Model = Annotated[
         "--model",
         metavar="RUN",
         help="Run folder of the trained model, or a folder with its model.safetensors and "
-        "model.json.",
+        "model.json, or an ONNX file of isnet export.",
     ),
 ]
 Maps = Annotated[
@@ -28,7 +29,7 @@ Maps = Annotated[
     typer.Option(
         "--maps",
         metavar="LIST",
-        help="Heat maps too: some of png,npz,nifti,dicom-sc,dicom-seg, with commas.",
+        help="Heat maps too: some of png,npz,nifti,dicom-sc,dicom-seg,dicom-sr, with commas.",
     ),
 ]
 
@@ -44,6 +45,8 @@ def predict(
     """Predict images without labels, and flag uncertain ones."""
 
     def body(session: Session) -> Result:
+        if model is not None and is_onnx(str(model)):
+            return _predict_onnx(session, options, source, model, maps)
         unnamed = source is None and options.config is None
         if unnamed and model is None:
             raise IsnetError(
@@ -76,3 +79,24 @@ def predict(
         return run_stages(session, options, found, stages, extra, shard=shard)
 
     return execute("predict", options, body)
+
+
+def _predict_onnx(
+    session: Session, options: RunOptions, source: Path | None, model: Path, maps: str | None
+) -> Result:
+    """Predictions without torch: no masks, and no maps but by the file's own programs."""
+    found = resolve_source(source, options.config)
+    if maps is not None:
+        raise IsnetError(
+            "usage",
+            f"--maps with {model}: maps are drawn from a run's own model",
+            fix="isnet heatmap IMAGES --model RUN",
+        )
+    if found.images is None:
+        raise IsnetError(
+            "usage",
+            f"{source or options.config}: expected a folder of X-rays for an ONNX model",
+            fix=f"isnet predict IMAGES --model {model}",
+        )
+    source_of_settings, extra = configure_onnx(model, found.images)
+    return run_stages(session, options, source_of_settings, ["ingest", "predict"], extra)

@@ -1,0 +1,1 @@
+"""Trained models for other programs: ONNX files with everything from the image to the answer."""
