@@ -108,6 +108,11 @@ class Columns(Section):
     body_part: ColumnName = "auto"
     mask: ColumnName = "auto"
     set: ColumnName = "auto"
+    sex: ColumnName = "auto"
+    age: ColumnName = "auto"
+    manufacturer: ColumnName = "auto"
+    model: ColumnName = "auto"
+    groups: list[str] = []  # further columns that evaluate.subgroups may name
 
 
 class ImageSet(Section):
@@ -153,6 +158,7 @@ class Privacy(Section):
 
     rename: bool = False  # true: keys are salted hashes instead of the input tree's names
     salt_file: str | None = None  # same salt, same hashes across runs; default: a salt per run
+    facts: bool = True  # keep sex, decade of age, projection and device of each image
 
 
 class Data(Section):
@@ -440,6 +446,9 @@ class Evaluate(Section):
     # findings drawn into test images: a .csv of boxes, a COCO .json or a folder of masks; of all
     # sets, or {set: path}
     annotations: Annotated[str | dict[str, str] | None, Word("none")] = None
+    # sex, age, view, manufacturer, model, source, or columns of data.columns.groups
+    subgroups: list[str] = []
+    subgroup_least: Annotated[int, Field(ge=2)] = 20  # labelled images of a group that is shown
     # set that the others are compared with
     reference: Annotated[str | None, Word("first")] = None
     intervals: Intervals = Intervals()
@@ -462,7 +471,10 @@ class Heatmap(Section):
     # of lrp; own: the one the model was trained with
     family: Annotated[Literal["flex", "block", "z+"] | None, Word("own")] = None
     target: str = "predicted"  # predicted | true | all | a class name
-    formats: list[Literal["png", "npz", "nifti", "dicom-sc", "dicom-seg"]] = ["png", "npz"]
+    formats: list[Literal["png", "npz", "nifti", "dicom-sc", "dicom-seg", "dicom-sr"]] = [
+        "png",
+        "npz",
+    ]
     scale: Literal["image", "set"] = "image"  # what shares one colour scale
     region: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5  # of dicom-seg: share of the relevance
     identity: Literal["remove", "keep"] = "remove"  # of DICOM outputs
@@ -519,6 +531,7 @@ class Config(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "isnet"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     upstream: str | None = None  # another run folder whose ingest and masks stages are used
+    track: list[Literal["tensorboard", "mlflow", "wandb"]] = []  # local files of these, in the run
     data: Data = Data()
     masks: Masks = Masks()
     model: Model = Model()

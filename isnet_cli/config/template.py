@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from isnet_cli.config.yaml_tree import write
 from isnet_cli.text.forms import for_line
@@ -78,6 +78,7 @@ def template(
     sources: Sequence[str] = (),
     masks: str | None = None,
     masked: int = 0,
+    sets: Mapping[str, float | None] | None = None,
 ) -> str:
     """YAML text that `isnet_cli.config.load.load` accepts as it is.
 
@@ -97,6 +98,8 @@ def template(
         sources: Collections found.
         masks: Folder of masks, or None for the lung U-Net.
         masked: Images with a mask file.
+        sets: Name -> share of the images that the label file gives no set, None for a set that it
+            names; empty: none are configured.
     """
     of = f" of {count}" if count is not None else ""
     text = _TEXT.format(
@@ -109,7 +112,7 @@ def template(
         task=task,
         columns=_scalar(list(columns) or "auto"),
         columns_note=" ".join(why.split()) or "auto: found by their usual names",
-        more=_more(repeated, patient),
+        more=_more(repeated, patient, sets or {}),
         classes="auto",
         classes_note=f"found: {_listed(classes)}" if classes else "auto: as found",
         sources_note=f"  # Sources found: {_listed(sources)}\n" if sources else "",
@@ -119,13 +122,19 @@ def template(
     return "\n".join(_aligned(line) for line in text.split("\n"))
 
 
-def _more(repeated: str, patient: str) -> str:
+def _more(repeated: str, patient: str, sets: Mapping[str, float | None]) -> str:
     """Lines of settings that few label files need."""
     lines = ""
     if patient:
         lines += f"  columns:\n    patient: {_scalar(patient)}{_MARK}each in one set only\n"
     if repeated != "refuse":
         lines += f"  repeated: {repeated}{_MARK}rows of one image: any, majority or all\n"
+    if sets:
+        lines += "  sets:\n"
+    for name, share in sets.items():
+        said = "the images of the official set" if share is None else "of the images without one"
+        entry = "{}" if share is None else f"{{fraction: {share}}}"
+        lines += f"    {name}: {entry}{_MARK}{said}\n"
     return lines
 
 

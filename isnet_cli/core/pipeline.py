@@ -292,7 +292,7 @@ def run_share(
     Raises:
         IsnetError: As `run_stage`; kind "config", when another share is at work on other settings.
     """
-    stage = stage_module(name)
+    stage = stage_module(name, config)
     keep_freed_memory()
     preflight(config, [name])
     with folder.lock(context.share):

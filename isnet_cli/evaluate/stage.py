@@ -56,6 +56,7 @@ from isnet_cli.evaluate.scoring import (
     summarise_scores,
     summarise_shifts,
 )
+from isnet_cli.evaluate.subgroups import find_groups, score_groups
 from isnet_cli.images.manifest import read_manifest
 from isnet_cli.images.types import Row
 from isnet_cli.inference.predictor import (
@@ -99,6 +100,8 @@ def settings(config: Config) -> list[Any]:
     """What of the configuration the figures depend on."""
     heat, drawn = config.heatmap, config.evaluate.annotations
     unused = {"model", "batch_size", *(["segmenter"] if config.evaluate.segmenter else [])}
+    if not config.evaluate.subgroups:
+        unused |= {"subgroups", "subgroup_least"}
     own = config.evaluate.model_dump(exclude=unused if drawn else {*unused, "annotations"})
     maps = [heat.method, heat.family] if drawn else []
     return [NAME, FORMAT, own, *maps, config.seed, *shared_settings(config)]  # seed: intervals
@@ -124,6 +127,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     rows = read_manifest(folder.stage_dir("ingest") / "manifest.csv")
     sets = choose_sets(rows, config.evaluate.sets, "evaluate.sets")
     reference = reference_set(config, list(sets))
+    groups = find_groups(config, folder, rows)
     check_labels(sets, predictor.classes, predictor.task)
     _warn_about(sets, context)
     why = _no_relevance(predictor, context)
@@ -147,7 +151,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             Journal(root, _work_identity(config, folder), context.share) as journal,
             context.progress.bar("evaluate", steps) as bar,
         ):
-            work = _Work(predictor, why, journal, bar, context, plans)
+            work = _Work(predictor, why, groups, journal, bar, context, plans)
             if not context.share.whole:
                 for name, images in sets.items():
                     _ask_model(work, name, images)
@@ -183,6 +187,7 @@ class _Work:
     Attributes:
         predictor: The model, the run and its settings.
         why: Reason why no map is made at all, or "".
+        groups: Column -> group of each image by its key.
         journal: Notes of finished chunks.
         bar: Progress.
         context: Side effects.
@@ -191,6 +196,7 @@ class _Work:
 
     predictor: Predictor
     why: str
+    groups: Mapping[str, Mapping[str, str]]
     journal: Journal
     bar: Bar
     context: RunContext
@@ -245,6 +251,12 @@ def _test_set(
         for version, part in parts.items()
     }
     plain = found["standard"]
+    part = parts["standard"]
+    if work.groups and any(row.label for row in part.rows):
+        p = np.array(part.probabilities, np.float64).reshape(len(part.rows), -1)
+        plain["subgroups"] = score_groups(
+            (name, "standard"), part.rows, p, work.predictor, work.groups
+        )
     plain["attack"] = attack.summarise_attack(attacked, work.predictor)
     if attacked is not None and attacked.rows:
         lines = attack.list_lines(attacked)

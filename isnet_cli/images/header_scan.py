@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isnet_cli.config.schema import Limits
+from isnet_cli.core.records.facts import UNKNOWN, Facts
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.detect_format import Format, open_image
 from isnet_cli.images.dicom import header
@@ -36,6 +37,7 @@ class HeaderFacts:
         width: Columns, px; 0 when unknown.
         frames: Number of frames, as far as the header states.
         identity: For joining labels and grouping patients.
+        facts: Coarse facts by which scores may be compared.
         fault: (reason, sentence) when the header alone rules the file out, else None.
     """
 
@@ -48,6 +50,7 @@ class HeaderFacts:
     width: int = 0
     frames: int = 1
     identity: Identity = field(default_factory=Identity)
+    facts: Facts = UNKNOWN
     fault: tuple[str, str] | None = None
 
 
@@ -96,6 +99,7 @@ def _scan_dicom(path: Path, limits: Limits) -> HeaderFacts:
         width=_parse_whole(ds.get("Columns")),
         frames=max(1, _parse_whole(ds.get("NumberOfFrames"))),
         identity=header.read_identity(ds),
+        facts=header.read_facts(ds),
     )
     if facts.height and facts.width:
         ds.PixelData = b""  # was left unread; its absence is not a fault here

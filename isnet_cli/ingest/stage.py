@@ -11,11 +11,12 @@ from typing import Any
 from isnet_cli.config.schema import Config, Limits
 from isnet_cli.core import files
 from isnet_cli.core.pseudonyms import new_salt, read_salt
+from isnet_cli.core.records import facts as coarse
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
 from isnet_cli.core.workers import make_budget, run_tasks, worker_count
-from isnet_cli.errors import UnreadableImage
+from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.images.manifest import read_manifest, rows_to_dicts
 from isnet_cli.images.mask_files import PAIR, load_mask, save_mask
 from isnet_cli.images.types import ROW_FIELDS, Row
@@ -40,6 +41,7 @@ SHARES = True
 FORMAT = 4  # raised when the same input gives another manifest
 MANIFEST, SKIPPED, UNMATCHED = "manifest.csv", "skipped.csv", "unmatched.csv"
 SALT = ".salt"
+MOST_GROUPS = 50  # values of a column of `data.columns.groups`
 GIVEN = "given_masks"  # copies of given masks under pseudonyms
 SKIPPED_FIELDS = ("key", "path", "reason")
 UNMATCHED_FIELDS = ("set", "what", "line", "key")
@@ -91,7 +93,7 @@ def find_lost(config: Config, folder: RunFolder, prepared: Catalogue | None = No
 def run(
     config: Config, folder: RunFolder, context: RunContext, prepared: Catalogue | None = None
 ) -> StageResult:
-    """Writes ``images/<key>.png``, ``manifest.csv``, ``skipped.csv`` and ``unmatched.csv``.
+    """Writes ``images/<key>.png``, ``manifest.csv``, ``facts.csv`` and what was left out.
 
     What labels, headers and sets can be refused for is refused before pixels are read. Images that
     an earlier run kept are used again when neither the file (size, time of change) nor the way of
@@ -122,12 +124,13 @@ def run(
     _write_unmatched(contents, config, salt, root)
     report_warnings(_refuse_unsound(rows, config), rows, config, context)
     files.write_csv(root / MANIFEST, ROW_FIELDS, rows_to_dicts(rows))
+    _write_facts(contents, facts, rows, config, root)
     _remove_stale(rows, root)
     report_rows(rows, config, context)
     kept = [root / row.image_file for row in rows if row.image_file]
     renamed = [row.mask_file for row in rows if config.data.privacy.rename and row.mask_file]
     copies = [root / name for name in renamed if (root / name).is_file()]
-    outputs = [root / name for name in (MANIFEST, SKIPPED, UNMATCHED)]
+    outputs = [root / name for name in (MANIFEST, SKIPPED, UNMATCHED, coarse.TABLE)]
     return StageResult(outputs, summarise_rows(rows, config), products=[*kept, *copies])
 
 
@@ -220,6 +223,34 @@ def _write_unmatched(contents: Contents, config: Config, salt: bytes, root: Path
         for line in lines
     ]
     files.write_csv(root / UNMATCHED, UNMATCHED_FIELDS, [*alone, *lost])
+
+
+def _write_facts(
+    contents: Contents,
+    found: Sequence[reading.FileFacts],
+    rows: Sequence[Row],
+    config: Config,
+    root: Path,
+) -> None:
+    """Coarse facts and further groups of each image that is used; none where they are not kept."""
+    used = {row.key for row in rows if row.status == "ok"}
+    kept, groups = config.data.privacy.facts, config.data.columns.groups
+    lines = []
+    for candidate, file in zip(contents.candidates, found, strict=True):
+        own = candidate.stated.facts.or_else(candidate.header.facts)
+        more = dict(zip(groups, candidate.stated.groups, strict=False))
+        keys = [frame.key for frame in file.frames if frame.key in used]
+        lines += [(key, own if kept else coarse.UNKNOWN, more) for key in keys]
+    for name in groups:
+        values = {more.get(name, "") for _, _, more in lines}
+        if len(values) > MOST_GROUPS:
+            raise IsnetError(
+                "data",
+                f"data.columns.groups: column '{name}' has {len(values)} different values, expected"
+                f" {MOST_GROUPS} at most: more are no groups, and may name patients",
+                fix="leave it out, or write coarser values into the table",
+            )
+    coarse.write_facts(root / coarse.TABLE, lines, groups)
 
 
 def _remove_stale(rows: Sequence[Row], root: Path) -> None:

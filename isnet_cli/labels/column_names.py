@@ -30,6 +30,12 @@ ROLE_NAMES: dict[str, tuple[str, ...]] = {
     "set": ("set", "split", "subset", "partition"),
 }
 STATED = ("view", "modality", "body_part")  # several columns may state them
+FACT_NAMES: dict[str, tuple[str, ...]] = {  # coarse facts; several columns may state them
+    "sex": ("sex", "gender", "patientsex", "patientgender", "sexo", "geschlecht"),
+    "age": ("age", "patientage", "ageyears", "ageatstudy", "edad", "alter"),
+    "manufacturer": ("manufacturer", "devicemanufacturer", "scannermanufacturer", "vendor"),
+    "model": ("manufacturermodelname", "manufacturersmodelname", "devicemodel", "scannermodel"),
+}
 PATH = "path:"  # before a pattern of the image's path, in place of a column's name
 LEFT_MASKS = ("leftmask", "maskleft", "leftlungmask", "lungmaskleft")
 RIGHT_MASKS = ("rightmask", "maskright", "rightlungmask", "lungmaskright")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from isnet_cli.config.schema import Columns, Labels
 from isnet_cli.errors import IsnetError
 from isnet_cli.labels.column_names import (
+    FACT_NAMES,
     LEFT_MASKS,
     PATH,
     RIGHT_MASKS,
@@ -34,6 +35,8 @@ class Roles:
         body_part: Columns of the body part.
         mask: One column of mask files, or two (left, right).
         set: Column of the named set.
+        facts: Columns of each coarse fact (sex, age ...), by its name.
+        groups: Further columns by which scores may be compared.
         why: Why these are the label columns, in words.
     """
 
@@ -45,12 +48,22 @@ class Roles:
     body_part: tuple[str, ...] = ()
     mask: tuple[str, ...] = ()
     set: str = ""
+    facts: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    groups: tuple[str, ...] = ()
     why: str = ""
 
     def used(self) -> frozenset[str]:
         """All columns that have a meaning of their own."""
         stated = (*self.view, *self.modality, *self.body_part)
-        names = (*self.label, self.patient, self.source, *stated, *self.mask, self.set)
+        names = (
+            *self.label,
+            self.patient,
+            self.source,
+            *stated,
+            *self.mask,
+            self.set,
+            *self.groups,
+        )
         return frozenset(name for name in names if name)
 
 
@@ -77,6 +90,10 @@ def find_roles(table: CsvTable, labels: Labels, columns: Columns) -> Roles:
         body_part=_find_stated(table, "body_part", columns.body_part),
         mask=masks,
         set=found["set"],
+        facts=tuple((name, _find_fact(table, name, columns)) for name in FACT_NAMES),
+        groups=tuple(
+            require_column(table, name, "data.columns.groups: [{}]") for name in columns.groups
+        ),
     )
     label, why = find_label_columns(table, labels, roles.used())
     return replace(roles, label=label, why=why)
@@ -104,6 +121,16 @@ def _find_stated(table: CsvTable, role: str, setting: str | None) -> tuple[str, 
     if setting != "auto":
         return (require_column(table, setting, f"data.columns.{role}: {{}}"),)
     return tuple(name for word in ROLE_NAMES[role] for name in list_named(table, (word,)))
+
+
+def _find_fact(table: CsvTable, name: str, columns: Columns) -> tuple[str, ...]:
+    """All columns that state a coarse fact, or the one that is configured."""
+    setting = getattr(columns, name)
+    if setting is None:
+        return ()
+    if setting != "auto":
+        return (require_column(table, setting, f"data.columns.{name}: {{}}"),)
+    return tuple(list_named(table, FACT_NAMES[name]))
 
 
 def _find_mask_pair(table: CsvTable) -> tuple[str, ...]:

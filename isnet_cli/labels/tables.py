@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from isnet_cli.config.schema import Columns, Labels, Limits
+from isnet_cli.core.records.facts import (
+    UNKNOWN,
+    Facts,
+    read_decade,
+    read_projection,
+    read_sex,
+    shorten,
+)
 from isnet_cli.errors import IsnetError
 from isnet_cli.labels.column_names import list_names
 from isnet_cli.labels.columns import Roles, find_roles
@@ -57,6 +65,8 @@ class LabelRow:
         masks: Mask files as written: none, one, or left and right.
         set: Name of the set, or empty.
         fault: (reason, sentence) when modality, view or body part rule the image out, else None.
+        facts: Sex, decade of age and the like.
+        groups: Cells of ``data.columns.groups``, in their order.
     """
 
     line: int
@@ -67,10 +77,12 @@ class LabelRow:
     masks: tuple[str, ...] = ()
     set: str = ""
     fault: tuple[str, str] | None = None
+    facts: Facts = UNKNOWN
+    groups: tuple[str, ...] = ()
 
     @property
     def meaning(self) -> tuple[object, ...]:
-        """Everything but the line; equal for rows that repeat each other."""
+        """Everything but line and facts; equal for rows that repeat each other."""
         stated = self.label, self.source, self.patient, self.view, self.masks, self.set
         return *stated, self.fault
 
@@ -148,6 +160,8 @@ def interpret_table(
             [tuple(filter(None, names)) for names in masks] if roles.mask else repeat(()),
             _map_cells(_read_cells(table, roles.set), parse_set),
             [stated.fault for stated in statements],
+            _read_facts(table, roles),
+            _read_groups(table, roles),
         )
     )
     odd = Counter(stated.odd for stated in statements if stated.odd)
@@ -168,6 +182,33 @@ def _read_statements(table: CsvTable, roles: Roles) -> list[Statement]:
         zip(*map(table.column, names), strict=True) if names else repeat(()) for names in columns
     ]
     return _map_cells(list(zip(*groups, strict=False)), lambda cells: read_statement(*cells))
+
+
+_FACT_READERS: Mapping[str, Callable[[str], str]] = {
+    "sex": read_sex, "age": read_decade, "manufacturer": shorten, "model": shorten,
+    "projection": read_projection,
+}  # fmt: skip
+
+
+def _read_facts(table: CsvTable, roles: Roles) -> Iterable[Facts]:
+    """Coarse facts of each row: of several columns, the first that says something."""
+    columns = {**dict(roles.facts), "projection": roles.view}
+    if not any(columns.values()):
+        return repeat(UNKNOWN)
+    found: dict[str, list[str]] = {}
+    for name, read in _FACT_READERS.items():
+        read_columns = [_map_cells(_read_cells(table, c), read) for c in columns[name]]
+        cells = zip(*read_columns, strict=True) if read_columns else repeat((), len(table.rows))
+        found[name] = [next(filter(None, row), "") for row in cells]
+    return map(Facts, *(found[name] for name in Facts._fields))
+
+
+def _read_groups(table: CsvTable, roles: Roles) -> Iterable[tuple[str, ...]]:
+    """Cells of the further groups of each row."""
+    if not roles.groups:
+        return repeat(())
+    cells = [_map_cells(_read_cells(table, name), shorten) for name in roles.groups]
+    return zip(*cells, strict=True)
 
 
 def read_folder_labels(

@@ -19,6 +19,7 @@ from isnet_cli.report.sections.scores import build_scores_section
 from isnet_cli.report.sections.setup import build_configuration_section, build_versions_section
 from isnet_cli.report.sections.shift import build_reliance_section, build_shift_section
 from isnet_cli.report.sections.training import build_training_section
+from isnet_cli.report.subgroups import build_subgroup_sections
 
 
 def build_page(
@@ -45,6 +46,7 @@ def build_page(
             masks,
             build_training_section(runs),
             build_scores_section(runs),
+            *build_subgroup_sections(runs),
             build_calibration_section(runs),
             build_shift_section(runs),
             build_background_section(runs),

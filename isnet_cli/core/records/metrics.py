@@ -200,6 +200,35 @@ class Localisation(FindingScores):
     left_out: dict[str, Count] = Field(default_factory=dict)
 
 
+class GapCell(Cell):
+    """A group's score minus that of the rest, corrected for the number of such tests."""
+
+    p_holm: Figure = None
+
+
+class Subgroup(Scored):
+    """Scores of one group of images, and its gaps to the rest."""
+
+    patients: Count
+    gaps: dict[str, GapCell]
+
+
+class Suppressed(Record):
+    """Groups that are too small to be shown."""
+
+    groups: Count
+    images: Count
+
+
+class Subgroups(Record):
+    """All groups by one column."""
+
+    groups: dict[str, Subgroup]
+    unknown: Count
+    suppressed: Suppressed
+    why: str | None = None
+
+
 class TestScores(Scored):
     """One set and version."""
 
@@ -210,6 +239,7 @@ class TestScores(Scored):
     background: Reliance | None = None
     attack: Attack | None = None
     localisation: Localisation | None = None
+    subgroups: dict[str, Subgroups] = Field(default_factory=dict)
 
 
 class Differences(Record):

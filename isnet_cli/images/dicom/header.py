@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from isnet_cli.core.records.facts import Facts, read_decade, read_projection, read_sex, shorten
 from isnet_cli.errors import UnreadableImage
 from isnet_cli.images.dicom.attributes import read_items, read_numbers, read_text, read_value
 from isnet_cli.images.types import Identity
@@ -181,6 +182,25 @@ def read_identity(ds: Any) -> Identity:
         patient=read_text(ds, "PatientID"),
         accession=read_text(ds, "AccessionNumber"),
         uid=read_text(ds, "SOPInstanceUID"),
+    )
+
+
+def read_facts(ds: Any) -> Facts:
+    """Sex, decade of age, projection and device; each empty when it is not stated.
+
+    The age is the stated one, else the years between birth and study.
+    """
+    age = read_decade(read_text(ds, "PatientAge"))
+    dates = [read_text(ds, name) for name in ("PatientBirthDate", "StudyDate")]
+    if not age and all(re.fullmatch(r"\d{8}", date) for date in dates):
+        born, done = (int(date) for date in dates)
+        age = read_decade(str((done - born) // 10_000)) if done >= born else ""
+    return Facts(
+        sex=read_sex(read_text(ds, "PatientSex")),
+        age=age,
+        projection=read_projection(read_text(ds, "ViewPosition")),
+        manufacturer=shorten(read_text(ds, "Manufacturer")),
+        model=shorten(read_text(ds, "ManufacturerModelName")),
     )
 
 

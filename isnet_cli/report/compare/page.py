@@ -16,6 +16,7 @@ from isnet_cli.report.compare.sections import (
     list_run_names,
     name_test,
 )
+from isnet_cli.report.compare.subgroups import build_subgroup_sections
 from isnet_cli.report.wording import format_percent, format_score
 
 LIMITS = (
@@ -52,6 +53,7 @@ def build_compare_page(content: Content, maps: Section, stem: str) -> Report:
             build_scores_section(content, stem),
             build_tests_section(content, stem),
             build_seeds_section(content, stem),
+            *build_subgroup_sections(content, stem),
             build_reliance_section(content, stem),
             dataclasses.replace(maps, sources=(f"{stem}.json", *maps.sources)),
             _build_origins_section(content, stem),

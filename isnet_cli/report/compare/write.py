@@ -37,6 +37,7 @@ from isnet_cli.report.compare.ownership import (
 )
 from isnet_cli.report.compare.page import build_compare_page
 from isnet_cli.report.compare.seeds import find_training_seed, group_by_seed
+from isnet_cli.report.compare.subgroups import collect_subgroups
 from isnet_cli.report.pictures import NOTE, MapPicture, draw_run_maps
 from isnet_cli.report.render import render
 from isnet_cli.report.results import (
@@ -191,7 +192,10 @@ def _build_content(
     shown = [
         _describe_map(run.name, item) for run, own in zip(runs, maps, strict=True) for item in own
     ]
-    return {"schema": SCHEMA, "isnet": __version__, **found, "notes": notes, "maps": shown}
+    return {
+        "schema": SCHEMA, "isnet": __version__, **found, "notes": notes, "maps": shown,
+        "subgroups": collect_subgroups(runs, list(common.tables)),
+    }  # fmt: skip
 
 
 def _compare_all(
