@@ -16,6 +16,8 @@ from isnet_cli.errors import EXIT_CODES, IsnetError
 from isnet_cli.text.tables import shorten
 
 if TYPE_CHECKING:
+    from isnet_cli.check.collections.configure import Configured
+    from isnet_cli.check.collections.films import Collection
     from isnet_cli.check.survey import Survey
     from isnet_cli.config.schema import Config
     from isnet_cli.core.run_folder import RunFolder
@@ -91,11 +93,22 @@ Output = Annotated[
 ]
 
 
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME",
+        help="Public collection that the folder holds; none: look at the files alone.",
+    ),
+]
+
+
 @with_options(ScreenOptions)
 def init(
     options: ScreenOptions,
     folder: Folder = Path(),
     labels: LabelFile = None,
+    dataset: Dataset = None,
     output: Output = Path("isnet.yaml"),
 ) -> int:
     """Write a commented isnet.yaml for a folder of X-rays."""
@@ -109,6 +122,12 @@ def init(
             )
         if not folder.is_dir():
             raise IsnetError("data", f"{folder}: no such folder, expected X-rays")
+        collection = _find_collection(folder, labels, dataset)
+        if collection is not None:
+            from isnet_cli.check.collections.configure import configure_collection
+
+            done = configure_collection(collection, folder, output, make_run_name(folder))
+            return Result(done.describe(), "\n".join(_collection_lines(done)))
         found = survey_folder(folder, labels)
         write_template(found, folder, output)
         for note in found.notes:
@@ -116,6 +135,32 @@ def init(
         return Result(_document(found, output), "\n".join(_lines(found, output)))
 
     return execute("init", options, body)
+
+
+def _find_collection(folder: Path, labels: Path | None, name: str | None) -> Collection | None:
+    """The public collection in a folder: as named, else recognised; None with ``none``."""
+    from isnet_cli.check.collections.registry import find, recognise
+
+    if name is not None and labels is not None:
+        raise IsnetError("usage", "--dataset and --labels: expected one of them")
+    if labels is not None or name == "none":
+        return None
+    return recognise(folder) if name is None else find(name)
+
+
+def _collection_lines(done: Configured) -> list[str]:
+    sets = ", ".join(f"{name} {count}" for name, count in done.sets.items())
+    shown = ", ".join(map(shorten, done.labels[:SHOWN]))
+    more = f" and {len(done.labels) - SHOWN} more" if len(done.labels) > SHOWN else ""
+    return [
+        str(done.config),
+        f"  dataset   {done.title}: {done.films} rows in {done.table}",
+        f"  labels    {shown}{more}; {done.task}",
+        f"  sets      {sets or 'no official ones: split by patient'}",
+        f"  patients  {done.patients or 'unknown'}",
+        *(f"  note      {note}" for note in done.notes),
+        f"  next      isnet check {done.config}",
+    ]
 
 
 def write_template(found: Survey, folder: Path, output: Path) -> None:

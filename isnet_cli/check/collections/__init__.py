@@ -1,0 +1,1 @@
+"""Public collections as downloaded, each made into one table of labels."""
