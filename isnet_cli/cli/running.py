@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,10 @@ def run_stages(
         return _plan(config, output, stages)
     if options.restart and session.processes.leads:
         _move_aside(output, session)
+    if config.track:
+        from isnet_cli.track.follow import require_trackers
+
+        require_trackers(config)
     session.processes.wait()
     folder = open_run(output, config)
     if not session.share.whole:
@@ -182,9 +187,33 @@ def _run(
         if options.strict and skipped:
             raise _skipped(outcome.stage, skipped, folder)
 
-    return run_pipeline(
-        config, folder, session.context(), stages, replace=options.overwrite, after=after
-    )
+    with _tracked(session, config, output):
+        return run_pipeline(
+            config, folder, session.context(), stages, replace=options.overwrite, after=after
+        )
+
+
+@contextlib.contextmanager
+def _tracked(session: Session, config: Config, run: Path) -> Iterator[None]:
+    """Lets the trackers of the configuration hear what the run's log hears."""
+    if not config.track:
+        yield
+        return
+    from isnet_cli.track.follow import Followers
+
+    followers = Followers(config, run, session.context().warn)
+    log = session.event
+
+    def event(name: str, **fields: Any) -> None:
+        log(name, **fields)
+        followers.hear(name, fields)
+
+    session.event = event
+    try:
+        yield
+    finally:
+        session.event = log
+        followers.close()
 
 
 def _with_report(folder: RunFolder, outcomes: Sequence[Outcome], result: Result) -> Result:

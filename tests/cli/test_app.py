@@ -31,7 +31,7 @@ RUN = CONFIG | {
     *("--restart", "--resume", "--overwrite", "--strict", "--dry-run"),
 }
 SURFACE = {  # removing an option with_options one version with a warning; new knobs go to the YAML
-    "init": SCREEN | {"DIR", "--labels", "--output"},
+    "init": SCREEN | {"DIR", "--labels", "--dataset", "--output"},
     "check": CONFIG | {"SOURCE", "--labels", "--schema", "--resolved", "--limit"},
     "ingest": RUN | {"SOURCE", "--labels", "--shard"},
     "masks": RUN
@@ -49,9 +49,15 @@ SURFACE = {  # removing an option with_options one version with a warning; new k
     | {"SOURCE", "--model", "--target", "--limit", "--method", "--format", "--identity"}
     | {"--check", "--shard"},
     "merge": RUN | {"RUN"},
+    "export": SCREEN | {"RUN", "--onnx", "--heatmap", "--lung-unet", "--overwrite"},
+    "card": SCREEN | {"RUN", "--format", "--output", "--link", "--overwrite"},
     "run": RUN | {"SOURCE", "--labels", "--until", "--stop-after"},
     "report": SCREEN | {"RUN...", "--output"},
     "compare": SCREEN | {"RUN...", "--output", "--overwrite"},
+    "ls": SCREEN | {"RUN..."},
+    "show": SCREEN | {"RUN"},
+    "diff": SCREEN | {"RUN"},
+    "clean": SCREEN | {"RUN", "--yes"},
     "benchmark": SCREEN
     | {"CONFIG", "--output", "--jobs", "--set", "--device", "--overwrite", "--dry-run"}
     | {"--stop-after"},
