@@ -1,0 +1,1 @@
+"""Experiment trackers: what a training reports, for TensorBoard, MLflow and Weights & Biases."""
