@@ -10,6 +10,7 @@ from isnet_cli.images.resize import resize, resize_mask
 from isnet_cli.output.captures import compose_capture
 from isnet_cli.output.colours import smooth
 from isnet_cli.output.dicom.capture import overlay_capture
+from isnet_cli.output.dicom.report import measurement_report
 from isnet_cli.output.dicom.segmentation import REGION
 from isnet_cli.output.dicom.writer import DicomWriter
 
@@ -17,11 +18,11 @@ REGION_SMOOTHING = 1.5  # px of the network's input: a region in one piece, not 
 
 
 def map_to_dicom(writer: DicomWriter, kind: str, found: ImageMap, share: float) -> bytes:
-    """One map as a ``dicom-sc`` or ``dicom-seg`` file.
+    """One map as a DICOM file.
 
     Args:
         writer: Where the outputs about the image belong.
-        kind: ``dicom-sc`` or ``dicom-seg``.
+        kind: ``dicom-sc``, ``dicom-seg`` or ``dicom-sr``.
         found: The map.
         share: Of positive values that a region holds, above 0 to below 1.
 
@@ -34,6 +35,12 @@ def map_to_dicom(writer: DicomWriter, kind: str, found: ImageMap, share: float) 
         return overlay_capture(
             _overlay(found, facts), writer.filing, series=writer.series, target=target,
             number=number, facts=facts,
+        )  # fmt: skip
+    if kind == "dicom-sr":
+        return measurement_report(
+            found.classes, found.probabilities.tolist(), writer.filing,
+            size=found.frame.original, target=target, in_lungs=1 - found.outside,
+            series=writer.series, number=number, model=writer.model,
         )  # fmt: skip
     meaning = f"smallest region with {100 * share:.0f} % of what speaks for it"
     return writer.segment(

@@ -31,17 +31,17 @@ from isnet_cli.images.resize import Frame, resize_mask
 from isnet_cli.images.types import Row
 from isnet_cli.inference.explainers import Method, describe_method, read_method
 from isnet_cli.inference.predictor import Predictor
-from isnet_cli.output.dicom.writer import KINDS, DicomWriter, open_dicom
+from isnet_cli.output.dicom.writer import KINDS, REFERRING, DicomWriter, open_dicom
 from isnet_cli.output.images import SheetStyle, contact_sheet, panel_parts, png_bytes
 from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE, measure_reliance
 
 COLUMNS = (
     "set", "version", "key", "target", "method", "label", "predicted", "probability",
     "outside_share", "conservation_error", "png", "npz", "nifti", "dicom-sc", "dicom-seg",
-    "dicom-image", "error",
+    "dicom-sr", "dicom-image", "error",
 )  # fmt: skip
-FILES = ("png", "npz", "nifti", "dicom-sc", "dicom-seg", "dicom-image")  # columns that name files
-SUFFIX = {"nifti": "nii.gz", "dicom-sc": "sc.dcm", "dicom-seg": "seg.dcm"}
+FILES = ("png", "npz", "nifti", *KINDS, "dicom-image")  # columns that name files
+SUFFIX = {"nifti": "nii.gz", "dicom-sc": "sc.dcm", "dicom-seg": "seg.dcm", "dicom-sr": "sr.dcm"}
 NO_LABEL = "no label, so no true class"
 SUSPECT = "lung mask is suspect"
 
@@ -188,8 +188,8 @@ class MapWriter:
     def _image_file(
         self, row: Row, image: NDArray[np.float32], dicom: DicomWriter | None
     ) -> tuple[Line, list[Path]]:
-        """The image that anonymous segmentations refer to, and its cell in the index."""
-        asked = "dicom-seg" in self.predictor.config.heatmap.formats
+        """The image that anonymous objects refer to, and its cell in the index."""
+        asked = bool(REFERRING & set(self.predictor.config.heatmap.formats))
         if dicom is None or dicom.filing.kept or not asked:
             return {}, []
         path = self.folder / f"{row.key}.image.dcm"

@@ -22,7 +22,12 @@ REQUIRED = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-SERIES = {"image": 9900, "sc": 9901, "seg": 9902}  # series numbers, behind those of a scanner
+SERIES = {
+    "image": 9900,
+    "sc": 9901,
+    "seg": 9902,
+    "sr": 9903,
+}  # series numbers, behind those of a scanner
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def segmentation(
     )
     with _silent("highdicom"):  # it reports empty regions, which are no fault
         ds = highdicom.seg.Segmentation(
-            source_images=[_source_image(filing, region.shape)],
+            source_images=[make_source(filing, region.shape)],
             pixel_array=region[None],
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[description],
@@ -97,7 +97,7 @@ def segmentation(
             omit_empty_frames=False,
         )
     _complete(ds, filing)
-    _make_repeatable(ds, filing)
+    make_repeatable(ds, filing)
     return to_bytes(ds)
 
 
@@ -116,7 +116,7 @@ def _silent(name: str) -> Iterator[None]:
         logger.removeFilter(of_others)
 
 
-def _source_image(filing: Filing, size: tuple[int, ...]) -> Any:
+def make_source(filing: Filing, size: tuple[int, ...]) -> Any:
     """What highdicom has to know of the image: whose it is, which one, how large."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
@@ -148,7 +148,7 @@ def _complete(ds: Any, filing: Filing) -> None:
             item.SourceImageSequence[0].ReferencedFrameNumber = filing.frame
 
 
-def _make_repeatable(ds: Any, filing: Filing) -> None:
+def make_repeatable(ds: Any, filing: Filing) -> None:
     """Replaces what highdicom draws at random or takes from the clock: same input, same bytes.
 
     Date and time of the content, which the standard requires, are those of the study.
@@ -161,5 +161,6 @@ def _make_repeatable(ds: Any, filing: Filing) -> None:
     for item in ds.get("ContributingEquipmentSequence", ()):
         if "ContributionDateTime" in item:
             del item.ContributionDateTime
-    for item in (*ds.DimensionOrganizationSequence, *ds.DimensionIndexSequence):
+    dimensions = ("DimensionOrganizationSequence", "DimensionIndexSequence")
+    for item in (item for name in dimensions for item in ds.get(name, ())):
         item.DimensionOrganizationUID = filing.uid("dimensions", ds.SOPInstanceUID)
