@@ -1,6 +1,6 @@
 # docker build -t isnet .
 # docker run --rm --network none -v "$PWD:/data" isnet masks /data/xrays -o /data/runs/masks
-# A smaller image without CUDA: --build-arg PIP_EXTRA_INDEX_URL=INDEX, an index with CPU builds of torch.
+# torch is the CPU build (1.5 GB less); with CUDA: --build-arg PIP_EXTRA_INDEX_URL=
 
 FROM python:3.12-slim AS build
 WORKDIR /source
@@ -10,7 +10,7 @@ COPY models ./models
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.12-slim
-ARG PIP_EXTRA_INDEX_URL=""
+ARG PIP_EXTRA_INDEX_URL="https://download.pytorch.org/whl/cpu"
 COPY --from=build /wheels /wheels
 COPY constraints.txt /wheels/
 RUN pip install --no-cache-dir --constraint /wheels/constraints.txt /wheels/*.whl && rm -rf /wheels

@@ -196,7 +196,7 @@ def _run(
 @contextlib.contextmanager
 def _tracked(session: Session, config: Config, run: Path) -> Iterator[None]:
     """Lets the trackers of the configuration hear what the run's log hears."""
-    if not config.track:
+    if not config.track or not session.processes.leads:
         yield
         return
     from isnet_cli.track.follow import Followers

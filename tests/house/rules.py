@@ -24,7 +24,7 @@ SHARED = FLOOR | {
     "phantoms",
     "inference",
 }
-SLICES = {"ingest", "masks", "train", "evaluate", "heatmap", "check"}
+SLICES = {"ingest", "masks", "train", "evaluate", "heatmap", "check", "export"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "text": set(),
@@ -42,9 +42,11 @@ ARROWS: dict[str, set[str]] = {
     **dict.fromkeys(SLICES - {"check"}, SHARED),
     "check": SHARED | {"ingest"},  # a dry run of it
     "report": SHARED | SLICES,
+    "track": FLOOR,
+    "cards": SHARED | {"report"},
     "demo": SHARED | {"report"},
     "benchmark": SHARED | SLICES | {"report", "demo"},
-    "cli": SHARED | SLICES | {"report", "benchmark", "demo"},
+    "cli": SHARED | SLICES | {"report", "benchmark", "demo", "cards", "track"},
     "__main__": {"cli"},
 }
 MODELS_FROM = (  # need no torch

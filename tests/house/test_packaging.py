@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 
 import isnet_lrp
 import isnet_models
@@ -117,6 +120,51 @@ def test_the_wheel_works_beside_foreign_models_and_tests(wheel: Path, tmp_path: 
     assert done.stderr == ""
     assert done.stdout == f"isnet {__version__}\n"
     assert done.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source distribution built from this checkout, without a network."""
+    folder = tmp_path_factory.mktemp("sdist")
+    code = f"from hatchling.build import build_sdist; print(build_sdist({str(folder)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return folder / done.stdout.split()[-1]
+
+
+def test_the_source_distribution_has_all_that_its_tests_need(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        found = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {"pyproject.toml", "Makefile", "constraints.txt", "Dockerfile", "recipe/meta.yaml"}
+    wanted |= {"tests/house/rules.py", "docs/cli.md", "sample_configs", "isnet_cli/cli/app.py"}
+    assert {w for w in wanted if not any(n == w or n.startswith(f"{w}/") for n in found)} == set()
+    assert not [name for name in found if "__pycache__" in name or name.startswith("runs/")]
+
+
+CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}  # other names there
+
+
+def test_the_conda_recipe_has_the_same_requirements_and_version() -> None:
+    text = (ROOT / "recipe/meta.yaml").read_text(encoding="utf-8")
+    head, _, rest = text.partition("%}\n")
+    assert f'"{__version__}"' in head
+    plain = rest.replace("{{ version }}", __version__).replace("{{ PYTHON }}", "python")
+    recipe = yaml.safe_load(plain)
+    wanted = [Requirement(entry) for entry in PROJECT["dependencies"]]
+    expected = {f"{CONDA.get(r.name, r.name.lower())} {r.specifier}" for r in wanted}
+    assert set(recipe["requirements"]["run"]) == {"python >=3.11", *expected}
+    assert recipe["build"]["entry_points"] == [f"isnet = {PROJECT['scripts']['isnet']}"]
+    assert recipe["about"]["license"] == PROJECT["license"]
+    for name in recipe["about"]["license_file"]:
+        assert (ROOT / name).is_file()
+
+
+def test_all_is_every_extra_but_those_of_developers() -> None:
+    extras = PROJECT["optional-dependencies"]
+    (everything,) = [Requirement(entry) for entry in extras["all"]]
+    assert everything.name == "isnet"
+    assert set(everything.extras) == set(extras) - {"all", "dev"}
 
 
 def test_dependencies_are_not_pinned_to_one_version() -> None:
