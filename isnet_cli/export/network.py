@@ -180,7 +180,9 @@ def join(
     """
     import onnx
 
-    graph, opsets, functions, version = onnx.GraphProto(name="isnet"), {}, [], 0
+    graph, version = onnx.GraphProto(name="isnet"), 0
+    opsets: dict[str, int] = {}
+    functions: list[onnx.FunctionProto] = []
     ends: dict[str, onnx.ValueInfoProto] = {}
     for name, part in parts.items():
         inner = _prefixed(part, name)

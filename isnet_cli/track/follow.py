@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -89,7 +90,9 @@ class Followers:
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
         try:
-            yield
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the libraries, about themselves
+                yield
         except Exception as error:  # of any library: a training goes on
             self._open.pop(name, None)
             kind = type(error).__name__

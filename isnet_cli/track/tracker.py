@@ -147,7 +147,7 @@ class WandB(Tracker):
 
     def close(self) -> None:
         """Ends its service process."""
-        self._run.finish(quiet=True)
+        self._run.finish()
 
 
 TRACKERS: Mapping[str, type[Tracker]] = {

@@ -40,7 +40,7 @@ def export(
     lung_unet: LungUnet = False,
     overwrite: Overwrite = False,
 ) -> int:
-    """Write a model as ONNX, with its preprocessing, checked on films."""
+    """Write a model with its preprocessing as ONNX."""
 
     def body(session: Session) -> Result:
         output = _check(run, onnx, heatmap, lung_unet=lung_unet, overwrite=overwrite)

@@ -27,7 +27,8 @@ OneRun = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 OtherRun = Annotated[Path, typer.Argument(metavar="RUN", help="The run to compare with.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Remove without asking.")]
 HEAD = ("run", "method", "network", "images", "epoch", "val AUC", "test AUC", "state")
-DISPOSABLE = ("train/last.ckpt",)  # what only a continued training needs
+# what only a training needs that goes on: its state, and the packed images
+DISPOSABLE = ("train/last.ckpt", "train/images.npy", "train/images.json")
 
 
 @with_options(ScreenOptions)
@@ -96,7 +97,7 @@ def diff(options: ScreenOptions, run: OneRun, other: OtherRun) -> int:
 
 @with_options(ScreenOptions)
 def clean(options: ScreenOptions, run: OneRun, yes: Yes = False) -> int:
-    """Remove what a finished run does not need: the checkpoint of its training."""
+    """Remove what a finished training does not need."""
 
     def body(session: Session) -> Result:
         from isnet_cli.core.run_folder import RunFolder
