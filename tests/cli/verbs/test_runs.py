@@ -72,7 +72,7 @@ def test_clean_asks_and_leaves_a_run_that_works(
     assert done.code == 0, done.err
     assert done.document["bytes"] > 0
     gone = set(before) - set(tree(run.path))
-    assert gone == {"train/last.ckpt"}
+    assert gone == {"train/last.ckpt", "train/images.npy", "train/images.json"}
     assert "nothing to remove" in isnet("clean", run.path, "--yes").out
     assert run.folder.find_damage("train") == ""
 
