@@ -45,6 +45,7 @@ def build_subgroup_sections(runs: Sequence[RunResults]) -> list[Section]:
     for place in dict.fromkeys((name, column) for _, name, column, _, _ in found):
         mine = [one for one in found if one[1:3] == place]
         blocks += [_tabulate(runs, place, mine), Grid(_draw(mine), least=400, sources=[WHERE])]
+    blocks += [Text(text) for text in dict.fromkeys(_list_empty(runs))]
     return [Section("subgroups", "Subgroups", blocks, (METRICS_FILE,))]
 
 
@@ -58,6 +59,15 @@ def _iterate_groups(runs: Sequence[RunResults]) -> Iterator[Found]:
             for column, entry in by.items():
                 for group, scores in entry["groups"].items():
                     yield run, name, column, group, scores
+
+
+def _list_empty(runs: Sequence[RunResults]) -> Iterator[str]:
+    """Columns of which no group can be shown, and why."""
+    for run in runs:
+        for test in run.tests:
+            for column, entry in (run.scores(test).get("subgroups") or {}).items():
+                if not entry["groups"]:
+                    yield f"{test[0]}, by {column}: {entry.get('why') or 'no group is known'}."
 
 
 def _tabulate(runs: Sequence[RunResults], place: tuple[str, str], found: Sequence[Found]) -> Table:
@@ -116,6 +126,7 @@ def _explain(
 def _draw(found: Sequence[Found]) -> list[Picture]:
     groups = list(dict.fromkeys(group for *_, group, _ in found))
     names = dict.fromkeys(run.name for run, *_ in found)
+    first, name = found[0][:2]
     pictures = []
     for title in DRAWN:
         path = SCORES[title]
@@ -123,7 +134,10 @@ def _draw(found: Sequence[Found]) -> list[Picture]:
         for run, _, _, group, entry in found:
             cell = {**find_cell(entry, "intervals", *path), "value": _value(entry, path)}
             points[run.name][groups.index(group)] = read_estimate(cell)
-        pictures.append(draw_forest(Forest(groups, points, title, line=0.5)))
+        whole = _value(first.scores((name, "standard")), path)
+        label = f"{title} (dotted: all images{f' of {first.name}' if len(names) > 1 else ''})"
+        line = 0.5 if whole is None else whole
+        pictures.append(draw_forest(Forest(groups, points, label, line=line)))
     return pictures
 
 
