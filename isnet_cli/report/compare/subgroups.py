@@ -51,7 +51,7 @@ def _cell(entry: Content, path: tuple[str, str]) -> dict[str, float | None]:
 
 def build_subgroup_sections(content: Content, stem: str) -> list[Section]:
     """One section, or none where no run was scored by groups."""
-    entries: Sequence[Entry] = content["subgroups"]
+    entries: Sequence[Entry] = content.get("subgroups", ())
     if not entries:
         return []
     blocks: list[Block] = [Text(WORDS), *(_tabulate(entries, score) for score in SCORES)]
