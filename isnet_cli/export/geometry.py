@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OPSET = 18
 IMAGE, PIXELS, COARSE, MAP = "image", "pixels", "coarse", "gradcam"
-_DEPTH = 65535.0  # as `isnet_cli.dataset.image_dataset.DEPTH`
+_DEPTH = 65535.0  # as `isnet_cli.dataset.records.DEPTH`
 
 # Along one direction: `n` pixels of the image become `inner` of `most`, from `first` on.
 _LINE = Template("""

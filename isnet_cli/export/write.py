@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from isnet_cli import __version__
 from isnet_cli.core.files import sha256_file, write_bytes
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.dataset.image_dataset import DEPTH
+from isnet_cli.dataset.records import DEPTH
 from isnet_cli.errors import IsnetError
 from isnet_cli.export.geometry import COARSE, IMAGE, MAP, write_letterbox, write_way_back
 from isnet_cli.export.network import (

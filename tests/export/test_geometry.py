@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from isnet_cli.dataset.image_dataset import DEPTH
+from isnet_cli.dataset.records import DEPTH
 from isnet_cli.export.geometry import COARSE, IMAGE, write_letterbox, write_way_back
 from isnet_cli.images.resize import Frame
 
