@@ -10,7 +10,7 @@ from typing import Any
 
 from isnet_cli.config.schema import Config, Limits
 from isnet_cli.core import files
-from isnet_cli.core.pseudonyms import new_salt, read_salt
+from isnet_cli.core.pseudonyms import new_salt, pseudonym, read_salt
 from isnet_cli.core.records import facts as coarse
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
@@ -124,7 +124,7 @@ def run(
     _write_unmatched(contents, config, salt, root)
     report_warnings(_refuse_unsound(rows, config), rows, config, context)
     files.write_csv(root / MANIFEST, ROW_FIELDS, rows_to_dicts(rows))
-    _write_facts(contents, facts, rows, config, root)
+    _write_facts(contents, facts, rows, config, root, salt)
     _remove_stale(rows, root)
     report_rows(rows, config, context)
     kept = [root / row.image_file for row in rows if row.image_file]
@@ -231,6 +231,7 @@ def _write_facts(
     rows: Sequence[Row],
     config: Config,
     root: Path,
+    salt: bytes,
 ) -> None:
     """Coarse facts and further groups of each image that is used; none where they are not kept."""
     used = {row.key for row in rows if row.status == "ok"}
@@ -238,6 +239,10 @@ def _write_facts(
     lines = []
     for candidate, file in zip(contents.candidates, found, strict=True):
         own = candidate.stated.facts.or_else(candidate.header.facts)
+        if config.data.privacy.rename:  # texts of devices are free, and may name people or places
+            own = own._replace(
+                manufacturer=_hide(salt, own.manufacturer), model=_hide(salt, own.model)
+            )
         more = dict(zip(groups, candidate.stated.groups, strict=False))
         keys = [frame.key for frame in file.frames if frame.key in used]
         lines += [(key, own if kept else coarse.UNKNOWN, more) for key in keys]
@@ -251,6 +256,10 @@ def _write_facts(
                 fix="leave it out, or write coarser values into the table",
             )
     coarse.write_facts(root / coarse.TABLE, lines, groups)
+
+
+def _hide(salt: bytes, device: str) -> str:
+    return f"device-{pseudonym(salt, device, 6)}" if device else ""
 
 
 def _remove_stale(rows: Sequence[Row], root: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_stopped_stage_is_incomplete_and_the_next_does_not_start(
     monkeypatch.chdir(tmp_path)
     session = Session("run", RunOptions())
     stage = _Stopped(session)
-    monkeypatch.setattr(pipeline, "stage_module", lambda name: stage)
+    monkeypatch.setattr(pipeline, "stage_module", lambda name, config=None: stage)
     result = run_stages(session, RunOptions(), Source(), ["ingest", "masks"], report=True)
     assert result.code == EXIT_INTERRUPTED
     assert result.document["status"] == "incomplete"

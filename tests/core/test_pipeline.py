@@ -70,7 +70,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stages]:
         name: FakeStage(name, previous, setting)
         for name, previous, setting in zip(STAGES, before, settings, strict=True)
     }
-    monkeypatch.setattr(pipeline, "stage_module", found.__getitem__)
+    monkeypatch.setattr(pipeline, "stage_module", lambda name, config=None: found[name])
     return found  # type: ignore[return-value]
 
 

@@ -74,7 +74,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_foreign_images_exceed_the_limit_and_images_of_the_same_source_do_not(trained: Any) -> None:
     rng = np.random.default_rng(0)
-    held_out = store_of(trained, "test").images / 65535
+    test = store_of(trained, "test")
+    held_out = test.batch(range(len(test)))[0][:, 0].numpy()
     chests = [make_phantom(number, size=64).pixels for number in range(4)]
     foreign = {
         "inverted": 1 - held_out,

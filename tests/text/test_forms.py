@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import unicodedata
 from xml.etree import ElementTree
 
@@ -119,12 +120,28 @@ def test_json_reads_back_equal(content: dict[str, object]) -> None:
 
 @given(st.dictionaries(texts, texts, max_size=4))
 @example({ACTS: ACTS, "a": "\u3164"})
+@example({ACTS.replace("\ud83d", ""): "\u3164"})
 def test_yaml_reads_back_equal(content: dict[str, str]) -> None:
     text = write(content)
     assert is_quiet(text, "\n")
     text.encode()
     found = parse(text)
-    assert (found.value, found.problems) == (content, [])
+    # bytes of names, as Python writes them, are text; other halves of a character are refused
+    half = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+    expected = {_join(key): _join(value) for key, value in content.items()}
+    if any(map(half.search, (*expected, *expected.values()))):
+        assert "half a character" in found.problems[0][2]
+    else:
+        assert (found.value, found.problems) == (expected, [])
+
+
+def _join(text: str) -> str:
+    """Two halves of a character that follow each other are one."""
+    return re.sub(
+        "[\ud800-\udbff][\udc00-\udfff]",
+        lambda pair: pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"),
+        text,
+    )
 
 
 @given(texts)
