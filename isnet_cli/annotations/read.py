@@ -171,16 +171,17 @@ def _read(
     _require(place)
     known = {row.key: row for row in wanted}
     finder = _KeyFinder(list(known), salt)
-    others = _KeyFinder([row.key for row in rows if row.key not in known], salt)
+    everyone = _KeyFinder([row.key for row in rows], salt)
     left_out: Counter[str] = Counter()
     found: dict[str, list[Finding]] = defaultdict(list)
     for entry in _list_entries(place, list(known), limits, salt):
-        keys = finder.find(entry.name)
+        keys = everyone.find(entry.name)  # a name in full is that of one image, whatever its set
         if len(keys) != 1:
-            if keys or not others.find(entry.name):
-                left_out[AMBIGUOUS if keys else UNKNOWN] += 1
+            keys = finder.find(entry.name) or keys[:1]
+        if len(keys) != 1:
+            left_out[AMBIGUOUS if keys else UNKNOWN] += 1
             continue
-        if entry.finding is None:
+        if entry.finding is None or keys[0] not in known:
             continue
         fitted = _fit(entry, known[keys[0]])
         if isinstance(fitted, str):

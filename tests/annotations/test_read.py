@@ -69,6 +69,17 @@ def test_boxes_find_their_images_and_what_is_left_out_is_counted(tmp_path: Path)
     assert found.left_out == {AMBIGUOUS: 1, UNKNOWN: 2, EMPTY: 2, OUTSIDE: 1}
 
 
+def test_a_whole_name_of_another_set_is_none_of_this_one(tmp_path: Path) -> None:
+    """`c/two` is an image of training: neither ambiguous nor, where alone, another's `two`."""
+    boxes = table(tmp_path, "c/two.png,1,1,2,2", "b/two.png,1,1,2,2")
+    rows = [*ROWS, Row("c/two", height=100, width=100, set="train")]
+    found = read(boxes, rows)["test"]
+    assert set(found.findings) == {"b/two"}
+    assert found.left_out == {}
+    found = read(boxes, [row for row in rows if row.key != "a/two"])["test"]
+    assert found.findings == {"b/two": (Finding(box=(1, 1, 3, 3)),)}
+
+
 def test_boxes_of_another_size_are_scaled_and_of_another_shape_left_out(tmp_path: Path) -> None:
     path = tmp_path / "b.csv"
     path.write_text(
