@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -257,23 +259,32 @@ def _own_temporary_folder() -> Iterator[None]:
         if place is None:
             raise FileNotFoundError
         clear_outside(Path(place))
-        folder = tempfile.TemporaryDirectory(
-            prefix=name_folder_prefix(), dir=place, ignore_cleanup_errors=True
-        )
+        folder = tempfile.mkdtemp(prefix=name_folder_prefix(), dir=place)
     except OSError:
         yield
         return
-    with folder:
-        tempfile.tempdir = os.environ["TMPDIR"] = folder.name
-        os.environ.setdefault(_FONTS, folder.name)
-        try:
-            yield
-        finally:
-            tempfile.tempdir = before
-            for name, value in names.items():
-                os.environ.pop(name, None)
-                if value is not None:
-                    os.environ[name] = value
+    tempfile.tempdir = os.environ["TMPDIR"] = folder
+    os.environ.setdefault(_FONTS, folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        for name, value in names.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        _remove_at_last(folder)
+
+
+def _remove_at_last(folder: str) -> None:
+    """Removes `folder`; only at the process's end where multiprocessing has its own place in it.
+
+    Multiprocessing keeps using that place, and removes it at the end itself (priority -100).
+    """
+    if any(Path(folder).glob("pymp-*")):
+        Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-200)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _find_temporary_place() -> str | None:

@@ -254,6 +254,27 @@ def test_a_folder_of_a_killed_process_goes_with_the_next_start(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_multiprocessing_made_goes_at_the_end_without_a_word(
+    tmp_path: Path, child_environment: dict[str, str]
+) -> None:
+    """It keeps using its place after the command, and expects it when the process ends."""
+    code = (
+        "import os\n"
+        "from multiprocessing.util import get_temp_dir\n"
+        "from isnet_cli.cli.session import _own_temporary_folder\n"
+        "for _ in range(2):\n"
+        "    with _own_temporary_folder():\n"
+        "        place = get_temp_dir()\n"
+        "    assert os.path.isdir(place)\n"
+    )
+    environment = {**child_environment, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_a_place_for_temporary_files_commands_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
