@@ -161,10 +161,8 @@ def choose_layers(
         logits: Its output.
 
     Returns:
-        {"HxW": (node, activation [B, C, H, W])}, in the order of the network.
-
-    Raises:
-        RelevanceError: The network has no activation with height and width behind the first.
+        {"HxW": (node, activation [B, C, H, W])}, in the order of the network; none in one without
+        activations that have height and width behind the first, such as a vision transformer.
     """
     end = recorder.find_node(logits)
     if end is None:
@@ -178,11 +176,6 @@ def choose_layers(
             size = f"{value.shape[2]}x{value.shape[3]}"
             if node in passed or size not in chosen or chosen[size][0] not in passed:
                 chosen[size] = node, value
-    if not chosen:
-        raise RelevanceError(
-            "layers='auto': the network has no hidden activations with height and width; "
-            "name its layers"
-        )
     return chosen
 
 

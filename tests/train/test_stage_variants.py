@@ -41,7 +41,7 @@ FAST = ("dual deep", "energy in series")
 )
 def test_trains_evaluates_and_explains(tmp_path: Path, name: str) -> None:
     folder = make_run(tmp_path / "run", sets={"train": 9, "val": 4, "test": 2})
-    loss = {"heatmap_weight": 0.5, "range_epochs": 1, **SETTINGS[name]}
+    loss = {"heatmap_weight": 0.5, "layers": "none", "range_epochs": 1, **SETTINGS[name]}
     settings = {"method": "isnet", "epochs": 1, "settings": {"isnet": loss}}
     config = small_config(train=settings, heatmap={"formats": ["npz"], "limit": 1})
     for stage in (train, evaluate, heatmap):
