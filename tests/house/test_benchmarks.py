@@ -199,6 +199,6 @@ def test_the_gpu_script_runs_on_a_bare_machine(tmp_path: Path) -> None:
     for key, entry in found["numbers"].items():
         if key.endswith("float32 gradient"):
             assert entry["cosine"] > 0.9999
-            assert entry["ratio"] == pytest.approx(1, abs=1e-3)
+            assert entry["ratio"] == pytest.approx(1, abs=5e-3)  # of float32, through two passes
     assert found["training"]["resnet18 isnet batch 4"]["finite"]
     assert found["engine"]["resnet18 one map"]["ratio"] > 1
