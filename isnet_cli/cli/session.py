@@ -259,6 +259,7 @@ def _own_temporary_folder() -> Iterator[None]:
         if place is None:
             raise FileNotFoundError
         clear_outside(Path(place))
+        # no TemporaryDirectory: where nothing may be removed it tries again without end
         folder = tempfile.mkdtemp(prefix=name_folder_prefix(), dir=place)
     except OSError:
         yield

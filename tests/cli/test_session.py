@@ -275,6 +275,22 @@ def test_a_place_that_multiprocessing_made_goes_at_the_end_without_a_word(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_where_nothing_may_be_removed_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a disk becomes read-only meanwhile."""
+
+    def refuse(*words: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with monkeypatch.context() as patch, _own_temporary_folder():
+        (Path(tempfile.gettempdir()) / "x").touch()
+        for name in ("unlink", "rmdir", "chmod"):
+            patch.setattr(os, name, refuse)
+    assert tempfile.tempdir == str(tmp_path)
+
+
 def test_without_a_place_for_temporary_files_commands_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
