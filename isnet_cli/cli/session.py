@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from multiprocessing.util import Finalize
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -283,6 +282,8 @@ def _remove_at_last(folder: str) -> None:
     Multiprocessing keeps using that place, and removes it at the end itself (priority -100).
     """
     if any(Path(folder).glob("pymp-*")):
+        from multiprocessing.util import Finalize  # not for `isnet --help`
+
         Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-200)
     else:
         shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import importlib
 import json
+import multiprocessing.util
 import os
 import pkgutil
 import resource
@@ -96,6 +97,8 @@ def _fork(request: dict[str, Any], words: list[str], answers: Any) -> tuple[int,
 
         traceback.print_exc()
     finally:
+        with contextlib.suppress(Exception):
+            multiprocessing.util._exit_function()  # type: ignore[attr-defined]  # as every process
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()

@@ -96,6 +96,7 @@ def run(config: Segmenter, output: Path, context: RunContext, *, replace: bool =
                 raise
             done = None
         if done is not None:
+            (output / CHECKPOINT).unlink(missing_ok=True)  # of a process that was killed at the end
             return done
         write_sealed(output / RECORD, {"identity": identity, "versions": installed_versions()})
         files.write_text(output / CONFIG, dump(config))

@@ -80,6 +80,9 @@ def test_the_same_again_does_nothing_and_other_settings_are_refused(
     again = run(finished.config, place, RunContext())
     assert (again.status, again.summary) == ("current", finished.outcome.summary)
     assert tree_digest(place) == before
+    (place / "last.ckpt").touch()  # of a process that was killed after the record was written
+    assert run(finished.config, place, RunContext()).status == "current"
+    assert tree_digest(place) == before
     other = settings(table, train={"epochs": 1, "optimizer": {"lr": 1e-3}}, card={"names": True})
     with pytest.raises(IsnetError, match="a training of other settings") as caught:
         run(other, place, RunContext())

@@ -13,6 +13,7 @@ from typing import Any
 IGNORED = ("log.jsonl", ".lock")  # events with their times; empty files that the system locks
 TIMES = {"started", "finished", "seconds", "images_per_second"}
 TIMED = {"history.csv", "report.html"}  # files with such times: their hash differs too
+LEFT_OUT = TIMES | TIMED | {"content_sha256"}  # the last: of records that hold one of those
 STATED = re.compile(rb"history\.csv</td>\s*<td>([0-9a-f]{64})")  # the report names it with its hash
 TIME = re.compile(rb"20\d\d-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 
@@ -49,7 +50,8 @@ def _json(content: bytes) -> Any:
     tree = json.loads(content)
     if isinstance(tree, dict) and "report" in (tree.get("stages") or {}):
         del tree["stages"]["report"]["fingerprint"]  # of a page that shows times
-    for entry in (tree.get("stages") or {}).values() if isinstance(tree, dict) else ():
+    stages = tree.get("stages") if isinstance(tree, dict) else None
+    for entry in stages.values() if isinstance(stages, dict) else ():
         entry.pop("made_from", None)  # hashes of the records of earlier stages, with their times
     return _drop(tree)
 
@@ -62,7 +64,7 @@ def _page(content: bytes) -> bytes:
 
 def _drop(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _drop(item) for name, item in value.items() if name not in TIMES | TIMED}
+        return {name: _drop(item) for name, item in value.items() if name not in LEFT_OUT}
     return [_drop(item) for item in value] if isinstance(value, list) else value
 
 
@@ -104,7 +106,7 @@ def _plain(value: Any) -> Any:
 
 
 CLEANERS: tuple[tuple[str, Callable[[bytes], Any]], ...] = (
-    (r"(^|/)(run|benchmark)\.json$|(^|/)logs/.*\.json$", _json),
+    (r"(^|/)(run|benchmark|training)\.json$|(^|/)logs/.*\.json$", _json),
     (r"(^|/)report\.html$", _page),
     (r"(^|/)ingest/\.unfinished\.jsonl$", _journal),
     (r"(^|/)ingest/\.inputs\.csv$", _inputs),
