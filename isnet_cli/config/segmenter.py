@@ -30,6 +30,9 @@ class Pairs(Section):
     masks: str | None = None
     exclude: list[str] = Field(default_factory=list)  # names of images that are not used at all
     phantoms: Annotated[int, Field(ge=0, le=100_000)] = 0  # synthetic images with exact masks
+    unlabelled: dict[str, str | list[str]] = Field(default_factory=dict)  # images of each source
+    teacher: str | None = None  # network that makes the masks of these
+    agreement: Fraction = 0.95  # least Dice between its views of an image, for the image to be used
     validation: Share = 0.1  # of each source's patients: choose the best epoch
     held_out: Share = 0.15  # of each source's patients: measured once, at the end
     held_out_sources: list[str] = Field(default_factory=list)  # whole sources that are held out
@@ -76,7 +79,9 @@ class Fit(Section):
     average: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995  # decay of the averaged weights kept
     precision: Literal["float32", "mixed"] = "float32"
     augment: bool = True
+    warp: Annotated[float, Field(ge=0.0, le=0.2)] = 0.0  # largest smooth displacement, of the side
     phantom_share: Share = 0.12  # of the images that training takes, where there are phantoms
+    unlabelled_share: Share = 0.5  # likewise, of images with a teacher's masks
     coarse: Coarse = Coarse()
 
 
@@ -114,6 +119,11 @@ def check(config: Segmenter) -> list[tuple[Key, str]]:
         faults.append((("data",), "images and masks stand together"))
     if data.validation + data.held_out >= 1:
         faults.append((("data", "held_out"), "with validation it leaves no image for training"))
+    if bool(data.unlabelled) != (data.teacher is not None):
+        faults.append((("data",), "unlabelled and teacher stand together"))
+    if config.train.phantom_share + config.train.unlabelled_share >= 1:
+        message = "with phantom_share it leaves no image with a given mask"
+        faults.append((("train", "unlabelled_share"), message))
     start = config.model.weights
     changed = {"encoder", "decoder_channels"} & config.model.model_fields_set
     if start != NO_START and changed:
@@ -129,12 +139,14 @@ FORM = Form(
         ("data", "table"),
         ("data", "images"),
         ("data", "masks"),
+        ("data", "unlabelled", "*"),
+        ("data", "teacher"),
         ("model", "weights"),  # a shipped network's name, or a file that ends in WEIGHTS
     ),
     (("version",),),
     check,
     "isnet masks train",
-    names=(("model", "weights"),),
+    names=(("data", "teacher"), ("model", "weights")),
 )
 
 

@@ -41,6 +41,16 @@ def test_the_sample_goes_on_from_the_shipped_network_where_asked() -> None:
     assert load_segmenter(path, ["model.weights=lung-unet"]).model.weights == "lung-unet"
 
 
+def test_paths_of_a_self_training_start_at_the_file(tmp_path: Path) -> None:
+    text = "data: {table: t, unlabelled: {a: f, b: [g, h]}, teacher: TEACHER}\n"
+    own = write(tmp_path / "a.yaml", text.replace("TEACHER", "t.safetensors"))
+    data = load_segmenter(own).data
+    assert data.unlabelled == {"a": str(tmp_path / "f"), "b": [str(tmp_path / n) for n in "gh"]}
+    assert data.teacher == str(tmp_path / "t.safetensors")
+    shipped = write(tmp_path / "b.yaml", text.replace("TEACHER", "lung-unet"))
+    assert load_segmenter(shipped).data.teacher == "lung-unet"
+
+
 def test_a_dumped_configuration_loads_to_the_same(tmp_path: Path) -> None:
     text = "data: {images: f, masks: m.json}\nmodel: {weights: own.safetensors}\n"
     config = load_segmenter(write(tmp_path / "a.yaml", text), ["train.epochs=3"])
@@ -63,6 +73,9 @@ def test_a_dumped_configuration_loads_to_the_same(tmp_path: Path) -> None:
         ("data: {}", "expected either table, or images with masks"),
         ("data: {table: t, images: f, masks: m}", "expected either table, or images with masks"),
         ("data: {images: f}", "images and masks stand together"),
+        ("data: {table: t, unlabelled: {a: f}}", "unlabelled and teacher stand together"),
+        ("data: {table: t, teacher: lung-unet}", "unlabelled and teacher stand together"),
+        ("data: {table: t}\ntrain: {unlabelled_share: 0.9}", "no image with a given mask"),
         ("data: {table: t, held_out: 0.6, validation: 0.5}", "leaves no image for training"),
         ("data: {table: t}\ntrain: {epoch: 3}", "did you mean 'epochs'"),
         ("data: {table: t}\ntrain: {batch_size: 1}", "a.yaml:2: train.batch_size"),

@@ -32,10 +32,19 @@ WORDS = (
 )
 
 
-def augment(images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Images and masks [B, 1, H, W] changed at random; masks stay shares of lung in [0, 1]."""
+def augment(
+    images: Tensor, masks: Tensor, rng: np.random.Generator, warp: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Images and masks [B, 1, H, W] changed at random; masks stay shares of lung in [0, 1].
+
+    Args:
+        images: In [0, 1].
+        masks: In [0, 1].
+        rng: Where chance comes from.
+        warp: Largest smooth displacement of a pixel along each axis, as a share of the side.
+    """
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    images, masks = _move(images, masks, generator)
+    images, masks = _move(images, masks, generator, warp)
     images = _opacify(images, masks, generator)
     images = _veil(images, generator)
     images = _expose(images, generator)
@@ -69,8 +78,10 @@ def _smooth_field(like: Tensor, cells: int, generator: torch.Generator) -> Tenso
     return F.interpolate(coarse, size, mode="bicubic", align_corners=False).clamp(0, 1)
 
 
-def _move(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rotation, scale, stretching, shift (with cut-off lungs) and mirror, the same for both."""
+def _move(
+    images: Tensor, masks: Tensor, generator: torch.Generator, warp: float
+) -> tuple[Tensor, Tensor]:
+    """Rotation, scale, stretching, shift, mirror and warping; lungs may be cut off."""
     count = len(images)
 
     def uniform(low: float, high: float) -> Tensor:
@@ -90,6 +101,10 @@ def _move(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Te
         1,
     )
     grid = F.affine_grid(rows, list(images.shape), align_corners=False)
+    if warp:  # lungs of other shapes: each image by an amount of its own, along both axes
+        fields = [_smooth_field(images, 4, generator) * 2 - 1 for _ in range(2)]
+        bent = torch.cat(fields, 1).permute(0, 2, 3, 1)
+        grid = grid + 2 * bent * _uniform(images, 0, warp, generator)
     stack = torch.cat([masks, torch.ones_like(images)], 1)
     moved = F.grid_sample(stack, grid, padding_mode="zeros", align_corners=False)
     mask, covered = moved[:, :1], moved[:, 1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from isnet_cli.errors import IsnetError, UnreadableImage
 from isnet_cli.guard.worker import Lost
 from isnet_cli.images.read import read_images
 from isnet_cli.images.resize import Frame
-from isnet_cli.masks.segmenter.pairs import Pair, read_mask
+from isnet_cli.masks.segmenter.pairs import UNLABELLED, Pair, is_unlabelled, read_mask
 from isnet_cli.phantoms.phantom import make_phantoms
 
 SIZE = (256, 256)  # of isnet_models.lung_unet, which loads torch: worker processes need none
@@ -114,7 +115,7 @@ def _read_small(task: _Task) -> Small | UnreadableImage:
 def read_pair(
     pair: Pair, data: Pairs, limits: Limits | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The image [H, W], 0 to 1, and its mask [H, W].
+    """The image [H, W], 0 to 1, and its mask [H, W]; an empty one where a teacher makes it.
 
     Raises:
         UnreadableImage: One of them cannot be read, or they do not fit each other.
@@ -122,7 +123,10 @@ def read_pair(
     images = read_images(pair.image, data.dicom, data.scale, limits)
     if len(images) > 1:
         raise UnreadableImage("mask_size", f"{len(images)} frames for one mask, expected one")
-    (image,), mask = images, read_mask(pair, limits)
+    (image,) = images
+    if is_unlabelled(pair):
+        return image.pixels, np.zeros(image.pixels.shape, bool)
+    mask = read_mask(pair, limits)
     if image.pixels.shape != mask.shape:
         raise UnreadableImage(
             "mask_size",
@@ -212,17 +216,24 @@ def _shuffled(groups: set[str], salt: str) -> list[str]:
     return sorted(groups, key=lambda g: (hashlib.sha256(f"{salt}{g}".encode()).hexdigest(), g))
 
 
-def weigh_images(sources: Sequence[str], phantom_share: float) -> NDArray[np.float64]:
+def weigh_images(
+    sources: Sequence[str], phantom_share: float, unlabelled_share: float = 0.0
+) -> NDArray[np.float64]:
     """Chance of each image [N]: small sources are chosen more often, by the root of their size.
 
     Args:
         sources: Source of each image.
         phantom_share: Chance of all phantoms together, where there are any besides real images.
+        unlabelled_share: Likewise, of all images with a teacher's masks.
     """
-    synthetic = np.array([source.startswith(f"{PHANTOM}-") for source in sources])
-    weights = np.array([1 / math.sqrt(sources.count(source)) for source in sources])
-    if synthetic.any() and not synthetic.all():
-        for chosen, share in ((synthetic, phantom_share), (~synthetic, 1 - phantom_share)):
-            weights[chosen] *= share / weights[chosen].sum()
+    counts = Counter(sources)
+    weights = np.array([1 / math.sqrt(counts[source]) for source in sources])
+    shares = {f"{PHANTOM}-": phantom_share, UNLABELLED: unlabelled_share}
+    kinds = np.array([next((k for k in shares if s.startswith(k)), "") for s in sources])
+    there = {kind: share for kind, share in shares.items() if kind in kinds}
+    if "" in kinds:
+        there[""] = 1 - sum(there.values())
+    for kind, share in there.items() if len(there) > 1 else ():
+        weights[kinds == kind] *= share / weights[kinds == kind].sum()
     result: NDArray[np.float64] = weights / weights.sum()
     return result

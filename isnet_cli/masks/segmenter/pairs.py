@@ -17,6 +17,7 @@ from isnet_cli.labels.csv_table import read_table
 
 NEEDED, KNOWN = ("file", "mask"), ("patient", "source", "label")  # columns of the table
 ALONE = "images"  # the source, where none is given
+UNLABELLED = "unlabelled-"  # how sources of images without masks begin
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ class Pair:
 def find_pairs(data: Pairs, limits: Limits | None = None) -> list[Pair]:
     """All images of the configuration with their masks, named ones left out, in a fixed order.
 
+    Those without masks come last; their sources and names begin with `UNLABELLED`.
+
     Raises:
         IsnetError: Kind "data": nothing there, a column is missing, a name or mask is ambiguous, or
             `exclude` names an image that does not exist.
     """
-    pairs = _find_all(data, limits or Limits())
+    pairs = [*_find_all(data, limits or Limits()), *_find_unlabelled(data)]
     unknown = sorted(set(data.exclude) - {pair.name for pair in pairs})
     if unknown:
         raise IsnetError(
@@ -59,9 +62,10 @@ def find_pairs(data: Pairs, limits: Limits | None = None) -> list[Pair]:
             fix=f"names look like {pairs[0].name}",
         )
     kept = [pair for pair in pairs if pair.name not in set(data.exclude)]
-    missing = sorted(set(data.held_out_sources) - {pair.source for pair in kept})
+    sources = {pair.source for pair in kept if not is_unlabelled(pair)}
+    missing = sorted(set(data.held_out_sources) - sources)
     if missing:
-        there = ", ".join(sorted({pair.source for pair in kept}))
+        there = ", ".join(sorted(sources))
         raise IsnetError(
             "data", f"data.held_out_sources: no image of {missing[0]}, sources are {there}"
         )
@@ -70,6 +74,21 @@ def find_pairs(data: Pairs, limits: Limits | None = None) -> list[Pair]:
 
 def _find_all(data: Pairs, limits: Limits) -> list[Pair]:
     return _from_table(Path(data.table), limits) if data.table else _from_files(data, limits)
+
+
+def _find_unlabelled(data: Pairs) -> list[Pair]:
+    pairs = []
+    for name in sorted(data.unlabelled):
+        source = f"{UNLABELLED}{name}"
+        for key, path in collect_images(data.unlabelled[name]).images:
+            whole = f"{source}/{key}"
+            pairs.append(Pair(whole, path, "", whole, source))
+    return pairs
+
+
+def is_unlabelled(pair: Pair) -> bool:
+    """Whether an image has no given mask, but a teacher's."""
+    return pair.source.startswith(UNLABELLED)
 
 
 def read_mask(pair: Pair, limits: Limits | None = None) -> Mask:

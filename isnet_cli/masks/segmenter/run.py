@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,16 +32,20 @@ from isnet_cli.masks.segmenter.examples import (
     split_by_patient,
 )
 from isnet_cli.masks.segmenter.measure import FIELDS, figures, measure
-from isnet_cli.masks.segmenter.pairs import Pair, find_pairs
+from isnet_cli.masks.segmenter.pairs import Pair, find_pairs, is_unlabelled
+from isnet_cli.masks.segmenter.self_training import FIELDS as LABELLED_FIELDS
+from isnet_cli.masks.segmenter.self_training import label_examples
 from isnet_cli.masks.segmenter.unet_training import UNetTraining
-from isnet_models.lung_unet import LungUNet, lung_unet, unfolded
+from isnet_models.lung_unet import LungUNet, from_card, lung_unet, unfolded
 from isnet_models.registry import Card, WeightsError, find_card
 from isnet_models.weights import save_weights
 
 FORMAT = 1  # goes up when the same settings and images give another network
 RECORD, HISTORY, SCORES, SKIPPED = "training.json", "history.csv", "images.csv", "skipped.csv"
+LABELLED = "unlabelled.csv"  # images without masks: the teacher's verdicts
 CONFIG = "training.yaml"  # the resolved configuration
 AGAIN = "isnet masks train CONFIG --overwrite   trains again"
+TEACHERS = "data.teacher: lung-unet, or the .safetensors file of isnet masks train"
 TASK = (
     "Segments both lungs (heart excluded) on frontal chest X-rays; probability of lung per pixel."
 )
@@ -84,9 +89,9 @@ def run(config: Segmenter, output: Path, context: RunContext, *, replace: bool =
         IsnetError: Kind "usage": the folder holds something else; "data": no usable image;
             "weights": the network to start from; "machine".
     """
-    start = _start(config)
+    start, teacher = _start(config), _teacher(config)
     pairs = find_pairs(config.data, config.limits)
-    identity = _identity(config, pairs, start)
+    identity = _identity(config, pairs, start, teacher)
     _check_folder(output, identity, replace)
     with RunFolder(output).lock():
         try:
@@ -100,12 +105,12 @@ def run(config: Segmenter, output: Path, context: RunContext, *, replace: bool =
             return done
         write_sealed(output / RECORD, {"identity": identity, "versions": installed_versions()})
         files.write_text(output / CONFIG, dump(config))
-        return _run(config, output, context, pairs, start, identity)
+        return _run(config, output, context, pairs, start, teacher, identity)
 
 
 def _run(
     config: Segmenter, output: Path, context: RunContext, pairs: Sequence[Pair], start: Card | None,
-    identity: str,
+    teacher: Card | None, identity: str,
 ) -> Outcome:  # fmt: skip
     weights = output / f"{config.name}.safetensors"
     found, skipped = read_examples(
@@ -119,19 +124,31 @@ def _run(
         reasons = ", ".join(f"{reason} {count}" for reason, count in counts)
         context.warn("images", f"{len(skipped)} of {len(pairs)} images cannot be used ({reasons}):"
                    f" see {output / SKIPPED}")  # fmt: skip
-    if not found:
+    given = [e for e in found if not is_unlabelled(e.pair)]
+    if not given:
         raise _none_usable(pairs, skipped, output)
     examples = split_by_patient(
-        [*found, *make_phantom_examples(config.data.phantoms)], config.data, config.seed
+        [*given, *make_phantom_examples(config.data.phantoms)], config.data, config.seed
     )
+    keep_freed_memory()
+    runtime.make_deterministic(config.machine.deterministic)
+    device = runtime.choose_device(config.machine.device)
+    if teacher is not None:
+        unlabelled = [e for e in found if is_unlabelled(e.pair)]
+        with _report_weights("data.teacher", TEACHERS):
+            net = from_card(teacher, device)
+        labelled, verdicts = label_examples(net, unlabelled, config, context)
+        if context.stop_requested():
+            return Outcome(weights, "incomplete", {}, len(skipped))
+        files.write_csv(output / LABELLED, LABELLED_FIELDS, verdicts)
+        context.say(f"self-training: {len(labelled)} of {len(unlabelled)} images without masks"
+                    f" take part, see {output / LABELLED}")  # fmt: skip
+        examples += labelled
     parts = Counter(e.part for e in examples)
     context.say(
         f"lung U-Net: {parts['train']} images for training, {parts['validation']} for validation,"
         f" {parts['held_out']} held out"
     )
-    keep_freed_memory()
-    runtime.make_deterministic(config.machine.deterministic)
-    device = runtime.choose_device(config.machine.device)
     training = UNetTraining(config, network(config, start).to(device), examples, output, identity)
     if training.restore():
         context.say(f"continued after epoch {training.progress.epoch}")
@@ -142,16 +159,17 @@ def _run(
     if not finished:
         return Outcome(weights, "incomplete", {}, len(skipped))
     sha256 = save_weights(training.best, weights, half=True)
-    facts = _card(config, examples, training, sha256, start)
+    facts = _card(config, examples, training, sha256, start, teacher)
     files.write_json(weights.with_suffix(".json"), facts)
-    rows = measure(lung_unet(str(weights), device), examples, config, context)  # what is shipped
+    true = [e for e in examples if not is_unlabelled(e.pair)]
+    rows = measure(lung_unet(str(weights), device), true, config, context)  # what is shipped
     files.write_csv(output / SCORES, FIELDS, rows)
     summary = {"best_epoch": training.best_epoch, "figures": figures(rows)}
     files.write_json(weights.with_suffix(".json"), {**facts, "figures": summary["figures"]})
     made = (
         weights,
         weights.with_suffix(".json"),
-        *(output / n for n in (HISTORY, SCORES, SKIPPED)),
+        *(output / n for n in (HISTORY, SCORES, SKIPPED, LABELLED)),
     )
     hashes = {path.name: files.sha256_file(path) for path in made if path.is_file()}
     record = {"identity": identity, "versions": installed_versions(), "summary": summary}
@@ -187,21 +205,35 @@ def network(config: Segmenter, start: Card | None) -> LungUNet:
 def _start(config: Segmenter) -> Card | None:
     if config.model.weights == NO_START:
         return None
-    try:
+    with _report_weights("model.weights", "model.weights: lung-unet, or none"):
         return find_card(config.model.weights)
+
+
+def _teacher(config: Segmenter) -> Card | None:
+    if config.data.teacher is None:
+        return None
+    with _report_weights("data.teacher", TEACHERS):
+        return find_card(config.data.teacher)
+
+
+@contextmanager
+def _report_weights(key: str, fix: str) -> Iterator[None]:
+    try:
+        yield
     except WeightsError as error:
-        raise IsnetError(
-            "weights", f"model.weights: {error}", fix="model.weights: lung-unet, or none"
-        ) from error
+        raise IsnetError("weights", f"{key}: {error}", fix=fix) from error
 
 
-def _identity(config: Segmenter, pairs: Sequence[Pair], start: Card | None) -> str:
+def _identity(
+    config: Segmenter, pairs: Sequence[Pair], start: Card | None, teacher: Card | None
+) -> str:
     """Hash of what the trained network depends on."""
     settings = plain(config)
     for name in ("card", "machine", "name"):
         del settings[name]
     stamps = [(p.name, p.patient, p.source, p.label, *_stamps(p), p.outlines) for p in pairs]
-    return files.fingerprint(FORMAT, settings, stamps, start.sha256 if start else "")
+    hashes = [card.sha256 if card else "" for card in (start, teacher)]
+    return files.fingerprint(FORMAT, settings, stamps, *hashes)
 
 
 def _stamps(pair: Pair) -> list[tuple[int, int]]:
@@ -292,6 +324,7 @@ def _card(
     training: UNetTraining,
     sha256: str,
     start: Card | None,
+    teacher: Card | None,
 ) -> dict[str, Any]:
     """Everything about the network but its figures; no path, and no image's name unless asked."""
     settings = plain(config)
@@ -301,6 +334,12 @@ def _card(
     shares = ("phantoms", "validation", "held_out", "held_out_sources", "scale")
     shown["data"] = {name: settings["data"][name] for name in shares}
     shown["data"]["excluded"] = len(config.data.exclude)
+    if teacher is not None:
+        known = {"name": teacher.name, "sha256": teacher.sha256, "licence": teacher.licence}
+        shown["data"] |= {"teacher": known, "agreement": config.data.agreement}
+        held = {e.pair.image.resolve() for e in examples if e.part == "held_out"}
+        twice = sum(e.pair.image.resolve() in held for e in examples if is_unlabelled(e.pair))
+        shown["data"]["held_out_seen_without_mask"] = twice
     sources = sorted({e.pair.source for e in examples})
     counts = Counter((e.part, e.pair.source) for e in examples)
     about = config.card

@@ -48,7 +48,11 @@ class UNetTraining(TrainingLoop[Tensors]):
         self.fresh = config.model.weights == NO_START  # trained weights would forget at other sizes
         self.train = [e for e in examples if e.part == "train"]
         self.validation = [e for e in examples if e.part == "validation"]
-        self.chances = weigh_images([e.pair.source for e in self.train], config.train.phantom_share)
+        self.chances = weigh_images(
+            [e.pair.source for e in self.train],
+            config.train.phantom_share,
+            config.train.unlabelled_share,
+        )
         self.batch = min(config.train.batch_size, len(self.train))
         steps = math.ceil(len(self.train) / self.batch)
         settings = LoopSettings(
@@ -83,7 +87,7 @@ class UNetTraining(TrainingLoop[Tensors]):
         if self.fresh and epoch < coarse.share * train.epochs:
             images, masks = (_shrink(values, coarse.size) for values in (images, masks))
         if train.augment:
-            images, masks = augment(images, masks, self.rng)
+            images, masks = augment(images, masks, self.rng, train.warp)
         return images.to(self.device), masks.to(self.device)
 
     def compute_loss(self, batch: Tensors, epoch: int) -> StepLosses:

@@ -35,7 +35,9 @@ def test_changed_images_stay_in_range_and_repeat_themselves() -> None:
 def test_images_and_masks_move_together() -> None:
     _, masks = batch()
     images = 0.8 - 0.5 * masks
-    moved, moved_masks = masks_train_augment._move(images, masks, torch.Generator().manual_seed(0))
+    moved, moved_masks = masks_train_augment._move(
+        images, masks, torch.Generator().manual_seed(0), warp=0.1
+    )
     inside = moved_masks > 0.99
     assert float((moved[inside] - 0.3).abs().max()) < 1e-2
     assert not torch.allclose(moved_masks, masks, atol=0.1)
@@ -78,3 +80,13 @@ def test_what_a_bar_covers_is_no_lung() -> None:
     for image_, mask_ in barred:
         assert np.ptp(image_[mask_ == 0]) == 0
         assert np.array_equal(image_[mask_ == 1], pixels[mask_ == 1])
+
+
+def test_warping_changes_shapes_and_nothing_where_it_is_off() -> None:
+    images, masks = batch(4)
+    plain, off, bent = (
+        masks_train_augment.augment(images, masks, np.random.default_rng(3), *warp)[1]
+        for warp in ((), (0.0,), (0.08,))
+    )
+    assert torch.equal(plain, off)
+    assert float((bent - plain).abs().mean()) > 1e-3

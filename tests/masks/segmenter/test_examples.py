@@ -135,5 +135,10 @@ def test_phantoms_have_the_share_that_is_set() -> None:
     assert found.sum() == pytest.approx(1)
     assert found[500:].sum() == pytest.approx(0.12)
     assert found[:400].sum() / found[400:500].sum() == pytest.approx(2)  # sqrt(400 / 100)
+    both = weigh_images([*sources, *["unlabelled-x"] * 300, *["unlabelled-y"] * 75], 0.1, 0.5)
+    assert both[500:600].sum() == pytest.approx(0.1)
+    assert both[600:].sum() == pytest.approx(0.5)
+    assert both[:500].sum() == pytest.approx(0.4)
+    assert both[600:900].sum() / both[900:].sum() == pytest.approx(2)
     for alone in (["big"] * 3, ["phantom-A"] * 3):
         assert weigh_images(alone, 0.12) == pytest.approx(np.full(3, 1 / 3))
