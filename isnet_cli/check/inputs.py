@@ -35,9 +35,10 @@ from isnet_cli.images.read import read_images
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.catalogue import Candidate, Catalogue, Contents
 from isnet_cli.ingest.common_notes import find_common_notes
-from isnet_cli.ingest.label_sources import MAIN
+from isnet_cli.ingest.label_sources import is_main
 from isnet_cli.ingest.rows import Line, count_rows, make_early_lines, split_into_sets
 from isnet_cli.ingest.set_checks import UNKNOWN, Finding, check_sets, count_classes
+from isnet_cli.ingest.summary import title_labels
 from isnet_cli.text.tables import format_counts
 
 TIMED = 6  # images that are read to measure how long reading takes
@@ -73,7 +74,7 @@ def check_inputs(
     lines = make_early_lines(contents.candidates, config, new_salt())
     problems = [_make_error(fault) for fault in contents.faults.values()]
     problems += [Finding("warning", text) for text in contents.warnings]
-    if MAIN in contents.faults:
+    if any(map(is_main, contents.faults)):
         problems.append(Finding("warning", "data.sets: not judged, since that takes the labels"))
     else:
         lines, found = _check_division(lines, contents, config)
@@ -167,7 +168,7 @@ def describe_check(found: Mapping[str, Any]) -> str:
     ):
         lines += [f"  {line}" for line in format_counts(photometric, "photometric")]
     for name, entry in found["labels"].items():
-        where = f"labels of set '{name}'" if name != MAIN else "labels"
+        where = title_labels(name)
         lines.append(f"{where}: {entry['labelled']} images labelled, {entry['no_label']} not")
         lines += [f"  {line}" for line in entry["match"]]
     for name in ("sources", "sets"):

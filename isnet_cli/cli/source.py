@@ -191,6 +191,7 @@ def check_output(output: Path) -> None:
 
 def _input_folders(config: Config) -> list[str]:
     entries: list[str | Sequence[str] | None] = [config.data.images, config.masks.files]
+    entries += [entry.images for entry in config.data.collections.values()]
     entries += [entry.images for entry in config.data.sets.values()]
     flat = [e for entry in entries if entry for e in ([entry] if isinstance(entry, str) else entry)]
     return [entry for entry in flat if os.path.isdir(entry)]

@@ -156,6 +156,15 @@ def load_benchmark(path: Path, overrides: Sequence[str] = ()) -> Benchmark:
     return bench.model_copy(update={"root": root, "set": {**bench.set, **typed}})
 
 
+def is_benchmark(path: Path) -> bool:
+    """Whether a configuration file is a benchmark: it has rows of methods."""
+    try:
+        text = read_text(path)
+    except (OSError, ValueError, IsnetError):
+        return False  # whoever loads it says what is wrong
+    return re.search(r"^methods[ \t]*:", text, re.MULTILINE) is not None
+
+
 def row_lines(path: Path) -> Mapping[Key, int]:
     """Lines of the file's keys, for messages; empty when it cannot be read."""
     try:

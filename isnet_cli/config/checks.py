@@ -7,7 +7,16 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from isnet_cli.config.schema import Choice, Columns, Config, Heatmap, ImageSet, chosen_images
+from isnet_cli.config.schema import (
+    COLLECTIONS,
+    Choice,
+    Columns,
+    Config,
+    Heatmap,
+    ImageSet,
+    Labels,
+    chosen_images,
+)
 from isnet_cli.config.yaml_tree import Key
 from isnet_cli.text.forms import make_encodable
 from isnet_models.methods import registry
@@ -21,6 +30,7 @@ def check(config: Config) -> list[Fault]:
         *_names(config),
         *_methods(config),
         *_multilabel(config),
+        *_collections(config),
         *_sets(config),
         *_patterns(config),
         *_classes(config),
@@ -31,9 +41,10 @@ def check(config: Config) -> list[Fault]:
 
 def _names(config: Config) -> Iterator[Fault]:
     """Names stand in files of UTF-8, which has no place for half a character."""
-    for set_ in config.data.sets:
-        if make_encodable(set_) != set_:
-            yield ("data", "sets", set_), "a name with half a character (\\ud800 to \\udfff)"
+    for section in ("sets", "collections"):
+        for name in getattr(config.data, section):
+            if make_encodable(name) != name:
+                yield ("data", section, name), "a name with half a character (\\ud800 to \\udfff)"
     for name in config.data.labels.classes or ():
         if make_encodable(name) != name:
             yield ("data", "labels", "classes"), "a name with half a character (\\ud800 to \\udfff)"
@@ -59,9 +70,10 @@ def _multilabel(config: Config) -> Iterator[Fault]:
 def _patterns(config: Config) -> Iterator[Fault]:
     """Patterns of paths in place of columns must be regular expressions that can match."""
     places: list[tuple[Key, Columns]] = [(("data", "columns"), config.data.columns)]
-    for name, entry in config.data.sets.items():
-        if entry.columns is not None:
-            places.append((("data", "sets", name, "columns"), entry.columns))
+    for section in ("collections", "sets"):
+        for name, entry in getattr(config.data, section).items():
+            if entry.columns is not None:
+                places.append((("data", section, name, "columns"), entry.columns))
     for key, columns in places:
         for role, setting in columns:
             if not isinstance(setting, str) or not setting.startswith("path:"):
@@ -109,10 +121,29 @@ def _has(config: Config, method: str) -> bool:
     return False
 
 
+def _collections(config: Config) -> Iterator[Fault]:
+    shared, usual = config.data.labels, Labels()
+    for name, entry in config.data.collections.items():
+        if not name:
+            yield ("data", "collections", name), "an empty name, expected that of a source"
+        for key in ("task", "classes", "uncertain"):
+            own = getattr(entry.labels or usual, key)
+            if own not in (getattr(usual, key), getattr(shared, key)):
+                yield (
+                    ("data", "collections", name, "labels", key),
+                    f"all main images share data.labels.{key}; set it there",
+                )
+
+
 def _sets(config: Config) -> Iterator[Fault]:
     shares: dict[tuple[Choice, ...], float] = defaultdict(float)
     for name, entry in config.data.sets.items():
         yield from _only(config, name, entry)
+        if name.startswith(COLLECTIONS):
+            yield (
+                ("data", "sets", name),
+                f"names that begin with {COLLECTIONS} are data.collections",
+            )
         if entry.images is not None and entry.fraction is not None:
             yield (
                 ("data", "sets", name, "fraction"),

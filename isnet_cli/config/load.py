@@ -24,6 +24,8 @@ PATHS: tuple[tuple[str, ...], ...] = (  # keys whose values are paths; "*" is an
     ("upstream",),
     ("data", "images"),
     ("data", "labels", "file"),
+    ("data", "collections", "*", "images"),
+    ("data", "collections", "*", "labels", "file"),
     ("data", "privacy", "salt_file"),
     ("data", "sets", "*", "images"),
     ("data", "sets", "*", "labels", "file"),
@@ -42,6 +44,7 @@ NUMBERS: tuple[Key, ...] = (("version",), ("model", "channels"))
 WEIGHTS = ".safetensors"
 WORDS: Mapping[tuple[str, ...], str] = {  # what a path may be instead: see `schema.Word`
     ("data", "labels", "file"): "folders",
+    ("data", "collections", "*", "labels", "file"): "folders",
     ("data", "sets", "*", "labels", "file"): "folders",
     ("masks", "files"): "auto",
     ("model", "pretrained"): "none",

@@ -115,6 +115,17 @@ class Columns(Section):
     groups: list[str] = []  # further columns that evaluate.subgroups may name
 
 
+COLLECTIONS = "collections."  # before the name of a collection, where names of sets stand, too
+
+
+class ImageCollection(Section):
+    """Further main images, with a label file of their own."""
+
+    images: str | list[str]
+    labels: Labels | None = None  # task, classes and uncertain are those of data.labels
+    columns: Columns | None = None
+
+
 class ImageSet(Section):
     """One named set: a share of the main images, filtered by source, or images of its own."""
 
@@ -165,6 +176,7 @@ class Data(Section):
     """The images, their labels, and the named sets."""
 
     images: str | list[str] | None = None  # folder | file | list of files | .txt | .csv
+    collections: dict[str, ImageCollection] = {}  # more main images, by the name of their source
     labels: Labels = Labels()
     columns: Columns = Columns()
     # rows of one image that differ in their label

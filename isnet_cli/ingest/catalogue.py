@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from isnet_cli.config.schema import Config, Labels
+from isnet_cli.config.schema import COLLECTIONS, Config, Labels
 from isnet_cli.core.files import sha256_file
 from isnet_cli.core.names import make_name
 from isnet_cli.core.run_context import RunContext
@@ -21,8 +22,17 @@ from isnet_cli.guard.worker import Lost
 from isnet_cli.images.find import Collected, collect_images, number_keys
 from isnet_cli.images.header_scan import HeaderFacts, scan_header
 from isnet_cli.images.mask_files import PAIR, find_masks, list_pictures
-from isnet_cli.ingest.label_sources import MAIN, NONE, Collection, Labelling
-from isnet_cli.labels.tables import LabelRow
+from isnet_cli.ingest.label_sources import (
+    MAIN,
+    NONE,
+    Collection,
+    Labelling,
+    is_main,
+    name_key,
+    name_plainly,
+)
+from isnet_cli.labels.lists import merge_spellings
+from isnet_cli.labels.tables import LabelRow, order_classes
 
 LISTS = {".csv", ".tsv", ".txt"}  # files that name images; their content counts
 FEW_HEADERS = 2000  # headers are quick: processes pay off only for more
@@ -56,7 +66,7 @@ class Candidate:
     @property
     def source(self) -> str:
         """Hospital or collection: by the label file, else the name of the set that has it."""
-        return self.stated.source or self.collection
+        return self.stated.source or name_plainly(self.collection)
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class Contents:
 
     Attributes:
         candidates: In the order of the manifest.
-        classes: Class names of the main images (of all, when there are no main images).
+        classes: Class names of the main images (of all, when there are no main images), in order.
         match: Lines of the match table, or a sentence, per collection.
         warnings: What the user should know, one sentence each.
         masks_left_out: Files among the images that are masks of others.
@@ -121,7 +131,7 @@ class Catalogue:
             )
         for collection in found:
             if collection.labels.columns is not None and collection.labels.file is None:
-                where = f"data.sets.{collection.name}" if collection.name else "data"
+                where = name_key(collection.name)
                 raise IsnetError(
                     "config",
                     f"{where}.labels.columns: columns without a label file",
@@ -178,7 +188,7 @@ class Catalogue:
         found: dict[str, _Labelled] = {}
         faults: dict[str, IsnetError] = {}
         for collection, files in zip(self.collections, self.files, strict=True):
-            known = found[MAIN].classes if MAIN in found else ()
+            known = _list_main_classes(found)
             images = _leave_out_masks(files, self.config)
             labelling = Labelling(collection, images, known)
             try:
@@ -234,7 +244,7 @@ class Catalogue:
         candidates = _add_folder_masks(_make_keys_unique(candidates), config)
         named = not config.data.privacy.rename
         every = dict.fromkeys(c for part in found.values() for c in part.classes)
-        main = found[MAIN].classes if MAIN in found else ()
+        main = self._order_classes(found, candidates, strict=not faults)
         return Contents(
             tuple(candidates),
             main or tuple(every),
@@ -247,6 +257,20 @@ class Catalogue:
             faults,
             {name: part.lost for name, part in found.items() if part.lost is not None},
         )
+
+    def _order_classes(
+        self, found: Mapping[str, _Labelled], candidates: Sequence[Candidate], *, strict: bool
+    ) -> tuple[str, ...]:
+        """Classes of all main images; together they must have those that are configured."""
+        names = _list_main_classes(found)
+        labels = self.config.data.labels
+        if not self.config.data.collections or not names:
+            return names
+        if strict and labels.task == "multiclass":
+            count = Counter(c.stated.label for c in candidates if is_main(c.collection))
+            del count[""]
+            return order_classes(count, labels, "data.collections", 2)
+        return tuple(labels.classes or sorted(names))
 
 
 def list_inputs(config: Config) -> None:
@@ -282,18 +306,40 @@ def hash_content(path: str | Path) -> str:
 def _list_collections(config: Config) -> Iterator[Collection]:
     data = config.data
     if data.images is not None:
-        yield Collection(MAIN, data.images, data.labels, data.columns, config.limits, data.repeated)
+        yield Collection(
+            MAIN, data.images, data.labels, data.columns, config.limits, data.repeated,
+            partial=bool(data.collections),
+        )  # fmt: skip
+    for name, part in data.collections.items():
+        shared = {key: getattr(data.labels, key) for key in ("task", "classes", "uncertain")}
+        labels = (part.labels or Labels()).model_copy(update=shared)
+        yield Collection(
+            COLLECTIONS + name, part.images, labels, part.columns or data.columns,
+            config.limits, data.repeated, partial=True,
+        )  # fmt: skip
     for name, entry in data.sets.items():
         if entry.images is not None:
             labels = entry.labels or Labels(task=data.labels.task, uncertain=data.labels.uncertain)
             columns = entry.columns or data.columns
-            yield Collection(name, entry.images, labels, columns, config.limits, data.repeated)
+            yield Collection(
+                name, entry.images, labels, columns, config.limits, data.repeated, partial=True
+            )
         elif entry.labels is not None:
             raise IsnetError(
                 "config",
                 f"data.sets.{name}.labels: labels without images, expected both or neither",
                 fix=f"data.sets.{name}.images: FOLDER",
             )
+
+
+def _list_main_classes(found: Mapping[str, _Labelled]) -> tuple[str, ...]:
+    """Classes of the main images read so far; the first spelling of a name counts."""
+    names: dict[str, None] = {}
+    for name, part in found.items():
+        if is_main(name):
+            known = tuple(names)
+            names.update(dict.fromkeys(merge_spellings({c: 1}, known)[c] for c in part.classes))
+    return tuple(names)
 
 
 def _leave_out_masks(found: Collected, config: Config) -> Collected:
@@ -311,7 +357,7 @@ def _make_candidates(
     headers: Sequence[HeaderFacts],
     rows: Sequence[tuple[LabelRow, str]],
 ) -> Iterator[Candidate]:
-    before = "" if name == MAIN else f"{make_name(name)}/"
+    before = "" if name == MAIN else f"{make_name(name_plainly(name))}/"
     for (key, path), header, (row, masks) in zip(files.images, headers, rows, strict=True):
         yield Candidate(name, before + key, path, header, row, masks)
 

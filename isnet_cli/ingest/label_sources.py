@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from isnet_cli.config.schema import Columns, Labels, Limits
+from isnet_cli.config.schema import COLLECTIONS, Columns, Labels, Limits
 from isnet_cli.core.files import without_nan
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.find import (
@@ -40,10 +40,27 @@ from isnet_cli.labels.tables import (
 from isnet_cli.labels.values import UnknownValueError, decode_findings, encode_findings
 from isnet_cli.text.forms import make_encodable
 
-MAIN = ""  # name of the collection that the sets share
+MAIN = ""  # name of the collection that `data.images` is
 NONE = LabelRow(0, "")
 PATTERNS = ("patient", "source")  # what a pattern of the path may name
 EXAMPLES = 5
+
+
+def is_main(name: str) -> bool:
+    """Whether the sets share the images of this collection."""
+    return name == MAIN or name.startswith(COLLECTIONS)
+
+
+def name_plainly(name: str) -> str:
+    """What images of a collection have for a source, if nothing else names it."""
+    return name.removeprefix(COLLECTIONS)
+
+
+def name_key(name: str) -> str:
+    """The configuration's key that describes a collection: ``data``, ``data.sets.north``."""
+    if name == MAIN:
+        return "data"
+    return f"data.{name}" if is_main(name) else f"data.sets.{name}"
 
 
 @dataclass(frozen=True)
@@ -51,12 +68,13 @@ class Collection:
     """Images with one way of labelling them.
 
     Attributes:
-        name: `MAIN`, or the set that these images belong to.
+        name: `MAIN`, `COLLECTIONS` with a name, or the set that these images belong to.
         images: As `Data.images`.
         labels: Where their labels are.
         columns: Optional columns of the label file.
         limits: What the label file may be.
         repeated: What to make of rows of one image that differ in their label.
+        partial: They may all be of one class, and need not have all configured ones.
     """
 
     name: str
@@ -65,6 +83,7 @@ class Collection:
     columns: Columns
     limits: Limits = field(default_factory=Limits)
     repeated: Repeated = "refuse"
+    partial: bool = False
 
 
 class Labelling:
@@ -73,8 +92,8 @@ class Labelling:
     Args:
         collection: The images and what is configured about their labels.
         images: Their files.
-        known: Classes of the main images, which a set's own labels must agree with; empty when
-            there are no main images or this is them.
+        known: Classes of the main images read before, which a set's own labels must agree with, and
+            whose spelling counts; empty when there are none.
 
     Attributes:
         images: The files that are images.
@@ -103,9 +122,11 @@ class Labelling:
         labels = self._collection.labels
         if labels.file is None:
             return
-        outside = self._collection.name != MAIN
         self._table = read_labels(
-            labels, self._collection.columns, outside=outside, limits=self._collection.limits
+            labels,
+            self._collection.columns,
+            outside=self._collection.partial,
+            limits=self._collection.limits,
         )
         self.warnings += self._table.warnings
         self.classes = self._table.classes
@@ -300,11 +321,13 @@ class Labelling:
         if name == MAIN or not known or not row.label:
             return row
         if self._collection.labels.task == "multilabel":
+            if is_main(name):
+                return row
             values = decode_findings(row.label)
             kept = {name: values.get(name, math.nan) for name in known}
             return replace(row, label=encode_findings(without_nan(kept)))
         label = merge_spellings({row.label: 1}, known)[row.label]
-        if label not in known:
+        if label not in known and not is_main(name):
             raise IsnetError(
                 "data",
                 f"data.sets.{name}: class '{row.label}', expected one of the main images' classes"

@@ -12,7 +12,7 @@ from isnet_cli.core.pseudonyms import pseudonym
 from isnet_cli.images.header_scan import drop_placeholder
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.catalogue import Candidate
-from isnet_cli.ingest.label_sources import MAIN
+from isnet_cli.ingest.label_sources import MAIN, is_main, name_plainly
 from isnet_cli.ingest.reading import FileFacts, FrameFacts, find_early_fault, name_image
 from isnet_cli.ingest.splits import assign_sets
 from isnet_cli.text.forms import make_encodable
@@ -59,7 +59,7 @@ def make_lines(
 def name_source(candidate: Candidate, config: Config, salt: bytes) -> str:
     """The source of an image; a pseudonym when images are renamed and no setting names it."""
     source, data = candidate.source, config.data
-    if not data.privacy.rename or not source or source == candidate.collection:
+    if not data.privacy.rename or not source or source == name_plainly(candidate.collection):
         return source
     typed = {name for entry in data.sets.values() for name, _ in chosen_images(entry)}
     return source if source in typed else f"source-{pseudonym(salt, source, 6)}"
@@ -98,7 +98,7 @@ def split_into_sets(lines: Sequence[Line], config: Config) -> list[Line]:
     Raises:
         IsnetError: As `assign_sets`.
     """
-    main = [line for line in lines if line.collection == MAIN]
+    main = [line for line in lines if is_main(line.collection)]
     data = config.data
     rows = iter(
         assign_sets(
@@ -110,7 +110,7 @@ def split_into_sets(lines: Sequence[Line], config: Config) -> list[Line]:
             task=data.labels.task,
         )
     )
-    placed = [replace(x, row=next(rows)) if x.collection == MAIN else x for x in lines]
+    placed = [replace(x, row=next(rows)) if is_main(x.collection) else x for x in lines]
     return [
         line if line.row.status == "ok" else replace(line, row=replace(line.row, set=""))
         for line in placed
@@ -126,7 +126,8 @@ def skip_copies(lines: Sequence[Line]) -> list[Line]:
     copies: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     for i, line in enumerate(lines):
         if line.row.status == "ok" and line.row.sha256:
-            copies[line.collection, line.row.sha256, line.row.frame].append(i)
+            pool = MAIN if is_main(line.collection) else line.collection
+            copies[pool, line.row.sha256, line.row.frame].append(i)
     result = list(lines)
     for places in copies.values():
         for i, reason in _explain_copies(lines, places).items():
@@ -180,7 +181,7 @@ def _find_patient(candidate: Candidate, config: Config) -> str:
 
 def _find_set(candidate: Candidate, config: Config) -> str:
     """The set that the label file states, or the set that has the images."""
-    if candidate.collection == MAIN:
+    if is_main(candidate.collection):
         return candidate.stated.set
     chosen = chosen_images(config.data.sets[candidate.collection])
     source, label = candidate.source, candidate.stated.label

@@ -23,6 +23,7 @@ from isnet_cli.images.types import ROW_FIELDS, Row
 from isnet_cli.ingest import reading
 from isnet_cli.ingest.catalogue import Catalogue, Contents
 from isnet_cli.ingest.hashes import is_there, listed, open_hashes
+from isnet_cli.ingest.label_sources import name_key
 from isnet_cli.ingest.reading import name_image
 from isnet_cli.ingest.rows import Line, make_early_lines, make_lines, skip_copies, split_into_sets
 from isnet_cli.ingest.set_checks import Finding, check_sets, refuse_errors
@@ -79,7 +80,7 @@ def find_lost(config: Config, folder: RunFolder, prepared: Catalogue | None = No
         ("data.privacy.salt_file", listed(data.privacy.salt_file))
     ]
     for collection in (prepared or Catalogue(config)).collections:
-        key = f"data.sets.{collection.name}" if collection.name else "data"
+        key = name_key(collection.name)
         named += [
             (f"{key}.images", listed(collection.images)),
             (f"{key}.labels.file", listed(collection.labels.file)),

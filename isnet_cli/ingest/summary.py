@@ -12,16 +12,23 @@ from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.catalogue import Contents
 from isnet_cli.ingest.common_notes import find_common_notes
-from isnet_cli.ingest.label_sources import MAIN
+from isnet_cli.ingest.label_sources import MAIN, is_main, name_plainly
 from isnet_cli.ingest.rows import count_rows
 from isnet_cli.ingest.set_checks import Finding, count_classes
 from isnet_cli.text.tables import format_counts
 
 
+def title_labels(name: str) -> str:
+    """The heading over how the images of a collection got their labels."""
+    if name == MAIN:
+        return "labels"
+    return f"labels of {'collection' if is_main(name) else 'set'} '{name_plainly(name)}'"
+
+
 def report_contents(contents: Contents, context: RunContext) -> None:
     """Reports how labels were matched, and warns of what is doubtful so far."""
     for name, lines in contents.match.items():
-        context.say(f"labels of set '{name}':" if name != MAIN else "labels:")
+        context.say(f"{title_labels(name)}:")
         for line in lines:
             context.say(f"  {line}")
     if contents.masks_left_out:

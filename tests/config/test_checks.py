@@ -35,6 +35,22 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         "set train.settings.isnet.variant: auto",
     ),
     (
+        "data.collections.a.labels.classes",
+        {"data": {"collections": {"a": {"images": "/x", "labels": {"classes": ["p", "q"]}}}}},
+        "share data.labels.classes",
+    ),
+    ("data.collections.", {"data": {"collections": {"": {"images": "/x"}}}}, "an empty name"),
+    (
+        "data.collections.a.columns.patient",
+        {"data": {"collections": {"a": {"images": "/x", "columns": {"patient": "path:("}}}}},
+        "no regular expression",
+    ),
+    (
+        "data.sets.collections.a",
+        {"data": {"sets": {"collections.a": {"images": "/x"}}}},
+        "are data.collections",
+    ),
+    (
         "data.sets.a.fraction",
         {"data": {"sets": {"a": {"images": "/x", "fraction": 0.5}}}},
         "takes all of them",

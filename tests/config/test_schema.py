@@ -12,7 +12,7 @@ from isnet_cli.config.schema import Config
 
 KEYS = """
 bias.intensity bias.kind bias.shapes bias.size bias.train
-data.columns.body_part data.columns.modality data.repeated
+data.collections data.columns.body_part data.columns.modality data.repeated
 data.columns.mask data.columns.patient data.columns.set data.columns.source data.columns.view
 data.dicom.photometric data.dicom.voi data.images
 data.labels.classes data.labels.columns data.labels.delimiter data.labels.file data.labels.key

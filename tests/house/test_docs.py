@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from isnet_cli.benchmark.cells import make_grid
-from isnet_cli.config.benchmark import Benchmark, Phantoms, load_benchmark
+from isnet_cli.config.benchmark import Benchmark, Phantoms, is_benchmark, load_benchmark
 from isnet_cli.config.load import load, plain
 from isnet_cli.config.schema import Columns, Config, ImageSet, Labels
 from isnet_cli.config.segmenter import Segmenter, load_segmenter
@@ -51,6 +51,7 @@ def test_every_key_and_default_is_documented_and_no_other() -> None:
     expected = defaults(plain(Config()))
     expected = {k: v for k, v in expected.items() if not k.startswith("train.settings.")}
     expected |= {f"data.sets.NAME.{name}": None for name in ImageSet.model_fields}
+    expected |= {f"data.collections.NAME.{name}": None for name in ("labels", "columns")}
     assert documented() == expected
 
 
@@ -104,7 +105,7 @@ def test_short_forms_of_the_page_are_accepted_words() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "sample_configs").glob("*.yaml")), ids=str)
 def test_sample_configurations_load(path: Path) -> None:
-    if path.stem.startswith("bench_"):
+    if is_benchmark(path):
         bench = load_benchmark(path)
         assert make_grid(bench, path, Path("out")).cells
         return

@@ -83,3 +83,65 @@ def test_lost_masks_are_told_by_name_unless_names_are_hidden(tmp_path: Path) -> 
     assert read(folder).warnings == ("1 images name a mask file that does not exist, such as 00",)
     hidden = read(folder, privacy={"rename": True})
     assert hidden.warnings == ("1 images name a mask file that does not exist",)
+
+
+def two_collections(folder: Path, **data: object) -> dict[str, object]:
+    """Keys of `data`: images of a north with class x alone and of a south with classes x and y."""
+    for n in range(3):
+        png(folder / f"north/{n}.png", n)
+        png(folder / f"south/{n}.png", 10 + n)
+    labels(folder / "north.csv", *(f"north/{n}.png,x" for n in range(3)))
+    labels(folder / "south.csv", *(f"south/{n}.png,{'yXy'[n]},s" for n in range(3)),
+           header="file,label,source")  # fmt: skip
+    parts = {
+        name: {"images": str(folder / name), "labels": {"file": str(folder / f"{name}.csv")}}
+        for name in ("north", "south")
+    }
+    return {"images": None, "collections": parts, **data}
+
+
+def test_several_collections_are_main_images_each_joined_with_its_own_table(tmp_path: Path) -> None:
+    found = read(tmp_path, **two_collections(tmp_path))
+    assert [(c.key, c.stated.label, c.source) for c in found.candidates] == [
+        ("north/0", "x", "north"), ("north/1", "x", "north"), ("north/2", "x", "north"),
+        ("south/0", "y", "s"), ("south/1", "x", "s"), ("south/2", "y", "s"),
+    ]  # fmt: skip
+    assert found.classes == ("x", "y")
+    assert list(found.match) == ["collections.north", "collections.south"]
+
+
+def test_collections_have_the_configured_classes_together(tmp_path: Path) -> None:
+    shared = two_collections(tmp_path, labels={"classes": ["y", "x"]})
+    assert read(tmp_path, **shared).classes == ("y", "x")
+    lacking = two_collections(tmp_path, labels={"classes": ["y", "x", "z"]})
+    with pytest.raises(IsnetError, match=r"data.collections: no image of class 'z'"):
+        read(tmp_path, **lacking)
+
+
+def test_collections_that_together_are_of_one_class_are_refused(tmp_path: Path) -> None:
+    parts = two_collections(tmp_path)
+    del parts["collections"]["south"]  # type: ignore[attr-defined]
+    with pytest.raises(IsnetError, match="one class, 'x'"):
+        read(tmp_path, **parts)
+
+
+def test_findings_of_several_collections_are_united(tmp_path: Path) -> None:
+    parts = two_collections(tmp_path, labels={"task": "multilabel"})
+    labels(tmp_path / "north.csv", *(f"north/{n}.png,{n % 2},1" for n in range(3)),
+           header="file,mass,edema")  # fmt: skip
+    labels(tmp_path / "south.csv", *(f"south/{n}.png,{n % 2}" for n in range(3)),
+           header="file,nodule")  # fmt: skip
+    found = read(tmp_path, **parts)
+    assert found.classes == ("edema", "mass", "nodule")
+    assert [c.stated.label for c in found.candidates][2:4] == ["mass=0;edema=1", "nodule=0"]
+
+
+def test_main_images_and_collections_go_together(tmp_path: Path) -> None:
+    for n in range(2):
+        png(tmp_path / f"xrays/{n}.png", 30 + n)
+    labels(tmp_path / "labels.csv", "0.png,y", "1.png,y")
+    parts = two_collections(tmp_path)
+    del parts["images"]
+    found = read(tmp_path, **parts)
+    assert [c.key for c in found.candidates][:3] == ["0", "1", "north/0"]
+    assert found.classes == ("x", "y")

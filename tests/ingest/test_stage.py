@@ -738,3 +738,27 @@ def test_times_of_the_input_do_not_count_and_its_content_does(tmp_path: Path) ->
     png(folder / "xrays/00.png", 99)
     os.utime(folder / "xrays/00.png", ns=(1, 1))
     assert run_ingest(tmp_path / "run", config(folder)).status == "done"
+
+
+def test_collections_share_sets_and_copies(tmp_path: Path) -> None:
+    for name, classes in (("north", "xx"), ("south", "yx")):
+        for n in range(6):
+            png(tmp_path / f"{name}/{n}.png", n + 10 * (name == "south"))
+        labels(tmp_path / f"{name}.csv", *(f"{n}.png,{classes[n % 2]}" for n in range(6)))
+    shutil.copy(tmp_path / "north/0.png", tmp_path / "south/1.png")
+    parts = {
+        name: {"images": str(tmp_path / name), "labels": {"file": str(tmp_path / f"{name}.csv")}}
+        for name in ("north", "south")
+    }
+    sets = {"train": {"source": ["north", "south"], "fraction": 0.5},
+            "val": {"source": ["north", "south"], "fraction": 0.5}}  # fmt: skip
+    messages = Messages()
+    data = {"images": None, "collections": parts, "sets": sets}
+    outcome = run_ingest(tmp_path / "run", config(tmp_path, **data), messages)
+    found = rows(tmp_path / "run")
+    assert outcome.summary["sources"] == {"north": {"x": 6}, "south": {"x": 2, "y": 3}}
+    assert found["south/1"].reason == "duplicate: the same bytes as north/0"
+    used = [row.set for row in found.values() if row.status == "ok"]
+    assert sorted(set(used)) == ["train", "val"]
+    assert abs(used.count("train") - used.count("val")) <= 2
+    assert any("labels of collection 'south'" in line for line in messages.lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from isnet_cli.check.collections.configure import Configured
     from isnet_cli.check.collections.films import Collection
     from isnet_cli.check.survey import Survey
+    from isnet_cli.config.load import Option
     from isnet_cli.config.schema import Config
     from isnet_cli.core.run_folder import RunFolder
 
@@ -53,7 +55,7 @@ def check(
     """Check settings, images, labels and sets; write nothing."""
 
     def body(session: Session) -> Result:
-        from isnet_cli.config.load import dump, json_schema, load, plain
+        from isnet_cli.config.load import dump, json_schema, plain
 
         if schema:
             session.console.document(json_schema())
@@ -63,7 +65,7 @@ def check(
             *make_image_options(found),
             *make_options([("--labels", "data.labels.file", labels)]),
         ]
-        config = load(found.config, options.overrides, extra)
+        config = _load(found.config, options.overrides, extra)
         if resolved:
             return Result({"config": plain(config)}, dump(config).rstrip())
         from isnet_cli.check.inputs import check_inputs, describe_check
@@ -73,6 +75,21 @@ def check(
         return Result(facts, describe_check(facts), 0 if facts["ok"] else EXIT_CODES["data"])
 
     return execute("check", options, body)
+
+
+def _load(path: Path | None, overrides: Sequence[str], extra: Sequence[Option]) -> Config:
+    """The configuration; of a benchmark, whose cells all are loaded, that of its first cell."""
+    from isnet_cli.config.benchmark import is_benchmark, load_benchmark
+    from isnet_cli.config.load import load
+
+    if path is None or not is_benchmark(path):
+        return load(path, overrides, extra)
+    from isnet_cli.benchmark.cells import make_grid
+
+    if extra:
+        raise IsnetError("usage", f"{path}: a benchmark, which names its images itself")
+    bench = load_benchmark(path, overrides)
+    return make_grid(bench, path, Path("runs") / bench.name).cells[0].config
 
 
 def _run_of(found: Source, config: Config) -> RunFolder | None:
