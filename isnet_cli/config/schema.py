@@ -454,6 +454,8 @@ class Evaluate(Section):
     relevance: bool = True
     segmenter: bool = True  # false: a model that cuts out the lungs gets the whole image
     background: bool = True  # also images without lungs, lungs alone, swapped backgrounds
+    # batch_norm: statistics of BatchNorm layers anew for each set, from its images without labels
+    adapt: Literal["none", "batch_norm"] = "none"
     attack: bool = False  # also how far background pixels must change to change the prediction
     # findings drawn into test images: a .csv of boxes, a COCO .json or a folder of masks; of all
     # sets, or {set: path}

@@ -12,42 +12,36 @@ images: biased (as in training), standard (no shape) and deceiving (no class kee
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from isnet_cli.annotations.read import check_annotations, hash_annotations
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
-from isnet_cli.core.journal import Journal, name_part, remove_files
+from isnet_cli.core.journal import Journal, remove_files
 from isnet_cli.core.names import make_names
 from isnet_cli.core.records.metrics import Metrics
 from isnet_cli.core.records.read import read_record
-from isnet_cli.core.run_context import Bar, RunContext
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.core.stage import StageResult
 from isnet_cli.dataset.evaluation_sets import (
     TRAINING_SETS,
     Stopped,
     check_labels,
-    choose_chunk_size,
     choose_sets,
     list_versions,
-    raise_if_stopped,
     select_version,
-    split_into_chunks,
 )
-from isnet_cli.dataset.image_dataset import ImageDataset, Version
+from isnet_cli.dataset.image_dataset import Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import attack, background
+from isnet_cli.evaluate.adaptation import ADAPT, adapt_predictor
+from isnet_cli.evaluate.answers import Part, Work, predict_set, tabulate_part
 from isnet_cli.evaluate.background_scores import summarise_background
-from isnet_cli.evaluate.localisation import Figures, Plan, measure_set, plan_sets
+from isnet_cli.evaluate.localisation import Figures, measure_set, plan_sets
 from isnet_cli.evaluate.localisation_scores import add_localisation, summarise_pointing
 from isnet_cli.evaluate.scoring import (
     compute_shifts,
@@ -65,7 +59,7 @@ from isnet_cli.inference.predictor import (
     open_predictor,
     shared_settings,
 )
-from isnet_cli.stats.reliance import outside_share, summarise
+from isnet_cli.stats.reliance import summarise
 from isnet_cli.stats.shift import Test
 from isnet_models.methods.segmentation.segment_then_classify import LungsOnly
 
@@ -102,6 +96,8 @@ def settings(config: Config) -> list[Any]:
     unused = {"model", "batch_size", *(["segmenter"] if config.evaluate.segmenter else [])}
     if not config.evaluate.subgroups:
         unused |= {"subgroups", "subgroup_least"}
+    if config.evaluate.adapt == "none":
+        unused.add("adapt")
     own = config.evaluate.model_dump(exclude=unused if drawn else {*unused, "annotations"})
     maps = [heat.method, heat.family] if drawn else []
     return [NAME, FORMAT, own, *maps, config.seed, *shared_settings(config)]  # seed: intervals
@@ -151,7 +147,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             Journal(root, _work_identity(config, folder), context.share) as journal,
             context.progress.bar("evaluate", steps) as bar,
         ):
-            work = _Work(predictor, why, groups, journal, bar, context, plans)
+            work = Work(predictor, why, groups, journal, bar, context, plans)
             if not context.share.whole:
                 for name, images in sets.items():
                     _ask_model(work, name, images)
@@ -166,6 +162,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             deltas = compute_shifts(config, tests, reference)
             content = {
                 "schema": SCHEMA, **predictor.describe(), "thresholds": predictor.thresholds,
+                **({ADAPT: config.evaluate.adapt} if config.evaluate.adapt != "none" else {}),
                 "sets": results, "reference": reference, "shift": deltas,
             }  # fmt: skip
             files.write_json(root / METRICS, content)
@@ -178,46 +175,6 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
 
 
 Measured = dict[Version, list[Figures]]  # of annotated findings
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What every prediction needs.
-
-    Attributes:
-        predictor: The model, the run and its settings.
-        why: Reason why no map is made at all, or "".
-        groups: Column -> group of each image by its key.
-        journal: Notes of finished chunks.
-        bar: Progress.
-        context: Side effects.
-        plans: Set -> the annotated findings to measure.
-    """
-
-    predictor: Predictor
-    why: str
-    groups: Mapping[str, Mapping[str, str]]
-    journal: Journal
-    bar: Bar
-    context: RunContext
-    plans: Mapping[str, Plan]
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Predictions of one set in one version.
-
-    Attributes:
-        why: Reason why no map was made at all, or "".
-        rows: Images, N.
-        probabilities: [N][K].
-        shares: Share of relevance outside the lungs, None where there is none.
-    """
-
-    why: str
-    rows: list[Row] = field(default_factory=list)
-    probabilities: list[list[float]] = field(default_factory=list)
-    shares: list[float | None] = field(default_factory=list)
 
 
 def _warn_about(sets: dict[str, list[Row]], context: RunContext) -> None:
@@ -242,7 +199,7 @@ def _no_relevance(predictor: Predictor, context: RunContext) -> str:
 
 
 def _test_set(
-    work: _Work, root: Path, name: str, rows: list[Row], tests: dict[tuple[str, str], Test]
+    work: Work, root: Path, name: str, rows: list[Row], tests: dict[tuple[str, str], Test]
 ) -> dict[Version, dict[str, Any]]:
     """Metrics of a set in each version; writes their files to `root` and adds to `tests`."""
     parts, cut, attacked, pointed = _ask_model(work, name, rows)
@@ -272,10 +229,13 @@ def _test_set(
 
 
 def _ask_model(
-    work: _Work, name: str, rows: list[Row]
-) -> tuple[dict[Version, _Part], background.Examined, attack.Attacked | None, Measured]:
+    work: Work, name: str, rows: list[Row]
+) -> tuple[dict[Version, Part], background.Examined, attack.Attacked | None, Measured]:
     """All answers of the model on a set; only those of a share, where one was asked for."""
-    parts = _predict_set(work, name, rows)
+    work = dataclasses.replace(
+        work, predictor=adapt_predictor(work.predictor, name, rows, work.context)
+    )
+    parts = predict_set(work, name, rows)
     bench = background.Bench(work.predictor, work.journal, work.bar, work.context)
     cut = background.examine(bench, name, rows, tuple(parts))
     attacked, plan = attack.attack_set(bench, name, rows), work.plans[name]
@@ -283,72 +243,11 @@ def _ask_model(
     return parts, cut, attacked, pointed
 
 
-def _predict_set(work: _Work, name: str, rows: list[Row]) -> dict[Version, _Part]:
-    """Predictions in each version, chunk by chunk."""
-    names = list_versions(rows, work.predictor.config)
-    parts = {version: _Part(work.why) for version in names}
-    chunks = split_into_chunks(rows, choose_chunk_size(work.predictor.config))
-    for number, chunk in enumerate(chunks):
-        note = name_part(name, chunk[0].key, chunk[-1].key)
-        content = work.journal.get(note)
-        if content is None and not work.context.share.owns(number):
-            continue
-        if content is None:
-            content = _predict_chunk(work, chunk, names)
-            work.journal.add(note, content)
-        else:
-            work.bar.advance(sum(len(select_version(chunk, version)) for version in names))
-        for version, part in parts.items():
-            part.rows.extend(chunk[i] for i in select_version(chunk, version))
-            part.probabilities.extend(content[version]["p"])
-            part.shares.extend(content[version]["outside"])
-    return parts
-
-
-def _predict_chunk(work: _Work, rows: Sequence[Row], names: Sequence[Version]) -> dict[str, Any]:
-    """Probabilities and outside shares per version, JSON-able."""
-    predictor = work.predictor
-    dataset = predictor.load(rows)
-    found: dict[str, Any] = {}
-    for version in names:
-        chosen = select_version(rows, version)
-        p: list[list[float]] = []
-        outside: list[float | None] = [None] * len(chosen)
-        if chosen:
-            logits, maps, lungs = _answer_on_device(work, dataset, chosen, version)
-            p = predictor.seen(logits).probabilities.tolist()
-            if maps is not None:
-                shares = outside_share(maps.float().cpu().numpy(), lungs.cpu().numpy())
-                outside = [None if np.isnan(share) else float(share) for share in shares]
-        found[version] = {"p": p, "outside": outside}
-    return found
-
-
-def _answer_on_device(
-    work: _Work, dataset: ImageDataset, chosen: Sequence[int], version: Version
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Logits [n, K], maps [n, C, h, w] or None, and lungs [n, h, w]; the host waits for nothing."""
-    predictor = work.predictor
-    logits, maps, lungs = [], [], []
-    for batch in split_into_chunks(chosen, predictor.config.evaluate.batch_size):
-        raise_if_stopped(work.context)
-        images, masks = predictor.batch_on_device(dataset, batch, version)
-        if work.why:
-            logits.append(predictor.answer(images))
-        else:
-            y, R = predictor.relate(images, "predicted")
-            logits.append(y)
-            maps.append(R[:, 0])
-        lungs.append(masks)
-        work.bar.advance(len(batch))
-    return torch.cat(logits), torch.cat(maps) if maps else None, torch.cat(lungs)
-
-
 def _write_version(
     root: Path,
     name: str,
     version: Version,
-    part: _Part,
+    part: Part,
     cut: background.Examined,
     tests: dict[tuple[str, str], Test],
 ) -> dict[str, Any]:
@@ -372,25 +271,10 @@ def _write_version(
     }  # fmt: skip
     if lines:
         files.write_csv(place / background.TABLE, background.list_columns(predictor), lines)
-    files.write_csv(place / PREDICTIONS, *_table(part, p, predictor))
+    files.write_csv(place / PREDICTIONS, *tabulate_part(part, p, predictor))
     for file, text in scored.pictures.items():
         files.write_text(place / file, text)
     return content
-
-
-def _table(
-    part: _Part, p: NDArray[np.float64], predictor: Predictor
-) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns and lines of ``predictions.csv``."""
-    columns = ["key", "label", "predicted", *(f"p_{name}" for name in predictor.classes)]
-    columns.append("outside_share")
-    lines = []
-    decided = predictor.decisions(p)
-    for row, names, values, share in zip(part.rows, decided, p, part.shares, strict=True):
-        cells = [row.key, row.label, ";".join(names), *(f"{value:.9g}" for value in values)]
-        cells.append("" if share is None else f"{share:.6f}")
-        lines.append(dict(zip(columns, cells, strict=True)))
-    return columns, lines
 
 
 def _written(root: Path) -> set[str]:

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from isnet_cli.core.records.checkpoints import check_tensors
 from isnet_cli.core.training_loop import LoopSettings
+from isnet_models.batch_statistics import estimate_statistics
 from isnet_models.methods.base import Batch, Method
 
 
@@ -68,25 +69,12 @@ class WeightMean:
         if self._model is None:
             return
         net = self._model.module
-        net.train()
-        layers = [
-            layer for layer in net.modules()
-            if isinstance(layer, nn.modules.batchnorm._BatchNorm)
-            and layer.training and layer.track_running_stats
-        ]  # fmt: skip
-        net.eval()
-        momenta = [layer.momentum for layer in layers]
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # the plain mean of all batches
-            layer.train()
-        if layers:
-            with torch.no_grad():
-                for batch in batches:
-                    method.answer(net, batch)
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-        net.eval()
+
+        def show() -> None:
+            for batch in batches:
+                method.answer(net, batch)
+
+        estimate_statistics(net, show)
 
     def state(self) -> dict[str, Any]:
         """For the checkpoint; empty where there is no mean."""

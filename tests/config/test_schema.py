@@ -19,6 +19,7 @@ data.labels.classes data.labels.columns data.labels.delimiter data.labels.file d
 data.labels.min_match data.labels.task data.labels.uncertain
 data.max_side data.privacy.rename data.privacy.salt_file data.scale data.sets
 data.split.allow_overlap data.split.group data.split.ids data.split.stratify data.view
+evaluate.adapt
 evaluate.annotations evaluate.attack evaluate.batch_size evaluate.model evaluate.relevance
 evaluate.background evaluate.segmenter evaluate.sets
 heatmap.check heatmap.family heatmap.formats heatmap.identity heatmap.limit heatmap.method

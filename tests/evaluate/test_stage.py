@@ -16,7 +16,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.dataset import evaluation_sets
 from isnet_cli.errors import IsnetError
-from isnet_cli.evaluate import scoring
+from isnet_cli.evaluate import answers, scoring
 from isnet_cli.evaluate import stage as evaluate
 from isnet_cli.evaluate.stage import apply_segmenter_setting
 from isnet_cli.images.kept import load_image
@@ -367,6 +367,7 @@ def test_second_identical_run_does_no_work(tmp_path: Path) -> None:
         {"masks": {"on_suspect": "keep"}},
         {"evaluate": {"sets": ["test"]}},
         {"evaluate": {"reference": "test"}},
+        {"evaluate": {"adapt": "batch_norm"}},
         {"evaluate": {"intervals": {"prior": "uniform"}}},
     ],
 )
@@ -394,7 +395,7 @@ def test_fingerprint_follows_images_and_model(tmp_path: Path) -> None:
 def test_interrupted_and_continued_equals_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "choose_chunk_size", lambda config: 2)
+    monkeypatch.setattr(answers, "choose_chunk_size", lambda config: 2)
     whole, cut = make_trained(tmp_path / "a"), make_trained(tmp_path / "b")
     config = small_config(bias=SHAPES, evaluate={"background": False})
     run_stage(evaluate, config, whole, RunContext())

@@ -12,9 +12,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from isnet_cli.stats.scores import scores
 from tests.house.rules import ROOT
 
 ENGINE, COVERAGE = ROOT / "benchmarks" / "engine.py", ROOT / "benchmarks" / "coverage.py"
+SHIFT = ROOT / "benchmarks" / "threshold_shift.py"
 LAB, DECOY = ROOT / "benchmarks" / "phantom_lab.py", ROOT / "benchmarks" / "decoy_mnist.py"
 
 
@@ -202,3 +204,29 @@ def test_the_gpu_script_runs_on_a_bare_machine(tmp_path: Path) -> None:
             assert entry["ratio"] == pytest.approx(1, abs=5e-3)  # of float32, through two passes
     assert found["training"]["resnet18 isnet batch 4"]["finite"]
     assert found["engine"]["resnet18 one map"]["ratio"] > 1
+
+
+def test_a_shifted_threshold_is_found_and_a_failed_ranking_is_not_mended() -> None:
+    shift = load_script(SHIFT)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300)
+    logs = rng.normal(size=(300, 3)) * 0.3
+    logs[np.arange(300), labels] += 2.0
+    good = np.exp(logs - np.log(np.exp(logs).sum(1, keepdims=True)))
+    moved = np.exp(logs + np.array([0.0, 3.0, -2.0]))
+    moved /= moved.sum(1, keepdims=True)
+    names = ["a", "b", "c"]
+    for p in (good, moved):
+        expected = scores(p, labels, names)["macro"]["f1"]
+        assert shift.macro_f1(p.argmax(1), labels, 3) == pytest.approx(expected)
+    assert shift.macro_f1(good.argmax(1), labels, 3) > 0.99
+    assert shift.macro_f1(moved.argmax(1), labels, 3) < 0.6
+    cells = shift.measure(moved, labels, names, 20, 10)
+    assert float(cells[3].split(" ")[0]) > 0.95
+    assert float(cells[4]) > 0.99
+    blind = np.full((300, 2), 0.5) + rng.normal(size=(300, 2)) * 1e-3
+    cells = shift.measure(blind, labels % 2, names[:2], 20, 10)
+    assert float(cells[4]) < 0.65
+    chosen = shift.draw_films(labels, 20, rng)
+    assert chosen.sum() == 20
+    assert set(labels[chosen]) == {0, 1, 2}

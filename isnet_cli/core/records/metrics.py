@@ -266,6 +266,7 @@ class Metrics(Record):
     task: Literal["multiclass", "multilabel"]
     classes: Annotated[list[Text], Field(min_length=1)]
     thresholds: list[Share] | None = None
+    adapt: Literal["none", "batch_norm"] = "none"
     sets: dict[str, dict[str, TestScores]]
     shift: list[Pair] = Field(default_factory=list)
 

@@ -42,6 +42,7 @@ def build_scores_section(runs: Sequence[RunResults]) -> Section:
     ]
     tests = list_tests(runs)
     if tests:
+        blocks += _tell_adapted(runs)
         blocks += [
             *_tabulate_overall(runs, tests),
             Fold("Scores of each class", _tabulate_classes(runs, tests)),
@@ -50,6 +51,15 @@ def build_scores_section(runs: Sequence[RunResults]) -> Section:
         blocks += build_curve_blocks(runs, tests)
     files = (METRICS_FILE, "evaluate/<set>/<version>/predictions.csv")
     return Section("scores", "Scores", blocks, files)
+
+
+def _tell_adapted(runs: Sequence[RunResults]) -> list[Block]:
+    """Says of which models each set was scored with statistics of its own images."""
+    names = [run.name for run in runs if run.metrics.get("adapt", "none") != "none"]
+    if not names:
+        return []
+    text = "each set was scored with BatchNorm statistics of its own images (evaluate.adapt)"
+    return [Notice(f"{', '.join(names)}: {text}.", "info")]
 
 
 def _tabulate_overall(runs: Sequence[RunResults], tests: Sequence[TestKey]) -> list[Table]:
