@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 from email.parser import Parser
 from pathlib import Path
@@ -17,20 +18,28 @@ from tests.house.test_packaging import tracked
 FOLDER = ROOT / "packaging" / "isnet_lrp"
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    code = f"from hatchling.build import build_wheel; print(build_wheel({str(folder)!r}))"
+def build(kind: str, source: Path, folder: Path) -> Path:
+    """A wheel or an sdist, as `python -m build` makes it, without a network."""
+    code = f"from hatchling.build import build_{kind}; print(build_{kind}({str(folder)!r}))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=FOLDER, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return folder / done.stdout.split()[-1]
 
 
-def test_it_holds_the_engine_and_nothing_else(wheel: Path) -> None:
+def read_files(wheel: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(wheel) as archive:
-        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", FOLDER, tmp_path_factory.mktemp("wheel"))
+
+
+def test_it_holds_the_engine_and_nothing_else(wheel: Path) -> None:
+    names = {name for name in read_files(wheel) if ".dist-info/" not in name}
     assert names == tracked("models/isnet_lrp")
 
 
@@ -47,7 +56,7 @@ def test_it_needs_torch_alone_and_has_its_own_page(wheel: Path) -> None:
 
 def test_unpacked_it_explains_a_network_by_itself(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path)
+        archive.extractall(tmp_path)  # noqa: S202 - our own
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "import torch, isnet_lrp\n"
@@ -61,3 +70,16 @@ def test_unpacked_it_explains_a_network_by_itself(wheel: Path, tmp_path: Path) -
         text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "(1, 1, 1, 2, 2)\n"), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", [FOLDER, ROOT], ids=["isnet-lrp", "isnet"])
+def test_a_wheel_of_the_source_distribution_is_that_of_the_repository(
+    source: Path, tmp_path: Path
+) -> None:
+    with tarfile.open(build("sdist", source, tmp_path)) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    (tmp_path / "own").mkdir()
+    own = build("wheel", source, tmp_path / "own")
+    assert read_files(build("wheel", unpacked, tmp_path)) == read_files(own)
