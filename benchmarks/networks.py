@@ -215,8 +215,7 @@ implementation in float64, and those of the *exact* ones with gradient x input.
 {tried} networks. Not conserved to rounding: `csatv2` subtracts constants of its own from the image's frequencies; `iformer_t` passes values through
 a sigmoid, whose value at 0 is a bias; `coat_tiny` multiplies by its class tokens, so they cannot be set to 0; `efficientvit_b0` computes its attention in float32 whatever the precision.
 
-Not explained: recurrent layers (`sequencer2d_s`: `lstm: no relevance rule for this operation`), compiled and scripted networks.
-`python benchmarks/operations.py` tries one classifier of each of timm's modules, with `--all` every one, by shapes alone.
+Not explained: compiled and scripted networks. [timm.md](timm.md) has all of timm's classifiers.
 """  # noqa: E501 - a page
 
 

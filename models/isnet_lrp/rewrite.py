@@ -191,8 +191,3 @@ def find_makers(graph: Graph, node: int, channels: int) -> list[tuple[int, int, 
         found += [(at + a, at + b, n, o) for a, b, n, o in find_makers(graph, part, size)]
         at += size
     return found
-
-
-def find_maker(ops: Sequence[Op], node: int) -> Op | None:
-    """The operation among these that makes a node."""
-    return next((op for op in ops if node in op.outs), None)

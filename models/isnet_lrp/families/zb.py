@@ -143,65 +143,65 @@ def propagate_zb(
     Returns:
         Relevance of the pixels [K, B, C, H, W]. The biases take the mean of l, h over channels.
     """
-    if isinstance(layer.stem, Layout):
-        return _through_layout(x, relevance, layer, layer.stem, epsilon, low, high)
-    weight = layer.fuse_weights()
-    if layer.stem is not None:
-        return _through_pixels(x, relevance, layer, layer.stem, epsilon, low, high)
-    positive, negative = _signs(weight)
-    outside = _bias_terms(layer.bias, low, high)
-    l_plane, h_plane = low.view(-1, 1, 1), high.view(-1, 1, 1)
-    size = (x.shape[2], x.shape[3])
-    if layer.options is None:
-        flat = torch.cat([p.expand(x.shape[1:]).flatten()[None] for p in (l_plane, h_plane)])
-        outside = outside + F.linear(flat[:1], positive)[0] + F.linear(flat[1:], negative)[0]
-        s = divide(relevance, layer.subtract(outside), epsilon)
-        up, down = (
-            (s @ w.flatten(1)).view(*s.shape[:2], *x.shape[1:]) for w in (positive, negative)
-        )
-    else:
-        taps = sum_over_channels(positive, low, layer.options.groups)
-        taps = taps + sum_over_channels(negative, high, layer.options.groups)
-        plane = convolve_ones(taps, layer.options, size, (relevance.shape[-2], relevance.shape[-1]))
-        s = divide(relevance, layer.subtract(outside.view(-1, 1, 1) + plane), epsilon)
-        up, down = _both(s, positive, negative, layer.options, size)
-    return (x - l_plane) * up + (x - h_plane) * down
+    share = _share_linear if layer.options is None else _share_convolution
+    up, down = share(x, relevance, layer, epsilon, low, high)
+    return (x - low.view(-1, 1, 1)) * up + (x - high.view(-1, 1, 1)) * down
 
 
-def _through_layout(
-    x: Tensor,
-    relevance: Tensor,
-    layer: FirstLayer,
-    stem: Layout,
-    epsilon: float,
-    low: Tensor,
-    high: Tensor,
-) -> Tensor:
-    """As `propagate_zb`, of a convolution behind a stem: the rule on both maps as one.
+def _share_convolution(
+    x: Tensor, relevance: Tensor, layer: FirstLayer, epsilon: float, low: Tensor, high: Tensor
+) -> tuple[Tensor, Tensor]:
+    """W⁺ᵀs and W⁻ᵀs of a convolution; with a stem before it, the rule on both maps as one.
 
     With u = factor·x + constant the map has the weights W·factor, those of repeated channels
     summed; each constant is its own lower and upper bound and cancels out.
     """
-    options = layer.options
-    assert options is not None  # noqa: S101 - a layout is that of a convolution
-    weight, size = layer.fuse_weights(), stem.constant.shape[1:]
-    folded, own = fold_weights(weight, stem, x.shape[1], options)
+    options, stem = cast("ConvOptions", layer.options), cast("Layout | None", layer.stem)
+    weight, size, inner = layer.fuse_weights(), x.shape[2:], None
+    folded, own, ends = weight, options, (low, high)
+    if stem is not None:
+        size, inner = stem.constant.shape[1:], stem.inner()
+        folded, own = fold_weights(weight, stem, x.shape[1], options)
+        constant = stem.constant[:, inner[0], inner[1]][:, 0, 0]
+        ends = map_bounds(stem.channels, stem.factor, constant, low, high)
     positive, negative = _signs(folded)
-    l_plane, h_plane = low.view(-1, 1, 1), high.view(-1, 1, 1)
     taps = sum_over_channels(positive, low, own.groups)
     taps = taps + sum_over_channels(negative, high, own.groups)
-    output = (relevance.shape[-2], relevance.shape[-1])
-    plane = convolve_ones(taps, options, (size[0], size[1]), output, stem.inner())
-    plane = plane + options.apply(stem.constant[None], weight)[0]
-    rows, columns = stem.inner()
-    constant = stem.constant[:, rows, columns][:, 0, 0]
-    lows, highs = map_bounds(stem.channels, stem.factor, constant, low, high)
-    outside = _bias_terms(layer.bias, lows, highs)
-    s = divide(relevance, layer.subtract(outside.view(-1, 1, 1) + plane), epsilon)
-    cut = _place_in_image(stem)
-    parts = _both(s, positive, negative, own, (size[0], size[1]))
-    up, down = (F.pad(part, cut) for part in parts)
-    return (x - l_plane) * up + (x - h_plane) * down
+    H, W = size
+    outside = convolve_ones(taps, own, (H, W), (relevance.shape[-2], relevance.shape[-1]), inner)
+    if stem is not None:
+        outside = outside + options.apply(stem.constant[None], weight)[0]
+    outside = outside + _bias_terms(layer.bias, *ends).view(-1, 1, 1)
+    s = divide(relevance, layer.subtract(outside), epsilon)
+    parts = _both(s, positive, negative, own, (H, W))
+    if stem is None:
+        return parts
+    up, down = (F.pad(part, _place_in_image(stem)) for part in parts)
+    return up, down
+
+
+def _share_linear(
+    x: Tensor, relevance: Tensor, layer: FirstLayer, epsilon: float, low: Tensor, high: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As `_share_convolution`; behind a stem each value has its own pixel and factor."""
+    stem, weight, shape = cast("Stem | None", layer.stem), layer.fuse_weights(), x.shape[1:]
+    lows, highs = (bound.view(-1, 1, 1).expand(shape).flatten() for bound in (low, high))
+    folded, ends = weight, (low, high)
+    if stem is not None:
+        places, factor = stem.pixel[0].flatten(), stem.factor[0].flatten()
+        constant = stem.constant[0].flatten()
+        ends = map_bounds(tuple(places.tolist()), factor, constant, lows, highs)
+        known = (places >= 0).nonzero()[:, 0].to(weight.device, non_blocking=True)
+        index = places[places >= 0].to(weight.device, non_blocking=True)
+        folded = weight.new_zeros(len(weight), shape.numel())
+        folded = folded.index_add(1, index, (weight * factor)[:, known])
+    positive, negative = _signs(folded)
+    outside = _bias_terms(layer.bias, *ends) + positive @ lows + negative @ highs
+    if stem is not None:
+        outside = outside + weight @ constant
+    s = divide(relevance, layer.subtract(outside), epsilon)
+    up, down = ((s @ w).view(*s.shape[:2], *shape) for w in (positive, negative))
+    return up, down
 
 
 def fold_weights(
@@ -241,7 +241,7 @@ def map_bounds(
     """Bounds [I] of factor·x + constant for x within `low` and `high`; constant ones left out.
 
     Args:
-        channels: Channel of the image behind each value, below 0: none.
+        channels: Channel (or pixel) of the image behind each value, below 0: none.
         factor: [I].
         constant: [I].
         low: Lower bound per channel of the image [C].
@@ -259,34 +259,6 @@ def _place_in_image(stem: Layout) -> tuple[int, int, int, int]:
     (top, left), (H, W) = stem.offset, stem.size
     height, width = stem.constant.shape[1:]
     return -left, W + left - width, -top, H + top - height
-
-
-def _through_pixels(
-    x: Tensor,
-    relevance: Tensor,
-    layer: FirstLayer,
-    stem: Stem,
-    epsilon: float,
-    low: Tensor,
-    high: Tensor,
-) -> Tensor:
-    """As `_through_layout`, of a linear layer: each value has its own pixel and factor."""
-    weight, shape = layer.fuse_weights(), x.shape[1:]
-    factor, constant = stem.factor[0].flatten(), stem.constant[0].flatten()
-    places = stem.pixel[0].flatten()
-    known = (places >= 0).nonzero()[:, 0].to(weight.device, non_blocking=True)
-    index = places[places >= 0].to(weight.device, non_blocking=True)
-    folded = weight.new_zeros(len(weight), shape.numel())
-    folded = folded.index_add(1, index, (weight * factor)[:, known])
-    positive, negative = _signs(folded)
-    lows, highs = (bound.view(-1, 1, 1).expand(shape).flatten() for bound in (low, high))
-    ends = factor[known] * lows[index] + constant[known], factor[known] * highs[index]
-    ends = ends[0], ends[1] + constant[known]
-    outside = _bias_terms(layer.bias, torch.minimum(*ends), torch.maximum(*ends))
-    outside = outside + weight @ constant + positive @ lows + negative @ highs
-    s = divide(relevance, layer.subtract(outside), epsilon)
-    up, down = ((s @ w).view(*s.shape[:2], *shape) for w in (positive, negative))
-    return (x - low.view(-1, 1, 1)) * up + (x - high.view(-1, 1, 1)) * down
 
 
 def _signs(weight: Tensor) -> tuple[Tensor, Tensor]:
