@@ -3,9 +3,10 @@
     python benchmarks/gpu.py --out DIR [--minutes 9]
 
 Needs Python, PyTorch, torchvision, timm, numpy, Pillow, PyYAML, pydantic, safetensors and
-scikit-learn. Prints a table as it goes and writes ``DIR/gpu.json`` after each part; parts for which
-no time is left are named there. Without a GPU the same parts run on small images, as a trial of
-the script: their figures say nothing.
+scikit-learn. Prints a table as it goes and writes each figure into ``DIR/gpu.json``; what fails, or
+for which no time is left, is named there, and the other parts run. Whatever hangs, the script ends
+`GRACE` seconds after its time. Without a GPU the same parts run on small images, as a trial of the
+script: their figures say nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torchvision
 from torch import Tensor, nn
 
@@ -48,6 +51,7 @@ from isnet_models.backbones import build_backbone  # noqa: E402
 from isnet_models.methods import registry  # noqa: E402
 from isnet_models.methods.base import Context  # noqa: E402
 from isnet_models.methods.settings import ISNetSettings  # noqa: E402
+from isnet_models.ranks import Ranks, SharedBatch, sum_gradients  # noqa: E402
 
 BOUNDS = (0.0, 1.0)
 P = 0.7  # weight of the heat-map loss
@@ -55,6 +59,7 @@ KINDS: dict[str, tuple[str | None, int]] = {  # what the maps explain, and maps 
     "standard": (None, 0), "one map": ("selective", 1), "three maps": ("all", 3),
     "ten maps": ("all", 10),
 }  # fmt: skip
+GRACE = 20.0  # seconds between the end of the time and that of a part that hangs
 CHANGES = {"rotate": 10.0, "translate": 0.05, "scale": 0.1, "contrast": 0.2, "brightness": 0.1}
 Step = Callable[[], Tensor]
 
@@ -70,7 +75,8 @@ class Bench:
         nets: Names of torchvision.
         ends: When the time is up (`time.monotonic`).
         out: Folder of the JSON file.
-        found: Everything so far.
+        found: Everything so far, by part.
+        part: The one that runs.
     """
 
     device: torch.device
@@ -80,21 +86,31 @@ class Bench:
     ends: float
     out: Path
     found: dict[str, Any] = field(default_factory=dict)
+    part: str = ""
 
     @property
     def cuda(self) -> bool:
         """Whether there is a GPU."""
         return self.device.type == "cuda"
 
-    @property
-    def left(self) -> float:
-        """Seconds left."""
-        return self.ends - time.monotonic()
+    def has_time(self, name: str, seconds: float = 20.0) -> bool:
+        """Whether so many seconds are left; notes what is left out otherwise."""
+        if self.ends - time.monotonic() > seconds:
+            return True
+        self.found[self.part].setdefault("left out", []).append(name)
+        return False
 
-    def say(self, name: str, value: Any) -> None:
-        """Prints one figure."""
-        text = f"{value:10.4g}" if isinstance(value, float) else f"  {value}"
-        print(f"  {name:44}{text}", flush=True)
+    def note(self, name: str, value: Any) -> None:
+        """Prints one figure of the part, or several by name, and writes it down."""
+        self.found[self.part][name] = value
+        entry = value if isinstance(value, dict) else {"": value}
+        shown = (f"{k} {v:.7g}" if isinstance(v, float) else f"{k} {v}" for k, v in entry.items())
+        print(f"  {name:42}{'  '.join(shown)}", flush=True)
+        self.save()
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Notes what failed; the other figures may do."""
+        self.note(name, {"failed": f"{type(error).__name__}: {str(error)[:300]}"})
 
     def wait(self) -> None:
         """Lets the device finish."""
@@ -122,13 +138,20 @@ def make_net(name: str, classes: int, device: torch.device, dtype: torch.dtype) 
 
 
 def make_step(
-    bench: Bench, name: str, kind: str, *, mixed: bool = False, compiled: bool = False
+    bench: Bench,
+    name: str,
+    kind: str,
+    *,
+    mixed: bool = False,
+    compiled: bool = False,
+    layout: torch.memory_format = torch.contiguous_format,
 ) -> tuple[nn.Module, Step]:
     """A network and a step of its training without the optimiser, which returns the loss."""
     target, maps = KINDS[kind]
     K, B, S, device = max(maps, 3), bench.batch, bench.size, bench.device
-    net = make_net(name, K, device, torch.float32)
-    x, labels = torch.rand(B, 3, S, S, device=device), torch.arange(B, device=device) % K
+    net = make_net(name, K, device, torch.float32).to(memory_format=layout)
+    x = torch.rand(B, 3, S, S, device=device).contiguous(memory_format=layout)
+    labels = torch.arange(B, device=device) % K
     masks = make_masks(B, S, device, torch.float32)
     settings, wanted = HeatmapLossSettings(), "mixed" if mixed else "float32"
     chosen: Any = target
@@ -160,7 +183,7 @@ def make_masks(B: int, S: int, device: torch.device, dtype: torch.dtype) -> Tens
     return masks
 
 
-def capture(bench: Bench, step: Step) -> Step:
+def capture(step: Step) -> Step:
     """The step as a CUDA graph."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -196,25 +219,27 @@ def measure_seconds(bench: Bench, step: Step, rounds: int) -> float:
 # -- parts ---------------------------------------------------------------------------------------
 
 
-def check_numbers(bench: Bench) -> dict[str, Any]:
+def check_numbers(bench: Bench) -> None:
     """Maps and weight gradients against float64 on the CPU: cosine, and ratio of the norms."""
-    found: dict[str, Any] = {}
     size = 64 if bench.cuda else 32
     for name in ("resnet18", "densenet121", "vgg11_bn")[: 3 if bench.cuda else 1]:
         torch.manual_seed(1)
         x = torch.rand(4, 3, size, size, dtype=torch.float64)
         start = make_net(name, 3, torch.device("cpu"), torch.float64).state_dict()
         for target in ("selective", "all", "stochastic"):
+            if not bench.has_time(f"{name} {target}"):
+                return
             true = learn(name, x, start, target, "float32")
             for precision in ("float32", "mixed"):
                 ours = learn(name, x.float().to(bench.device), start, target, precision)
                 for what, a, b in zip(("map", "gradient"), ours, true, strict=True):
-                    mine, exact = a.double().cpu(), b.double()
-                    cosine = float(mine @ exact / (mine.norm() * exact.norm()))
-                    key = f"{name} {target} {precision} {what}"
-                    found[key] = {"cosine": cosine, "ratio": float(mine.norm() / exact.norm())}
-                    bench.say(key, f"cosine {cosine:.7f}  ratio {found[key]['ratio']:.6f}")
-    return found
+                    bench.note(f"{name} {target} {precision} {what}", compare(a, b))
+
+
+def compare(ours: Tensor, true: Tensor) -> dict[str, float]:
+    """Cosine, and ratio of the norms, of two vectors."""
+    a, b = ours.double().cpu(), true.double().cpu()
+    return {"cosine": float(a @ b / (a.norm() * b.norm())), "ratio": float(a.norm() / b.norm())}
 
 
 def learn(
@@ -238,66 +263,120 @@ def learn(
     return result.maps.detach().flatten(), torch.cat(gradients)
 
 
-def compare_engines(bench: Bench) -> dict[str, Any]:
+def check_sharing(bench: Bench, folder: Path) -> None:
+    """A step on the way that several processes take, by one: through NCCL where there is a GPU."""
+    backend = "nccl" if bench.cuda and dist.is_nccl_available() else "gloo"
+    dist.init_process_group(
+        backend, init_method=f"file://{folder / 'meeting'}", rank=0, world_size=1
+    )
+    try:
+        name = "densenet121" if bench.cuda else "resnet18"
+        found, seconds = [], []
+        for ranks in (None, Ranks(0, 1)):
+            net, step = make_step(bench, name, "one map")
+
+            def shared(
+                net: nn.Module = net, step: Step = step, ranks: Ranks | None = ranks
+            ) -> Tensor:
+                if ranks is None:
+                    return step()
+                with SharedBatch(ranks, bench.batch):
+                    loss = step()
+                sum_gradients(net.parameters(), ranks)
+                return loss
+
+            seconds.append(measure_seconds(bench, shared, 5 if bench.cuda else 1))
+            gradients = [p.grad.flatten() for p in net.parameters() if p.grad is not None]
+            found.append(torch.cat(gradients))
+        bench.note(f"{name}, {backend}, gradient beside alone", compare(found[1], found[0]))
+        bench.note("duration beside alone", seconds[1] / seconds[0])
+    finally:
+        dist.destroy_process_group()
+
+
+def compare_engines(bench: Bench) -> None:
     """Seconds of each kind of step, and its ratio to the standard step of the same precision."""
-    found: dict[str, Any] = {}
-    rounds = 10 if bench.cuda else 1
     for name in bench.nets:
         for mixed in (False, True):
             base = 0.0
             for kind in KINDS:
-                if bench.left < 60 and bench.cuda:
-                    return {**found, "left out": f"from {name} {kind} on: no time left"}
                 key = f"{name} {kind}{' mixed' if mixed else ''}"
-                found[key] = entry = _try_step(bench, name, kind, mixed, rounds)
-                base = base or entry.get("seconds", 0.0)
-                if "seconds" in entry:
-                    entry["ratio"] = entry["seconds"] / base
-                    entry["images_per_second"] = bench.batch / entry["seconds"]
-                    shown = f"{1000 * entry['seconds']:8.1f} ms  ratio {entry['ratio']:.2f}"
-                    if "graph_seconds" in entry:
-                        shown += f"  as a graph {1000 * entry['graph_seconds']:.1f} ms"
-                    bench.say(key, f"{shown}  {entry['peak_mb']:.0f} MB")
-                else:
-                    bench.say(key, entry["failed"])
-    return found
+                if bench.has_time(key, 60 if bench.cuda else 20):
+                    base = time_step(bench, key, base, name, kind, mixed=mixed) or base
 
 
-def _try_step(bench: Bench, name: str, kind: str, mixed: bool, rounds: int) -> dict[str, Any]:
+def time_step(
+    bench: Bench, key: str, base: float, name: str, kind: str, *, graph: bool = False, **how: Any
+) -> float:
+    """Notes duration, ratio to `base` seconds and peak memory of a step; its seconds, 0: it failed.
+
+    Args:
+        bench: The bench.
+        key: Name of the figures.
+        base: Seconds of what it is compared with; 0: nothing.
+        name: As in `make_step`.
+        kind: See there.
+        graph: Whether the step is captured as a CUDA graph.
+        **how: See there.
+    """
     gc.collect()
     if bench.cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    entry: dict[str, Any] = {}
+    began = time.perf_counter()
     try:
-        _, step = make_step(bench, name, kind, mixed=mixed)
-        entry["seconds"] = measure_seconds(bench, step, rounds)
-        entry["peak_mb"] = torch.cuda.max_memory_allocated() / 1e6 if bench.cuda else 0.0
-    except RuntimeError as error:  # too little memory, as a rule: the other kinds may fit
-        return {"failed": str(error).splitlines()[0][:160]}
-    if bench.cuda and kind in ("standard", "one map"):
-        try:
-            entry["graph_seconds"] = measure_seconds(bench, capture(bench, step), rounds)
-        except RuntimeError as error:
-            entry["graph_failed"] = str(error).splitlines()[0][:160]
-    return entry
+        _, step = make_step(bench, name, kind, **how)
+        if graph:
+            step = capture(step)
+        step()
+        first = time.perf_counter() - began
+        seconds = measure_seconds(bench, step, 10 if bench.cuda else 1)
+    except Exception as error:  # too little memory, no compiler: the other kinds may do
+        bench.fail(key, error)
+        return 0.0
+    peak = torch.cuda.max_memory_allocated() / 1e6 if bench.cuda else 0.0
+    bench.note(
+        key,
+        {
+            "ms": 1000 * seconds, "ratio": seconds / (base or seconds),
+            "images_per_second": bench.batch / seconds, "peak_mb": peak, "first_s": first,
+        },
+    )  # fmt: skip
+    return seconds
 
 
-def compile_steps(bench: Bench) -> dict[str, Any]:
-    """The compiled ISNet step beside the eager one."""
-    found: dict[str, Any] = {}
+def compare_layouts(bench: Bench) -> None:
+    """Steps in mixed precision with channels last beside those as they are."""
+    for name in bench.nets[:2]:
+        for kind in ("standard", "one map"):
+            base, key = 0.0, f"{name} {kind} mixed"
+            for layout in (torch.contiguous_format, torch.channels_last):
+                more = ", channels last" if layout == torch.channels_last else ""
+                if bench.has_time(key + more):
+                    base = time_step(
+                        bench, key + more, base, name, kind, mixed=True, layout=layout
+                    )  # fmt: skip
+
+
+def capture_graphs(bench: Bench) -> None:
+    """Steps as CUDA graphs beside eager ones."""
+    for name in bench.nets if bench.cuda else ():
+        for kind in ("standard", "one map"):
+            base = 0.0
+            for graph in (False, True):
+                key = f"{name} {kind} mixed{', as a graph' if graph else ''}"
+                if bench.has_time(key):
+                    base = time_step(bench, key, base, name, kind, mixed=True, graph=graph)
+
+
+def compile_steps(bench: Bench) -> None:
+    """Compiled ISNet steps beside eager ones."""
     for name in ("resnet18", "densenet121") if bench.cuda else ():
-        if bench.left < 150:
-            return {**found, "left out": f"{name}: no time left"}
-        began = time.perf_counter()
-        try:
-            _, step = make_step(bench, name, "one map", compiled=True)
-            found[name] = {"seconds": measure_seconds(bench, step, 10)}
-        except RuntimeError as error:
-            found[name] = {"failed": str(error).splitlines()[0][:160]}
-        found[name]["first_call_seconds"] = time.perf_counter() - began
-        bench.say(f"{name} one map compiled", json.dumps(found[name]))
-    return found
+        base = 0.0
+        for compiled in (False, True):
+            key = f"{name} one map{', compiled' if compiled else ''}"
+            if bench.has_time(key, 90 if compiled else 20):
+                base = time_step(bench, key, base, name, "one map", compiled=compiled)
 
 
 def make_dataset(bench: Bench, folder: Path, config: Config, count: int) -> ImageDataset:
@@ -332,11 +411,13 @@ def make_config(bench: Bench, arch: str, method: str, batch: int, workers: int) 
     )  # fmt: skip
 
 
-def measure_input(bench: Bench, folder: Path) -> dict[str, Any]:
+def measure_input(bench: Bench, folder: Path) -> None:
     """Images per second that reach the device ready to be trained on, by threads."""
-    found: dict[str, Any] = {}
     count = 4096 if bench.cuda else 64
     for workers in (1, 2, 4, 8) if bench.cuda else (0, 1):
+        name = f"{workers} threads, images/s"
+        if not bench.has_time(name):
+            return
         batch = 2 * bench.batch
         config = make_config(bench, "resnet18", "standard", batch, workers)
         dataset = make_dataset(bench, folder, config, count)
@@ -350,26 +431,24 @@ def measure_input(bench: Bench, folder: Path) -> dict[str, Any]:
             for one in Feed(dataset, changed, "biased", bench.device):
                 last = one.images
             bench.wait()
-        found[f"{workers} threads"] = count / (time.perf_counter() - began)
+        bench.note(name, count / (time.perf_counter() - began))
         assert last.shape[1:] == (3, bench.size, bench.size)
-        bench.say(f"input path, {workers} threads, images/s", found[f"{workers} threads"])
-    return found
 
 
-def train_whole(bench: Bench, folder: Path) -> dict[str, Any]:
+def train_whole(bench: Bench, folder: Path) -> None:
     """Whole training steps, input path and optimiser included: images per second, time waited."""
-    found: dict[str, Any] = {}
     arch = "densenet121" if bench.cuda else "resnet18"
-    for method in ("standard", "isnet"):
-        for batch in (64, 256) if bench.cuda else (4,):
-            if bench.left < 45 and bench.cuda:
-                return {**found, "left out": f"{method} {batch}: no time left"}
+    for batch in (64, 256) if bench.cuda else (4,):
+        for method in ("standard", "isnet"):
+            name = f"{arch} {method} batch {batch}"
+            if not bench.has_time(name, 45 if bench.cuda else 20):
+                continue
             config = make_config(bench, arch, method, batch, 4)
-            steps = 20 if bench.cuda else 2
             dataset = make_dataset(bench, folder, config, 4096 if bench.cuda else 64)
-            found[f"{arch} {method} batch {batch}"] = entry = _train(bench, config, dataset, steps)
-            bench.say(f"{arch} {method} batch {batch}", json.dumps(entry))
-    return found
+            try:
+                bench.note(name, _train(bench, config, dataset, 12 if bench.cuda else 2))
+            except Exception as error:
+                bench.fail(name, error)
 
 
 def make_training(bench: Bench, config: Config, dataset: ImageDataset) -> ClassifierTraining:
@@ -395,6 +474,9 @@ def _train(bench: Bench, config: Config, dataset: ImageDataset, steps: int) -> d
     training.begin_epoch(0)
     training.net.train()
     figures, waited, began = StepFigures(bench.device), 0.0, 0.0
+    if bench.cuda:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     try:
         for step in range(steps + 3):
             if step == 3:  # the first steps choose kernels
@@ -412,35 +494,36 @@ def _train(bench: Bench, config: Config, dataset: ImageDataset, steps: int) -> d
     return {
         "images_per_second": images / seconds, "step_ms": 1000 * seconds / steps,
         "host_in_input_share": waited / seconds, "finite": figures.read().bad_step is None,
+        "peak_mb": torch.cuda.max_memory_allocated() / 1e6 if bench.cuda else 0.0,
     }  # fmt: skip
 
 
-def count_waits(bench: Bench, folder: Path) -> dict[str, Any]:
+def count_waits(bench: Bench, folder: Path) -> None:
     """How often the host waits for the GPU in a training step and in a validation batch."""
-    if not bench.cuda:
-        return {"left out": "needs a GPU"}
-    config = make_config(bench, "resnet18", "isnet", 32, 2)
-    training = make_training(bench, config, make_dataset(bench, folder, config, 4096))
+    config = make_config(bench, "resnet18", "isnet", bench.batch, 2)
+    training = make_training(bench, config, make_dataset(bench, folder, config, 32 * bench.batch))
     training.begin_epoch(0)
     training.net.train()
     figures = StepFigures(bench.device)
-    for step in range(2):
-        training.train_step(training.make_batch(0, step), 0, step, figures)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
-        training.train_step(training.make_batch(0, 2), 0, 2, figures)
-        in_step = len(said)
-        training.validator.collect(training.net, training.method, 0)
-        torch.cuda.set_sync_debug_mode("default")
-    training.end_epoch()
+    try:
+        for step in range(2):
+            training.train_step(training.make_batch(0, step), 0, step, figures)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            if bench.cuda:
+                torch.cuda.set_sync_debug_mode("warn")
+            training.train_step(training.make_batch(0, 2), 0, 2, figures)
+            in_step = len(said)
+            training.validator.collect(training.net, training.method, 0)
+    finally:
+        if bench.cuda:
+            torch.cuda.set_sync_debug_mode("default")
+        training.end_epoch()
     where = sorted({f"{Path(w.filename).name}:{w.lineno}" for w in said})
-    found = {"step": in_step, "validation": len(said) - in_step, "where": where}
-    bench.say("waits of the host", json.dumps(found))
-    return found
+    bench.note("waits", {"step": in_step, "validation": len(said) - in_step, "where": where})
 
 
-def profile_step(bench: Bench) -> dict[str, Any]:
+def profile_step(bench: Bench) -> None:
     """Where the time of the ISNet step goes, by kernel."""
     from torch.profiler import ProfilerActivity, profile
 
@@ -456,12 +539,37 @@ def profile_step(bench: Bench) -> dict[str, Any]:
     key = "self_device_time_total" if bench.cuda else "self_cpu_time_total"
     events = sorted(seen.key_averages(), key=lambda e: -getattr(e, key))
     total = sum(getattr(e, key) for e in events) or 1
-    found = {
-        e.key[:100]: {"share": getattr(e, key) / total, "calls": e.count / 3} for e in events[:25]
-    }
-    for kernel, entry in list(found.items())[:10]:
-        bench.say(kernel[:44], f"{100 * entry['share']:5.1f} %  {entry['calls']:.0f} calls a step")
-    return found
+    for e in events[:25]:
+        share, calls = getattr(e, key) / total, e.count / 3
+        bench.note(e.key[:100], {"share": share, "calls a step": calls})
+
+
+def run_part(bench: Bench, name: str, part: Callable[[], None]) -> None:
+    """One part; what it found until it failed stays."""
+    print(name, flush=True)
+    bench.part, began = name, time.monotonic()
+    bench.found[name] = {}
+    try:
+        if bench.has_time(name):
+            part()
+    except Exception as error:
+        bench.fail("all that follows here", error)
+    bench.found[name]["took_seconds"] = time.monotonic() - began
+    bench.save()
+
+
+def end_in_time(bench: Bench) -> None:
+    """Ends the process some seconds after its time, whatever it does then."""
+
+    def end() -> None:
+        print(f"  no end in sight in {bench.part}: ended", flush=True)
+        bench.found.setdefault(bench.part, {})["failed"] = "no end in sight"
+        bench.save()
+        os._exit(1)
+
+    timer = threading.Timer(max(0.0, bench.ends - time.monotonic()) + GRACE, end)
+    timer.daemon = True
+    timer.start()
 
 
 def main() -> int:
@@ -481,32 +589,30 @@ def main() -> int:
         time.monotonic() + 60 * given.minutes, given.out,
     )  # fmt: skip
     device = torch.cuda.get_device_name() if cuda else "no GPU: a trial, whose figures say nothing"
+    end_in_time(bench)
+    device = torch.cuda.get_device_name() if cuda else "no GPU: a trial, whose figures say nothing"
     bench.found["machine"] = {
         "device": device, "torch": torch.__version__, "cores": os.cpu_count(),
         "cudnn": torch.backends.cudnn.version() if cuda else None,
     }  # fmt: skip
     print(f"torch {torch.__version__}, {device}, {bench.size} px", flush=True)
-    with tempfile.TemporaryDirectory(dir=given.out) as folder:
-        parts: dict[str, Callable[[], dict[str, Any]]] = {
+    with tempfile.TemporaryDirectory(dir=given.out) as name:
+        folder = Path(name)
+        parts: dict[str, Callable[[], None]] = {
             "numbers": lambda: check_numbers(bench),
-            "waits": lambda: count_waits(bench, Path(folder)),
-            "input": lambda: measure_input(bench, Path(folder)),
-            "training": lambda: train_whole(bench, Path(folder)),
+            "waits": lambda: count_waits(bench, folder),
+            "input": lambda: measure_input(bench, folder),
+            "training": lambda: train_whole(bench, folder),
             "engine": lambda: compare_engines(bench),
+            "sharing": lambda: check_sharing(bench, folder),
             "profile": lambda: profile_step(bench),
+            "layouts": lambda: compare_layouts(bench),
             "compiled": lambda: compile_steps(bench),
+            "graphs": lambda: capture_graphs(bench),  # last: one that fails may end CUDA
         }
-        for name, part in parts.items():
-            print(name, flush=True)
-            began = time.monotonic()
-            try:
-                found = part() if bench.left > 20 or not cuda else {"left out": "no time left"}
-            except Exception as error:
-                found = {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
-                print(f"  failed: {found['failed']}", flush=True)
-            bench.found[name] = {**found, "took_seconds": time.monotonic() - began}
-            bench.save()
-    failed = [n for n, part in bench.found.items() if "failed" in part]
+        for title, part in parts.items():
+            run_part(bench, title, part)
+    failed = [title for title, part in bench.found.items() if '"failed"' in json.dumps(part)]
     print(f"{given.out / 'gpu.json'}" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
 

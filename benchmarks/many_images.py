@@ -6,7 +6,8 @@
 `stages` draws small X-rays with labels and masks, runs both stages, packs the images as `train`
 does, and prints, every so many images, the time of one image since the line before and the resident
 memory of the process. `pairs` prints the time in which near-duplicates are found among random
-hashes, and partners for swapped backgrounds among random masks.
+hashes, and partners for swapped backgrounds among random masks. With ``--keep`` the same command
+goes on after a kill.
 """
 
 from __future__ import annotations
@@ -98,9 +99,10 @@ def draw_inputs(folder: Path, count: int) -> None:
 
 def measure_stages(folder: Path, count: int, every: int) -> None:
     keep_freed_memory()
-    began = time.perf_counter()
-    draw_inputs(folder / "input", count)
-    print(f"drawn in {time.perf_counter() - began:.0f} s, {read_memory() / 1e6:.0f} MB")
+    if not (folder / "input" / "labels.csv").exists():  # else it goes on after a kill
+        began = time.perf_counter()
+        draw_inputs(folder / "input", count)
+        print(f"drawn in {time.perf_counter() - began:.0f} s, {read_memory() / 1e6:.0f} MB")
     config = Config.model_validate(
         {
             "data": {

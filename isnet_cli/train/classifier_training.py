@@ -94,7 +94,7 @@ class ClassifierTraining(TrainingLoop[Batch]):
     def begin_epoch(self, epoch: int) -> None:
         """Seeds dropout, augmentation and the method, and orders the images."""
         seed, number = self.config.seed, self.settings.first + epoch
-        self.sharing.seed_dropout(seed, "dropout", number)
+        torch.manual_seed(derive_seed(seed, "dropout", number))
         changes = make_generator(seed, "augment", number)
         self.method.begin_epoch(epoch, make_generator(seed, "target", number))
         self.batches = split_into_batches(self.config, self.dataset, number)

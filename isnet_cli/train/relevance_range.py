@@ -19,7 +19,7 @@ from isnet_cli.core.parallel.processes import ALONE, Processes
 from isnet_cli.core.records.read import read_record
 from isnet_cli.core.records.schemas import RangeRecord
 from isnet_cli.core.run_context import RunContext
-from isnet_cli.core.runtime import make_generator
+from isnet_cli.core.runtime import derive_seed, make_generator
 from isnet_cli.core.training_loop import LoopSettings, StepLosses, TrainingLoop
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
@@ -167,19 +167,34 @@ def measure_ranges(
     estimator = RangeEstimator(dual=method.rule.family == "dual")
     changes, targets = (make_generator(seed, name, 0) for name in ("cuts augment", "cuts target"))
     batches = split_into_batches(config, dataset, 0)
-    device = next(net.parameters()).device
+    device, sharing = next(net.parameters()).device, Sharing(context.processes)
+    feed = feed_training(config, dataset, batches, version, changes, device, sharing)
     net.eval()
     try:
-        feed = feed_training(config, dataset, batches, version, changes, device)
-        for batch in context.progress.track(feed, "relevance range", len(batches)):
+        pairs = zip(batches, feed, strict=True)
+        for indices, batch in context.progress.track(pairs, "relevance range", len(batches)):
             if context.processes.any(context.stop_requested()):
-                feed.close()
                 return None
-            maps, _ = method.maps(net, batch.images, create_graph=False, generator=targets)
-            estimator.update(maps)
+            with sharing.within(len(indices)):
+                _add_maps(estimator, method, net, batch, len(indices), targets)
     finally:
+        feed.close()
         net.train(was_training)
     return _read_values(config, method, estimator)
+
+
+def _add_maps(
+    estimator: RangeEstimator,
+    method: MapLossMethod,
+    net: nn.Module,
+    batch: Batch,
+    images: int,
+    targets: torch.Generator,
+) -> None:
+    """Shows the maps of a batch of so many images, of all processes, to the estimator."""
+    draws = take_share(draw_chances(images, targets), dim=1)
+    maps, _ = method.maps(net, batch.images, create_graph=False, draws=draws)
+    estimator.update({name: join_shares(part) for name, part in maps.items()})
 
 
 def _read_values(config: Config, method: MapLossMethod, estimator: RangeEstimator) -> Ranges:
@@ -236,7 +251,7 @@ class RangeTraining(TrainingLoop[Batch]):
     def begin_epoch(self, epoch: int) -> None:
         """Seeds dropout, augmentation and the stochastic target, and orders the images."""
         seed = self.config.seed
-        self.sharing.seed_dropout(seed, "cuts", epoch)
+        torch.manual_seed(derive_seed(seed, "cuts", epoch))
         changes = make_generator(seed, "cuts augment", epoch)
         self.targets = make_generator(seed, "cuts target", epoch)
         self.batches = split_into_batches(self.config, self.dataset, epoch)
@@ -259,9 +274,7 @@ class RangeTraining(TrainingLoop[Batch]):
         with self.sharing.within(self.whole):
             if epoch == self.settings.epochs - 1:
                 self.net.eval()  # maps of the running statistics; the step below trains on
-                draws = take_share(draw_chances(self.whole, self.targets), dim=1)
-                maps, _ = self.method.maps(self.net, batch.images, create_graph=False, draws=draws)
-                self.estimator.update({name: join_shares(part) for name, part in maps.items()})
+                _add_maps(self.estimator, self.method, self.net, batch, self.whole, self.targets)
                 self.net.train()
             logits, labels = join_shares(self.net(batch.images)), join_shares(batch.labels)
             return StepLosses(classification_loss(logits, labels), self.whole)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isnet_cli.core.parallel.processes import ALONE, Processes, explain_loss
-from isnet_cli.core.runtime import derive_seed
 from isnet_cli.dataset.feed import Part
 from isnet_cli.errors import IsnetError
 from isnet_models.methods.base import Method
@@ -54,11 +53,6 @@ class Sharing:
             with explain_loss():
                 sum_gradients(parameters, self.ranks)
 
-    def seed_dropout(self, seed: int, purpose: str, number: int) -> None:
-        """Seeds torch; the features that are dropped differ between processes."""
-        rank = self.processes.rank
-        torch.manual_seed(derive_seed(seed, purpose, number, *([rank] if rank else [])))
-
     def divides(self, batches: Sequence[NDArray[np.int64]]) -> bool:
         """Whether there are batches of single images' work for each process; else all do all."""
         return 1 < self.processes.count <= len(batches)
@@ -93,16 +87,16 @@ def refuse_to_share(
         processes: All of them.
 
     Raises:
-        IsnetError: Kind "config": the method looks at several images together in a way that is not
-            shared, or a process would be without an image of a batch.
+        IsnetError: Kind "config": the method does not say that its batches can be shared, or a
+            process would be without an image of a batch.
     """
     if processes.count == 1:
         return
     if not method.shared:
         raise IsnetError(
             "config",
-            f"train.method: {name} looks at all images of a batch together, expected one process"
-            f" and not {processes.count}",
+            f"train.method: {name} is not made for batches that processes share, expected one"
+            f" process and not {processes.count}",
             fix="isnet train without torchrun, or train.method: isnet, standard, ...",
         )
     smallest = min(len(indices) for indices in batches)

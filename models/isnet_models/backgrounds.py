@@ -1,6 +1,6 @@
 """Images with another background: lungs of one, the rest of another or a fill, a feathered seam.
 
-Nothing here makes the host wait for a GPU, but `select_images` with ``exact``.
+Nothing here makes the host wait for a GPU.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.methods.settings import FEATHER, Fill, Partner
+from isnet_models.ranks import take_share
 
 RING = 1 / 16  # of the shorter side: width of the band beside the seam whose brightness is matched
 GAIN = (0.5, 2.0)  # limits of the change of brightness
@@ -48,17 +49,15 @@ def draw_partners(
     return chance.masked_fill(~fits, -1).argmax(1).masked_fill(~fits.any(1), -1)
 
 
-def select_images(drawn: Tensor, fits: Tensor, *, exact: bool = False) -> Tensor:
-    """Places of the images to change, int64 [n] on the device of `fits`.
+def select_images(drawn: Tensor, device: torch.device) -> Tensor:
+    """Places of the images to change, int64 [n] on `device`; of processes, in each one's share.
 
     Args:
-        drawn: Which images chance has chosen, bool [B] on the CPU.
-        fits: Which images can be changed, bool [B].
-        exact: Leave out drawn images that do not fit, for which the host waits for the device;
-            else `replace_images` keeps them as they are.
+        drawn: Which images of the batch chance has chosen, bool [B] on the CPU.
+        device: Of the images. Drawn images that do not fit are among them: `replace_images` keeps
+            those as they are.
     """
-    chosen = drawn & fits.cpu() if exact else drawn
-    return chosen.nonzero()[:, 0].to(fits.device, non_blocking=True)
+    return take_share(drawn).nonzero()[:, 0].to(device, non_blocking=True)
 
 
 def replace_images(images: Tensor, at: Tensor, changed: Tensor, fits: Tensor) -> Tensor:
@@ -75,31 +74,44 @@ def replace_images(images: Tensor, at: Tensor, changed: Tensor, fits: Tensor) ->
     return found
 
 
+def draw_noise(chosen: Tensor, size: tuple[int, int], generator: torch.Generator | None) -> Tensor:
+    """Noise for this process's chosen images of a batch, [n, 1, h, w] on the CPU.
+
+    Args:
+        chosen: Which of all the batch's images are changed, bool [B] on the CPU.
+        size: Rows and columns.
+        generator: Chance (on the CPU).
+    """
+    noise = torch.rand(int(chosen.sum()), 1, *size, generator=generator)
+    return noise[take_share(chosen.cumsum(0) - 1)[take_share(chosen)]]
+
+
 def filled(
     images: Tensor,
     masks: Tensor,
     fill: Fill,
     feather: float = FEATHER,
-    generator: torch.Generator | None = None,
+    noise: Tensor | None = None,
 ) -> Tensor:
     """Lungs of `images` on a background that is no other image's.
 
     Args:
         images: [B, C, h, w] in [0, 1].
         masks: Lungs, 0 or 1 [B, 1, h, w]; none full.
-        fill: ``black``; ``noise``: uniform in [0, 1], equal in all channels; ``blur``: the image's
-            own background, blurred by `BLUR` of the shorter side, without anything of the lungs.
+        fill: ``black``; ``noise``: `noise`, equal in all channels; ``blur``: the image's own
+            background, blurred by `BLUR` of the shorter side, without anything of the lungs.
         feather: As in `feathered`.
-        generator: Chance of the noise (on the CPU).
+        noise: For ``noise``, in [0, 1] [B, 1, h, w]; see `draw_noise`.
 
     Raises:
-        ValueError: Another fill.
+        ValueError: Another fill, or no noise for ``noise``.
     """
     if fill == "black":
         background = torch.zeros_like(images)
     elif fill == "noise":
-        noise = torch.rand(len(images), 1, *images.shape[-2:], generator=generator)
-        background = noise.to(images).expand_as(images)
+        if noise is None:
+            raise ValueError("fill: found noise, and no noise was drawn")
+        background = noise.to(images, non_blocking=True).expand_as(images)
     elif fill == "blur":
         sigma = BLUR * min(images.shape[-2:])
         reach = round(2 * sigma)

@@ -1,8 +1,8 @@
 """Processes that share each batch of a training and learn what one process would learn.
 
 Each process runs the network on its share of a batch. What is computed of several images together
-is computed of all of them: BatchNorm's statistics (`SharedBatchNorm`), and the loss, of outputs
-that were gathered (`gather_images`). The sum over the processes of the gradients is then that of
+is computed of all of them: BatchNorm's statistics (`SharedBatch`), and the loss, of outputs that
+were gathered (`join_shares`). The sum over the processes of the gradients is then that of
 the whole batch, whatever the loss divides by. `DistributedDataParallel` takes the mean of losses
 instead, which is another loss where processes have unequal numbers of images or masks, and
 ``SyncBatchNorm`` needs CUDA and cannot be differentiated twice.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +27,10 @@ from torch.overrides import (
 
 from isnet_lrp.ops.norm import count_values
 
+DROPOUTS = (
+    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
+    torch.dropout, torch.feature_dropout, torch.alpha_dropout, torch.feature_alpha_dropout,
+)  # fmt: skip
 BUCKET = 2**26  # numbers whose gradients travel together, at most
 
 
@@ -169,10 +174,11 @@ def _sum_bucket(bucket: Sequence[Tensor], ranks: Ranks) -> None:
 class SharedBatch(TorchFunctionMode):
     """Inside, this process works on its share of a batch.
 
-    `join_shares`, `take_share` and `count_images` know the others' shares, and BatchNorm in
-    training mode has the statistics of all images. It sees that operation in every spelling, also
-    below `isnet_lrp.relevance`; the result can be differentiated any number of times. A process
-    without images takes part.
+    `join_shares`, `take_share` and `count_images` know the others' shares, BatchNorm in training
+    mode has the statistics of all images, and dropout and stochastic depth drop what they would
+    drop in one process, where torch's generators of all processes are in the same state. It sees
+    these operations in every spelling, also below `isnet_lrp.relevance`; the result can be
+    differentiated any number of times. A process without images takes part.
 
     Args:
         ranks: The processes; every one has to run the same layers in the same order.
@@ -187,6 +193,8 @@ class SharedBatch(TorchFunctionMode):
             F.batch_norm: self._functional,
             torch.batch_norm: self._low,
             torch.native_batch_norm: self._native,
+            **{func: partial(self._drop, func) for func in DROPOUTS},
+            Tensor.bernoulli_: self._draw,
             count_values: lambda x: self._counted,
             join_shares: self._join,
             take_share: self._take,
@@ -208,6 +216,28 @@ class SharedBatch(TorchFunctionMode):
     def _take(self, values: Tensor, dim: int = 0) -> Tensor:
         at = torch.arange(self.ranks.rank, values.shape[dim], self.ranks.count)
         return values.index_select(dim, at.to(values.device, non_blocking=True))
+
+    def _drop(self, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002
+        """A kind of dropout, with the chance that the images have in the whole batch."""
+        kwargs.pop("inplace", None)
+        active = args[1] if len(args) > 1 else kwargs.get("training", kwargs.get("train", True))
+        if not active or not self._is_share(input):
+            found: Tensor = func(input, *args[:2], **kwargs)
+            return found
+        whole = input.new_zeros(self.images, *input.shape[1:])
+        whole[self.ranks.share(self.images)] = input
+        dropped: Tensor = func(whole, *args[:2], **kwargs)[self.ranks.share(self.images)]
+        return dropped
+
+    def _draw(self, values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Chance of whole images, which stochastic depth draws so."""
+        if not self._is_share(values):
+            return values.bernoulli_(*args, **kwargs)
+        whole = values.new_empty(self.images, *values.shape[1:]).bernoulli_(*args, **kwargs)
+        return values.copy_(whole[self.ranks.share(self.images)])
+
+    def _is_share(self, values: Tensor) -> bool:
+        return values.dim() > 0 and len(values) == self.ranks.share_size(self.images)
 
     def _functional(
         self,

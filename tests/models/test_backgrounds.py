@@ -9,6 +9,7 @@ import torch
 from isnet_models.backgrounds import (
     GAIN,
     RING,
+    draw_noise,
     draw_partners,
     feathered,
     filled,
@@ -111,13 +112,11 @@ def squares(B: int = 5, size: int = 32) -> torch.Tensor:
 def test_drawn_images_that_do_not_fit_stay_as_they_are() -> None:
     drawn = torch.tensor([True, True, False, True])
     fits = torch.tensor([True, False, True, True])
-    assert select_images(drawn, fits).tolist() == [0, 1, 3]
-    assert select_images(drawn, fits, exact=True).tolist() == [0, 3]
+    at = select_images(drawn, drawn.device)
+    assert at.tolist() == [0, 1, 3]
     images = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2)
-    for exact in (False, True):
-        at = select_images(drawn, fits, exact=exact)
-        found = replace_images(images, at, images[at] + 10, fits)
-        assert found[:, 0, 0, 0].tolist() == [10, 1, 2, 13]
+    found = replace_images(images, at, images[at] + 10, fits)
+    assert found[:, 0, 0, 0].tolist() == [10, 1, 2, 13]
     assert images[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
 
 
@@ -156,10 +155,11 @@ def test_fills_keep_the_lungs_and_show_nothing_of_them_elsewhere(fill: str) -> N
     masks = squares(2, 48)
     images = torch.rand(2, 3, 48, 48, generator=g)
     inside = masks.bool().expand_as(images)
-    made = filled(images, masks, fill, 1 / 64, torch.Generator().manual_seed(1))
+    noise = torch.rand(2, 1, 48, 48, generator=torch.Generator().manual_seed(1))
+    made = filled(images, masks, fill, 1 / 64, noise)
     assert torch.equal(made[inside], images[inside])
     darker = torch.where(inside, images / 2, images)
-    again = filled(darker, masks, fill, 1 / 64, torch.Generator().manual_seed(1))
+    again = filled(darker, masks, fill, 1 / 64, noise)
     assert torch.equal(again[~inside], made[~inside])
     far = made[..., 30:, 30:]
     assert 0 <= float(made.min()) <= float(made.max()) <= 1
@@ -188,6 +188,8 @@ def test_the_blurred_fill_equals_its_transcription() -> None:
 def test_an_unknown_fill_is_refused() -> None:
     with pytest.raises(ValueError, match="expected black, noise or blur"):
         filled(torch.rand(1, 1, 32, 32), squares(1), "white")
+    with pytest.raises(ValueError, match="no noise was drawn"):
+        filled(torch.rand(1, 1, 32, 32), squares(1), "noise")
 
 
 @pytest.mark.gpu
@@ -203,7 +205,7 @@ def test_a_gpu_changes_the_same_images_in_the_same_way(fill: str) -> None:
         if fill == "image":
             made = transplant(x, masks, x[at], masks[at])
         else:
-            made = filled(x, masks, fill, generator=g)
+            made = filled(x, masks, fill, noise=draw_noise(torch.ones(5) > 0, (32, 32), g))
         found.append((at.cpu(), made.cpu()))
     assert torch.equal(found[0][0], found[1][0])
     assert torch.allclose(found[0][1], found[1][1], atol=1e-5)

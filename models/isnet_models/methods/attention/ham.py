@@ -19,6 +19,7 @@ from isnet_models.methods.base import Batch, Losses, Method, NetSpec
 from isnet_models.methods.guided.gain import present_classes
 from isnet_models.methods.settings import HAMSettings
 from isnet_models.normalise import Normalised
+from isnet_models.ranks import join_shares
 
 TINY = 1e-5
 
@@ -27,6 +28,7 @@ class HAM(Method):
     """L = L_class + .01·L_abnormality + .001·L_bound + .001·L_union + .5·L_mask."""
 
     Settings = HAMSettings
+    shares = True
 
     @classmethod
     def build(cls, spec: NetSpec) -> nn.Module:
@@ -92,7 +94,7 @@ class HAM(Method):
             for name in ("abnormality", "bound", "union", "mask")
         )
         parts = {name: value.detach() for name, value in found.items()}
-        return Losses(total, logits, {**parts, "mapped": counts.sum() / len(counts)})
+        return Losses(total, logits, {**parts, "mapped": join_shares(counts.float()).mean()})
 
     def soft_mask(self, maps: Tensor) -> Tensor:
         """sigmoid(sharpness·(map - threshold)), of any shape."""
@@ -107,17 +109,16 @@ class HAM(Method):
             mapped: Bool [B, K], the maps that count.
         """
         A = seen.abnormality_map * mapped.any(1)[:, None, None, None]
-        each = torch.where(mapped, self._outside(seen.class_maps, A), 0.0)
-        number = mapped.sum(0)
+        each = join_shares(torch.where(mapped, self._outside(seen.class_maps, A), 0.0))
+        number = join_shares(mapped).sum(0)
         per_class = each.sum(0) / number.clamp(min=1)
         return per_class.sum() / (number > 0).sum().clamp(min=1)
 
     def union(self, seen: Attention, mapped: Tensor) -> Tensor:
         """Share of the abnormality's map outside the union of class maps, mean over images."""
         C = (seen.class_maps * mapped[:, :, None, None]).amax(1, keepdim=True)
-        some = mapped.any(1)
         each = self._outside(seen.abnormality_map, C)[:, 0]
-        return average_where(each, some)
+        return average_where(join_shares(each), join_shares(mapped.any(1)))
 
     def _outside(self, maps: Tensor, bounds: Tensor) -> Tensor:
         """1 - sum min(map, bound)·softmask(map) / sum map, [B, K]; 0 for a map of zeros."""
@@ -140,9 +141,11 @@ class HAM(Method):
         low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
         span = torch.where(high > low, high - low, TINY)
         C, M = self.soft_mask((maps - low) / span), masks.to(maps.dtype)
-        off = torch.where(held, (C - M).square().sum(dim=(2, 3)), 0.0).sum(0)
-        mass = torch.where(held, (C + M).sum(dim=(2, 3)), 0.0).sum(0)
-        return (off / mass.clamp(min=TINY)).sum() / held.any(0).sum().clamp(min=1)
+        off = torch.where(held, (C - M).square().sum(dim=(2, 3)), 0.0)
+        mass = torch.where(held, (C + M).sum(dim=(2, 3)), 0.0)
+        off, mass, held = (join_shares(t) for t in (off, mass, held))
+        each = off.sum(0) / mass.sum(0).clamp(min=TINY)
+        return each.sum() / held.any(0).sum().clamp(min=1)
 
 
 def with_maps(present: Tensor, normal: int | Literal["none"]) -> Tensor:
@@ -179,4 +182,4 @@ def abnormality_loss(
         known = some | ~missing.any(1)
     there = some.to(abnormality.dtype)
     each = binary_cross_entropy_with_logits(abnormality, there, reduction="none")
-    return average_where(each, known)
+    return average_where(join_shares(each), join_shares(known))

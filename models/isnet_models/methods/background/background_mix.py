@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.backgrounds import (
+    draw_noise,
     draw_partners,
     filled,
     replace_images,
@@ -55,22 +56,27 @@ class BackgroundMix(Addition):
         it is. With noise the host waits for the device: it draws for the changed images alone.
         """
         s, images, masks = self.settings, batch.images, batch.masks
-        chance = torch.rand(count_images(images), generator=self.generator)
-        drawn = take_share(chance) < s.share
-        fits = find_usable_masks(masks)
+        drawn = torch.rand(count_images(images), generator=self.generator) < s.share
+        fits, noise = find_usable_masks(masks), None
         if s.fill == "image":
-            partners = draw_partners(masks, batch.labels, s.partner, self.generator)
+            all_images, all_masks = join_shares(images), join_shares(masks)
+            partners = take_share(
+                draw_partners(all_masks, join_shares(batch.labels), s.partner, self.generator)
+            )
             fits = fits & (partners >= 0)
-        which = fits & drawn.to(fits.device, non_blocking=True)
-        at = select_images(drawn, fits, exact=s.fill == "noise")
+        which = fits & take_share(drawn).to(fits.device, non_blocking=True)
+        if s.fill == "noise":
+            drawn = drawn & join_shares(fits).cpu()
+            noise = draw_noise(drawn, (images.shape[2], images.shape[3]), self.generator)
+        at = select_images(drawn, fits.device)
         if not len(at):
             return batch, which
         if s.fill == "image":
             theirs = partners[at].clamp(min=0)
             changed = transplant(
-                images[at], masks[at], images[theirs], masks[theirs],
+                images[at], masks[at], all_images[theirs], all_masks[theirs],
                 feather=s.feather, brightness=s.brightness,
             )  # fmt: skip
         else:
-            changed = filled(images[at], masks[at], s.fill, s.feather, self.generator)
+            changed = filled(images[at], masks[at], s.fill, s.feather, noise)
         return replace(batch, images=replace_images(images, at, changed, fits)), which

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.backgrounds import (
+    draw_noise,
     draw_partners,
     filled,
     replace_images,
@@ -67,25 +68,30 @@ class MaskedMix(Addition):
         An image without a usable mask stays whole; so does one that finds no partner. With noise
         the host waits for the device: it draws for the bare images alone.
         """
-        s, g, masks = self.settings, self.generator, batch.masks
-        chance = take_share(torch.rand(count_images(masks), generator=g))
-        usable = find_usable_masks(masks)
-        partners = draw_partners(masks, batch.labels, "any", g)
+        s, g, masks, images = self.settings, self.generator, batch.masks, batch.images
+        chance = torch.rand(count_images(masks), generator=g)
+        all_images, all_masks = join_shares(images), join_shares(masks)
+        partners = take_share(draw_partners(all_masks, join_shares(batch.labels), "any", g))
+        usable, noise = find_usable_masks(masks), None
         paired = usable & (partners >= 0)
         removed = chance < s.removed
         replaced = (chance >= s.removed) & (chance < s.removed + s.replaced)
-        images = batch.images
-        at = select_images(removed, usable, exact=s.fill == "noise")
+        if s.fill == "noise":
+            removed = removed & join_shares(usable).cpu()
+            noise = draw_noise(removed, (images.shape[2], images.shape[3]), g)
+        at = select_images(removed, masks.device)
         if len(at):
-            bare = filled(batch.images[at], masks[at], s.fill, s.feather, g)
+            bare = filled(batch.images[at], masks[at], s.fill, s.feather, noise)
             images = replace_images(images, at, bare, usable)
-        at = select_images(replaced, paired)
+        at = select_images(replaced, masks.device)
         if len(at):
             theirs = partners[at].clamp(min=0)
             other = transplant(
-                batch.images[at], masks[at], batch.images[theirs], masks[theirs],
+                batch.images[at], masks[at], all_images[theirs], all_masks[theirs],
                 feather=s.feather,
             )  # fmt: skip
             images = replace_images(images, at, other, paired)
-        removed, replaced = (d.to(masks.device, non_blocking=True) for d in (removed, replaced))
-        return replace(batch, images=images), (removed & usable) | (replaced & paired)
+        was_bared, was_replaced = (
+            take_share(d).to(masks.device, non_blocking=True) for d in (removed, replaced)
+        )
+        return replace(batch, images=images), (was_bared & usable) | (was_replaced & paired)

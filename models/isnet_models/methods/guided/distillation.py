@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from isnet_lrp import Compute, relevance
 from isnet_lrp.losses.map_distance import map_distance
 from isnet_lrp.losses.map_masks import find_usable_masks
-from isnet_lrp.targets import choose_classes
+from isnet_lrp.targets import choose_classes, draw_chances
 from isnet_models.backgrounds import filled
 from isnet_models.divergence import average_where, measure_divergence
 from isnet_models.features import features, last_layer, watched
 from isnet_models.methods.base import Batch, Context, Losses, Method
 from isnet_models.methods.guided.isnet import PIXELS
 from isnet_models.methods.settings import DistillationSettings
+from isnet_models.ranks import count_images, join_shares, take_share
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Distillation(Method):
     """
 
     Settings = DistillationSettings
+    shares = True
 
     def __init__(
         self, settings: Any = None, context: Context | None = None, inner: Method | None = None
@@ -100,7 +102,7 @@ class Distillation(Method):
         Images without a usable mask take part in the classification alone, if `masked`.
         """
         s, several = self.settings, batch.labels.dim() == 2
-        counted = find_usable_masks(batch.masks) | (not s.masked)
+        counted = join_shares(find_usable_masks(batch.masks) | (not s.masked))
         learning = torch.is_grad_enabled()
         lesson = self.lesson(batch, chance=learning)
         with watched(net) as seen:
@@ -113,14 +115,15 @@ class Distillation(Method):
         terms: dict[str, Tensor] = {}
         if s.map_weight:
             apart = map_distance(maps, lesson.maps, pyramid=s.pyramid)
-            terms["maps"] = average_where(apart, counted)
+            terms["maps"] = average_where(join_shares(apart), counted)
         if s.feature_weight:
             own = features(net, seen, len(batch.images)).to(logits.dtype)
-            terms["features"] = average_where((own - lesson.features).square().mean(1), counted)
+            off = (own - lesson.features).square().mean(1)
+            terms["features"] = average_where(join_shares(off), counted)
         if s.logit_weight:
             T = s.temperature
             kl = measure_divergence(lesson.logits / T, logits / T, several=several)
-            terms["logits"] = T**2 * average_where(kl, counted)
+            terms["logits"] = T**2 * average_where(join_shares(kl), counted)
         classification = self.classification(logits, batch.labels)
         weights = {"maps": s.map_weight, "features": s.feature_weight, "logits": s.logit_weight}
         total = sum((weights[name] * term for name, term in terms.items()), logits.new_zeros(()))
@@ -147,9 +150,11 @@ class Distillation(Method):
         share, classes = 0.5, logits.argmax(1)
         if chance:
             share = float(torch.rand((), generator=self.generator))
-            classes = choose_classes(
-                logits, "stochastic", probability=s.predicted_probability, generator=self.generator
-            )
+            if logits.shape[1] > 1:
+                draws = take_share(draw_chances(count_images(images), self.generator), dim=1)
+                classes = choose_classes(
+                    logits, "stochastic", probability=s.predicted_probability, draws=draws
+                )
         epsilon = math.exp((1 - share) * math.log(low) + share * math.log(high)) if low else 0.0
         maps = images.new_zeros(0)
         if s.map_weight:

@@ -15,6 +15,7 @@ from isnet_lrp.losses.map_masks import find_usable_masks
 from isnet_models.explanations.gradcam import class_map, enlarged, feature_map, watched
 from isnet_models.methods.base import Batch, Losses, Method
 from isnet_models.methods.settings import GAINSettings
+from isnet_models.ranks import join_shares
 
 TINY = 1e-5  # beside the number of present labels, as published
 
@@ -27,6 +28,7 @@ class GAIN(Method):
     """
 
     Settings = GAINSettings
+    shares = True
 
     def losses(self, net: nn.Module, batch: Batch, epoch: int) -> Losses:
         """Loss of the batch; the network runs twice.
@@ -52,7 +54,7 @@ class GAIN(Method):
             "classification": classification.detach(),
             "attention_mining": mining.detach(),
             "attention": attention.detach(),
-            "mapped": counts.sum() / len(counts),
+            "mapped": join_shares(counts.float()).mean(),
         }
         return Losses(
             classification + s.mining_weight * mining + s.attention_weight * attention,
@@ -93,19 +95,24 @@ class GAIN(Method):
             which, classes = torch.arange(len(labels), device=labels.device), labels
         else:
             which, classes = (labels == 1).nonzero(as_tuple=True)
-        N = len(which)
-        if not N:
-            return maps.sum() * 0
+            present = join_shares(labels == 1)
+            count = int(present.sum())
+            if not count:
+                return maps.sum() * 0
         T = torch.sigmoid(s.sharpness * (maps[which, classes] - s.threshold))[:, None].to(
             images.dtype
         )
-        hidden = images[which] * (1 - T)
-        if N == 1 and len(images) > 1:
+        hidden, own = images[which] * (1 - T), len(which)
+        if not one_label and own == count == 1 < len(present):
             hidden = hidden.expand(2, -1, -1, -1)  # BatchNorm cannot train on one image
         with kept_statistics(net):
-            left = self.logits(net, hidden)[:N]
+            left = self.logits(net, hidden)[:own]
         p = left.softmax(1) if one_label else left.sigmoid()
-        return p.gather(1, classes[:, None]).mean()
+        each = p.gather(1, classes[:, None])[:, 0]
+        if one_label:
+            return join_shares(each).mean()
+        table = p.new_zeros(len(labels), p.shape[1]).index_put((which, classes), each)
+        return join_shares(table)[present].mean()
 
 
 def present_classes(logits: Tensor, labels: Tensor) -> Tensor:
@@ -131,7 +138,8 @@ def distance(maps: Tensor, masks: Tensor, held: Tensor, one_label: bool) -> Tens
         held: Bool [B, K].
         one_label: Whether an image has one class.
     """
-    each = (maps - masks.to(maps.dtype)).square().mean(dim=(2, 3))
+    each = join_shares((maps - masks.to(maps.dtype)).square().mean(dim=(2, 3)))
+    held = join_shares(held)
     n = held.sum().to(each.dtype)
     return torch.where(held, each, 0.0).sum() / (n.clamp(min=1) if one_label else n + TINY)
 
