@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from types import ModuleType
 
 import numpy as np
@@ -186,24 +187,42 @@ ABSENT = ("pydicom", "SimpleITK", "highdicom", "segmentation_models_pytorch", "i
           "simplejpeg", "matplotlib", "jinja2", "captum", "zennit")  # fmt: skip
 
 
-@pytest.mark.slow
-def test_the_gpu_script_runs_on_a_bare_machine(tmp_path: Path) -> None:
-    """Without a GPU, on small images, and without the libraries that such a machine may lack."""
+def run_gpu_script(out: Path, minutes: str) -> dict[str, Any]:
+    """What it finds without a GPU, on small images, without what a bare machine may lack."""
     code = (
         f"import runpy, sys; sys.modules.update(dict.fromkeys({ABSENT!r}))\n"
-        f"sys.argv = ['gpu.py', '--out', {str(tmp_path)!r}]\n"
+        f"sys.argv = ['gpu.py', '--out', {str(out)!r}, '--minutes', {minutes!r}]\n"
         f"runpy.run_path({str(ROOT / 'benchmarks/gpu.py')!r}, run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
-    found = json.loads((tmp_path / "gpu.json").read_text())
-    assert not [name for name, part in found.items() if "failed" in part]
+    content = (out / "gpu.json").read_text()
+    assert '"failed"' not in content
+    found: dict[str, Any] = json.loads(content)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_gpu_script_runs_on_a_bare_machine(tmp_path: Path) -> None:
+    found = run_gpu_script(tmp_path, "60")
+    assert not [name for name, part in found.items() if "left out" in part]
     for key, entry in found["numbers"].items():
         if key.endswith("float32 gradient"):
             assert entry["cosine"] > 0.9999
             assert entry["ratio"] == pytest.approx(1, abs=5e-3)  # of float32, through two passes
     assert found["training"]["resnet18 isnet batch 4"]["finite"]
     assert found["engine"]["resnet18 one map"]["ratio"] > 1
+    shared = found["sharing"]["resnet18, gloo, gradient beside alone"]
+    assert shared["cosine"] == pytest.approx(1, abs=1e-4)
+    assert found["waits"]["waits"]["step"] == 0
+
+
+@pytest.mark.slow
+def test_the_gpu_script_names_what_it_had_no_time_for(tmp_path: Path) -> None:
+    found = run_gpu_script(tmp_path, "0.01")
+    parts = {name for name in found if name != "machine"}
+    assert {name for name in parts if found[name].get("left out") == [name]} == parts
 
 
 def test_a_shifted_threshold_is_found_and_a_failed_ranking_is_not_mended() -> None:
