@@ -105,7 +105,7 @@ def hash_annotations(config: Config) -> list[tuple[str, str]]:
 
 def read_all_annotations(
     config: Config,
-    folder: RunFolder,
+    salt: bytes | None,
     sets: Mapping[str, Sequence[Row]],
     rows: Sequence[Row],
     *,
@@ -115,7 +115,7 @@ def read_all_annotations(
 
     Args:
         config: The configuration.
-        folder: The run.
+        salt: As `find_salt`.
         sets: Name -> images.
         rows: All images of the run, so that an unknown name is told from one of another set.
         needed: Refuse a source that has no finding in an image of its sets.
@@ -134,7 +134,7 @@ def read_all_annotations(
     found: dict[str, Annotations] = {}
     for place, names in by_place.items():
         wanted = [row for name in names for row in sets[name]]
-        whole = _read(place, wanted, rows, config.limits, _find_salt(config, folder))
+        whole = _read(place, wanted, rows, config.limits, salt)
         if needed and not whole.findings:
             counts = tuple(f"{count} left out: {why}" for why, count in whole.left_out.items())
             raise IsnetError(
@@ -152,8 +152,8 @@ def read_all_annotations(
     return found
 
 
-def _find_salt(config: Config, folder: RunFolder) -> bytes | None:
-    """What keys are made with where they are pseudonyms."""
+def find_salt(config: Config, folder: RunFolder) -> bytes | None:
+    """What keys of a run are made with where they are pseudonyms; None where they are not."""
     if not config.data.privacy.rename:
         return None
     given = config.data.privacy.salt_file

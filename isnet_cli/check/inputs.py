@@ -6,9 +6,11 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from isnet_cli.check.drawn_findings import check_drawn_findings, describe_drawn_findings
 from isnet_cli.check.features import (
     ImageSource,
     add_shapes,
@@ -63,15 +65,17 @@ def check_inputs(
 
     Returns:
         JSON-able facts: ``images``, ``labels``, ``classes``, ``sets``, ``sources``, ``patients``,
-        ``masks``, ``near_duplicates``, ``probes``, ``verdicts`` (the last three only with
-        `images`), ``estimate``, ``problems`` (each with severity, text, fix, details) and ``ok``.
+        ``masks``, ``annotations`` (where there are any), ``near_duplicates``, ``probes``,
+        ``verdicts`` (the last three only with `images`), ``estimate``, ``problems`` (each with
+        severity, text, fix, details) and ``ok``.
 
     Raises:
         IsnetError: When images or settings are so wrong that nothing is known of the images.
     """
     contents = Catalogue(config).read(context, lenient=True)
     # keys in messages only need to tell patients apart, so any salt will do
-    lines = make_early_lines(contents.candidates, config, new_salt())
+    salt = new_salt()
+    lines = make_early_lines(contents.candidates, config, salt)
     problems = [_make_error(fault) for fault in contents.faults.values()]
     problems += [Finding("warning", text) for text in contents.warnings]
     if any(map(is_main, contents.faults)):
@@ -87,6 +91,12 @@ def check_inputs(
         _check_images(contents, rows, config, context, images, run) if images else ({}, [])
     )
     problems += found
+    sized = [
+        replace(row, height=candidate.header.height or 0, width=candidate.header.width or 0)
+        for candidate, row in zip(contents.candidates, rows, strict=True)
+    ]
+    drawn, found = check_drawn_findings(sized, config, salt)
+    problems += found
     estimate, notes = _estimate_work(contents.candidates, rows, config)
     problems += find_common_notes(notes, "images that were read on trial")
     return {
@@ -100,6 +110,7 @@ def check_inputs(
             "given": count_rows(rows)["masks"],
             "left_out_of_images": contents.masks_left_out,
         },
+        **({"annotations": drawn} if drawn else {}),
         **seen,
         "estimate": estimate,
         "problems": [_write_problem(problem) for problem in problems],
@@ -180,6 +191,7 @@ def describe_check(found: Mapping[str, Any]) -> str:
         f" {patients['shared']} in more than one set"
     )
     lines.append(f"masks: {found['masks']['given']} images have one")
+    lines += describe_drawn_findings(found.get("annotations", {}))
     if "probes" in found:
         lines += describe_features(found)
     if estimate:

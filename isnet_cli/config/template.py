@@ -53,7 +53,7 @@ train:
       heatmap_weight: 0.5\0share of the heat-map loss, 0 to 1
       variant: auto\0by the classes; or selective, stochastic, flex, original, dual
 
-heatmap:
+{evaluate}heatmap:
   target: predicted\0predicted, true, all or the name of a class
   limit: 50\0images per set, or all
 """
@@ -79,6 +79,9 @@ def template(
     masks: str | None = None,
     masked: int = 0,
     sets: Mapping[str, float | None] | None = None,
+    of: str = "",
+    annotations: str | None = None,
+    drawn: int = 0,
 ) -> str:
     """YAML text that `isnet_cli.config.load.load` accepts as it is.
 
@@ -100,15 +103,20 @@ def template(
         masked: Images with a mask file.
         sets: Name -> share of the images that the label file gives no set, None for a set that it
             names; empty: none are configured.
+        of: What the images are, for the comment; empty: files.
+        annotations: File of findings drawn into images, or None.
+        drawn: Findings in it.
     """
-    of = f" of {count}" if count is not None else ""
+    among = f" of {count}" if count is not None else ""
     text = _TEXT.format(
         file=file,
         name=_scalar(name),
         images=_scalar(images),
-        images_note="folder, file or list" if count is None else f"{count} files found",
+        images_note="folder, file or list" if count is None else f"{count} {of or 'files found'}",
         labels=_scalar(labels or "folders"),
-        labels_note=f"{matched}{of} images have a row" if labels else "folders: a folder per class",
+        labels_note=f"{matched}{among} images have a row"
+        if labels
+        else "folders: a folder per class",
         task=task,
         columns=_scalar(list(columns) or "auto"),
         columns_note=" ".join(why.split()) or "auto: found by their usual names",
@@ -117,7 +125,10 @@ def template(
         classes_note=f"found: {_listed(classes)}" if classes else "auto: as found",
         sources_note=f"  # Sources found: {_listed(sources)}\n" if sources else "",
         masks=_scalar(masks or "auto"),
-        masks_note=f"{masked}{of} images have one" if masks else "auto: the lung U-Net makes them",
+        evaluate=_evaluate(annotations, drawn),
+        masks_note=f"{masked}{among} images have one"
+        if masks
+        else "auto: the lung U-Net makes them",
     )
     return "\n".join(_aligned(line) for line in text.split("\n"))
 
@@ -136,6 +147,13 @@ def _more(repeated: str, patient: str, sets: Mapping[str, float | None]) -> str:
         entry = "{}" if share is None else f"{{fraction: {share}}}"
         lines += f"    {name}: {entry}{_MARK}{said}\n"
     return lines
+
+
+def _evaluate(annotations: str | None, drawn: int) -> str:
+    if annotations is None:
+        return ""
+    line = f"  annotations: {_scalar(annotations)}{_MARK}{drawn} findings drawn into images"
+    return f"evaluate:\n{line}\n\n"
 
 
 def _aligned(line: str) -> str:

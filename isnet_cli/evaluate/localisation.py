@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isnet_cli.annotations.findings import Drawing, Finding, draw_all, place_in_network
-from isnet_cli.annotations.read import Annotations, read_all_annotations
+from isnet_cli.annotations.read import Annotations, find_salt, read_all_annotations
 from isnet_cli.core.journal import name_part
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.dataset.evaluation_sets import (
@@ -121,7 +121,7 @@ def plan_sets(
                 f"evaluate.annotations: '{name}' is not scored, expected one of {', '.join(sets)}",
                 fix="name one of evaluate.sets, or leave its annotations out",
             )
-    found = read_all_annotations(config, predictor.folder, sets, rows)
+    found = read_all_annotations(config, find_salt(config, predictor.folder), sets, rows)
     why = NO_MAPS if not config.evaluate.relevance else ""
     why = why or (explain_absence(predictor) if found else "")
     if found and why:

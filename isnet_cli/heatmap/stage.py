@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from isnet_cli.annotations.findings import Drawing, draw_all
-from isnet_cli.annotations.read import hash_annotations, read_all_annotations
+from isnet_cli.annotations.read import find_salt, hash_annotations, read_all_annotations
 from isnet_cli.config.schema import Config
 from isnet_cli.core import files
 from isnet_cli.core.journal import Journal, remove_files
@@ -112,7 +112,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
     sets = choose_sets(rows, config.heatmap.sets, "heatmap.sets")
     check_labels(sets, predictor.classes, predictor.task)
     chosen = {name: choose_images(images, config.heatmap.limit) for name, images in sets.items()}
-    drawn = read_all_annotations(config, folder, chosen, rows, needed=False)
+    drawn = read_all_annotations(config, find_salt(config, folder), chosen, rows, needed=False)
     root = folder.stage_dir(NAME)
     prepare_dicom(config.heatmap.formats, root)
     old = _written(root)

@@ -19,6 +19,7 @@ from isnet_cli.annotations.read import (
     UNKNOWN,
     Annotations,
     check_annotations,
+    find_salt,
     hash_annotations,
     read_all_annotations,
 )
@@ -45,7 +46,7 @@ def read(
     for row in rows:
         if row.set != "train":
             sets.setdefault(row.set, []).append(row)
-    return read_all_annotations(config, RunFolder(folder), sets, rows)
+    return read_all_annotations(config, find_salt(config, RunFolder(folder)), sets, rows)
 
 
 def table(tmp_path: Path, *lines: str) -> str:

@@ -43,7 +43,7 @@ SURFACE = {  # removing an option with_options one version with a warning; new k
     "train": RUN
     | {"SOURCE", "--images", "--labels", "--masks", "--arch", "--method", "--epochs"}
     | {"--batch-size", "--lr", "--heatmap-weight", "--list-methods", "--stop-after"},
-    "evaluate": RUN | {"SOURCE", "--model", "--test", "--labels"},
+    "evaluate": RUN | {"SOURCE", "--model", "--test", "--labels", "--annotations"},
     "predict": RUN | {"SOURCE", "--model", "--maps", "--shard"},
     "heatmap": RUN
     | {"SOURCE", "--model", "--target", "--limit", "--method", "--format", "--identity"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from isnet_cli.config.load import load
+from isnet_cli.core.files import read_csv
 from isnet_cli.core.run_folder import STAGES, RunFolder
 from tests.cli.factory import CONFIG, Done, isnet, tree, write_images, write_inputs
 
@@ -321,10 +322,18 @@ def test_a_model_that_is_none(work: Path, words: tuple[str, ...]) -> None:
 
 
 def test_scores_on_sets_that_are_typed(work: Path) -> None:
-    words = ("--test", "again=xrays", "--labels", "again=labels.csv", "-o", "scores")
+    keys = read_csv(work / "out/run/ingest/manifest.csv")
+    rows = "".join(f"{line['key']},1,1,20,20\n" for line in keys[:3])
+    (work / "boxes.csv").write_text(f"image,x,y,width,height\n{rows}", encoding="utf-8")
+    words = (
+        "--test", "again=xrays", "--labels", "again=labels.csv", "-o", "scores",
+        "--annotations", "again=boxes.csv",
+    )  # fmt: skip
     done = isnet("evaluate", "--model", "out/run", *words, "--set", "masks.files=masks", "--json")
     assert done.code == 0, done.err
     assert done.document["stages"][-1]["summary"]["sets"]["again"]["standard"]["n"] == 24
+    metrics = json.loads((work / "scores/evaluate/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["sets"]["again"]["standard"]["localisation"]["findings"] == 3
     config = load(work / "scores/isnet.yaml")
     assert config.name == "again"
     assert list(config.data.sets) == ["again"]
@@ -338,6 +347,7 @@ def test_scores_on_sets_that_are_typed(work: Path) -> None:
         (("--test", "a=xrays"), "isnet evaluate --model RUN --test NAME=PATH"),
         (("--model", "out/run", "--test", "a"), "--test a: expected NAME=PATH"),
         (("--model", "out/run", "--labels", "a=b"), "--labels without --test"),
+        (("--model", "out/run", "--annotations", "a=b", "--annotations", "c"), "NAME=PATH"),
         (("--model", "out/run", "--test", "a=xrays", "--labels", "b=c"), "no --test b=PATH"),
         (("xrays", "--model", "out/run"), "needs a name as a test set"),
     ],

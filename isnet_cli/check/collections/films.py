@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
+import posixpath
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from isnet_cli.check.collections.drawn import Drawn
 from isnet_cli.config.schema import Limits
 from isnet_cli.core.files import write_csv
 from isnet_cli.errors import IsnetError
@@ -60,6 +63,7 @@ class Reading:
             whose films are named officially; empty: the official sets, as they are.
         repeated: What to make of several rows of one film, as `Data.repeated`.
         notes: What was decided, one sentence each.
+        drawn: Findings that people drew into films, also into some that are not there.
     """
 
     films: Sequence[Film]
@@ -67,6 +71,7 @@ class Reading:
     sets: Mapping[str, float | None] = field(default_factory=dict)
     repeated: str = "refuse"
     notes: Sequence[str] = ()
+    drawn: Sequence[Drawn] = ()
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,21 @@ def read_lines(path: Path) -> list[Cells]:
     ]
 
 
+def read_json_lines(path: Path) -> list[Cells]:
+    """Objects of a file that has one a line; null is an empty cell.
+
+    Raises:
+        IsnetError: Kind "data": it cannot be read, or a line is no object.
+    """
+    try:
+        lines = [json.loads(line) for line in read_text(path).splitlines() if line.strip()]
+        return [{name: _cell(value) for name, value in line.items()} for line in lines]
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise IsnetError(
+            "data", f"{path}: not an object of JSON a line", fix="download it again"
+        ) from error
+
+
 def _read_workbook(path: Path) -> list[Cells]:
     from importlib.util import find_spec
 
@@ -227,15 +247,23 @@ def iterate_pictures(folder: Path) -> Iterator[str]:
                 yield Path(top, name).relative_to(folder).as_posix()
 
 
-def write_table(path: Path, reading: Reading) -> tuple[list[str], int]:
+def write_table(path: Path, reading: Reading, place: str) -> tuple[list[str], int]:
     """Writes the films as one CSV.
+
+    Args:
+        path: The file.
+        reading: The collection.
+        place: Its folder, as seen from the CSV: paths in the CSV begin with it.
 
     Returns:
         The label columns, and the number of rows.
     """
     labels = list(dict.fromkeys(name for film in reading.films for name in film.labels))
     used = [n for n in DESCRIBING if n == "file" or any(getattr(f, n) for f in reading.films)]
-    rows = [{**{n: getattr(f, n) for n in used}, **f.labels} for f in reading.films]
+    rows = [
+        {**{n: getattr(f, n) for n in used}, "file": posixpath.join(place, f.file), **f.labels}
+        for f in reading.films
+    ]
     write_csv(path, [*used, *labels], rows)
     return labels, len(rows)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from isnet_cli.check.collections.drawn import Drawn, read_box
 from isnet_cli.check.collections.films import (
     Cells,
     Film,
@@ -15,6 +16,7 @@ from isnet_cli.check.collections.films import (
     find_first,
     iterate_pictures,
     list_files,
+    read_json_lines,
     read_lines,
     read_text,
     require,
@@ -31,8 +33,13 @@ STANFORD_FINDINGS = (
     *("Pleural Other", "Fracture", "Support Devices"),
 )
 TRAINED = {"train": 0.875, "val": 0.125, "test": None}  # where the test films are official
+VALID_IS_TEST = "the official validation films are the test set; train and val share the rest"
+NOT_INDEXED = {"no indexing", "technical quality of image unsatisfactory"}
+INDIANA_REPORTS = ["indiana_reports.csv", "*/indiana_reports.csv"]
+INDIANA_PROJECTIONS = ["indiana_projections.csv", "*/indiana_projections.csv"]
+PLUS_TABLE = ["df_chexpert_plus*.csv*", "*/df_chexpert_plus*.csv*"]
 MOST_FINDINGS, FEWEST_FILMS = 20, 2  # of free lists of findings: classes, and films of each
-NO_FINDING = {"", "exclude", "unchanged", "suboptimal study"}  # words that name none
+NO_FINDING = {"exclude", "unchanged", "suboptimal study"}  # words that name none
 
 
 def read_chestxray14(folder: Path) -> Reading:
@@ -53,51 +60,56 @@ def read_chestxray14(folder: Path) -> Reading:
             )
         )  # fmt: skip
     note = "test films are those of test_list.txt; train and val share the rest by patient"
-    return Reading(films, "multilabel", TRAINED, notes=[note])
+    return Reading(films, "multilabel", TRAINED, notes=[note], drawn=_read_nih_boxes(folder, files))
+
+
+def _read_nih_boxes(folder: Path, files: Mapping[str, str]) -> list[Drawn]:
+    """``BBox_List_2017.csv``, whose header has the form ``Bbox [x,y,w,h]`` without quotes."""
+    table = find_first(folder, ["BBox_List_2017*.csv"])
+    found = []
+    for line in read_lines(table) if table else ():
+        label = {"Infiltrate": "Infiltration"}.get(line["Finding Label"], line["Finding Label"])
+        box = read_box(line, ("Bbox [x", "y", "w", "h]"))
+        if box and line["Image Index"] in files:
+            found.append(Drawn(files[line["Image Index"]], label, box))
+    return found
 
 
 def read_chexpert(folder: Path) -> Reading:
-    """CheXpert, small or not: ``train.csv`` and ``valid.csv``, whose paths begin with a name."""
-    return _read_stanford(folder, [("train.csv", ""), ("valid.csv", "test"), ("test.csv", "test")])
+    """CheXpert, small or in batches; paths of its tables begin above or below the folder."""
+    parts = {
+        "train": ["train.csv"],
+        "valid": ["valid.csv"],
+        "test": ["test.csv", "test_labels.csv"],
+    }
+    tables = {n: find_first(folder, [*p, *(f"*/{one}" for one in p)]) for n, p in parts.items()}
+    files = {_view(path): path for path in iterate_pictures(folder)}
+    official = {"train": "", "valid": "val" if tables["test"] else "test", "test": "test"}
+    films = [
+        _stanford_film(files[_view(line["Path"])], line, official[name])
+        for name, table in tables.items()
+        for line in (read_lines(table) if table else ())
+        if _view(line["Path"]) in files
+    ]
+    if tables["test"]:
+        return Reading(films, "multilabel", {"train": 1.0, "val": None, "test": None})
+    return Reading(films, "multilabel", TRAINED, notes=[VALID_IS_TEST])
 
 
 def read_chexpert_plus(folder: Path) -> Reading:
-    """CheXpert Plus: one table of films and reports; findings in a table of their own."""
-    table = require(folder, ["df_chexpert_plus*.csv*"])
-    labels = find_first(folder, ["chexpert_plus_labels*.csv*", "*labels*.csv*"])
-    findings = {} if labels is None else {_place(x): x for x in read_lines(labels)}
+    """CheXpert Plus: one table of films and reports; findings of the reports as lines of JSON."""
+    names = ("impression_fixed.json", "report_fixed.json", "findings_fixed.json")
+    labels = require(folder, [place + name for name in names for place in ("", "*/", "*/*/")])
+    findings = {_view(line["path_to_image"]): line for line in read_json_lines(labels)}
     files = {_view(path): path for path in iterate_pictures(folder)}
     films = []
-    for line in read_lines(table):
-        path = _place(line)
-        file = files.get(_view(path))
-        own = {**line, **findings.get(path, {})}
-        if file is not None:
-            films.append(_stanford_film(file, own, "test" if line.get("split") == "valid" else ""))
-    note = "the official validation films are the test set; train and val share the rest"
+    for line in read_lines(require(folder, PLUS_TABLE)):
+        path = _view(line["path_to_image"])
+        if path in files and path in findings:
+            part = "test" if line["path_to_image"].startswith("valid") else ""
+            films.append(_stanford_film(files[path], {**line, **findings[path]}, part))
+    note = f"findings are those of {labels.name}; {VALID_IS_TEST}"
     return Reading(films, "multilabel", TRAINED, notes=[note])
-
-
-def _read_stanford(folder: Path, tables: list[tuple[str, str]]) -> Reading:
-    has_test = (folder / "test.csv").is_file()
-    files = {path for name in ("train", "valid", "test") for path in _below(folder, name)}
-    films = []
-    for name, part in tables:
-        if not (folder / name).is_file():
-            continue
-        official = "val" if has_test and name == "valid.csv" else part
-        for line in read_lines(folder / name):
-            file = next(_endings(line["Path"], files), None)
-            if file is not None:
-                films.append(_stanford_film(file, line, official))
-    if has_test:
-        return Reading(films, "multilabel", {"train": 1.0, "val": None, "test": None})
-    note = "the official validation films are the test set; train and val share the rest"
-    return Reading(films, "multilabel", TRAINED, notes=[note])
-
-
-def _below(folder: Path, name: str) -> list[str]:
-    return [f"{name}/{path}" for path in _walk(folder / name)]
 
 
 def _walk(folder: Path) -> list[str]:
@@ -107,10 +119,6 @@ def _walk(folder: Path) -> list[str]:
 def _view(path: str) -> str:
     """Patient, study and view of a path, whatever the folder above and the format."""
     return "/".join(path.rsplit(".", 1)[0].split("/")[-3:])
-
-
-def _place(line: Cells) -> str:
-    return line.get("path_to_image") or line.get("Path") or line.get("path") or ""
 
 
 def _endings(path: str, files: set[str]) -> Iterator[str]:
@@ -125,7 +133,10 @@ def _endings(path: str, files: set[str]) -> Iterator[str]:
 def _stanford_film(file: str, line: Cells, part: str) -> Film:
     patient = next((p for p in file.split("/") if p.startswith("patient")), "")
     view = line.get("AP/PA") or line.get("ap_pa") or ""
+    patient = line.get("deid_patient_id") or patient
     side = line.get("Frontal/Lateral") or line.get("frontal_lateral") or ""
+    if not side and file.rsplit(".", 1)[0].endswith("lateral"):  # tables of the test set
+        side = "Lateral"
     return Film(
         file, {name: _finding(line.get(name, "")) for name in STANFORD_FINDINGS if name in line},
         patient, view=side if side.lower() == "lateral" else view or side, set=part,
@@ -169,25 +180,37 @@ def read_mimic(folder: Path) -> Reading:
 
 
 def read_padchest(folder: Path) -> Reading:
-    """PadChest: findings as Python writes lists; the commonest of them are classes."""
-    files = list_files(folder)
-    lines = [
-        line
-        for line in read_lines(require(folder, ["PADCHEST_chest_x_ray_images_labels*.csv*"]))
-        if line.get("ImageID") in files
-    ]
-    found = [_read_list(line.get("Labels", "")) for line in lines]
+    """PadChest: findings as Python writes lists; the commonest of them are classes.
+
+    Films without findings in words (``exclude``, ``unchanged``, none) have no label, and none of
+    them is taken for a healthy one. Blanks in names of files do not count: the table has some.
+    """
+    files = {_squeeze(name): path for name, path in list_files(folder).items()}
+    lines, found = [], []
+    for line in read_lines(require(folder, ["PADCHEST_chest_x_ray_images_labels*.csv*"])):
+        findings = _read_list(line.get("Labels", ""))
+        if _squeeze(line["ImageID"]) in files and findings and "exclude" not in findings:
+            lines.append(line)
+            found.append([name for name in findings if name not in NO_FINDING])
     names = choose_findings(found)
     films = [
         Film(
-            files[line["ImageID"]], cells, line.get("PatientID", ""),
+            files[_squeeze(line["ImageID"])], cells, line.get("PatientID", ""),
             view=line.get("Projection", ""), sex=line.get("PatientSex_DICOM", ""),
             age=_years(line), manufacturer=line.get("Manufacturer_DICOM", ""),
         )
-        for line, cells in zip(lines, count_findings(found, names), strict=True)
+        for line, cells, findings in zip(lines, count_findings(found, names), found, strict=True)
+        if findings
     ]  # fmt: skip
-    note = f"the {len(names)} commonest of its findings are classes; films that cannot be read are"
-    return Reading(films, "multilabel", notes=[f"{note} skipped with a reason by isnet ingest"])
+    notes = [
+        f"the {len(names)} commonest of its findings are classes",
+        "films whose report names no finding (exclude, unchanged, suboptimal study) are left out",
+    ]
+    return Reading(films, "multilabel", notes=notes)
+
+
+def _squeeze(name: str) -> str:
+    return "".join(name.split())
 
 
 def _read_list(text: str) -> list[str]:
@@ -197,7 +220,7 @@ def _read_list(text: str) -> list[str]:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return []
     words = [str(value).strip().lower() for value in values] if isinstance(values, list) else []
-    return [word for word in words if word not in NO_FINDING]
+    return [word for word in words if word]
 
 
 def _years(line: Cells) -> str:
@@ -218,7 +241,9 @@ def read_brax(folder: Path) -> Reading:
     """BRAX: one table, CheXpert's findings."""
     files = set(_walk(folder))
     films = []
-    for line in read_lines(require(folder, ["master_spreadsheet*.csv"])):
+    for line in read_lines(
+        require(folder, ["master_spreadsheet_update*.csv", "master_spreadsheet*.csv"])
+    ):
         written = (line.get("PngPath", ""), line.get("DicomPath", ""))
         file = next((f for path in written for f in _endings(path, files)), None)
         if file is None:
@@ -235,21 +260,30 @@ def read_brax(folder: Path) -> Reading:
 
 
 def read_indiana(folder: Path) -> Reading:
-    """Indiana (OpenI): projections and reports, of which the problems are the findings."""
+    """Indiana (OpenI): projections and reports; problems are findings, else the MeSH headings."""
     files = list_files(folder)
-    reports = {x["uid"]: x for x in read_lines(require(folder, ["indiana_reports.csv"]))}
+    reports = {x["uid"]: _read_problems(x) for x in read_lines(require(folder, INDIANA_REPORTS))}
     lines = [
         line
-        for line in read_lines(require(folder, ["indiana_projections.csv"]))
-        if line["filename"] in files and line["uid"] in reports
+        for line in read_lines(require(folder, INDIANA_PROJECTIONS))
+        if line["filename"] in files and reports.get(line["uid"])
     ]
-    found = [
-        [word.strip() for word in reports[line["uid"]].get("Problems", "").split(";") if word]
-        for line in lines
-    ]
+    found = [reports[line["uid"]] for line in lines]
     names = choose_findings(found)
     films = [
         Film(files[line["filename"]], cells, line["uid"], view=line.get("projection", ""))
         for line, cells in zip(lines, count_findings(found, names), strict=True)
     ]
-    return Reading(films, "multilabel", notes=[f"the {len(names)} commonest problems are classes"])
+    notes = [
+        f"the {len(names)} commonest problems are classes",
+        "films of reports that nobody indexed are left out",
+    ]
+    return Reading(films, "multilabel", notes=notes)
+
+
+def _read_problems(line: Cells) -> list[str]:
+    """Findings of a report: ``Problems``, else headings of ``MeSH`` without their qualifiers."""
+    words = [word.strip() for word in line.get("Problems", "").split(";")]
+    if not any(words):
+        words = [word.split("/")[0].strip() for word in line.get("MeSH", "").split(";")]
+    return list(dict.fromkeys(word for word in words if word and word.lower() not in NOT_INDEXED))

@@ -14,11 +14,12 @@ COLLECTIONS: tuple[Collection, ...] = (
         official.read_chestxray14, ("Image Index", "Finding Labels", "Patient ID"),
     ),
     Collection(
-        "chexpert-plus", "CheXpert Plus", (("df_chexpert_plus*.csv*",),),
+        "chexpert-plus", "CheXpert Plus", (tuple(official.PLUS_TABLE),),
         official.read_chexpert_plus, ("path_to_image",),
     ),
     Collection(
-        "chexpert", "CheXpert", (("train.csv",), ("train",)), official.read_chexpert,
+        "chexpert", "CheXpert",
+        (("train.csv", "*/train.csv"), ("train", "CheXpert-v1.0*batch*")), official.read_chexpert,
         ("Path", "Frontal/Lateral", "AP/PA"),
     ),
     Collection(
@@ -35,8 +36,9 @@ COLLECTIONS: tuple[Collection, ...] = (
         "brax", "BRAX", (("master_spreadsheet*.csv",),), official.read_brax, ("PatientID",)
     ),
     Collection(
-        "indiana", "Indiana (OpenI)", (("indiana_reports.csv",), ("indiana_projections.csv",)),
-        official.read_indiana, ("uid", "Problems"),
+        "indiana", "Indiana (OpenI)",
+        (tuple(official.INDIANA_REPORTS), tuple(official.INDIANA_PROJECTIONS)),
+        official.read_indiana, ("uid", "MeSH"),
     ),
     Collection(
         "vindr-cxr", "VinDr-CXR",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,10 @@ from isnet_cli.cli.shortforms import configure_test_sets, use_images_of_run
 from isnet_cli.cli.source import Source, make_options, require_run, resolve_source
 from isnet_cli.errors import IsnetError
 
+if TYPE_CHECKING:
+    from isnet_cli.config.load import Option
+
+STAGES = ("ingest", "masks", "evaluate")
 Tests = Annotated[
     list[str] | None,
     typer.Option("--test", metavar="NAME=PATH", help="Test set: a folder of X-rays. Repeatable."),
@@ -21,6 +25,14 @@ Tests = Annotated[
 TestLabels = Annotated[
     list[str] | None,
     typer.Option("--labels", metavar="NAME=CSV", help="Labels of a test set. Repeatable."),
+]
+Drawn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--annotations",
+        metavar="[NAME=]PATH",
+        help="Findings drawn into images of a set, or of all: boxes, COCO or masks. Repeatable.",
+    ),
 ]
 
 
@@ -31,22 +43,32 @@ def evaluate(
     model: ModelRun = None,
     test: Tests = None,
     labels: TestLabels = None,
+    annotations: Drawn = None,
 ) -> int:
     """Score a trained model on named test sets."""
 
     def body(session: Session) -> Result:
         sets, tables = _pairs("--test", test), _pairs("--labels", labels)
+        drawn = make_options([("--annotations", "evaluate.annotations", _drawn(annotations))])
         if sets:
-            return _typed_sets(session, options, source, model, sets, tables)
+            found, extra = _typed_sets(options, source, model, sets, tables)
+            return run_stages(session, options, found, STAGES, [*extra, *drawn])
         if tables:
             raise IsnetError("usage", "--labels without --test NAME=PATH")
         found = _own_sets(source, model, options)
         extra = use_images_of_run(found, options.output, ["evaluate"])
         other = model if model != found.run else None
         extra += make_options([("--model", "evaluate.model", other)])
-        return run_stages(session, options, found, ["ingest", "masks", "evaluate"], extra)
+        return run_stages(session, options, found, STAGES, [*extra, *drawn])
 
     return execute("evaluate", options, body)
+
+
+def _drawn(words: list[str] | None) -> str | dict[str, str] | None:
+    """One path for all sets, or a path for each set that is named."""
+    if not words or (len(words) == 1 and "=" not in words[0]):
+        return words[0] if words else None
+    return _pairs("--annotations", words)
 
 
 def _own_sets(source: Path | None, model: Path | None, options: RunOptions) -> Source:
@@ -63,13 +85,12 @@ def _own_sets(source: Path | None, model: Path | None, options: RunOptions) -> S
 
 
 def _typed_sets(
-    session: Session,
     options: RunOptions,
     source: Path | None,
     model: Path | None,
     sets: dict[str, str],
     tables: dict[str, str],
-) -> Result:
+) -> tuple[Source, list[Option]]:
     if model is None or source is not None or options.config is not None:
         raise IsnetError(
             "usage",
@@ -82,8 +103,7 @@ def _typed_sets(
         name: {"images": path, **({"labels": tables[name]} if name in tables else {})}
         for name, path in sets.items()
     }
-    found, extra = configure_test_sets(require_run(model, "--model"), images)
-    return run_stages(session, options, found, ["ingest", "masks", "evaluate"], extra)
+    return configure_test_sets(require_run(model, "--model"), images)
 
 
 def _pairs(flag: str, words: list[str] | None) -> dict[str, str]:
