@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isnet_cli.heatmap.files import ImageMap, describe_map, shown_part, smoothing
+from isnet_cli.heatmap.files import ImageMap, describe_map, map_on_image, shown_part, smoothing
 from isnet_cli.images.resize import resize, resize_mask
 from isnet_cli.output.captures import compose_capture
 from isnet_cli.output.colours import smooth
 from isnet_cli.output.dicom.capture import overlay_capture
+from isnet_cli.output.dicom.parametric import parametric_map
 from isnet_cli.output.dicom.report import measurement_report
 from isnet_cli.output.dicom.segmentation import REGION
 from isnet_cli.output.dicom.writer import DicomWriter
@@ -22,7 +23,7 @@ def map_to_dicom(writer: DicomWriter, kind: str, found: ImageMap, share: float) 
 
     Args:
         writer: Where the outputs about the image belong.
-        kind: ``dicom-sc``, ``dicom-seg`` or ``dicom-sr``.
+        kind: ``dicom-sc``, ``dicom-seg``, ``dicom-sr`` or ``dicom-pm``.
         found: The map.
         share: Of positive values that a region holds, above 0 to below 1.
 
@@ -41,6 +42,12 @@ def map_to_dicom(writer: DicomWriter, kind: str, found: ImageMap, share: float) 
             found.classes, found.probabilities.tolist(), writer.filing,
             size=found.frame.original, target=target, in_lungs=1 - found.outside,
             series=writer.series, number=number, model=writer.model,
+        )  # fmt: skip
+    if kind == "dicom-pm":
+        return parametric_map(
+            map_on_image(found.map, found.frame, found.frame.original), writer.filing,
+            series=writer.series, target=target, number=number, meaning=found.method.title,
+            model=writer.model, signed=found.method.signed,
         )  # fmt: skip
     meaning = f"smallest region with {100 * share:.0f} % of what speaks for it"
     return writer.segment(

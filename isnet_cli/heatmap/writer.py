@@ -38,10 +38,13 @@ from isnet_cli.stats.reliance import NO_MASK, NOT_FINITE, measure_reliance
 COLUMNS = (
     "set", "version", "key", "target", "method", "label", "predicted", "probability",
     "outside_share", "conservation_error", "png", "npz", "nifti", "dicom-sc", "dicom-seg",
-    "dicom-sr", "dicom-image", "error",
+    "dicom-sr", "dicom-pm", "dicom-image", "error",
 )  # fmt: skip
 FILES = ("png", "npz", "nifti", *KINDS, "dicom-image")  # columns that name files
-SUFFIX = {"nifti": "nii.gz", "dicom-sc": "sc.dcm", "dicom-seg": "seg.dcm", "dicom-sr": "sr.dcm"}
+SUFFIX = {
+    "nifti": "nii.gz", "dicom-sc": "sc.dcm", "dicom-seg": "seg.dcm", "dicom-sr": "sr.dcm",
+    "dicom-pm": "pm.dcm",
+}  # fmt: skip
 NO_LABEL = "no label, so no true class"
 SUSPECT = "lung mask is suspect"
 

@@ -36,7 +36,7 @@ Formats = Annotated[
     typer.Option(
         "--format",
         metavar="LIST",
-        help="Some of png,npz,nifti,dicom-sc,dicom-seg,dicom-sr, with commas [png,npz].",
+        help="Some of png,npz,nifti,dicom-sc,dicom-seg,dicom-sr,dicom-pm, with commas [png,npz].",
     ),
 ]
 Keep = Annotated[

@@ -29,7 +29,8 @@ Maps = Annotated[
     typer.Option(
         "--maps",
         metavar="LIST",
-        help="Heat maps too: some of png,npz,nifti,dicom-sc,dicom-seg,dicom-sr, with commas.",
+        help="Heat maps too: some of png,npz,nifti,dicom-sc,dicom-seg,dicom-sr,dicom-pm, with "
+        "commas.",
     ),
 ]
 

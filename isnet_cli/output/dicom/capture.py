@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli import __version__
-from isnet_cli.output.dicom.filing import MAKER, SERIES, Filing, join_facts, to_bytes
+from isnet_cli.output.dicom.filing import CHEST, MAKER, SERIES, Filing, join_facts, to_bytes
 from isnet_cli.text.forms import for_dicom
 
 # What highdicom stamps with the time of writing: the same input must give the same bytes.
@@ -102,6 +102,7 @@ def _capture(
     )
     ds.update(filing.header)  # values of a source that break the standard stay as they are
     ds.ConversionType, ds.PatientOrientation = "SYN", list(filing.orientation) or ""
+    ds.BodyPartExamined = CHEST
     if filing.spacing is not None:
         ds.NominalScannedPixelSpacing = ds.PixelSpacing
     for keyword in _TIMES:

@@ -13,6 +13,7 @@ from isnet_cli.text.forms import for_dicom
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 MAKER = "isnet"
+CHEST = "CHEST"  # which is not one of a pair, so that the standard asks for no side
 KEPT = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
     "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
@@ -27,6 +28,7 @@ SERIES = {
     "sc": 9901,
     "seg": 9902,
     "sr": 9903,
+    "pm": 9904,
 }  # series numbers, behind those of a scanner
 
 

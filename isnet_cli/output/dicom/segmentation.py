@@ -96,7 +96,8 @@ def segmentation(
             content_description=for_dicom(meaning),
             omit_empty_frames=False,
         )
-    _complete(ds, filing)
+    ds.PatientOrientation = list(filing.orientation) or ""  # in place of a plane in space
+    complete(ds, filing)
     make_repeatable(ds, filing)
     return to_bytes(ds)
 
@@ -132,11 +133,15 @@ def make_source(filing: Filing, size: tuple[int, ...]) -> Any:
     return ds
 
 
-def _complete(ds: Any, filing: Filing) -> None:
+def complete(ds: Any, filing: Filing) -> None:
     """What highdicom does not copy: the removal of the identity, the frame referred to.
 
-    Pixel measures are left out: a projection has no plane in space, and readers that find measures
-    without a plane refuse the file. The segment's pixels are those of the image it refers to.
+    Args:
+        ds: A segmentation or map, which is changed.
+        filing: Of the image it refers to.
+
+    A segmentation has no pixel measures: a projection has no plane in space, and readers that find
+    measures without a plane refuse the file. Its pixels are those of the image it refers to.
     """
     for keyword in ("PatientIdentityRemoved", "DeidentificationMethod"):
         if keyword in filing.header:

@@ -21,8 +21,12 @@ from isnet_cli.output.dicom.filing import Filing, anonymous, of_source, patient_
 from isnet_cli.output.dicom.segmentation import Kind, segmentation
 
 SALT = ".salt"
-KINDS = ("dicom-sc", "dicom-seg", "dicom-sr")
-REFERRING = {"dicom-seg", "dicom-sr"}  # of which an anonymous one needs an image to refer to
+KINDS = ("dicom-sc", "dicom-seg", "dicom-sr", "dicom-pm")
+REFERRING = {
+    "dicom-seg",
+    "dicom-sr",
+    "dicom-pm",
+}  # of which an anonymous one needs an image to refer to
 
 
 @dataclass(frozen=True)

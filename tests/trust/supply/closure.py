@@ -37,6 +37,7 @@ CycloneDX).
 "runtime" packages come with isnet, "extra" ones with an extra, "dev" ones with the tests alone.
 On Linux, torch brings CUDA libraries (`nvidia-*`, `cuda-*`, `triton`; NVIDIA's licence, or MIT).
 
+{extras}
 | package | used by | licence |
 |---|---|---|
 """
@@ -159,7 +160,25 @@ def write_constraints(packages: Iterable[Package]) -> str:
 def write_page(packages: Iterable[Package]) -> str:
     """Text of docs/licences.md."""
     rows = [f"| {p.name} | {p.group} | {p.licence} |" for p in packages]
-    return PAGE + "".join(f"{row}\n" for row in rows)
+    head = PAGE.format(extras="".join(f"{line}\n" for line in count_extras()))
+    return head + "".join(f"{row}\n" for row in rows)
+
+
+def count_extras() -> list[str]:
+    """A table: how many packages each extra adds, and how many of them no other one does."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    base = find_closure(map(Requirement, project["dependencies"]))
+    added = {
+        name: find_closure(map(Requirement, texts)) - base
+        for name, texts in project["optional-dependencies"].items()
+        if name not in ("all", "dev")
+    }
+    lines = ["| extra | packages it adds | that no other extra adds |", "|---|---|---|"]
+    for name, own in added.items():
+        others = set().union(*(more for other, more in added.items() if other != name))
+        lines.append(f"| {name} | {len(own)} | {len(own - others)} |")
+    whole = set().union(*added.values())
+    return [*lines, f"| all | {len(whole)} | |"]
 
 
 def main() -> None:

