@@ -1,5 +1,5 @@
 # Each target sets itself up: it needs Python 3.11 or newer (with venv), git and make.
-#   make demo   make lint   make bench   make bench-all   make constraints   make sbom   make clean
+#   make demo   make lint   make bench   make bench-all   make constraints   make man   make sbom   make clean
 #   make test           the tests of every change, minutes
 #   make test-slow      those that `make test` leaves out, and properties with more random examples
 #   make test-all       both, with more random examples
@@ -22,7 +22,7 @@ test-slow test-all: export ISNET_TEST_PROFILE := thorough
 # An environment in a cache folder may have been made from another checkout: this one goes first.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/models
 
-.PHONY: demo test test-slow test-all test-networks test-trust lint constraints sbom bench bench-all clean venv
+.PHONY: demo test test-slow test-all test-networks test-trust lint man constraints sbom bench bench-all clean venv
 
 demo: venv
 	$(BIN)/isnet demo
@@ -48,6 +48,10 @@ lint: venv
 	$(BIN)/mypy
 
 # Versions and licences of all packages, from this environment; after its tests have passed.
+# The manual page, from the commands themselves.
+man: venv
+	$(BIN)/python packaging/man.py
+
 constraints: venv
 	$(BIN)/python -m tests.trust.supply.closure
 

@@ -1,6 +1,7 @@
 """A model card for the ATLAS registry of the Radiological Society of North America.
 
-Keys and allowed words are those of its public JSON Schema for models, version 2025-11.
+Keys and allowed words are those of its public JSON Schema for models, version 2025-11 (repository
+RSNA/ATLAS, model.json). Its stages differ in few keys: those that one of them lacks are not used.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 from isnet_cli.cards.facts import LIMITS, USE, RunFacts
 
 SCHEMA = "https://atlas.rsna.org/schemas/2025-11/model.json"
-LONGEST_SUMMARY, LONGEST_NAME, SHORTEST_NAME = 2500, 256, 4  # characters, by the schema
+LONGEST_NAME, SHORTEST_NAME = 256, 4  # characters, by the schema
 METRICS = {
     "macro AUC": "AUC of each class vs. the rest combined",
     "macro F1": "macro-F1",
@@ -47,14 +48,13 @@ def write_atlas(facts: RunFacts, link: str) -> dict[str, Any]:
         ),
         "Use": {"Intended": ["Other"], "Excluded": ["Detection and diagnosis", "Triage"]},
         "User": {"Intended": ["Researcher"], "Excluded": ["Patient", "Layperson"]},
-        "Regulatory information": {"FDA cleared": False, "CE marked": False, "Comment": USE},
+        "Regulatory information": {"Authorization status": "not a medical device", "Comment": USE},
     }
     model: dict[str, Any] = {
         "Name": name,
-        "Summary": summary[:LONGEST_SUMMARY],
         "Link": link,
         "Indexing": {"Content": ["CH"], "Keywords": ["chest radiography", "classification"]},
-        "Descriptors": {"Version": str(card["sha256"])[:12]},
+        "Descriptors": {"Version": str(card["sha256"])[:12], "Comments": summary},
         "Model properties": properties,
         "Imaging": {
             "Modalities": ["Projection radiography (RID10345)"],

@@ -23,7 +23,7 @@ ITEMS: dict[int, tuple[str, str]] = {
     8: ("inclusion and exclusion", "6"),
     9: ("preprocessing", "7"),
     10: ("selection of subsets", "5"),
-    11: ("de-identification", "18"),
+    11: ("de-identification", "17"),
     12: ("missing data", "11"),
     13: ("image acquisition", "9"),
     14: ("reference standard", "8"),
@@ -40,39 +40,69 @@ ITEMS: dict[int, tuple[str, str]] = {
     25: ("training", "12"),
     26: ("choice of the final model", "12"),
     27: ("ensembles", "12"),
-    28: ("metrics", "12"),
+    28: ("metrics", "12e"),
     29: ("significance and uncertainty", "12"),
     30: ("robustness", "12"),
     31: ("explainability", "15"),
     32: ("test on internal data", "16"),
     33: ("test on external data", "16"),
-    34: ("registration of a trial", "18"),
-    35: ("numbers included and excluded", "20"),
-    36: ("demographics of each set", "20"),
-    37: ("performance on all sets", "23"),
-    38: ("diagnostic performance and precision", "23"),
-    39: ("analysis of wrong results", "23"),
+    34: ("registration of a trial", "18d"),
+    35: ("numbers included and excluded", "20a"),
+    36: ("demographics of each set", "20b, 20c"),
+    37: ("performance on all sets", "23a, 23b"),
+    38: ("diagnostic performance and precision", "21, 23a"),
+    39: ("analysis of wrong results", "25"),
     40: ("limits of the study", "26"),
     41: ("what it means in practice", "25"),
-    42: ("full protocol", "18"),
-    43: ("availability of software, model, data", "18"),
-    44: ("funding", "18"),
+    42: ("full protocol", "18c"),
+    43: ("availability of software, model, data", "18e, 18f"),
+    44: ("funding", "18a"),
+}
+# items of TRIPOD+AI that CLAIM does not ask for
+MORE: dict[str, str] = {
+    "3c": "known health inequalities between groups",
+    "8b": "who assessed the outcome, and how alike in all groups",
+    "13": "class imbalance, and what was done about it",
+    "14": "fairness: what was done, and why",
+    "17": "ethical approval, informed consent",
+    "18b": "conflicts of interest",
+    "19": "patients and the public in the study",
+    "22": "the whole model, or access to it",
+    "24": "updating of the model",
+    "27": "images of poor quality, skill that users need, next steps",
 }
 
 
 def write_claim(facts: RunFacts) -> str:
     """The list as Markdown, with the number of items that the run answers."""
     known = {number: text for number, text in _answers(facts).items() if text}
+    more = {item: text for item, text in _answer_more(facts).items() if text}
     lines = [
         f"# CLAIM 2024 and TRIPOD+AI: {for_markdown(facts.run.name)}", "",
-        f"The run answers {len(known)} of {len(ITEMS)} items, in part or in full; the others are "
-        "for the authors. Answers are facts of the run, not sentences for a paper.", "",
+        f"The run answers {len(known) + len(more)} of {len(ITEMS) + len(MORE)} items, in part or in "
+        "full; the others are for the authors. Answers are facts of the run, not sentences for a "
+        "paper.", "",
         "| CLAIM | TRIPOD+AI | asked | answer |", "|---|---|---|---|",
     ]  # fmt: skip
     for number, (asked, item) in ITEMS.items():
         answer = for_markdown(known[number]) if number in known else STATE
         lines.append(f"| {number} | {item} | {asked} | {answer} |")
+    for item, asked in MORE.items():
+        answer = for_markdown(more[item]) if item in more else STATE
+        lines.append(f"| \N{EN DASH} | {item} | {asked} | {answer} |")
     return "\n".join([*lines, ""])
+
+
+def _answer_more(facts: RunFacts) -> dict[str, str]:
+    run, card = facts.run, facts.card
+    groups = run.setting("evaluate.subgroups")
+    return {
+        "13": f"class_weights {run.setting('train.class_weights')}, "
+        f"sampler {run.setting('train.sampler')}",
+        "14": f"scores per subgroup: {groups}" if groups not in ("unknown", "[]") else "",
+        "22": f"weights SHA-256 {card['sha256']}, with model.json",
+        "27": "isnet predict flags unusual images, doubtful lung masks and undecided predictions",
+    }
 
 
 def _answers(facts: RunFacts) -> dict[int, str]:

@@ -18,12 +18,10 @@ from isnet_cli.cli.terminal.streams import (
 from isnet_cli.cli.verbs import (
     benchmark,
     check,
-    demo,
     evaluate,
     export,
     heatmap,
     masks,
-    merge,
     predict,
     report,
     run,
@@ -85,7 +83,7 @@ for _verb in (
     evaluate.evaluate,
     predict.predict,
     heatmap.heatmap,
-    merge.merge,
+    run.merge,
     export.export,
     export.card,
     run.run,
@@ -97,7 +95,7 @@ for _verb in (
     runs.clean,
     benchmark.benchmark,
     check.doctor,
-    demo.demo,
+    run.demo,
 ):
     app.command(_verb.__name__.replace("_", " "))(_verb)
 

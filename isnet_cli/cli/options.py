@@ -11,11 +11,12 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 Target = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Argument(
         metavar="SOURCE",
         show_default=False,
-        help="Configuration (YAML), folder of X-rays, file, list, or run folder [isnet.yaml].",
+        help="Configuration (YAML), folder of X-rays, file, list, or run folder [isnet.yaml]; "
+        "several files, or - for a list of them on stdin.",
     ),
 ]
 LabelFile = Annotated[

@@ -79,6 +79,12 @@ def run_stages(
         session.share = _read_shard(shard, options, source)
     session.join()
     config = load(source.config, options.overrides, [*extra, *make_machine_options(options)])
+    if isinstance(source.images, tuple) and config.data.privacy.rename:
+        raise IsnetError(
+            "usage",
+            "several files with data.privacy.rename: their names would stand in isnet.yaml",
+            fix="write them into a .txt file, one a line, and give that one",
+        )
     session.hide_names(config, more=more)
     output = _find_output(session, options, source, config)
     if options.dry_run:

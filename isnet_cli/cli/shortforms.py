@@ -14,6 +14,7 @@ from isnet_cli.errors import IsnetError
 if TYPE_CHECKING:
     from isnet_cli.config.load import Option
 
+Images = Path | tuple[Path, ...]
 CARD = Path("train", "model.json")
 WEIGHTS_NAME, CARD_NAME = "model.safetensors", "model.json"
 IMAGES = "images"  # the set of images that are predicted
@@ -29,7 +30,7 @@ def make_image_options(source: Source) -> list[Option]:
     return make_options(pairs)
 
 
-def configure_heatmaps(run: Path, images: Path) -> tuple[Source, list[Option]]:
+def configure_heatmaps(run: Path, images: Images) -> tuple[Source, list[Option]]:
     """Settings that draw heat maps of other images with the model of `run`.
 
     Returns:
@@ -38,7 +39,7 @@ def configure_heatmaps(run: Path, images: Path) -> tuple[Source, list[Option]]:
     Raises:
         IsnetError: Kind "weights", when the run has no trained model.
     """
-    data = {"images": str(images), "labels": _label_settings(run), "columns": {}, "sets": {}}
+    data = {"images": images, "labels": _label_settings(run), "columns": {}, "sets": {}}
     pairs: list[tuple[str, str, Any]] = [
         ("--model", "heatmap.model", run),
         ("--model", "name", make_run_name(images)),
@@ -75,7 +76,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def configure_test_sets(
-    run: Path, sets: Mapping[str, Mapping[str, str]]
+    run: Path, sets: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Source, list[Option]]:
     """Settings that score the model of `run` on other test sets.
 
@@ -108,7 +109,7 @@ def configure_test_sets(
 
 
 def configure_prediction(
-    model: Path, images: Path, maps: list[str] | None
+    model: Path, images: Images, maps: list[str] | None
 ) -> tuple[Source, list[Option], str]:
     """Settings that predict other images, with heat maps of all of them on request.
 
@@ -151,7 +152,7 @@ def configure_prediction(
     return Source(), [*make_options(pairs), limit], warning
 
 
-def configure_onnx(model: Path, images: Path) -> tuple[Source, list[Option]]:
+def configure_onnx(model: Path, images: Images) -> tuple[Source, list[Option]]:
     """Settings that predict images with the model of an ONNX file.
 
     Returns:
@@ -166,12 +167,12 @@ def configure_onnx(model: Path, images: Path) -> tuple[Source, list[Option]]:
     return Source(), make_options([*_one_set(model, images), *_from_card(card)])
 
 
-def _one_set(model: Path, images: Path) -> list[tuple[str, str, Any]]:
+def _one_set(model: Path, images: Images) -> list[tuple[str, str, Any]]:
     """All images as one set, for a model."""
     return [
         ("--model", "predict.model", model),
         ("--model", "name", make_run_name(images)),
-        ("SOURCE", "data.images", str(images)),
+        ("SOURCE", "data.images", images),
         ("SOURCE", "data.sets", {IMAGES: {"fraction": 1.0}}),
         ("SOURCE", "data.split", {"group": "none"}),  # nothing is divided
     ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 import os
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isnet_cli.core.files import refuse_foreign
+from isnet_cli.core.parallel.processes import are_several
 from isnet_cli.errors import IsnetError
 from isnet_cli.guard.opening import read_text
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from isnet_cli.config.schema import Config
 
 RECORD = "isnet.yaml"
+STDIN = Path("-")
 DATE = "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]"  # pattern of file names
 OWN = {
     "log.jsonl",
@@ -35,12 +38,12 @@ class Source:
 
     Attributes:
         config: YAML file, or None for defaults.
-        images: Folder, file or list of images typed in its place, or None.
+        images: Folder, file or list of images typed in its place, several of them, or None.
         run: Run folder that was typed in its place, or None; then `config` is its record.
     """
 
     config: Path | None = None
-    images: Path | None = None
+    images: Path | tuple[Path, ...] | None = None
     run: Path | None = None
 
     @property
@@ -49,13 +52,21 @@ class Source:
         return self.config is None or (self.run is None and is_run(self.config.parent))
 
 
-def resolve_source(target: Path | None, config: Path | None) -> Source:
-    """Recognises what `target` is; without one, finds ``isnet.yaml`` in the working folder.
+def resolve_source(typed: Path | Sequence[Path] | None, config: Path | None) -> Source:
+    """Recognises what was typed; without anything, finds ``isnet.yaml`` in the working folder.
+
+    Args:
+        typed: One source, several images, or ``-``: images named on stdin.
+        config: What ``--config`` named.
 
     Raises:
         IsnetError: Kind "usage", when nothing is given and nothing is found; kind "data", when
-            `target` does not exist or is a run of another version.
+            `typed` does not exist or is a run of another version.
     """
+    words = [typed] if isinstance(typed, Path) else list(typed or ())
+    target = words[0] if words else None
+    if len(words) > 1 or target == STDIN:
+        return Source(config, images=_list_images(words))
     if target is None:
         if config is not None:
             return Source(config)
@@ -79,6 +90,39 @@ def resolve_source(target: Path | None, config: Path | None) -> Source:
             f"{target}: no such file or folder, expected X-rays, a YAML file or a run folder",
         )
     return Source(config, images=target)
+
+
+def describe_words(typed: Sequence[Path] | None) -> str:
+    """What was typed, for a message."""
+    return " ".join(map(str, typed or ()))
+
+
+def _list_images(words: Sequence[Path]) -> tuple[Path, ...]:
+    """Several files or folders of images; ``-`` stands for those on stdin."""
+    for path in words:
+        if path.suffix.lower() in {".yaml", ".yml"} or is_run(path):
+            raise IsnetError("usage", f"{path}: among several sources, expected images alone")
+        if path != STDIN and not path.exists():
+            raise IsnetError("data", f"{path}: no such file or folder, expected X-rays")
+    return tuple(one for path in words for one in (read_list() if path == STDIN else [path]))
+
+
+def read_list() -> list[Path]:
+    """Paths on stdin, one a line, or with null bytes between (``find -print0``).
+
+    Raises:
+        IsnetError: Kind "usage": there is none, or several processes would share them.
+    """
+    if are_several():
+        raise IsnetError(
+            "usage", "-: a list on stdin with torchrun", fix="write it into a .txt file"
+        )
+    content = sys.stdin.read()
+    found = content.split("\0") if "\0" in content else content.splitlines()
+    paths = [Path(line) for line in found if line.strip()]
+    if not paths:
+        raise IsnetError("usage", "-: no path on stdin, expected one a line")
+    return paths
 
 
 def is_run(path: Path) -> bool:
@@ -110,8 +154,10 @@ def _check_version(run: Path) -> None:
     RunFolder(run).record()
 
 
-def make_run_name(path: Path) -> str:
-    """A run's name made from a path's last part."""
+def make_run_name(path: Path | Sequence[Path]) -> str:
+    """A run's name made from a path's last part; of several, that of their common folder."""
+    if not isinstance(path, Path):
+        path = Path(os.path.commonpath([os.path.dirname(os.path.abspath(one)) for one in path]))
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(os.path.abspath(path)).name).strip("-._")
     return stem or "images"
 
@@ -120,11 +166,14 @@ def make_options(pairs: Iterable[tuple[str, str, Any]]) -> list[Option]:
     """Options from ``(flag, key, value)``; those with the value None were not typed."""
     from isnet_cli.config.load import Option
 
-    return [
-        Option(flag, key, str(value) if isinstance(value, Path) else value)
-        for flag, key, value in pairs
-        if value is not None
-    ]
+    return [Option(flag, key, _plain(value)) for flag, key, value in pairs if value is not None]
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def make_machine_options(options: RunOptions) -> list[Option]:

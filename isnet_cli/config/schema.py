@@ -485,7 +485,9 @@ class Heatmap(Section):
     # of lrp; own: the one the model was trained with
     family: Annotated[Literal["flex", "block", "z+"] | None, Word("own")] = None
     target: str = "predicted"  # predicted | true | all | a class name
-    formats: list[Literal["png", "npz", "nifti", "dicom-sc", "dicom-seg", "dicom-sr"]] = [
+    formats: list[
+        Literal["png", "npz", "nifti", "dicom-sc", "dicom-seg", "dicom-sr", "dicom-pm"]
+    ] = [
         "png",
         "npz",
     ]
@@ -546,6 +548,7 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     upstream: str | None = None  # another run folder whose ingest and masks stages are used
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = []  # local files of these, in the run
+    track_maps: Annotated[int, Field(ge=0)] = 0  # epochs between sheets of sample maps; 0: none
     data: Data = Data()
     masks: Masks = Masks()
     model: Model = Model()

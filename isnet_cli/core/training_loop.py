@@ -169,6 +169,9 @@ class TrainingLoop(ABC, Generic[Batch]):
         """Figures of the finished `epoch` for its row of the history."""
         return {}
 
+    def after_epoch(self, context: RunContext) -> None:
+        """What the leading process does with an epoch that is recorded; nothing by default."""
+
     def keep_best(self, row: dict[str, float]) -> None:
         """Keeps the network of an epoch that is the best so far, with its `row`."""
 
@@ -259,6 +262,7 @@ class TrainingLoop(ABC, Generic[Batch]):
         if self.path is not None and self.processes.leads:
             self._save(self.path)
             context.event("epoch", **without_nan(self.progress.history[-1]))
+            self.after_epoch(context)
         return True
 
     def _train_steps(self, epoch: int, figures: StepFigures, bar: Bar, context: RunContext) -> bool:

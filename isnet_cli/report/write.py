@@ -28,10 +28,7 @@ TILES_PER_IMAGE = 4  # masks shown for each of them
 
 
 def build_report(folders: Sequence[RunFolder], output: Path, context: RunContext) -> Path:
-    """Writes the report on `folders` to `output`.
-
-    The same files give the same page, byte for byte. A stage that is not finished becomes a
-    section that says so. Runs that share images and masks (``upstream``) show them once.
+    """Writes the report on `folders` to `output`; see `make_report`.
 
     Args:
         folders: At least one run; their order is the order of columns and bars.
@@ -45,17 +42,33 @@ def build_report(folders: Sequence[RunFolder], output: Path, context: RunContext
         IsnetError: Kind "data", when a folder holds no run or a file of a finished stage is
             damaged.
     """
-    _check_folders(folders)
-    names = name_runs(folders)
-    context.say(f"report: {', '.join(names)}")
-    with watch_runs(folders):
-        content = _build_content(folders, names)
+    content = make_report(folders, context)
     clear_leftovers(output.parent, deep=False)
     write_text(output, content)
     size = len(content.encode("utf-8"))
     if size >= LARGE:
         context.warn("report", f"{output}: {size / 1e6:.1f} MB, more than {LARGE / 1e6:g} MB")
     return output
+
+
+def make_report(folders: Sequence[RunFolder], context: RunContext) -> str:
+    """The report on `folders` as the text of one HTML page.
+
+    The same files give the same page, byte for byte. A stage that is not finished becomes a
+    section that says so. Runs that share images and masks (``upstream``) show them once.
+
+    Args:
+        folders: At least one run; their order is the order of columns and bars.
+        context: Side effects.
+
+    Raises:
+        IsnetError: As `build_report`.
+    """
+    _check_folders(folders)
+    names = name_runs(folders)
+    context.say(f"report: {', '.join(names)}")
+    with watch_runs(folders):
+        return _build_content(folders, names)
 
 
 def check_page(output: Path) -> None:

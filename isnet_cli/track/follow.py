@@ -64,7 +64,10 @@ class Followers:
         elif name == "stage_done" and fields.get("stage") == "heatmap" and self._started:
             for path in sorted(self._run.glob(PICTURES)):
                 title = f"maps of {path.parent.name}"
-                self._each(lambda tracker, t=title, p=path: tracker.picture(t, p))  # type: ignore[misc]
+                self._each(lambda tracker, t=title, p=path: tracker.picture(t, p, None))  # type: ignore[misc]
+        elif name == "sample_maps":
+            sheet, number = self._run / str(fields["file"]), int(fields["epoch"])
+            self._each(lambda tracker: tracker.picture("sample maps", sheet, number))
 
     def close(self) -> None:
         """Ends all trackers."""

@@ -36,8 +36,8 @@ class Tracker(ABC):
         """The figures of an epoch, as in ``history.csv``."""
 
     @abstractmethod
-    def picture(self, name: str, path: Path) -> None:
-        """A PNG file."""
+    def picture(self, name: str, path: Path, epoch: int | None) -> None:
+        """A PNG file; `epoch` is None for one of the finished training."""
 
     @abstractmethod
     def close(self) -> None:
@@ -61,8 +61,8 @@ class TensorBoard(Tracker):
         for key, value in figures.items():
             self._writer.add_scalar(key.replace("val_", "val/", 1), value, epoch)
 
-    def picture(self, name: str, path: Path) -> None:
-        """An image of step 0."""
+    def picture(self, name: str, path: Path, epoch: int | None) -> None:
+        """An image of the epoch, or of step 0."""
         import numpy as np
         from PIL import Image
 
@@ -70,7 +70,7 @@ class TensorBoard(Tracker):
 
         with open_regular(path) as file, Image.open(file) as image:
             pixels = np.asarray(image.convert("RGB"))
-        self._writer.add_image(name, pixels, 0, dataformats="HWC")
+        self._writer.add_image(name, pixels, epoch or 0, dataformats="HWC")
 
     def close(self) -> None:
         """Ends the thread that writes."""
@@ -108,7 +108,7 @@ class MLflow(Tracker):
         for key, value in figures.items():
             self._client.log_metric(self._run, key, value, step=epoch)
 
-    def picture(self, name: str, path: Path) -> None:
+    def picture(self, name: str, path: Path, epoch: int | None) -> None:
         """An artifact."""
         self._client.log_artifact(self._run, str(path), name)
 
@@ -141,9 +141,9 @@ class WandB(Tracker):
         """A row of the history."""
         self._run.log(dict(figures), step=epoch)
 
-    def picture(self, name: str, path: Path) -> None:
+    def picture(self, name: str, path: Path, epoch: int | None) -> None:
         """An image."""
-        self._run.log({name: self._library.Image(str(path))})
+        self._run.log({name: self._library.Image(str(path))}, step=epoch)
 
     def close(self) -> None:
         """Ends its service process."""

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from isnet_cli.config.schema import Config, Optimizer, Schedule
 from isnet_cli.core.parallel.processes import ALONE, Processes
+from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.runtime import derive_seed, make_generator
 from isnet_cli.core.training_loop import CHECKPOINT, LoopSettings, StepLosses, TrainingLoop
 from isnet_cli.dataset.feed import Feed, draw_parts
 from isnet_cli.dataset.image_dataset import ImageDataset, Version
 from isnet_cli.errors import IsnetError
+from isnet_cli.train.sample_maps import SampleMaps
 from isnet_cli.train.sharing import Sharing
 from isnet_cli.train.validation import Validator
 from isnet_cli.train.weight_mean import WeightMean
@@ -53,6 +55,7 @@ class ClassifierTraining(TrainingLoop[Batch]):
         first: Epochs of the network's trainings before this one, which go on in its chance.
         total: Epochs of all of them; 0: there is no other.
         processes: Those that share each batch.
+        samples: Draws maps between the epochs.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class ClassifierTraining(TrainingLoop[Batch]):
         first: int = 0,
         total: int = 0,
         processes: Processes = ALONE,
+        samples: SampleMaps | None = None,
     ) -> None:
         settings = LoopSettings(
             epochs=config.train.epochs,
@@ -89,6 +93,7 @@ class ClassifierTraining(TrainingLoop[Batch]):
         self.sharing = Sharing(processes)
         self.config, self.method, self.dataset = config, method, dataset
         self.validator, self.version, self.on_best = validator, version, on_best
+        self.samples = samples
         self.mean = WeightMean(net, config.train.average_epochs, settings)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -160,6 +165,12 @@ class ClassifierTraining(TrainingLoop[Batch]):
         return feed_training(
             self.config, self.dataset, batches, self.version, changes, self.device, self.sharing
         )
+
+    def after_epoch(self, context: RunContext) -> None:
+        """Draws sample maps, where they are asked for."""
+        epoch = int(self.progress.history[-1]["epoch"])
+        if self.samples is not None:
+            self.samples.draw(self.mean.net, epoch, context)
 
     def keep_best(self, row: dict[str, float]) -> None:
         """Hands the network on, or that of the mean."""

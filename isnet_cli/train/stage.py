@@ -39,6 +39,7 @@ from isnet_cli.train.classifier_training import (
 from isnet_cli.train.model_card import describe_validation, make_card, name_network
 from isnet_cli.train.phases import Phase, check_phases, list_needs, split_phases
 from isnet_cli.train.relevance_range import describe_ranges, find_ranges
+from isnet_cli.train.sample_maps import SampleMaps
 from isnet_cli.train.setup import (
     build_method,
     build_net,
@@ -274,6 +275,7 @@ def _prepare_phase(
             place, best, {**card, **validator.thresholds(best), **describe_validation(row)}
         ),
         first=phase.first, total=whole.train.epochs, processes=context.processes,
+        samples=SampleMaps(config, images.val, images.version, images.device, directory.parent),
     )  # fmt: skip
     if training.restore() and training.progress.epoch < config.train.epochs:
         context.say(f"continuing after epoch {phase.first + training.progress.epoch}")

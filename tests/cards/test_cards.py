@@ -11,23 +11,46 @@ import pytest
 import yaml
 
 from isnet_cli.cards.atlas import METRICS, SCHEMA
-from isnet_cli.cards.claim import ITEMS, STATE
+from isnet_cli.cards.claim import ITEMS, MORE, STATE
 from isnet_cli.cards.facts import SCORES
 from tests.cli.factory import isnet
 from tests.support.trained import TrainedRun
 
 LINK = "https://example.org/model"
-# Of the public schema: allowed keys, and words of the lists that we use.
-MODEL_KEYS = {
-    *("Name", "Summary", "Link", "Indexing", "Descriptors", "Model properties", "Imaging"),
-    "Model performance",
+# Transcribed from RSNA/ATLAS, model.json, version 2025-11: keys of each object (all of them are
+# closed), those that are required, and what is a text; words of lists are in WORDS and below.
+OBJECTS: dict[str, set[str]] = {
+    "": {"$schema", "Model"},
+    "Model": {
+        *("Name", "Link", "Indexing", "Descriptors", "Model properties", "Imaging"),
+        "Model performance",
+    },
+    "Indexing": {"Content", "RadLex", "SNOMED", "Keywords"},
+    "Descriptors": {
+        *("Authors", "Comments", "Contact", "Date", "Ethical review", "Funding", "License"),
+        *("Organizations", "References", "Version"),
+    },
+    "Model properties": {
+        *("Architecture", "Availability", "Clinical benefit", "Clinical workflow phase"),
+        *("Decision threshold", "Degree of automation", "Indications for use", "Input"),
+        *("Instructions", "Limitations", "Output", "Recommendation", "Regulatory information"),
+        *("Reproducibility", "Sustainability", "Use", "User"),
+    },
+    "Output": {"Description", "CDEs"},
+    "Regulatory information": {
+        *("FDA cleared", "CE marked", "Predicate device", "Authorization status", "File number"),
+        "Comment",
+    },
+    "Use": {"Intended", "Out-of-scope", "Excluded"},
+    "User": {"Intended", "Out-of-scope", "Excluded"},
+    "Imaging": {"Modalities", "Procedures", "File format", "Resolution", "Comments"},
+    "Model performance": {"Metrics", "Comments"},
 }
-PROPERTIES = {
-    *("Architecture", "Availability", "Clinical benefit", "Clinical workflow phase"),
-    *("Decision threshold", "Degree of automation", "Indications for use", "Input"),
-    *("Instructions", "Limitations", "Output", "Recommendation", "Regulatory information"),
-    *("Reproducibility", "Sustainability", "Use", "User", "EHR compatibility"),
-}
+REQUIRED = {"": {"$schema", "Model"}, "Model": {"Name", "Link"}}
+LISTS = {
+    "Content": {"CH"}, "Modalities": {"Projection radiography (RID10345)"},
+    "File format": {"DICOM", "JPEG", "NiFTI", "PNG", "Other"},
+}  # fmt: skip
 WORDS = {
     *("AUC of each class vs. the rest combined", "macro-F1", "macro-recall", "specificity"),
     "accuracy",
@@ -40,15 +63,28 @@ def card(run: TrainedRun, name: str, *words: str) -> str:
     return done.out
 
 
+def check_schema(found: dict[str, Any], name: str = "") -> None:
+    """Refuses what the transcribed schema does: other keys, missing ones, other kinds of values."""
+    assert REQUIRED.get(name, set()) <= set(found) <= OBJECTS[name], name
+    for key, value in found.items():
+        if isinstance(value, dict):
+            check_schema(value, key)
+        elif isinstance(value, list):
+            assert value, key
+            assert len(set(value)) == len(value), key
+            assert all(isinstance(one, str) for one in value), key
+            assert set(value) <= LISTS.get(key, set(value)), key
+        else:
+            assert isinstance(value, str), key
+
+
 def test_the_atlas_card_is_as_the_schema_says(finished_run: TrainedRun) -> None:
     found = json.loads(card(finished_run, "atlas", "--link", LINK))
     assert found["$schema"] == SCHEMA
     model = found["Model"]
-    assert set(found) == {"$schema", "Model"}
-    assert set(model) <= MODEL_KEYS
-    assert set(model["Model properties"]) <= PROPERTIES
+    check_schema(found)
     assert 4 <= len(model["Name"]) <= 256
-    assert len(model["Summary"]) <= 2500
+    assert all(2 <= len(word) <= 64 for word in model["Indexing"]["Keywords"])
     assert model["Link"] == LINK
     assert set(model["Model performance"]["Metrics"]) <= WORDS == set(METRICS.values())
     assert set(METRICS) == set(SCORES)
@@ -82,7 +118,8 @@ def test_the_head_for_hugging_face_is_yaml_with_the_scores(finished_run: Trained
 
 
 def test_the_check_list_has_every_item_once_and_invents_nothing(finished_run: TrainedRun) -> None:
-    lines = re.findall(r"^\| (\d+) \| .* \| (.*) \|$", card(finished_run, "claim"), re.M)
+    text = card(finished_run, "claim")
+    lines = re.findall(r"^\| (\d+) \| .* \| (.*) \|$", text, re.M)
     assert [int(number) for number, _ in lines] == list(ITEMS) == list(range(1, 45))
     answers = {int(number): answer for number, answer in lines}
     for number in (1, 2, 3, 4, 5, 10, 14, 15, 16, 17, 18, 21, 34, 39, 42, 44):
@@ -91,6 +128,10 @@ def test_the_check_list_has_every_item_once_and_invents_nothing(finished_run: Tr
     assert answers[32] == "test"
     assert answers[33] == STATE  # the test set has the sources of training
     assert "macro AUC" in answers[37]
+    more = re.findall(r"^\| \u2013 \| (\w+) \| .* \| (.*) \|$", text, re.M)
+    assert [item for item, _ in more] == list(MORE)
+    assert dict(more)["13"] == "class_weights none, sampler shuffle"
+    assert dict(more)["17"] == STATE
 
 
 def test_a_run_without_scores_has_a_card_without_scores(isnet_run: TrainedRun) -> None:

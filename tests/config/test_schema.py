@@ -59,7 +59,7 @@ train.settings.isnet.warmup_epochs
 train.method train.optimizer.lr train.optimizer.momentum train.optimizer.name
 train.optimizer.weight_decay train.sampler train.schedule.final train.schedule.gamma
 train.schedule.milestones train.schedule.name train.schedule.warmup_epochs train.select
-upstream version track
+upstream version track track_maps
 data.columns.age data.columns.groups data.columns.manufacturer data.columns.model data.columns.sex
 data.privacy.facts evaluate.subgroup_least evaluate.subgroups
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -68,8 +70,40 @@ def test_weights_cards_and_templates_are_in(names: set[str]) -> None:
 
 def test_nothing_else_is_in(names: set[str]) -> None:
     tops = {name.split("/")[0] for name in names}
-    assert tops == {*PACKAGES, f"isnet-{__version__}.dist-info"}
+    assert tops == {*PACKAGES, f"isnet-{__version__}.dist-info", f"isnet-{__version__}.data"}
     assert not [name for name in names if "__pycache__" in name or "conftest" in name]
+
+
+def test_the_manual_page_is_that_of_the_commands(names: set[str]) -> None:
+    spec = importlib.util.spec_from_file_location("man", ROOT / "packaging/man.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (ROOT / "packaging/isnet.1").read_text(encoding="utf-8")
+    assert page == module.make_page(), "make man writes it anew"
+    assert f"isnet-{__version__}.data/data/share/man/man1/isnet.1" in names
+    assert r".SS isnet masks train [OPTIONS] CONFIG" in page
+    assert r"\fB\-\-threshold P\fR" in page
+    if groff := shutil.which("groff"):
+        done = subprocess.run(
+            [groff, "-man", "-ww", "-Tutf8", ROOT / "packaging/isnet.1"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stderr == ""
+        assert "Lung where the U-Net says at least P" in " ".join(done.stdout.split())
+
+
+def test_the_dockerfile_passes_its_linter() -> None:
+    linter = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which(
+        "hadolint"
+    )
+    if linter is None:
+        pytest.skip("hadolint is not installed")
+    done = subprocess.run(
+        [linter, ROOT / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_version_licence_and_command(wheel: Path) -> None:

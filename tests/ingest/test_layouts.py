@@ -10,7 +10,7 @@ import pytest
 
 from isnet_cli.check.inputs import check_inputs
 from isnet_cli.check.survey import survey_folder
-from isnet_cli.cli.verbs.check import write_template
+from isnet_cli.cli.verbs.check import make_template
 from isnet_cli.config.load import load
 from isnet_cli.core.run_context import RunContext
 from isnet_cli.dataset.evaluation_sets import choose_sets
@@ -154,7 +154,7 @@ def test_a_public_layout_needs_no_setting(tmp_path: Path, name: str) -> None:
     folder = make(tmp_path / "in")
     found = survey_folder(folder)
     file = tmp_path / "isnet.yaml"
-    write_template(found, folder, file)
+    file.write_text(make_template(found, folder, file), encoding="utf-8")
     settings = load(file, ["machine.workers=0"], [])
     assert settings.data.labels.task == task
     facts = check_inputs(settings, RunContext())

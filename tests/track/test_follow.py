@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from isnet_cli.config.schema import Config
 from isnet_cli.core.pipeline import run_pipeline
@@ -40,8 +41,8 @@ class Noted(tracker.Tracker):
     def log(self, figures: Mapping[str, float], epoch: int) -> None:
         self._do("log", dict(figures), epoch)
 
-    def picture(self, name: str, path: Path) -> None:
-        self._do("picture", name, path)
+    def picture(self, name: str, path: Path, epoch: int | None) -> None:
+        self._do("picture", name, path, epoch)
 
     def close(self) -> None:
         self._do("close")
@@ -75,7 +76,7 @@ def test_figures_are_those_of_the_history(noted: type[Noted], tmp_path: Path) ->
     assert opened[:3] == ("open", "mlflow", "isnet")
     assert rest == [
         ("log", {"loss": 0.5, "val_auc": 0.7}, 1), ("log", {"loss": 0.25}, 2),
-        ("picture", "maps of test", sheet), ("close",),
+        ("picture", "maps of test", sheet, None), ("close",),
     ]  # fmt: skip
     assert warned == []
 
@@ -152,6 +153,50 @@ def test_a_training_tells_its_trackers(
     assert kinds == ["open", "log", "log", "close"]
     assert noted.notes[1][2:] == (1,)
     assert {"loss", "val_loss"} & set(noted.notes[1][1])
+
+
+def test_sample_maps_change_nothing_and_name_nobody(
+    noted: type[Noted], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.cli.factory import write_inputs
+
+    config = write_inputs(tmp_path)
+    words = (
+        "train", config, "--epochs", "3", "--no-progress", "--set", "track=[tensorboard]",
+        "--set", "train.before=[]",
+    )  # fmt: skip
+    for name, every in (("plain", 0), ("maps", 2)):
+        done = isnet(*words, "-o", tmp_path / name, "--set", f"track_maps={every}")
+        assert done.code == 0, done.err
+    weights = [(tmp_path / n / "train/model.safetensors").read_bytes() for n in ("plain", "maps")]
+    assert weights[0] == weights[1]
+    sheets = sorted((tmp_path / "maps/track/maps").iterdir())
+    assert [path.name for path in sheets] == ["epoch-0002.png"]
+    assert not (tmp_path / "plain/track/maps").exists()
+    (shown,) = [note for note in noted.notes if note[0] == "picture"]
+    assert shown[1:] == ("sample maps", sheets[0], 2)
+    with Image.open(sheets[0]) as picture:
+        assert not picture.info
+        assert picture.width > 100
+
+
+def test_sample_maps_that_fail_are_one_warning(
+    noted: type[Noted], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from isnet_cli.train import sample_maps
+    from tests.cli.factory import write_inputs
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(sample_maps, "grad_cam", broken)
+    monkeypatch.setattr(sample_maps, "relevance", broken)
+    done = isnet(
+        "train", write_inputs(tmp_path), "-o", tmp_path / "run", "--method", "standard",
+        "--epochs", "2", "--set", "track=[tensorboard]", "--set", "track_maps=1", "--no-progress",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.err.count("no sample maps (RuntimeError); the training goes on") == 1
 
 
 def test_the_pipeline_needs_no_tracker(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ import typer
 from isnet_cli.cli.options import ConfigOptions, LabelFile, ScreenOptions, Target, with_options
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import make_image_options
-from isnet_cli.cli.source import Source, make_options, make_run_name, resolve_source
+from isnet_cli.cli.source import (
+    RECORD,
+    STDIN,
+    Source,
+    make_options,
+    make_run_name,
+    resolve_source,
+)
 from isnet_cli.errors import EXIT_CODES, IsnetError
 from isnet_cli.text.tables import shorten
 
@@ -106,7 +113,8 @@ Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="Folder of X-rays, labels beside or inside.")
 ]
 Output = Annotated[
-    Path, typer.Option("-o", "--output", metavar="FILE", help="The YAML file to write.")
+    Path,
+    typer.Option("-o", "--output", metavar="FILE", help="The YAML file to write; - for stdout."),
 ]
 
 
@@ -132,8 +140,10 @@ def init(
 
     def body(session: Session) -> Result:
         from isnet_cli.check.survey import survey_folder
+        from isnet_cli.core.files import write_text
+        from isnet_cli.guard.leftovers import clear_leftovers
 
-        if output.exists():
+        if output != STDIN and output.exists():
             raise IsnetError(
                 "usage", f"{output}: exists and is kept", fix="-o another FILE, or remove it"
             )
@@ -141,12 +151,22 @@ def init(
             raise IsnetError("data", f"{folder}: no such folder, expected X-rays")
         collection = _find_collection(folder, labels, dataset)
         if collection is not None:
+            if output == STDIN:
+                raise IsnetError(
+                    "usage",
+                    f"-o -: {collection.title} takes a table beside the YAML",
+                    fix="-o FILE",
+                )
             from isnet_cli.check.collections.configure import configure_collection
 
             done = configure_collection(collection, folder, output, make_run_name(folder))
             return Result(done.describe(), "\n".join(_collection_lines(done)))
         found = survey_folder(folder, labels)
-        write_template(found, folder, output)
+        text = make_template(found, folder, output)
+        if output == STDIN:
+            return Result({**_document(found, output), "text": text}, text.rstrip())
+        clear_leftovers(output.parent, deep=False)
+        write_text(output, text)
         for note in found.notes:
             session.console.warn("data", note)
         return Result(_document(found, output), "\n".join(_lines(found, output)))
@@ -180,11 +200,9 @@ def _collection_lines(done: Configured) -> list[str]:
     ]
 
 
-def write_template(found: Survey, folder: Path, output: Path) -> None:
-    """Writes the configuration for what was found in a folder."""
+def make_template(found: Survey, folder: Path, output: Path) -> str:
+    """The configuration for what was found in a folder, as the text of a file `output`."""
     from isnet_cli.config.template import template
-    from isnet_cli.core.files import write_text
-    from isnet_cli.guard.leftovers import clear_leftovers
 
     def relative_to_output(path: Path | None) -> str | None:
         if path is None:
@@ -192,10 +210,10 @@ def write_template(found: Survey, folder: Path, output: Path) -> None:
         near = os.path.relpath(path, os.path.abspath(output.parent))
         return os.path.abspath(path) if near.startswith("..") else f"./{near}"
 
-    text = template(
+    return template(
         name=make_run_name(folder),
         images=relative_to_output(found.images) or ".",
-        file=output.name,
+        file=RECORD if output == STDIN else output.name,
         count=found.count,
         labels=relative_to_output(found.labels),
         matched=found.matched,
@@ -209,8 +227,6 @@ def write_template(found: Survey, folder: Path, output: Path) -> None:
         masks=relative_to_output(found.masks),
         masked=found.masked,
     )
-    clear_leftovers(output.parent, deep=False)
-    write_text(output, text)
 
 
 def _document(found: Survey, output: Path) -> dict[str, object]:

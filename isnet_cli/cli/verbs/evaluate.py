@@ -11,7 +11,15 @@ from isnet_cli.cli.options import ModelRun, RunOptions, Target, with_options
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import configure_test_sets, use_images_of_run
-from isnet_cli.cli.source import Source, make_options, require_run, resolve_source
+from isnet_cli.cli.source import (
+    STDIN,
+    Source,
+    describe_words,
+    make_options,
+    read_list,
+    require_run,
+    resolve_source,
+)
 from isnet_cli.errors import IsnetError
 
 if TYPE_CHECKING:
@@ -20,7 +28,11 @@ if TYPE_CHECKING:
 STAGES = ("ingest", "masks", "evaluate")
 Tests = Annotated[
     list[str] | None,
-    typer.Option("--test", metavar="NAME=PATH", help="Test set: a folder of X-rays. Repeatable."),
+    typer.Option(
+        "--test",
+        metavar="NAME=PATH",
+        help="Test set: a folder of X-rays, or - for a list on stdin.",
+    ),
 ]
 TestLabels = Annotated[
     list[str] | None,
@@ -71,27 +83,28 @@ def _drawn(words: list[str] | None) -> str | dict[str, str] | None:
     return _pairs("--annotations", words)
 
 
-def _own_sets(source: Path | None, model: Path | None, options: RunOptions) -> Source:
-    if source is None and options.config is None and model is not None:
-        source = require_run(model, "--model")
+def _own_sets(source: list[Path] | None, model: Path | None, options: RunOptions) -> Source:
+    if not source and options.config is None and model is not None:
+        source = [require_run(model, "--model")]
     found = resolve_source(source, options.config)
     if found.images is not None:
         raise IsnetError(
             "usage",
-            f"{source}: a folder of X-rays needs a name as a test set and a model",
-            fix=f"isnet evaluate --model RUN --test NAME={source} --labels NAME=CSV",
+            f"{describe_words(source)}: a folder of X-rays needs a name as a test set and a model",
+            fix=f"isnet evaluate --model RUN --test NAME={describe_words(source)}"
+            " --labels NAME=CSV",
         )
     return found
 
 
 def _typed_sets(
     options: RunOptions,
-    source: Path | None,
+    source: list[Path] | None,
     model: Path | None,
     sets: dict[str, str],
     tables: dict[str, str],
 ) -> tuple[Source, list[Option]]:
-    if model is None or source is not None or options.config is not None:
+    if model is None or source or options.config is not None:
         raise IsnetError(
             "usage",
             "--test names images for the model of a run",
@@ -100,10 +113,14 @@ def _typed_sets(
     for name in tables.keys() - sets.keys():
         raise IsnetError("usage", f"--labels {name}=...: no --test {name}=PATH")
     images = {
-        name: {"images": path, **({"labels": tables[name]} if name in tables else {})}
+        name: {"images": _list_images(path), **({"labels": tables[name]} if name in tables else {})}
         for name, path in sets.items()
     }
     return configure_test_sets(require_run(model, "--model"), images)
+
+
+def _list_images(path: str) -> str | list[str]:
+    return list(map(str, read_list())) if path == str(STDIN) else path
 
 
 def _pairs(flag: str, words: list[str] | None) -> dict[str, str]:

@@ -11,7 +11,7 @@ from isnet_cli.cli.options import ModelRun, RunOptions, Shard, Target, with_opti
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import configure_heatmaps, use_images_of_run
-from isnet_cli.cli.source import Source, make_options, require_run, resolve_source
+from isnet_cli.cli.source import Source, describe_words, make_options, require_run, resolve_source
 from isnet_cli.errors import IsnetError
 
 Explained = Annotated[
@@ -87,8 +87,8 @@ def heatmap(
         elif model is None:
             raise IsnetError(
                 "usage",
-                f"{source}: a folder of X-rays needs a trained model",
-                fix=f"isnet heatmap {source} --model RUN",
+                f"{describe_words(source)}: a folder of X-rays needs a trained model",
+                fix=f"isnet heatmap {describe_words(source)} --model RUN",
             )
         else:
             found, base = configure_heatmaps(require_run(model, "--model"), found.images)
@@ -99,8 +99,8 @@ def heatmap(
     return execute("heatmap", options, body)
 
 
-def _source(source: Path | None, config: Path | None, model: Path | None) -> Source:
+def _source(source: list[Path] | None, config: Path | None, model: Path | None) -> Source:
     """A run named by ``--model`` alone is explained on its own test images."""
-    if source is None and config is None and model is not None:
-        source = require_run(model, "--model")
+    if not source and config is None and model is not None:
+        source = [require_run(model, "--model")]
     return resolve_source(source, config)

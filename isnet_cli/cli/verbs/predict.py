@@ -11,7 +11,7 @@ from isnet_cli.cli.options import RunOptions, Shard, Target, with_options
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import configure_onnx, configure_prediction, use_images_of_run
-from isnet_cli.cli.source import make_options, require_run, resolve_source
+from isnet_cli.cli.source import describe_words, make_options, require_run, resolve_source
 from isnet_cli.core.names import is_onnx
 from isnet_cli.errors import IsnetError
 
@@ -48,12 +48,12 @@ def predict(
     def body(session: Session) -> Result:
         if model is not None and is_onnx(str(model)):
             return _predict_onnx(session, options, source, model, maps)
-        unnamed = source is None and options.config is None
+        unnamed = not source and options.config is None
         if unnamed and model is None:
             raise IsnetError(
                 "usage", "no images to predict", fix="isnet predict IMAGES --model RUN"
             )
-        run = require_run(model, "--model") if unnamed and model is not None else source
+        run = [require_run(model, "--model")] if unnamed and model is not None else source
         found = resolve_source(run, options.config)
         formats = maps.split(",") if maps else None
         stages = ["ingest", "masks", "predict", *(["heatmap"] if formats else [])]
@@ -71,8 +71,8 @@ def predict(
         if model is None:
             raise IsnetError(
                 "usage",
-                f"{source}: a folder of X-rays needs a trained model",
-                fix=f"isnet predict {source} --model RUN",
+                f"{describe_words(source)}: a folder of X-rays needs a trained model",
+                fix=f"isnet predict {describe_words(source)} --model RUN",
             )
         found, extra, warning = configure_prediction(model, found.images, formats)
         if warning:
@@ -83,7 +83,7 @@ def predict(
 
 
 def _predict_onnx(
-    session: Session, options: RunOptions, source: Path | None, model: Path, maps: str | None
+    session: Session, options: RunOptions, source: list[Path] | None, model: Path, maps: str | None
 ) -> Result:
     """Predictions without torch: no masks, and no maps but by the file's own programs."""
     found = resolve_source(source, options.config)
@@ -96,7 +96,8 @@ def _predict_onnx(
     if found.images is None:
         raise IsnetError(
             "usage",
-            f"{source or options.config}: expected a folder of X-rays for an ONNX model",
+            f"{describe_words(source) or options.config}: expected a folder of X-rays for an ONNX"
+            " model",
             fix=f"isnet predict IMAGES --model {model}",
         )
     source_of_settings, extra = configure_onnx(model, found.images)

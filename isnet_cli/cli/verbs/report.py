@@ -10,14 +10,17 @@ import typer
 
 from isnet_cli.cli.options import ScreenOptions, with_options
 from isnet_cli.cli.session import Result, Session, execute
-from isnet_cli.cli.source import require_run
+from isnet_cli.cli.source import STDIN, require_run
+from isnet_cli.cli.terminal.streams import write_result
 from isnet_cli.errors import EXIT_SKIPPED, IsnetError
 from isnet_cli.text.tables import format_table
 
 Reported = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
 Page = Annotated[
     Path | None,
-    typer.Option("-o", "--output", metavar="FILE", help="HTML file [report.html in the run]."),
+    typer.Option(
+        "-o", "--output", metavar="FILE", help="HTML file, - for stdout [report.html in the run]."
+    ),
 ]
 
 
@@ -29,13 +32,18 @@ def report(options: ScreenOptions, runs: Reported, output: Page = None) -> int:
         from isnet_cli.config.load import load
         from isnet_cli.core.pipeline import open_run, run_stage, stage_module
         from isnet_cli.core.run_folder import REPORT
-        from isnet_cli.report.write import build_report, check_page
+        from isnet_cli.report.write import build_report, check_page, make_report
 
         if output is None and len(runs) > 1:
             raise IsnetError("usage", "a report on several runs needs a place: -o FILE")
         configs = [load(require_run(path, "RUN") / "isnet.yaml") for path in runs]
         session.hide_names(*configs)
         folders = [open_run(path, one) for path, one in zip(runs, configs, strict=True)]
+        if output == STDIN:
+            page = make_report(folders, session.context())
+            if not options.json:
+                write_result(page.rstrip("\n"))
+            return Result({"page": page})
         place = runs[0] / "report.html"
         if len(runs) == 1 and (output is None or output.absolute() == place.absolute()):
             stage = stage_module(REPORT)

@@ -1,7 +1,8 @@
-"""`isnet run` and `isnet ingest`: every stage that is out of date, or the first alone."""
+"""`isnet run`, `ingest`, `merge` and `demo`: stages that are out of date, shards, all of it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from isnet_cli.cli.options import (
     LabelFile,
     RunOptions,
+    ScreenOptions,
     Shard,
     StopAfter,
     Target,
@@ -17,7 +19,8 @@ from isnet_cli.cli.options import (
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import make_image_options
-from isnet_cli.cli.source import make_options, resolve_source
+from isnet_cli.cli.source import make_options, require_run, resolve_source
+from isnet_cli.errors import IsnetError
 
 Until = Annotated[
     Literal["ingest", "masks", "train", "evaluate", "heatmap"] | None,
@@ -65,3 +68,67 @@ def ingest(
         return run_stages(session, options, found, ["ingest"], extra, shard=shard)
 
     return execute("ingest", options, body)
+
+
+Shards = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of the shards.")]
+
+
+@with_options(RunOptions)
+def merge(options: RunOptions, run: Shards) -> int:
+    """Put the shards of a stage together."""
+
+    def body(session: Session) -> Result:
+        folder = require_run(run, "isnet merge")
+        stages = _find_shared_stages(folder)
+        if not stages:
+            raise IsnetError(
+                "usage",
+                f"{folder}: no shards to put together",
+                fix=f"isnet masks {folder} --shard 1/4   does a first one of four",
+            )
+        return run_stages(session, options, resolve_source(folder, options.config), stages)
+
+    return execute("merge", options, body)
+
+
+def _find_shared_stages(folder: Path) -> list[str]:
+    """Stages that were divided, all of whose shards are done.
+
+    Raises:
+        IsnetError: Kind "data", when a shard is not.
+    """
+    from isnet_cli.core.journal import find_shares
+    from isnet_cli.core.pipeline import STAGE_MODULES
+
+    found = []
+    for stage in STAGE_MODULES:
+        count, missing = find_shares(folder / stage)
+        if missing:
+            raise IsnetError(
+                "data",
+                f"{folder}: shard {missing[0]}/{count} of stage '{stage}' is not done",
+                fix=f"isnet {stage} {folder} --shard {missing[0]}/{count}",
+                details=(f"missing: {', '.join(map(str, missing[:20]))}",),
+            )
+        if count:
+            found.append(stage)
+    return found
+
+
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the demo.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of images and runs.")]
+
+
+@with_options(ScreenOptions)
+def demo(options: ScreenOptions, output: Output = Path("runs/demo"), seed: Seed = 0) -> int:
+    """Run the whole pipeline on synthetic chest images."""
+
+    def body(session: Session) -> Result:
+        from isnet_cli.cli.terminal.summaries import format_demo
+        from isnet_cli.demo.run import run_demo
+
+        session.folder = output
+        document = run_demo(output, session.context(), seed=seed)
+        return Result(document, format_demo(document))
+
+    return execute("demo", options, body)

@@ -13,7 +13,7 @@ from isnet_cli.cli.options import LabelFile, RunOptions, StopAfter, Target, with
 from isnet_cli.cli.running import run_stages
 from isnet_cli.cli.session import Result, Session, execute
 from isnet_cli.cli.shortforms import make_image_options
-from isnet_cli.cli.source import Source, make_options, resolve_source
+from isnet_cli.cli.source import Source, describe_words, make_options, resolve_source
 from isnet_cli.errors import IsnetError
 from isnet_models.methods import registry
 
@@ -80,17 +80,19 @@ def train(
     return execute("train", options, body)
 
 
-def _source(source: Path | None, images: Path | None, config: Path | None) -> Source:
+def _source(source: list[Path] | None, images: Path | None, config: Path | None) -> Source:
     if images is None:
         return resolve_source(source, config)
-    if source is None:
+    if not source:
         typed = resolve_source(images, None)
         if typed.images is None:
             raise IsnetError("usage", f"--images {images}: expected a folder or list of X-rays")
         return Source(config, images=images)
     found = resolve_source(source, config)
     if found.images is not None:
-        raise IsnetError("usage", f"two folders of X-rays: {source} and {images}, expected one")
+        raise IsnetError(
+            "usage", f"two folders of X-rays: {describe_words(source)} and {images}, expected one"
+        )
     return Source(found.config, images=images)
 
 
