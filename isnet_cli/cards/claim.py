@@ -79,9 +79,9 @@ def write_claim(facts: RunFacts) -> str:
     more = {item: text for item, text in _answer_more(facts).items() if text}
     lines = [
         f"# CLAIM 2024 and TRIPOD+AI: {for_markdown(facts.run.name)}", "",
-        f"The run answers {len(known) + len(more)} of {len(ITEMS) + len(MORE)} items, in part or in "
-        "full; the others are for the authors. Answers are facts of the run, not sentences for a "
-        "paper.", "",
+        f"The run answers {len(known) + len(more)} of {len(ITEMS) + len(MORE)} items, in part or "
+        "in full; the others are for the authors. Answers are facts of the run, not sentences of "
+        "a paper.", "",
         "| CLAIM | TRIPOD+AI | asked | answer |", "|---|---|---|---|",
     ]  # fmt: skip
     for number, (asked, item) in ITEMS.items():

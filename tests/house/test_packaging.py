@@ -83,7 +83,7 @@ def test_the_manual_page_is_that_of_the_commands(names: set[str]) -> None:
     page = (ROOT / "packaging/isnet.1").read_text(encoding="utf-8")
     assert page == module.make_page(), "make man writes it anew"
     assert f"isnet-{__version__}.data/data/share/man/man1/isnet.1" in names
-    assert r".SS isnet masks train [OPTIONS] CONFIG" in page
+    assert r".SS isnet masks train [OPTIONS] {CONFIG}" in page
     assert r"\fB\-\-threshold P\fR" in page
     if groff := shutil.which("groff"):
         done = subprocess.run(
