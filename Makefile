@@ -1,5 +1,6 @@
 # Each target sets itself up: it needs Python 3.11 or newer (with venv), git and make.
-#   make demo   make lint   make bench   make bench-all   make constraints   make man   make sbom   make clean
+#   make demo   make lint   make bench   make bench-all   make constraints   make man   make sbom   make wheel-open
+#   make clean
 #   make test           the tests of every change, minutes
 #   make test-slow      those that `make test` leaves out, and properties with more random examples
 #   make test-all       both, with more random examples
@@ -22,7 +23,7 @@ test-slow test-all: export ISNET_TEST_PROFILE := thorough
 # An environment in a cache folder may have been made from another checkout: this one goes first.
 export PYTHONPATH := $(CURDIR):$(CURDIR)/models
 
-.PHONY: demo test test-slow test-all test-networks test-trust lint man constraints sbom bench bench-all clean venv
+.PHONY: demo test test-slow test-all test-networks test-trust lint man constraints sbom wheel-open bench bench-all clean venv
 
 demo: venv
 	$(BIN)/isnet demo
@@ -58,6 +59,10 @@ constraints: venv
 # A bill of materials (CycloneDX) of this environment, in sbom.json.
 sbom: venv
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o sbom.json $(BIN)/python
+
+# The wheel without the lung U-Net whose weights may not be used commercially, in dist/ (models/README.md).
+wheel-open: venv
+	$(BIN)/python packaging/open_wheel.py
 
 # ARGS="--json --nets resnet18" and the like go to the engine's benchmark.
 bench: venv

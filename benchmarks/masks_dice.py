@@ -2,11 +2,12 @@
 
 Usage:
     python benchmarks/masks_dice.py TABLE [--model NAME ...] [--mask COLUMN] [--by COLUMN]
-                                    [--least COLUMN=NUMBER] [--worst N]
+                                    [--least COLUMN=NUMBER] [--held-out NAME] [--worst N]
 
 TABLE is a CSV with the column ``file`` and one with masks, paths relative to it; rows without a
 mask are left out. Masks are made and cleaned as `isnet masks` does and compared at the images' own
 size. `--least` adds a line for the rows whose number in a column is not below the given one.
+`--held-out` takes only the images that a shipped network's card names as held out.
 """
 
 from __future__ import annotations
@@ -24,21 +25,26 @@ from isnet_cli.masks.segmenter.examples import read_examples
 from isnet_cli.masks.segmenter.measure import measure, summary
 from isnet_cli.masks.segmenter.pairs import Pair
 from isnet_models.lung_unet import lung_unet
+from isnet_models.registry import find_card
 
 
 def main() -> None:
     """Prints one line per network and group of images."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path)
-    parser.add_argument("--model", nargs="+", default=["lung-unet"])
+    parser.add_argument("--model", nargs="+", default=["lung-unet", "lung-unet-open"])
     parser.add_argument("--mask", default="mask")
     parser.add_argument("--by", default="source")
     parser.add_argument("--least", default="")
+    parser.add_argument("--held-out")
     parser.add_argument("--worst", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     with options.table.open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row[options.mask]]
+    if options.held_out:
+        names = set(find_card(options.held_out).content["held_out"])
+        rows = [row for row in rows if Path(row["file"]).stem in names]
     pairs = [_pair(options.table.parent, row, options.mask, options.by) for row in rows]
     config = Segmenter(data=Pairs(table=str(options.table)))
     examples, skipped = read_examples(pairs, config.data, RunContext())

@@ -1,13 +1,13 @@
 """Does the verdict on a lung mask tell bad masks from good ones?
 
 Usage:
-    python benchmarks/masks_verdict.py FOLDER [--limit N]
+    python benchmarks/masks_verdict.py FOLDER [--limit N] [--model NAME]
 
 FOLDER holds ``labels.csv`` with the columns ``file`` and ``mask`` (Montgomery and Shenzhen images
-with manual masks). Only images that the shipped network was not trained on are used; their names
-are in its card. Each image is masked as it is and after changes that an image may have suffered;
-masks are compared with the manual ones, which are changed in the same way. Pictures that are no
-chest image are synthetic, or come with scikit-learn and matplotlib.
+with manual masks). Only images that neither shipped network has seen a mask of are used; their
+names are in the card of `lung-unet`. Each image is masked as it is and after changes that an image
+may have suffered; masks are compared with the manual ones, which are changed in the same way.
+Pictures that are no chest image are synthetic, or come with scikit-learn and matplotlib.
 """
 
 from __future__ import annotations
@@ -144,10 +144,10 @@ def photographs() -> Iterator[Picture]:
 
 
 class Judge:
-    """The shipped network with the stage's own cleaning and verdict."""
+    """A network with the stage's own cleaning and verdict."""
 
-    def __init__(self) -> None:
-        self.network = lung_unet()
+    def __init__(self, name: str) -> None:
+        self.network = lung_unet(name)
 
     def __call__(self, image: Picture) -> tuple[NDArray[np.bool_], str]:
         """Mask and verdict of one picture; the mask is also made where the stage would not."""
@@ -183,9 +183,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--model", default="lung-unet")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    judge, pool = Judge(), []
+    judge, pool = Judge(options.model), []
     images = list(held_out_images(options.folder, options.limit))
     print(f"{'picture':26s} number  Dice p5  median  flagged  of them not masked")
     for name, change in CHANGES.items():

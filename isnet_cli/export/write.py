@@ -44,7 +44,7 @@ from isnet_cli.inference.onnx_model import (
 from isnet_cli.phantoms.phantom import make_phantom
 from isnet_models.features import decision_features
 from isnet_models.lung_unet import SIZE, from_card
-from isnet_models.registry import Card, WeightsError, find_card
+from isnet_models.registry import Card, WeightsError, explain_substitute, find_card
 
 if TYPE_CHECKING:
     import onnx
@@ -156,6 +156,8 @@ def export_lung_unet(name: str, output: Path, context: RunContext) -> Exported:
         net = from_card(card).eval()
     except WeightsError as error:
         raise IsnetError("weights", str(error), fix="isnet doctor lists what is shipped") from error
+    if note := explain_substitute(name):
+        context.warn("weights", note)
     films, _ = _list_films(None)
     images = [Frame(film.shape, SIZE).to_network(film) for film in _read(films[:2])]
     example = torch.from_numpy(np.stack(images))[:, None]

@@ -19,6 +19,7 @@ from isnet_cli.images.types import Row
 from isnet_cli.masks.postprocess import mask_on_original
 from isnet_cli.masks.quality import MaskQuality, assess, missing
 from isnet_cli.masks.viewer_files import MaskFiles
+from isnet_models.registry import find_shipped
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +113,7 @@ class Maker:
             quality = assess(mask, seen)
             if row.view == "lateral":
                 quality = missing("lateral: the image is known to be lateral, expected frontal")
-            lines.append(self._note(row, mask, quality, options.model))
+            lines.append(self._note(row, mask, quality, find_shipped(options.model)))
         return lines
 
     def _note(

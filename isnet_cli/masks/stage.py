@@ -37,7 +37,13 @@ from isnet_cli.masks.make import Maker, take_given_mask
 from isnet_cli.masks.quality import QC_FIELDS
 from isnet_cli.masks.viewer_files import MaskFiles
 from isnet_cli.output.dicom.writer import prepare_dicom
-from isnet_models.registry import Card, WeightsError, find_card
+from isnet_models.registry import (
+    Card,
+    WeightsError,
+    explain_substitute,
+    find_card,
+    find_shipped,
+)
 
 NAME = "masks"
 SHARES = True
@@ -183,15 +189,13 @@ def _report_sources(sources: dict[str, str], config: Config, context: RunContext
             " give a mask column: data.columns.mask",
             details=tuple(f"image {key}" for key in list(sources)[:3]),
         )
-    lacking = len(sources) - given
+    lacking, model = len(sources) - given, find_shipped(config.masks.model)
+    if lacking and (note := explain_substitute(config.masks.model)):
+        context.warn("weights", f"masks.model: {note}")
     if given and lacking:
-        then = (
-            "they have none"
-            if config.masks.model == NO_NETWORK
-            else f"{config.masks.model} makes theirs"
-        )
+        then = "they have none" if config.masks.model == NO_NETWORK else f"{model} makes theirs"
         context.warn("masks", f"{lacking} of {len(sources)} images have no given mask: {then}")
-    context.say(f"lung masks: {given} given, {lacking} by {config.masks.model}")
+    context.say(f"lung masks: {given} given, {lacking} by {model}")
 
 
 def _further(config: Config, folder: RunFolder) -> MaskFiles:

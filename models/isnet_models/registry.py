@@ -13,6 +13,7 @@ from typing import Any
 
 CARD_BYTES = 16_000_000
 CARDS = Path(__file__).parent / "cards"
+INSTEAD = {"lung-unet": "lung-unet-open"}  # where an installation was made without the first
 REQUIRED = ("name", "version", "task", "architecture", "file", "sha256", "licence")
 
 
@@ -70,16 +71,31 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in CARDS.glob("*.json")))
 
 
+def find_shipped(name: str) -> str:
+    """`name`, or the network in its place (`INSTEAD`) where this installation lacks it."""
+    there, other = names(), INSTEAD.get(name, name)
+    return other if name not in there and other in there else name
+
+
+def explain_substitute(name: str) -> str:
+    """A sentence where another network than `name` is used; "" where none is."""
+    used = find_shipped(name)
+    return "" if used == name else f"{name} is not part of this installation: {used} is used"
+
+
 def find_card(name: str) -> Card:
     """The card of a shipped network, or of a ``.safetensors`` file with a ``.json`` card beside.
+
+    A network that this installation lacks is replaced as `find_shipped` says.
 
     Raises:
         WeightsError: No such name or file, or the card is not one.
     """
     if name.endswith(".safetensors"):
         return read_card(Path(name).with_suffix(".json"))
+    name = find_shipped(name)
     if name not in names():
-        raise WeightsError(f"{name!r}: no such network; shipped are {', '.join(names())}")
+        raise WeightsError(f"{name!r}: no such network; shipped are {', '.join(names()) or 'none'}")
     return read_card(CARDS / f"{name}.json")
 
 

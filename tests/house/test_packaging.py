@@ -12,13 +12,16 @@ import zipfile
 from email.parser import Parser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from PIL import Image
 
 import isnet_lrp
 import isnet_models
 from isnet_cli import __version__
+from isnet_cli.phantoms.phantom import make_phantoms
 from tests.house.rules import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -63,6 +66,8 @@ def test_weights_cards_and_templates_are_in(names: set[str]) -> None:
     for name in (
         "isnet_models/cards/lung-unet.safetensors",
         "isnet_models/cards/lung-unet.json",
+        "isnet_models/cards/lung-unet-open.safetensors",
+        "isnet_models/cards/lung-unet-open.json",
         "isnet_cli/report/templates/report.html.j2",
     ):
         assert name in names
@@ -115,7 +120,7 @@ def test_version_licence_and_command(wheel: Path) -> None:
         assert "CC BY-NC-SA" in archive.read(f"{folder}/licenses/models/README.md").decode()
     assert facts["Version"] == __version__
     assert facts["Requires-Python"] == ">=3.11"
-    assert facts["License-Expression"] == "Apache-2.0 AND CC-BY-NC-SA-4.0"  # code, weights
+    assert facts["License-Expression"] == "Apache-2.0 AND CC-BY-4.0 AND CC-BY-NC-SA-4.0"
     assert "isnet = isnet_cli.cli.app:main" in commands
 
 
@@ -154,6 +159,46 @@ def test_the_wheel_works_beside_foreign_models_and_tests(wheel: Path, tmp_path: 
     assert done.stderr == ""
     assert done.stdout == f"isnet {__version__}\n"
     assert done.returncode == 0
+
+
+@pytest.mark.slow
+def test_the_wheel_without_the_non_commercial_network_masks_with_the_other(
+    tmp_path: Path, names: set[str]
+) -> None:
+    command = [sys.executable, ROOT / "packaging/open_wheel.py", tmp_path]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    left_out = {f"isnet_models/cards/lung-unet.{ending}" for ending in ("json", "safetensors")}
+    with zipfile.ZipFile(done.stdout.strip()) as archive:
+        assert set(archive.namelist()) == names - left_out
+        for entry in archive.namelist():
+            archive.extract(entry, tmp_path / "site")
+    metadata = tmp_path / f"site/isnet-{__version__}.dist-info/METADATA"
+    facts = Parser().parsestr(metadata.read_text(encoding="utf-8"))
+    assert facts["License-Expression"] == "Apache-2.0 AND CC-BY-4.0"
+    write_phantoms(tmp_path / "films", 2)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+        "from isnet_cli.cli.app import main\n"
+        "from isnet_cli.check.doctor import examine_machine\n"
+        "assert examine_machine().problems == []\n"
+        "sys.exit(main(['masks', 'films', '-o', 'run']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, env={"PATH": ""}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "lung-unet is not part of this installation: lung-unet-open is used" in done.stderr
+    lines = (tmp_path / "run/masks/qc.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[1] for line in lines] == ["origin", *["lung-unet-open"] * 2]
+
+
+def write_phantoms(folder: Path, count: int) -> None:
+    """X-rays of phantoms as pictures."""
+    folder.mkdir()
+    for phantom in make_phantoms(count, seed=4, size=256):
+        pixels = np.rint(phantom.pixels * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{phantom.patient}.png")
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from isnet_cli.core.run_context import RunContext
 from isnet_cli.core.run_folder import RunFolder
 from isnet_cli.errors import IsnetError
 from isnet_cli.masks import stage as masks
+from isnet_models import registry
 from tests.masks.factory import SIZES, given_masks, ingested, lungs, settings, write_mask
 
 
@@ -188,6 +189,27 @@ def test_an_unknown_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IsnetError, match="'lung-net': no such network") as error:
         run_stage(masks, settings(model="lung-net"), ingested(tmp_path / "run"), RunContext())
     assert error.value.kind == "weights"
+
+
+def test_another_network_takes_the_place_of_one_that_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(registry.CARDS, tmp_path / "cards")
+    for path in (tmp_path / "cards").glob("lung-unet.*"):
+        path.unlink()
+    monkeypatch.setattr(registry, "CARDS", tmp_path / "cards")
+    folder, heard = ingested(tmp_path / "run"), Heard()
+    run_stage(masks, settings(), folder, heard)
+    assert {line["origin"] for line in table(folder).values()} == {"lung-unet-open"}
+    said = "masks.model: lung-unet is not part of this installation: lung-unet-open is used"
+    assert heard.warnings[0] == said
+    monkeypatch.undo()
+    named = ingested(tmp_path / "named")
+    run_stage(masks, settings(model="lung-unet-open"), named, RunContext())
+    for key in SIZES:
+        one, two = (run.stage_dir("masks") / f"{key}.png" for run in (folder, named))
+        assert one.exists() == two.exists()
+        assert not one.exists() or one.read_bytes() == two.read_bytes()
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:

@@ -28,11 +28,11 @@ HEAD = """\
 PAGE = """\
 # Licences
 
-isnet's code has the Apache License 2.0; its lung U-Net weights have CC BY-NC-SA 4.0
-([models/README.md](../models/README.md)). Below are the packages that it installs, and those of its
-extras and tests. `make constraints` writes this page and `constraints.txt`; a test compares both
-with the environment. `make sbom` writes a bill of materials of an environment (`sbom.json`,
-CycloneDX).
+isnet's code has the Apache License 2.0. The weights of the lung U-Nets have CC BY-NC-SA 4.0
+(`lung-unet`) and CC BY 4.0 (`lung-unet-open`), see [models/README.md](../models/README.md). Below
+are the packages that isnet installs, and those of its extras and tests. `make constraints` writes
+this page and `constraints.txt`; a test compares both with the environment. `make sbom` writes a
+bill of materials of an environment (`sbom.json`, CycloneDX).
 
 "runtime" packages come with isnet, "extra" ones with an extra, "dev" ones with the tests alone.
 On Linux, torch brings CUDA libraries (`nvidia-*`, `cuda-*`, `triton`; NVIDIA's licence, or MIT).
