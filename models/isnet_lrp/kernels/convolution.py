@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 Pair = tuple[int, int]
+MANY = 64  # pixels from which a pointwise transpose is a product per image
 FEW = 8  # input channels up to which a strided convolution's transpose is spread by phases
 
 
@@ -33,7 +34,7 @@ class ConvOptions:
     def transpose(self, g: Tensor, weight: Tensor, size: tuple[int, int]) -> Tensor:
         """Wᵀg: the signal [B, I, H, W] of an input of `size` (H, W) from g [B, O, h, w]."""
         if self.groups == 1 and self.is_pointwise(weight):  # a plain product is quicker
-            found = torch.matmul(weight.flatten(1).t(), g.flatten(2))
+            found = transpose_pointwise(g.flatten(2), weight.flatten(1))
             return found.view(*found.shape[:2], *size)
         if self.groups == 1 and self.stride != (1, 1) and weight.shape[1] <= FEW:
             return transpose_by_phases(g, weight, self.stride, self.padding, self.dilation, size)
@@ -73,6 +74,20 @@ def as_pair(value: object) -> Pair:
     if isinstance(value, (tuple, list, torch.Size)):
         return int(value[0]), int(value[-1])
     raise TypeError(f"size {value!r}: expected one or two integers")
+
+
+def transpose_pointwise(g: Tensor, weight: Tensor) -> Tensor:
+    """Wᵀg [B, I, N] of g [B, O, N] for W [O, I].
+
+    For a W that is differentiated, `matmul` copies g and the result to make one product of all
+    images. Where no derivative is taken, a product per image is quicker but for few pixels.
+    """
+    if torch.is_grad_enabled():
+        return torch.matmul(weight.t(), g)
+    if g.shape[2] >= MANY:
+        return torch.bmm(weight.t().expand(len(g), -1, -1), g)
+    found = g.transpose(1, 2).reshape(-1, weight.shape[0]) @ weight
+    return found.view(len(g), -1, weight.shape[1]).transpose(1, 2).contiguous()
 
 
 def transpose_by_phases(

@@ -14,6 +14,7 @@ from isnet_lrp.kernels.convolution import (
     as_pair,
     find_phases,
     transpose_by_phases,
+    transpose_pointwise,
 )
 
 PAIRS = st.tuples(st.integers(1, 4), st.integers(1, 4))
@@ -99,3 +100,16 @@ def test_phases_of_the_usual_first_layer() -> None:
     table, before = find_phases(7, 2, 3, 1)
     assert before == 1
     assert table.tolist() == [[5, 3, 1, 7], [6, 4, 2, 0]]
+
+
+@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("side", [3, 9])
+def test_a_pointwise_transpose_of_few_and_many_pixels(side: int, graph: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(5, 4, dtype=torch.float64, generator=generator, requires_grad=True)
+    g = torch.randn(3, 5, side * side, dtype=torch.float64, generator=generator)
+    with torch.set_grad_enabled(graph):
+        found = transpose_pointwise(g, weight)
+    assert found.is_contiguous() or graph
+    expected = torch.stack([weight.T @ one for one in g])
+    assert torch.allclose(found, expected, atol=1e-12)
