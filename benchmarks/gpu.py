@@ -302,7 +302,8 @@ def compare_engines(bench: Bench) -> None:
             for kind in KINDS:
                 key = f"{name} {kind}{' mixed' if mixed else ''}"
                 if bench.has_time(key, 60 if bench.cuda else 20):
-                    base = time_step(bench, key, base, name, kind, mixed=mixed) or base
+                    seconds = time_step(bench, key, base, name, kind, mixed=mixed)
+                    base = base or seconds
 
 
 def time_step(

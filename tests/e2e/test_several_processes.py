@@ -160,10 +160,3 @@ def test_an_error_is_printed_once(tmp_path: Path) -> None:
         lines = [line for line in done.stderr.splitlines() if line.startswith("error[")]
         assert len(lines) == 1, done.stderr
         assert text in lines[0]
-
-
-def test_more_processes_than_images_do_what_one_does(tmp_path: Path) -> None:
-    write_inputs(tmp_path, 3)
-    done = torchrun(tmp_path, "masks", "c.yaml", "-o", "many", "--no-progress", count=4)
-    assert done.returncode == 0, done.stderr
-    assert len(read_csv(tmp_path / "many/masks/qc.csv")) == 3
