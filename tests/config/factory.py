@@ -63,6 +63,10 @@ SPECIAL: dict[tuple[str, ...], st.SearchStrategy[Any]] = {
         },
     ),
     ("data", "labels", "classes"): st.none() | st.lists(TEXT, max_size=4, unique=True),
+    # collections share what data.labels says
+    ("data", "collections", "*", "labels", "classes"): st.none(),
+    ("data", "collections", "*", "labels", "task"): st.just("multiclass"),
+    ("data", "collections", "*", "labels", "uncertain"): st.just("ignore"),
     ("data", "sets", "*", "only"): st.none(),  # of one class per image, without source
     ("data", "sets", "*", "fraction"): st.none() | st.floats(0, 0.1),
     ("heatmap", "target"): st.sampled_from(["predicted", "true", "all"]),
@@ -77,7 +81,8 @@ def configs() -> st.SearchStrategy[Config]:
 
 def _model(model: type[BaseModel], key: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     entries = {name: _field(info, (*key, name)) for name, info in model.model_fields.items()}
-    return st.fixed_dictionaries({}, optional=entries)
+    needed = {n: entries.pop(n) for n, info in model.model_fields.items() if info.is_required()}
+    return st.fixed_dictionaries(needed, optional=entries)
 
 
 def _field(info: FieldInfo, key: tuple[str, ...]) -> st.SearchStrategy[Any]:

@@ -130,6 +130,7 @@ def test_labels_that_do_not_exclude_each_other(multilabel_run: TrainedRun, tmp_p
     assert found["probabilities"] == pytest.approx(1 / (1 + np.exp(-found["logits"])), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [(), ("lung-unet-open",)])
 def test_the_lung_unet(name: tuple[str, ...], tmp_path: Path) -> None:
     done = isnet("export", *name, "--lung-unet", "--onnx", tmp_path / "lungs.onnx", "--json")
