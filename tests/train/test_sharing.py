@@ -54,12 +54,13 @@ def compare(ours: RunFolder, theirs: RunFolder) -> None:
     histories = [read_csv(f.path / "train" / "history.csv") for f in (ours, theirs)]
     for mine, other in zip(*histories, strict=True):
         for name in mine.keys() - set(CLOCKS):
-            # float32: of the gradients of maps, rounding turns the fourth digit
-            limit = 3e-2 if name == "train_norm" else 2e-3
+            # float32: rounding turns the fourth digit of losses, and gradients of maps have kinks;
+            # in float64, steps agree to 1e-12: tests/models/test_ranks.py
+            limit = 1e-1 if name == "train_norm" else 2e-3
             assert float(mine[name]) == pytest.approx(float(other[name]), rel=limit), name
     a, b = (load_model(f.path, CPU).net.state_dict() for f in (ours, theirs))
     for name, value in a.items():
-        assert torch.allclose(value.double(), b[name].double(), rtol=1e-3, atol=1e-4), name
+        assert torch.allclose(value.double(), b[name].double(), rtol=1e-3, atol=1e-3), name
 
 
 @pytest.mark.slow  # processes
