@@ -227,6 +227,7 @@ def _make_cell(
         images = output / PHANTOMS
         options.append(Option("phantoms", "data.images", str(images / IMAGES)))
         options.append(Option("phantoms", "data.labels.file", str(images / LABELS)))
+        options.append(Option("phantoms", "data.collections", {}))
     base = None if bench.base is None else Path(bench.base)
     config = load(base, (), options)
     return Cell(data, method, seed, config, waits=tuple(waits), place=layers[-2].place())

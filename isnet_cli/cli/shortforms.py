@@ -234,7 +234,8 @@ def _blanks(*keys: str) -> list[Option]:
     from isnet_cli.config.load import Option
 
     own = ("upstream", "masks.files", "evaluate.annotations")
-    return [Option("--model", key, None) for key in (*keys, *own)]
+    blank = [Option("--model", key, None) for key in (*keys, *own)]
+    return [*blank, Option("--model", "data.collections", {})]
 
 
 def _label_settings(run: Path) -> dict[str, Any]:

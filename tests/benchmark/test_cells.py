@@ -97,6 +97,9 @@ def test_phantoms_take_the_place_of_the_base_s(tmp_path: Path) -> None:
     config = loaded(file, tmp_path / "out")[1].cells[0].config
     assert config.data.images == str(tmp_path / "out" / "phantoms" / "images")
     assert config.data.labels.file == str(tmp_path / "out" / "phantoms" / "labels.csv")
+    file = write(tmp_path, methods="  standard: {data.collections: {north: {images: /north}}}\n")
+    file.write_text(file.read_text() + "phantoms: {}\n")
+    assert loaded(file, tmp_path / "out")[1].cells[0].config.data.collections == {}
 
 
 def test_references_to_other_cells_are_folders_and_an_order(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ OLD = {
     "upstream": "/old/up",
     "data": {
         "images": "/old/xrays",
+        "collections": {"north": {"images": "/old/north", "labels": {"file": "/old/north.csv"}}},
         "labels": {
             "file": "/old/labels.csv",
             "key": "uid",
