@@ -11,7 +11,7 @@ from isnet_cli.annotations.read import (
     read_all_annotations,
 )
 from isnet_cli.config.schema import Config
-from isnet_cli.dataset.evaluation_sets import choose_sets
+from isnet_cli.dataset.evaluation_sets import UNNAMED, choose_sets
 from isnet_cli.errors import IsnetError
 from isnet_cli.images.types import Row
 from isnet_cli.ingest.set_checks import Finding
@@ -32,12 +32,13 @@ def check_drawn_findings(
     """
     if config.evaluate.annotations is None:
         return {}, []
+    filled = {row.set or UNNAMED for row in rows if row.status == "ok"}
     try:
         check_annotations(config)
+        if not filled.issuperset(config.evaluate.sets or ()):
+            return {}, []  # a problem that is told already
         sets = choose_sets(rows, config.evaluate.sets, "evaluate.sets")
     except IsnetError as error:
-        if error.message.startswith("evaluate.sets"):  # a problem that is told already
-            return {}, []
         return {}, [Finding("error", error.message, error.fix, error.details)]
     own = {name: [row for row in images if row.height] for name, images in sets.items()}
     try:

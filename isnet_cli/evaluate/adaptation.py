@@ -25,7 +25,6 @@ from isnet_cli.images.types import Row
 from isnet_cli.inference.predictor import Predictor
 from isnet_models.batch_statistics import estimate_statistics
 
-ADAPT = "adapt"
 BATCH = 32  # images, whatever `evaluate.batch_size` is, for the result must not depend on it
 FEW = 32
 

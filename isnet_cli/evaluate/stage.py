@@ -38,7 +38,7 @@ from isnet_cli.dataset.evaluation_sets import (
 from isnet_cli.dataset.image_dataset import Version
 from isnet_cli.errors import IsnetError
 from isnet_cli.evaluate import attack, background
-from isnet_cli.evaluate.adaptation import ADAPT, adapt_predictor
+from isnet_cli.evaluate.adaptation import adapt_predictor
 from isnet_cli.evaluate.answers import Part, Work, predict_set, tabulate_part
 from isnet_cli.evaluate.background_scores import summarise_background
 from isnet_cli.evaluate.localisation import Figures, measure_set, plan_sets
@@ -162,7 +162,7 @@ def run(config: Config, folder: RunFolder, context: RunContext) -> StageResult:
             deltas = compute_shifts(config, tests, reference)
             content = {
                 "schema": SCHEMA, **predictor.describe(), "thresholds": predictor.thresholds,
-                **({ADAPT: config.evaluate.adapt} if config.evaluate.adapt != "none" else {}),
+                **({"adapt": config.evaluate.adapt} if config.evaluate.adapt != "none" else {}),
                 "sets": results, "reference": reference, "shift": deltas,
             }  # fmt: skip
             files.write_json(root / METRICS, content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -141,7 +141,9 @@ class Labelling:
             found = self._read_table(self._table, self._join)
         else:
             found = self._read_manifests() or self._read_folders(headers)
-        found = [(self._align(row), masks) for row, masks in found]
+        known = self._known
+        spelled = {c: merge_spellings({c: 1}, known)[c] for c in {row.label for row, _ in found}}
+        found = [(self._align(row, spelled), masks) for row, masks in found]
         for role in PATTERNS:
             found = self._read_paths(role, found)
         self._warn_of_patients(found, headers)
@@ -315,8 +317,8 @@ class Labelling:
                 ) from error
         self.classes = order_classes(Counter(found), labels, "manifest", 1) if found else ()
 
-    def _align(self, row: LabelRow) -> LabelRow:
-        """The row in terms of the main images' classes."""
+    def _align(self, row: LabelRow, spelled: Mapping[str, str]) -> LabelRow:
+        """The row in terms of the main images' classes, whose spelling `spelled` has."""
         name, known = self._collection.name, self._known
         if name == MAIN or not known or not row.label:
             return row
@@ -326,7 +328,7 @@ class Labelling:
             values = decode_findings(row.label)
             kept = {name: values.get(name, math.nan) for name in known}
             return replace(row, label=encode_findings(without_nan(kept)))
-        label = merge_spellings({row.label: 1}, known)[row.label]
+        label = spelled[row.label]
         if label not in known and not is_main(name):
             raise IsnetError(
                 "data",

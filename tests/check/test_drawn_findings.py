@@ -72,6 +72,15 @@ def test_what_evaluate_would_refuse_is_an_error(films: Path, boxes: str | None, 
     assert any(said in p["text"] for p in found["problems"] if p["severity"] == "error")
 
 
+def test_a_set_that_does_not_exist_is_told_once(films: Path) -> None:
+    (films / "boxes.csv").write_text(HEAD + "f6,x,1,1,5,5\n", encoding="utf-8")
+    drawn = Evaluate(annotations=str(films / "boxes.csv"), sets=["tset"])
+    settings = config(films).model_copy(update={"evaluate": drawn})
+    found = check_inputs(settings, Messages().context())
+    assert "annotations" not in found
+    assert sum("tset" in p["text"] for p in found["problems"]) == 1
+
+
 def test_renamed_images_are_found_too(films: Path) -> None:
     found = check(films, "f6.png,x,1,1,5,5\n", privacy={"rename": True})
     assert found["annotations"]["test"]["findings"] == 1

@@ -14,6 +14,7 @@ import pytest
 import isnet_lrp
 from tests.house.rules import ROOT
 from tests.house.test_packaging import tracked
+from tests.support.wheels import run_unpacked
 
 FOLDER = ROOT / "packaging" / "isnet_lrp"
 
@@ -58,17 +59,13 @@ def test_unpacked_it_explains_a_network_by_itself(wheel: Path, tmp_path: Path) -
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)  # noqa: S202 - our own
     code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "import torch, isnet_lrp\n"
         f"assert isnet_lrp.__file__.startswith({str(tmp_path)!r})\n"
         "net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))\n"
         "print(tuple(isnet_lrp.relevance(net, torch.rand(1, 1, 2, 2)).maps.shape))\n"
         "assert 'isnet_models' not in sys.modules and 'isnet_cli' not in sys.modules\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=tmp_path, env={"PATH": ""}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+    done = run_unpacked(tmp_path, code, tmp_path)
     assert (done.returncode, done.stdout) == (0, "(1, 1, 1, 2, 2)\n"), done.stderr
 
 

@@ -23,6 +23,7 @@ import isnet_models
 from isnet_cli import __version__
 from isnet_cli.phantoms.phantom import make_phantoms
 from tests.house.rules import ROOT
+from tests.support.wheels import run_unpacked
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PACKAGES = ("isnet_cli", "isnet_models", "isnet_lrp")
@@ -141,7 +142,6 @@ def test_the_wheel_works_beside_foreign_models_and_tests(wheel: Path, tmp_path: 
         (here / name).mkdir(parents=True)
         (here / name / "__init__.py").write_text("raise ImportError('foreign')", encoding="utf-8")
     code = (
-        f"import sys; sys.path.insert(0, {str(site)!r})\n"
         "from isnet_cli.cli.app import main\n"
         "import isnet_cli, isnet_lrp, isnet_models.registry as registry\n"
         f"assert isnet_cli.__file__.startswith({str(site)!r})\n"
@@ -152,10 +152,7 @@ def test_the_wheel_works_beside_foreign_models_and_tests(wheel: Path, tmp_path: 
         "assert found == [], found\n"
         "sys.exit(main(['--version']))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=here, env={"PATH": ""}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+    done = run_unpacked(site, code, here)
     assert done.stderr == ""
     assert done.stdout == f"isnet {__version__}\n"
     assert done.returncode == 0
@@ -177,16 +174,12 @@ def test_the_wheel_without_the_non_commercial_network_masks_with_the_other(
     assert facts["License-Expression"] == "Apache-2.0 AND CC-BY-4.0"
     write_phantoms(tmp_path / "films", 2)
     code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
         "from isnet_cli.cli.app import main\n"
         "from isnet_cli.check.doctor import examine_machine\n"
         "assert examine_machine().problems == []\n"
         "sys.exit(main(['masks', 'films', '-o', 'run']))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=tmp_path, env={"PATH": ""}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+    done = run_unpacked(tmp_path / "site", code, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "lung-unet is not part of this installation: lung-unet-open is used" in done.stderr
     lines = (tmp_path / "run/masks/qc.csv").read_text(encoding="utf-8").splitlines()

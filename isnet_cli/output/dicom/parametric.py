@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 
 from isnet_cli import __version__
 from isnet_cli.output.colours import relevance_limit
-from isnet_cli.output.dicom.filing import CHEST, MAKER, SERIES, Filing, to_bytes
-from isnet_cli.output.dicom.segmentation import complete, make_repeatable, make_source
+from isnet_cli.output.dicom.derived import (
+    SCHEME,
+    finish,
+    make_source,
+    name_instance,
+    refer_to_frame,
+)
+from isnet_cli.output.dicom.filing import CHEST, MAKER, Filing
 from isnet_cli.text.forms import for_dicom
 
-SCHEME = "99ISNET"  # of a code of our own: the standard's vocabularies have none for relevance
 QUANTITY = ("relevance", "Relevance of a pixel for a class")
 NO_SPACING = (1.0, 1.0)  # mm, where the film states none: pixels, so to speak
 ROWS = {"L": (1.0, 0.0, 0.0), "R": (-1.0, 0.0, 0.0)}  # where rows run, by PatientOrientation
@@ -73,11 +78,7 @@ def parametric_map(
     ds = highdicom.pm.ParametricMap(
         source_images=[source],
         pixel_array=np.ascontiguousarray(values, np.float32),
-        series_instance_uid=filing.series("pm", series),
-        series_number=SERIES["pm"],
-        sop_instance_uid=filing.uid("pm", series, target),
-        instance_number=number,
-        manufacturer=MAKER,
+        **name_instance(filing, "pm", series, target, number),
         manufacturer_model_name=MAKER,
         software_versions=__version__,
         device_serial_number=model or "unknown",
@@ -89,6 +90,5 @@ def parametric_map(
     )
     ds.SeriesDescription = for_dicom(f"isnet: {series}")
     ds.BodyPartExamined = CHEST
-    complete(ds, filing)
-    make_repeatable(ds, filing)
-    return to_bytes(ds)
+    refer_to_frame(ds, filing)
+    return finish(ds, filing)

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from isnet_cli import __version__
-from isnet_cli.output.dicom.filing import MAKER, SERIES, Filing, to_bytes
-from isnet_cli.output.dicom.segmentation import make_repeatable, make_source
+from isnet_cli.output.dicom.derived import SCHEME, finish, make_source, name_instance
+from isnet_cli.output.dicom.filing import MAKER, Filing
 from isnet_cli.text.forms import for_dicom
 
-SCHEME = "99ISNET"
 PROBABILITY = ("probability", "Probability by the classifier")
 IN_LUNGS = ("in_lungs", "Share of relevance inside the lungs")
 DIGITS = 6  # of a figure
@@ -73,20 +72,12 @@ def measurement_report(
     ds = sr.EnhancedSR(
         evidence=[make_source(filing, size)],
         content=content[0],
-        series_instance_uid=filing.series("sr", series),
-        series_number=SERIES["sr"],
-        sop_instance_uid=filing.uid("sr", series, target),
-        instance_number=number,
-        manufacturer=MAKER,
+        **name_instance(filing, "sr", series, target, number),
         is_complete=True,
     )
     ds.SeriesDescription = for_dicom(f"isnet: {series}")
     ds.ManufacturerModelName, ds.SoftwareVersions = MAKER, __version__
-    for keyword in ("PatientIdentityRemoved", "DeidentificationMethod"):
-        if keyword in filing.header:
-            ds[keyword] = filing.header[keyword]
-    make_repeatable(ds, filing)
-    return to_bytes(ds)
+    return finish(ds, filing)
 
 
 def _describe_class(

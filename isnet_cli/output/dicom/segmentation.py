@@ -7,13 +7,13 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isnet_cli import __version__
-from isnet_cli.output.dicom.filing import MAKER, SERIES, Filing, to_bytes
+from isnet_cli.output.dicom.derived import finish, make_source, name_instance, refer_to_frame
+from isnet_cli.output.dicom.filing import MAKER, Filing
 from isnet_cli.text.forms import for_dicom
 
 
@@ -37,7 +37,6 @@ REGION = Kind(
     ("111030", "DCM", "Image Region"),
     "RELEVANCE",
 )
-NO_DATE, NO_TIME = "19000101", "000000"  # of an image without identity: the standard wants some
 LUNGS = Kind(("123037004", "SCT", "Anatomical Structure"), ("39607008", "SCT", "Lung"), "LUNGS")
 
 
@@ -83,11 +82,7 @@ def segmentation(
             pixel_array=region[None],
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[description],
-            series_instance_uid=filing.series("seg", series),
-            series_number=SERIES["seg"],
-            sop_instance_uid=filing.uid("seg", series, target),
-            instance_number=number,
-            manufacturer=MAKER,
+            **name_instance(filing, "seg", series, target, number),
             manufacturer_model_name=MAKER,
             software_versions=__version__,
             device_serial_number=model,
@@ -97,9 +92,8 @@ def segmentation(
             omit_empty_frames=False,
         )
     ds.PatientOrientation = list(filing.orientation) or ""  # in place of a plane in space
-    complete(ds, filing)
-    make_repeatable(ds, filing)
-    return to_bytes(ds)
+    refer_to_frame(ds, filing)
+    return finish(ds, filing)
 
 
 @contextlib.contextmanager
@@ -115,57 +109,3 @@ def _silent(name: str) -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(of_others)
-
-
-def make_source(filing: Filing, size: tuple[int, ...]) -> Any:
-    """What highdicom has to know of the image: whose it is, which one, how large."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    ds = Dataset()
-    ds.update(filing.header)
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID = filing.reference
-    ds.Modality = "OT"
-    ds.Rows, ds.Columns = size
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return ds
-
-
-def complete(ds: Any, filing: Filing) -> None:
-    """What highdicom does not copy: the removal of the identity, the frame referred to.
-
-    Args:
-        ds: A segmentation or map, which is changed.
-        filing: Of the image it refers to.
-
-    A segmentation has no pixel measures: a projection has no plane in space, and readers that find
-    measures without a plane refuse the file. Its pixels are those of the image it refers to.
-    """
-    for keyword in ("PatientIdentityRemoved", "DeidentificationMethod"):
-        if keyword in filing.header:
-            ds[keyword] = filing.header[keyword]
-    if filing.frame:
-        made_from = [item for group in ds.PerFrameFunctionalGroupsSequence
-                     for item in group.DerivationImageSequence]  # fmt: skip
-        for item in (ds, *made_from):
-            item.SourceImageSequence[0].ReferencedFrameNumber = filing.frame
-
-
-def make_repeatable(ds: Any, filing: Filing) -> None:
-    """Replaces what highdicom draws at random or takes from the clock: same input, same bytes.
-
-    Date and time of the content, which the standard requires, are those of the study.
-    """
-    ds.ContentDate = filing.header.get("StudyDate") or NO_DATE
-    ds.ContentTime = filing.header.get("StudyTime") or NO_TIME
-    for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
-        if keyword in ds:
-            del ds[keyword]
-    for item in ds.get("ContributingEquipmentSequence", ()):
-        if "ContributionDateTime" in item:
-            del item.ContributionDateTime
-    dimensions = ("DimensionOrganizationSequence", "DimensionIndexSequence")
-    for item in (item for name in dimensions for item in ds.get(name, ())):
-        item.DimensionOrganizationUID = filing.uid("dimensions", ds.SOPInstanceUID)
