@@ -274,6 +274,9 @@ def check_sharing(bench: Bench, folder: Path) -> None:
         found, seconds = [], []
         for ranks in (None, Ranks(0, 1)):
             net, step = make_step(bench, name, "one map")
+            for module in net.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eps = 0.1  # of few values: a smaller one magnifies rounding
 
             def shared(
                 net: nn.Module = net, step: Step = step, ranks: Ranks | None = ranks
