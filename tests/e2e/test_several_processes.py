@@ -22,7 +22,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # processes, each of
 
 
 TRAINED = ("train/history.csv", "train/model.safetensors")
-SMALL = ("--set", "train.optimizer.name=sgd", "--no-progress")  # AdamW enlarges rounding of zeros
+# AdamW enlarges rounding of zeros, and a high rate that of all steps before
+SMALL = (
+    "--set", "train.optimizer.name=sgd", "--set", "train.optimizer.lr=0.0001", "--no-progress",
+)  # fmt: skip
 
 
 def start(place: Path, *words: str, count: int = 2, shell: str = "exec") -> subprocess.Popen[str]:
@@ -65,27 +68,15 @@ def find_workers(place: Path) -> dict[int, int]:
     return found
 
 
-STRICT = 4  # epochs in which rounding is small; it grows from step to step
-
-
 def compare_trainings(ours: Path, theirs: Path) -> None:
-    """Histories and weights are equal up to the rounding of float32.
-
-    Gradients of maps have kinks, so rounding grows in long trainings. In float64, steps agree to
-    1e-12 (tests/models/test_ranks.py).
-    """
+    """Histories and weights are equal up to the rounding of float32."""
     histories = [read_csv(folder / TRAINED[0]) for folder in (ours, theirs)]
     assert len(histories[0]) == len(histories[1])
-    for epoch, (mine, other) in enumerate(zip(*histories, strict=True)):
-        if epoch >= STRICT:
-            assert float(mine["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=5e-2)
-            continue
+    for mine, other in zip(*histories, strict=True):
         for name in mine.keys() - {"seconds", "images_per_second"}:
-            limit = 1e-1 if name == "train_norm" else 2e-3
+            limit = 3e-2 if name == "train_norm" else 2e-3
             same = pytest.approx(float(other[name] or 0), rel=limit, abs=1e-6)
             assert float(mine[name] or 0) == same, name
-    if len(histories[0]) > STRICT:
-        return
     weights = [load_file(folder / TRAINED[1]) for folder in (ours, theirs)]
     for name, value in weights[0].items():
         assert torch.allclose(value, weights[1][name], rtol=1e-3, atol=1e-4), name

@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 def make_config(**train: object) -> Config:
     settings = {"isnet": {"preset": "paper", "variant": "stochastic", "heatmap_weight": 0.5,
                           "relevance_range": [1, 25]}}  # fmt: skip
-    optimizer = {"name": "sgd", "lr": 1e-3}
+    optimizer = {"name": "sgd", "lr": 1e-4}
     return small_config(
         train={"epochs": 2, "batch_size": 4, "settings": settings, "optimizer": optimizer,
                "clip_norm": 5.0, "average_epochs": 0.5, **train},
@@ -54,13 +54,12 @@ def compare(ours: RunFolder, theirs: RunFolder) -> None:
     histories = [read_csv(f.path / "train" / "history.csv") for f in (ours, theirs)]
     for mine, other in zip(*histories, strict=True):
         for name in mine.keys() - set(CLOCKS):
-            # float32: rounding turns the fourth digit of losses, and gradients of maps have kinks;
-            # in float64, steps agree to 1e-12: tests/models/test_ranks.py
-            limit = 1e-1 if name == "train_norm" else 2e-3
+            # float32: of the gradients of maps, rounding turns the fourth digit
+            limit = 3e-2 if name == "train_norm" else 2e-3
             assert float(mine[name]) == pytest.approx(float(other[name]), rel=limit), name
     a, b = (load_model(f.path, CPU).net.state_dict() for f in (ours, theirs))
     for name, value in a.items():
-        assert torch.allclose(value.double(), b[name].double(), rtol=1e-3, atol=1e-3), name
+        assert torch.allclose(value.double(), b[name].double(), rtol=1e-3, atol=1e-4), name
 
 
 @pytest.mark.slow  # processes
